@@ -1,0 +1,189 @@
+/// The Backend and FeatureStage concepts, and the C tables made from them.
+///
+/// A Backend executes models. Duties, beyond the syntax that the concept checks:
+///
+/// | expression | returns | duty |
+/// |---|---|---|
+/// | `B::name` | string literal | how manifests name it |
+/// | `B::runs_on` | `RunsOn` | `own_worker` if a borrowed caller's thread could not be left as it was found |
+/// | `b.load(source)` | `Result<std::unique_ptr<Model>>` | reads and checks the file; any thread; never blocks another model |
+/// | `m.footprint()` | bytes | measured, not guessed; constant for the life of the model |
+/// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
+/// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in its own memory, valid until its next run; never entered twice at once; reads inputs only until it returns |
+///
+/// A FeatureStage turns one item of a request into model inputs:
+///
+/// | expression | returns | duty |
+/// |---|---|---|
+/// | `F::name`, `F::output_names`, `F::output_dtypes` | constants | same order as the tensors that prepare makes |
+/// | `f.open(folder, options_json)` | `Result<std::unique_ptr<Stage>>` | reads what it needs from the model's folder; unknown options are refused by name |
+/// | `s.prepare(item)` | `Result<FeatureItem>` | from many threads at once; no state that grows with use |
+///
+/// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure` errors.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <athanor/core/backend_table.h>
+#include <athanor/core/error.hpp>
+#include <athanor/core/tensor.hpp>
+
+namespace athanor::inline v1 {
+
+/// The most inputs or outputs that a signature may have.
+inline constexpr std::size_t max_tensors = ATH_MAX_TENSORS;
+
+enum class RunsOn : std::int32_t { any_thread = ATH_RUNS_ON_ANY_THREAD, own_worker = ATH_RUNS_ON_OWN_WORKER };
+
+/// A tensor as the tables pass it: borrowed memory, plain fields.
+using TensorView = ath_tensor;
+
+/// `tensor` as the tables pass it. Valid while the tensor's bytes are.
+TensorView to_view(Tensor const& tensor) noexcept;
+/// A borrowed Tensor over `view`'s memory.
+Tensor from_view(TensorView const& view) noexcept;
+
+/// Writes `error` into `failure`, clipped to its room. Returns the code.
+std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept;
+/// The Error that `failure` describes; a backend that returned a code without a sentence gets one.
+Error take_failure(std::int32_t code, ath_failure const& failure);
+
+/// What `make_table` of a backend hands to `load`.
+using ModelSource = ath_model_source;
+
+template <class I>
+concept BackendInstance = requires(I& instance, ath_batch& batch) {
+  { instance.run(batch) } -> std::same_as<Result<void>>;
+};
+
+template <class M>
+concept BackendModel = requires(M& model) {
+  typename M::Instance;
+  { model.footprint() } -> std::convertible_to<std::uint64_t>;
+  { model.make_instance() } -> std::same_as<Result<std::unique_ptr<typename M::Instance>>>;
+} && BackendInstance<typename M::Instance>;
+
+template <class B>
+concept Backend = requires(B& backend, ModelSource const& source) {
+  typename B::Model;
+  { B::name } -> std::convertible_to<char const*>;
+  { B::runs_on } -> std::convertible_to<RunsOn>;
+  { backend.load(source) } -> std::same_as<Result<std::unique_ptr<typename B::Model>>>;
+} && BackendModel<typename B::Model>;
+
+/// One item's features: tensors that own their memory, in the stage's output order, and the item's cost.
+struct FeatureItem {
+  std::vector<Tensor> tensors;
+  std::int64_t cost = 1;
+};
+
+template <class F>
+concept FeatureStage = requires(F& stage, typename F::Stage& opened, std::string_view text, Tensor const& item) {
+  { F::name } -> std::convertible_to<char const*>;
+  { F::output_names.data() } -> std::convertible_to<char const* const*>;
+  { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
+  { stage.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Stage>>>;
+  { opened.prepare(item) } -> std::same_as<Result<FeatureItem>>;
+};
+
+namespace detail {
+
+/// Runs `body` behind the exception barrier of the tables.
+template <class Body>
+std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
+  try {
+    Result<void> const result = body();
+    return result ? 0 : put_failure(*failure, result.error());
+  } catch (std::exception const& exception) {
+    return put_failure(*failure, Error{Code::internal, Reason::backend_failure, exception.what(), {}});
+  } catch (...) {
+    return put_failure(*failure,
+                       Error{Code::internal, Reason::backend_failure, "an exception of unknown type escaped", {}});
+  }
+}
+
+}  // namespace detail
+
+/// The C table of `backend`, which must outlive every use of the table.
+template <Backend B>
+ath_backend_table make_table(B& backend) noexcept {
+  using Model = typename B::Model;
+  using Instance = typename Model::Instance;
+  ath_backend_table table{};
+  table.struct_size = sizeof(ath_backend_table);
+  table.self = &backend;
+  table.name = B::name;
+  table.runs_on = static_cast<std::int32_t>(B::runs_on);
+  table.load = [](void* self, ath_model_source const* source, void** out, ath_failure* failure) noexcept {
+    return detail::guard_table(failure, [&]() -> Result<void> {
+      auto model = static_cast<B*>(self)->load(*source);
+      if (!model) return tl::unexpected(std::move(model.error()));
+      *out = model->release();
+      return {};
+    });
+  };
+  table.unload = [](void*, void* model) noexcept { delete static_cast<Model*>(model); };
+  table.footprint = [](void*, void* model) noexcept -> std::uint64_t {
+    return static_cast<Model*>(model)->footprint();
+  };
+  table.make_instance = [](void*, void* model, void** out, ath_failure* failure) noexcept {
+    return detail::guard_table(failure, [&]() -> Result<void> {
+      auto instance = static_cast<Model*>(model)->make_instance();
+      if (!instance) return tl::unexpected(std::move(instance.error()));
+      *out = instance->release();
+      return {};
+    });
+  };
+  table.destroy_instance = [](void*, void* instance) noexcept { delete static_cast<Instance*>(instance); };
+  table.run = [](void*, void* instance, ath_batch* batch, ath_failure* failure) noexcept {
+    return detail::guard_table(failure, [&] { return static_cast<Instance*>(instance)->run(*batch); });
+  };
+  return table;
+}
+
+/// The C table of a feature stage, which must outlive every use of the table.
+template <FeatureStage F>
+ath_feature_table make_table(F& stage) noexcept {
+  using Stage = typename F::Stage;
+  ath_feature_table table{};
+  table.struct_size = sizeof(ath_feature_table);
+  table.self = &stage;
+  table.name = F::name;
+  table.output_names = F::output_names.data();
+  table.output_dtypes = F::output_dtypes.data();
+  table.output_count = F::output_names.size();
+  table.open = [](void* self, char const* folder, char const* options, void** out, ath_failure* failure) noexcept {
+    return detail::guard_table(failure, [&]() -> Result<void> {
+      auto opened = static_cast<F*>(self)->open(folder, options);
+      if (!opened) return tl::unexpected(std::move(opened.error()));
+      *out = opened->release();
+      return {};
+    });
+  };
+  table.close = [](void*, void* opened) noexcept { delete static_cast<Stage*>(opened); };
+  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_features* out, ath_failure* failure) noexcept {
+    return detail::guard_table(failure, [&]() -> Result<void> {
+      auto features = static_cast<Stage*>(opened)->prepare(from_view(*item));
+      if (!features) return tl::unexpected(std::move(features.error()));
+      auto owner = std::make_unique<FeatureItem>(std::move(*features));
+      out->tensor_count = std::min(owner->tensors.size(), max_tensors);
+      for (std::size_t i = 0; i < out->tensor_count; ++i) out->tensors[i] = to_view(owner->tensors[i]);
+      out->cost = owner->cost;
+      out->release = [](void* item_owner) { delete static_cast<FeatureItem*>(item_owner); };
+      out->owner = owner.release();
+      return {};
+    });
+  };
+  return table;
+}
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,135 @@
+/*
+ * The C tables behind which every backend and every feature stage stands. One indirect call per batch; no C++ type
+ * crosses. Plugins export `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
+ *
+ * Growth: every struct begins with its size as its maker knows it; fields are only appended, in groups of 8 bytes.
+ */
+#ifndef ATHANOR_CORE_BACKEND_TABLE_H
+#define ATHANOR_CORE_BACKEND_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ATH_TABLE_VERSION 1
+#define ATH_MAX_RANK 8
+#define ATH_MAX_TENSORS 16
+#define ATH_MAX_MESSAGE 512
+
+/* How a function failed. `code` is 0 when it did not; codes and reasons are those of athanor::Code and Reason. */
+typedef struct ath_failure {
+  int32_t code;
+  int32_t reason;
+  char message[ATH_MAX_MESSAGE];
+} ath_failure;
+
+/* A dense row-major array in memory that somebody else owns. `offsets` (bytes tensors only) has elements + 1 entries;
+ * NULL means one element, all of `data`. */
+typedef struct ath_tensor {
+  void *data;
+  const int64_t *offsets;
+  uint64_t size_bytes;
+  int64_t shape[ATH_MAX_RANK];
+  int32_t rank;
+  int32_t dtype;
+  int32_t device_type;
+  int32_t device_index;
+} ath_tensor;
+
+/* What a backend is asked to load. Strings live for the call. */
+typedef struct ath_model_source {
+  size_t struct_size;
+  const char *path;   /* the model file */
+  const char *format; /* as in the manifest: "torchscript", "pt2", ... */
+  const char *const *input_names;
+  const int32_t *input_dtypes;
+  size_t input_count;
+  const char *const *output_names;
+  const int32_t *output_dtypes;
+  size_t output_count;
+  int32_t device_type;
+  int32_t device_index;
+  int32_t threads_per_instance; /* intra-op threads; 1 unless asked for */
+  int32_t reserved;
+} ath_model_source;
+
+/* One execution. The caller fills `items` and `inputs` (in the order of the source's names). The backend fills
+ * `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same instance; axis 0 of
+ * each must be `items` long. `members` is for ensembles: how many answered; 0 elsewhere. */
+typedef struct ath_batch {
+  size_t struct_size;
+  int64_t items;
+  const ath_tensor *inputs;
+  size_t input_count;
+  ath_tensor *outputs;
+  size_t output_count;
+  int64_t members;
+} ath_batch;
+
+enum {
+  ATH_RUNS_ON_ANY_THREAD = 0, /* run() may be called from any thread, one at a time per instance */
+  ATH_RUNS_ON_OWN_WORKER = 1  /* run() must not borrow a caller's thread */
+};
+
+/* A backend. Every function may be called from any thread; functions on distinct models or instances may run at the same
+ * time, an instance is never entered twice at once. No function may throw. Each int32_t is a code; 0 is success, else
+ * `failure` says why. */
+typedef struct ath_backend_table {
+  size_t struct_size;
+  void *self;
+  const char *name;
+  int32_t runs_on;
+  int32_t reserved;
+  int32_t (*load)(void *self, const ath_model_source *source, void **out_model, ath_failure *failure);
+  void (*unload)(void *self, void *model); /* after every instance of it was destroyed */
+  uint64_t (*footprint)(void *self, void *model); /* bytes held by weights, measured */
+  int32_t (*make_instance)(void *self, void *model, void **out_instance, ath_failure *failure);
+  void (*destroy_instance)(void *self, void *instance);
+  int32_t (*run)(void *self, void *instance, ath_batch *batch, ath_failure *failure);
+} ath_backend_table;
+
+/* What a feature stage made of one item. Tensors live until `release(owner)`, and are in the order of the stage's
+ * `output_names`. `cost` is the item's share of a batch's cost limit (graph edges, tokens). */
+typedef struct ath_features {
+  size_t struct_size;
+  ath_tensor tensors[ATH_MAX_TENSORS];
+  size_t tensor_count;
+  int64_t cost;
+  void *owner;
+  void (*release)(void *owner);
+} ath_features;
+
+/* A feature stage: turns one item of a request (a text, say) into the tensors a model reads. `prepare` may be called from
+ * many threads at once. */
+typedef struct ath_feature_table {
+  size_t struct_size;
+  void *self;
+  const char *name;
+  const char *const *output_names;
+  const int32_t *output_dtypes;
+  size_t output_count;
+  int32_t (*open)(void *self, const char *folder, const char *options_json, void **out_stage, ath_failure *failure);
+  void (*close)(void *self, void *stage);
+  int32_t (*prepare)(void *self, void *stage, const ath_tensor *item, ath_features *out, ath_failure *failure);
+} ath_feature_table;
+
+/* What a plugin's one exported function fills: NULL for what it does not offer. Both tables are static: never freed. */
+typedef struct ath_plugin {
+  size_t struct_size;
+  int32_t table_version; /* ATH_TABLE_VERSION of the header it was built with */
+  int32_t reserved;
+  const ath_backend_table *backend;
+  const ath_feature_table *features;
+} ath_plugin;
+
+/* Exported by every plugin under the name "athanor_plugin". Refuses by returning a code and a sentence, for example when
+ * the LibTorch found at run time is not the one it was built for. */
+typedef int32_t (*ath_plugin_entry)(ath_plugin *out_plugin, ath_failure *failure);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,106 @@
+/// Typed failure: what every fallible Athanor function returns instead of throwing.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <tl/expected.hpp>
+
+namespace athanor::inline v1 {
+
+/// The coarse class of an outcome; numbers are those of gRPC's status codes and never change.
+enum class Code : std::int32_t {
+  ok = 0,
+  cancelled = 1,
+  unknown = 2,
+  invalid_argument = 3,
+  deadline_exceeded = 4,
+  not_found = 5,
+  already_exists = 6,
+  permission_denied = 7,
+  resource_exhausted = 8,
+  failed_precondition = 9,
+  aborted = 10,
+  out_of_range = 11,
+  unimplemented = 12,
+  internal = 13,
+  unavailable = 14,
+  data_loss = 15,
+};
+
+/// The finer cause behind a Code, for a program to branch on. Numbers never change; new ones are appended.
+enum class Reason : std::int32_t {
+  none = 0,
+  shape = 1,                ///< rank or dimension differs from the signature
+  dtype = 2,                ///< element type differs from the signature
+  missing_input = 3,        ///< an input that the signature requires is absent
+  extra_input = 4,          ///< an input that the signature does not name
+  non_finite = 5,           ///< NaN or infinity where the signature refuses them
+  value_range = 6,          ///< a value that its type or rule cannot hold
+  too_large = 7,            ///< one request is above a limit of its own
+  syntax = 8,               ///< text that its grammar refuses
+  chemistry = 9,            ///< a molecule that chemistry or the model's features refuse
+  queue_full = 10,          ///< the limit on items held is reached
+  memory_full = 11,         ///< the limit on bytes held is reached
+  rate = 12,                ///< the caller's rate is used up
+  expected_wait = 13,       ///< it cannot end before its deadline
+  breaker_open = 14,        ///< the circuit breaker refuses calls
+  deadline_waiting = 15,    ///< the deadline passed before the work began
+  deadline_running = 16,    ///< the deadline passed while the work ran
+  cancelled = 17,           ///< the caller took the call back
+  stopping = 18,            ///< the engine or the batcher is stopping
+  model_missing = 19,       ///< no such model or version
+  model_load = 20,          ///< the model could not be loaded
+  digest = 21,              ///< a file's content is not what its manifest promises
+  manifest = 22,            ///< the manifest is not valid
+  budget = 23,              ///< the model is larger than the memory budget
+  backend_contract = 24,    ///< a backend answered with the wrong count, type or shape
+  backend_failure = 25,     ///< the model failed while it ran
+  out_of_memory = 26,       ///< the device or the host had no memory for the batch
+  device_lost = 27,         ///< the device is gone
+  member_failed = 28,       ///< a member of an ensemble failed
+  not_cached = 29,          ///< only-if-cached was asked, and it is not cached
+  reentrant = 30,           ///< a blocking call from inside a backend that could never end
+  file = 31,                ///< a file could not be read or written
+  option = 32,              ///< an option is unknown or impossible
+  output_missing = 33,      ///< an output was asked for that the model does not have
+};
+
+std::string_view to_string(Code code) noexcept;
+std::string_view to_string(Reason reason) noexcept;
+
+/// One failure: class, cause, a sentence that names what, where, expected and got, and, for a refusal,
+/// when to try again.
+struct [[nodiscard]] Error {
+  Code code = Code::unknown;
+  Reason reason = Reason::none;
+  std::string message;
+  /// How long to wait before another try makes sense; zero when waiting does not help.
+  std::chrono::nanoseconds retry_after{0};
+
+  bool operator==(Error const&) const = default;
+};
+
+/// Value or Error. Athanor's functions report expected failure with it and never throw.
+template <class T>
+using Result = tl::expected<T, Error>;
+
+/// An Error as the failing state of any Result.
+template <class... Args>
+[[nodiscard]] tl::unexpected<Error> fail(Code code, Reason reason, fmt::format_string<Args...> sentence,
+                                         Args&&... args) {
+  return tl::unexpected<Error>(Error{code, reason, fmt::format(sentence, std::forward<Args>(args)...), {}});
+}
+
+}  // namespace athanor::inline v1
+
+/// Formats as `invalid_argument: smiles: ring 1 opened at byte 9 is never closed (retry after 20 ms)`.
+template <>
+struct fmt::formatter<athanor::Error> {
+  constexpr auto parse(format_parse_context& context) { return context.begin(); }
+  fmt::format_context::iterator format(athanor::Error const& error, fmt::format_context& context) const;
+};

@@ -1,0 +1,43 @@
+#include <athanor/core/backend.hpp>
+
+namespace athanor::inline v1 {
+
+TensorView to_view(Tensor const& tensor) noexcept {
+  TensorView view{};
+  view.data = const_cast<std::byte*>(tensor.data());
+  view.offsets = tensor.offsets();
+  view.size_bytes = tensor.size_bytes();
+  view.rank = static_cast<std::int32_t>(tensor.shape().rank());
+  for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) view.shape[axis] = tensor.shape()[axis];
+  view.dtype = static_cast<std::int32_t>(tensor.dtype());
+  view.device_type = static_cast<std::int32_t>(tensor.device().type);
+  view.device_index = tensor.device().index;
+  return view;
+}
+
+Tensor from_view(TensorView const& view) noexcept {
+  Shape const shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.rank)));
+  auto const dtype = static_cast<DType>(view.dtype);
+  if (dtype != DType::bytes) return Tensor::view(dtype, view.data, shape);
+  std::string_view const text(static_cast<char const*>(view.data), view.size_bytes);
+  if (view.offsets == nullptr) return Tensor::text(text);
+  return Tensor::texts({view.offsets, static_cast<std::size_t>(shape.elements()) + 1}, text, shape);
+}
+
+std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept {
+  failure.code = static_cast<std::int32_t>(error.code == Code::ok ? Code::unknown : error.code);
+  failure.reason = static_cast<std::int32_t>(error.reason);
+  std::size_t const length = std::min(error.message.size(), sizeof(failure.message) - 1);
+  std::memcpy(failure.message, error.message.data(), length);
+  failure.message[length] = '\0';
+  return failure.code;
+}
+
+Error take_failure(std::int32_t code, ath_failure const& failure) {
+  auto const length = ::strnlen(failure.message, sizeof(failure.message));
+  return Error{static_cast<Code>(code), static_cast<Reason>(failure.reason),
+               length == 0 ? "the backend failed and gave no sentence" : std::string(failure.message, length),
+               {}};
+}
+
+}  // namespace athanor::inline v1
