@@ -1,0 +1,59 @@
+# Install rules. Components of find_package(athanor): c, core (every room without models), torch, chem.
+# Install components: athanor_runtime (what a program needs to run), athanor_dev (what it needs to be built).
+include(CMakePackageConfigHelpers)
+
+set(athanor_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/athanor)
+set(athanor_components "")
+
+get_property(rooms GLOBAL PROPERTY ATHANOR_ROOMS)
+foreach(room IN LISTS rooms)
+  set(component core)
+  if(room MATCHES "^(torch|chem)$")
+    set(component ${room})
+  endif()
+  list(APPEND athanor_components ${component})
+  install(TARGETS athanor_${room} EXPORT athanor-${component}-targets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT athanor_dev
+          FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT athanor_dev)
+endforeach()
+install(FILES ${PROJECT_SOURCE_DIR}/include/athanor/athanor.hpp OPTIONAL
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/athanor COMPONENT athanor_dev)
+
+if(TARGET athanor_c)
+  list(APPEND athanor_components c)
+  install(TARGETS athanor_c EXPORT athanor-c-targets
+          LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT athanor_runtime NAMELINK_COMPONENT athanor_dev
+          INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/capi/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT athanor_dev
+          FILES_MATCHING PATTERN "*.h")
+  file(RELATIVE_PATH athanor_pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  string(REGEX REPLACE "/$" "" athanor_pc_to_prefix "${athanor_pc_to_prefix}")
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/athanor.pc.in ${PROJECT_BINARY_DIR}/athanor.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/athanor.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT athanor_dev)
+endif()
+
+# A plugin is opened by libathanor.so at run time: it lies beside it, in a folder of its own.
+get_property(plugins GLOBAL PROPERTY ATHANOR_PLUGINS)
+foreach(plugin IN LISTS plugins)
+  install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/athanor COMPONENT athanor_runtime)
+endforeach()
+
+list(REMOVE_DUPLICATES athanor_components)
+foreach(component IN LISTS athanor_components)
+  install(EXPORT athanor-${component}-targets NAMESPACE athanor:: DESTINATION ${athanor_package_dir}
+          COMPONENT athanor_dev)
+endforeach()
+
+# Before 1.0 a minor version may break its users; afterwards only a major one may.
+if(PROJECT_VERSION_MAJOR EQUAL 0)
+  set(compatibility SameMinorVersion)
+else()
+  set(compatibility SameMajorVersion)
+endif()
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/athanorConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/athanorConfig.cmake INSTALL_DESTINATION ${athanor_package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/athanorConfigVersion.cmake COMPATIBILITY ${compatibility})
+file(GLOB find_modules ${CMAKE_CURRENT_LIST_DIR}/Find*.cmake)
+install(FILES ${PROJECT_BINARY_DIR}/athanorConfig.cmake ${PROJECT_BINARY_DIR}/athanorConfigVersion.cmake ${find_modules}
+        DESTINATION ${athanor_package_dir} COMPONENT athanor_dev)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/athanor COMPONENT athanor_dev)

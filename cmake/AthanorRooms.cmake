@@ -31,12 +31,25 @@ function(athanor_add_room room)
                                              CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_features(${target} PUBLIC cxx_std_20)
   list(TRANSFORM ARG_DEPENDS PREPEND athanor::)
-  target_link_libraries(${target} PUBLIC ${ARG_DEPENDS} ${ARG_LINK}
-                        PRIVATE ${ARG_PRIVATE_LINK} $<BUILD_INTERFACE:athanor_developer>)
+  target_link_libraries(${target} PUBLIC ${ARG_DEPENDS} ${ARG_LINK} PRIVATE $<BUILD_INTERFACE:athanor_developer>)
+  foreach(library IN LISTS ARG_PRIVATE_LINK)
+    # What is only headers is needed to compile this room, not to link it: an installed consumer never hears of it.
+    set(kind "")
+    if(TARGET ${library})
+      get_target_property(kind ${library} TYPE)
+    endif()
+    if(kind STREQUAL "INTERFACE_LIBRARY")
+      get_target_property(links ${library} INTERFACE_LINK_LIBRARIES)
+      if(NOT links)
+        set(library $<BUILD_INTERFACE:${library}>)
+      endif()
+    endif()
+    target_link_libraries(${target} PRIVATE ${library})
+  endforeach()
   set_property(GLOBAL APPEND PROPERTY ATHANOR_ROOMS ${room})
 endfunction()
 
-# athanor_add_tests(<room> SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry per test case.
+# athanor_add_tests(<room> SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry.
 function(athanor_add_tests room)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   set(target athanor-${room}-tests)
@@ -50,12 +63,18 @@ function(athanor_add_tests room)
   set_tests_properties(${room} PROPERTIES TIMEOUT 600)
 endfunction()
 
+# Builds every benchmark.
+if(ATHANOR_DEVELOPER_MODE)
+  add_custom_target(athanor-benchmarks)
+endif()
+
 # athanor_add_benchmark(<name> SOURCES … [LINK targets…]): executable athanor-bench-<name>, found by scripts/bench.
 function(athanor_add_benchmark name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   set(target athanor-bench-${name})
   add_executable(${target} ${ARG_SOURCES})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/benchmarks ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(${target} PRIVATE ${ARG_LINK} athanor_developer)
+  target_link_libraries(${target} PRIVATE ${ARG_LINK} athanor_developer fmt::fmt)
+  add_dependencies(athanor-benchmarks ${target})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/benchmarks)
 endfunction()

@@ -2,11 +2,12 @@
 /// line of JSON on standard output: {"name", "value", "unit", "spread", "aim", "met"}. `scripts/bench` turns
 /// them into a table.
 ///
-/// A benchmark's main reads:
+/// A benchmark's main, its arguments being globs of figure names, reads:
 ///
 ///     int main(int argc, char** argv) {
-///       athanor::benchmarks::Figures figures(argc, argv);          // the arguments are globs of figure
-///       names if (figures.wants("engine.idle-latency")) {
+///       using namespace athanor::benchmarks;
+///       Figures figures(argc, argv);
+///       if (figures.wants("engine.idle-latency")) {
 ///         auto const sample = repeat(21, [&] { return one_measurement(); });
 ///         figures.report({.name = "engine.idle-latency", .value = sample.median, .unit = "us",
 ///                         .spread = sample.spread, .aim = at_most(1.0)});

@@ -1,0 +1,60 @@
+# Shared by the scripts beside it: named steps with their elapsed time, and one way to fail.
+set -euo pipefail
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${ATHANOR_CACHE:-${HOME:?is not set, and ATHANOR_CACHE neither}/.cache/athanor}
+logs=$project/out/logs
+script=$(basename "$0")
+started=$SECONDS
+mkdir -p "$logs"
+
+# fail WHAT WHAT-TO-DO: ends the script.
+fail() {
+  printf '\n%s: failed: %s\n  what to do: %s\n' "$script" "$1" "$2" >&2
+  exit 1
+}
+
+# step NAME COMMAND…: runs COMMAND with its output in a log; says the name, and how long it took. A command that fails
+# ends the script with the end of its log.
+step() {
+  local name=$1 begun=$SECONDS log status
+  shift
+  log=$logs/$(tr -cs 'a-zA-Z0-9\n' '-' <<<"$script $name").log
+  printf '%-44s ' "$script: $name"
+  set +e
+  (set -e; "$@") >"$log" 2>&1 </dev/null
+  status=$?
+  set -e
+  if [ $status = 0 ]; then
+    printf '%4d s\n' $((SECONDS - begun))
+  else
+    printf 'failed after %d s\n' $((SECONDS - begun))
+    sed 's/^/  | /' <(tail -n 40 "$log") >&2
+    fail "$name (whole log: $log)" "${advice:-read the last lines above, mend it, and run the same command again: what is done already is kept}"
+  fi
+}
+
+# build PRESET TARGETS…: configures and builds; says how far it is at each tenth.
+build() {
+  local preset=$1 begun=$SECONDS log=$logs/build-$1.log
+  shift
+  step "configure ($preset)" cmake --preset "$preset" -S "$project"
+  printf '%-44s' "$script: build ($preset)"
+  if ! cmake --build "$project/out/$preset" --target "${@:-all}" 2>&1 </dev/null | tee "$log" | show_tenths; then
+    printf ' failed after %d s\n' $((SECONDS - begun))
+    grep -m 5 -A 12 -E 'error|FAILED' "$log" | sed 's/^/  | /' >&2 || tail -n 20 "$log" >&2
+    fail "build ($preset) (whole log: $log)" "mend what the compiler names above, and run the same command again"
+  fi
+  printf ' %4d s\n' $((SECONDS - begun))
+}
+
+# Reads a ninja log; prints each tenth that is reached.
+show_tenths() {
+  awk '{ if (match($0, /^\[[0-9]+\/[0-9]+\]/)) {
+           split(substr($0, 2, RLENGTH - 2), part, "/"); tenth = int(10 * part[1] / part[2])
+           if (tenth > last) { printf " %d%%", tenth * 10; fflush(); last = tenth } } }'
+}
+
+finish() {
+  printf '%s: %s, %d s in all\n' "$script" "$1" $((SECONDS - started))
+}
