@@ -1,0 +1,134 @@
+#include <athanor/core/hash.hpp>
+
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+#include <bit>
+#include <cassert>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <system_error>
+#include <vector>
+
+namespace athanor::inline v1 {
+
+namespace {
+
+Hash128 from_library(XXH128_hash_t hash) noexcept { return {hash.low64, hash.high64}; }
+
+template <class Bytes>
+XXH3_state_t* library_state(Bytes& state) noexcept {
+  return reinterpret_cast<XXH3_state_t*>(state.data());
+}
+
+std::array<unsigned char, 8> little_endian(std::uint64_t value) noexcept {
+  std::array<unsigned char, 8> bytes;
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(value >> (8 * i));
+  return bytes;
+}
+
+struct CloseFile {
+  void operator()(std::FILE* file) const noexcept { static_cast<void>(std::fclose(file)); }
+};
+
+}  // namespace
+
+std::string to_hex(Hash128 hash) { return fmt::format("{:016x}{:016x}", hash.high, hash.low); }
+
+Hash128 hash128(std::span<std::byte const> bytes) noexcept {
+  return from_library(XXH3_128bits(bytes.data(), bytes.size()));
+}
+
+Hash128 hash128(std::string_view text) noexcept {
+  return from_library(XXH3_128bits(text.data(), text.size()));
+}
+
+Result<Hash128> hash_file(std::string const& path) {
+  std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
+  if (file == nullptr) {
+    int const error = errno;
+    return fail(error == ENOENT ? Code::not_found : Code::unavailable, Reason::file,
+                "file {}: cannot be opened: {}", path, std::generic_category().message(error));
+  }
+  constexpr std::size_t piece = std::size_t{1} << 18;
+  std::vector<unsigned char> buffer(piece);
+  alignas(64) XXH3_state_t state;
+  XXH3_128bits_reset(&state);
+  for (;;) {
+    errno = 0;
+    std::size_t const count = std::fread(buffer.data(), 1, piece, file.get());
+    XXH3_128bits_update(&state, buffer.data(), count);
+    if (count == piece) continue;
+    if (std::ferror(file.get()) != 0) {
+      return fail(Code::unavailable, Reason::file, "file {}: cannot be read: {}", path,
+                  std::generic_category().message(errno));
+    }
+    return from_library(XXH3_128bits_digest(&state));
+  }
+}
+
+KeyHasher::KeyHasher() noexcept {
+  static_assert(sizeof(XXH3_state_t) <= state_size && alignof(XXH3_state_t) <= 64);
+  static_assert(secret_size >= XXH3_SECRET_SIZE_MIN);
+  new (state_.data()) XXH3_state_t;
+  reset();
+}
+
+KeyHasher::KeyHasher(Secret const& secret) noexcept : secret_(&secret) {
+  new (state_.data()) XXH3_state_t;
+  reset();
+}
+
+void KeyHasher::reset() noexcept {
+  auto* state = library_state(state_);
+  if (secret_ == nullptr) {
+    XXH3_128bits_reset(state);
+  } else {
+    XXH3_128bits_reset_withSecret(state, secret_->data(), secret_->size());
+  }
+}
+
+void KeyHasher::update(void const* data, std::size_t bytes) noexcept {
+  if (bytes != 0) XXH3_128bits_update(library_state(state_), data, bytes);
+}
+
+void KeyHasher::add_word(std::uint64_t value) noexcept {
+  auto const bytes = little_endian(value);
+  update(bytes.data(), bytes.size());
+}
+
+void KeyHasher::add(double value) noexcept { add_word(std::bit_cast<std::uint64_t>(value)); }
+
+void KeyHasher::add(std::string_view text) noexcept {
+  add_word(text.size());
+  update(text.data(), text.size());
+}
+
+void KeyHasher::add(Hash128 hash) noexcept {
+  add_word(hash.low);
+  add_word(hash.high);
+}
+
+void KeyHasher::add(Tensor const& tensor) noexcept {
+  assert(tensor.device().type == DeviceType::cpu);
+  add_word(static_cast<std::uint64_t>(tensor.dtype()));
+  add_word(tensor.shape().rank());
+  for (auto dim : tensor.shape().dims()) add_word(static_cast<std::uint64_t>(dim));
+  if (tensor.dtype() != DType::bytes) {
+    add_word(tensor.size_bytes());
+    update(tensor.data(), tensor.size_bytes());
+    return;
+  }
+  auto const elements = tensor.shape().elements();
+  for (std::int64_t i = 0; i < elements; ++i) add(tensor.text_at(i));
+}
+
+Hash128 KeyHasher::finish() const noexcept {
+  auto* bytes = const_cast<std::byte*>(state_.data());  // the library's digest does not write
+  return from_library(XXH3_128bits_digest(reinterpret_cast<XXH3_state_t*>(bytes)));
+}
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,99 @@
+#include <athanor/core/hash.hpp>
+
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace athanor;
+
+template <class... Fields>
+Hash128 key_of(Fields const&... fields) {
+  KeyHasher hasher;
+  (hasher.add(fields), ...);
+  return hasher.finish();
+}
+
+// mutant: to_hex prints the low half first
+TEST_CASE("hash: the text is the one that xxh128sum prints") {
+  CHECK(to_hex(hash128(std::string_view(""))) == "99aa06d3014798d86001c324468d497f");
+  CHECK(to_hex(hash128(std::string_view("abc"))) == "06b05ab6733a618578af5f94892f3950");
+}
+
+// mutant: add(string_view) without its length
+TEST_CASE("hash: fields are delimited, and their order matters") {
+  CHECK(key_of(std::string_view("ab"), std::string_view("c")) !=
+        key_of(std::string_view("a"), std::string_view("bc")));
+  CHECK(key_of(std::string_view("ab"), std::string_view("")) !=
+        key_of(std::string_view(""), std::string_view("ab")));
+  CHECK(key_of(1, 2) != key_of(2, 1));
+  CHECK(key_of(std::int64_t{7}) == key_of(std::uint64_t{7}));
+  CHECK(key_of(0.0) != key_of(-0.0));
+}
+
+// mutant: the shape or the element type is left out of a tensor's encoding
+TEST_CASE("hash: a reshaped or retyped tensor is another key") {
+  std::vector<float> const values{1, 2, 3, 4, 5, 6};
+  auto const flat = Tensor::view(std::span<float const>(values), {6});
+  auto const wide = Tensor::view(std::span<float const>(values), {2, 3});
+  auto const tall = Tensor::view(std::span<float const>(values), {3, 2});
+  auto const punned = Tensor::view(DType::i32, values.data(), {6});
+  CHECK(key_of(flat) != key_of(wide));
+  CHECK(key_of(wide) != key_of(tall));
+  CHECK(key_of(flat) != key_of(punned));
+  CHECK(key_of(flat) == key_of(flat.clone().value()));
+}
+
+// mutant: a bytes tensor is hashed as its joined data
+TEST_CASE("hash: texts count one by one, however their offsets are held") {
+  std::vector<std::int64_t> const one_two{0, 1, 3};
+  std::vector<std::int64_t> const two_one{0, 2, 3};
+  auto const a = Tensor::texts(one_two, "abc", {2});
+  auto const b = Tensor::texts(two_one, "abc", {2});
+  CHECK(key_of(a) != key_of(b));
+  std::vector<std::string_view> const texts{"a", "bc"};
+  CHECK(key_of(a) == key_of(Tensor::copy_texts(texts).value()));
+  std::vector<std::int64_t> const whole{0, 3};
+  CHECK(key_of(Tensor::text("abc")) == key_of(Tensor::texts(whole, "abc", {1})));
+}
+
+// mutant: reset() forgets the secret
+TEST_CASE("hash: a secret changes every key and survives reset") {
+  KeyHasher::Secret secret;
+  for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i * 37 + 11);
+  KeyHasher keyed(secret);
+  keyed.add(std::string_view("text"));
+  auto const first = keyed.finish();
+  CHECK(first != key_of(std::string_view("text")));
+  keyed.reset();
+  keyed.add(std::string_view("text"));
+  CHECK(keyed.finish() == first);
+  KeyHasher const copy = keyed;
+  CHECK(copy.finish() == first);
+}
+
+// mutant: hash_file hashes only the first piece
+TEST_CASE("hash: a file's hash is that of its content, and a missing file is named") {
+  std::string const path = "/tmp/athanor-hash-" + std::to_string(::getpid());
+  std::string content(700'001, 'x');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31 + i / 251);
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  REQUIRE(file != nullptr);
+  REQUIRE(std::fwrite(content.data(), 1, content.size(), file) == content.size());
+  REQUIRE(std::fclose(file) == 0);
+  CHECK(hash_file(path).value() == hash128(content));
+  REQUIRE(std::remove(path.c_str()) == 0);
+
+  auto const missing = hash_file(path);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().code == Code::not_found);
+  CHECK(missing.error().reason == Reason::file);
+  CHECK(missing.error().message.find(path) != std::string::npos);
+  CHECK(hash_file("/tmp").error().reason == Reason::file);
+}
+
+}  // namespace
