@@ -19,7 +19,8 @@
 /// | `f.open(folder, options_json)` | `Result<std::unique_ptr<Stage>>` | reads what it needs from the model's folder; unknown options are refused by name |
 /// | `s.prepare(item)` | `Result<FeatureItem>` | from many threads at once; no state that grows with use |
 ///
-/// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure` errors.
+/// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure`
+/// errors.
 #pragma once
 
 #include <algorithm>
@@ -87,13 +88,14 @@ struct FeatureItem {
 };
 
 template <class F>
-concept FeatureStage = requires(F& stage, typename F::Stage& opened, std::string_view text, Tensor const& item) {
-  { F::name } -> std::convertible_to<char const*>;
-  { F::output_names.data() } -> std::convertible_to<char const* const*>;
-  { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
-  { stage.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Stage>>>;
-  { opened.prepare(item) } -> std::same_as<Result<FeatureItem>>;
-};
+concept FeatureStage =
+    requires(F& stage, typename F::Stage& opened, std::string_view text, Tensor const& item) {
+      { F::name } -> std::convertible_to<char const*>;
+      { F::output_names.data() } -> std::convertible_to<char const* const*>;
+      { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
+      { stage.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Stage>>>;
+      { opened.prepare(item) } -> std::same_as<Result<FeatureItem>>;
+    };
 
 namespace detail {
 
@@ -106,8 +108,8 @@ std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
   } catch (std::exception const& exception) {
     return put_failure(*failure, Error{Code::internal, Reason::backend_failure, exception.what(), {}});
   } catch (...) {
-    return put_failure(*failure,
-                       Error{Code::internal, Reason::backend_failure, "an exception of unknown type escaped", {}});
+    return put_failure(
+        *failure, Error{Code::internal, Reason::backend_failure, "an exception of unknown type escaped", {}});
   }
 }
 
@@ -161,7 +163,8 @@ ath_feature_table make_table(F& stage) noexcept {
   table.output_names = F::output_names.data();
   table.output_dtypes = F::output_dtypes.data();
   table.output_count = F::output_names.size();
-  table.open = [](void* self, char const* folder, char const* options, void** out, ath_failure* failure) noexcept {
+  table.open = [](void* self, char const* folder, char const* options, void** out,
+                  ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
       auto opened = static_cast<F*>(self)->open(folder, options);
       if (!opened) return tl::unexpected(std::move(opened.error()));
@@ -170,7 +173,8 @@ ath_feature_table make_table(F& stage) noexcept {
     });
   };
   table.close = [](void*, void* opened) noexcept { delete static_cast<Stage*>(opened); };
-  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_features* out, ath_failure* failure) noexcept {
+  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_features* out,
+                     ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
       auto features = static_cast<Stage*>(opened)->prepare(from_view(*item));
       if (!features) return tl::unexpected(std::move(features.error()));
@@ -187,3 +191,5 @@ ath_feature_table make_table(F& stage) noexcept {
 }
 
 }  // namespace athanor::inline v1
+
+#include <athanor/core/duties.hpp>

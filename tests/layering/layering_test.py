@@ -1,0 +1,130 @@
+"""Greps every include against the table of the house: who may include whom.
+
+layering_test.py ROOT          says each include that the table forbids
+layering_test.py --self-test   plants one offence of each kind and wants it found
+"""
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+SIBLINGS = ["batching", "caching", "breaking", "admission", "loading"]
+ROOMS = {
+    "core": [],
+    **{room: ["core"] for room in SIBLINGS},
+    "serving": ["core", *SIBLINGS],
+    "torch": ["core"],
+    "chem": ["core"],
+}
+EVERYTHING_BUT_MODELS = ["core", *SIBLINGS, "serving"]
+
+# What each room may take from outside, as prefixes of include paths; the standard library and the system are everybody's.
+BASIC = ["fmt/", "tl/expected.hpp"]
+OUTSIDE = {
+    "core": [*BASIC, "boost/lockfree/", "xxhash.h"],
+    **{room: BASIC for room in SIBLINGS},
+    "serving": [*BASIC, "nlohmann/"],
+    "loading": [*BASIC, "nlohmann/"],
+    "torch": [*BASIC, "torch/", "ATen/", "c10/", "nlohmann/"],
+    "chem": [*BASIC, "nlohmann/", "GraphMol/", "RDGeneral/", "Geometry/", "DataStructs/"],
+    "capi": [*BASIC, "nlohmann/", "athanor.h"],
+}
+SYSTEM = ["sys/", "linux/", "cuda", "emmintrin.h", "immintrin.h"]
+# Never in a header that a user includes: their types would become part of our interface.
+NEVER_PUBLIC = ["nlohmann/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/", "boost/asio"]
+INTEROP = "include/athanor/torch/interop.hpp"
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
+DEPENDS = re.compile(r"athanor_add_room\(\s*\w+(.*?)\)", re.S)
+SOURCES = {".hpp", ".ipp", ".h", ".cpp", ".c"}
+
+
+def sources(folder):
+    return sorted(path for path in folder.rglob("*") if path.suffix in SOURCES) if folder.is_dir() else []
+
+
+def check_file(root, path, room, rooms_allowed):
+    """One sentence for each include of `path`, a file of `room`, that is not allowed."""
+    name = path.relative_to(root).as_posix()
+    public = name.startswith(("include/", "capi/include/"))
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        found = INCLUDE.match(line)
+        if not found:
+            continue
+        target = found[1]
+        where = f"{name}:{number}: "
+        if ".." in target.split("/"):
+            yield where + f"<{target}> climbs out of its folder"
+        elif target.startswith("athanor/"):
+            other = target.split("/")[1]
+            if target.count("/") == 1:
+                if room not in ("capi", "umbrella"):
+                    yield where + f"{room} may not include <{target}>, which is all rooms at once"
+            elif other != room and other not in rooms_allowed:
+                yield where + f"{room} may not include <{target}>: {other} is not below it"
+        elif public and name != INTEROP and target.startswith(tuple(NEVER_PUBLIC)):
+            yield where + f"a public header may not include <{target}>"
+        elif "/" in target and room in OUTSIDE:
+            if not target.startswith((*OUTSIDE[room], *SYSTEM)) and not (path.parent / target).exists():
+                yield where + f"{room} may not include <{target}>, which is none of its dependencies"
+
+
+def check(root):
+    for room, allowed in ROOMS.items():
+        for folder in (root / "include/athanor" / room, root / "lib" / room):
+            for path in sources(folder):
+                yield from check_file(root, path, room, allowed)
+        recipe = root / "lib" / room / "CMakeLists.txt"
+        for call in DEPENDS.findall(recipe.read_text(encoding="utf-8") if recipe.exists() else ""):
+            words = call.split()
+            depends = words[words.index("DEPENDS") + 1 :] if "DEPENDS" in words else []
+            for word in depends:
+                if word.isupper():
+                    break
+                if word not in allowed:
+                    yield f"lib/{room}/CMakeLists.txt: {room} may not depend on {word}"
+    for path in sources(root / "capi"):
+        yield from check_file(root, path, "capi", EVERYTHING_BUT_MODELS)
+    for path in sorted((root / "include/athanor").glob("*.hpp")):
+        yield from check_file(root, path, "umbrella", EVERYTHING_BUT_MODELS)
+    unknown = {path.name for floor in ("include/athanor", "lib") for path in (root / floor).iterdir() if path.is_dir()}
+    for room in sorted(unknown - ROOMS.keys()):
+        yield f"{room}: a room that the table of {Path(__file__).name} does not know"
+
+
+OFFENCES = {
+    "include/athanor/core/a.hpp": ("#include <athanor/caching/cache.hpp>", "caching is not below it"),
+    "include/athanor/caching/b.hpp": ("#include <athanor/batching/batcher.hpp>", "batching is not below it"),
+    "include/athanor/loading/c.hpp": ("#include <nlohmann/json.hpp>", "a public header may not include"),
+    "include/athanor/breaking/d.hpp": ("#include <athanor/athanor.hpp>", "all rooms at once"),
+    "lib/serving/e.cpp": ("#include <torch/script.h>", "none of its dependencies"),
+    "lib/chem/f.cpp": ('#include "../core/g.hpp"', "climbs out"),
+    "lib/caching/CMakeLists.txt": ("athanor_add_room(caching\n  SOURCES a.cpp DEPENDS core loading LINK fmt::fmt)", "depend on loading"),
+    "lib/cellar/h.cpp": ("", "does not know"),
+    "capi/shim.cpp": ("#include <athanor/chem/graph.hpp>", "chem is not below it"),
+}
+
+
+def self_test():
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name, (text, _) in OFFENCES.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text + "\n", encoding="utf-8")
+        said = list(check(root))
+    for name, (_, sentence) in OFFENCES.items():
+        key = name if "cellar" not in name else "cellar"
+        if not any(line.startswith(key) and sentence in line for line in said):
+            sys.exit(f"the offence planted in {name} was not found ({sentence}); said was:\n" + "\n".join(said))
+    if len(said) != len(OFFENCES):
+        sys.exit(f"{len(OFFENCES)} offences were planted, {len(said)} found:\n" + "\n".join(said))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--self-test":
+        self_test()
+    else:
+        complaints = list(check(Path(sys.argv[1])))
+        if complaints:
+            sys.exit("\n".join(complaints))
