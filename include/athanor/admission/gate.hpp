@@ -1,0 +1,102 @@
+/// Admission: what is refused, is refused at once, with a reason and a time to come back. Holds nobody up and
+/// starts no thread.
+#pragma once
+
+#include <cstdint>
+
+#include <athanor/core/env.hpp>
+#include <athanor/core/error.hpp>
+#include <athanor/core/metrics.hpp>
+#include <athanor/core/time.hpp>
+
+namespace athanor::inline v1 {
+
+namespace admission {
+
+/// What one call holds of the gate's limits: a base of the call, or a plain local. Zero before `admit_caller`
+/// and after `leave`.
+struct Slot {
+  std::int64_t items = 0;
+  std::int64_t bytes = 0;
+};
+
+/// Shortest and longest `retry_after` that a refusal names.
+inline constexpr Duration shortest_retry = std::chrono::milliseconds(1);
+inline constexpr Duration longest_retry = std::chrono::seconds(30);
+
+/// Refuses work that cannot end in time: `resource_exhausted` / `expected_wait` when `predicted_completion`
+/// is after `latest_deadline`, with the excess as `retry_after`; `deadline_exceeded` when the deadline has
+/// passed already.
+Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadline, TimePoint now);
+
+/// When `excess` units will have left at `rate_per_second`, between the shortest and the longest retry,
+/// stretched by up to half at random so that the refused do not come back together. An unknown rate (0)
+/// counts as 100 ms.
+Duration retry_estimate(std::int64_t excess, double rate_per_second, std::uint64_t random) noexcept;
+
+}  // namespace admission
+
+struct GateOptions {
+  std::int64_t max_items = 1024;        ///< items held at once by all callers together
+  std::int64_t max_bytes = 64LL << 20;  ///< input bytes held at once by all callers together
+};
+
+struct GateStatistics {
+  std::int64_t held_items = 0;
+  std::int64_t held_bytes = 0;
+  std::uint64_t admitted = 0;
+  std::uint64_t refused_queue_full = 0;
+  std::uint64_t refused_memory_full = 0;
+  std::uint64_t refused_too_large = 0;
+};
+
+/// Bounds what all callers together hold. Lock-free; any thread. A refused call holds nothing.
+template <Environment Env = SystemEnv>
+class Gate {
+ public:
+  /// Limits below one are taken as one.
+  explicit Gate(GateOptions options = {});
+  Gate(Gate const&) = delete;
+  Gate& operator=(Gate const&) = delete;
+
+  /// Counts `items` (at least 1) and `bytes` as held by `slot` until `leave`. Refuses with
+  /// resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`, without one, for a
+  /// request that can never fit.
+  Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
+  /// Gives back what `slot` holds; nothing happens when it holds nothing.
+  void leave(admission::Slot& slot) noexcept;
+
+  GateStatistics statistics() const noexcept;
+  GateOptions const& options() const noexcept { return options_; }
+
+ private:
+  /// How fast one resource is given back, measured over windows that the admitting callers close.
+  struct Drain {
+    typename Env::template Atomic<std::int64_t> given_back{0};
+    typename Env::template Atomic<std::int64_t> at_window_start{0};
+    typename Env::template Atomic<double> per_second{0.0};
+    void close_window(double seconds) noexcept;
+  };
+  using Level = typename Env::template Atomic<std::int64_t>;
+  static bool take(Level& level, std::int64_t amount, std::int64_t limit) noexcept;
+  void watch_drain(TimePoint now) noexcept;
+  tl::unexpected<Error> refuse_full(Reason reason, std::int64_t held, std::int64_t wanted);
+
+  GateOptions options_;
+  alignas(64) Level items_{0};
+  Level bytes_{0};
+  Drain item_drain_;
+  Drain byte_drain_;
+  typename Env::template Atomic<std::int64_t> window_start_{
+      0};  // nanoseconds of the clock; 0 before the first call
+  Counter admitted_;
+  Counter queue_full_;
+  Counter memory_full_;
+  Counter too_large_;
+};
+
+extern template class Gate<SystemEnv>;
+
+}  // namespace athanor::inline v1
+
+#include <athanor/admission/gate.ipp>

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <algorithm>
+
+namespace athanor::inline v1 {
+
+template <Environment Env>
+Gate<Env>::Gate(GateOptions options)
+    : options_{std::max<std::int64_t>(options.max_items, 1), std::max<std::int64_t>(options.max_bytes, 1)} {}
+
+template <Environment Env>
+bool Gate<Env>::take(Level& level, std::int64_t amount, std::int64_t limit) noexcept {
+  std::int64_t held = level.load(std::memory_order_relaxed);
+  do {
+    if (amount > limit - held) return false;
+  } while (!level.compare_exchange_weak(held, held + amount, std::memory_order_relaxed));
+  return true;
+}
+
+template <Environment Env>
+Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes,
+                                     TimePoint now) {
+  if (items > options_.max_items || bytes > options_.max_bytes) {
+    too_large_.add();
+    return items > options_.max_items ? fail(Code::resource_exhausted, Reason::too_large,
+                                             "admission: expected at most {} items in one request, got {}",
+                                             options_.max_items, items)
+                                      : fail(Code::resource_exhausted, Reason::too_large,
+                                             "admission: expected at most {} bytes in one request, got {}",
+                                             options_.max_bytes, bytes);
+  }
+  watch_drain(now);
+  if (!take(items_, items, options_.max_items))
+    return refuse_full(Reason::queue_full, items_.load(std::memory_order_relaxed), items);
+  if (!take(bytes_, bytes, options_.max_bytes)) {
+    items_.fetch_sub(items, std::memory_order_relaxed);
+    return refuse_full(Reason::memory_full, bytes_.load(std::memory_order_relaxed), bytes);
+  }
+  slot.items = items;
+  slot.bytes = bytes;
+  admitted_.add();
+  return {};
+}
+
+template <Environment Env>
+void Gate<Env>::leave(admission::Slot& slot) noexcept {
+  if (slot.items == 0 && slot.bytes == 0) return;
+  item_drain_.given_back.fetch_add(slot.items, std::memory_order_relaxed);
+  byte_drain_.given_back.fetch_add(slot.bytes, std::memory_order_relaxed);
+  bytes_.fetch_sub(slot.bytes, std::memory_order_relaxed);
+  items_.fetch_sub(slot.items, std::memory_order_relaxed);
+  slot = {};
+}
+
+template <Environment Env>
+void Gate<Env>::Drain::close_window(double seconds) noexcept {
+  std::int64_t const given = given_back.load(std::memory_order_relaxed);
+  double const rate = static_cast<double>(given - at_window_start.load(std::memory_order_relaxed)) / seconds;
+  double const before = per_second.load(std::memory_order_relaxed);
+  // Half of the past: follows a change of load within a few windows.
+  per_second.store(before == 0.0 ? rate : (before + rate) / 2, std::memory_order_relaxed);
+  at_window_start.store(given, std::memory_order_relaxed);
+}
+
+template <Environment Env>
+void Gate<Env>::watch_drain(TimePoint now) noexcept {
+  constexpr std::int64_t window = 20'000'000;
+  std::int64_t const at = now.time_since_epoch().count();
+  std::int64_t start = window_start_.load(std::memory_order_relaxed);
+  if (start != 0 && at - start < window) return;
+  // Only the caller that moves the start closes the window; the others go on.
+  if (!window_start_.compare_exchange_strong(start, at, std::memory_order_relaxed) || start == 0) return;
+  double const seconds = static_cast<double>(at - start) * 1e-9;
+  item_drain_.close_window(seconds);
+  byte_drain_.close_window(seconds);
+}
+
+template <Environment Env>
+tl::unexpected<Error> Gate<Env>::refuse_full(Reason reason, std::int64_t held, std::int64_t wanted) {
+  bool const of_items = reason == Reason::queue_full;
+  (of_items ? queue_full_ : memory_full_).add();
+  std::int64_t const limit = of_items ? options_.max_items : options_.max_bytes;
+  auto refusal = fail(Code::resource_exhausted, reason, "admission: {} of {} {} are held, {} more do not fit",
+                      held, limit, of_items ? "items" : "input bytes", wanted);
+  double const rate = (of_items ? item_drain_ : byte_drain_).per_second.load(std::memory_order_relaxed);
+  refusal.value().retry_after =
+      admission::retry_estimate(std::max<std::int64_t>(held + wanted - limit, 1), rate, Env::random());
+  return refusal;
+}
+
+template <Environment Env>
+GateStatistics Gate<Env>::statistics() const noexcept {
+  return {items_.load(std::memory_order_relaxed),
+          bytes_.load(std::memory_order_relaxed),
+          admitted_.value(),
+          queue_full_.value(),
+          memory_full_.value(),
+          too_large_.value()};
+}
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,162 @@
+/// The loader as a pure state machine: events and the time in, decisions out. No thread, lock, clock or
+/// payload here; model_loader.hpp is the shell that carries the decisions out.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <athanor/core/error.hpp>
+#include <athanor/core/time.hpp>
+
+namespace athanor::inline v1::loading {
+
+enum class ModelState : std::uint8_t {
+  unloaded,
+  reserved,  ///< a load waits until what it displaces is freed
+  loading,
+  warming,
+  ready,
+  draining,  ///< unloaded as soon as the last user lets go
+  failed,    ///< the last load failed; remembered until the back-off ends
+};
+std::string_view to_string(ModelState state) noexcept;
+
+/// How the loader behaves. Times are relative; zero or negative limits are taken as their smallest sensible
+/// value.
+struct LoaderOptions {
+  /// Bytes that all models together may hold, those being loaded and those being freed included. No limit by
+  /// default.
+  std::uint64_t budget_bytes = std::numeric_limits<std::uint64_t>::max();
+  Duration load_deadline =
+      std::chrono::minutes(2);  ///< of one load, warm-up included; a later finish is freed
+  Duration first_backoff =
+      std::chrono::seconds(1);  ///< after the first failed load; doubles with each further one
+  Duration longest_backoff = std::chrono::seconds(60);   ///< before jitter of up to a quarter
+  Duration busy_retry = std::chrono::milliseconds(100);  ///< retry_after of a refusal for lack of room
+  std::uint32_t load_threads = 2;   ///< loads at the same time, of a loader with its own executor
+  std::uint32_t max_models = 4096;  ///< names that the loader remembers
+};
+
+struct LoaderStatistics {
+  std::uint64_t loads = 0;     ///< begun
+  std::uint64_t loaded = 0;    ///< ended well
+  std::uint64_t failures = 0;  ///< ended badly, deadlines included
+  std::uint64_t late = 0;      ///< ended after nobody waited for them any more; freed
+  std::uint64_t evictions = 0;
+  std::uint64_t unloads = 0;
+  std::uint64_t joined = 0;          ///< calls that waited for a load that another had begun
+  std::uint64_t refused = 0;         ///< calls refused: no room, back-off, draining
+  std::uint64_t occupied_bytes = 0;  ///< held now
+  std::uint64_t ready_models = 0;
+};
+
+/// Not thread-safe: the shell's lock guards it. Models are numbered from 0 in the order of `add`.
+///
+/// Invariants: committed() <= budget: what is promised fits. occupied() <= budget: what lies in memory, is
+/// being loaded, or is being freed fits too. A model has at most one load in progress.
+class LoaderMachine {
+ public:
+  using Id = std::size_t;
+
+  explicit LoaderMachine(LoaderOptions const& options);
+
+  Id add(std::string name, std::uint64_t expected_bytes);
+  /// What the shell sees of a ready model right now; refreshed before want and measured.
+  void observe(Id id, bool pinned, TimePoint last_used) noexcept;
+
+  enum class Want : std::uint8_t { ready, join, load, refuse };
+  struct Plan {
+    Want want = Want::refuse;
+    std::vector<Id> victims;  ///< idle models that must go first, the longest unused first
+    Error error;              ///< of `refuse`
+  };
+  /// What a call for the model gets now. Decides only; `reserve` carries out a `load`.
+  Plan want(Id id, TimePoint now) const;
+  /// Takes the victims out (their memory is freed later: `freed`) and reserves room for the load.
+  void reserve(Id id, std::vector<Id> const& victims, TimePoint now);
+  void join() noexcept { ++statistics_.joined; }
+  void refuse() noexcept { ++statistics_.refused; }
+
+  /// A reserved model that may begin to load now, marked as loading; `none` when there is none.
+  static constexpr Id none = static_cast<Id>(-1);
+  Id next_start() noexcept;
+
+  /// A load has its payload, which holds `bytes`. Plans what must go when that is more than was reserved:
+  /// `load`, or `refuse` when there is no room for it.
+  Plan measured(Id id, std::uint64_t bytes) const;
+  /// Later loads of the model reserve `bytes`.
+  void learn(Id id, std::uint64_t bytes) noexcept { models_[id].expected = bytes; }
+  /// Promises the difference and takes the victims out; once they are freed, `adjust` takes it.
+  void promise(Id id, std::uint64_t bytes, std::vector<Id> const& victims);
+  /// Charges what was measured; the model is warming from here.
+  void adjust(Id id, std::uint64_t bytes) noexcept;
+  /// True when nobody waits for this load any more: it ended, or will end, as `late`.
+  bool is_late(Id id) const noexcept { return models_[id].late; }
+  void publish(Id id, TimePoint now) noexcept;
+  /// A load ended without a payload that stays; anything it held has been freed. Returns the error that
+  /// callers get.
+  Error failed(Id id, Error const& error, TimePoint now, std::uint64_t random);
+  void late_finish(Id id) noexcept;
+  /// The load deadline passed: true when a load was running or waiting, which then has failed.
+  bool overdue(Id id, TimePoint now, std::uint64_t random);
+
+  enum class Unload : std::uint8_t { nothing, drain, abandon };
+  /// `drain`: wait for the pins, then `retire`. `abandon`: a load in progress is of no use any more; its
+  /// callers fail.
+  Unload unload(Id id) noexcept;
+  /// A draining model has no pin left: its memory is freed next.
+  void retire(Id id) noexcept;
+  /// The memory of a model taken out is free.
+  void freed(Id id) noexcept;
+  /// Forgets a remembered failure, so that the next call loads again.
+  void forgive(Id id) noexcept;
+
+  ModelState state(Id id) const noexcept { return models_[id].state; }
+  std::uint64_t bytes(Id id) const noexcept { return models_[id].charge; }
+  TimePoint deadline(Id id) const noexcept { return models_[id].deadline; }
+  std::string const& name(Id id) const noexcept { return models_[id].name; }
+  /// Of the last load, while it is remembered; otherwise nullptr.
+  Error const* failure(Id id) const noexcept {
+    return models_[id].state == ModelState::failed ? &models_[id].failure : nullptr;
+  }
+  std::size_t size() const noexcept { return models_.size(); }
+  std::uint64_t committed() const noexcept { return committed_; }
+  std::uint64_t occupied() const noexcept { return occupied_; }
+  LoaderStatistics statistics() const noexcept;
+
+ private:
+  struct Model {
+    std::string name;
+    ModelState state = ModelState::unloaded;
+    bool late = false;    // a load that nobody waits for still runs, and still holds `charge`
+    bool pinned = false;  // as last observed
+    TimePoint last_used{};
+    TimePoint deadline = no_deadline;
+    TimePoint retry_at{};
+    std::uint64_t expected = 0;  // declared, then measured
+    std::uint64_t charge = 0;    // reserved or held
+    std::uint64_t growth = 0;    // promised beyond what is held
+    std::uint64_t leaving = 0;   // taken out, not yet freed
+    std::uint64_t ticket = 0;    // order of reservations
+    std::uint32_t failures = 0;
+    Error failure{};
+  };
+  bool find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const;
+  void take_out(Id id) noexcept;
+  void drop_charge(Model& model) noexcept;
+  void remember(Model& model, Error error, TimePoint now, std::uint64_t random);
+  Error remembered(Model const& model, TimePoint now) const;
+
+  LoaderOptions options_;
+  std::vector<Model> models_;
+  std::uint64_t committed_ = 0;       // charges and growths of all states
+  std::uint64_t occupied_ = 0;        // charges of begun loads and of payloads, and what is leaving
+  std::uint64_t pending_growth_ = 0;  // promised, not yet in occupied_
+  std::uint64_t next_ticket_ = 0;
+  LoaderStatistics statistics_;
+};
+
+}  // namespace athanor::inline v1::loading

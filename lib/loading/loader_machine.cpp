@@ -1,0 +1,314 @@
+#include <athanor/loading/loader_machine.hpp>
+
+#include <algorithm>
+#include <cassert>
+
+namespace athanor::inline v1::loading {
+
+namespace {
+
+std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
+  std::uint64_t sum = 0;
+  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
+
+double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
+
+}  // namespace
+
+std::string_view to_string(ModelState state) noexcept {
+  switch (state) {
+    case ModelState::unloaded: return "unloaded";
+    case ModelState::reserved: return "reserved";
+    case ModelState::loading: return "loading";
+    case ModelState::warming: return "warming";
+    case ModelState::ready: return "ready";
+    case ModelState::draining: return "draining";
+    case ModelState::failed: return "failed";
+  }
+  return "unknown";
+}
+
+LoaderMachine::LoaderMachine(LoaderOptions const& options) : options_(options) {
+  constexpr Duration least{1};
+  options_.load_deadline = std::max(options_.load_deadline, least);
+  options_.first_backoff = std::max(options_.first_backoff, least);
+  options_.longest_backoff = std::max(options_.longest_backoff, options_.first_backoff);
+  options_.busy_retry = std::max(options_.busy_retry, least);
+}
+
+LoaderMachine::Id LoaderMachine::add(std::string name, std::uint64_t expected_bytes) {
+  models_.emplace_back();
+  models_.back().name = std::move(name);
+  models_.back().expected = expected_bytes;
+  return models_.size() - 1;
+}
+
+void LoaderMachine::observe(Id id, bool pinned, TimePoint last_used) noexcept {
+  models_[id].pinned = pinned;
+  models_[id].last_used = last_used;
+}
+
+/// Victims whose bytes together are at least `needed`: the longest unused first, and none that is not needed.
+bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const {
+  std::vector<Id> idle;
+  for (Id id = 0; id < models_.size(); ++id)
+    if (id != spared && models_[id].state == ModelState::ready && !models_[id].pinned) idle.push_back(id);
+  std::ranges::stable_sort(idle, {}, [&](Id id) { return models_[id].last_used; });
+  std::uint64_t gained = 0;
+  for (Id const id : idle) {
+    if (gained >= needed) break;
+    victims.push_back(id);
+    gained = plus(gained, models_[id].charge);
+  }
+  if (gained < needed) return false;
+  std::erase_if(victims, [&](Id id) {
+    bool const spare = gained - models_[id].charge >= needed;
+    if (spare) gained -= models_[id].charge;
+    return spare;
+  });
+  return true;
+}
+
+Error LoaderMachine::remembered(Model const& model, TimePoint now) const {
+  Error error = model.failure;
+  error.retry_after = std::max(model.retry_at - now, Duration{0});
+  if (model.late) error.retry_after = std::max(error.retry_after, options_.busy_retry);
+  return error;
+}
+
+LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
+  Model const& model = models_[id];
+  switch (model.state) {
+    case ModelState::ready: return {Want::ready, {}, {}};
+    case ModelState::reserved:
+    case ModelState::loading:
+    case ModelState::warming: return {Want::join, {}, {}};
+    case ModelState::draining:
+      return {Want::refuse,
+              {},
+              Error{Code::unavailable, Reason::stopping, fmt::format("{}: it is being unloaded", model.name),
+                    options_.busy_retry}};
+    case ModelState::unloaded:
+    case ModelState::failed: break;
+  }
+  if (model.expected > options_.budget_bytes)
+    return {Want::refuse,
+            {},
+            Error{Code::resource_exhausted,
+                  Reason::budget,
+                  fmt::format("{}: expected at most the whole budget of {} bytes, the model needs {}",
+                              model.name, options_.budget_bytes, model.expected),
+                  {}}};
+  if (model.state == ModelState::failed && (model.late || now < model.retry_at))
+    return {Want::refuse, {}, remembered(model, now)};
+  if (model.late)
+    return {Want::refuse,
+            {},
+            Error{Code::unavailable, Reason::model_load,
+                  fmt::format("{}: a load that was given up has not ended yet", model.name),
+                  options_.busy_retry}};
+  Plan plan{Want::load, {}, {}};
+  std::uint64_t const room = options_.budget_bytes - committed_;
+  if (model.expected > room && !find_victims(id, model.expected - room, plan.victims))
+    return {Want::refuse,
+            {},
+            Error{Code::resource_exhausted, Reason::memory_full,
+                  fmt::format("{}: needs {} bytes, {} of {} are free and the rest is in use", model.name,
+                              model.expected, room, options_.budget_bytes),
+                  options_.busy_retry}};
+  return plan;
+}
+
+void LoaderMachine::take_out(Id id) noexcept {
+  Model& model = models_[id];
+  model.state = ModelState::unloaded;
+  model.leaving = model.charge;
+  committed_ -= model.charge;
+  model.charge = 0;
+}
+
+void LoaderMachine::reserve(Id id, std::vector<Id> const& victims, TimePoint now) {
+  for (Id const victim : victims) take_out(victim);
+  statistics_.evictions += victims.size();
+  Model& model = models_[id];
+  assert(!model.late && model.charge == 0);
+  model.state = ModelState::reserved;
+  model.charge = model.expected;
+  model.deadline = after(now, options_.load_deadline);
+  model.ticket = next_ticket_++;
+  committed_ += model.charge;
+}
+
+LoaderMachine::Id LoaderMachine::next_start() noexcept {
+  Id best = none;
+  for (Id id = 0; id < models_.size(); ++id) {
+    Model const& model = models_[id];
+    if (model.state != ModelState::reserved || model.leaving != 0) continue;
+    if (plus(plus(occupied_, pending_growth_), model.charge) > options_.budget_bytes) continue;
+    if (best == none || model.ticket < models_[best].ticket) best = id;
+  }
+  if (best == none) return none;
+  models_[best].state = ModelState::loading;
+  occupied_ += models_[best].charge;
+  ++statistics_.loads;
+  return best;
+}
+
+LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
+  Model const& model = models_[id];
+  if (bytes > options_.budget_bytes)
+    return {Want::refuse,
+            {},
+            Error{Code::resource_exhausted,
+                  Reason::budget,
+                  fmt::format("expected at most the whole budget of {} bytes, the loaded model holds {}",
+                              options_.budget_bytes, bytes),
+                  {}}};
+  Plan plan{Want::load, {}, {}};
+  if (bytes <= model.charge) return plan;
+  std::uint64_t const held =
+      plus(std::max(committed_, plus(occupied_, pending_growth_)), bytes - model.charge);
+  if (held > options_.budget_bytes && !find_victims(id, held - options_.budget_bytes, plan.victims))
+    return {Want::refuse,
+            {},
+            Error{Code::resource_exhausted,
+                  Reason::memory_full,
+                  fmt::format("{} bytes were reserved, the loaded model holds {} and the rest of the "
+                              "budget of {} is in use",
+                              model.charge, bytes, options_.budget_bytes),
+                  {}}};
+  return plan;
+}
+
+void LoaderMachine::promise(Id id, std::uint64_t bytes, std::vector<Id> const& victims) {
+  for (Id const victim : victims) take_out(victim);
+  statistics_.evictions += victims.size();
+  Model& model = models_[id];
+  if (bytes <= model.charge) return;
+  model.growth = bytes - model.charge;
+  committed_ += model.growth;
+  pending_growth_ += model.growth;
+}
+
+void LoaderMachine::adjust(Id id, std::uint64_t bytes) noexcept {
+  Model& model = models_[id];
+  if (bytes < model.charge) {
+    committed_ -= model.charge - bytes;
+    occupied_ -= model.charge - bytes;
+  }
+  occupied_ += model.growth;
+  pending_growth_ -= model.growth;
+  model.growth = 0;
+  model.charge = bytes;
+  if (model.state == ModelState::loading) model.state = ModelState::warming;
+}
+
+void LoaderMachine::publish(Id id, TimePoint now) noexcept {
+  Model& model = models_[id];
+  model.state = ModelState::ready;
+  model.pinned = false;
+  model.last_used = now;
+  model.failures = 0;
+  model.failure = {};
+  ++statistics_.loaded;
+}
+
+void LoaderMachine::drop_charge(Model& model) noexcept {
+  committed_ -= model.charge + model.growth;
+  pending_growth_ -= model.growth;
+  if (model.state != ModelState::reserved) occupied_ -= model.charge;
+  model.charge = 0;
+  model.growth = 0;
+}
+
+void LoaderMachine::remember(Model& model, Error error, TimePoint now, std::uint64_t random) {
+  Duration backoff = options_.first_backoff;
+  for (std::uint32_t i = 0; i < model.failures && backoff < options_.longest_backoff; ++i) backoff *= 2;
+  backoff = std::min(backoff, options_.longest_backoff);
+  backoff += Duration{static_cast<std::int64_t>(static_cast<double>(backoff.count()) / 4 *
+                                                static_cast<double>(random >> 11) * 0x1p-53)};
+  ++model.failures;
+  ++statistics_.failures;
+  model.state = ModelState::failed;
+  model.retry_at = after(now, backoff);
+  error.message = fmt::format("{}: {}", model.name, error.message);
+  error.retry_after = error.reason == Reason::budget ? Duration{0} : backoff;
+  model.failure = std::move(error);
+}
+
+Error LoaderMachine::failed(Id id, Error const& error, TimePoint now, std::uint64_t random) {
+  Model& model = models_[id];
+  assert(!model.late);
+  drop_charge(model);
+  remember(model, error, now, random);
+  return model.failure;
+}
+
+void LoaderMachine::late_finish(Id id) noexcept {
+  Model& model = models_[id];
+  drop_charge(model);
+  model.late = false;
+  ++statistics_.late;
+}
+
+bool LoaderMachine::overdue(Id id, TimePoint now, std::uint64_t random) {
+  Model& model = models_[id];
+  bool const begun = model.state == ModelState::loading || model.state == ModelState::warming;
+  if ((!begun && model.state != ModelState::reserved) || now < model.deadline) return false;
+  if (begun) {
+    model.late = true;
+  } else {
+    drop_charge(model);
+  }
+  remember(model,
+           Error{Code::deadline_exceeded,
+                 Reason::model_load,
+                 fmt::format("the load did not end within {:.3f} ms", milliseconds(options_.load_deadline)),
+                 {}},
+           now, random);
+  return true;
+}
+
+LoaderMachine::Unload LoaderMachine::unload(Id id) noexcept {
+  Model& model = models_[id];
+  switch (model.state) {
+    case ModelState::unloaded:
+    case ModelState::draining: return Unload::nothing;
+    case ModelState::failed:
+      model.state = ModelState::unloaded;
+      model.failures = 0;
+      return Unload::nothing;
+    case ModelState::ready: model.state = ModelState::draining; return Unload::drain;
+    case ModelState::reserved: drop_charge(model); break;
+    case ModelState::loading:
+    case ModelState::warming: model.late = true; break;
+  }
+  model.state = ModelState::unloaded;
+  return Unload::abandon;
+}
+
+void LoaderMachine::retire(Id id) noexcept {
+  take_out(id);
+  ++statistics_.unloads;
+}
+
+void LoaderMachine::freed(Id id) noexcept {
+  occupied_ -= models_[id].leaving;
+  models_[id].leaving = 0;
+}
+
+void LoaderMachine::forgive(Id id) noexcept {
+  Model& model = models_[id];
+  if (model.state == ModelState::failed) model.retry_at = TimePoint{};
+}
+
+LoaderStatistics LoaderMachine::statistics() const noexcept {
+  LoaderStatistics statistics = statistics_;
+  statistics.occupied_bytes = occupied_;
+  statistics.ready_models =
+      static_cast<std::uint64_t>(std::ranges::count(models_, ModelState::ready, &Model::state));
+  return statistics;
+}
+
+}  // namespace athanor::inline v1::loading
