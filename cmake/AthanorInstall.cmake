@@ -44,6 +44,14 @@ foreach(component IN LISTS athanor_components)
           COMPONENT athanor_dev)
 endforeach()
 
+# The parts of RDKit that chem links, for the package file to ask for.
+set(athanor_rdkit_parts "")
+if(TARGET athanor_chem)
+  get_target_property(libraries athanor_chem LINK_LIBRARIES)
+  list(FILTER libraries INCLUDE REGEX "^RDKit::")
+  list(TRANSFORM libraries REPLACE "^RDKit::" "" OUTPUT_VARIABLE athanor_rdkit_parts)
+endif()
+
 # Before 1.0 a minor version may break its users; afterwards only a major one may.
 if(PROJECT_VERSION_MAJOR EQUAL 0)
   set(compatibility SameMinorVersion)

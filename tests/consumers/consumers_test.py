@@ -1,0 +1,89 @@
+"""Installs Athanor, moves what was installed, and builds and runs other people's projects against it.
+
+consumers_test.py install BUILD WORK           installs BUILD, moves it to WORK/moved, looks for paths left behind
+consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the CMake project SOURCE; ARG goes to cmake
+consumers_test.py pkg-config SOURCE WORK CC    builds SOURCE/main.c with pkg-config's flags, and runs it
+consumers_test.py exports WORK                 what libathanor.so exports and needs
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(*command, **options):
+    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    if result.returncode != 0:
+        sys.exit(f"failed ({result.returncode}): {' '.join(map(str, command))}\n{result.stdout}")
+    return result.stdout
+
+
+def install(build, work):
+    work, build = Path(work), Path(build)
+    shutil.rmtree(work, ignore_errors=True)
+    run("cmake", "--install", build, "--prefix", work / "first")
+    (work / "first").rename(work / "moved")
+    source = re.search(r"^CMAKE_HOME_DIRECTORY:INTERNAL=(.+)$", (build / "CMakeCache.txt").read_text(), re.M)[1]
+    left_behind = []
+    for path in (work / "moved").rglob("*"):
+        if path.suffix in {".cmake", ".pc", ".hpp", ".ipp", ".h"} and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            left_behind += [f"{path} names {folder}" for folder in (str(work), str(build), source) if folder in text]
+        elif ".so" in path.name and path.is_file() and not path.is_symlink():
+            dynamic = run("readelf", "-d", path)
+            left_behind += [f"the run path of {path} names {build}" for line in dynamic.splitlines() if "PATH" in line and str(build) in line]
+    if left_behind:
+        sys.exit("\n".join(left_behind))
+
+
+def cmake(source, work, *arguments):
+    build = Path(work) / ("build-" + Path(source).name)
+    shutil.rmtree(build, ignore_errors=True)
+    run("cmake", "-G", "Ninja", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", *arguments)
+    run("cmake", "--build", build)
+    print(run(build / "consumer"))
+
+
+def pkg_config(source, work, compiler):
+    moved = Path(work) / "moved"
+    folders = {path.parent for path in moved.rglob("athanor.pc")}
+    if len(folders) != 1:
+        sys.exit(f"athanor.pc is in {folders or 'no folder'}")
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(folders.pop())}
+    run("pkg-config", "--validate", "athanor", env=environment)
+    flags = run("pkg-config", "--cflags", "--libs", "athanor", env=environment).split()
+    library = run("pkg-config", "--variable=libdir", "athanor", env=environment).strip()
+    program = Path(work) / "pkg-config-consumer"
+    run(compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", Path(source) / "main.c", "-o", program, *flags, f"-Wl,-rpath,{library}")
+    print(run(program))
+
+
+def exports(work):
+    library = next(path for path in (Path(work) / "moved").rglob("libathanor.so*") if not path.is_symlink())
+    symbols = [line.split() for line in run("nm", "-D", "--defined-only", library).splitlines()]
+    names = [words[2].split("@")[0] for words in symbols if words[1] != "A"]
+    strangers = [name for name in names if not name.startswith("ath_")]
+    if strangers:
+        sys.exit("libathanor.so exports what is not its own:\n" + "\n".join(strangers))
+    if not 1 <= len(names) <= 60:
+        sys.exit(f"libathanor.so exports {len(names)} functions; at least one and at most 60 are meant")
+    header = "".join(path.read_text() for path in (Path(work) / "moved/include").rglob("athanor*.h"))
+    undeclared = [name for name in names if not re.search(rf"\b{name}\s*\(", header)]
+    declared = set(re.findall(r"\b(ath_\w+)\s*\(", re.sub(r"/\*.*?\*/|//[^\n]*", "", header, flags=re.S)))
+    missing = sorted(name for name in declared if name not in names and f"(*{name})" not in header)
+    if undeclared or missing:
+        sys.exit(f"exported but in no header: {undeclared}; in a header but not exported: {missing}")
+    dynamic = run("readelf", "-d", library)
+    needed = re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+    if any(re.search("torch|c10|RDKit|cuda", name) for name in needed):
+        sys.exit(f"libathanor.so needs a model library: {needed}")
+    if "[libathanor.so.0]" not in dynamic:
+        sys.exit("libathanor.so has not the SONAME libathanor.so.0")
+    print(f"{len(names)} functions; needs {', '.join(needed)}")
+
+
+if __name__ == "__main__":
+    {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports}[sys.argv[1]](*sys.argv[2:])
