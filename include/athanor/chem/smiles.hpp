@@ -1,0 +1,34 @@
+/// Strict reading of SMILES text, before any chemistry: grammar, ranges and sizes. Needs no RDKit, keeps no
+/// state, and costs a small part of a parse, so that hostile text never reaches the toolkit.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include <athanor/core/error.hpp>
+
+namespace athanor::inline v1::chem {
+
+/// The largest molecule that is read. Raise them only for trusted input: no time limit can interrupt a parse.
+struct SmilesLimits {
+  std::int32_t bytes = 8192;        ///< bytes of text
+  std::int32_t heavy_atoms = 2000;  ///< atoms that are not hydrogen, `*` included
+  std::int32_t atoms = 6000;        ///< all atoms, hydrogens included
+  std::int32_t fragments = 64;      ///< parts joined by `.`
+};
+
+/// What one pass over the text already knows.
+struct SmilesFacts {
+  std::int32_t heavy_atoms = 0;  ///< atoms that are not hydrogen, `*` included
+  std::int32_t hydrogens = 0;    ///< hydrogens written as atoms of their own, such as `[H]` and `[2H]`
+  std::int32_t stars = 0;        ///< `*` atoms: the open ends of a repeat unit
+  std::int32_t fragments = 0;    ///< parts joined by `.`
+  std::int32_t rings = 0;        ///< ring closures
+};
+
+/// Reads `text` as one SMILES without name, extension or white space. Fails with invalid_argument:
+/// `too_large` above a limit, `syntax` otherwise, and the sentence names the byte, counted from 0. Accepts
+/// text that chemistry may still refuse. Thread-safe.
+Result<SmilesFacts> check_smiles(std::string_view text, SmilesLimits const& limits = {});
+
+}  // namespace athanor::inline v1::chem

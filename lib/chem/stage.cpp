@@ -1,0 +1,122 @@
+#include <athanor/chem/stage.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace athanor::inline v1::chem {
+
+static_assert(FeatureStage<PolymerGraphStage>);
+
+namespace {
+
+template <class... Args>
+tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&... args) {
+  return tl::unexpected(Error{Code::invalid_argument,
+                              Reason::option,
+                              "polymer-graph: " + fmt::format(sentence, std::forward<Args>(args)...),
+                              {}});
+}
+
+Result<DomainOfValidity> read_domain(std::string_view folder, std::string const& name) {
+  std::string path(folder);
+  if (!path.empty() && path.back() != '/') path += '/';
+  path += name;
+  std::ifstream file(path, std::ios::binary);
+  std::string const text{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad())
+    return fail(Code::not_found, Reason::file, "polymer-graph: the domain file {} cannot be read", path);
+  auto domain = DomainOfValidity::from_json(text);
+  if (!domain) domain.error().message = fmt::format("polymer-graph: {}: {}", path, domain.error().message);
+  return domain;
+}
+
+/// An owned tensor [values], converted element by element.
+template <class To>
+Result<Tensor> copy(std::span<std::int32_t const> values) {
+  auto tensor = Tensor::allocate(dtype_of<To>(), Shape{static_cast<std::int64_t>(values.size())});
+  if (tensor) std::copy(values.begin(), values.end(), reinterpret_cast<To*>(tensor->mutable_data()));
+  return tensor;
+}
+
+Result<Tensor> single(std::int64_t value) {
+  auto tensor = Tensor::allocate(DType::i64, Shape{1});
+  if (tensor) *reinterpret_cast<std::int64_t*>(tensor->mutable_data()) = value;
+  return tensor;
+}
+
+}  // namespace
+
+PolymerGraphStage::Stage::Stage(PolymerOptions options, std::optional<DomainOfValidity> domain)
+    : options_(std::move(options)), domain_(std::move(domain)) {
+  options_.identifiers = domain_.has_value();
+}
+
+Result<FeatureItem> PolymerGraphStage::Stage::prepare(Tensor const& item) const {
+  if (item.dtype() != DType::bytes)
+    return fail(Code::invalid_argument, Reason::dtype, "polymer-graph: expected a text (bytes), got {}",
+                to_string(item.dtype()));
+  if (item.shape().elements() != 1)
+    return fail(Code::invalid_argument, Reason::shape, "polymer-graph: expected one text, got shape {}",
+                to_string(item.shape()));
+  auto const prepared = prepare_polymer(item.text_at(0), options_);
+  if (!prepared) return tl::unexpected(prepared.error());
+
+  std::int64_t const unseen =
+      domain_ && prepared->identifiers ? domain_->unseen(*prepared->identifiers) : std::int64_t{-1};
+  MolecularGraph const& graph = prepared->graph;
+  std::array<Result<Tensor>, 7> tensors = {copy<std::int32_t>(graph.atom),
+                                           copy<std::int32_t>(graph.bond),
+                                           copy<std::int64_t>(graph.source),
+                                           copy<std::int64_t>(graph.target),
+                                           single(unseen),
+                                           single(graph.heavy_atoms),
+                                           single(prepared->polymer ? 1 : 0)};
+  FeatureItem features;
+  features.tensors.reserve(tensors.size());
+  for (auto& tensor : tensors) {
+    if (!tensor) return tl::unexpected(std::move(tensor.error()));
+    features.tensors.push_back(std::move(*tensor));
+  }
+  features.cost = static_cast<std::int64_t>(graph.bond.size());
+  return features;
+}
+
+Result<std::unique_ptr<PolymerGraphStage::Stage>> PolymerGraphStage::open(std::string_view folder,
+                                                                          std::string_view options) const {
+  PolymerOptions polymer;
+  std::optional<DomainOfValidity> domain;
+  if (!options.empty()) {
+    auto const document = nlohmann::json::parse(options, nullptr, false);
+    if (!document.is_object()) return refuse_option("options: expected a JSON object");
+    for (auto const& [key, value] : document.items()) {
+      if (key == "units") {
+        if (!value.is_number_integer() || value < 1 || value > polymer.limits.heavy_atoms)
+          return refuse_option("units: expected a whole number from 1 to {}, got {}",
+                               polymer.limits.heavy_atoms, value.dump());
+        polymer.units = value.get<std::int32_t>();
+      } else if (key == "domain") {
+        if (!value.is_string()) return refuse_option("domain: expected a file name, got {}", value.dump());
+        auto read = read_domain(folder, value.get<std::string>());
+        if (!read) return tl::unexpected(std::move(read.error()));
+        domain = std::move(*read);
+      } else {
+        return refuse_option("unknown option {}", key);
+      }
+    }
+  }
+  return std::make_unique<Stage>(std::move(polymer), std::move(domain));
+}
+
+ath_feature_table const& feature_table() {
+  static PolymerGraphStage stage;
+  static ath_feature_table const table = make_table(stage);
+  return table;
+}
+
+}  // namespace athanor::inline v1::chem
