@@ -2,8 +2,9 @@
 
 consumers_test.py install BUILD WORK           installs BUILD, moves it to WORK/moved, looks for paths left behind
 consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the CMake project SOURCE; ARG goes to cmake
-consumers_test.py pkg-config SOURCE WORK CC    builds SOURCE/main.c with pkg-config's flags, and runs it
+consumers_test.py pkg-config MAIN.C WORK CC    builds MAIN.C with pkg-config's flags, and runs it
 consumers_test.py exports WORK                 what libathanor.so exports and needs
+consumers_test.py readme README WORK CC ARG…   builds and runs the C++ and the C example of README, from its own folder
 """
 
 import os
@@ -39,15 +40,15 @@ def install(build, work):
         sys.exit("\n".join(left_behind))
 
 
-def cmake(source, work, *arguments):
+def cmake(source, work, *arguments, **options):
     build = Path(work) / ("build-" + Path(source).name)
     shutil.rmtree(build, ignore_errors=True)
     run("cmake", "-G", "Ninja", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", *arguments)
     run("cmake", "--build", build)
-    print(run(build / "consumer"))
+    print(run(build / "consumer", **options))
 
 
-def pkg_config(source, work, compiler):
+def pkg_config(main, work, compiler, **options):
     moved = Path(work) / "moved"
     folders = {path.parent for path in moved.rglob("athanor.pc")}
     if len(folders) != 1:
@@ -56,9 +57,10 @@ def pkg_config(source, work, compiler):
     run("pkg-config", "--validate", "athanor", env=environment)
     flags = run("pkg-config", "--cflags", "--libs", "athanor", env=environment).split()
     library = run("pkg-config", "--variable=libdir", "athanor", env=environment).strip()
-    program = Path(work) / "pkg-config-consumer"
-    run(compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", Path(source) / "main.c", "-o", program, *flags, f"-Wl,-rpath,{library}")
-    print(run(program))
+    program = Path(work) / "pkg-config-consumer" / Path(main).parent.name
+    program.parent.mkdir(exist_ok=True)
+    run(compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", main, "-o", program, *flags, f"-Wl,-rpath,{library}")
+    print(run(program, **options))
 
 
 def exports(work):
@@ -85,5 +87,28 @@ def exports(work):
     print(f"{len(names)} functions; needs {', '.join(needed)}")
 
 
+def example(readme, language):
+    """The first code block of `language`; the examples promise to stay short."""
+    found = re.search(rf"^```{re.escape(language)}\n(.*?)^```$", Path(readme).read_text(encoding="utf-8"), re.M | re.S)
+    if not found:
+        sys.exit(f"{readme} has no example in {language}")
+    lines = [line for line in found[1].splitlines() if line.strip() and not line.startswith("#include")]
+    if len(lines) > 22:
+        sys.exit(f"the example in {language} is {len(lines)} lines long, without its includes; about 20 are promised")
+    return found[1]
+
+
+def readme(readme_file, work, compiler, *arguments):
+    source = Path(work) / "readme"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(Path(__file__).parent / "readme", source)
+    (source / "main.cpp").write_text(example(readme_file, "cpp"), encoding="utf-8")
+    (source / "main.c").write_text(example(readme_file, "c"), encoding="utf-8")
+    at_home = {"cwd": Path(readme_file).parent}
+    cmake(source, work, *arguments, **at_home)
+    pkg_config(source / "main.c", work, compiler, **at_home)
+
+
 if __name__ == "__main__":
-    {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports}[sys.argv[1]](*sys.argv[2:])
+    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme}
+    modes[sys.argv[1]](*sys.argv[2:])
