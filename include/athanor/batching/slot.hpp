@@ -1,0 +1,106 @@
+/// What a call is to the batching room, what a batch is made of, and what the room asks of its surroundings.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include <athanor/core/error.hpp>
+#include <athanor/core/time.hpp>
+
+namespace athanor::inline v1::batching {
+
+struct Slot;
+class SlotQueue;
+
+/// Queued slots of one key, oldest first. Kept in the group's first slot, so that grouping allocates nothing.
+struct SlotGroup {
+  Slot* last = nullptr;
+  Slot* next_group = nullptr;  // by age of the first slot
+  Slot* previous_group = nullptr;
+  Slot* next_in_bucket = nullptr;  // of the key table
+  std::uint64_t items = 0;         // not yet taken into batches
+  std::int64_t cost = 0;           // of these items
+  std::uint32_t requests = 0;
+  TimePoint earliest_deadline = no_deadline;
+  bool deadline_stale = false;  // the slot that had it is gone
+};
+
+/// Where a slot is in its life. Guarded by the lane's mutex.
+enum class SlotState : std::uint8_t { outside, queued, part_taken, taken };
+
+/// Base of a call. The caller fills the first group and may read `entered`; the rest belongs to the lane
+/// between `enter` and the end of the call. A slot that was finished or withdrawn may be entered again.
+struct Slot {
+  std::uint64_t key = 0;    ///< only slots of equal keys share a batch
+  std::uint32_t items = 1;  ///< size in items; at least 1
+  std::int64_t cost = 1;    ///< size in assembly cost (bytes, edges); at least 0
+  TimePoint deadline =
+      no_deadline;     ///< not executed after it; answering on time is the host's, by `withdraw`
+  bool alone = false;  ///< never shares a batch
+
+  TimePoint entered{};  ///< when `enter` took it
+
+  SlotState state = SlotState::outside;
+  bool failed = false;
+  std::uint32_t taken = 0;    // items in batches, of [0, items)
+  std::uint32_t settled = 0;  // items that came out of batches, or never will be in one
+  std::uint64_t sequence = 0;
+  Slot* next = nullptr;  // in its group; in the inbox; in a list of slots to finish
+  Slot* previous = nullptr;
+  SlotGroup group;  // only of a group's first slot
+  Error error;      // the first one; only when failed
+};
+
+/// Items `first .. first + count` of a slot, as a batch holds them.
+struct Part {
+  Slot* slot = nullptr;
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+};
+
+/// What executes at once. Borrowed by Host functions for the time of their call.
+struct Batch {
+  std::span<Part const> parts;
+  std::uint32_t items = 0;
+  std::int64_t cost = 0;
+  std::uint32_t instance = 0;  ///< 0 .. instances - 1; no two batches of one instance overlap
+  TimePoint formed{};          ///< when it was taken from the queue
+  bool on_caller = false;      ///< runs on the thread of its only call, inside `enter`
+};
+
+/// How a batch ended as a whole.
+enum class Verdict : std::uint8_t {
+  success,   ///< every part succeeded at the first attempt
+  isolated,  ///< it failed; run again in pieces, at least one part succeeded
+  failed,    ///< no part succeeded
+  refused,   ///< `begin` said no; never an argument of `end`
+};
+
+/// Whether a blocking caller lends its thread.
+enum class Entry : std::uint8_t { may_run_here, never_here };
+
+/// What a lane needs from outside. Duties, beyond the syntax:
+///
+/// | expression | duty |
+/// |---|---|
+/// | `h.wanted(slot)` | false when nobody waits for the slot any more: it is finished as cancelled without being executed. Called on the executing thread just before its batch begins |
+/// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
+/// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
+/// | `h.end(batch, verdict, run_time)` | once for every batch whose `begin` succeeded, before its slots are finished; `run_time` counts every attempt |
+/// | `h.finish(slot, error)` | exactly once per slot that was entered and not withdrawn; null on success. The lane does not touch the slot afterwards |
+///
+/// All are called without any lock held, from callers' and executor threads, for different instances at once.
+/// They may enter slots into the same lane. They must not destroy it.
+template <class H>
+concept Host = requires(H& host, Slot& slot, Batch const& batch, Verdict verdict, Duration run_time,
+                        Error const* error) {
+  { host.wanted(slot) } noexcept -> std::same_as<bool>;
+  { host.begin(batch) } noexcept -> std::same_as<Result<void>>;
+  { host.execute(batch) } noexcept -> std::same_as<Result<void>>;
+  { host.end(batch, verdict, run_time) } noexcept;
+  { host.finish(slot, error) } noexcept;
+};
+
+}  // namespace athanor::inline v1::batching
