@@ -1,0 +1,94 @@
+/// The LibTorch backend: runs TorchScript modules (format `torchscript`) and AOTInductor packages (format
+/// `pt2`).
+///
+/// C++ hosts that link `athanor::torch` hand `athanor::torch::backend()` to an engine; everybody else opens
+/// the plugin `libathanor_torch.so`, whose one exported function offers the same table. No LibTorch type
+/// appears here.
+///
+/// What a model may be:
+/// - its `forward` takes as many tensors as the manifest has inputs, in the manifest's order, and returns a
+/// tensor, or a
+///   tuple or list of tensors, in the order of the manifest's outputs;
+/// - it keeps no state of its own between calls: all instances share one copy of the weights, and any number
+/// of them run
+///   at the same time;
+/// - inputs that a TorchScript `forward` writes to are copied for it; a `pt2` package must not write to its
+/// inputs, and
+///   it does not check their shapes (the signature does that, before the backend is reached).
+///
+/// What it does to the process: it loads about 110 MB of LibTorch, turns TorchScript's profiling executor off
+/// (process-wide, so that the second call is as fast as the thousandth), and runs on the caller's thread with
+/// that thread's intra-op thread count put back afterwards. It starts no thread. A failing `pt2` package
+/// writes its cause to the process's standard error; LibTorch offers no other way to learn it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <athanor/core/backend.hpp>
+
+namespace athanor::inline v1::torch {
+
+namespace detail {
+class LoadedModel;
+class InstanceState;
+}  // namespace detail
+
+/// One execution context of a model: its buffers and, on a GPU, its stream.
+class TorchInstance {
+ public:
+  explicit TorchInstance(std::unique_ptr<detail::InstanceState> state) noexcept;
+  ~TorchInstance();
+
+  /// Runs `forward` over the batch. Outputs live in host memory until the next run. Errors:
+  /// `invalid_argument` for inputs that are not what the manifest declares; `internal` / `backend_failure`
+  /// when the model failed; `internal` / `backend_contract` when it answered with other outputs than the
+  /// manifest's; `resource_exhausted` / `out_of_memory`; `unavailable` / `device_lost`. The rows of the
+  /// outputs are not checked here.
+  Result<void> run(ath_batch& batch);
+
+ private:
+  std::unique_ptr<detail::InstanceState> state_;
+};
+
+/// A loaded model file; every instance shares its weights. Destroy it after its instances.
+class TorchModel {
+ public:
+  using Instance = TorchInstance;
+
+  explicit TorchModel(std::shared_ptr<detail::LoadedModel const> model) noexcept;
+  /// Frees the weights and gives freed memory back to the system and the device.
+  ~TorchModel();
+
+  /// Bytes of the distinct weight storages that are held for as long as the model lives.
+  std::uint64_t footprint() const noexcept;
+  Result<std::unique_ptr<TorchInstance>> make_instance();
+
+ private:
+  std::shared_ptr<detail::LoadedModel const> model_;
+};
+
+/// The backend. It has no state: any object serves any number of threads.
+class TorchBackend {
+ public:
+  using Model = TorchModel;
+  static constexpr char const* name = "torch";
+  static constexpr RunsOn runs_on = RunsOn::any_thread;
+
+  /// Reads `source.path`. Errors: `not_found` / `file` (or `permission_denied` / `file`) naming the path;
+  /// `failed_precondition` / `model_load` when the file is not a model that this LibTorch and this processor
+  /// can run, or when its inputs are not the manifest's; `invalid_argument` / `manifest` for a format or an
+  /// element type that this backend does not have; `failed_precondition` / `option` when the device is not
+  /// there.
+  Result<std::unique_ptr<TorchModel>> load(ModelSource const& source);
+};
+
+/// Fails, naming both releases, when the LibTorch of this process is of another minor release than the one
+/// this code was compiled with: its inlined code is silently wrong on another one. `load` and the plugin
+/// check it first.
+Result<void> check_release();
+
+/// The table of the one TorchBackend of the process; valid until the process ends.
+ath_backend_table const& backend() noexcept;
+
+}  // namespace athanor::inline v1::torch

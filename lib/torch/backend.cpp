@@ -1,0 +1,300 @@
+#include <athanor/torch/backend.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/StreamGuard.h>
+
+#include "failure.hpp"
+#include "program.hpp"
+#include "runtime.hpp"
+
+namespace athanor::inline v1::torch {
+
+namespace {
+
+/// A tensor of the manifest.
+struct Slot {
+  std::string name;
+  DType dtype;
+};
+
+std::optional<c10::ScalarType> to_scalar_type(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::boolean: return c10::ScalarType::Bool;
+    case DType::u8: return c10::ScalarType::Byte;
+    case DType::i8: return c10::ScalarType::Char;
+    case DType::i16: return c10::ScalarType::Short;
+    case DType::i32: return c10::ScalarType::Int;
+    case DType::i64: return c10::ScalarType::Long;
+    case DType::f16: return c10::ScalarType::Half;
+    case DType::bf16: return c10::ScalarType::BFloat16;
+    case DType::f32: return c10::ScalarType::Float;
+    case DType::f64: return c10::ScalarType::Double;
+    case DType::bytes: return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// Runs a thread with another intra-op thread count, and puts its own back.
+class IntraOpThreads {
+ public:
+  explicit IntraOpThreads(int count) : before_(at::get_num_threads()), changed_(before_ != count) {
+    if (changed_) at::set_num_threads(count);
+  }
+  ~IntraOpThreads() {
+    if (changed_) at::set_num_threads(before_);
+  }
+  IntraOpThreads(IntraOpThreads const&) = delete;
+  IntraOpThreads& operator=(IntraOpThreads const&) = delete;
+
+ private:
+  int before_;
+  bool changed_;
+};
+
+}  // namespace
+
+namespace detail {
+
+class LoadedModel {
+ public:
+  ProgramSource source;
+  std::vector<Slot> inputs;
+  std::vector<Slot> outputs;
+  int threads = 1;
+  std::unique_ptr<Program> program;
+};
+
+class InstanceState {
+ public:
+  explicit InstanceState(std::shared_ptr<LoadedModel const> model) : model_(std::move(model)) {
+    auto const device = model_->source.device;
+    if (!device.is_cpu())
+      stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+    inputs_.reserve(model_->inputs.size());
+    outputs_.reserve(model_->outputs.size());
+  }
+
+  Result<void> run(ath_batch& batch) {
+    outputs_.clear();
+    if (auto checked = check(batch); !checked) return checked;
+    try {
+      auto done = execute(batch);
+      inputs_.clear();
+      return done;
+    } catch (...) {
+      inputs_.clear();
+      outputs_.clear();
+      return tl::unexpected(describe_current_exception(Stage::run, model_->source.subject));
+    }
+  }
+
+ private:
+  Result<void> check(ath_batch const& batch) const {
+    if (batch.input_count != model_->inputs.size() || batch.output_count != model_->outputs.size())
+      return fail(Code::invalid_argument, Reason::backend_contract,
+                  "{}: expected a batch of {} inputs and {} outputs; got {} and {}", model_->source.subject,
+                  model_->inputs.size(), model_->outputs.size(), batch.input_count, batch.output_count);
+    for (std::size_t i = 0; i < batch.input_count; ++i) {
+      auto const& input = batch.inputs[i];
+      auto const& slot = model_->inputs[i];
+      if (input.dtype != static_cast<std::int32_t>(slot.dtype))
+        return fail(Code::invalid_argument, Reason::dtype, "{}: input '{}': expected {}; got {}",
+                    model_->source.subject, slot.name, to_string(slot.dtype),
+                    to_string(static_cast<DType>(input.dtype)));
+      if (input.rank < 0 || input.rank > ATH_MAX_RANK)
+        return fail(Code::invalid_argument, Reason::shape,
+                    "{}: input '{}': expected a rank of 0 to {}; got {}", model_->source.subject, slot.name,
+                    ATH_MAX_RANK, input.rank);
+      if (input.device_type != static_cast<std::int32_t>(DeviceType::cpu))
+        return fail(Code::invalid_argument, Reason::option, "{}: input '{}': expected it in host memory",
+                    model_->source.subject, slot.name);
+    }
+    return {};
+  }
+
+  Result<void> execute(ath_batch& batch) {
+    IntraOpThreads const threads(model_->threads);
+    c10::InferenceMode const inference;
+    std::optional<c10::StreamGuard> stream;
+    if (stream_) stream.emplace(*stream_);
+    for (std::size_t i = 0; i < batch.input_count; ++i) inputs_.push_back(borrow(batch.inputs[i]));
+    if (auto done = model_->program->forward(inputs_, outputs_); !done) return done;
+    if (outputs_.size() != model_->outputs.size())
+      return fail(Code::internal, Reason::backend_contract, "{}: expected {} outputs from forward; got {}",
+                  model_->source.subject, model_->outputs.size(), outputs_.size());
+    for (std::size_t i = 0; i < outputs_.size(); ++i) {
+      if (auto stored = store(i, batch.outputs[i]); !stored) return stored;
+    }
+    return {};
+  }
+
+  /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device.
+  at::Tensor borrow(ath_tensor const& input) const {
+    auto const type = *to_scalar_type(static_cast<DType>(input.dtype));
+    at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.rank));
+    auto view = at::from_blob(input.data, shape, at::TensorOptions().dtype(type));
+    if (!model_->source.device.is_cpu()) return view.to(model_->source.device);
+    return model_->program->writes_inputs() ? view.clone() : view;
+  }
+
+  /// Makes output `index` a dense array in memory of the instance, and describes it in `out`.
+  Result<void> store(std::size_t index, ath_tensor& out) {
+    auto& tensor = outputs_[index];
+    auto const& slot = model_->outputs[index];
+    if (!tensor.defined() || tensor.layout() != c10::kStrided ||
+        tensor.scalar_type() != *to_scalar_type(slot.dtype))
+      return fail(Code::internal, Reason::backend_contract, "{}: output '{}': expected {}; got {}",
+                  model_->source.subject, slot.name, to_string(slot.dtype),
+                  tensor.defined() ? c10::toString(tensor.scalar_type()) : "nothing");
+    if (tensor.dim() < 1 || tensor.dim() > ATH_MAX_RANK)
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output '{}': expected a rank of 1 to {}, the first axis counting items; got rank {}",
+                  model_->source.subject, slot.name, ATH_MAX_RANK, tensor.dim());
+    if (!tensor.device().is_cpu()) tensor = tensor.cpu();
+    tensor = tensor.contiguous();
+    if (is_borrowed(tensor)) tensor = tensor.clone();
+    out = {};
+    out.data = const_cast<void*>(tensor.const_data_ptr());
+    out.size_bytes = tensor.nbytes();
+    out.rank = static_cast<std::int32_t>(tensor.dim());
+    for (std::int64_t axis = 0; axis < tensor.dim(); ++axis) out.shape[axis] = tensor.size(axis);
+    out.dtype = static_cast<std::int32_t>(slot.dtype);
+    out.device_type = static_cast<std::int32_t>(DeviceType::cpu);
+    return {};
+  }
+
+  /// Whether `tensor` is an input, or a view of one, that forward handed back: its bytes are the caller's.
+  bool is_borrowed(at::Tensor const& tensor) const {
+    for (auto const& input : inputs_)
+      if (tensor.is_alias_of(input)) return true;
+    return false;
+  }
+
+  std::shared_ptr<LoadedModel const> model_;
+  std::optional<c10::Stream> stream_;
+  std::vector<at::Tensor> inputs_;   // empty between runs: they are the caller's bytes
+  std::vector<at::Tensor> outputs_;  // kept until the next run
+};
+
+}  // namespace detail
+
+namespace {
+
+Result<void> check_file(std::string const& path) {
+  struct stat status {};
+  int const file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  int problem = file < 0 ? errno : 0;
+  if (file >= 0) {
+    if (::fstat(file, &status) != 0) problem = errno;
+    ::close(file);
+  }
+  if (problem == 0 && S_ISDIR(status.st_mode)) problem = EISDIR;
+  if (problem == 0) return {};
+  auto const code = problem == ENOENT || problem == ENOTDIR ? Code::not_found
+                    : problem == EACCES || problem == EPERM ? Code::permission_denied
+                                                            : Code::failed_precondition;
+  return fail(code, Reason::file, "torch backend: model file '{}': {}", path, std::strerror(problem));
+}
+
+Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names, std::int32_t const* dtypes,
+                                     std::size_t count) {
+  std::vector<Slot> slots;
+  slots.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto const dtype = static_cast<DType>(dtypes[i]);
+    if (!to_scalar_type(dtype))
+      return fail(
+          Code::invalid_argument, Reason::manifest,
+          "torch backend: {} '{}': expected a numeric element type; got {}, which a feature stage must turn "
+          "into numbers first",
+          kind, names[i], to_string(dtype));
+    slots.push_back({names[i], dtype});
+  }
+  return slots;
+}
+
+Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {
+  try {
+    return format == "pt2" ? load_package(source) : load_script(source);
+  } catch (...) {
+    return tl::unexpected(describe_current_exception(Stage::load, source.subject));
+  }
+}
+
+}  // namespace
+
+TorchInstance::TorchInstance(std::unique_ptr<detail::InstanceState> state) noexcept
+    : state_(std::move(state)) {}
+TorchInstance::~TorchInstance() = default;
+Result<void> TorchInstance::run(ath_batch& batch) { return state_->run(batch); }
+
+TorchModel::TorchModel(std::shared_ptr<detail::LoadedModel const> model) noexcept
+    : model_(std::move(model)) {}
+
+TorchModel::~TorchModel() {
+  auto const device = model_->source.device;
+  model_.reset();
+  release_free_memory(device);
+}
+
+std::uint64_t TorchModel::footprint() const noexcept { return model_->program->weight_bytes(); }
+
+Result<std::unique_ptr<TorchInstance>> TorchModel::make_instance() {
+  try {
+    return std::make_unique<TorchInstance>(std::make_unique<detail::InstanceState>(model_));
+  } catch (...) {
+    return tl::unexpected(describe_current_exception(Stage::run, model_->source.subject));
+  }
+}
+
+Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source) {
+  if (auto checked = check_release(); !checked) return tl::unexpected(std::move(checked.error()));
+  std::string_view const format = source.format;
+  if (format != "torchscript" && format != "pt2")
+    return fail(Code::invalid_argument, Reason::manifest,
+                "torch backend: format: expected torchscript or pt2; got '{}'", format);
+  if (source.threads_per_instance < 1)
+    return fail(Code::invalid_argument, Reason::option,
+                "torch backend: threads per instance: expected 1 or more; got {}",
+                source.threads_per_instance);
+  auto inputs = read_slots("input", source.input_names, source.input_dtypes, source.input_count);
+  if (!inputs) return tl::unexpected(std::move(inputs.error()));
+  auto outputs = read_slots("output", source.output_names, source.output_dtypes, source.output_count);
+  if (!outputs) return tl::unexpected(std::move(outputs.error()));
+  if (auto checked = check_file(source.path); !checked) return tl::unexpected(std::move(checked.error()));
+  auto const device = open_device(source.device_type, source.device_index);
+  if (!device) return tl::unexpected(device.error());
+
+  auto model = std::make_shared<detail::LoadedModel>();
+  model->source = {source.path, source.input_count, *device,
+                   fmt::format("{} model '{}'", format, source.path)};
+  model->inputs = std::move(*inputs);
+  model->outputs = std::move(*outputs);
+  model->threads = source.threads_per_instance;
+  auto program = load_program(format, model->source);
+  if (!program) return tl::unexpected(std::move(program.error()));
+  model->program = std::move(*program);
+  return std::make_unique<TorchModel>(std::move(model));
+}
+
+ath_backend_table const& backend() noexcept {
+  static TorchBackend the_backend;
+  static ath_backend_table const table = make_table(the_backend);
+  return table;
+}
+
+}  // namespace athanor::inline v1::torch

@@ -1,0 +1,48 @@
+/// A model file once it is loaded, whichever format it has.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include <athanor/core/error.hpp>
+
+namespace athanor::inline v1::torch {
+
+/// What a loader is told.
+struct ProgramSource {
+  std::string path;
+  std::size_t input_count = 0;
+  c10::Device device{c10::DeviceType::CPU};
+  /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
+  std::string subject;
+};
+
+/// A forward pass over shared weights. Functions may throw; any number of threads may be inside forward() at
+/// once.
+class Program {
+ public:
+  virtual ~Program() = default;
+
+  virtual std::uint64_t weight_bytes() const = 0;
+  /// Whether forward may write into the memory of its inputs.
+  virtual bool writes_inputs() const = 0;
+  /// Replaces what is in `outputs`. Fails with backend_contract when forward returns anything but tensors.
+  virtual Result<void> forward(std::vector<at::Tensor> const& inputs,
+                               std::vector<at::Tensor>& outputs) const = 0;
+};
+
+/// Both throw what LibTorch throws.
+Result<std::unique_ptr<Program>> load_script(ProgramSource const& source);
+Result<std::unique_ptr<Program>> load_package(ProgramSource const& source);
+
+/// Fails unless a package compiled for `machine` (as uname spells it) with the vector instructions `isa`
+/// (`AVX512 AVX512_VNNI`) can run on this processor. Empty strings are not checked.
+Result<void> check_processor(std::string_view subject, std::string_view machine, std::string_view isa);
+
+}  // namespace athanor::inline v1::torch

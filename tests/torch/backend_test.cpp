@@ -1,0 +1,405 @@
+#include <athanor/torch/backend.hpp>
+
+#include <cmath>
+#include <fstream>
+#include <numeric>
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include "scripts.hpp"
+#include "table.hpp"
+
+using namespace athanor;
+using namespace athanor::tests;
+
+namespace {
+
+ath_backend_table const& table() { return athanor::torch::backend(); }
+
+bool contains(std::string const& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+std::vector<float> ramp(std::int64_t count, float step = 0.25F) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = step * static_cast<float>(i % 17) - 1.0F;
+  return values;
+}
+
+Tensor floats(std::vector<float> const& values, Shape const& shape) {
+  return Tensor::view(std::span<float const>(values), shape);
+}
+
+/// Loads a module with this forward; fails the test when it cannot.
+Model load(Folder const& folder, std::string const& source, Description description = {},
+           std::vector<Parameter> const& parameters = {}) {
+  description.path = (folder / "model.pt").string();
+  write_script(description.path, source, parameters);
+  auto model = Model::load(table(), description);
+  REQUIRE_MESSAGE(model, model.error().message);
+  return *model;
+}
+
+constexpr char const* add_one = "def forward(self, x: Tensor) -> Tensor:\n  return x + 1\n";
+
+// [b, 10] -> [b, 1]
+constexpr char const* perceptron = R"(
+def forward(self, x: Tensor) -> Tensor:
+  h = torch.relu(torch.matmul(x, self.w1) + self.b1)
+  return torch.matmul(h, self.w2) + self.b2
+)";
+std::vector<Parameter> const perceptron_parameters{
+    {"w1", {10, 16}}, {"b1", {16}}, {"w2", {16, 1}}, {"b2", {1}}};
+constexpr std::uint64_t perceptron_bytes = (10 * 16 + 16 + 16 + 1) * sizeof(float);
+
+double perceptron_by_hand(float const* x) {
+  double answer = parameter_value(0);
+  for (std::int64_t j = 0; j < 16; ++j) {
+    double h = parameter_value(j);
+    for (std::int64_t i = 0; i < 10; ++i) h += static_cast<double>(x[i]) * parameter_value(i * 16 + j);
+    answer += std::max(h, 0.0) * parameter_value(j);
+  }
+  return answer;
+}
+
+Error load_error(Description const& description) {
+  auto model = Model::load(table(), description);
+  REQUIRE(!model);
+  return model.error();
+}
+
+Error run_error(Model const& model, std::vector<Tensor> const& inputs) {
+  auto outputs = Instance(model).run(inputs);
+  REQUIRE(!outputs);
+  return outputs.error();
+}
+
+}  // namespace
+
+static_assert(Backend<athanor::torch::TorchBackend>);
+
+// mutant: borrow() passes the shape reversed
+TEST_CASE("a perceptron answers what its weights say, row by row and in a batch") {
+  Folder const folder;
+  auto const model = load(folder, perceptron, {}, perceptron_parameters);
+  Instance instance(model);
+  auto const values = ramp(7 * 10);
+  auto const together = instance.run({floats(values, {7, 10})});
+  REQUIRE(together);
+  REQUIRE((*together)[0].shape() == Shape{7, 1});
+  auto const answers =
+      std::vector<float>((*together)[0].as<float>().begin(), (*together)[0].as<float>().end());
+  for (std::size_t row = 0; row < 7; ++row) {
+    CHECK(answers[row] == doctest::Approx(perceptron_by_hand(&values[row * 10])).epsilon(1e-5));
+    auto const alone = instance.run({Tensor::view(DType::f32, &values[row * 10], {1, 10})});
+    REQUIRE(alone);
+    CHECK((*alone)[0].as<float>()[0] == doctest::Approx(answers[row]).epsilon(1e-6));
+  }
+}
+
+// mutant: held_bytes leaves out the graph's constants
+TEST_CASE("the footprint is the bytes of the weights, also of a module that was frozen before it was saved") {
+  Folder const folder;
+  CHECK(load(folder, perceptron, {}, perceptron_parameters).footprint() == perceptron_bytes);
+  Description description;
+  description.path = (folder / "frozen.pt").string();
+  write_script(description.path, perceptron, perceptron_parameters, /*frozen=*/true);
+  auto const frozen = Model::load(table(), description);
+  REQUIRE(frozen);
+  CHECK(frozen->footprint() == perceptron_bytes);
+}
+
+// mutant: run() moves the outputs of a tuple in reverse
+TEST_CASE("outputs of a tuple or of a list keep their order, and every element type comes through") {
+  Folder const folder;
+  Description description;
+  description.inputs = {DType::i64, DType::f64};
+  description.outputs = {DType::f64, DType::boolean, DType::i64};
+  auto const model = load(folder, R"(
+def forward(self, a: Tensor, b: Tensor):
+  return b * 2, a > 1, a + 1
+)",
+                          description);
+  std::vector<std::int64_t> const a{1, 2};
+  std::vector<double> const b{0.5, 1.5};
+  Instance instance(model);
+  auto const outputs = instance.run({Tensor::view(std::span(a), {2}), Tensor::view(std::span(b), {2})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<double>()[1] == 3.0);
+  CHECK((*outputs)[1].as<bool>()[0] == false);
+  CHECK((*outputs)[1].as<bool>()[1] == true);
+  CHECK((*outputs)[2].as<std::int64_t>()[1] == 3);
+
+  Description two;
+  two.outputs = {DType::f32, DType::f32};
+  auto const list = load(folder, "def forward(self, x: Tensor):\n  return [x * 2, x * 3]\n", two);
+  std::vector<float> const x{1, 2};
+  Instance of_list(list);
+  auto const both = of_list.run({floats(x, {2})});
+  REQUIRE_MESSAGE(both, both.error().message);
+  CHECK((*both)[1].as<float>()[1] == 6.0F);
+}
+
+// mutant: store() does not make outputs contiguous
+TEST_CASE("a transposed output is laid out row by row") {
+  Folder const folder;
+  auto const model = load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return (x + 0).t()\n");
+  std::vector<float> const x{1, 2, 3, 4, 5, 6};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(x, {2, 3})});
+  REQUIRE(outputs);
+  CHECK((*outputs)[0].shape() == Shape{3, 2});
+  CHECK((*outputs)[0].as<float>()[1] == 4.0F);
+}
+
+// mutant: is_borrowed() answers false
+TEST_CASE("a model that returns its input returns a copy: the outputs do not die with the inputs") {
+  Folder const folder;
+  auto const model = load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return x[1:]\n");
+  auto values = ramp(4);
+  Instance instance(model);
+  auto const outputs = instance.run({floats(values, {4})});
+  REQUIRE(outputs);
+  auto const expected = values[2];
+  values.assign(4, 99.0F);
+  CHECK((*outputs)[0].as<float>()[1] == expected);
+}
+
+// mutant: writes_inputs_ stays false
+TEST_CASE("a model that writes to its input leaves the caller's bytes alone") {
+  Folder const folder;
+  auto const model =
+      load(folder, "def forward(self, x: Tensor) -> Tensor:\n  x[:, 0] += 1\n  return x * 2\n");
+  std::vector<float> const values{1, 2, 3, 4};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(values, {2, 2})});
+  REQUIRE(outputs);
+  CHECK((*outputs)[0].as<float>()[0] == 4.0F);
+  CHECK(values == std::vector<float>{1, 2, 3, 4});
+}
+
+// mutant: IntraOpThreads does not put the count back
+TEST_CASE("the caller's thread keeps its own intra-op thread count") {
+  Folder const folder;
+  auto const model = load(folder, add_one);
+  std::vector<float> const x{1};
+  Instance instance(model);
+  int const before = intra_op_threads();
+  set_intra_op_threads(3);
+  CHECK(instance.run({floats(x, {1})}));
+  CHECK(intra_op_threads() == 3);
+  set_intra_op_threads(before);
+}
+
+// mutant: two instances share one InstanceState
+TEST_CASE("S1-4 two instances of one model run at the same time and answer right") {
+  Folder const folder;
+  auto const model = load(folder, perceptron, {}, perceptron_parameters);
+  auto const work = [&](std::int64_t rows, float step, bool& right) {
+    Instance instance(model);
+    auto const values = ramp(rows * 10, step);
+    right = true;
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      auto const outputs = instance.run({floats(values, {rows, 10})});
+      if (!outputs) return void(right = false);
+      for (std::int64_t row = 0; row < rows; ++row)
+        right &= std::abs((*outputs)[0].as<float>()[static_cast<std::size_t>(row)] -
+                          perceptron_by_hand(&values[static_cast<std::size_t>(row) * 10])) < 1e-3;
+    }
+  };
+  bool first = false;
+  bool second = false;
+  {
+    std::jthread const a(work, 3, 0.25F, std::ref(first));
+    std::jthread const b(work, 5, 0.5F, std::ref(second));
+  }
+  CHECK(first);
+  CHECK(second);
+}
+
+// mutant: the outputs are sized by batch.items instead of by forward's answer
+TEST_CASE(
+    "S3-4 S1-10 a model that returns fewer rows is passed on as it answered, for the engine to refuse") {
+  Folder const folder;
+  auto const model = load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return x[1:] * 2\n");
+  std::vector<float> const values{1, 2, 3, 4};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(values, {4, 1})});
+  REQUIRE(outputs);
+  CHECK((*outputs)[0].shape() == Shape{3, 1});
+}
+
+// mutant: execute() does not compare the counts
+TEST_CASE("another number of outputs than the manifest's is a backend_contract error with both numbers") {
+  Folder const folder;
+  Description description;
+  description.outputs = {DType::f32, DType::f32, DType::f32};
+  auto const model = load(folder, "def forward(self, x: Tensor):\n  return x, x + 1\n", description);
+  std::vector<float> const x{1};
+  auto const error = run_error(model, {floats(x, {1})});
+  CHECK(error.reason == Reason::backend_contract);
+  CHECK(contains(error.message, "expected 3 outputs from forward; got 2"));
+}
+
+// mutant: store() does not compare the element types
+TEST_CASE(
+    "an output of another element type, without axes, or that is no tensor is a backend_contract error") {
+  Folder const folder;
+  std::vector<float> const x{1, 2};
+  auto const refused = [&](char const* expression) {
+    auto const error =
+        run_error(load(folder, std::string("def forward(self, x: Tensor):\n  return ") + expression + "\n"),
+                  {floats(x, {2})});
+    CHECK(error.code == Code::internal);
+    CHECK(error.reason == Reason::backend_contract);
+    return error.message;
+  };
+  CHECK(contains(refused("x.to(7)"), "output 'out0': expected f32; got Double"));
+  CHECK(contains(refused("x.sum()"), "got rank 0"));
+  CHECK(contains(refused("3"), "got Int"));
+  CHECK(contains(refused("(x, 3)"), "got a tuple with Int in it"));
+}
+
+// mutant: check() does not compare the element types
+TEST_CASE("inputs that are not what the manifest declares are refused before the model sees them") {
+  Folder const folder;
+  auto const model = load(folder, add_one);
+  std::vector<double> const wide{1};
+  auto error = run_error(model, {Tensor::view(std::span(wide), {1})});
+  CHECK(error.code == Code::invalid_argument);
+  CHECK(error.reason == Reason::dtype);
+  CHECK(contains(error.message, "input 'in0': expected f32; got f64"));
+  error = run_error(model, {});
+  CHECK(error.reason == Reason::backend_contract);
+}
+
+// mutant: essential() returns its text whole
+TEST_CASE("a failing forward is a backend_failure with the model's own words, and the instance goes on") {
+  Folder const folder;
+  auto const model = load(folder, R"(
+def forward(self, x: Tensor) -> Tensor:
+  assert x.size(0) <= 2, "too many rows for this model"
+  return torch.matmul(x, torch.ones([3, 1]))
+)");
+  auto const values = ramp(12);
+  Instance instance(model);
+  auto const raised = instance.run({floats(values, {4, 3})});
+  REQUIRE(!raised);
+  CHECK(raised.error().code == Code::internal);
+  CHECK(raised.error().reason == Reason::backend_failure);
+  CHECK(contains(raised.error().message, "too many rows for this model"));
+  CHECK(!contains(raised.error().message, "Traceback"));
+  auto const mismatched = instance.run({floats(values, {2, 6})});
+  REQUIRE(!mismatched);
+  CHECK(mismatched.error().reason == Reason::backend_failure);
+  CHECK(contains(mismatched.error().message, "shapes cannot be multiplied"));
+  CHECK(!contains(mismatched.error().message, "Traceback"));
+  CHECK(instance.run({floats(values, {1, 3})}));
+}
+
+// mutant: from_text() does not look for LibTorch's words for a full memory
+TEST_CASE("a batch that no memory is left for is resource_exhausted and out_of_memory") {
+  Folder const folder;
+  auto const model = load(folder, R"(
+def forward(self, x: Tensor) -> Tensor:
+  return torch.zeros([1 << 55]) + x
+)");
+  std::vector<float> const x{1};
+  auto const error = run_error(model, {floats(x, {1})});
+  CHECK(error.code == Code::resource_exhausted);
+  CHECK(error.reason == Reason::out_of_memory);
+}
+
+// mutant: check_file() is not called
+TEST_CASE("a model file that is missing or not a file is an error that names it") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "absent.pt").string();
+  auto const missing = load_error(description);
+  CHECK(missing.code == Code::not_found);
+  CHECK(missing.reason == Reason::file);
+  CHECK(contains(missing.message, description.path));
+  description.path = (folder / ".").string();
+  CHECK(load_error(description).reason == Reason::file);
+}
+
+// mutant: describe() returns what() of a c10::Error
+TEST_CASE("a model file that is junk, cut off or empty is a model_load error of one short line") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  write_script(description.path, perceptron, perceptron_parameters);
+  auto const whole = std::filesystem::file_size(description.path);
+  for (auto const size : {whole - 100, whole / 2, std::uintmax_t{0}}) {
+    std::filesystem::resize_file(description.path, size);
+    auto const error = load_error(description);
+    CHECK(error.code == Code::failed_precondition);
+    CHECK(error.reason == Reason::model_load);
+    CHECK(contains(error.message, description.path));
+    CHECK(error.message.size() < 500);
+    CHECK(!contains(error.message, "\n"));
+    CHECK(!contains(error.message, "Exception raised from"));
+  }
+  std::ofstream(description.path) << std::string(5000, 'x');
+  CHECK(load_error(description).reason == Reason::model_load);
+  description.format = "pt2";
+  CHECK(load_error(description).reason == Reason::model_load);
+}
+
+// mutant: check_inputs() is not called
+TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  description.inputs = {DType::f32, DType::f32};
+  write_script(description.path, add_one);
+  auto error = load_error(description);
+  CHECK(error.reason == Reason::model_load);
+  CHECK(contains(error.message, "expected as many inputs as forward takes, 1; the manifest has 2"));
+  write_script(description.path, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n");
+  CHECK(contains(load_error(description).message, "argument 'n' of forward: expected type Tensor; got int"));
+  write_script(description.path, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
+  CHECK(contains(load_error(description).message, "no method forward"));
+}
+
+// mutant: read_slots() lets bytes through
+TEST_CASE("text tensors, unknown formats and impossible options are refused by name at load") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  write_script(description.path, add_one);
+  auto bytes = description;
+  bytes.inputs = {DType::bytes};
+  CHECK(load_error(bytes).reason == Reason::manifest);
+  CHECK(contains(load_error(bytes).message, "input 'in0': expected a numeric element type; got bytes"));
+  auto format = description;
+  format.format = "onnx";
+  CHECK(contains(load_error(format).message, "got 'onnx'"));
+  auto threads = description;
+  threads.threads = 0;
+  CHECK(load_error(threads).reason == Reason::option);
+}
+
+// mutant: open_device() answers cuda:N without looking
+TEST_CASE("a CUDA device that is not there is refused by its name") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  write_script(description.path, add_one);
+  description.device = {DeviceType::cuda, 99};
+  auto const error = load_error(description);
+  CHECK(error.code == Code::failed_precondition);
+  CHECK(error.reason == Reason::option);
+  CHECK(contains(error.message, "device cuda:99"));
+}
+
+TEST_CASE("a model can be loaded, run and unloaded again and again") {
+  Folder const folder;
+  std::vector<float> const x{1, 2};
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    auto const model = load(folder, add_one);
+    Instance instance(model);
+    auto const outputs = instance.run({floats(x, {2})});
+    REQUIRE(outputs);
+    CHECK((*outputs)[0].as<float>()[1] == 3.0F);
+  }
+}

@@ -1,0 +1,134 @@
+#include <athanor/torch/backend.hpp>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include "scripts.hpp"
+#include "table.hpp"
+
+using namespace athanor;
+using namespace athanor::tests;
+
+namespace {
+
+Description package(char const* name) {
+  Description description;
+  description.path = std::string(ATHANOR_PT2_FOLDER "/") + name;
+  description.format = "pt2";
+  return description;
+}
+
+Model load(Description const& description) {
+  auto model = Model::load(athanor::torch::backend(), description);
+  REQUIRE_MESSAGE(model, model.error().message);
+  return *model;
+}
+
+/// The perceptron of make_pt2.py on a row of ten equal numbers.
+double perceptron_by_hand(double x) {
+  double answer = static_cast<double>(parameter_value(0));
+  for (std::int64_t j = 0; j < 16; ++j) {
+    double h = static_cast<double>(parameter_value(j));
+    for (std::int64_t i = 0; i < 10; ++i) h += x * static_cast<double>(parameter_value(i * 16 + j));
+    answer += std::max(h, 0.0) * static_cast<double>(parameter_value(j));
+  }
+  return answer;
+}
+
+}  // namespace
+
+// mutant: load_package() does not call provide_libtorch()
+TEST_CASE("a pt2 package answers what its weights say, for any number of rows") {
+  auto const model = load(package("perceptron.pt2"));
+  // The compiler writes the one element of b2 into the code.
+  CHECK(model.footprint() == (10 * 16 + 16 + 16) * sizeof(float));
+  Instance instance(model);
+  for (std::int64_t rows : {1, 2, 33}) {
+    std::vector<float> const values(static_cast<std::size_t>(rows) * 10, 0.75F);
+    auto const outputs = instance.run({Tensor::view(std::span<float const>(values), {rows, 10})});
+    REQUIRE_MESSAGE(outputs, outputs.error().message);
+    REQUIRE((*outputs)[0].shape() == Shape{rows, 1});
+    for (float const answer : (*outputs)[0].as<float>())
+      CHECK(answer == doctest::Approx(perceptron_by_hand(0.75)).epsilon(1e-5));
+  }
+}
+
+// mutant: check() does not compare the element types: the package would read the bytes as what it was
+// compiled for
+TEST_CASE("a pt2 package with two inputs and outputs keeps their order and refuses another element type") {
+  auto description = package("pair.pt2");
+  description.inputs = {DType::f32, DType::i64};
+  description.outputs = {DType::f32, DType::i64};
+  auto const model = load(description);
+  Instance instance(model);
+  std::vector<float> const x{1, 2, 3, 4, 5, 6, 7, 8};
+  std::vector<std::int64_t> const n{10, 20};
+  std::vector<std::int32_t> const narrow{10, 20};
+  auto const outputs = instance.run({Tensor::view(std::span(x), {2, 4}), Tensor::view(std::span(n), {2})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[7] == 160.0F);
+  CHECK((*outputs)[1].as<std::int64_t>()[1] == 21);
+  auto const refused =
+      instance.run({Tensor::view(std::span(x), {2, 4}), Tensor::view(std::span(narrow), {2})});
+  REQUIRE(!refused);
+  CHECK(refused.error().reason == Reason::dtype);
+}
+
+// mutant: run_single_threaded is true
+TEST_CASE("S1-4 more instances of one package than it has runners answer right at the same time") {
+  auto const model = load(package("perceptron.pt2"));
+  std::array<bool, 4> right{};
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t index = 0; index < right.size(); ++index) {
+      threads.emplace_back([&, index] {
+        Instance instance(model);
+        auto const x = 0.25F * static_cast<float>(index + 1);
+        std::vector<float> const values(20, x);
+        right[index] = true;
+        for (int repeat = 0; repeat < 200; ++repeat) {
+          auto const outputs = instance.run({Tensor::view(std::span<float const>(values), {2, 10})});
+          right[index] = right[index] && outputs &&
+                         std::abs(static_cast<double>((*outputs)[0].as<float>()[1]) -
+                                  perceptron_by_hand(static_cast<double>(x))) < 1e-3;
+        }
+      });
+    }
+  }
+  for (bool const each : right) CHECK(each);
+}
+
+TEST_CASE("a pt2 package that is cut off, or a manifest with too many inputs, is a typed error") {
+  Folder const folder;
+  auto description = package("perceptron.pt2");
+  auto const copy = folder / "cut.pt2";
+  std::filesystem::copy_file(description.path, copy);
+  std::filesystem::resize_file(copy, std::filesystem::file_size(copy) / 2);
+  auto cut = description;
+  cut.path = copy.string();
+  auto const broken = Model::load(athanor::torch::backend(), cut);
+  REQUIRE(!broken);
+  CHECK(broken.error().reason == Reason::model_load);
+  description.inputs = {DType::f32, DType::f32};
+  auto const model = load(description);
+  std::vector<float> const values(10, 1.0F);
+  auto const x = Tensor::view(std::span<float const>(values), {1, 10});
+  auto const outputs = Instance(model).run({x, x});
+  REQUIRE(!outputs);
+  CHECK(outputs.error().reason == Reason::backend_failure);
+}
+
+// mutant: the stub library is loaded RTLD_LOCAL under another name
+TEST_CASE("a host without LibTorch runs a pt2 package through the plugin") {
+  auto* const host =
+      ::popen(ATHANOR_PLUGIN_HOST " " ATHANOR_TORCH_PLUGIN " " ATHANOR_PT2_FOLDER "/perceptron.pt2 pt2", "r");
+  REQUIRE(host != nullptr);
+  std::array<char, 600> printed{};
+  auto const length = std::fread(printed.data(), 1, printed.size() - 1, host);
+  CHECK_MESSAGE(::pclose(host) == 0, std::string(printed.data(), length));
+}

@@ -1,0 +1,26 @@
+#include "scripts.hpp"
+
+#include <ATen/ops/empty.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/jit/api/module.h>
+
+namespace athanor::tests {
+
+void write_script(std::filesystem::path const& path, std::string const& source,
+                  std::vector<Parameter> const& parameters, bool frozen) {
+  ::torch::jit::Module module("Fixture");
+  for (auto const& parameter : parameters) {
+    auto const tensor = at::empty(parameter.shape, at::TensorOptions().dtype(c10::ScalarType::Float));
+    auto* const values = tensor.mutable_data_ptr<float>();
+    for (std::int64_t i = 0; i < tensor.numel(); ++i) values[i] = parameter_value(i);
+    module.register_parameter(parameter.name, tensor, /*is_buffer=*/false);
+  }
+  module.define(source);
+  module.eval();
+  (frozen ? ::torch::jit::freeze(module) : module).save(path.string());
+}
+
+int intra_op_threads() { return at::get_num_threads(); }
+void set_intra_op_threads(int count) { at::set_num_threads(count); }
+
+}  // namespace athanor::tests

@@ -1,0 +1,128 @@
+/// Drives a backend's C table as an engine does, without one.
+#pragma once
+
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <athanor/core/backend.hpp>
+
+namespace athanor::tests {
+
+/// A folder that is there for as long as the object.
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-test-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  Folder(Folder const&) = delete;
+  Folder& operator=(Folder const&) = delete;
+  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// What a manifest would say of a model.
+struct Description {
+  std::string path;
+  std::string format = "torchscript";
+  std::vector<DType> inputs{DType::f32};
+  std::vector<DType> outputs{DType::f32};
+  Device device{};
+  std::int32_t threads = 1;
+};
+
+/// A model loaded through `table`; instances must be gone before it is.
+class Model {
+ public:
+  static Result<Model> load(ath_backend_table const& table, Description const& description) {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < description.inputs.size() + description.outputs.size(); ++i)
+      names.push_back(i < description.inputs.size() ? "in" + std::to_string(i)
+                                                    : "out" + std::to_string(i - description.inputs.size()));
+    std::vector<char const*> pointers;
+    for (auto const& name : names) pointers.push_back(name.c_str());
+    ath_model_source source{};
+    source.struct_size = sizeof(source);
+    source.path = description.path.c_str();
+    source.format = description.format.c_str();
+    source.input_names = pointers.data();
+    source.input_dtypes = reinterpret_cast<std::int32_t const*>(description.inputs.data());
+    source.input_count = description.inputs.size();
+    source.output_names = pointers.data() + description.inputs.size();
+    source.output_dtypes = reinterpret_cast<std::int32_t const*>(description.outputs.data());
+    source.output_count = description.outputs.size();
+    source.device_type = static_cast<std::int32_t>(description.device.type);
+    source.device_index = description.device.index;
+    source.threads_per_instance = description.threads;
+    ath_failure failure{};
+    void* model = nullptr;
+    if (auto const code = table.load(table.self, &source, &model, &failure); code != 0)
+      return tl::unexpected(take_failure(code, failure));
+    return Model(table, model, description.outputs.size());
+  }
+
+  std::uint64_t footprint() const { return table_->footprint(table_->self, model_.get()); }
+
+  ath_backend_table const& table() const { return *table_; }
+  void* get() const { return model_.get(); }
+  std::size_t output_count() const { return output_count_; }
+
+ private:
+  Model(ath_backend_table const& table, void* model, std::size_t output_count)
+      : table_(&table),
+        model_(model, [&table](void* loaded) { table.unload(table.self, loaded); }),
+        output_count_(output_count) {}
+
+  ath_backend_table const* table_;
+  std::shared_ptr<void> model_;
+  std::size_t output_count_;
+};
+
+class Instance {
+ public:
+  explicit Instance(Model const& model) : table_(&model.table()), outputs_(model.output_count()) {
+    ath_failure failure{};
+    void* instance = nullptr;
+    table_->make_instance(table_->self, model.get(), &instance, &failure);
+    instance_ = {instance, [table = table_](void* made) { table->destroy_instance(table->self, made); }};
+  }
+
+  /// Views of the outputs, valid until the next run.
+  Result<std::vector<Tensor>> run(std::vector<Tensor> const& inputs) {
+    std::vector<ath_tensor> views;
+    for (auto const& input : inputs) views.push_back(to_view(input));
+    ath_batch batch{};
+    batch.struct_size = sizeof(batch);
+    batch.items = inputs.empty() || inputs[0].shape().rank() == 0 ? 1 : inputs[0].shape()[0];
+    batch.inputs = views.data();
+    batch.input_count = views.size();
+    batch.outputs = outputs_.data();
+    batch.output_count = outputs_.size();
+    ath_failure failure{};
+    if (auto const code = table_->run(table_->self, instance_.get(), &batch, &failure); code != 0)
+      return tl::unexpected(take_failure(code, failure));
+    std::vector<Tensor> tensors;
+    for (auto const& output : outputs_) tensors.push_back(from_view(output));
+    return tensors;
+  }
+
+ private:
+  ath_backend_table const* table_;
+  std::shared_ptr<void> instance_;
+  std::vector<ath_tensor> outputs_;
+};
+
+}  // namespace athanor::tests
