@@ -1,0 +1,10 @@
+/// The version of the library, as its package says it.
+#pragma once
+
+#include <string_view>
+
+namespace athanor::inline v1 {
+
+inline constexpr std::string_view version_text = "0.1.0";
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,18 @@
+/// What an engine says about itself.
+#pragma once
+
+#include <string>
+
+#include <athanor/core/error.hpp>
+#include <athanor/serving/health.hpp>
+#include <athanor/serving/options.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// invalid_argument / option for settings that cannot work, naming the setting.
+Result<void> validate(EngineOptions const& options);
+
+/// Version, settings, backends, feature stages and models as JSON.
+std::string describe(EngineOptions const& options, Health const& health);
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,140 @@
+/// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every call answered
+/// exactly once. The one place that composes the other rooms.
+///
+///     auto engine = athanor::Engine<>::create({.backends = {athanor::torch::backend()}}).value();
+///     auto tg = engine.load("models/glass-transition").value();
+///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
+///
+/// Thread-safe throughout. Handles (`Engine`, `Model`) may be copied; the engine stops when `stop` is called or the last
+/// `Engine` handle is gone.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <athanor/batching/policy.hpp>
+#include <athanor/core/env.hpp>
+#include <athanor/serving/answer.hpp>
+#include <athanor/serving/core.hpp>
+#include <athanor/serving/health.hpp>
+#include <athanor/serving/options.hpp>
+
+namespace athanor::inline v1 {
+
+/// The policies that an engine is made of, by name. Derive from it and shadow what differs.
+struct DefaultServing {
+  using Env = SystemEnv;
+  using Batching = batching::SizeOrDelay;
+};
+
+template <class T>
+concept ServingTraits = requires { typename T::Env; typename T::Batching; } && Environment<typename T::Env> &&
+                        batching::BatchingPolicy<typename T::Batching>;
+
+/// An asynchronous call that was accepted. Dropping it changes nothing; the completion still comes.
+template <ServingTraits T>
+class Submission {
+ public:
+  explicit Submission(serving::Call<T>& call) noexcept : call_(&call) {}
+  Submission(Submission&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
+  Submission& operator=(Submission&& other) noexcept {
+    std::swap(call_, other.call_);
+    return *this;
+  }
+  ~Submission() {
+    if (call_ != nullptr) call_->release();
+  }
+
+  /// Takes the call back: its completion has run with `cancelled`, or with its answer if that came first, when this
+  /// returns or soon after. Queued work is not executed; running work ends unseen.
+  void cancel() noexcept;
+
+ private:
+  serving::Call<T>* call_;
+};
+
+/// A model known to an engine. Cheap to copy; keeps the engine's core alive.
+template <ServingTraits T = DefaultServing>
+class Model {
+ public:
+  Model(std::shared_ptr<serving::Core<T>> core, serving::Entry<T>& entry) noexcept
+      : core_(std::move(core)), entry_(&entry) {}
+
+  std::string const& id() const noexcept { return entry_->description().id; }
+  Signature const& signature() const noexcept { return entry_->description().signature; }
+  Manifest const& manifest() const noexcept { return entry_->description().manifest; }
+
+  /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
+  /// `request` is read until the call returns. Fails with invalid_argument (the request), deadline_exceeded, cancelled,
+  /// resource_exhausted or unavailable (with retry_after), internal (the model).
+  Result<Answer> infer(Request const& request, CallOptions const& options = {});
+  /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose element types and
+  /// shapes must be those of the answer.
+  Result<Report> infer_into(Request const& request, std::span<Tensor> outputs, CallOptions const& options = {});
+  /// Runs many requests, each with its own key, cache look-up and error; results in the order of the requests. Wakes the
+  /// caller once per window of requests in flight.
+  std::vector<Result<Answer>> infer_many(std::span<Request const> requests, CallOptions const& options = {});
+  /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is called
+  /// exactly once. Borrowed tensors must live until then.
+  Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion);
+
+  /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
+  Result<void> load();
+  /// Releases the model's memory after its last call in flight. A later call loads it again.
+  Result<void> unload();
+
+  serving::Entry<T>& entry() const noexcept { return *entry_; }
+
+ private:
+  std::shared_ptr<serving::Core<T>> core_;
+  serving::Entry<T>* entry_;
+};
+
+template <ServingTraits T = DefaultServing>
+class Engine {
+ public:
+  /// Checks the options. Starts no thread: workers start on demand.
+  static Result<Engine> create(EngineOptions options = {});
+  Engine(Engine&&) noexcept = default;
+  Engine& operator=(Engine&&) noexcept = default;
+  Engine(Engine const&) = delete;
+  Engine& operator=(Engine const&) = delete;
+  /// Stops with a grace of 30 s unless it was stopped.
+  ~Engine();
+
+  /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs it loads it.
+  Result<Model<T>> add(std::string const& folder);
+  /// `add`, then waits until the model is ready.
+  Result<Model<T>> load(std::string const& folder);
+  /// The model of that name: `name@version`, or `name` for its newest version.
+  Result<Model<T>> model(std::string_view name) const;
+
+  /// Refuses new calls, lets running ones end until `grace` has passed, answers every call that is left with
+  /// unavailable / stopping, and joins the workers. Returns how many threads were abandoned inside a backend.
+  std::size_t stop(Duration grace);
+
+  /// Live, ready and why not, model by model.
+  Health health() const;
+  /// All metrics in the Prometheus text format.
+  std::string metrics_text() const;
+  /// Version, devices, options and models, as JSON.
+  std::string describe() const;
+
+ private:
+  explicit Engine(std::shared_ptr<serving::Core<T>> core) noexcept : core_(std::move(core)) {}
+  std::shared_ptr<serving::Core<T>> core_;
+};
+
+}  // namespace athanor::inline v1
+
+#include <athanor/serving/engine.ipp>
+
+namespace athanor::inline v1 {
+
+extern template class Engine<DefaultServing>;
+extern template class Model<DefaultServing>;
+
+}  // namespace athanor::inline v1

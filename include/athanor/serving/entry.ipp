@@ -1,0 +1,220 @@
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include <athanor/serving/core.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// The entry whose backend this thread is inside of, innermost first.
+struct RunningHere {
+  void const* entry;
+  RunningHere const* outer;
+  static thread_local RunningHere const* innermost;
+};
+inline thread_local RunningHere const* RunningHere::innermost = nullptr;
+
+template <class T>
+Entry<T>::Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry)
+    : core_(core),
+      description_(std::move(description)),
+      load_entry_(load_entry),
+      instances_(static_cast<std::size_t>(description_.manifest.batching.instances.value_or(1))),
+      breaker_(breaking::Options{.enabled = core.options().breaker}),
+      leases_(instances_),
+      outcomes_(instances_),
+      lane_(lane_options(), policy(), *this, core.executor()) {}
+
+template <class T>
+batching::LaneOptions Entry<T>::lane_options() const {
+  auto const& batching = description_.manifest.batching;
+  batching::LaneOptions options;
+  options.max_items = static_cast<std::uint32_t>(batching.max_items.value_or(32));
+  options.max_cost = batching.max_cost.value_or(options.max_cost);
+  options.instances = static_cast<std::uint32_t>(instances_);
+  options.caller_runs = core_.options().caller_runs == CallerRuns::when_idle &&
+                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
+  return options;
+}
+
+template <class T>
+typename T::Batching Entry<T>::policy() const {
+  auto const& batching = description_.manifest.batching;
+  typename T::Batching policy{};
+  if constexpr (requires { policy.max_delay; }) {
+    bool const holds = batching.policy == loading::BatchingSection::Policy::size_or_delay;
+    policy.max_delay = holds ? Duration(std::chrono::microseconds(batching.max_delay_us.value_or(1000))) : Duration{0};
+  }
+  if constexpr (requires { policy.max_items; }) policy.max_items = lane_options().max_items;
+  return policy;
+}
+
+template <class T>
+bool Entry<T>::is_running_here() const noexcept {
+  for (auto const* frame = RunningHere::innermost; frame != nullptr; frame = frame->outer)
+    if (frame->entry == this) return true;
+  return false;
+}
+
+template <class T>
+std::uint64_t Entry<T>::shape_key(CallType const& call) const {
+  if (!description_.shapes_vary) return 0;
+  std::vector<batching::Piece> pieces;
+  append_pieces(description_, *call.request, call.checked, call.features, 0, 1, pieces);
+  return batching::shape_key(description_.plan.inputs, pieces[0].tensors);
+}
+
+template <class T>
+void Entry<T>::record(CallType const& call) noexcept {
+  auto const code = call.answer_failed ? call.answer_error.code : Code::ok;
+  metrics_.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
+  if (call.report.cache == CacheState::hit) metrics_.cache_hits.add();
+  if (call.report.cache == CacheState::joined) metrics_.cache_joined.add();
+  metrics_.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(call.report.total.count(), 0)));
+}
+
+template <class T>
+void Entry<T>::record_refusal(Error const& error) noexcept {
+  metrics_.requests[static_cast<std::size_t>(error.code) % ModelMetrics::outcomes].add();
+}
+
+template <class T>
+bool Entry<T>::wanted(batching::Slot& slot) noexcept {
+  return core_.is_needed(static_cast<CallType&>(slot));
+}
+
+/// A probe brings its own lease; every other batch takes one now.
+template <class T>
+Result<void> Entry<T>::begin(batching::Batch const& batch) noexcept {
+  auto& first = static_cast<CallType&>(*batch.parts[0].slot);
+  if (first.lease.taken) {
+    leases_[batch.instance] = std::exchange(first.lease, {});
+    return {};
+  }
+  auto lease = breaker_.acquire(batch.formed);
+  if (!lease) return tl::unexpected(std::move(lease.error()));
+  leases_[batch.instance] = *lease;
+  return {};
+}
+
+template <class T>
+Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
+  auto& model = *static_cast<CallType&>(*batch.parts[0].slot).loading::template Slot<LoadedModel>::payload;
+  Worker& worker = model.worker(batch.instance);
+  TimePoint const start = Env::now();
+  auto result = gather(batch, worker);
+  if (result) {
+    RunningHere const here{this, RunningHere::innermost};
+    RunningHere::innermost = &here;
+    auto members = worker.ensemble.run(worker.assembler.inputs(), batch.items);
+    RunningHere::innermost = here.outer;
+    if (members) {
+      result = scatter(batch, worker, *members, start);
+    } else {
+      result = tl::unexpected(std::move(members.error()));
+    }
+  }
+  outcomes_[batch.instance] = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
+  return result;
+}
+
+/// The one copy on the way in. Inputs are locked while they are read, so that a caller who leaves waits for it.
+template <class T>
+Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
+  worker.pieces.clear();
+  bool gone = false;
+  bool owned = true;
+  for (auto const& part : batch.parts) {
+    auto& call = static_cast<CallType&>(*part.slot);
+    if (!batch.on_caller) call.lock_inputs();
+    gone = gone || call.inputs_gone;
+    owned = owned && !call.borrowed;
+    ++call.report.attempts;
+    append_pieces(description_, *call.request, call.checked, call.features, part.first, part.count, worker.pieces);
+  }
+  Result<void> result;
+  if (gone) {
+    result = fail(Code::aborted, Reason::cancelled, "a caller of this batch took its inputs back");
+  } else {
+    result = worker.assembler.gather(worker.pieces, batch.on_caller || owned);
+  }
+  if (!batch.on_caller)
+    for (auto const& part : batch.parts) static_cast<CallType&>(*part.slot).unlock_inputs();
+  return result;
+}
+
+/// The one copy on the way out: rows of the batch into each call's own outputs.
+template <class T>
+Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members,
+                               TimePoint start) noexcept {
+  auto const outputs = worker.ensemble.outputs();
+  Duration const compute = Env::now() - start;
+  std::size_t row = 0;
+  for (auto const& part : batch.parts) {
+    auto& call = static_cast<CallType&>(*part.slot);
+    if (auto made = make_outputs(call, outputs); !made) return made;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (description_.plan.outputs[i].from == OutputPlan::From::features) continue;
+      std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch.items);
+      if (width * call.batching::Slot::items != call.computed[i].size_bytes())
+        return fail(Code::internal, Reason::backend_contract,
+                    "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
+                    description_.id, description_.plan.outputs[i].spec.name, width);
+      std::memcpy(call.computed[i].mutable_data() + width * part.first,
+                  static_cast<std::byte const*>(outputs[i].data) + width * row, width * part.count);
+    }
+    row += part.count;
+    call.report.batch_items = batch.items;
+    call.report.on_caller = batch.on_caller;
+    call.report.queue = batch.formed - call.entered;
+    call.report.compute = compute;
+    call.report.members = description_.plan.members.size() > 1 ? members : 0;
+  }
+  if (members < description_.plan.members.size()) metrics_.degraded.add(batch.parts.size());
+  return {};
+}
+
+/// Room for all items of the call, shaped like the batch's outputs. The parts of an oversize call race for it once.
+template <class T>
+Result<void> Entry<T>::make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept {
+  std::uint32_t none = 0;
+  if (!call.outputs_state.compare_exchange_strong(none, 1)) {
+    while (call.outputs_state.load() == 1) Env::relax();
+    return {};
+  }
+  call.computed.resize(outputs.size());
+  Result<void> result;
+  for (std::size_t i = 0; i < outputs.size() && result; ++i) {
+    bool const from_features = description_.plan.outputs[i].from == OutputPlan::From::features;
+    TensorView const& like =
+        from_features ? call.features[0].tensor(description_.plan.outputs[i].index) : outputs[i];
+    Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
+    shape[0] = call.checked.items;
+    result = make_output(call.computed[i], static_cast<DType>(like.dtype), shape);
+    if (!result || !from_features) continue;
+    std::size_t const width = like.size_bytes;
+    for (std::size_t item = 0; item < call.features.size(); ++item)
+      std::memcpy(call.computed[i].mutable_data() + width * item,
+                  call.features[item].tensor(description_.plan.outputs[i].index).data, width);
+  }
+  call.outputs_state.store(result ? 2U : 0U);
+  return result;
+}
+
+template <class T>
+void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Duration run_time) noexcept {
+  metrics_.batches.add();
+  metrics_.batch_items.record(batch.items);
+  metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
+  if (verdict == batching::Verdict::failed) metrics_.batch_failures.add();
+  auto const outcome = verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
+  breaker_.settle(leases_[batch.instance], outcome, Env::now());
+}
+
+template <class T>
+void Entry<T>::finish(batching::Slot& slot, Error const* error) noexcept {
+  core_.batched(static_cast<CallType&>(slot), error);
+}
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,94 @@
+/// What an engine and a single call can be told, and what a call's report tells back.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <athanor/core/backend.hpp>
+#include <athanor/core/events.hpp>
+#include <athanor/core/time.hpp>
+
+namespace athanor::inline v1 {
+
+class Cancellation;
+
+/// Whether a lone blocking call may run the model on its own thread.
+enum class CallerRuns : std::uint8_t { when_idle, never };
+
+/// How a call uses the response cache.
+enum class CacheMode : std::uint8_t {
+  use,             ///< look up, join an equal call in flight, store
+  skip,            ///< neither look up nor store
+  refresh,         ///< compute and store, whatever is stored
+  only_if_cached,  ///< answer from the cache or fail with Reason::not_cached
+};
+
+/// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them once.
+struct EngineOptions {
+  /// Backends and feature stages that manifests may name. The tables must outlive the engine.
+  std::vector<ath_backend_table const*> backends{};
+  std::vector<ath_feature_table const*> features{};
+  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads, timers. Started on
+  /// demand; 0 means one per core, at least two.
+  std::size_t threads = 0;
+  CallerRuns caller_runs = CallerRuns::when_idle;
+  /// Calls without a deadline get this one.
+  Duration default_deadline = std::chrono::seconds(30);
+  /// Items held at once over all models, queued or running; the next one is refused.
+  std::int64_t max_items = 4096;
+  /// Input bytes held at once.
+  std::int64_t max_bytes = std::int64_t{256} << 20;
+  /// Response cache over all models; 0 turns it off.
+  std::size_t cache_bytes = std::size_t{64} << 20;
+  /// How long an answer may be served from the cache; zero means until it is evicted.
+  Duration cache_ttl{0};
+  /// Measured bytes that loaded models may hold together; 0 means no limit.
+  std::uint64_t model_bytes = 0;
+  /// A load that takes longer fails for those who wait.
+  Duration load_deadline = std::chrono::minutes(5);
+  /// The circuit breaker of each model; false lets every call through.
+  bool breaker = true;
+  /// Where the library's log lines go; silent by default.
+  Sink sink{};
+};
+
+/// Settings of one call.
+struct CallOptions {
+  /// From the moment of the call; zero means now (nothing is run), negative means the engine's default.
+  Duration deadline{-1};
+  CacheMode cache = CacheMode::use;
+  /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.
+  std::span<std::string_view const> outputs{};
+  /// Lets another thread take the call back; must outlive the call.
+  Cancellation* cancellation = nullptr;
+};
+
+enum class CacheState : std::uint8_t { off, miss, hit, joined, refreshed };
+std::string_view to_string(CacheState state) noexcept;
+
+/// What happened to one call, in nanoseconds of the monotonic clock.
+struct Report {
+  CacheState cache = CacheState::off;
+  bool on_caller = false;            ///< the caller's own thread ran the model
+  std::uint32_t attempts = 0;        ///< executions that this call's items took part in
+  std::uint32_t batch_items = 0;     ///< items of the (last) batch it shared
+  std::uint32_t members = 0;         ///< members of the ensemble that answered; 0 when it is not an ensemble
+  Duration prepare{0};               ///< features of this call
+  Duration queue{0};                 ///< from entering the queue to the start of its batch
+  Duration compute{0};               ///< gathering, running and scattering its batch
+  Duration total{0};                 ///< from the call to its answer
+  std::string_view model;            ///< `name@version`; lives as long as the engine
+};
+
+}  // namespace athanor::inline v1
+
+/// Formats as `cache=miss batch=4 queue=12us compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.
+template <>
+struct fmt::formatter<athanor::Report> {
+  constexpr auto parse(format_parse_context& context) { return context.begin(); }
+  fmt::format_context::iterator format(athanor::Report const& report, fmt::format_context& context) const;
+};

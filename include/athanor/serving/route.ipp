@@ -1,0 +1,350 @@
+#pragma once
+
+#include <athanor/serving/core.hpp>
+
+namespace athanor::inline v1::serving {
+
+// The route. Every room is entered at most once, in this order; a parked call is resumed by the room that holds it, and
+// whoever removes a call from a room owns what happens to it next.
+template <class T>
+void Core<T>::advance(CallType& call, Origin origin) noexcept {
+  for (;;) {
+    TimePoint const now = Env::now();
+    if (call.at != At::join && call.at != At::settle && !is_needed(call))
+      end_route(call, Error{Code::cancelled, Reason::cancelled, "nobody waits for this work any more", {}});
+    Step step = Step::next;
+    switch (call.at) {
+      case At::join: step = join(call, now); break;
+      case At::admit_work: step = admit_work(call, now); break;
+      case At::guard: step = guard(call, now); break;
+      case At::prepare: step = prepare(call, origin, now); break;
+      case At::acquire: step = acquire(call, now); break;
+      case At::push: push(call, origin); return;
+      case At::settle: settle(call, origin); return;
+    }
+    if (step == Step::parked) return;
+  }
+}
+
+template <class T>
+typename Core<T>::Step Core<T>::end_route(CallType& call, Error error) noexcept {
+  call.failed = true;
+  call.error = std::move(error);
+  call.at = At::settle;
+  return Step::next;
+}
+
+/// Hit: answered from the cache. Waiter: parked on an equal call's flight. Owner: its work is the flight's.
+template <class T>
+typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
+  call.at = At::admit_work;
+  ModelDescription const& description = call.entry->description();
+  watch(call);
+  bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
+  if (!cached || call.cache_mode == CacheMode::skip) {
+    if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
+    return end_route(call, Error{Code::not_found, Reason::not_cached,
+                                 fmt::format("{}: its answers are not cached", description.id), {}});
+  }
+  KeyHasher hasher;
+  hasher.add(description.content);
+  for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.input(i));
+  // Said before it is known: a waiter is out of this thread's hands the moment it joins.
+  call.role.store(caching::Join::waiter, std::memory_order_release);
+  auto const joined = cache_.join(call, hasher.finish(), static_cast<caching::Mode>(call.cache_mode), now);
+  if (joined == caching::Join::waiter) return Step::parked;
+  call.role.store(joined, std::memory_order_release);
+  if (joined == caching::Join::hit) {
+    call.stored = std::move(call.value);
+    call.report.cache = CacheState::hit;
+    call.at = At::settle;
+  } else if (joined == caching::Join::refused) {
+    return end_route(call, caching::refusal_error(call.refusal, cache_.options()));
+  } else if (joined == caching::Join::owner) {
+    call.report.cache = call.cache_mode == CacheMode::refresh ? CacheState::refreshed : CacheState::miss;
+  }
+  return Step::next;
+}
+
+template <class T>
+typename Core<T>::Step Core<T>::admit_work(CallType& call, TimePoint now) noexcept {
+  call.at = At::guard;
+  auto const& lane = call.entry->lane();
+  Duration const wait = lane.snapshot().predicted_wait + lane.predicted(static_cast<std::uint32_t>(call.checked.items));
+  auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
+  if (!admitted) return end_route(call, std::move(admitted.error()));
+  return Step::next;
+}
+
+/// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to batches.
+template <class T>
+typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
+  call.at = At::prepare;
+  auto& breaker = call.entry->breaker();
+  if (breaker.state() == breaking::State::closed) return Step::next;
+  auto lease = breaker.acquire(now);
+  if (!lease) {
+    lease.error().message = fmt::format("{}: {}", call.entry->description().id, lease.error().message);
+    return end_route(call, std::move(lease.error()));
+  }
+  if (lease->probe >= 0) {
+    call.lease = *lease;
+    call.alone = true;
+  }
+  return Step::next;
+}
+
+template <class T>
+Result<void> Core<T>::prepare_items(CallType& call) {
+  ModelDescription const& description = call.entry->description();
+  call.lock_inputs();
+  if (call.inputs_gone) {
+    call.unlock_inputs();
+    return fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
+  }
+  Result<void> result;
+  call.batching::Slot::cost = 0;
+  for (std::int64_t item = 0; result && item < call.checked.items; ++item) {
+    auto made = prepare_item(*description.stage, description.signature.inputs[description.text_input],
+                             call.input(description.text_input), item);
+    if (!made) {
+      result = tl::unexpected(std::move(made.error()));
+      break;
+    }
+    call.batching::Slot::cost += made->cost();
+    call.features.push_back(std::move(*made));
+  }
+  call.unlock_inputs();
+  return result;
+}
+
+/// Features are made on a blocking caller's thread or on a worker's, never inside submit.
+template <class T>
+typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint now) noexcept {
+  if (call.entry->description().stage) {
+    if (origin == Origin::submitter) {
+      if (executor_.post(call)) return Step::parked;
+      return end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
+    }
+    auto prepared = prepare_items(call);
+    call.report.prepare = Env::now() - now;
+    if (!prepared) return end_route(call, std::move(prepared.error()));
+  } else {
+    call.batching::Slot::cost = std::max<std::int64_t>(call.checked.bytes, 1);
+  }
+  call.at = At::acquire;
+  return Step::next;
+}
+
+template <class T>
+typename Core<T>::Step Core<T>::acquire(CallType& call, TimePoint now) noexcept {
+  call.at = At::push;
+  auto acquired = loader_.acquire(call, call.entry->load_entry(), now, *this);
+  if (!acquired) return end_route(call, std::move(acquired.error()));
+  return *acquired == loading::Acquire::ready ? Step::next : Step::parked;
+}
+
+template <class T>
+void Core<T>::push(CallType& call, Origin origin) noexcept {
+  call.at = At::settle;
+  batching::Slot& slot = call;
+  slot.items = static_cast<std::uint32_t>(call.checked.items);
+  // The default deadline bounds the wait, but does not keep a lone caller from running its own work.
+  slot.deadline = call.own_deadline ? call.deadline : no_deadline;
+  slot.key = call.entry->shape_key(call);
+  bool const here = origin == Origin::caller && options_.caller_runs == CallerRuns::when_idle;
+  call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here);
+}
+
+template <class T>
+void Core<T>::batched(CallType& call, Error const* error) noexcept {
+  if (error != nullptr) {
+    call.failed = true;
+    call.error = *error;
+  }
+  settle(call, Origin::worker);
+}
+
+template <class T>
+void Core<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
+                     Error const* error) noexcept {
+  auto& call = static_cast<CallType&>(slot);
+  call.report.cache = CacheState::joined;
+  call.at = At::settle;
+  if (error != nullptr) {
+    call.failed = true;
+    call.error = *error;
+  } else {
+    call.stored = value;
+  }
+  settle(call, Origin::worker);
+}
+
+template <class T>
+void Core<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
+  auto& call = static_cast<CallType&>(slot);
+  if (error != nullptr) end_route(call, *error);
+  advance(call, Origin::worker);
+}
+
+/// What the flight's waiters and the cache get: one copy, made here and shared from then on.
+template <class T>
+void Core<T>::publish(CallType& call, TimePoint now) noexcept {
+  auto answer = std::make_shared<StoredAnswer>();
+  std::size_t bytes = sizeof(StoredAnswer);
+  for (Tensor const& output : call.computed) {
+    auto copy = output.clone();
+    if (!copy) return cache_.fail(call, copy.error(), *this);
+    bytes += copy->size_bytes() + sizeof(Tensor);
+    answer->outputs.push_back(std::move(*copy));
+  }
+  cache_.publish(call, StoredAnswerPointer(std::move(answer)), bytes, call.report.compute, now, *this);
+}
+
+/// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
+template <class T>
+void Core<T>::settle(CallType& call, Origin origin) noexcept {
+  // A hit found by submit completes on a worker: never inside submit.
+  if (origin == Origin::submitter && !call.failed && executor_.post(call)) return;
+  TimePoint const now = Env::now();
+  if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
+    if (call.failed) {
+      cache_.fail(call, call.error, *this);
+    } else {
+      publish(call, now);
+    }
+  }
+  if (call.payload != nullptr) loader_.release(call);
+  if (call.lease.taken) call.entry->breaker().abandon(call.lease, now);
+  call.lease = {};
+  gate_.leave(call);
+  if (claim(call)) {
+    call.answer_failed = call.failed;
+    if (call.failed) call.answer_error = std::move(call.error);
+    call.refused = origin == Origin::submitter;
+    answer(call, now);
+  }
+  end_of_route();
+  call.release();
+}
+
+template <class T>
+bool Core<T>::claim(CallType& call) noexcept {
+  return (call.word.fetch_or(word::claimed) & word::claimed) == 0;
+}
+
+/// Hands the answer to the caller. Only for who claimed the call.
+template <class T>
+void Core<T>::answer(CallType& call, TimePoint now) noexcept {
+  call.report.total = now - call.began;
+  call.entry->record(call);
+  if (call.cancellation != nullptr) call.cancellation->unlink(call);
+  if (call.timed && executor_.disarm(call)) call.release();
+  if (call.asynchronous() && !call.refused) {
+    call.completion.function(call.completion.context, collect(call));
+    return;
+  }
+  if ((call.word.fetch_or(word::answered) & word::parked) != 0) call.word.wake_all();
+}
+
+template <class T>
+bool Core<T>::is_needed(CallType& call) noexcept {
+  if ((call.word.load() & word::claimed) == 0) return true;
+  return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.owner_leaves(call);
+}
+
+/// The caller leaves: the work goes on for others with inputs of its own, or is told that there are none any more.
+template <class T>
+void Core<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
+  if (!call.borrowed) return;
+  call.lock_inputs();
+  call.inputs_gone = true;
+  if (needed) {
+    Request copy;
+    bool whole = true;
+    for (auto const& input : call.request->inputs()) {
+      auto tensor = input.value.clone();
+      whole = whole && tensor.has_value();
+      if (tensor) copy.set(input.name, std::move(*tensor));
+    }
+    if (whole) {
+      call.owned_request = std::move(copy);
+      call.request = &call.owned_request;
+      call.borrowed = false;
+      call.inputs_gone = false;
+    }
+  }
+  call.unlock_inputs();
+}
+
+template <class T>
+void Core<T>::leave(CallType& call, Error error) noexcept {
+  if (!claim(call)) return;
+  call.answer_failed = true;
+  call.answer_error = std::move(error);
+  bool mine = false;  // the call was taken out of a room: its route ends here
+  if (call.role.load(std::memory_order_acquire) == caching::Join::waiter) {
+    mine = cache_.leave(call).removed;
+    if (!mine) keep_or_lose_inputs(call, false);
+  } else {
+    bool const needed = is_needed(call);
+    mine = !needed && (call.entry->lane().withdraw(call) || loader_.withdraw(call));
+    if (!mine) keep_or_lose_inputs(call, needed);
+  }
+  if (mine) {
+    end_route(call, Error{Code::cancelled, Reason::cancelled, "the caller left", {}});
+    settle(call, Origin::worker);
+  }
+  answer(call, Env::now());
+}
+
+/// From here on the call can be taken back, and an asynchronous one ends at its deadline.
+template <class T>
+void Core<T>::watch(CallType& call) noexcept {
+  bool revoked = false;
+  if (call.cancellation != nullptr) {
+    call.CancelHook::cancelled = &Core::on_cancelled;
+    revoked = !call.cancellation->link(call);
+  }
+  if (!call.asynchronous()) {
+    if (revoked) call.word.fetch_or(word::revoked);
+    return;
+  }
+  call.owners.fetch_add(1, std::memory_order_relaxed);
+  call.timed = true;
+  call.Timer::fire = &Core::on_timer;
+  executor_.arm(call, revoked ? Env::now() : call.deadline);
+}
+
+/// The deadline, or a cancellation that brought it forward.
+template <class T>
+void Core<T>::on_timer(Timer& timer) noexcept {
+  auto& call = static_cast<CallType&>(timer);
+  auto& core = *call.core;
+  if (Env::now() >= call.deadline) {
+    core.leave(call, core.late(call));
+  } else {
+    core.leave(call, taken_back(call));
+  }
+  call.release();
+}
+
+// Runs under the Cancellation's mutex, so it only passes the word on: to the thread that waits, or to a worker. A timer
+// that cannot be disarmed has fired, and the call is being answered.
+template <class T>
+void Core<T>::on_cancelled(CancelHook& hook) noexcept {
+  auto& call = static_cast<CallType&>(hook);
+  if (call.asynchronous()) {
+    if (call.core->executor_.disarm(call)) call.core->executor_.arm(call, Env::now());
+  } else if ((call.word.fetch_or(word::revoked) & word::parked) != 0) {
+    call.word.wake_all();
+  }
+}
+
+template <class T>
+void Core<T>::on_task(Task& task) noexcept {
+  auto& call = static_cast<CallType&>(task);
+  call.core->advance(call, Origin::worker);
+}
+
+}  // namespace athanor::inline v1::serving

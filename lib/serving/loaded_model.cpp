@@ -1,0 +1,367 @@
+#include <athanor/serving/loaded_model.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace athanor::inline v1::serving {
+
+namespace {
+
+tl::unexpected<Error> bad_manifest(std::string const& id, std::string message) {
+  return tl::unexpected<Error>(
+      Error{Code::invalid_argument, Reason::manifest, fmt::format("{}: {}", id, message), {}});
+}
+
+template <class Table>
+std::string names_of(std::span<Table const* const> tables) {
+  std::string names;
+  for (auto const* table : tables) names += (names.empty() ? "" : ", ") + std::string(table->name);
+  return names.empty() ? "none" : names;
+}
+
+template <class Table>
+Table const* find_table(std::span<Table const* const> tables, std::string_view name) noexcept {
+  auto const at = std::ranges::find_if(tables, [&](Table const* table) { return table->name == name; });
+  return at == tables.end() ? nullptr : *at;
+}
+
+std::optional<std::size_t> output_of(ath_feature_table const& stage, std::string_view name) noexcept {
+  for (std::size_t i = 0; i < stage.output_count; ++i)
+    if (stage.output_names[i] == name) return i;
+  return std::nullopt;
+}
+
+template <class Specs>
+std::size_t place_of(Specs const& specs, std::string_view name) noexcept {
+  std::size_t place = 0;
+  while (place < specs.size() && specs[place].name != name) ++place;
+  return place;
+}
+
+OutputPlan::From from_of(loading::OutputSource source) noexcept {
+  switch (source) {
+    case loading::OutputSource::model: return OutputPlan::From::model;
+    case loading::OutputSource::mean: return OutputPlan::From::mean;
+    case loading::OutputSource::spread: return OutputPlan::From::deviation;
+    case loading::OutputSource::unknown: return OutputPlan::From::unknown;
+    case loading::OutputSource::members: return OutputPlan::From::members;
+    case loading::OutputSource::features: return OutputPlan::From::features;
+  }
+  return OutputPlan::From::model;
+}
+
+MemberPlan plan_member(Manifest const& manifest, loading::Member const& member) {
+  MemberPlan plan;
+  plan.file = member.file.file;
+  for (ModelInput const& input : manifest.model_inputs) {
+    auto const lookup = std::ranges::find(member.lookups, input.spec.name, &loading::Lookup::input);
+    plan.lookups.push_back(lookup == member.lookups.end() ? TokenLookup() : TokenLookup(lookup->codes));
+  }
+  for (TensorSpec const& output : manifest.model_outputs) {
+    auto const scale = std::ranges::find(member.scales, output.name, &loading::Scale::output);
+    plan.scalers.push_back(scale == member.scales.end() ? Scaler{} : Scaler{scale->center, scale->scale});
+  }
+  return plan;
+}
+
+/// With lookups the batch is gathered in the stage's own element type; the member's table makes tokens of it.
+Result<void> join_stage(ModelDescription& description) {
+  auto const& features = *description.manifest.features;
+  ath_feature_table const& stage = description.stage->table();
+  description.text_input = place_of(description.manifest.inputs, features.input);
+  for (ModelInput& input : description.plan.inputs) {
+    std::size_t feature = 0;
+    if (input.assemble == Assemble::stack || input.assemble == Assemble::ragged) {
+      auto const place = output_of(stage, input.spec.name);
+      if (!place)
+        return bad_manifest(description.id, fmt::format("model input {}: the feature stage '{}' has no output of that name",
+                                                        input.spec.name, stage.name));
+      feature = *place;
+      auto const made = static_cast<DType>(stage.output_dtypes[feature]);
+      std::size_t const at = description.feature_of_input.size();
+      bool const mapped = std::ranges::any_of(description.plan.members,
+                                              [&](MemberPlan const& member) { return !member.lookups[at].empty(); });
+      if (!mapped && made != input.spec.dtype)
+        return bad_manifest(description.id, fmt::format("model input {}: expected {}, the feature stage '{}' makes {}",
+                                                        input.spec.name, to_string(input.spec.dtype), stage.name,
+                                                        to_string(made)));
+      input.spec.dtype = made;
+    }
+    description.feature_of_input.push_back(feature);
+  }
+  return {};
+}
+
+Result<void> plan_outputs(ModelDescription& description) {
+  Manifest const& manifest = description.manifest;
+  for (auto const& output : manifest.outputs) {
+    OutputPlan plan{output.spec, from_of(output.source), 0};
+    if (plan.from == OutputPlan::From::features) {
+      auto const place = description.stage ? output_of(description.stage->table(), output.of) : std::nullopt;
+      if (!place)
+        return bad_manifest(description.id, fmt::format("output {}: no feature of the name '{}'", output.spec.name, output.of));
+      plan.index = *place;
+    } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
+               plan.from == OutputPlan::From::deviation) {
+      plan.index = place_of(manifest.model_outputs, output.of);
+    }
+    description.plan.outputs.push_back(std::move(plan));
+  }
+  return {};
+}
+
+ModelSource source_of(ModelDescription const& description, std::string const& path, std::vector<char const*>& names,
+                      std::vector<std::int32_t>& dtypes) {
+  Manifest const& manifest = description.manifest;
+  for (auto const& input : manifest.model_inputs) {
+    names.push_back(input.spec.name.c_str());
+    dtypes.push_back(static_cast<std::int32_t>(input.spec.dtype));
+  }
+  for (auto const& output : manifest.model_outputs) {
+    names.push_back(output.name.c_str());
+    dtypes.push_back(static_cast<std::int32_t>(output.dtype));
+  }
+  std::size_t const inputs = manifest.model_inputs.size();
+  ModelSource source{};
+  source.struct_size = sizeof(ModelSource);
+  source.path = path.c_str();
+  source.format = manifest.format.c_str();
+  source.input_names = names.data();
+  source.input_dtypes = dtypes.data();
+  source.input_count = inputs;
+  source.output_names = names.data() + inputs;
+  source.output_dtypes = dtypes.data() + inputs;
+  source.output_count = manifest.model_outputs.size();
+  Device const device = manifest.device.value_or(Device{});
+  source.device_type = static_cast<std::int32_t>(device.type);
+  source.device_index = device.index;
+  source.threads_per_instance = static_cast<std::int32_t>(manifest.threads.value_or(1));
+  return source;
+}
+
+/// Largest difference relative to the expected value (absolute below 1); infinite where one of the two is not finite.
+double distance(TensorView const& got, std::size_t place, Tensor const& expected, std::size_t index) noexcept {
+  double a = 0;
+  double b = 0;
+  switch (expected.dtype()) {
+    case DType::f32:
+      a = static_cast<double>(static_cast<float const*>(got.data)[place]);
+      b = static_cast<double>(expected.as<float>()[index]);
+      break;
+    case DType::f64:
+      a = static_cast<double const*>(got.data)[place];
+      b = expected.as<double>()[index];
+      break;
+    default: {
+      std::size_t const width = element_size(expected.dtype());
+      return std::memcmp(static_cast<std::byte const*>(got.data) + place * width, expected.data() + index * width, width) == 0
+                 ? 0
+                 : HUGE_VAL;
+    }
+  }
+  double const difference = std::abs(a - b) / std::max(1.0, std::abs(b));
+  return std::isfinite(difference) ? difference : HUGE_VAL;
+}
+
+/// A request of the manifest, made ready to run.
+struct Sample {
+  Request const* request;
+  CheckedRequest checked;
+  std::vector<Features> features;
+  Result<void> run;
+};
+
+Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
+  auto checked = check(description.signature, request);
+  if (!checked) return tl::unexpected(std::move(checked.error()));
+  Sample sample{&request, *checked, {}, {}};
+  if (!description.stage) return sample;
+  for (std::int64_t item = 0; item < checked->items; ++item) {
+    auto const& texts = request.inputs()[checked->place[description.text_input]].value;
+    auto features = prepare_item(*description.stage, description.signature.inputs[description.text_input], texts, item);
+    if (!features) return tl::unexpected(std::move(features.error()));
+    sample.features.push_back(std::move(*features));
+  }
+  return sample;
+}
+
+/// Runs the sample as often as `batch` items need, in one batch.
+Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample, std::int64_t batch) {
+  worker.pieces.clear();
+  std::int64_t items = 0;
+  do {
+    append_pieces(description, *sample.request, sample.checked, sample.features, 0,
+                  static_cast<std::uint32_t>(sample.checked.items), worker.pieces);
+    items += sample.checked.items;
+  } while (items < batch);
+  if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered) return gathered;
+  auto ran = worker.ensemble.run(worker.assembler.inputs(), items);
+  if (!ran) return tl::unexpected(std::move(ran.error()));
+  return {};
+}
+
+Result<void> compare(ModelDescription const& description, Worker const& worker, loading::SelfTest const& test,
+                     Sample const& sample, std::size_t number) {
+  for (auto const& [name, expected] : test.outputs) {
+    std::size_t const place = place_of(description.signature.outputs, name);
+    OutputPlan const& plan = description.plan.outputs[place];
+    std::size_t const per_item = static_cast<std::size_t>(expected.shape().elements() / std::max<std::int64_t>(sample.checked.items, 1));
+    for (std::size_t i = 0; i < static_cast<std::size_t>(expected.shape().elements()); ++i) {
+      bool const from_features = plan.from == OutputPlan::From::features;
+      TensorView const& got =
+          from_features ? sample.features[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[place];
+      double const off = distance(got, from_features ? i % per_item : i, expected, i);
+      if (off <= test.tolerance) continue;
+      return fail(Code::failed_precondition, Reason::model_load,
+                  "{}: self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
+                  description.id, number, name, i, off, test.tolerance);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ModelDescription> describe_model(std::string const& folder, std::span<ath_backend_table const* const> backends,
+                                        std::span<ath_feature_table const* const> stages) {
+  ModelDescription description;
+  auto manifest = read_manifest(folder);
+  if (!manifest) return tl::unexpected(std::move(manifest.error()));
+  description.manifest = std::move(*manifest);
+  description.folder = folder;
+  description.id = description.manifest.id();
+  description.signature = description.manifest.signature();
+  auto content = hash_file(folder + "/" + std::string(manifest_file));
+  if (!content) return tl::unexpected(std::move(content.error()));
+  description.content = *content;
+
+  description.backend = find_table(backends, description.manifest.backend);
+  if (description.backend == nullptr)
+    return bad_manifest(description.id, fmt::format("backend '{}' is not there; known: {}", description.manifest.backend,
+                                                    names_of(backends)));
+  ExecutionPlan& plan = description.plan;
+  plan.inputs = description.manifest.model_inputs;
+  plan.model_outputs = description.manifest.model_outputs;
+  plan.min_members = static_cast<std::size_t>(description.manifest.min_members);
+  for (auto const& member : description.manifest.members) plan.members.push_back(plan_member(description.manifest, member));
+
+  if (auto const& features = description.manifest.features) {
+    auto const* stage = find_table(stages, features->stage);
+    if (stage == nullptr)
+      return bad_manifest(description.id, fmt::format("feature stage '{}' is not there; known: {}", features->stage,
+                                                      names_of(stages)));
+    for (auto const& file : features->digests)
+      if (auto same = verify_digest(folder + "/" + file.file, file.digest); !same)
+        return tl::unexpected(std::move(same.error()));
+    auto opened = OpenStage::open(*stage, folder, features->options_json);
+    if (!opened) return tl::unexpected(std::move(opened.error()));
+    description.stage.emplace(std::move(*opened));
+    if (auto joined = join_stage(description); !joined) return tl::unexpected(std::move(joined.error()));
+  }
+  for (ModelInput const& input : plan.inputs) {
+    description.request_place.push_back(place_of(description.manifest.inputs, input.spec.name));
+    for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
+      description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
+  }
+  if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
+  return description;
+}
+
+Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts, std::int64_t index) {
+  std::int64_t const count = texts.shape().elements();
+  Tensor const item = Tensor::text(texts.text_at(index));
+  auto features = stage.prepare(item);
+  if (!features) {
+    features.error().message = count == 1 ? fmt::format("{}: {}", spec.name, features.error().message)
+                                          : fmt::format("{}: item {}: {}", spec.name, index, features.error().message);
+  }
+  return features;
+}
+
+Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
+  auto const bytes = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
+  if (tensor.buffer().unique() && tensor.buffer().capacity() >= bytes) {
+    Buffer buffer = tensor.buffer();
+    tensor = Tensor::over(dtype, shape, std::move(buffer));
+    return {};
+  }
+  auto made = Tensor::allocate(dtype, shape);
+  if (!made) return tl::unexpected(std::move(made.error()));
+  tensor = std::move(*made);
+  return {};
+}
+
+void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
+                   std::span<Features const> features, std::uint32_t first, std::uint32_t count,
+                   std::vector<batching::Piece>& pieces) {
+  auto const& inputs = description.plan.inputs;
+  auto const is_made = [](ModelInput const& input) {
+    return input.assemble == Assemble::segment || input.assemble == Assemble::count;
+  };
+  if (!description.stage) {
+    auto& piece = pieces.emplace_back();
+    piece.items = count;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (is_made(inputs[i])) continue;
+      Tensor const& tensor = request.inputs()[checked.place[description.request_place[i]]].value;
+      piece.tensors[i] = to_view(inputs[i].assemble == Assemble::stack ? tensor.rows(first, count) : tensor);
+    }
+    return;
+  }
+  for (std::uint32_t item = first; item < first + count; ++item) {
+    auto& piece = pieces.emplace_back();
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (!is_made(inputs[i])) piece.tensors[i] = features[item].tensor(description.feature_of_input[i]);
+  }
+}
+
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description, std::size_t instances) {
+  auto model = std::unique_ptr<LoadedModel>(new LoadedModel);
+  for (auto const& member : description.manifest.members) {
+    std::string const path = description.folder + "/" + member.file.file;
+    if (auto same = verify_digest(path, member.file.digest); !same) return tl::unexpected(std::move(same.error()));
+    std::vector<char const*> names;
+    std::vector<std::int32_t> dtypes;
+    auto file = LoadedFile::load(*description.backend, source_of(description, path, names, dtypes));
+    if (!file) return tl::unexpected(std::move(file.error()));
+    model->bytes_ += file->footprint();
+    model->files_.push_back(std::move(*file));
+  }
+  for (std::size_t i = 0; i < instances; ++i) {
+    std::vector<Instance> members;
+    for (auto const& file : model->files_) {
+      auto instance = file.make_instance();
+      if (!instance) return tl::unexpected(std::move(instance.error()));
+      members.push_back(std::move(*instance));
+    }
+    model->workers_.push_back(std::make_unique<Worker>(description.plan, std::move(members)));
+  }
+  for (auto const& worker : model->workers_)
+    if (auto passed = prove(description, *worker); !passed) return tl::unexpected(std::move(passed.error()));
+  return model;
+}
+
+/// The self-test vectors, each alone; then the first of them repeated to every warm-up batch size.
+Result<void> LoadedModel::prove(ModelDescription const& description, Worker& worker) {
+  auto const& tests = description.manifest.self_tests;
+  for (std::size_t i = 0; i < tests.size(); ++i) {
+    auto sample = make_sample(description, tests[i].inputs);
+    if (sample) sample->run = run_sample(description, worker, *sample, 1);
+    if (!sample || !sample->run) {
+      Error error = sample ? sample->run.error() : sample.error();
+      error.message = fmt::format("{}: self_test[{}]: {}", description.id, i, error.message);
+      return tl::unexpected(std::move(error));
+    }
+    if (auto same = compare(description, worker, tests[i], *sample, i); !same) return same;
+  }
+  if (tests.empty()) return {};
+  for (std::int64_t const batch : description.manifest.warm_up_batches) {
+    auto sample = make_sample(description, tests[0].inputs);
+    if (!sample) return tl::unexpected(std::move(sample.error()));
+    if (auto ran = run_sample(description, worker, *sample, batch); !ran) return ran;
+  }
+  return {};
+}
+
+}  // namespace athanor::inline v1::serving
