@@ -49,18 +49,22 @@ class PuppetBackend {
     std::vector<std::vector<float>> memory;
 
     Result<void> run(ath_batch& batch) {
-      auto const inside = control.inside.fetch_add(1) + 1;
-      raise(control.most_inside, inside);
+      Inside const inside{control};
+      raise(control.most_inside, control.inside.load());
       raise(control.largest_batch, batch.items);
       control.runs.fetch_add(1);
       control.items.fetch_add(static_cast<std::uint64_t>(batch.items));
       auto told = control.on_run(batch);
       if (told) compute(batch);
-      control.inside.fetch_sub(1);
       return told;
     }
 
    private:
+    struct Inside {
+      PuppetControl& control;
+      explicit Inside(PuppetControl& told) : control(told) { control.inside.fetch_add(1); }
+      ~Inside() { control.inside.fetch_sub(1); }
+    };
     static void raise(std::atomic<std::int64_t>& most, std::int64_t seen) {
       auto known = most.load();
       while (known < seen && !most.compare_exchange_weak(known, seen)) {
