@@ -1,6 +1,6 @@
 #include <athanor/chem/polymer.hpp>
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include <GraphMol/GraphMol.h>
@@ -41,6 +41,14 @@ std::uint32_t bond_order(RDKit::Bond::BondType type) {
     case RDKit::Bond::TRIPLE: return 3;
     default: return 1;
   }
+}
+
+/// Units on either side of the middle one that keep the ends of the chain out of its sight. Across multiple
+/// bonds a ring's aromaticity depends on the next unit too, so there the neighbours need neighbours of their
+/// own.
+std::uint32_t flank_of(Unit const& unit) {
+  std::uint32_t const flank = (sight + unit.length - 1) / unit.length;
+  return unit.link == RDKit::Bond::SINGLE ? flank : std::max(flank, 2u);
 }
 
 /// One open end: the star, the atom that it stands on, and the bond between.
@@ -136,7 +144,7 @@ Result<PreparedMolecule> prepare_unit(std::string_view smiles, SmilesFacts const
   auto unit = cut_stars(std::move(*molecule), Origin{smiles, options.limits, {}, facts.hydrogens == 0});
   if (!unit) return tl::unexpected(std::move(unit.error()));
 
-  std::uint32_t const flank = options.units ? 0 : (sight + unit->length - 1) / unit->length;
+  std::uint32_t const flank = options.units ? 0 : flank_of(*unit);
   std::uint32_t const units = options.units ? static_cast<std::uint32_t>(*options.units) : 2 * flank + 1;
   auto const heavy = std::int64_t{unit->atoms} * units;
   if (options.units && heavy > options.limits.heavy_atoms)

@@ -1,0 +1,107 @@
+/// Graphs per second on one core: small molecules from a public collection, and polymer chains. Every
+/// molecule's graph is first compared with the one made the long way.
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <athanor/chem/polymer.hpp>
+
+#include "chem/reference_graph.hpp"
+#include "support/figure.hpp"
+
+namespace {
+
+using namespace athanor::benchmarks;
+
+constexpr char const* collection = "/usr/share/RDKit/Data/NCI/first_5K.smi";
+
+std::vector<std::string> read_collection() {
+  std::ifstream file(collection);
+  std::vector<std::string> molecules;
+  for (std::string line; std::getline(file, line);) {
+    std::string smiles;
+    if (std::istringstream(line) >> smiles) molecules.push_back(smiles);
+  }
+  return molecules;
+}
+
+std::string repeated(std::string const& unit, int times) {
+  std::string text;
+  for (int i = 0; i < times; ++i) text += unit;
+  return text;
+}
+
+/// Chains of about 200 heavy atoms, written out in full.
+std::vector<std::string> make_chains() {
+  std::vector<std::string> chains;
+  for (int shift = 0; shift < 8; ++shift) {
+    chains.push_back("C" + repeated("CC(c1ccccc1)", 24 + shift / 4) + "C");                  // polystyrene
+    chains.push_back("O" + repeated("CCOC(=O)c1ccc(cc1)C(=O)O", 14 + shift / 4) + "C");      // PET
+    chains.push_back(repeated("NCCCCCCNC(=O)CCCCC(=O)", 12 + shift / 4) + "O");              // nylon-6,6
+    chains.push_back(repeated("CC(C)(C(=O)OC)", 28 + shift / 2) + "C");                      // PMMA
+    chains.push_back(repeated("Oc1ccc(cc1)C(C)(C)c1ccc(cc1)OC(=O)", 10 + shift / 4) + "C");  // polycarbonate
+    chains.push_back(repeated("OC(C)C(=O)", 40 + shift / 2) + "C");                          // polylactide
+  }
+  return chains;
+}
+
+/// How many of `molecules` have the reference's graph; minus one when any differs.
+std::int64_t agreeing(std::vector<std::string> const& molecules) {
+  std::int64_t agreed = 0;
+  for (std::string const& smiles : molecules) {
+    auto const expected = athanor::tests::reference_graph(smiles);
+    auto const graph = athanor::chem::molecular_graph(smiles);
+    if (expected.bond.empty() != !graph) return -1;
+    if (!graph) continue;
+    if (*graph != expected) return -1;
+    ++agreed;
+  }
+  return agreed;
+}
+
+Sample rate(std::vector<std::string> const& molecules) {
+  return repeat(7, [&] {
+    std::size_t graphs = 0;
+    double const seconds = seconds_of([&] {
+      for (std::string const& smiles : molecules) graphs += athanor::chem::prepare_polymer(smiles) ? 1 : 0;
+    });
+    return static_cast<double>(graphs) / seconds;
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Figures figures(argc, argv);
+  if (figures.wants("chem.smiles-rate")) {
+    auto const molecules = read_collection();
+    auto const agreed = agreeing(molecules);
+    if (agreed < 0 || molecules.empty()) {
+      figures.fail("chem.smiles-rate", molecules.empty()
+                                           ? "the collection is not installed (Debian's rdkit-data)"
+                                           : "a graph differs from the reference");
+    } else {
+      Sample const sample = rate(molecules);
+      figures.report({.name = "chem.smiles-rate",
+                      .value = sample.median,
+                      .unit = "graphs/s",
+                      .spread = sample.spread,
+                      .aim = at_least(18'000)});
+    }
+  }
+  if (figures.wants("chem.polymer-rate")) {
+    auto const chains = make_chains();
+    if (agreeing(chains) != static_cast<std::int64_t>(chains.size())) {
+      figures.fail("chem.polymer-rate", "a graph differs from the reference");
+    } else {
+      Sample const sample = rate(chains);
+      figures.report({.name = "chem.polymer-rate",
+                      .value = sample.median,
+                      .unit = "graphs/s",
+                      .spread = sample.spread,
+                      .aim = at_least(1'700)});
+    }
+  }
+  return figures.exit_code();
+}

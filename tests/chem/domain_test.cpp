@@ -1,0 +1,74 @@
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <athanor/chem/domain.hpp>
+#include <athanor/chem/polymer.hpp>
+
+using namespace athanor;
+using namespace athanor::chem;
+
+// mutant: fingerprint with radius 3
+TEST_CASE("identifiers are PolyID's, number by number") {
+  auto const found = morgan_identifiers("C=CCC(O)CCC(O)CC");
+  REQUIRE(found);
+  CHECK(*found == std::vector<MorganCount>{
+                      {535847852, 1},  {864662311, 2},  {1506563592, 1}, {1506997381, 1}, {1542633699, 2},
+                      {1583799011, 2}, {1674219510, 2}, {2245273601, 2}, {2245384272, 4}, {2246703798, 1},
+                      {2246728737, 1}, {2246997334, 1}, {2380228464, 1}, {2690477299, 1}, {2879529074, 2},
+                      {2928069067, 1}, {3321103681, 1}, {3337365384, 1}, {3542456614, 1}, {3696402029, 1}});
+}
+
+// mutant: count every atom with an unseen identifier instead of every identifier
+TEST_CASE("the score is the number of distinct identifiers that training lacked") {
+  std::vector<std::uint32_t> seen;
+  auto const training = morgan_identifiers("CCCCO");
+  for (auto const& [identifier, times] : *training) seen.push_back(identifier);
+  DomainOfValidity const domain(seen);
+  CHECK(domain.size() == seen.size());
+  CHECK(domain.unseen(*morgan_identifiers("CCCCO")) == 0);
+  CHECK(domain.unseen(*morgan_identifiers("CCCCCO")) == 2);
+  CHECK(domain.unseen(*morgan_identifiers("ClC(Cl)(Cl)Cl")) == 4);
+  CHECK(domain.unseen({}) == 0);
+}
+
+TEST_CASE("stereo marks do not change identifiers") {
+  CHECK(*morgan_identifiers("F/C=C/[C@H](Cl)Br") == *morgan_identifiers("FC=CC(Cl)Br"));
+}
+
+TEST_CASE("identifiers are refused above the limit") {
+  CHECK(morgan_identifiers(std::string(1000, 'C')));
+  auto const refused = morgan_identifiers(std::string(1001, 'C'));
+  REQUIRE(!refused);
+  CHECK(refused.error().reason == Reason::too_large);
+}
+
+TEST_CASE("a domain file is read, and refused by the name of the key") {
+  auto const domain = DomainOfValidity::from_json(
+      R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [3, 1, 3, 4294967295]})");
+  REQUIRE(domain);
+  CHECK(domain->size() == 3);
+  CHECK(domain->unseen(std::vector<MorganCount>{{1, 5}, {2, 1}, {4294967295u, 1}}) == 1);
+
+  auto message = [](char const* text) {
+    auto const read = DomainOfValidity::from_json(text);
+    return read ? std::string("accepted") : read.error().message;
+  };
+  CHECK(message("[") == "domain of validity: expected a JSON object");
+  CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [], "extra": 1})") ==
+        "domain of validity: unknown key extra");
+  CHECK(message(R"({"radius": 2, "identifiers": []})") ==
+        "domain of validity: rdkit: expected the version that made the list, as text");
+  CHECK(message(R"({"rdkit": "x", "radius": 3, "identifiers": []})") ==
+        "domain of validity: radius: expected 2, got 3");
+  CHECK(message(R"({"rdkit": "x", "identifiers": []})") ==
+        "domain of validity: radius: expected 2, got nothing");
+  CHECK(message(R"({"rdkit": "x", "radius": 2})") == "domain of validity: identifiers: missing");
+  CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": 1})") ==
+        "domain of validity: identifiers: expected a list");
+  CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [1, -2]})") ==
+        "domain of validity: identifiers: entry 1 is -2, expected a whole number of 32 bits");
+  CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [4294967296]})") ==
+        "domain of validity: identifiers: entry 0 is 4294967296, expected a whole number of 32 bits");
+}
