@@ -1,0 +1,106 @@
+/// CircuitBreaker: stops calling what keeps failing, and finds out with a few probes when it works again.
+/// Usable alone:
+///
+///     athanor::CircuitBreaker<> breaker{{.failure_rate = 0.5, .open_for = 1s}};
+///     if (auto permit = breaker.acquire(); !permit) return permit.error();   // unavailable, with retry_after
+///     else permit->settle(call_remote());
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <utility>
+
+#include <athanor/breaking/machine.hpp>
+#include <athanor/core/env.hpp>
+
+namespace athanor::inline v1 {
+
+namespace breaking {
+/// The error of a refused execution: unavailable (Reason::breaker_open) with retry_after.
+Error refusal_error(Decision const& decision);
+}  // namespace breaking
+
+/// A BreakerMachine under a lock. Thread-safe. While it is closed, acquire and peek are one atomic load.
+template <Environment Env = SystemEnv>
+class CircuitBreaker {
+ public:
+  using Options = breaking::Options;
+  using Outcome = breaking::Outcome;
+  using Lease = breaking::Lease;
+  using State = breaking::State;
+
+  class Permit;
+
+  /// For options that `breaking::validate` accepts; impossible values are brought to the nearest possible
+  /// ones.
+  explicit CircuitBreaker(Options const& options = {}) : machine_(options) { mirror(); }
+  CircuitBreaker(CircuitBreaker const&) = delete;
+  CircuitBreaker& operator=(CircuitBreaker const&) = delete;
+
+  /// A lease to execute once, or unavailable (Reason::breaker_open) with retry_after. Every lease is settled
+  /// or abandoned.
+  Result<Lease> acquire(TimePoint now);
+  /// Would acquire be refused? Takes nothing, so that another may be faster.
+  Result<void> peek(TimePoint now) const;
+  void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
+  void abandon(Lease const& lease, TimePoint now) noexcept;
+
+  /// The same as a guard that reads the clock itself, and abandons what was not settled.
+  Result<Permit> acquire();
+
+  void force_open() noexcept;
+  void force_closed() noexcept;
+  void reset() noexcept;
+
+  /// As of the last event: an open time that is over shows only when someone asks for a lease.
+  State state() const noexcept { return static_cast<State>(word_.load(std::memory_order_acquire) & 3U); }
+  std::uint32_t generation() const noexcept {
+    return static_cast<std::uint32_t>(word_.load(std::memory_order_acquire) >> 2U);
+  }
+  breaking::BreakerStatistics statistics() const noexcept;
+
+ private:
+  using Lock = std::unique_lock<typename Env::Mutex>;
+
+  void mirror() const noexcept;
+  static bool closed(std::uint64_t word) noexcept {
+    return (word & 3U) == static_cast<std::uint64_t>(State::closed);
+  }
+
+  mutable typename Env::Mutex mutex_;
+  mutable breaking::BreakerMachine machine_;  // guarded by mutex_; peek may notice an expired probe
+  mutable typename Env::template Atomic<std::uint64_t> word_{0};  // generation << 2 | state, of the machine
+};
+
+/// A lease that is abandoned when it goes unsettled. Must not outlive its breaker.
+template <Environment Env>
+class [[nodiscard]] CircuitBreaker<Env>::Permit {
+ public:
+  Permit(CircuitBreaker& breaker, Lease const& lease) noexcept : breaker_(&breaker), lease_(lease) {}
+  Permit(Permit&& other) noexcept : breaker_(other.breaker_), lease_(std::exchange(other.lease_, Lease{})) {}
+  Permit& operator=(Permit&& other) noexcept {
+    std::swap(breaker_, other.breaker_);
+    std::swap(lease_, other.lease_);
+    return *this;
+  }
+  ~Permit() {
+    if (lease_.taken) breaker_->abandon(lease_, Env::now());
+  }
+
+  void settle(Outcome outcome) noexcept {
+    breaker_->settle(std::exchange(lease_, Lease{}), outcome, Env::now());
+  }
+  /// A value is a success; an error counts as `outcome_of` says.
+  template <class T>
+  void settle(Result<T> const& result) noexcept {
+    settle(result.has_value() ? Outcome::success : breaking::outcome_of(result.error()));
+  }
+
+ private:
+  CircuitBreaker* breaker_;
+  Lease lease_;
+};
+
+}  // namespace athanor::inline v1
+
+#include <athanor/breaking/breaker.ipp>

@@ -1,0 +1,160 @@
+/// The circuit breaker as a machine without clock, lock or thread: events and `now` in, decisions out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <athanor/core/error.hpp>
+#include <athanor/core/time.hpp>
+
+namespace athanor::inline v1::breaking {
+
+struct Options {
+  /// Open when at least this share of the last `window` executions failed, once there were `min_calls`. In
+  /// (0, 1].
+  double failure_rate = 0.5;
+  std::uint32_t window = 100;
+  std::uint32_t min_calls = 20;
+  /// Open also after this many failures in a row; 0 turns that rule off.
+  std::uint32_t consecutive = 5;
+  /// How long it stays open the first time; doubled each time it reopens from half-open, up to `open_cap`.
+  /// The exponent falls by one with every full window executed without opening.
+  Duration open_for = std::chrono::seconds(1);
+  Duration open_cap = std::chrono::seconds(60);
+  /// Share of the open time that is random, so that many breakers do not probe at once: 0.5 waits half to all
+  /// of it.
+  double jitter = 0.5;
+  /// Executions let through at a time while half-open; all others are refused at once.
+  std::uint32_t probes = 3;
+  /// Successes while half-open that close it. One failure reopens.
+  std::uint32_t successes_to_close = 5;
+  /// A probe not settled by then counts as failed, and gives its place back.
+  Duration probe_lease = std::chrono::seconds(30);
+  /// False: everything is admitted and nothing counted.
+  bool enabled = true;
+};
+
+/// invalid_argument (Reason::option) naming the option, its value and what it may be.
+Result<void> validate(Options const& options);
+
+enum class State : std::uint8_t { closed, open, half_open };
+std::string_view to_string(State state) noexcept;
+
+/// What an execution came to.
+enum class Outcome : std::uint8_t {
+  success,
+  failure,
+  ignored,  ///< the caller's fault, a cancel, a refusal: says nothing about what is guarded, never counts
+};
+
+/// How an Error counts: failures of the thing guarded (internal, unavailable, data loss, unknown, aborted,
+/// running past the deadline, out of memory, a lost device) are failures; everything a caller or a queue
+/// caused is ignored.
+Outcome outcome_of(Error const& error) noexcept;
+
+/// Leave to execute once, of one generation: settled or abandoned when that has changed, it has no effect. A
+/// plain value.
+struct Lease {
+  std::uint32_t generation = 0;
+  std::uint32_t ticket = 0;  ///< tells this probe from an earlier one in the same place
+  std::int16_t probe = -1;   ///< place among the probes; -1 outside half-open
+  bool taken = false;        ///< false: no lease; settling or abandoning it does nothing
+};
+
+/// A call's place in the breaker; a base of the call.
+struct Slot {
+  Lease lease;
+};
+
+/// Whether an execution may begin; refused ones say when to try again.
+struct Decision {
+  bool admitted = false;
+  Lease lease;  ///< admitted by acquire
+  State state = State::closed;
+  Duration retry_after{0};
+};
+
+/// Counts since construction, and the present state.
+struct BreakerStatistics {
+  State state = State::closed;
+  std::uint32_t generation = 0;
+  std::uint64_t successes = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t ignored = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t stale = 0;  ///< outcomes of another generation: no effect
+  std::uint64_t opened = 0;
+  std::uint64_t expired_probes = 0;
+  std::uint32_t probes_out = 0;    ///< leases held now while half-open
+  std::uint32_t window_calls = 0;  ///< executions in the window now
+  std::uint32_t window_failures = 0;
+};
+
+/// Closed, open, half-open. The caller serialises, gives monotonic time, and random bits wherever it may
+/// open. A batch takes one lease and settles it once: a failed batch of 32 counts once.
+///
+/// - closed: every acquire is admitted; outcomes fill the count window, which may open it.
+/// - open: refused until the open time is over; the next acquire makes it half-open.
+/// - half-open: `probes` leases at a time. `successes_to_close` successes close it; a failure or an expired
+/// lease reopens it
+///   for longer. An abandoned or ignored probe frees its place and counts nothing.
+class BreakerMachine {
+ public:
+  /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones.
+  explicit BreakerMachine(Options const& options);
+
+  Decision acquire(TimePoint now, std::uint64_t random) noexcept;
+  /// What acquire would decide, taking nothing.
+  Decision peek(TimePoint now, std::uint64_t random) noexcept;
+  void settle(Lease const& lease, Outcome outcome, TimePoint now, std::uint64_t random) noexcept;
+  /// The execution did not take place: frees a probe's place and counts nothing.
+  void abandon(Lease const& lease, TimePoint now, std::uint64_t random) noexcept;
+
+  /// Refuses everything until reset or force_closed.
+  void force_open() noexcept;
+  /// Admits everything, and does not open, until reset or force_open.
+  void force_closed() noexcept;
+  /// Closed, with an empty window and the first open time.
+  void reset() noexcept;
+
+  State state() const noexcept { return state_; }
+  std::uint32_t generation() const noexcept { return generation_; }
+  Options const& options() const noexcept { return options_; }
+  BreakerStatistics statistics() const noexcept;
+
+ private:
+  struct Probe {
+    bool taken = false;
+    std::uint32_t ticket = 0;
+    TimePoint expires = no_deadline;
+  };
+
+  void advance(TimePoint now, std::uint64_t random) noexcept;
+  Decision refusal(TimePoint now) const noexcept;
+  Probe* probe_of(Lease const& lease) noexcept;
+  void enter(State state) noexcept;
+  void open(TimePoint now, std::uint64_t random) noexcept;
+  void record(bool failed, TimePoint now, std::uint64_t random) noexcept;
+  Duration open_time(std::uint64_t random) const noexcept;
+
+  Options options_;
+  State state_ = State::closed;
+  bool forced_ = false;
+  std::uint32_t generation_ = 0;
+  std::uint32_t tickets_ = 0;
+  std::uint32_t reopened_ = 0;  ///< exponent of the open time
+  TimePoint open_until_ = no_deadline;
+  std::vector<Probe> probes_;
+  std::uint32_t probe_successes_ = 0;
+  std::vector<bool> failed_;  ///< ring: the last `window` executions
+  std::uint32_t next_ = 0;
+  std::uint32_t calls_ = 0;
+  std::uint32_t failures_ = 0;
+  std::uint32_t in_a_row_ = 0;
+  std::uint32_t since_healthy_ = 0;  ///< executions since the exponent last fell
+  BreakerStatistics counts_;
+};
+
+}  // namespace athanor::inline v1::breaking

@@ -1,0 +1,116 @@
+/// ResponseCache: remembers what was computed, and computes once however many ask. Usable alone, on any
+/// payload:
+///
+///     athanor::ResponseCache<Digest, Picture> cache{{.capacity_bytes = 64 << 20, .ttl = 60s}};
+///     auto picture = cache.get_or_compute(digest, 200ms, [&] { return render(scene); });
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <ranges>
+#include <string_view>
+#include <type_traits>
+
+#include <athanor/caching/store.hpp>
+#include <athanor/core/hash.hpp>
+
+namespace athanor::inline v1 {
+
+/// The bundle of a ResponseCache: where time comes from, and which entry goes first.
+struct DefaultCaching {
+  using Env = SystemEnv;
+  using Eviction = caching::Lru;
+};
+
+namespace caching {
+
+/// The bundle of a store of shared immutable values.
+template <class Shared, class Traits>
+struct SharedValues {
+  using Env = typename Traits::Env;
+  using Value = std::shared_ptr<Shared const>;
+  using Eviction = typename Traits::Eviction;
+};
+
+/// A type whose function `Hash128 cache_key(Key const&)`, found beside it, says what makes two keys equal.
+template <class Key>
+concept HasCacheKey = requires(Key const& key) {
+  { cache_key(key) } -> std::same_as<Hash128>;
+};
+
+/// What a ResponseCache takes as key: a Hash128, an integer, text, or a type with a `cache_key` of its own.
+template <class Key>
+concept CacheKey = HasCacheKey<Key> || std::same_as<Key, Hash128> || std::integral<Key> ||
+                   std::convertible_to<Key const&, std::string_view>;
+
+/// A type whose function `std::size_t cache_bytes(Value const&)`, found beside it, says what a value holds.
+template <class Value>
+concept HasCacheBytes = requires(Value const& value) {
+  { cache_bytes(value) } -> std::convertible_to<std::size_t>;
+};
+
+/// What a value is charged: its `cache_bytes`; else its size, with the elements of a string or vector of
+/// plain things.
+template <class Value>
+std::size_t charged_bytes(Value const& value) noexcept {
+  if constexpr (HasCacheBytes<Value>) {
+    return cache_bytes(value);
+  } else if constexpr (std::ranges::contiguous_range<Value const>) {
+    using Element = std::ranges::range_value_t<Value const>;
+    static_assert(std::is_trivially_copyable_v<Element>,
+                  "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");
+    return sizeof(Value) + std::ranges::size(value) * sizeof(Element);
+  } else {
+    return sizeof(Value);
+  }
+}
+
+}  // namespace caching
+
+/// A cache of immutable values behind a key, with single-flight. Thread-safe. Values are shared, never
+/// copied: what one caller holds, nobody can change, and an entry's eviction takes nothing from who holds it.
+/// Keys of integers and text are hashed with a secret of this cache.
+template <caching::CacheKey Key, class Value, class Traits = DefaultCaching>
+class ResponseCache {
+ public:
+  using Env = typename Traits::Env;
+  using Options = caching::Options;
+  using Mode = caching::Mode;
+  using Handle = std::shared_ptr<Value const>;
+
+  /// For options that `caching::validate` accepts; a negative ttl keeps entries for ever.
+  explicit ResponseCache(Options const& options = {});
+
+  /// The stored value; or that of a computation already running, waited for at most `wait`; or what
+  /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread. A failure is stored
+  /// nowhere and given to everybody who waits. Errors: what `compute` failed with (a throw is
+  /// Code::internal); deadline_exceeded; not_found with Mode only_if_cached; resource_exhausted when too many
+  /// wait. `compute` must not ask this cache for the key it computes.
+  template <std::invocable Compute>
+  Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute, Mode mode = Mode::use);
+  /// The stored value or null; waits for nothing.
+  Handle find(Key const& key);
+
+  /// Forgets one key, or everything; computations running now store nothing.
+  void erase(Key const& key) noexcept { store_.erase(hash(key)); }
+  void clear() noexcept { store_.clear(); }
+
+  caching::CacheStatistics statistics() const noexcept { return store_.statistics(); }
+
+ private:
+  using Store = caching::Store<caching::SharedValues<Value, Traits>>;
+  struct Waiter;
+  struct Waker;
+
+  Hash128 hash(Key const& key) const noexcept;
+  Result<Handle> wait_for(Waiter& waiter, TimePoint deadline, Duration wait);
+  template <class Compute>
+  static Result<Handle> run(Compute& compute);
+
+  KeyHasher::Secret secret_;
+  Store store_;
+};
+
+}  // namespace athanor::inline v1
+
+#include <athanor/caching/response_cache.ipp>

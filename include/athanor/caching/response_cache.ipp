@@ -1,0 +1,131 @@
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include <athanor/caching/response_cache.hpp>
+
+namespace athanor::inline v1 {
+
+/// A blocking caller: a slot with a word to park on.
+template <caching::CacheKey Key, class Value, class Traits>
+struct ResponseCache<Key, Value, Traits>::Waiter : Store::Slot {
+  static constexpr std::uint32_t pending = 0, done = 1, sleeping = 2;
+
+  typename Env::Word word;
+  Handle result;
+  std::optional<Error> error;
+};
+
+template <caching::CacheKey Key, class Value, class Traits>
+struct ResponseCache<Key, Value, Traits>::Waker {
+  void resume(typename Store::Slot& slot, Handle const& value, Error const* error) noexcept {
+    auto& waiter = static_cast<Waiter&>(slot);
+    if (error != nullptr) {
+      waiter.error = *error;
+    } else {
+      waiter.result = value;
+    }
+    if (waiter.word.exchange(Waiter::done) == Waiter::sleeping) waiter.word.wake_all();
+  }
+};
+
+template <caching::CacheKey Key, class Value, class Traits>
+ResponseCache<Key, Value, Traits>::ResponseCache(Options const& options) : store_(options) {
+  for (std::size_t i = 0; i < secret_.size(); i += sizeof(std::uint64_t)) {
+    std::uint64_t const random = Env::random();
+    for (std::size_t j = 0; j < sizeof random; ++j)
+      secret_[i + j] = static_cast<std::byte>(random >> (8 * j));
+  }
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const noexcept {
+  if constexpr (caching::HasCacheKey<Key>) {
+    return cache_key(key);
+  } else if constexpr (std::same_as<Key, Hash128>) {
+    return key;
+  } else {
+    KeyHasher hasher(secret_);
+    if constexpr (std::integral<Key>) {
+      hasher.add(key);
+    } else {
+      hasher.add(std::string_view(key));
+    }
+    return hasher.finish();
+  }
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+template <class Compute>
+auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Handle> {
+  using Produced = std::remove_cvref_t<std::invoke_result_t<Compute&>>;
+  static_assert(std::constructible_from<Value, Produced> || std::same_as<Produced, Result<Value>>,
+                "athanor::ResponseCache: compute() must return the Value or a Result of it");
+  try {
+    if constexpr (std::same_as<Produced, Result<Value>>) {
+      auto result = compute();
+      if (!result) return tl::unexpected<Error>(std::move(result).error());
+      return std::make_shared<Value const>(*std::move(result));
+    } else {
+      return std::make_shared<Value const>(compute());
+    }
+  } catch (std::exception const& thrown) {
+    return athanor::fail(Code::internal, Reason::none, "cache: the computation threw: {}", thrown.what());
+  } catch (...) {
+    return athanor::fail(Code::internal, Reason::none, "cache: the computation threw something unknown");
+  }
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+template <std::invocable Compute>
+auto ResponseCache<Key, Value, Traits>::get_or_compute(Key const& key, Duration wait, Compute&& compute,
+                                                       Mode mode) -> Result<Handle> {
+  TimePoint const begin = Env::now();
+  Waiter caller;
+  switch (store_.join(caller, hash(key), mode, begin)) {
+    case caching::Join::hit: return std::move(caller.value);
+    case caching::Join::waiter: return wait_for(caller, after(begin, wait), wait);
+    case caching::Join::refused:
+      return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_.options()));
+    case caching::Join::bypass: return run(compute);
+    case caching::Join::owner: break;
+  }
+  auto result = run(compute);
+  Waker waker;
+  if (result) {
+    TimePoint const end = Env::now();
+    store_.publish(caller, *result, caching::charged_bytes(**result), end - begin, end, waker);
+  } else {
+    store_.fail(caller, result.error(), waker);
+  }
+  return result;
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadline, Duration wait)
+    -> Result<Handle> {
+  std::uint32_t seen = Waiter::pending;
+  waiter.word.compare_exchange(seen, Waiter::sleeping);
+  while (waiter.word.load() != Waiter::done) {
+    if (waiter.word.wait_until(Waiter::sleeping, deadline)) continue;
+    if (store_.leave(waiter).removed) {
+      return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                           "cache: the computation waited for did not end within {} ms",
+                           std::chrono::duration<double, std::milli>(wait).count());
+    }
+    deadline = no_deadline;  // its end is on the way
+  }
+  if (waiter.error) return tl::unexpected<Error>(*std::move(waiter.error));
+  return std::move(waiter.result);
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+auto ResponseCache<Key, Value, Traits>::find(Key const& key) -> Handle {
+  Waiter caller;
+  store_.join(caller, hash(key), Mode::only_if_cached, Env::now());
+  return std::move(caller.value);
+}
+
+}  // namespace athanor::inline v1

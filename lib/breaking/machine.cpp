@@ -1,0 +1,253 @@
+#include <athanor/breaking/machine.hpp>
+
+#include <algorithm>
+
+namespace athanor::inline v1::breaking {
+
+namespace {
+
+tl::unexpected<Error> impossible(char const* option, char const* rule, double got) {
+  return athanor::fail(Code::invalid_argument, Reason::option,
+                       "circuit breaker: option {} must be {}, got {}", option, rule, got);
+}
+
+double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+Options nearest_possible(Options options) {
+  options.window = std::max(options.window, 1U);
+  options.min_calls = std::clamp(options.min_calls, 1U, options.window);
+  options.probes = std::clamp(options.probes, 1U, 1024U);
+  options.successes_to_close = std::max(options.successes_to_close, 1U);
+  options.open_for = std::max(options.open_for, Duration{1});
+  options.open_cap = std::max(options.open_cap, options.open_for);
+  options.probe_lease = std::max(options.probe_lease, Duration{1});
+  options.jitter = options.jitter >= 0.0 && options.jitter <= 1.0 ? options.jitter : 0.0;
+  options.failure_rate =
+      options.failure_rate > 0.0 && options.failure_rate <= 1.0 ? options.failure_rate : 1.0;
+  return options;
+}
+
+}  // namespace
+
+Result<void> validate(Options const& options) {
+  if (!(options.failure_rate > 0.0 && options.failure_rate <= 1.0))
+    return impossible("failure_rate", "above 0 and at most 1", options.failure_rate);
+  if (options.window == 0) return impossible("window", "at least 1", options.window);
+  if (options.min_calls == 0 || options.min_calls > options.window)
+    return impossible("min_calls", "at least 1 and at most window", options.min_calls);
+  if (options.open_for <= Duration::zero())
+    return impossible("open_for", "above 0 seconds", seconds(options.open_for));
+  if (options.open_cap < options.open_for)
+    return impossible("open_cap", "at least open_for", seconds(options.open_cap));
+  if (!(options.jitter >= 0.0 && options.jitter <= 1.0))
+    return impossible("jitter", "between 0 and 1", options.jitter);
+  if (options.probes == 0 || options.probes > 1024)
+    return impossible("probes", "between 1 and 1024", options.probes);
+  if (options.successes_to_close == 0) return impossible("successes_to_close", "at least 1", 0);
+  if (options.probe_lease <= Duration::zero())
+    return impossible("probe_lease", "above 0 seconds", seconds(options.probe_lease));
+  return {};
+}
+
+std::string_view to_string(State state) noexcept {
+  switch (state) {
+    case State::closed: return "closed";
+    case State::open: return "open";
+    case State::half_open: return "half_open";
+  }
+  return "unknown";
+}
+
+Outcome outcome_of(Error const& error) noexcept {
+  switch (error.reason) {
+    case Reason::backend_contract:
+    case Reason::backend_failure:
+    case Reason::out_of_memory:
+    case Reason::device_lost:
+    case Reason::member_failed:
+    case Reason::deadline_running: return Outcome::failure;
+    case Reason::none: break;
+    default: return Outcome::ignored;
+  }
+  switch (error.code) {
+    case Code::unknown:
+    case Code::deadline_exceeded:
+    case Code::aborted:
+    case Code::internal:
+    case Code::unavailable:
+    case Code::data_loss: return Outcome::failure;
+    default: return Outcome::ignored;
+  }
+}
+
+BreakerMachine::BreakerMachine(Options const& options)
+    : options_(nearest_possible(options)), probes_(options_.probes), failed_(options_.window) {}
+
+Decision BreakerMachine::acquire(TimePoint now, std::uint64_t random) noexcept {
+  advance(now, random);
+  if (state_ == State::closed) return {true, {generation_, 0, -1, true}, state_, {}};
+  if (state_ == State::half_open) {
+    for (std::size_t place = 0; place < probes_.size(); ++place) {
+      if (probes_[place].taken) continue;
+      probes_[place] = {true, ++tickets_, after(now, options_.probe_lease)};
+      return {true, {generation_, tickets_, static_cast<std::int16_t>(place), true}, state_, {}};
+    }
+  }
+  ++counts_.refused;
+  return refusal(now);
+}
+
+Decision BreakerMachine::peek(TimePoint now, std::uint64_t random) noexcept {
+  advance(now, random);
+  bool const free_place =
+      state_ == State::half_open &&
+      std::any_of(probes_.begin(), probes_.end(), [](Probe const& probe) { return !probe.taken; });
+  if (state_ == State::closed || free_place) return {true, {}, state_, {}};
+  return refusal(now);
+}
+
+Decision BreakerMachine::refusal(TimePoint now) const noexcept {
+  TimePoint until = open_until_;
+  if (state_ == State::half_open) {
+    // Some probe will be settled soon, or expire.
+    until = after(now, options_.open_for);
+    for (Probe const& probe : probes_) until = std::min(until, probe.expires);
+  } else if (forced_) {
+    until = after(now, options_.open_cap);
+  }
+  return {false, {}, state_, std::max(until - now, Duration{1})};
+}
+
+/// What the passing of time alone brings about: an open time that is over, a probe that is lost.
+void BreakerMachine::advance(TimePoint now, std::uint64_t random) noexcept {
+  if (forced_) return;
+  if (state_ == State::open && now >= open_until_) {
+    enter(State::half_open);
+    return;
+  }
+  if (state_ != State::half_open) return;
+  for (Probe const& probe : probes_) {
+    if (!probe.taken || now < probe.expires) continue;
+    ++counts_.expired_probes;
+    ++counts_.failures;
+    ++reopened_;
+    open(now, random);
+    return;
+  }
+}
+
+auto BreakerMachine::probe_of(Lease const& lease) noexcept -> Probe* {
+  if (lease.probe < 0 || static_cast<std::size_t>(lease.probe) >= probes_.size()) return nullptr;
+  Probe& probe = probes_[static_cast<std::size_t>(lease.probe)];
+  return probe.taken && probe.ticket == lease.ticket ? &probe : nullptr;
+}
+
+void BreakerMachine::settle(Lease const& lease, Outcome outcome, TimePoint now,
+                            std::uint64_t random) noexcept {
+  if (!lease.taken || !options_.enabled) return;
+  advance(now, random);
+  Probe* const probe = probe_of(lease);
+  bool const late_probe = state_ == State::half_open && probe == nullptr;
+  if (lease.generation != generation_ || state_ == State::open || late_probe) {
+    ++counts_.stale;
+    return;
+  }
+  switch (outcome) {
+    case Outcome::success: ++counts_.successes; break;
+    case Outcome::failure: ++counts_.failures; break;
+    case Outcome::ignored: ++counts_.ignored; break;
+  }
+  if (state_ == State::closed) {
+    if (outcome != Outcome::ignored && !forced_) record(outcome == Outcome::failure, now, random);
+    return;
+  }
+  *probe = {};
+  if (outcome == Outcome::failure) {
+    ++reopened_;
+    open(now, random);
+  } else if (outcome == Outcome::success && ++probe_successes_ >= options_.successes_to_close) {
+    enter(State::closed);
+  }
+}
+
+void BreakerMachine::abandon(Lease const& lease, TimePoint now, std::uint64_t random) noexcept {
+  if (!lease.taken) return;
+  advance(now, random);
+  if (lease.generation != generation_ || state_ != State::half_open) return;
+  if (Probe* probe = probe_of(lease)) *probe = {};
+}
+
+/// One execution in the closed state.
+void BreakerMachine::record(bool failed, TimePoint now, std::uint64_t random) noexcept {
+  if (calls_ == options_.window) {
+    if (failed_[next_]) --failures_;
+  } else {
+    ++calls_;
+  }
+  failed_[next_] = failed;
+  next_ = next_ + 1 == options_.window ? 0 : next_ + 1;
+  failures_ += failed ? 1 : 0;
+  in_a_row_ = failed ? in_a_row_ + 1 : 0;
+  bool const too_many = calls_ >= options_.min_calls &&
+                        static_cast<double>(failures_) >= options_.failure_rate * static_cast<double>(calls_);
+  bool const too_many_in_a_row = options_.consecutive != 0 && in_a_row_ >= options_.consecutive;
+  if (too_many || too_many_in_a_row) {
+    open(now, random);
+  } else if (++since_healthy_ >= options_.window) {
+    since_healthy_ = 0;
+    if (reopened_ != 0) --reopened_;
+  }
+}
+
+void BreakerMachine::open(TimePoint now, std::uint64_t random) noexcept {
+  enter(State::open);
+  ++counts_.opened;
+  open_until_ = after(now, open_time(random));
+}
+
+Duration BreakerMachine::open_time(std::uint64_t random) const noexcept {
+  double time = static_cast<double>(options_.open_for.count());
+  double const cap = static_cast<double>(options_.open_cap.count());
+  for (std::uint32_t i = 0; i < reopened_ && time < cap; ++i) time *= 2;
+  double const share = static_cast<double>(random >> 11U) * 0x1p-53;
+  return Duration(static_cast<Duration::rep>(std::min(time, cap) * (1.0 - options_.jitter * (1.0 - share))));
+}
+
+/// Every change of state is a new generation with nothing counted and no probe out.
+void BreakerMachine::enter(State state) noexcept {
+  state_ = state;
+  ++generation_;
+  open_until_ = no_deadline;
+  std::fill(probes_.begin(), probes_.end(), Probe{});
+  probe_successes_ = 0;
+  next_ = calls_ = failures_ = in_a_row_ = since_healthy_ = 0;
+}
+
+void BreakerMachine::force_open() noexcept {
+  enter(State::open);
+  forced_ = true;
+}
+
+void BreakerMachine::force_closed() noexcept {
+  enter(State::closed);
+  forced_ = true;
+}
+
+void BreakerMachine::reset() noexcept {
+  enter(State::closed);
+  forced_ = false;
+  reopened_ = 0;
+}
+
+BreakerStatistics BreakerMachine::statistics() const noexcept {
+  BreakerStatistics statistics = counts_;
+  statistics.state = state_;
+  statistics.generation = generation_;
+  statistics.probes_out = static_cast<std::uint32_t>(
+      std::count_if(probes_.begin(), probes_.end(), [](Probe const& probe) { return probe.taken; }));
+  statistics.window_calls = calls_;
+  statistics.window_failures = failures_;
+  return statistics;
+}
+
+}  // namespace athanor::inline v1::breaking

@@ -1,0 +1,50 @@
+#include <athanor/caching/options.hpp>
+
+namespace athanor::inline v1::caching {
+
+Result<void> validate(Options const& options) {
+  if (options.ttl < Duration::zero()) {
+    return fail(Code::invalid_argument, Reason::option,
+                "cache: option ttl must not be negative (zero keeps entries for ever), got {} ns",
+                options.ttl.count());
+  }
+  if (options.max_item_bytes > options.capacity_bytes) {
+    return fail(Code::invalid_argument, Reason::option,
+                "cache: option max_item_bytes must not exceed capacity_bytes, {}, got {}",
+                options.capacity_bytes, options.max_item_bytes);
+  }
+  return {};
+}
+
+std::string_view to_string(Mode mode) noexcept {
+  switch (mode) {
+    case Mode::use: return "use";
+    case Mode::skip: return "skip";
+    case Mode::refresh: return "refresh";
+    case Mode::only_if_cached: return "only_if_cached";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(Join join) noexcept {
+  switch (join) {
+    case Join::hit: return "hit";
+    case Join::waiter: return "waiter";
+    case Join::owner: return "owner";
+    case Join::bypass: return "bypass";
+    case Join::refused: return "refused";
+  }
+  return "unknown";
+}
+
+Error refusal_error(Reason refusal, Options const& options) {
+  if (refusal == Reason::not_cached) {
+    return {Code::not_found, refusal, "cache: only a cached answer was asked for, and there is none", {}};
+  }
+  return {Code::resource_exhausted, Reason::queue_full,
+          fmt::format("cache: {} callers wait for this answer already, which is the limit max_waiters",
+                      options.max_waiters),
+          std::chrono::milliseconds(1)};
+}
+
+}  // namespace athanor::inline v1::caching

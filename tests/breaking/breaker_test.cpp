@@ -1,0 +1,124 @@
+#include <athanor/breaking/breaker.hpp>
+#include <athanor/core/simulation.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace athanor;
+using namespace std::chrono_literals;
+using breaking::Outcome;
+using breaking::State;
+
+using Breaker = CircuitBreaker<SimulatedEnv>;
+
+Result<int> call_remote(bool up) {
+  if (!up) return fail(Code::unavailable, Reason::none, "remote: away");
+  return 1;
+}
+
+// mutant: refusal_error leaves retry_after at zero
+TEST_CASE(
+    "S3-12 a breaker used alone refuses with unavailable and a time to retry, and closes when the remote is "
+    "back") {
+  Simulation world(1);
+  Breaker breaker{{.open_for = 1s, .jitter = 0, .successes_to_close = 2}};
+  for (int i = 0; i < 5; ++i) {
+    auto permit = breaker.acquire();
+    REQUIRE(permit);
+    permit->settle(call_remote(false));
+  }
+  CHECK(breaker.state() == State::open);
+  auto const refused = breaker.acquire();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::unavailable);
+  CHECK(refused.error().reason == Reason::breaker_open);
+  CHECK(refused.error().retry_after == 1s);
+  CHECK_FALSE(breaker.peek(world.now()));
+  world.advance(1s);
+  CHECK(breaker.peek(world.now()));
+  for (int i = 0; i < 2; ++i) {
+    auto permit = breaker.acquire();
+    REQUIRE(permit);
+    permit->settle(call_remote(true));
+  }
+  CHECK(breaker.state() == State::closed);
+  CHECK(breaker.statistics().successes == 2);
+}
+
+// mutant: ~Permit does nothing
+TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
+  Simulation world(1);
+  Breaker breaker{{.open_for = 1s, .probes = 1}};
+  for (int i = 0; i < 5; ++i) breaker.acquire()->settle(Outcome::failure);
+  world.advance(1s);
+  {
+    auto permit = breaker.acquire();
+    REQUIRE(permit);
+    CHECK_FALSE(breaker.acquire());
+    auto moved = std::move(*permit);
+  }
+  CHECK(breaker.statistics().probes_out == 0);
+  CHECK(breaker.acquire());
+}
+
+// mutant: mirror() is forgotten after force_open
+TEST_CASE("forcing a state shows at once in the fast path") {
+  Simulation world(1);
+  Breaker breaker;
+  auto const begun = breaker.acquire(world.now());
+  breaker.force_open();
+  CHECK_FALSE(breaker.acquire(world.now()));
+  breaker.reset();
+  CHECK(breaker.acquire(world.now()));
+  breaker.settle(*begun, Outcome::failure, world.now());
+  CHECK(breaker.statistics().stale == 1);
+  CHECK(breaker.generation() == begun->generation + 2);
+}
+
+// mutant: acquire in half-open is done without the lock
+TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
+  for (int round = 0; round < 50; ++round) {
+    CircuitBreaker<> breaker{{.open_for = 1s, .probes = 3}};
+    TimePoint const begin = SystemEnv::now();
+    for (int i = 0; i < 5; ++i) breaker.settle(*breaker.acquire(begin), Outcome::failure, begin);
+    std::atomic<int> admitted{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&] { admitted += breaker.acquire(begin + 1s).has_value() ? 1 : 0; });
+    for (auto& thread : threads) thread.join();
+    CHECK(admitted == 3);
+  }
+}
+
+// mutant: the word is written without the lock held
+TEST_CASE("four threads settle as they like, and the counts add up") {
+  CircuitBreaker<> breaker{{.consecutive = 3, .open_for = 1us, .open_cap = 10us}};
+  std::atomic<std::uint64_t> settled{0};
+  auto const work = [&](unsigned seed) {
+    for (unsigned i = 0; i < 5'000; ++i) {
+      auto lease = breaker.acquire(SystemEnv::now());
+      if (!lease) continue;
+      if ((i * 7 + seed) % 11 == 0) {
+        breaker.abandon(*lease, SystemEnv::now());
+        continue;
+      }
+      auto const outcome = (i * 5 + seed) % 3 == 0 ? Outcome::failure : Outcome::success;
+      breaker.settle(*lease, outcome, SystemEnv::now());
+      ++settled;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < 4; ++i) threads.emplace_back(work, i);
+  for (auto& thread : threads) thread.join();
+  auto const statistics = breaker.statistics();
+  CHECK(statistics.successes + statistics.failures + statistics.stale == settled + statistics.expired_probes);
+  CHECK(statistics.probes_out == 0);
+}
+
+}  // namespace

@@ -1,0 +1,325 @@
+#include <athanor/breaking/machine.hpp>
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <random>
+#include <vector>
+
+namespace {
+
+using namespace athanor;
+using namespace athanor::breaking;
+using namespace std::chrono_literals;
+
+/// A machine with a clock of its own and random bits that give the longest open time.
+struct Bench {
+  BreakerMachine machine;
+  TimePoint now = TimePoint{} + 1h;
+  std::uint64_t random = ~std::uint64_t{0};
+
+  explicit Bench(Options const& options = {}) : machine(options) {}
+
+  Decision acquire() { return machine.acquire(now, random); }
+  Decision peek() { return machine.peek(now, random); }
+  void settle(Lease const& lease, Outcome outcome) { machine.settle(lease, outcome, now, random); }
+  void execute(Outcome outcome, int times = 1) {
+    for (int i = 0; i < times; ++i) settle(acquire().lease, outcome);
+  }
+  void open() { execute(Outcome::failure, 5); }
+  void half_open() {
+    open();
+    now += 1s;
+    REQUIRE(peek().admitted);
+    REQUIRE(machine.state() == State::half_open);
+  }
+};
+
+// mutant: `>=` becomes `>` in the failure rate
+TEST_CASE("half of the window failed opens it, once there were enough calls") {
+  Bench bench({.window = 20, .min_calls = 10, .consecutive = 0});
+  for (int i = 0; i < 4; ++i) {
+    bench.execute(Outcome::success);
+    bench.execute(Outcome::failure);
+  }
+  bench.execute(Outcome::success);
+  CHECK(bench.machine.state() == State::closed);
+  bench.execute(Outcome::failure);
+  CHECK(bench.machine.state() == State::open);
+}
+
+// mutant: the oldest outcome is not taken out of the counts
+TEST_CASE("only the last outcomes count") {
+  Bench bench({.window = 20, .min_calls = 10, .consecutive = 0});
+  bench.execute(Outcome::success, 11);
+  bench.execute(Outcome::failure, 9);
+  CHECK(bench.machine.statistics().window_failures == 9);
+  bench.execute(Outcome::success, 20);
+  CHECK(bench.machine.statistics().window_failures == 0);
+  CHECK(bench.machine.statistics().window_calls == 20);
+  bench.execute(Outcome::failure, 9);
+  CHECK(bench.machine.state() == State::closed);
+  bench.execute(Outcome::failure);
+  CHECK(bench.machine.state() == State::open);
+}
+
+// mutant: a success does not end the row
+TEST_CASE("five failures in a row open it, four and a success do not") {
+  Bench bench;
+  bench.execute(Outcome::failure, 4);
+  bench.execute(Outcome::success);
+  bench.execute(Outcome::failure, 4);
+  CHECK(bench.machine.state() == State::closed);
+  bench.execute(Outcome::failure);
+  CHECK(bench.machine.state() == State::open);
+}
+
+// mutant: every free-looking place is granted without taking it (50 of 50 admitted)
+TEST_CASE("S3-10 half-open admits exactly the configured probes; 49 of 50 others are refused at once") {
+  for (std::uint32_t probes : {1U, 3U}) {
+    Bench bench({.probes = probes});
+    bench.half_open();
+    std::uint32_t admitted = 0;
+    for (int i = 0; i < 50; ++i) {
+      auto const decision = bench.acquire();
+      if (decision.admitted) {
+        ++admitted;
+      } else {
+        CHECK(decision.retry_after > 0ns);
+        CHECK(decision.state == State::half_open);
+      }
+    }
+    CHECK(admitted == probes);
+    CHECK(bench.machine.statistics().refused == 50 - probes);
+    CHECK_FALSE(bench.peek().admitted);
+  }
+}
+
+// mutant: abandon leaves the place taken; an ignored probe counts as success
+TEST_CASE("S3-10 a cancelled probe frees its place and counts nothing") {
+  Bench bench({.probes = 1, .successes_to_close = 1});
+  bench.half_open();
+  auto const first = bench.acquire();
+  bench.machine.abandon(first.lease, bench.now, bench.random);
+  auto const second = bench.acquire();
+  REQUIRE(second.admitted);
+  bench.settle(second.lease, Outcome::ignored);
+  CHECK(bench.machine.state() == State::half_open);
+  auto const third = bench.acquire();
+  REQUIRE(third.admitted);
+  bench.machine.abandon(second.lease, bench.now, bench.random);  // a place is freed once, by who holds it
+  CHECK_FALSE(bench.acquire().admitted);
+  bench.settle(third.lease, Outcome::success);
+  CHECK(bench.machine.state() == State::closed);
+}
+
+// mutant: leases do not expire
+TEST_CASE(
+    "S3-10 a lost probe counts as failed when its lease ends, and others may probe after the open time") {
+  Bench bench({.probes = 1, .probe_lease = 30s});
+  bench.half_open();
+  auto const lost = bench.acquire();
+  bench.now += 30s - 1ns;
+  CHECK_FALSE(bench.acquire().admitted);
+  CHECK(bench.machine.state() == State::half_open);
+  bench.now += 1ns;
+  auto const refused = bench.acquire();
+  CHECK_FALSE(refused.admitted);
+  CHECK(refused.retry_after == 2s);
+  CHECK(bench.machine.statistics().expired_probes == 1);
+  bench.settle(lost.lease, Outcome::success);  // too late to change anything
+  CHECK(bench.machine.state() == State::open);
+  bench.now += 2s;
+  CHECK(bench.acquire().admitted);
+}
+
+// mutant: settle does not compare generations
+TEST_CASE("S3-11 an outcome of a call begun in an earlier state changes nothing") {
+  Bench bench({.probes = 2, .successes_to_close = 2});
+  std::vector<Decision> early;
+  for (int i = 0; i < 4; ++i) early.push_back(bench.acquire());
+  bench.open();
+  auto const generation = bench.machine.generation();
+  bench.settle(early[0].lease, Outcome::success);
+  CHECK(bench.machine.state() == State::open);
+  bench.now += 1s;
+  auto const probe = bench.acquire();
+  REQUIRE(probe.admitted);
+  bench.settle(early[1].lease, Outcome::failure);
+  CHECK(bench.machine.state() == State::half_open);
+  bench.settle(early[2].lease, Outcome::success);
+  bench.settle(probe.lease, Outcome::success);
+  CHECK(bench.machine.state() == State::half_open);  // two successes are required, and this is the first
+  bench.settle(probe.lease, Outcome::success);       // settled already
+  CHECK(bench.machine.state() == State::half_open);
+  bench.execute(Outcome::success);
+  CHECK(bench.machine.state() == State::closed);
+  CHECK(bench.machine.generation() == generation + 2);
+  auto const before = bench.machine.statistics();
+  for (int i = 0; i < 10; ++i) bench.settle(early[3].lease, Outcome::failure);
+  CHECK(bench.machine.statistics().window_calls == 0);
+  CHECK(bench.machine.statistics().stale == before.stale + 10);
+}
+
+// mutant: ignored outcomes are recorded in the window
+TEST_CASE("S3-12 callers' faults, cancels and refusals never count") {
+  Bench bench;
+  bench.execute(Outcome::ignored, 1'000);
+  CHECK(bench.machine.state() == State::closed);
+  CHECK(bench.machine.statistics().window_calls == 0);
+
+  auto const counts = [](Code code, Reason reason) {
+    return outcome_of(Error{code, reason, "", {}}) == Outcome::failure;
+  };
+  CHECK_FALSE(counts(Code::invalid_argument, Reason::shape));
+  CHECK_FALSE(counts(Code::invalid_argument, Reason::none));
+  CHECK_FALSE(counts(Code::invalid_argument, Reason::too_large));
+  CHECK_FALSE(counts(Code::cancelled, Reason::cancelled));
+  CHECK_FALSE(counts(Code::resource_exhausted, Reason::queue_full));
+  CHECK_FALSE(counts(Code::unavailable, Reason::breaker_open));
+  CHECK_FALSE(counts(Code::unavailable, Reason::stopping));
+  CHECK_FALSE(counts(Code::deadline_exceeded, Reason::deadline_waiting));
+  CHECK(counts(Code::deadline_exceeded, Reason::deadline_running));
+  CHECK(counts(Code::internal, Reason::backend_failure));
+  CHECK(counts(Code::internal, Reason::backend_contract));
+  CHECK(counts(Code::resource_exhausted, Reason::out_of_memory));
+  CHECK(counts(Code::unavailable, Reason::device_lost));
+  CHECK(counts(Code::unavailable, Reason::none));
+  CHECK(counts(Code::unknown, Reason::none));
+}
+
+// mutant: retry_after is the whole open time, whenever it is asked
+TEST_CASE("S3-12 a refusal says how long the breaker stays open") {
+  Bench bench;
+  bench.open();
+  CHECK(bench.acquire().retry_after == 1s);
+  bench.now += 270ms;
+  CHECK(bench.acquire().retry_after == 730ms);
+  CHECK(bench.peek().retry_after == 730ms);
+}
+
+// mutant: settle takes a count of items
+TEST_CASE("S3-13 a lease is settled once, so that a failed batch of any size counts once") {
+  Bench bench;
+  auto const batch_of_32 = bench.acquire();
+  bench.settle(batch_of_32.lease, Outcome::failure);
+  CHECK(bench.machine.statistics().window_failures == 1);
+  CHECK(bench.machine.state() == State::closed);
+}
+
+// mutant: the open time does not double, or passes its cap
+TEST_CASE(
+    "each failed probe doubles the open time up to its cap, and jitter shortens it by at most its share") {
+  Bench bench({.open_for = 1s, .open_cap = 5s, .jitter = 0.5});
+  bench.half_open();
+  for (Duration expected : {Duration(2s), Duration(4s), Duration(5s), Duration(5s)}) {
+    bench.execute(Outcome::failure);
+    CHECK(bench.acquire().retry_after == expected);
+    bench.now += expected;
+  }
+  bench.random = 0;
+  bench.execute(Outcome::failure);
+  CHECK(bench.acquire().retry_after == 2500ms);
+}
+
+// mutant: the exponent is forgotten on closing, or never falls
+TEST_CASE("after closing, the open time starts longer until a full window went well") {
+  auto const reopened_after = [](int healthy) {
+    Bench bench({.window = 50});
+    bench.half_open();
+    bench.execute(Outcome::failure);
+    bench.now += 2s;
+    bench.execute(Outcome::success, 5);
+    REQUIRE(bench.machine.state() == State::closed);
+    bench.execute(Outcome::success, healthy);
+    bench.open();
+    return bench.acquire().retry_after;
+  };
+  CHECK(reopened_after(0) == 2s);
+  CHECK(reopened_after(50) == 1s);
+}
+
+// mutant: force_open is left when the open time is over
+TEST_CASE("forced states hold until reset") {
+  Bench bench;
+  bench.machine.force_open();
+  bench.now += 1h;
+  CHECK_FALSE(bench.acquire().admitted);
+  CHECK(bench.acquire().retry_after == 60s);
+  bench.machine.force_closed();
+  bench.execute(Outcome::failure, 100);
+  CHECK(bench.machine.state() == State::closed);
+  bench.machine.reset();
+  bench.open();
+  CHECK(bench.machine.state() == State::open);
+
+  Bench off({.enabled = false});
+  off.execute(Outcome::failure, 100);
+  CHECK(off.machine.state() == State::closed);
+}
+
+// mutant: validate accepts min_calls above window
+TEST_CASE("impossible options are refused by name") {
+  CHECK(validate(Options{}).has_value());
+  auto const refused = [](Options const& options, char const* name) {
+    auto const result = validate(options);
+    return !result && result.error().reason == Reason::option &&
+           result.error().message.find(name) != std::string::npos;
+  };
+  CHECK(refused({.failure_rate = 0}, "failure_rate"));
+  CHECK(refused({.failure_rate = 1.5}, "failure_rate"));
+  CHECK(refused({.window = 0}, "window"));
+  CHECK(refused({.window = 10, .min_calls = 11}, "min_calls"));
+  CHECK(refused({.open_for = 0s}, "open_for"));
+  CHECK(refused({.open_for = 2s, .open_cap = 1s}, "open_cap"));
+  CHECK(refused({.jitter = 2}, "jitter"));
+  CHECK(refused({.probes = 0}, "probes"));
+  CHECK(refused({.successes_to_close = 0}, "successes_to_close"));
+  CHECK(refused({.probe_lease = 0s}, "probe_lease"));
+}
+
+// mutant: an expired lease keeps its place, so that enough lost probes wedge the breaker
+TEST_CASE(
+    "S3-10 whatever is lost, late or cancelled, the breaker never wedges and never exceeds its probes") {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    CAPTURE(seed);
+    std::mt19937_64 engine(seed);
+    auto const below = [&](std::uint64_t bound) { return engine() % bound; };
+    Options const options{.window = 20, .min_calls = 5, .open_cap = 8s, .probes = 3, .probe_lease = 5s};
+    Bench bench(options);
+    std::vector<Lease> out;
+    for (int step = 0; step < 500; ++step) {
+      bench.random = engine();
+      bench.now += Duration(below(400'000'000));
+      State const before = bench.machine.state();
+      if (below(2) == 0 || out.empty()) {
+        if (auto const decision = bench.acquire(); decision.admitted) out.push_back(decision.lease);
+      } else {
+        std::size_t const chosen = below(out.size());
+        Lease const lease = out[chosen];
+        switch (below(5)) {
+          case 0: break;  // lost
+          case 1: bench.machine.abandon(lease, bench.now, bench.random); break;
+          default: bench.settle(lease, static_cast<Outcome>(below(3))); break;
+        }
+        if (below(4) != 0)
+          out.erase(out.begin() + static_cast<std::ptrdiff_t>(chosen));  // else settled again later
+      }
+      State const after = bench.machine.state();
+      REQUIRE_FALSE((before == State::closed && after == State::half_open));
+      REQUIRE_FALSE((before == State::open && after == State::closed));
+      REQUIRE(bench.machine.statistics().probes_out <= options.probes);
+    }
+    // Healthy again and asked again: it closes within one lease, one longest open time and the probes it
+    // takes.
+    TimePoint const limit = bench.now + options.probe_lease + options.open_cap + 1s;
+    while (bench.machine.state() != State::closed && bench.now < limit) {
+      bench.now += 100ms;
+      if (auto const decision = bench.acquire(); decision.admitted)
+        bench.settle(decision.lease, Outcome::success);
+    }
+    REQUIRE(bench.machine.state() == State::closed);
+  }
+}
+
+}  // namespace

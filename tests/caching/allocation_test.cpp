@@ -1,0 +1,55 @@
+#include "caching_support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <new>
+
+namespace {
+thread_local std::size_t allocations = 0;
+
+void* counted(std::size_t bytes) noexcept {
+  ++allocations;
+  return std::malloc(bytes != 0 ? bytes : 1);
+}
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  if (void* memory = counted(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept { return counted(bytes); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+using namespace athanor;
+using namespace athanor::caching;
+using namespace athanor::caching_tests;
+
+// mutant: flights are not pooled, or a hit copies its value into new memory
+TEST_CASE("a hit allocates nothing, and neither does a flight after the first") {
+  IntegerStore store;
+  CountingHost host;
+  Handle const value = value_of(1);
+  auto const key = key_of(1);
+  auto const fly = [&] {
+    TestCall owner, waiter;
+    store.join(owner, key_of(2), Mode::use, at(Duration(0)));
+    store.join(waiter, key_of(2), Mode::use, at(Duration(0)));
+    store.fail(owner, Error{}, host);
+  };
+  TestCall owner, reader;
+  store.join(owner, key, Mode::use, at(Duration(0)));
+  store.publish(owner, value, 4, Duration(1), at(Duration(0)), host);
+  fly();
+
+  std::size_t const before = allocations;
+  CHECK(store.join(reader, key, Mode::use, at(Duration(0))) == Join::hit);
+  CHECK(allocations == before);
+  fly();
+  CHECK(allocations == before);
+}
+
+}  // namespace

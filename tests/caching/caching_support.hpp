@@ -1,0 +1,49 @@
+/// What the tests of the cache share: a store of integers, a call with a count of its ends, and a host that
+/// counts.
+#pragma once
+
+#include <athanor/caching/store.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace athanor::caching_tests {
+
+using Handle = std::shared_ptr<int const>;
+
+template <class E = SystemEnv>
+struct IntegerTraits {
+  using Env = E;
+  using Value = Handle;
+  using Eviction = caching::Lru;
+};
+using IntegerStore = caching::Store<IntegerTraits<>>;
+
+struct TestCall : caching::Slot<Handle> {
+  int ends = 0;
+  Handle result;
+  Error error;
+};
+
+struct CountingHost {
+  int resumed = 0;
+  void resume(caching::Slot<Handle>& slot, Handle const& value, Error const* error) noexcept {
+    auto& call = static_cast<TestCall&>(slot);
+    ++resumed;
+    ++call.ends;
+    call.result = value;
+    if (error != nullptr) call.error = *error;
+  }
+};
+static_assert(caching::Host<CountingHost, Handle>);
+
+inline TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
+inline Hash128 key_of(std::uint64_t number) {
+  KeyHasher hasher;
+  hasher.add(number);
+  return hasher.finish();
+}
+inline Handle value_of(int number) { return std::make_shared<int const>(number); }
+
+}  // namespace athanor::caching_tests

@@ -1,0 +1,165 @@
+#include <athanor/caching/response_cache.hpp>
+#include <athanor/core/simulation.hpp>
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace picture {
+
+struct Digest {
+  std::uint64_t low, high;
+};
+athanor::Hash128 cache_key(Digest const& digest) { return {digest.low, digest.high}; }
+
+struct Picture {
+  std::vector<int> pixels;
+};
+std::size_t cache_bytes(Picture const& picture) {
+  return sizeof picture + picture.pixels.size() * sizeof(int);
+}
+
+}  // namespace picture
+
+namespace {
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+struct SimulatedCaching {
+  using Env = SimulatedEnv;
+  using Eviction = caching::Lru;
+};
+using SimulatedCache = ResponseCache<int, int, SimulatedCaching>;
+
+/// A caller as a task of the simulation: what it asked, and what it got.
+struct Asking : Task {
+  SimulatedCache* cache = nullptr;
+  Duration wait{0};
+  std::optional<Result<SimulatedCache::Handle>> got;
+  TimePoint answered;
+  int computed = 0;
+};
+
+void ask(Task& task) noexcept {
+  auto& asking = static_cast<Asking&>(task);
+  asking.got = asking.cache->get_or_compute(1, asking.wait, [&] { return ++asking.computed; });
+  asking.answered = SimulatedEnv::now();
+}
+
+// mutant: charged_bytes takes sizeof for everything
+TEST_CASE("a response cache takes keys and values of a user's own") {
+  ResponseCache<picture::Digest, picture::Picture> cache{{.capacity_bytes = 64 << 20, .ttl = 60s}};
+  int rendered = 0;
+  auto const render = [&] {
+    ++rendered;
+    return picture::Picture{{1, 2, 3}};
+  };
+  auto const first = cache.get_or_compute({1, 2}, 200ms, render);
+  auto const second = cache.get_or_compute({1, 2}, 200ms, render);
+  REQUIRE(first);
+  CHECK(*first == *second);  // the same object, not a copy
+  CHECK((**first).pixels.size() == 3);
+  CHECK(rendered == 1);
+  CHECK(cache.find({1, 2}) == *first);
+  CHECK(cache.find({2, 1}) == nullptr);
+  CHECK(cache.statistics().bytes > picture::cache_bytes(**first));
+  CHECK(caching::charged_bytes(std::string(100, 'x')) == sizeof(std::string) + 100);
+  cache.erase({1, 2});
+  CHECK(cache.find({1, 2}) == nullptr);
+  static_assert(!caching::CacheKey<picture::Picture>);
+}
+
+// mutant: get_or_compute publishes only on success, leaving the flight of a failure open
+TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call computes again") {
+  ResponseCache<std::string, int> cache;
+  auto const failed = cache.get_or_compute(
+      "a", 1s, []() -> Result<int> { return fail(Code::unavailable, Reason::none, "remote: away"); });
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().code == Code::unavailable);
+  auto const thrown = cache.get_or_compute("a", 1s, []() -> int { throw std::runtime_error("boom"); });
+  REQUIRE_FALSE(thrown);
+  CHECK(thrown.error().code == Code::internal);
+  CHECK(thrown.error().message.find("boom") != std::string::npos);
+  CHECK(**cache.get_or_compute("a", 1s, [] { return 3; }) == 3);
+  auto const missing = cache.get_or_compute(
+      "b", 1s, [] { return 3; }, caching::Mode::only_if_cached);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().reason == Reason::not_cached);
+  CHECK(cache.statistics().flights == 0);
+}
+
+// mutant: a waiter parks without its own deadline
+TEST_CASE("a waiter is answered at its own deadline, and the computation goes on to be stored") {
+  Simulation world(1);
+  SimulatedExecutor executor(8);
+  SimulatedCache cache;
+  Asking hasty, immediate;
+  for (auto* asking : {&hasty, &immediate}) {
+    asking->run = ask;
+    asking->cache = &cache;
+  }
+  hasty.wait = 1s;
+  TimePoint const begin = world.now();
+  auto const owned = cache.get_or_compute(1, 1s, [&] {
+    executor.post(hasty);
+    executor.post(immediate);
+    world.run_until_idle();  // both act while this computation runs
+    return 42;
+  });
+  CHECK(**owned == 42);
+  REQUIRE(hasty.got);
+  REQUIRE_FALSE(*hasty.got);
+  CHECK(hasty.got->error().code == Code::deadline_exceeded);
+  CHECK(hasty.answered == begin + 1s);
+  REQUIRE(immediate.got);
+  REQUIRE_FALSE(*immediate.got);
+  CHECK(immediate.got->error().reason == Reason::deadline_waiting);
+  CHECK(immediate.answered <= begin + 1s);
+  CHECK(hasty.computed + immediate.computed == 0);
+  CHECK(cache.statistics().waiters == 0);
+  CHECK(cache.statistics().joins == 2);
+  CHECK(*cache.find(1) == 42);
+}
+
+// mutant: an integer key is its own hash, so that callers can choose colliding ones
+TEST_CASE("keys are hashed with a secret of each cache, so that no two caches agree on who collides") {
+  Simulation world(1);
+  SimulatedCache cache(caching::Options{.ttl = 1s});
+  int computed = 0;
+  for (int key = 0; key < 100; ++key)
+    CHECK(**cache.get_or_compute(key, 0s, [&] { return ++computed; }) == key + 1);
+  for (int key = 0; key < 100; ++key) CHECK(**cache.get_or_compute(key, 0s, [&] { return 0; }) == key + 1);
+  world.advance(1s);
+  CHECK(cache.find(5) == nullptr);
+}
+
+// mutant: Waker forgets to wake a sleeping waiter
+TEST_CASE("S3-7 eight threads asking for the same thing share each computation") {
+  ResponseCache<int, int> cache;
+  std::atomic<int> computed{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      for (int key = 0; key < 500; ++key) {
+        auto const got = cache.get_or_compute(key, 60s, [&] {
+          ++computed;
+          return 2 * key;
+        });
+        if (!got || **got != 2 * key) ++wrong;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  CHECK(computed == 500);
+  CHECK(cache.statistics().requests() == 4'000);
+}
+
+}  // namespace

@@ -1,0 +1,237 @@
+// Random schedules over the store: the budget is exact at every step, and each waiter ends exactly once.
+#include "caching_support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+
+namespace {
+
+using namespace athanor;
+using namespace athanor::caching;
+using namespace athanor::caching_tests;
+using namespace std::chrono_literals;
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+  std::uint64_t below(std::uint64_t bound) { return engine_() % bound; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// mutant: take_out gives back `bytes` computed anew instead of the stored charge; reserve takes without
+// comparing
+TEST_CASE("the charges of all entries are the budget used, after every operation, and never above it") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    Random random(seed);
+    std::size_t const capacity = 20'000;
+    IntegerStore store(
+        Options{.capacity_bytes = capacity, .ttl = seed % 2 == 0 ? Duration(500) : Duration(0)});
+    CountingHost host;
+    std::uint64_t requests = 0;
+    for (int step = 0; step < 2'000; ++step) {
+      TimePoint const now = at(Duration(step));
+      TestCall call;
+      call.tag = random.below(3);
+      switch (random.below(20)) {
+        case 0: store.invalidate(random.below(3)); break;
+        case 1: store.erase(key_of(random.below(200))); break;
+        default: {
+          ++requests;
+          auto const mode = static_cast<Mode>(random.below(4));
+          if (store.join(call, key_of(random.below(200)), mode, now) == Join::owner)
+            store.publish(call, value_of(1), random.below(4'000), 1us, now, host);
+        }
+      }
+      auto const audit = store.audit();
+      auto const statistics = store.statistics();
+      REQUIRE(audit.charged == audit.budget_used);
+      REQUIRE(statistics.bytes == audit.charged);
+      REQUIRE(statistics.entries == audit.entries);
+      REQUIRE(audit.budget_used <= capacity);
+      REQUIRE(statistics.requests() == requests);
+    }
+    CHECK(store.statistics().evictions > 0);
+    store.clear();
+    CHECK(store.audit().budget_used == 0);
+  }
+}
+
+/// One random schedule of callers over a few keys, against what each of them must see.
+struct Schedule {
+  enum class Role { idle, waiting, owning, owner_gone };
+  struct Caller : TestCall {
+    Role role = Role::idle;
+    int expected_ends = 0;
+  };
+
+  explicit Schedule(std::uint64_t seed) : random(seed), callers(24) {}
+
+  void step() {
+    Caller& caller = callers[random.below(callers.size())];
+    switch (caller.role) {
+      case Role::idle: begin(caller); break;
+      case Role::waiting: leave(caller); break;
+      case Role::owning:
+        if (random.below(3) == 0) {
+          owner_leaves(caller);
+        } else {
+          end(caller);
+        }
+        break;
+      case Role::owner_gone:
+        if (random.below(4) == 0) {
+          hand_over(caller);
+        } else {
+          end(caller);
+        }
+        break;
+    }
+    if (random.below(50) == 0) store.invalidate(0);
+    settle_resumed();
+  }
+
+  void begin(Caller& caller) {
+    auto const mode = random.below(8) == 0 ? Mode::refresh : Mode::use;
+    switch (store.join(caller, key_of(random.below(4)), mode, at(0s))) {
+      case Join::waiter: caller.role = Role::waiting; break;
+      case Join::owner: caller.role = Role::owning; break;
+      default: break;
+    }
+  }
+
+  void leave(Caller& caller) {
+    if (random.below(3) != 0) return;
+    auto const departure = store.leave(caller);
+    REQUIRE(departure.removed);  // resumed ones are idle already
+    caller.role = Role::idle;
+    if (departure.abandoned_owner != nullptr) {
+      auto& owner = static_cast<Caller&>(*departure.abandoned_owner);
+      REQUIRE(owner.role == Role::owner_gone);
+      if (random.below(2) == 0) store.publish(owner, value_of(1), 4, 1us, at(0s), host);
+      owner.role = Role::idle;
+    }
+  }
+
+  void owner_leaves(Caller& owner) { owner.role = store.owner_leaves(owner) ? Role::idle : Role::owner_gone; }
+
+  void hand_over(Caller& owner) {
+    auto& heir = static_cast<Caller&>(*store.hand_over(owner));
+    REQUIRE(heir.role == Role::waiting);
+    owner.role = Role::idle;
+    heir.role = Role::owning;
+  }
+
+  void end(Caller& owner) {
+    if (random.below(2) == 0) {
+      store.publish(owner, value_of(1), 4, 1us, at(0s), host);
+    } else {
+      store.fail(owner, Error{Code::internal, Reason::none, "", {}}, host);
+    }
+    owner.role = Role::idle;
+  }
+
+  void settle_resumed() {
+    for (Caller& caller : callers) {
+      if (caller.ends == 0) continue;
+      REQUIRE(caller.ends == 1);
+      REQUIRE(caller.role == Role::waiting);
+      caller.ends = 0;
+      caller.role = Role::idle;
+    }
+    auto const statistics = store.statistics();
+    auto const in = [&](Role role) {
+      return static_cast<std::size_t>(std::count_if(
+          callers.begin(), callers.end(), [&](Caller const& caller) { return caller.role == role; }));
+    };
+    REQUIRE(statistics.waiters == in(Role::waiting));
+    REQUIRE(statistics.flights == in(Role::owning) + in(Role::owner_gone));
+  }
+
+  void finish() {
+    for (Caller& caller : callers)
+      if (caller.role == Role::owning || caller.role == Role::owner_gone) end(caller);
+    settle_resumed();
+    REQUIRE(store.statistics().waiters == 0);
+    REQUIRE(store.statistics().flights == 0);
+    REQUIRE(store.audit().flights == 0);
+  }
+
+  Random random;
+  IntegerStore store{Options{.capacity_bytes = 4'000, .max_item_bytes = 1'000}};
+  CountingHost host;
+  std::vector<Caller> callers;
+};
+
+// mutant: leave() forgets to unlink, close() forgets a waiter, or an abandoned flight stays
+TEST_CASE("S2-8 in any order of joining, leaving, ending and invalidating each waiter ends exactly once") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    CAPTURE(seed);
+    Schedule schedule(seed);
+    for (int i = 0; i < 300; ++i) schedule.step();
+    schedule.finish();
+  }
+}
+
+struct ThreadCall : caching::Slot<Handle> {
+  std::atomic<int> ends{0};
+};
+struct ThreadHost {
+  void resume(caching::Slot<Handle>& slot, Handle const&, Error const*) noexcept {
+    static_cast<ThreadCall&>(slot).ends.fetch_add(1);
+  }
+};
+
+// mutant: close() leaves `flight` set in a waiter, so that it can leave and be resumed
+TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends once, the budget stays exact") {
+  IntegerStore store(Options{.capacity_bytes = 30'000});
+  std::atomic<int> wrong{0};
+  auto const work = [&](std::uint64_t seed) {
+    Random random(seed);
+    ThreadHost host;
+    for (int i = 0; i < 4'000; ++i) {
+      ThreadCall call;
+      call.tag = random.below(2);
+      switch (store.join(call, key_of(random.below(32)), static_cast<Mode>(random.below(3)), at(0s))) {
+        case Join::owner:
+          if (random.below(4) == 0 && store.owner_leaves(call)) break;
+          if (random.below(3) == 0) {
+            store.fail(call, Error{}, host);
+          } else {
+            store.publish(call, value_of(1), random.below(3'000), 1us, at(0s), host);
+          }
+          break;
+        case Join::waiter:
+          if (random.below(2) == 0 && store.leave(call).removed) {
+            if (call.ends.load() != 0) ++wrong;
+            break;
+          }
+          while (call.ends.load() == 0) std::this_thread::yield();
+          if (call.ends.load() != 1) ++wrong;
+          break;
+        default: break;
+      }
+      if (random.below(100) == 0) store.invalidate(random.below(2));
+      if (random.below(100) == 0 && store.statistics().bytes > 30'000) ++wrong;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) threads.emplace_back(work, seed);
+  for (auto& thread : threads) thread.join();
+  CHECK(wrong == 0);
+  auto const audit = store.audit();
+  CHECK(audit.charged == audit.budget_used);
+  auto const statistics = store.statistics();
+  CHECK(statistics.flights == 0);
+  CHECK(statistics.waiters == 0);
+  CHECK(statistics.requests() == 16'000);
+}
+
+}  // namespace

@@ -1,0 +1,338 @@
+#include "caching_support.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+
+namespace {
+
+using namespace athanor;
+using namespace athanor::caching;
+using namespace athanor::caching_tests;
+using namespace std::chrono_literals;
+
+struct World {
+  IntegerStore store;
+  CountingHost host;
+
+  explicit World(Options const& options = {}) : store(options) {}
+
+  Join join(TestCall& call, std::uint64_t key, Mode mode = Mode::use, Duration now = 0s) {
+    return store.join(call, key_of(key), mode, at(now));
+  }
+  void publish(TestCall& owner, int value, std::size_t bytes = 4, Duration now = 0s) {
+    store.publish(owner, value_of(value), bytes, 1ms, at(now), host);
+  }
+  /// Stores `value` under `key` as `tag`'s.
+  void put(std::uint64_t key, int value, std::uint64_t tag = 0, std::size_t bytes = 4) {
+    TestCall call;
+    call.tag = tag;
+    REQUIRE(join(call, key, Mode::refresh) == Join::owner);
+    publish(call, value, bytes);
+  }
+  bool has(std::uint64_t key, Duration now = 0s) {
+    TestCall call;
+    return join(call, key, Mode::only_if_cached, now) == Join::hit;
+  }
+};
+
+Error const broken{Code::internal, Reason::backend_failure, "model: broken", {}};
+
+// mutant: look_up returns `lead` although a flight runs
+TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") {
+  World world;
+  std::vector<TestCall> calls(10);
+  CHECK(world.join(calls[0], 1) == Join::owner);
+  for (std::size_t i = 1; i < calls.size(); ++i) CHECK(world.join(calls[i], 1) == Join::waiter);
+  world.publish(calls[0], 7);
+  CHECK(world.host.resumed == 9);
+  for (std::size_t i = 1; i < calls.size(); ++i) {
+    CHECK(calls[i].ends == 1);
+    CHECK(*calls[i].result == 7);
+  }
+  TestCall later;
+  CHECK(world.join(later, 1) == Join::hit);
+  CHECK(*later.value == 7);
+  CHECK(world.store.statistics().flights == 0);
+}
+
+// mutant: fail() stores an entry, or leaves the flight in the table
+TEST_CASE("S3-7 a failed computation stores nothing, and each waiter gets the error") {
+  World world;
+  std::vector<TestCall> calls(10);
+  for (auto& call : calls) world.join(call, 1);
+  world.store.fail(calls[0], broken, world.host);
+  for (std::size_t i = 1; i < calls.size(); ++i) {
+    CHECK(calls[i].ends == 1);
+    CHECK(calls[i].error == broken);
+    CHECK(calls[i].result == nullptr);
+  }
+  CHECK(world.store.statistics().entries == 0);
+  TestCall next;
+  CHECK(world.join(next, 1) == Join::owner);
+  world.store.fail(next, broken, world.host);
+}
+
+// mutant: invalidate ignores the tag
+TEST_CASE("S3-8 invalidate removes all entries of a model and only those") {
+  World world;
+  for (std::uint64_t key = 0; key < 100; ++key) world.put(key, static_cast<int>(key), key % 2);
+  world.store.invalidate(1);
+  for (std::uint64_t key = 0; key < 100; ++key) CHECK(world.has(key) == (key % 2 == 0));
+  CHECK(world.store.statistics().invalidated == 50);
+  world.store.clear();
+  CHECK(world.store.statistics().entries == 0);
+  CHECK(world.store.audit().budget_used == 0);
+}
+
+// mutant: remove_matching leaves flights current, or `wanted` ignores the epoch
+TEST_CASE("S3-8 a result begun before an invalidate is not stored after it") {
+  World world;
+  TestCall owner, waiter, abandoned, late;
+  owner.tag = abandoned.tag = late.tag = 5;
+  world.join(owner, 1);
+  world.join(waiter, 1);
+  world.join(abandoned, 2);
+  CHECK(world.store.owner_leaves(abandoned));
+  SUBCASE("of the model") { world.store.invalidate(5); }
+  SUBCASE("of the keys") {
+    world.store.erase(key_of(1));
+    world.store.erase(key_of(2));
+  }
+  SUBCASE("of everything") { world.store.clear(); }
+  CHECK(world.join(late, 1) == Join::owner);  // nobody joins the old flight
+  world.publish(owner, 1);
+  world.publish(abandoned, 2);
+  CHECK(*waiter.result == 1);  // who asked before is answered
+  CHECK_FALSE(world.has(1));
+  CHECK_FALSE(world.has(2));
+  world.publish(late, 3);
+  CHECK(world.has(1));
+}
+
+// mutant: invalidate drops the flights of every tag
+TEST_CASE("S3-8 an invalidate of another model leaves a running computation to be stored") {
+  World world;
+  TestCall owner;
+  owner.tag = 5;
+  world.join(owner, 1);
+  world.store.invalidate(6);
+  world.publish(owner, 1);
+  CHECK(world.has(1));
+}
+
+// mutant: Mode::skip looks up, or leads a flight
+TEST_CASE("S3-9 a caller who skips the cache neither finds nor waits nor stores") {
+  World world;
+  TestCall owner, skipping;
+  world.join(owner, 1);
+  CHECK(world.join(skipping, 1, Mode::skip) == Join::bypass);
+  world.publish(owner, 1);
+  CHECK(world.join(skipping, 1, Mode::skip) == Join::bypass);
+  world.publish(skipping, 2);
+  TestCall reader;
+  REQUIRE(world.join(reader, 1) == Join::hit);
+  CHECK(*reader.value == 1);
+}
+
+// mutant: only_if_cached waits for a running flight
+TEST_CASE("S3-9 only-if-cached is answered at once: with the value, or with not_cached") {
+  World world;
+  TestCall owner, reader;
+  world.join(owner, 1);
+  CHECK(world.join(reader, 1, Mode::only_if_cached) == Join::refused);
+  CHECK(reader.refusal == Reason::not_cached);
+  CHECK(refusal_error(reader.refusal, world.store.options()).code == Code::not_found);
+  world.publish(owner, 1);
+  CHECK(world.join(reader, 1, Mode::only_if_cached) == Join::hit);
+}
+
+// mutant: a superseded flight stays current and overwrites the newer value
+TEST_CASE("a refresh takes over: older results answer their waiters and are not stored") {
+  World world;
+  TestCall old_owner, old_waiter, refresher, joiner;
+  world.join(old_owner, 1);
+  world.join(old_waiter, 1);
+  CHECK(world.join(refresher, 1, Mode::refresh) == Join::owner);
+  CHECK(world.join(joiner, 1) == Join::waiter);
+  world.publish(refresher, 2);
+  world.publish(old_owner, 1);
+  CHECK(*old_waiter.result == 1);
+  CHECK(*joiner.result == 2);
+  TestCall reader;
+  world.join(reader, 1);
+  CHECK(*reader.value == 2);
+}
+
+// mutant: the value handed out is the entry's own, mutable
+TEST_CASE("S0-13 what one caller got cannot be changed for the next") {
+  static_assert(std::is_const_v<Handle::element_type>);
+  World world;
+  world.put(1, 7);
+  TestCall first, second;
+  world.join(first, 1);
+  first.value = value_of(9);  // all that a caller can do: change its own handle
+  world.join(second, 1);
+  CHECK(*second.value == 7);
+  world.store.clear();
+  CHECK(*second.value == 7);
+}
+
+// mutant: `now < expires` becomes `now <= expires`, or the expiry is taken from the join
+TEST_CASE("an entry lives for its ttl from its publication") {
+  World world(Options{.ttl = 10s});
+  TestCall owner;
+  world.join(owner, 1, Mode::use, 0s);
+  world.publish(owner, 1, 4, 5s);
+  CHECK(world.has(1, 15s - 1ns));
+  CHECK_FALSE(world.has(1, 15s));
+  auto const statistics = world.store.statistics();
+  CHECK(statistics.expired == 1);
+  CHECK(statistics.entries == 0);
+  CHECK(statistics.bytes == 0);
+}
+
+// mutant: statistics touches entries or counts itself as a request
+TEST_CASE("S3-16 reading statistics changes neither order nor counts") {
+  std::size_t const item = 1000 + IntegerStore::entry_overhead();
+  World world(Options{.capacity_bytes = 2 * item, .max_item_bytes = item});
+  world.put(1, 1, 0, 1000);
+  world.put(2, 2, 0, 1000);
+  auto const before = world.store.statistics();
+  for (int i = 0; i < 10; ++i) {
+    static_cast<void>(world.store.audit());
+    CHECK(world.store.statistics() == before);
+  }
+  CHECK(before.requests() == before.hits + before.misses + before.bypasses);
+  CHECK(before.bytes == 2 * item);
+}
+
+// mutant: push_newest on touch is left out
+TEST_CASE("the least recently used entry of a shard goes first") {
+  Lru lru;
+  Lru::Node a, b, c;
+  for (auto* node : {&a, &b, &c}) lru.admit(*node, EntryFacts{});
+  lru.touch(a);
+  CHECK(lru.victim() == &b);
+  lru.erase(b);
+  CHECK(lru.victim() == &c);
+  lru.erase(c);
+  lru.touch(a);
+  CHECK(lru.victim() == &a);
+  lru.erase(a);
+  CHECK(lru.victim() == nullptr);
+}
+
+// mutant: the limit counts nothing, or is off by one
+TEST_CASE("one waiter above the limit is refused at once, and may be admitted when another has left") {
+  World world(Options{.max_waiters = 2});
+  TestCall owner, a, b, c;
+  world.join(owner, 1);
+  CHECK(world.join(a, 1) == Join::waiter);
+  CHECK(world.join(b, 1) == Join::waiter);
+  CHECK(world.join(c, 1) == Join::refused);
+  auto const error = refusal_error(c.refusal, world.store.options());
+  CHECK(error.code == Code::resource_exhausted);
+  CHECK(error.retry_after > 0ns);
+  CHECK(world.store.leave(a).removed);
+  CHECK(world.join(c, 1) == Join::waiter);
+  world.publish(owner, 1);
+  CHECK(a.ends == 0);
+  CHECK(b.ends + c.ends == 2);
+}
+
+// mutant: owner_leaves fails the flight, or drops it although somebody waits
+TEST_CASE("S2-8 an owner who leaves takes nothing from the waiters") {
+  World world;
+  TestCall owner, waiter, newcomer;
+  world.join(owner, 1);
+  world.join(waiter, 1);
+  CHECK_FALSE(world.store.owner_leaves(owner));
+  CHECK(world.join(newcomer, 1) == Join::waiter);  // the computation runs on; nobody starts a second
+  CHECK(world.store.leave(waiter).abandoned_owner == nullptr);
+  world.publish(owner, 3);
+  CHECK(*newcomer.result == 3);
+  CHECK(waiter.ends == 0);
+  CHECK(owner.ends == 0);
+}
+
+// mutant: the flight stays when the last waiter leaves, or its late value is lost
+TEST_CASE("the last waiter's leaving reports the abandoned owner, whose value may still be stored") {
+  World world;
+  TestCall owner, waiter;
+  world.join(owner, 1);
+  world.join(waiter, 1);
+  CHECK_FALSE(world.store.owner_leaves(owner));
+  caching::Slot<Handle>* retained = nullptr;
+  auto const departure = world.store.leave(waiter, [&](auto& slot) noexcept { retained = &slot; });
+  CHECK(departure.removed);
+  CHECK(departure.abandoned_owner == &owner);
+  CHECK(retained == &owner);
+  CHECK(world.store.statistics().flights == 0);
+  CHECK_FALSE(world.store.leave(waiter).removed);
+  SUBCASE("it is dropped") {
+    TestCall next;
+    CHECK(world.join(next, 1) == Join::owner);
+    world.publish(next, 1);
+    world.publish(owner, 2);  // a late result does not replace a newer one
+    TestCall reader;
+    world.join(reader, 1);
+    CHECK(*reader.value == 1);
+  }
+  SUBCASE("it ends all the same") {
+    world.publish(owner, 2);
+    CHECK(world.has(1));
+  }
+}
+
+// mutant: hand_over leaves the heir linked as a waiter, or the flight with its old owner
+TEST_CASE("a flight can be handed over to its first waiter, who then carries it") {
+  World world;
+  TestCall owner, heir, other;
+  world.join(owner, 1);
+  world.join(heir, 1);
+  world.join(other, 1);
+  CHECK(world.store.hand_over(owner) == &heir);
+  CHECK(heir.joined == Join::owner);
+  CHECK_FALSE(world.store.leave(heir).removed);
+  world.publish(owner, 8);  // it is done with its flight: changes nothing
+  CHECK_FALSE(world.has(1));
+  world.publish(heir, 9);
+  CHECK(other.ends == 1);
+  CHECK(*other.result == 9);
+  CHECK(heir.ends == 0);
+  CHECK(world.has(1));
+
+  TestCall alone;
+  world.join(alone, 2);
+  CHECK(world.store.hand_over(alone) == nullptr);
+  CHECK(world.store.statistics().flights == 0);
+}
+
+// mutant: the ceiling for one item is not asked
+TEST_CASE("an item above its limit is handed out and not stored, and evicts nothing") {
+  World world(Options{.capacity_bytes = 80'000});
+  world.put(1, 1);
+  TestCall owner, waiter;
+  world.join(owner, 2);
+  world.join(waiter, 2);
+  world.publish(owner, 2, 10'000 - IntegerStore::entry_overhead() + 1);
+  CHECK(*waiter.result == 2);
+  CHECK_FALSE(world.has(2));
+  CHECK(world.has(1));
+  CHECK(world.store.statistics().not_stored == 1);
+  world.put(2, 2, 0, 10'000 - IntegerStore::entry_overhead());
+  CHECK(world.has(2));
+}
+
+// mutant: validate accepts any ttl
+TEST_CASE("impossible options are refused by name") {
+  CHECK(validate(Options{}).has_value());
+  auto const negative = validate(Options{.ttl = -1s});
+  REQUIRE_FALSE(negative);
+  CHECK(negative.error().reason == Reason::option);
+  CHECK(negative.error().message.find("ttl") != std::string::npos);
+  CHECK_FALSE(validate(Options{.capacity_bytes = 10, .max_item_bytes = 11}));
+}
+
+}  // namespace
