@@ -1,0 +1,109 @@
+#include <athanor/core/metrics.hpp>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <athanor/core/events.hpp>
+
+using namespace athanor;
+
+// mutant: the counter's cells are stored to instead of added to
+TEST_CASE("a counter is exact once the threads that add to it are done") {
+  Counter counter;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 10000; ++i) counter.add();
+    });
+  for (auto& thread : threads) thread.join();
+  counter.add(5);
+  CHECK(counter.value() == 40005);
+}
+
+// mutant: `(below >> (octave - 4))` becomes `(below >> (octave - 3))`
+TEST_CASE("every value lies in a bucket whose upper edge is at most a sixteenth above it") {
+  std::size_t last = 0;
+  for (std::uint64_t value = 1; value < (1ULL << 43); value += value / 7 + 1) {
+    auto const bucket = Histogram::bucket_of(value);
+    CHECK(bucket >= last);
+    last = bucket;
+    CHECK(Histogram::upper_edge(bucket) >= value);
+    CHECK(static_cast<double>(Histogram::upper_edge(bucket)) <= static_cast<double>(value) * 1.0625 + 1);
+    if (bucket > 0) CHECK(Histogram::upper_edge(bucket - 1) < value);
+  }
+  CHECK(Histogram::bucket_of(0) == 0);
+  CHECK(Histogram::bucket_of(~0ULL) == Histogram::bucket_count - 1);
+}
+
+// mutant: bucket_of puts 2^k into the bucket above (uses value instead of value - 1)
+TEST_CASE("classic buckets at powers of two are exact, their edges included") {
+  Histogram histogram;
+  for (std::uint64_t value : {1, 7, 8, 8, 9, 16, 17, 1000}) histogram.record(value);
+  CHECK(histogram.count_up_to_power(0) == 1);
+  CHECK(histogram.count_up_to_power(3) == 4);
+  CHECK(histogram.count_up_to_power(4) == 6);
+  CHECK(histogram.count_up_to_power(10) == 8);
+  CHECK(histogram.count() == 8);
+  CHECK(histogram.sum() == 1066);
+  CHECK(histogram.quantile(0.5) == 8);
+  CHECK(histogram.quantile(1.0) >= 1000);
+  CHECK(Histogram().quantile(0.5) == 0);
+}
+
+// mutant: family() appends a new block for a name that is known
+TEST_CASE("samples of one name stand together under one help and type line") {
+  MetricsText text;
+  text.counter("athanor_requests_total", "Requests.", {{"model", "a"}}, 3);
+  text.gauge("athanor_held_items", "Items held.", {}, 2);
+  text.counter("athanor_requests_total", "Requests.", {{"model", "b\"\\\n"}}, 4);
+  CHECK(text.text() ==
+        "# HELP athanor_requests_total Requests.\n# TYPE athanor_requests_total counter\n"
+        "athanor_requests_total{model=\"a\"} 3\nathanor_requests_total{model=\"b\\\"\\\\\\n\"} 4\n"
+        "# HELP athanor_held_items Items held.\n# TYPE athanor_held_items gauge\nathanor_held_items 2\n");
+}
+
+// mutant: the +Inf bucket is left out
+TEST_CASE("a histogram is exported as cumulative buckets with sum and count") {
+  Histogram histogram;
+  histogram.record(1);
+  histogram.record(100'000);
+  MetricsText text;
+  text.histogram("athanor_batch_items", "Items of a batch.", {{"model", "a"}}, histogram,
+                 HistogramUnit::count);
+  auto const out = text.text();
+  CHECK(out.find("athanor_batch_items_bucket{model=\"a\",le=\"1\"} 1\n") != std::string::npos);
+  CHECK(out.find("athanor_batch_items_bucket{model=\"a\",le=\"65536\"} 1\n") != std::string::npos);
+  CHECK(out.find("athanor_batch_items_bucket{model=\"a\",le=\"+Inf\"} 2\n") != std::string::npos);
+  CHECK(out.find("athanor_batch_items_sum{model=\"a\"} 100001\n") != std::string::npos);
+  CHECK(out.find("athanor_batch_items_count{model=\"a\"} 2\n") != std::string::npos);
+}
+
+TEST_CASE("times are exported in seconds") {
+  Histogram histogram;
+  histogram.record(2'000'000);
+  MetricsText text;
+  text.histogram("athanor_run_seconds", "Time of a run.", {}, histogram, HistogramUnit::nanoseconds);
+  auto const out = text.text();
+  CHECK(out.find("athanor_run_seconds_bucket{le=\"0.001048576\"} 0\n") != std::string::npos);
+  CHECK(out.find("athanor_run_seconds_bucket{le=\"0.002097152\"} 1\n") != std::string::npos);
+  CHECK(out.find("athanor_run_seconds_sum 0.002\n") != std::string::npos);
+}
+
+// mutant: emit ignores the level
+TEST_CASE("events reach the sink as one line, and nobody when there is no sink") {
+  std::vector<std::pair<Level, std::string>> lines;
+  Sink const sink{[](void* context, Level level, std::string_view message) noexcept {
+                    static_cast<decltype(lines)*>(context)->emplace_back(level, message);
+                  },
+                  &lines};
+  emit(sink, {Happening::model_loaded, "tg", "1.0.0", "took 1.2 s"});
+  emit(sink, {Happening::model_load_failed, "tg", "", std::string(3000, 'x')});
+  emit(Sink{}, {Happening::model_loaded, "tg", "1.0.0", ""});
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0].first == Level::info);
+  CHECK(lines[0].second == "model_loaded model=tg version=1.0.0: took 1.2 s");
+  CHECK(lines[1].first == Level::warning);
+  CHECK(lines[1].second.size() == 1024);
+}

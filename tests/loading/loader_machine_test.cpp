@@ -1,0 +1,187 @@
+#include <athanor/loading/loader_machine.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace athanor;
+using namespace athanor::loading;
+using namespace std::chrono_literals;
+using Want = LoaderMachine::Want;
+
+namespace {
+
+TimePoint at(Duration since) { return TimePoint(1h) + since; }
+
+/// Takes a model to ready, as a shell would.
+void make_ready(LoaderMachine& machine, LoaderMachine::Id id, TimePoint now) {
+  auto const plan = machine.want(id, now);
+  REQUIRE(plan.want == Want::load);
+  machine.reserve(id, plan.victims, now);
+  for (auto const victim : plan.victims) machine.freed(victim);
+  REQUIRE(machine.next_start() == id);
+  machine.adjust(id, machine.bytes(id));
+  machine.publish(id, now);
+}
+
+Error const broken{Code::unavailable, Reason::file, "model.pt: cannot be read", {}};
+
+}  // namespace
+
+// mutant: find_victims sorts by id instead of last use
+TEST_CASE("the models longest unused go first, and no more than needed") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const a = machine.add("a", 40), b = machine.add("b", 30), c = machine.add("c", 20),
+             d = machine.add("d", 50);
+  make_ready(machine, a, at(3s));
+  make_ready(machine, b, at(1s));
+  make_ready(machine, c, at(2s));
+  auto const plan = machine.want(d, at(4s));
+  CHECK(plan.want == Want::load);
+  // Free: 10. b is the oldest (30), c next (20): with both 60; b alone gives 40, so both are needed.
+  CHECK(plan.victims == std::vector<LoaderMachine::Id>{b, c});
+  machine.observe(b, true, at(1s));
+  CHECK(machine.want(d, at(4s)).victims == std::vector<LoaderMachine::Id>{a});
+}
+
+// mutant: want does not compare with the whole budget before it looks for victims
+TEST_CASE("S3-15 a model larger than the budget is refused and evicts nothing") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const small = machine.add("small", 60), large = machine.add("large", 101);
+  make_ready(machine, small, at(0s));
+  auto const plan = machine.want(large, at(1s));
+  CHECK(plan.want == Want::refuse);
+  CHECK(plan.error.reason == Reason::budget);
+  CHECK(plan.error.retry_after == 0ns);
+  CHECK(plan.error.message == "large: expected at most the whole budget of 100 bytes, the model needs 101");
+  CHECK(plan.victims.empty());
+  CHECK(machine.state(small) == ModelState::ready);
+}
+
+// mutant: victims are planned even when they do not suffice
+TEST_CASE("S3-15 when everything that could go is in use the call is refused with a time to come back") {
+  LoaderMachine machine({.budget_bytes = 100, .busy_retry = 70ms});
+  auto const pinned = machine.add("pinned", 60), idle = machine.add("idle", 30),
+             wanted = machine.add("wanted", 50);
+  make_ready(machine, pinned, at(0s));
+  make_ready(machine, idle, at(0s));
+  machine.observe(pinned, true, at(0s));
+  auto const plan = machine.want(wanted, at(1s));
+  CHECK(plan.want == Want::refuse);
+  CHECK(plan.error.code == Code::resource_exhausted);
+  CHECK(plan.error.reason == Reason::memory_full);
+  CHECK(plan.error.retry_after == 70ms);
+}
+
+// mutant: next_start ignores what is leaving
+TEST_CASE("a load waits until what it displaces is freed") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const old = machine.add("old", 80), first = machine.add("first", 50),
+             second = machine.add("second", 20);
+  make_ready(machine, old, at(0s));
+  auto const plan = machine.want(first, at(1s));
+  REQUIRE(plan.victims == std::vector<LoaderMachine::Id>{old});
+  machine.reserve(first, plan.victims, at(1s));
+  CHECK(machine.state(first) == ModelState::reserved);
+  CHECK(machine.next_start() == LoaderMachine::none);
+  CHECK(machine.occupied() == 80);
+  // What fits beside the leaving model may begin at once.
+  machine.reserve(second, {}, at(1s));
+  CHECK(machine.next_start() == second);
+  CHECK(machine.occupied() == 100);
+  machine.freed(old);
+  CHECK(machine.next_start() == first);
+  CHECK(machine.occupied() == 70);
+  CHECK(machine.committed() == 70);
+}
+
+// mutant: the back-off does not double
+TEST_CASE("S0-16 a failure is remembered, its back-off doubles up to its limit and ends with a success") {
+  LoaderMachine machine({.first_backoff = 1s, .longest_backoff = 4s});
+  auto const id = machine.add("tg", 10);
+  TimePoint now = at(0s);
+  for (Duration const expected : {1s, 2s, 4s, 4s}) {
+    auto plan = machine.want(id, now);
+    REQUIRE(plan.want == Want::load);
+    machine.reserve(id, {}, now);
+    REQUIRE(machine.next_start() == id);
+    auto const told = machine.failed(id, broken, now, 0);
+    CHECK(told.retry_after == expected);
+    CHECK(told.message == "tg: model.pt: cannot be read");
+    CHECK(told.reason == Reason::file);
+    plan = machine.want(id, now + expected - 1ms);
+    CHECK(plan.want == Want::refuse);
+    CHECK(plan.error.retry_after == 1ms);
+    CHECK(plan.error.reason == Reason::file);
+    now += expected;
+  }
+  make_ready(machine, id, now);
+  REQUIRE(machine.unload(id) == LoaderMachine::Unload::drain);
+  machine.retire(id);
+  machine.freed(id);
+  machine.reserve(id, {}, now);
+  REQUIRE(machine.next_start() == id);
+  CHECK(machine.failed(id, broken, now, ~0ULL).retry_after > 1249ms);
+  CHECK(machine.committed() == 0);
+  CHECK(machine.occupied() == 0);
+}
+
+// mutant: overdue gives back what the running load still holds
+TEST_CASE("S3-14 a load past its deadline has failed, still holds its room, and is not begun twice") {
+  LoaderMachine machine({.budget_bytes = 100, .load_deadline = 5s});
+  auto const slow = machine.add("slow", 60), other = machine.add("other", 60);
+  machine.reserve(slow, {}, at(0s));
+  REQUIRE(machine.next_start() == slow);
+  CHECK_FALSE(machine.overdue(slow, at(4999ms), 0));
+  CHECK(machine.overdue(slow, at(5s), 0));
+  CHECK(machine.is_late(slow));
+  CHECK(machine.failure(slow)->code == Code::deadline_exceeded);
+  CHECK(machine.want(slow, at(1h)).want == Want::refuse);
+  CHECK(machine.want(other, at(6s)).want == Want::refuse);
+  machine.late_finish(slow);
+  CHECK(machine.occupied() == 0);
+  CHECK(machine.want(other, at(6s)).want == Want::load);
+  CHECK(machine.want(slow, at(1h)).want == Want::load);
+  CHECK(machine.statistics().late == 1);
+}
+
+// mutant: measured does not add the growth to what is committed
+TEST_CASE("S3-15 a model that turns out larger than declared displaces others, or fails when it cannot") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const idle = machine.add("idle", 50), grows = machine.add("grows", 20),
+             pinned = machine.add("pinned", 20);
+  make_ready(machine, idle, at(0s));
+  make_ready(machine, pinned, at(0s));
+  machine.observe(pinned, true, at(0s));
+  machine.reserve(grows, {}, at(1s));
+  REQUIRE(machine.next_start() == grows);
+  CHECK(machine.measured(grows, 30).victims.empty());
+  CHECK(machine.measured(grows, 31).victims == std::vector<LoaderMachine::Id>{idle});
+  CHECK(machine.measured(grows, 81).error.reason == Reason::memory_full);
+  CHECK(machine.measured(grows, 101).error.reason == Reason::budget);
+  machine.promise(grows, 80, {idle});
+  CHECK(machine.committed() == 100);
+  CHECK(machine.occupied() == 90);
+  machine.freed(idle);
+  machine.adjust(grows, 80);
+  CHECK(machine.occupied() == 100);
+  CHECK(machine.state(grows) == ModelState::warming);
+}
+
+TEST_CASE("unloading gives up a load in progress and forgets a failure") {
+  LoaderMachine machine({});
+  auto const id = machine.add("a", 10);
+  CHECK(machine.unload(id) == LoaderMachine::Unload::nothing);
+  machine.reserve(id, {}, at(0s));
+  CHECK(machine.unload(id) == LoaderMachine::Unload::abandon);
+  CHECK(machine.committed() == 0);
+  machine.reserve(id, {}, at(0s));
+  REQUIRE(machine.next_start() == id);
+  CHECK(machine.unload(id) == LoaderMachine::Unload::abandon);
+  CHECK(machine.want(id, at(0s)).want == Want::refuse);
+  machine.late_finish(id);
+  machine.reserve(id, {}, at(0s));
+  REQUIRE(machine.next_start() == id);
+  auto const told = machine.failed(id, broken, at(0s), 0);
+  CHECK(told.retry_after == 1s);
+  CHECK(machine.unload(id) == LoaderMachine::Unload::nothing);
+  CHECK(machine.want(id, at(0s)).want == Want::load);
+}

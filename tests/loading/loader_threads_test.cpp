@@ -1,0 +1,67 @@
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <athanor/loading/model_loader.hpp>
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Index {
+  explicit Index(std::atomic<int>& alive_) : alive(alive_) { ++alive; }
+  ~Index() {
+    sound = 0;
+    --alive;
+  }
+  std::atomic<int>& alive;
+  std::uint32_t sound = 0x600d;
+};
+
+}  // namespace
+
+// mutant: unpin frees without looking whether others hold a pin
+TEST_CASE("threads that take, hold and displace models never see one that is gone") {
+  std::atomic<int> alive{0};
+  std::atomic<bool> unsound{false};
+  std::atomic<int> got{0};
+  {
+    LoadFunctions<Index> functions;
+    functions.load = [&](std::string_view) -> Result<Loaded<Index>> {
+      if (alive > 2) unsound = true;  // room for three, and this load has its share already
+      return Loaded<Index>{std::make_unique<Index>(alive), 10};
+    };
+    functions.expected_bytes = [](std::string_view) { return 10U; };
+    ModelLoader<Index> loader({.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions);
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (unsigned i = 0; i < 400; ++i) {
+          auto const name = "places@" + std::to_string((i * 7 + t) % 5);
+          if (i % 50 == 49) (void)loader.unload(name);
+          auto pin = loader.acquire(name, 5s);
+          if (!pin) continue;
+          ++got;
+          if ((*pin)->sound != 0x600d) unsound = true;
+        }
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(loader.statistics().occupied_bytes <= 30);
+  }
+  CHECK_FALSE(unsound);
+  CHECK(alive == 0);
+  CHECK(got > 0);
+}
+
+TEST_CASE("a loader for any payload is two lines") {
+  auto const load_index = [](std::string_view name) -> Result<Loaded<std::string>> {
+    return Loaded<std::string>{std::make_unique<std::string>(name), name.size()};
+  };
+  ModelLoader<std::string> indices{{.budget_bytes = 1024}, load_index};
+  auto index = indices.acquire("places@2", 10s);
+  REQUIRE(index);
+  CHECK(**index == "places@2");
+}

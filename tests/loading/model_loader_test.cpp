@@ -1,0 +1,323 @@
+#include <athanor/loading/model_loader.hpp>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <athanor/core/simulation.hpp>
+
+using namespace athanor;
+using namespace std::chrono_literals;
+using loading::Acquire;
+using loading::ModelState;
+
+namespace {
+
+/// Counts itself, so that a test sees what lies in memory.
+struct Model {
+  explicit Model(int& alive_) : alive(alive_) { ++alive; }
+  ~Model() { --alive; }
+  Model(Model const&) = delete;
+  int& alive;
+};
+using Loader = ModelLoader<Model, SimulatedEnv>;
+using Slot = loading::Slot<Model>;
+
+struct Caller : Slot {
+  int resumed = 0;
+  std::optional<Error> error{};
+};
+struct Callers {
+  void resume(Slot& slot, Error const* error) noexcept {
+    auto& caller = static_cast<Caller&>(slot);
+    ++caller.resumed;
+    if (error != nullptr) caller.error = *error;
+  }
+};
+static_assert(loading::Host<Callers, Model>);
+
+/// A disk that tells how often it was asked.
+struct Disk {
+  int alive = 0;
+  std::map<std::string, int, std::less<>> loads;
+  std::map<std::string, Error, std::less<>> broken;
+  Duration takes{0};
+  std::uint64_t bytes = 10;
+
+  LoadFunctions<Model> functions(std::uint64_t expected = 10) {
+    LoadFunctions<Model> all;
+    all.load = [this](std::string_view name) -> Result<Loaded<Model>> {
+      ++loads[std::string(name)];
+      Simulation::current().advance(takes);
+      // Others act while this thread reads: timers fire, callers come.
+      for (int i = 0; takes > Duration{0} && i < 8; ++i) Simulation::current().step_now();
+      if (auto const error = broken.find(name); error != broken.end()) return tl::unexpected(error->second);
+      return Loaded<Model>{std::make_unique<Model>(alive), bytes};
+    };
+    all.expected_bytes = [expected](std::string_view) { return expected; };
+    return all;
+  }
+};
+
+Error const missing{Code::not_found, Reason::file, "no such file", {}};
+
+}  // namespace
+
+// mutant: acquire_slowly reserves a load for a caller that finds one in progress
+TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin") {
+  Simulation world(1);
+  Disk disk;
+  Loader loader({}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  std::vector<Caller> callers(20);
+  for (auto& caller : callers) CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  CHECK(disk.loads.empty());  // nothing is loaded on a caller's thread
+  world.run_until_idle();
+  CHECK(disk.loads["tg"] == 1);
+  CHECK(loader.status(entry).pins == 20);
+  for (auto& caller : callers) {
+    CHECK(caller.resumed == 1);
+    CHECK_FALSE(caller.error);
+    REQUIRE(caller.payload != nullptr);
+    loader.release(caller);
+  }
+  CHECK(loader.status(entry).pins == 0);
+  Caller late;
+  CHECK(*loader.acquire(late, entry, world.now(), host) == Acquire::ready);
+  loader.release(late);
+  CHECK(loader.statistics().loads == 1);
+  CHECK(loader.statistics().joined == 19);
+}
+
+// mutant: a failure is not remembered, so that every call goes to the disk
+TEST_CASE(
+    "S0-16 a failed load reaches all who waited, is remembered, and is tried again after the back-off") {
+  Simulation world(1);
+  Disk disk;
+  disk.broken["tg"] = missing;
+  Loader loader({}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  std::vector<Caller> callers(50);
+  for (auto& caller : callers) CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  world.run_until_idle();
+  CHECK(disk.loads["tg"] == 1);
+  for (auto const& caller : callers) {
+    CHECK(caller.resumed == 1);
+    REQUIRE(caller.error);
+    CHECK(caller.error->message == "tg: no such file");
+    CHECK(caller.error->reason == Reason::file);
+    CHECK(caller.error->retry_after >= 1s);
+  }
+  Caller next;
+  for (int i = 0; i < 100; ++i) {
+    auto const refused = loader.acquire(next, entry, world.now(), host);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().retry_after > 0ns);
+  }
+  CHECK(disk.loads["tg"] == 1);
+  disk.broken.clear();
+  world.advance(callers[0].error->retry_after);
+  CHECK(*loader.acquire(next, entry, world.now(), host) == Acquire::parked);
+  world.run_until_idle();
+  CHECK(disk.loads["tg"] == 2);
+  REQUIRE(next.payload != nullptr);
+  loader.release(next);
+}
+
+// mutant: on_deadline does not resume those who wait
+TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the late model is freed") {
+  Simulation world(1);
+  Disk disk;
+  disk.takes = 10s;
+  Loader loader({.load_deadline = 2s}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  Caller caller;
+  CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  world.run_until_idle();
+  CHECK(caller.resumed == 1);
+  REQUIRE(caller.error);
+  CHECK(caller.error->code == Code::deadline_exceeded);
+  CHECK(caller.error->message == "tg: the load did not end within 2000.000 ms");
+  CHECK(disk.alive == 0);
+  CHECK(loader.statistics().late == 1);
+  CHECK(loader.statistics().occupied_bytes == 0);
+  CHECK(loader.status(entry).state == ModelState::failed);
+}
+
+// mutant: retire_all takes a model that is pinned
+TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook runs after the last use") {
+  Simulation world(1);
+  Disk disk;
+  std::vector<std::string> released;
+  auto functions = disk.functions();
+  functions.released = [&](std::string_view name, Model&) { released.emplace_back(name); };
+  Loader loader({.budget_bytes = 20}, functions);
+  {
+    auto a = loader.acquire("a", 1s);
+    REQUIRE(a);
+    REQUIRE(loader.acquire("b", 1s));
+    auto c = loader.acquire("c", 1s);
+    REQUIRE(c);
+    CHECK(released == std::vector<std::string>{"b"});
+    CHECK(disk.alive == 2);
+    auto const d = loader.acquire("d", 1s);
+    REQUIRE_FALSE(d);
+    CHECK(d.error().code == Code::resource_exhausted);
+    CHECK(d.error().reason == Reason::memory_full);
+    CHECK(d.error().retry_after > 0ns);
+  }
+  REQUIRE(loader.acquire("d", 1s));
+  CHECK(loader.statistics().evictions == 2);
+  CHECK(loader.statistics().occupied_bytes == 20);
+}
+
+// mutant: unload frees while a pin is held
+TEST_CASE("unloading waits for the last pin and refuses new ones until then") {
+  Simulation world(1);
+  Disk disk;
+  Loader loader({}, disk.functions());
+  auto first = loader.acquire("tg", 1s);
+  auto second = loader.acquire("tg", 1s);
+  REQUIRE(first);
+  REQUIRE(second);
+  REQUIRE(loader.unload("tg"));
+  CHECK(loader.status("tg")->state == ModelState::draining);
+  auto const refused = loader.acquire("tg", 1s);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::stopping);
+  first = tl::unexpected(Error{});
+  CHECK(disk.alive == 1);
+  second = tl::unexpected(Error{});
+  world.run_until_idle();
+  CHECK(disk.alive == 0);
+  CHECK(loader.status("tg")->state == ModelState::unloaded);
+  CHECK(loader.statistics().occupied_bytes == 0);
+  CHECK(loader.acquire("tg", 1s));
+  CHECK(loader.unload("nobody").error().reason == Reason::model_missing);
+}
+
+// mutant: withdraw says true for a slot that is no longer parked
+TEST_CASE("a withdrawn slot is not resumed, and the others are") {
+  Simulation world(1);
+  Disk disk;
+  Loader loader({}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  Caller callers[3];
+  for (auto& caller : callers) REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  CHECK(loader.withdraw(callers[1]));
+  CHECK_FALSE(loader.withdraw(callers[1]));
+  world.run_until_idle();
+  CHECK(callers[1].resumed == 0);
+  CHECK(loader.status(entry).pins == 2);
+  for (int i : {0, 2}) {
+    CHECK(callers[i].resumed == 1);
+    CHECK_FALSE(loader.withdraw(callers[i]));
+    loader.release(callers[i]);
+  }
+}
+
+// mutant: a failed warm-up publishes the model all the same
+TEST_CASE("a model whose warm-up fails is freed and not used") {
+  Simulation world(1);
+  Disk disk;
+  auto functions = disk.functions();
+  functions.warm_up = [](std::string_view, Model&) -> Result<void> {
+    return fail(Code::failed_precondition, Reason::model_load, "self-test 0 differs");
+  };
+  Loader loader({}, functions);
+  auto const pin = loader.acquire("tg", 1s);
+  REQUIRE_FALSE(pin);
+  CHECK(pin.error().message == "tg: self-test 0 differs");
+  CHECK(disk.alive == 0);
+  CHECK(loader.statistics().occupied_bytes == 0);
+}
+
+TEST_CASE("a load function that throws or gives nothing is a failed load") {
+  Simulation world(1);
+  LoadFunctions<Model> functions;
+  functions.load = [](std::string_view name) -> Result<Loaded<Model>> {
+    if (name == "throws") throw std::runtime_error("out of luck");
+    return Loaded<Model>{};
+  };
+  Loader loader({}, functions);
+  CHECK(loader.acquire("throws", 1s).error().message == "throws: the load function threw: out of luck");
+  CHECK(loader.acquire("empty", 1s).error().message ==
+        "empty: the load function gave no payload and no error");
+}
+
+// mutant: stop leaves those who wait for a load
+TEST_CASE("stopping answers everybody who waits and refuses everybody who comes") {
+  Simulation world(1);
+  Disk disk;
+  Loader loader({}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  Caller caller, other;
+  auto held = loader.acquire("held", 1s);
+  REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  loader.stop();
+  CHECK(caller.resumed == 1);
+  REQUIRE(caller.error);
+  CHECK(caller.error->reason == Reason::stopping);
+  CHECK(loader.acquire(other, entry, world.now(), host).error().reason == Reason::stopping);
+  CHECK(disk.alive == 1);
+  held = tl::unexpected(Error{});
+  world.run_until_idle();
+  CHECK(disk.alive == 0);
+  CHECK(loader.statistics().occupied_bytes == 0);
+}
+
+TEST_CASE("an explicit load does not wait for the back-off") {
+  Simulation world(1);
+  Disk disk;
+  disk.broken["tg"] = missing;
+  Loader loader({}, disk.functions());
+  CHECK(loader.load("tg", 1s).error().reason == Reason::file);
+  disk.broken.clear();
+  CHECK_FALSE(loader.acquire("tg", 1s));
+  CHECK(loader.load("tg", 1s));
+  CHECK(loader.list().size() == 1);
+  CHECK(loader.list()[0].state == ModelState::ready);
+}
+
+TEST_CASE("a caller that waits no longer than its time is told so, and the load goes on for others") {
+  Simulation world(1);
+  Disk disk;
+  Loader loader({.load_deadline = 1h}, disk.functions());
+  Callers host;
+  auto& entry = **loader.declare("tg");
+  auto const pin = loader.acquire("tg", 0ms);
+  if (!pin) CHECK(pin.error().reason == Reason::deadline_waiting);
+  Caller caller;
+  REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  world.run_until_idle();
+  CHECK(disk.loads["tg"] == 1);
+  loader.release(caller);
+}
+
+// mutant: the model stays when its measured bytes exceed the budget
+TEST_CASE("S3-15 measured bytes count, not declared ones") {
+  Simulation world(1);
+  Disk disk;
+  disk.bytes = 60;
+  Loader loader({.budget_bytes = 100}, disk.functions(1));
+  REQUIRE(loader.acquire("a", 1s));
+  CHECK(loader.status("a")->bytes == 60);
+  REQUIRE(loader.acquire("b", 1s));  // found too large for both: a goes
+  CHECK(disk.alive == 1);
+  CHECK(loader.status("a")->state == ModelState::unloaded);
+  disk.bytes = 101;
+  auto const large = loader.acquire("large", 1s);
+  REQUIRE_FALSE(large);
+  CHECK(large.error().reason == Reason::budget);
+  CHECK(disk.alive == 1);
+  CHECK(disk.loads["large"] == 1);
+  world.advance(1h);
+  CHECK(loader.acquire("large", 1s).error().reason == Reason::budget);
+  CHECK(disk.loads["large"] == 1);  // its size is known now
+}
