@@ -35,7 +35,8 @@ std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept {
 
 Error take_failure(std::int32_t code, ath_failure const& failure) {
   auto const length = ::strnlen(failure.message, sizeof(failure.message));
-  return Error{static_cast<Code>(code), static_cast<Reason>(failure.reason),
+  return Error{static_cast<Code>(code),
+               static_cast<Reason>(failure.reason),
                length == 0 ? "the backend failed and gave no sentence" : std::string(failure.message, length),
                {}};
 }

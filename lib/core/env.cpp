@@ -25,13 +25,14 @@ bool SystemWord::wait_until(std::uint32_t expected, TimePoint deadline) noexcept
     absolute.tv_nsec = since % 1'000'000'000;
     limit = &absolute;
   }
-  long const rc = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&value_), FUTEX_WAIT_BITSET_PRIVATE, expected,
-                            limit, nullptr, FUTEX_BITSET_MATCH_ANY);
+  long const rc = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&value_), FUTEX_WAIT_BITSET_PRIVATE,
+                            expected, limit, nullptr, FUTEX_BITSET_MATCH_ANY);
   return !(rc == -1 && errno == ETIMEDOUT);
 }
 
 void SystemWord::wake_all() noexcept {
-  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&value_), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr,
+            nullptr, 0);
 }
 
 #else

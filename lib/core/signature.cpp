@@ -37,18 +37,19 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
     Dim const& dim = spec.dims[axis];
     std::int64_t const length = shape[axis];
     if (dim.kind == Dim::Kind::fixed && length != dim.length)
-      return bad(Reason::shape, fmt::format("{}: axis {}: expected {}, got {} (shape {})", spec.name, axis, dim.length,
-                                            length, to_string(shape)));
+      return bad(Reason::shape, fmt::format("{}: axis {}: expected {}, got {} (shape {})", spec.name, axis,
+                                            dim.length, length, to_string(shape)));
     if (dim.kind != Dim::Kind::named) continue;
     if (auto const* known = lengths.find(dim.name)) {
       if (known->length != length)
-        return bad(Reason::shape, fmt::format("{}: axis {} ({}): expected {} as in {}, got {}", spec.name, axis,
-                                              dim.name, known->length, known->tensor, length));
+        return bad(Reason::shape, fmt::format("{}: axis {} ({}): expected {} as in {}, got {}", spec.name,
+                                              axis, dim.name, known->length, known->tensor, length));
     } else {
       lengths.entries[lengths.count++] = {dim.name, length, spec.name};
     }
     if (dim.name == items_axis && length == 0)
-      return bad(Reason::shape, fmt::format("{}: an empty batch: expected at least 1 item, got 0", spec.name));
+      return bad(Reason::shape,
+                 fmt::format("{}: an empty batch: expected at least 1 item, got 0", spec.name));
   }
   return {};
 }
@@ -56,7 +57,8 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
 template <class T>
 std::int64_t first_non_finite(Tensor const& tensor) noexcept {
   auto const values = tensor.as<T>();
-  // x - x is 0 for every finite x and NaN otherwise: one branch-free pass decides, the second finds the place.
+  // x - x is 0 for every finite x and NaN otherwise: one branch-free pass decides, the second finds the
+  // place.
   T sum = 0;
   for (T value : values) sum += value - value;
   if (sum == T{0}) return -1;
@@ -98,14 +100,15 @@ Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
     for (std::int64_t i = 0; i < count; ++i)
       if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
           static_cast<std::uint64_t>(offsets[i + 1]) > tensor.size_bytes())
-        return bad(Reason::shape, fmt::format("{}: element {}: offsets {} to {} do not lie in {} bytes in ascending order",
-                                              spec.name, i, offsets[i], offsets[i + 1], tensor.size_bytes()));
+        return bad(Reason::shape,
+                   fmt::format("{}: element {}: offsets {} to {} do not lie in {} bytes in ascending order",
+                               spec.name, i, offsets[i], offsets[i + 1], tensor.size_bytes()));
   }
   for (std::int64_t i = 0; i < count; ++i) {
     auto const text = tensor.text_at(i);
     if (spec.max_bytes > 0 && static_cast<std::int64_t>(text.size()) > spec.max_bytes)
-      return bad(Reason::too_large, fmt::format("{}: element {}: expected at most {} bytes, got {}", spec.name, i,
-                                                spec.max_bytes, text.size()));
+      return bad(Reason::too_large, fmt::format("{}: element {}: expected at most {} bytes, got {}",
+                                                spec.name, i, spec.max_bytes, text.size()));
     std::size_t at = 0;
     if (!is_utf8(text, &at))
       return bad(Reason::syntax, fmt::format("{}: element {}: byte {} is not UTF-8", spec.name, i, at));
@@ -115,8 +118,8 @@ Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
 
 Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLengths& lengths) {
   if (tensor.dtype() != spec.dtype)
-    return bad(Reason::dtype,
-               fmt::format("{}: expected {}, got {}", spec.name, to_string(spec.dtype), to_string(tensor.dtype())));
+    return bad(Reason::dtype, fmt::format("{}: expected {}, got {}", spec.name, to_string(spec.dtype),
+                                          to_string(tensor.dtype())));
   return check_dims(spec, tensor, lengths)
       .and_then([&]() -> Result<void> {
         return spec.dtype == DType::bytes ? check_texts(spec, tensor) : Result<void>{};
@@ -166,8 +169,10 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
     std::size_t place = 0;
     while (place < given.size() && given[place].name != spec.name) ++place;
     if (place == given.size())
-      return bad(Reason::missing_input, fmt::format("{}: expected {}, got no input of that name", spec.name, to_string(spec)));
-    if (auto ok = check_tensor(spec, given[place].value, lengths); !ok) return tl::unexpected(std::move(ok.error()));
+      return bad(Reason::missing_input,
+                 fmt::format("{}: expected {}, got no input of that name", spec.name, to_string(spec)));
+    if (auto ok = check_tensor(spec, given[place].value, lengths); !ok)
+      return tl::unexpected(std::move(ok.error()));
     checked.place[i] = static_cast<std::uint8_t>(place);
     checked.bytes += static_cast<std::int64_t>(given[place].value.size_bytes());
   }
@@ -178,9 +183,10 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
       bool known = false;
       for (auto const& spec : signature.inputs) known = known || spec.name == input.name;
       if (!known || times > 1)
-        return bad(Reason::extra_input, fmt::format("{}: {}; the model takes {}", input.name,
-                                                    known ? "given more than once" : "not an input of the model",
-                                                    known_names(signature)));
+        return bad(Reason::extra_input,
+                   fmt::format("{}: {}; the model takes {}", input.name,
+                               known ? "given more than once" : "not an input of the model",
+                               known_names(signature)));
     }
   }
   if (auto const* items = lengths.find(items_axis)) checked.items = items->length;

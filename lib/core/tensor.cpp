@@ -44,7 +44,8 @@ Result<DType> parse_dtype(std::string_view name) {
   for (auto const& row : dtype_rows)
     if (row.name == name) return row.dtype;
   return fail(Code::invalid_argument, Reason::dtype,
-              "dtype: expected one of bool, u8, i8, i16, i32, i64, f16, bf16, f32, f64, bytes; got '{}'", name);
+              "dtype: expected one of bool, u8, i8, i16, i32, i64, f16, bf16, f32, f64, bytes; got '{}'",
+              name);
 }
 
 std::size_t element_size(DType dtype) noexcept {
@@ -151,7 +152,8 @@ Result<Tensor> Tensor::copy_texts(std::span<std::string_view const> texts) {
   for (auto text : texts) total += text.size();
   auto buffer = Buffer::allocate(head + total);
   if (!buffer)
-    return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory for {} bytes", head + total);
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory for {} bytes",
+                head + total);
   auto* offsets = reinterpret_cast<std::int64_t*>(buffer.data());
   auto* data = buffer.data() + head;
   std::size_t at = 0;

@@ -19,6 +19,39 @@ std::string_view to_string(CacheState state) noexcept {
 
 namespace serving {
 
+namespace {
+
+/// `functions` says whether all of them are there.
+Result<void> check_table(std::string_view what, std::size_t size, std::size_t least, char const* name,
+                         bool functions) {
+  if (size < least)
+    return fail(Code::invalid_argument, Reason::option,
+                "{} table: expected a struct_size of at least {}, got {}", what, least, size);
+  if (name == nullptr || *name == '\0')
+    return fail(Code::invalid_argument, Reason::option, "{} table: expected a name, got none", what);
+  if (!functions)
+    return fail(Code::invalid_argument, Reason::option, "{} table '{}': a function is NULL", what, name);
+  return {};
+}
+
+}  // namespace
+
+Result<void> validate(ath_backend_table const& table) {
+  if (table.struct_size < sizeof(table))
+    return check_table("backend", table.struct_size, sizeof(table), nullptr, false);
+  return check_table("backend", table.struct_size, sizeof(table), table.name,
+                     table.load != nullptr && table.unload != nullptr && table.footprint != nullptr &&
+                         table.make_instance != nullptr && table.destroy_instance != nullptr &&
+                         table.run != nullptr);
+}
+
+Result<void> validate(ath_feature_table const& table) {
+  if (table.struct_size < sizeof(table))
+    return check_table("feature", table.struct_size, sizeof(table), nullptr, false);
+  return check_table("feature", table.struct_size, sizeof(table), table.name,
+                     table.open != nullptr && table.close != nullptr && table.prepare != nullptr);
+}
+
 Result<void> validate(EngineOptions const& options) {
   auto const refuse = [](std::string_view name, std::string_view expected, auto got) {
     return fail(Code::invalid_argument, Reason::option, "{}: expected {}, got {}", name, expected, got);
@@ -28,14 +61,17 @@ Result<void> validate(EngineOptions const& options) {
   if (options.max_bytes < 1) return refuse("max_bytes", "at least 1", options.max_bytes);
   if (options.default_deadline.count() <= 0)
     return refuse("default_deadline", "more than 0 ns", options.default_deadline.count());
-  if (options.load_deadline.count() <= 0) return refuse("load_deadline", "more than 0 ns", options.load_deadline.count());
+  if (options.load_deadline.count() <= 0)
+    return refuse("load_deadline", "more than 0 ns", options.load_deadline.count());
   if (options.cache_ttl.count() < 0) return refuse("cache_ttl", "0 ns or more", options.cache_ttl.count());
-  for (auto const* table : options.backends)
-    if (table == nullptr || table->struct_size < sizeof(ath_backend_table))
-      return refuse("backends", "tables of this version", "a null or shorter one");
-  for (auto const* table : options.features)
-    if (table == nullptr || table->struct_size < sizeof(ath_feature_table))
-      return refuse("features", "tables of this version", "a null or shorter one");
+  for (auto const* table : options.backends) {
+    if (table == nullptr) return refuse("backends", "tables", "a null");
+    if (auto valid = validate(*table); !valid) return valid;
+  }
+  for (auto const* table : options.features) {
+    if (table == nullptr) return refuse("features", "tables", "a null");
+    if (auto valid = validate(*table); !valid) return valid;
+  }
   return {};
 }
 
@@ -81,7 +117,8 @@ std::string describe(EngineOptions const& options, Health const& health) {
 fmt::format_context::iterator fmt::formatter<athanor::Report>::format(athanor::Report const& report,
                                                                       fmt::format_context& context) const {
   auto const milliseconds = [](athanor::Duration time) { return static_cast<double>(time.count()) / 1e6; };
-  return fmt::format_to(context.out(), "cache={} batch={} queue={:.3g}ms compute={:.3g}ms total={:.3g}ms model={}",
+  return fmt::format_to(context.out(),
+                        "cache={} batch={} queue={:.3g}ms compute={:.3g}ms total={:.3g}ms model={}",
                         to_string(report.cache), report.batch_items, milliseconds(report.queue),
                         milliseconds(report.compute), milliseconds(report.total), report.model);
 }

@@ -15,12 +15,14 @@ std::size_t elements_of(TensorView const& view) noexcept {
 }
 
 std::int64_t code_at(TensorView const& view, std::size_t index) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::i32)) return static_cast<std::int32_t const*>(view.data)[index];
+  if (view.dtype == static_cast<std::int32_t>(DType::i32))
+    return static_cast<std::int32_t const*>(view.data)[index];
   return static_cast<std::int64_t const*>(view.data)[index];
 }
 
 double number_at(TensorView const& view, std::size_t index) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::f64)) return static_cast<double const*>(view.data)[index];
+  if (view.dtype == static_cast<std::int32_t>(DType::f64))
+    return static_cast<double const*>(view.data)[index];
   return static_cast<double>(static_cast<float const*>(view.data)[index]);
 }
 
@@ -36,7 +38,8 @@ void put_number(TensorView& view, std::size_t index, double value) noexcept {
 
 TokenLookup::TokenLookup(std::span<std::int64_t const> codes) {
   rows_.reserve(codes.size());
-  for (std::size_t i = 0; i < codes.size(); ++i) rows_.push_back({codes[i], static_cast<std::int64_t>(i) + 2});
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    rows_.push_back({codes[i], static_cast<std::int64_t>(i) + 2});
   std::ranges::sort(rows_, {}, &Row::code);
 }
 
@@ -53,31 +56,38 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
       raw_(plan.members.size() * plan.model_outputs.size()),
       computed_(plan.outputs.size()),
       answered_(plan.members.size()),
-      outputs_(plan.outputs.size()) {}
+      outputs_(plan.outputs.size()) {
+  for (ModelInput const& input : plan.inputs) {
+    auto const segment = std::ranges::find_if(plan.inputs, [&](ModelInput const& other) {
+      return other.assemble == Assemble::segment && other.axis == input.axis;
+    });
+    segments_.push_back(
+        segment == plan.inputs.end() ? none : static_cast<std::size_t>(segment - plan.inputs.begin()));
+  }
+}
 
-void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs, std::int64_t items) {
-  std::vector<std::int64_t> unknown(static_cast<std::size_t>(items));
+/// The member's own tokens in place of the codes; everything else as it was gathered.
+void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs) {
+  std::ranges::copy(inputs, mapped_.begin());
+  std::ranges::fill(unknown_here_, 0);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    mapped_[i] = inputs[i];
     TokenLookup const& lookup = plan_.members[member].lookups[i];
     if (lookup.empty()) continue;
-    auto const segment = std::ranges::find_if(plan_.inputs, [&](ModelInput const& other) {
-      return other.assemble == Assemble::segment && other.axis == plan_.inputs[i].axis;
-    });
-    auto const* item_of = segment == plan_.inputs.end()
-                              ? nullptr
-                              : static_cast<std::int64_t const*>(inputs[static_cast<std::size_t>(segment - plan_.inputs.begin())].data);
+    auto const* item_of =
+        segments_[i] == none ? nullptr : static_cast<std::int64_t const*>(inputs[segments_[i]].data);
     auto& tokens = tokens_[i];
     tokens.resize(elements_of(inputs[i]));
     for (std::size_t k = 0; k < tokens.size(); ++k) {
       tokens[k] = lookup.token(code_at(inputs[i], k));
-      if (tokens[k] == TokenLookup::unknown && item_of != nullptr) ++unknown[static_cast<std::size_t>(item_of[k])];
+      if (tokens[k] == TokenLookup::unknown && item_of != nullptr)
+        ++unknown_here_[static_cast<std::size_t>(item_of[k])];
     }
     mapped_[i].data = tokens.data();
     mapped_[i].dtype = static_cast<std::int32_t>(DType::i64);
     mapped_[i].size_bytes = tokens.size() * sizeof(std::int64_t);
   }
-  for (std::size_t item = 0; item < unknown.size(); ++item) unknown_[item] = std::max(unknown_[item], unknown[item]);
+  for (std::size_t item = 0; item < unknown_.size(); ++item)
+    unknown_[item] = std::max(unknown_[item], unknown_here_[item]);
 }
 
 Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) const {
@@ -93,7 +103,8 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
       return refuse(Reason::backend_contract, std::string(to_string(spec.dtype)),
                     std::string(to_string(static_cast<DType>(got.dtype))));
     std::int64_t const rows = got.rank > 0 ? got.shape[0] : 0;
-    if (rows != items) return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", rows));
+    if (rows != items)
+      return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", rows));
     Shape const shape(std::span<std::int64_t const>(got.shape, static_cast<std::size_t>(got.rank)));
     bool fits = shape.rank() == spec.dims.size();
     for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
@@ -103,8 +114,9 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
   return {};
 }
 
-Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items) {
-  map_tokens(member, inputs, items);
+Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs,
+                                  std::int64_t items) {
+  map_tokens(member, inputs);
   std::size_t const width = plan_.model_outputs.size();
   std::span<TensorView> const out(raw_.data() + member * width, width);
   std::ranges::fill(out, TensorView{});
@@ -121,6 +133,7 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
 
 Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items) {
   unknown_.assign(static_cast<std::size_t>(items), 0);
+  unknown_here_.resize(static_cast<std::size_t>(items));
   std::uint32_t good = 0;
   Error first;
   for (std::size_t member = 0; member < members_.size(); ++member) {
@@ -138,65 +151,68 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     }
     if (members_.size() - member - 1 + good < plan_.min_members) return tl::unexpected(std::move(first));
   }
-  aggregate(items, answered_);
+  for (std::size_t i = 0; i < plan_.outputs.size(); ++i) fill_output(i, items, good);
   return good;
 }
 
-void Ensemble::aggregate(std::int64_t items, std::span<std::uint8_t const> answered) {
-  std::size_t const width = plan_.model_outputs.size();
-  auto const rows = static_cast<std::size_t>(items);
-  std::size_t const first =
-      static_cast<std::size_t>(std::ranges::find(answered, std::uint8_t{1}) - answered.begin());
-  auto const good = static_cast<double>(std::ranges::count(answered, std::uint8_t{1}));
-  for (std::size_t i = 0; i < plan_.outputs.size(); ++i) {
-    OutputPlan const& plan = plan_.outputs[i];
-    TensorView& out = outputs_[i];
-    out = TensorView{};
-    if (plan.from == OutputPlan::From::features) continue;
-    bool const counted = plan.from == OutputPlan::From::unknown || plan.from == OutputPlan::From::members;
-    if (!counted) out = raw_[first * width + plan.index];
-    bool const scaled = plan_.members[first].scalers.size() > plan.index && !counted &&
-                        (plan_.members[first].scalers[plan.index].scale != 1 ||
-                         plan_.members[first].scalers[plan.index].center != 0);
-    if (plan.from == OutputPlan::From::model && !scaled) continue;
-    std::size_t const count = counted ? rows : elements_of(out);
-    std::size_t const width_bytes = counted ? sizeof(std::int64_t) : element_size(static_cast<DType>(out.dtype));
-    computed_[i].resize(count * width_bytes);
-    out.data = computed_[i].data();
-    out.size_bytes = computed_[i].size();
-    if (counted) {
-      out.dtype = static_cast<std::int32_t>(DType::i64);
-      out.rank = 1;
-      out.shape[0] = items;
-      out.device_type = static_cast<std::int32_t>(DeviceType::cpu);
-      for (std::size_t row = 0; row < rows; ++row)
-        static_cast<std::int64_t*>(out.data)[row] =
-            plan.from == OutputPlan::From::unknown ? unknown_[row] : static_cast<std::int64_t>(good);
-      continue;
-    }
-    auto const value_of = [&](std::size_t member, std::size_t k) {
-      Scaler const& scaler = plan_.members[member].scalers[plan.index];
-      return number_at(raw_[member * width + plan.index], k) * scaler.scale + scaler.center;
-    };
-    for (std::size_t k = 0; k < count; ++k) {
-      if (plan.from == OutputPlan::From::model) {
-        put_number(out, k, value_of(first, k));
-        continue;
-      }
-      double sum = 0;
-      for (std::size_t member = 0; member < answered.size(); ++member)
-        if (answered[member] != 0) sum += value_of(member, k);
-      double const mean = sum / good;
-      if (plan.from == OutputPlan::From::mean) {
-        put_number(out, k, mean);
-        continue;
-      }
-      double squares = 0;
-      for (std::size_t member = 0; member < answered.size(); ++member)
-        if (answered[member] != 0) squares += (value_of(member, k) - mean) * (value_of(member, k) - mean);
-      put_number(out, k, std::sqrt(squares / good));
-    }
+double Ensemble::value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept {
+  Scaler const& scaler = plan_.members[member].scalers[plan.index];
+  return number_at(raw_[member * plan_.model_outputs.size() + plan.index], index) * scaler.scale +
+         scaler.center;
+}
+
+/// The mean or the population standard deviation of what the members that answered say.
+double Ensemble::over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept {
+  double sum = 0;
+  for (std::size_t member = 0; member < answered_.size(); ++member)
+    if (answered_[member] != 0) sum += value_of(member, plan, index);
+  double const mean = sum / good;
+  if (plan.from == OutputPlan::From::mean) return mean;
+  double squares = 0;
+  for (std::size_t member = 0; member < answered_.size(); ++member) {
+    double const off = answered_[member] != 0 ? value_of(member, plan, index) - mean : 0;
+    squares += off * off;
   }
+  return std::sqrt(squares / good);
+}
+
+TensorView Ensemble::room_for(std::size_t output, TensorView const& like) {
+  std::size_t const bytes = elements_of(like) * element_size(static_cast<DType>(like.dtype));
+  computed_[output].resize(bytes);
+  TensorView view = like;
+  view.data = computed_[output].data();
+  view.size_bytes = bytes;
+  return view;
+}
+
+void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t good) {
+  OutputPlan const& plan = plan_.outputs[output];
+  outputs_[output] = TensorView{};
+  if (plan.from == OutputPlan::From::features) return;
+  if (plan.from == OutputPlan::From::unknown || plan.from == OutputPlan::From::members) {
+    TensorView counts{};
+    counts.dtype = static_cast<std::int32_t>(DType::i64);
+    counts.device_type = static_cast<std::int32_t>(DeviceType::cpu);
+    counts.rank = 1;
+    counts.shape[0] = items;
+    outputs_[output] = room_for(output, counts);
+    for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row)
+      static_cast<std::int64_t*>(outputs_[output].data)[row] =
+          plan.from == OutputPlan::From::unknown ? unknown_[row] : static_cast<std::int64_t>(good);
+    return;
+  }
+  auto const first =
+      static_cast<std::size_t>(std::ranges::find(answered_, std::uint8_t{1}) - answered_.begin());
+  TensorView const& raw = raw_[first * plan_.model_outputs.size() + plan.index];
+  Scaler const& scaler = plan_.members[first].scalers[plan.index];
+  if (plan.from == OutputPlan::From::model && scaler.scale == 1 && scaler.center == 0) {
+    outputs_[output] = raw;
+    return;
+  }
+  outputs_[output] = room_for(output, raw);
+  for (std::size_t i = 0; i < elements_of(raw); ++i)
+    put_number(outputs_[output], i,
+               plan.from == OutputPlan::From::model ? value_of(first, plan, i) : over_members(plan, i, good));
 }
 
 }  // namespace athanor::inline v1::serving

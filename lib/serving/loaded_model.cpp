@@ -75,17 +75,19 @@ Result<void> join_stage(ModelDescription& description) {
     if (input.assemble == Assemble::stack || input.assemble == Assemble::ragged) {
       auto const place = output_of(stage, input.spec.name);
       if (!place)
-        return bad_manifest(description.id, fmt::format("model input {}: the feature stage '{}' has no output of that name",
-                                                        input.spec.name, stage.name));
+        return bad_manifest(description.id,
+                            fmt::format("model input {}: the feature stage '{}' has no output of that name",
+                                        input.spec.name, stage.name));
       feature = *place;
       auto const made = static_cast<DType>(stage.output_dtypes[feature]);
       std::size_t const at = description.feature_of_input.size();
-      bool const mapped = std::ranges::any_of(description.plan.members,
-                                              [&](MemberPlan const& member) { return !member.lookups[at].empty(); });
+      bool const mapped = std::ranges::any_of(
+          description.plan.members, [&](MemberPlan const& member) { return !member.lookups[at].empty(); });
       if (!mapped && made != input.spec.dtype)
-        return bad_manifest(description.id, fmt::format("model input {}: expected {}, the feature stage '{}' makes {}",
-                                                        input.spec.name, to_string(input.spec.dtype), stage.name,
-                                                        to_string(made)));
+        return bad_manifest(
+            description.id,
+            fmt::format("model input {}: expected {}, the feature stage '{}' makes {}", input.spec.name,
+                        to_string(input.spec.dtype), stage.name, to_string(made)));
       input.spec.dtype = made;
     }
     description.feature_of_input.push_back(feature);
@@ -100,7 +102,8 @@ Result<void> plan_outputs(ModelDescription& description) {
     if (plan.from == OutputPlan::From::features) {
       auto const place = description.stage ? output_of(description.stage->table(), output.of) : std::nullopt;
       if (!place)
-        return bad_manifest(description.id, fmt::format("output {}: no feature of the name '{}'", output.spec.name, output.of));
+        return bad_manifest(description.id, fmt::format("output {}: no feature of the name '{}'",
+                                                        output.spec.name, output.of));
       plan.index = *place;
     } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
                plan.from == OutputPlan::From::deviation) {
@@ -111,8 +114,8 @@ Result<void> plan_outputs(ModelDescription& description) {
   return {};
 }
 
-ModelSource source_of(ModelDescription const& description, std::string const& path, std::vector<char const*>& names,
-                      std::vector<std::int32_t>& dtypes) {
+ModelSource source_of(ModelDescription const& description, std::string const& path,
+                      std::vector<char const*>& names, std::vector<std::int32_t>& dtypes) {
   Manifest const& manifest = description.manifest;
   for (auto const& input : manifest.model_inputs) {
     names.push_back(input.spec.name.c_str());
@@ -140,8 +143,10 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
   return source;
 }
 
-/// Largest difference relative to the expected value (absolute below 1); infinite where one of the two is not finite.
-double distance(TensorView const& got, std::size_t place, Tensor const& expected, std::size_t index) noexcept {
+/// Largest difference relative to the expected value (absolute below 1); infinite where one of the two is not
+/// finite.
+double distance(TensorView const& got, std::size_t place, Tensor const& expected,
+                std::size_t index) noexcept {
   double a = 0;
   double b = 0;
   switch (expected.dtype()) {
@@ -155,7 +160,8 @@ double distance(TensorView const& got, std::size_t place, Tensor const& expected
       break;
     default: {
       std::size_t const width = element_size(expected.dtype());
-      return std::memcmp(static_cast<std::byte const*>(got.data) + place * width, expected.data() + index * width, width) == 0
+      return std::memcmp(static_cast<std::byte const*>(got.data) + place * width,
+                         expected.data() + index * width, width) == 0
                  ? 0
                  : HUGE_VAL;
     }
@@ -179,7 +185,8 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   if (!description.stage) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto const& texts = request.inputs()[checked->place[description.text_input]].value;
-    auto features = prepare_item(*description.stage, description.signature.inputs[description.text_input], texts, item);
+    auto features =
+        prepare_item(*description.stage, description.signature.inputs[description.text_input], texts, item);
     if (!features) return tl::unexpected(std::move(features.error()));
     sample.features.push_back(std::move(*features));
   }
@@ -187,7 +194,8 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
 }
 
 /// Runs the sample as often as `batch` items need, in one batch.
-Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample, std::int64_t batch) {
+Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
+                        std::int64_t batch) {
   worker.pieces.clear();
   std::int64_t items = 0;
   do {
@@ -206,16 +214,18 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
   for (auto const& [name, expected] : test.outputs) {
     std::size_t const place = place_of(description.signature.outputs, name);
     OutputPlan const& plan = description.plan.outputs[place];
-    std::size_t const per_item = static_cast<std::size_t>(expected.shape().elements() / std::max<std::int64_t>(sample.checked.items, 1));
+    std::size_t const per_item = static_cast<std::size_t>(expected.shape().elements() /
+                                                          std::max<std::int64_t>(sample.checked.items, 1));
     for (std::size_t i = 0; i < static_cast<std::size_t>(expected.shape().elements()); ++i) {
       bool const from_features = plan.from == OutputPlan::From::features;
       TensorView const& got =
           from_features ? sample.features[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[place];
       double const off = distance(got, from_features ? i % per_item : i, expected, i);
       if (off <= test.tolerance) continue;
-      return fail(Code::failed_precondition, Reason::model_load,
-                  "{}: self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
-                  description.id, number, name, i, off, test.tolerance);
+      return fail(
+          Code::failed_precondition, Reason::model_load,
+          "{}: self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
+          description.id, number, name, i, off, test.tolerance);
     }
   }
   return {};
@@ -223,7 +233,8 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
 
 }  // namespace
 
-Result<ModelDescription> describe_model(std::string const& folder, std::span<ath_backend_table const* const> backends,
+Result<ModelDescription> describe_model(std::string const& folder,
+                                        std::span<ath_backend_table const* const> backends,
                                         std::span<ath_feature_table const* const> stages) {
   ModelDescription description;
   auto manifest = read_manifest(folder);
@@ -238,19 +249,20 @@ Result<ModelDescription> describe_model(std::string const& folder, std::span<ath
 
   description.backend = find_table(backends, description.manifest.backend);
   if (description.backend == nullptr)
-    return bad_manifest(description.id, fmt::format("backend '{}' is not there; known: {}", description.manifest.backend,
-                                                    names_of(backends)));
+    return bad_manifest(description.id, fmt::format("backend '{}' is not there; known: {}",
+                                                    description.manifest.backend, names_of(backends)));
   ExecutionPlan& plan = description.plan;
   plan.inputs = description.manifest.model_inputs;
   plan.model_outputs = description.manifest.model_outputs;
   plan.min_members = static_cast<std::size_t>(description.manifest.min_members);
-  for (auto const& member : description.manifest.members) plan.members.push_back(plan_member(description.manifest, member));
+  for (auto const& member : description.manifest.members)
+    plan.members.push_back(plan_member(description.manifest, member));
 
   if (auto const& features = description.manifest.features) {
     auto const* stage = find_table(stages, features->stage);
     if (stage == nullptr)
-      return bad_manifest(description.id, fmt::format("feature stage '{}' is not there; known: {}", features->stage,
-                                                      names_of(stages)));
+      return bad_manifest(description.id, fmt::format("feature stage '{}' is not there; known: {}",
+                                                      features->stage, names_of(stages)));
     for (auto const& file : features->digests)
       if (auto same = verify_digest(folder + "/" + file.file, file.digest); !same)
         return tl::unexpected(std::move(same.error()));
@@ -268,13 +280,15 @@ Result<ModelDescription> describe_model(std::string const& folder, std::span<ath
   return description;
 }
 
-Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts, std::int64_t index) {
+Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts,
+                              std::int64_t index) {
   std::int64_t const count = texts.shape().elements();
   Tensor const item = Tensor::text(texts.text_at(index));
   auto features = stage.prepare(item);
   if (!features) {
-    features.error().message = count == 1 ? fmt::format("{}: {}", spec.name, features.error().message)
-                                          : fmt::format("{}: item {}: {}", spec.name, index, features.error().message);
+    features.error().message =
+        count == 1 ? fmt::format("{}: {}", spec.name, features.error().message)
+                   : fmt::format("{}: item {}: {}", spec.name, index, features.error().message);
   }
   return features;
 }
@@ -316,11 +330,13 @@ void append_pieces(ModelDescription const& description, Request const& request, 
   }
 }
 
-Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description, std::size_t instances) {
+Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,
+                                                       std::size_t instances) {
   auto model = std::unique_ptr<LoadedModel>(new LoadedModel);
   for (auto const& member : description.manifest.members) {
     std::string const path = description.folder + "/" + member.file.file;
-    if (auto same = verify_digest(path, member.file.digest); !same) return tl::unexpected(std::move(same.error()));
+    if (auto same = verify_digest(path, member.file.digest); !same)
+      return tl::unexpected(std::move(same.error()));
     std::vector<char const*> names;
     std::vector<std::int32_t> dtypes;
     auto file = LoadedFile::load(*description.backend, source_of(description, path, names, dtypes));

@@ -9,7 +9,8 @@ using namespace athanor_tests;
 
 namespace {
 
-constexpr char const* batching_section = R"("batching": {"max_items": 4, "instances": 2, "policy": "size_or_delay", "max_delay_us": 200},)";
+constexpr char const* batching_section =
+    R"("batching": {"max_items": 4, "instances": 2, "policy": "size_or_delay", "max_delay_us": 200},)";
 
 std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
   char const* text = std::getenv(name);

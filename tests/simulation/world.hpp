@@ -1,5 +1,5 @@
-// One seeded schedule over the real engine and a puppet: callers come, wait, leave; the puppet is slow, fails, lies; the
-// engine stops at any step. Everything that must hold is checked by the actors themselves.
+// One seeded schedule over the real engine and a puppet: callers come, wait, leave; the puppet is slow,
+// fails, lies; the engine stops at any step. Everything that must hold is checked by the actors themselves.
 #pragma once
 
 #include <cstdint>

@@ -22,9 +22,13 @@ using namespace athanor;
 
 // What one puppet is told and what it saw. Set it up before calls are made; counters may be read at any time.
 struct PuppetControl {
-  std::function<Result<void>(std::string_view path)> on_load = [](std::string_view) { return Result<void>{}; };
+  std::function<Result<void>(std::string_view path)> on_load = [](std::string_view) {
+    return Result<void>{};
+  };
   // Called inside run, before anything is computed; an error fails the batch.
-  std::function<Result<void>(ath_batch const& batch)> on_run = [](ath_batch const&) { return Result<void>{}; };
+  std::function<Result<void>(ath_batch const& batch)> on_run = [](ath_batch const&) {
+    return Result<void>{};
+  };
   std::atomic<std::int64_t> rows_too_many{0};  // added to the rows of every answer
   std::atomic<std::uint64_t> loads{0};
   std::atomic<std::uint64_t> unloads{0};
@@ -94,7 +98,9 @@ class PuppetBackend {
     PuppetControl& control;
     ~Model() { control.unloads.fetch_add(1); }
     std::uint64_t footprint() const { return control.bytes; }
-    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(Instance{control, {}}); }
+    Result<std::unique_ptr<Instance>> make_instance() {
+      return std::make_unique<Instance>(Instance{control, {}});
+    }
   };
 
   Result<std::unique_ptr<Model>> load(ModelSource const& source) {
@@ -112,15 +118,17 @@ static_assert(Backend<PuppetBackend>);
 // A folder with one model file and its manifest; removed at the end.
 class ModelFolder {
  public:
-  explicit ModelFolder(std::string_view extra = "", std::string_view name = "puppet", std::string_view version = "1.0.0",
-                       std::string_view tensors = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+  explicit ModelFolder(
+      std::string_view extra = "", std::string_view name = "puppet", std::string_view version = "1.0.0",
+      std::string_view tensors = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
       "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)") {
     std::string pattern = (std::filesystem::temp_directory_path() / "athanor-model-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
     write("model.bin", "weights");
-    write("athanor.json", std::string(R"({"athanor": 1, "name": ")") + std::string(name) + R"(", "version": ")" +
-                              std::string(version) + R"(", "backend": "puppet", "format": "puppet", )" +
-                              std::string(tensors) + std::string(extra) +
+    write("athanor.json", std::string(R"({"athanor": 1, "name": ")") + std::string(name) +
+                              R"(", "version": ")" + std::string(version) +
+                              R"(", "backend": "puppet", "format": "puppet", )" + std::string(tensors) +
+                              std::string(extra) +
                               R"( "members": [{"file": "model.bin", "digest": "xxh128:)" +
                               to_hex(*hash_file(path_ + "/model.bin")) + R"("}]})");
   }
@@ -129,7 +137,9 @@ class ModelFolder {
   ~ModelFolder() { std::filesystem::remove_all(path_); }
 
   std::string const& path() const { return path_; }
-  void write(std::string const& file, std::string const& text) const { std::ofstream(path_ + "/" + file) << text; }
+  void write(std::string const& file, std::string const& text) const {
+    std::ofstream(path_ + "/" + file) << text;
+  }
 
  private:
   std::string path_;

@@ -179,7 +179,8 @@ void Lane<Env, Policy, H>::drop_unwanted(Runner& runner) noexcept {
 }
 
 /// Finds out which parts of a failed batch fail on their own, by halves. One culprit costs at most about
-/// twice the batch's items again, which is the usual limit of the rework.
+/// twice the batch's items again, which is the usual limit of the rework. Once a piece succeeded the model is known to work:
+/// then every culprit is found, at the cost of the batch's items once per halving.
 template <Environment Env, BatchingPolicy Policy, class H>
 Verdict Lane<Env, Policy, H>::isolate(Runner& runner, Error const& error) noexcept {
   Batch const& batch = runner.batch;
@@ -209,8 +210,8 @@ void Lane<Env, Policy, H>::rerun(Runner& runner, std::span<Part const> parts, Er
   piece.parts = parts;
   piece.items = detail::items_of(parts);
   piece.cost = detail::cost_of(parts);
-  if (piece.items > rework.items_left) return fail_parts(parts, error);
-  rework.items_left -= piece.items;
+  if (!rework.succeeded && piece.items > rework.items_left) return fail_parts(parts, error);
+  rework.items_left -= std::min<std::uint64_t>(piece.items, rework.items_left);
   ++rework.runs;
   auto const outcome = host_.execute(piece);
   if (outcome) {

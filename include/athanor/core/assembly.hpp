@@ -1,4 +1,5 @@
-/// How a model's batch is put together from items: declared per model input, carried out by the batching room.
+/// How a model's batch is put together from items: declared per model input, carried out by the batching
+/// room.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@ namespace athanor::inline v1 {
 
 /// How one model input of a batch comes about.
 enum class Assemble : std::uint8_t {
-  stack,    ///< items are concatenated along axis 0 (`items`); all other dimensions must be equal within a batch
+  stack,    ///< items are concatenated along axis 0 (`items`); all other dimensions must be equal within a
+            ///< batch
   ragged,   ///< items of different length are concatenated along axis 0 (a named axis other than `items`)
   segment,  ///< made: for every element of the ragged axis, the index of the item it came from (i64)
   count,    ///< made: how many items the batch holds (i64, one element)
@@ -23,8 +25,8 @@ struct ModelInput {
   Assemble assemble = Assemble::stack;
   /// The ragged axis that axis 0 runs along (`ragged`, `segment`); empty otherwise.
   std::string axis;
-  /// Ragged inputs whose values are positions along another ragged axis: that axis. Values are shifted by the elements of
-  /// it that earlier items of the batch hold. Empty otherwise. i32 and i64 only.
+  /// Ragged inputs whose values are positions along another ragged axis: that axis. Values are shifted by the
+  /// elements of it that earlier items of the batch hold. Empty otherwise. i32 and i64 only.
   std::string index_of;
 };
 

@@ -13,8 +13,8 @@ struct CancelHook {
   bool linked = false;
 };
 
-/// Takes back every call that was given this object and has not been answered; later calls with it are refused at once.
-/// Thread-safe. Must outlive the calls that were given it.
+/// Takes back every call that was given this object and has not been answered; later calls with it are
+/// refused at once. Thread-safe. Must outlive the calls that were given it.
 class Cancellation {
  public:
   Cancellation() = default;

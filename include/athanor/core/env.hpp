@@ -1,5 +1,6 @@
-/// Environment: where time, threads, parking and randomness come from. Every machine and shell of Athanor is a template
-/// over one, so that the same code runs on a real system and, seeded and single-threaded, in the simulator.
+/// Environment: where time, threads, parking and randomness come from. Every machine and shell of Athanor is
+/// a template over one, so that the same code runs on a real system and, seeded and single-threaded, in the
+/// simulator.
 ///
 /// | expression | duty |
 /// |---|---|
@@ -26,8 +27,8 @@
 
 namespace athanor::inline v1 {
 
-/// A unit of posted work, embedded in whatever it works on: posting allocates nothing. The owner keeps it alive until
-/// `run` begins, and does not post it again before that.
+/// A unit of posted work, embedded in whatever it works on: posting allocates nothing. The owner keeps it
+/// alive until `run` begins, and does not post it again before that.
 struct Task {
   void (*run)(Task& self) noexcept = nullptr;
   Task* next = nullptr;  ///< used by the executor while the task waits
@@ -52,10 +53,11 @@ class SystemWord {
   bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
     return value_.compare_exchange_strong(expected, desired);
   }
-  /// Parks while the word holds `expected`, at most until `deadline`. May return early for no reason; false only when
-  /// the deadline passed.
+  /// Parks while the word holds `expected`, at most until `deadline`. May return early for no reason; false
+  /// only when the deadline passed.
   bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
-  /// Wakes everybody parked here. The word may be gone when the woken run: its memory is not touched after the wake.
+  /// Wakes everybody parked here. The word may be gone when the woken run: its memory is not touched after
+  /// the wake.
   void wake_all() noexcept;
 
  private:
@@ -66,11 +68,13 @@ class SystemWord {
 #endif
 };
 
-/// Worker threads and timers. Threads start on demand, up to `threads`; an idle executor wakes nobody. Tasks start in the
-/// order of posting. Timers fire on a worker, never early; posting, arming and disarming are thread-safe.
+/// Worker threads and timers. Threads start on demand, up to `threads`; an idle executor wakes nobody. Tasks
+/// start in the order of posting. Timers fire on a worker, never early; posting, arming and disarming are
+/// thread-safe.
 class SystemExecutor {
  public:
-  /// Every worker holds a copy of `keep_alive` while it lives, so that what its tasks touch outlives an abandoned worker.
+  /// Every worker holds a copy of `keep_alive` while it lives, so that what its tasks touch outlives an
+  /// abandoned worker.
   explicit SystemExecutor(std::size_t threads);
   ~SystemExecutor();
   SystemExecutor(SystemExecutor const&) = delete;
@@ -81,10 +85,12 @@ class SystemExecutor {
   bool post(Task& task) noexcept;
   /// Arms or re-arms. A timer armed while stopping never fires.
   void arm(Timer& timer, TimePoint at) noexcept;
-  /// True when the timer was armed and will not fire; false when it is not armed (any more), so that it may be firing now.
+  /// True when the timer was armed and will not fire; false when it is not armed (any more), so that it may
+  /// be firing now.
   bool disarm(Timer& timer) noexcept;
-  /// Runs what is posted, fires no further timer, and joins the workers. A worker still inside a task at `deadline` is
-  /// abandoned: detached and counted. Returns how many were. Called once, and not from a worker.
+  /// Runs what is posted, fires no further timer, and joins the workers. A worker still inside a task at
+  /// `deadline` is abandoned: detached and counted. Returns how many were. Called once, and not from a
+  /// worker.
   std::size_t stop(TimePoint deadline) noexcept;
 
  private:
@@ -111,8 +117,8 @@ struct SystemEnv {
 };
 
 template <class E>
-concept Environment = requires(typename E::Mutex& mutex, typename E::Word& word, typename E::Executor& executor,
-                               Task& task, Timer& timer, TimePoint at) {
+concept Environment = requires(typename E::Mutex& mutex, typename E::Word& word,
+                               typename E::Executor& executor, Task& task, Timer& timer, TimePoint at) {
   { E::now() } -> std::same_as<TimePoint>;
   { E::random() } -> std::same_as<std::uint64_t>;
   E::relax();

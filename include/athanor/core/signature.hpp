@@ -16,8 +16,8 @@ namespace athanor::inline v1 {
 /// The name of the axis along which requests share a batch.
 inline constexpr std::string_view items_axis = "items";
 
-/// One dimension of a signature: a fixed length, a named length that all tensors of a request agree on (`items` is the
-/// one that batches), or any length.
+/// One dimension of a signature: a fixed length, a named length that all tensors of a request agree on
+/// (`items` is the one that batches), or any length.
 struct Dim {
   enum class Kind : std::uint8_t { fixed, named, any };
   Kind kind = Kind::any;
@@ -72,16 +72,18 @@ class Request {
   std::vector<NamedTensor> inputs_;
 };
 
-/// What the check found: where each input of the signature lies in the request, and how many items the request holds.
+/// What the check found: where each input of the signature lies in the request, and how many items the
+/// request holds.
 struct CheckedRequest {
   std::uint8_t place[max_tensors]{};  ///< signature input i is request.inputs()[place[i]]
   std::int64_t items = 1;
   std::int64_t bytes = 0;  ///< of all inputs together
 };
 
-/// Checks names, element types, ranks, fixed and named dimensions, emptiness, text limits, UTF-8 and finiteness.
-/// Refuses with invalid_argument, naming the tensor, what was expected and what came; a wrong element is named by its
-/// position. Reads every byte of floating-point and text inputs, changes nothing, allocates only on failure.
+/// Checks names, element types, ranks, fixed and named dimensions, emptiness, text limits, UTF-8 and
+/// finiteness. Refuses with invalid_argument, naming the tensor, what was expected and what came; a wrong
+/// element is named by its position. Reads every byte of floating-point and text inputs, changes nothing,
+/// allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);
 
 /// True when `text` is well-formed UTF-8; otherwise `*bad_byte` is the position of the first offending byte.

@@ -1,12 +1,13 @@
-/// A seeded, single-threaded world for code that is a template over Env: virtual time, executors whose tasks run when the
-/// simulation says so, and a random order that the seed alone decides. For tests of policies, machines and shells.
+/// A seeded, single-threaded world for code that is a template over Env: virtual time, executors whose tasks
+/// run when the simulation says so, and a random order that the seed alone decides. For tests of policies,
+/// machines and shells.
 ///
 ///     Simulation world(seed);
 ///     Lane<SimulatedEnv, …> lane(…);
 ///     … lane.enter(slot, …); world.step(); world.advance(2ms); world.run_until_idle();
 ///
-/// One Simulation is current per thread; it must outlive everything made under it. A backend under test may call `step()`
-/// from inside its run: then other actors act while it runs, as on other threads.
+/// One Simulation is current per thread; it must outlive everything made under it. A backend under test may
+/// call `step()` from inside its run: then other actors act while it runs, as on other threads.
 #pragma once
 
 #include <atomic>
@@ -39,8 +40,8 @@ class Simulation {
   std::uint64_t below(std::uint64_t bound) noexcept { return random() % bound; }
   /// Moves the clock. Timers that fall due fire in later steps.
   void advance(Duration by) noexcept { now_ += by; }
-  /// Runs one posted task or due timer, chosen by the seed. When none is runnable the clock moves to the next timer.
-  /// False when there is nothing left to do.
+  /// Runs one posted task or due timer, chosen by the seed. When none is runnable the clock moves to the next
+  /// timer. False when there is nothing left to do.
   bool step() noexcept;
   /// Like step, but the clock stands still: false when nothing is runnable now.
   bool step_now() noexcept;
@@ -113,7 +114,8 @@ class SimulatedWord {
     value_ = desired;
     return true;
   }
-  /// Parking is letting the others act: steps the simulation until the word changes or the deadline is reached.
+  /// Parking is letting the others act: steps the simulation until the word changes or the deadline is
+  /// reached.
   bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
   void wake_all() noexcept {}
 

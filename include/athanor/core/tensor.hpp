@@ -70,7 +70,8 @@ class Shape {
 
   constexpr Shape() = default;
   constexpr Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
-  constexpr explicit Shape(std::span<std::int64_t const> dims) : rank_(static_cast<std::int32_t>(dims.size())) {
+  constexpr explicit Shape(std::span<std::int64_t const> dims)
+      : rank_(static_cast<std::int32_t>(dims.size())) {
     assert(dims.size() <= max_rank);
     for (std::size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
   }
@@ -107,7 +108,8 @@ class Buffer {
   Buffer() = default;
   /// `bytes` bytes aligned to 64, uninitialised. Empty on allocation failure.
   static Buffer allocate(std::size_t bytes) noexcept;
-  /// Takes over memory that `deleter(data, context)` frees. Empty on allocation failure (the deleter then ran).
+  /// Takes over memory that `deleter(data, context)` frees. Empty on allocation failure (the deleter then
+  /// ran).
   static Buffer adopt(void* data, std::size_t bytes, Deleter deleter, void* context) noexcept;
 
   Buffer(Buffer const& other) noexcept : block_(other.block_) {
@@ -121,7 +123,9 @@ class Buffer {
   ~Buffer() { release(); }
 
   explicit operator bool() const noexcept { return block_ != nullptr; }
-  std::byte* data() const noexcept { return block_ != nullptr ? static_cast<std::byte*>(block_->data) : nullptr; }
+  std::byte* data() const noexcept {
+    return block_ != nullptr ? static_cast<std::byte*>(block_->data) : nullptr;
+  }
   /// Bytes usable, which may be more than was asked for.
   std::size_t capacity() const noexcept { return block_ != nullptr ? block_->bytes : 0; }
   /// True when nobody else holds this block: its bytes may be written again.
@@ -142,9 +146,9 @@ class Buffer {
 };
 
 /// A dense row-major array: element type, shape, device and bytes. The bytes are owned (shared Buffer) or
-/// borrowed (`view`, `text`: the caller keeps them alive for as long as the function that takes the tensor says).
-/// A `bytes` tensor holds text: `offsets()[i] .. offsets()[i+1]` of `data()` is element i; a tensor without offsets
-/// holds one element, all of `data()`.
+/// borrowed (`view`, `text`: the caller keeps them alive for as long as the function that takes the tensor
+/// says). A `bytes` tensor holds text: `offsets()[i] .. offsets()[i+1]` of `data()` is element i; a tensor
+/// without offsets holds one element, all of `data()`.
 class Tensor {
  public:
   Tensor() = default;

@@ -28,8 +28,9 @@ struct AnswerHolder {
   std::vector<TensorSpec> const* specs = nullptr;  ///< of the model's outputs
   std::array<std::uint8_t, max_tensors> chosen{};  ///< answer output i is specs[chosen[i]]
   std::size_t chosen_count = 0;
-  std::vector<Tensor> computed;                  ///< by spec; buffers are kept and reused from call to call
-  std::shared_ptr<StoredAnswer const> stored{};  ///< set when the answer came from the cache or from another's flight
+  std::vector<Tensor> computed;  ///< by spec; buffers are kept and reused from call to call
+  std::shared_ptr<StoredAnswer const>
+      stored{};  ///< set when the answer came from the cache or from another's flight
   Report report{};
 
   /// One more ownership, unless the call is back in the pool.
@@ -46,8 +47,8 @@ struct AnswerHolder {
 
 }  // namespace serving
 
-/// The outputs of one call, in the order that was asked for. Movable; the memory goes back to the engine's pool when it
-/// is destroyed, so tensors taken from it must be cloned to live longer. May outlive the engine.
+/// The outputs of one call, in the order that was asked for. Movable; the memory goes back to the engine's
+/// pool when it is destroyed, so tensors taken from it must be cloned to live longer. May outlive the engine.
 class Outputs {
  public:
   Outputs() = default;
@@ -63,7 +64,9 @@ class Outputs {
   }
 
   std::size_t size() const noexcept { return holder_ != nullptr ? holder_->chosen_count : 0; }
-  TensorSpec const& spec(std::size_t index) const noexcept { return (*holder_->specs)[holder_->chosen[index]]; }
+  TensorSpec const& spec(std::size_t index) const noexcept {
+    return (*holder_->specs)[holder_->chosen[index]];
+  }
   Tensor const& operator[](std::size_t index) const noexcept {
     auto const place = holder_->chosen[index];
     return holder_->stored != nullptr ? holder_->stored->outputs[place] : holder_->computed[place];
@@ -90,8 +93,9 @@ struct Answer {
   Report report;
 };
 
-/// How an asynchronous call ends: called exactly once, on a worker thread or on the thread that took the call back, never
-/// inside `submit`. It may submit and cancel; it must not block for long, and must not destroy the engine.
+/// How an asynchronous call ends: called exactly once, on a worker thread or on the thread that took the call
+/// back, never inside `submit`. It may submit and cancel; it must not block for long, and must not destroy
+/// the engine.
 struct Completion {
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
   void* context = nullptr;
@@ -100,7 +104,9 @@ struct Completion {
 /// A Completion that calls `(object->*method)(Result<Answer>)`.
 template <auto method, class T>
 Completion callback(T* object) noexcept {
-  return {[](void* context, Result<Answer> answer) noexcept { (static_cast<T*>(context)->*method)(std::move(answer)); },
+  return {[](void* context, Result<Answer> answer) noexcept {
+            (static_cast<T*>(context)->*method)(std::move(answer));
+          },
           object};
 }
 

@@ -1,5 +1,5 @@
-/// One call on its way through the engine: pooled, counted twice (by its caller and by the engine), and a slot of every
-/// room it passes.
+/// One call on its way through the engine: pooled, counted twice (by its caller and by the engine), and a
+/// slot of every room it passes.
 #pragma once
 
 #include <athanor/admission/gate.hpp>
@@ -25,7 +25,8 @@ using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 /// Where a call is on its route. Each room is entered at most once.
 enum class At : std::uint8_t { join, admit_work, guard, prepare, acquire, push, settle };
 
-/// Whose thread advances a call: a blocking caller's own, that of a `submit` which has not returned, or a worker's.
+/// Whose thread advances a call: a blocking caller's own, that of a `submit` which has not returned, or a
+/// worker's.
 enum class Origin : std::uint8_t { caller, submitter, worker };
 
 /// Bits of a call's word. The first to set `claimed` decides the answer; everybody else's outcome is dropped.
@@ -71,17 +72,19 @@ struct Call : AnswerHolder,
   typename Env::template Atomic<caching::Join> role{caching::Join::bypass};  ///< in the cache
   bool borrowed = false;     ///< inputs lie in memory that the caller takes back once it is answered
   bool inputs_gone = false;  ///< it has; guarded by word::inputs
-  bool timed = false;        ///< its timer was armed, and holds one ownership until it is disarmed or has fired
-  bool refused = false;      ///< it ended inside submit
+  bool timed = false;    ///< its timer was armed, and holds one ownership until it is disarmed or has fired
+  bool refused = false;  ///< it ended inside submit
   bool failed = false;
-  Error error{};             ///< how the route ended, when it failed
+  Error error{};                                                  ///< how the route ended, when it failed
   typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< 0 none, 1 being made, 2 made
 
   void lock_inputs() noexcept {
     while ((word.fetch_or(word::inputs) & word::inputs) != 0) Env::relax();
   }
   void unlock_inputs() noexcept { word.fetch_and(~word::inputs); }
-  Tensor const& input(std::size_t index) const noexcept { return request->inputs()[checked.place[index]].value; }
+  Tensor const& input(std::size_t index) const noexcept {
+    return request->inputs()[checked.place[index]].value;
+  }
   bool asynchronous() const noexcept { return completion.function != nullptr; }
 };
 

@@ -32,8 +32,8 @@ struct ModelMetrics {
   Histogram compute;
 };
 
-/// One model version: its description, its queue, its breaker. Lives as long as the core; the memory of the model itself
-/// comes and goes with the loader. As the lane's host it gathers, runs and scatters batches.
+/// One model version: its description, its queue, its breaker. Lives as long as the core; the memory of the
+/// model itself comes and goes with the loader. As the lane's host it gathers, runs and scatters batches.
 template <class T>
 class Entry {
  public:
@@ -73,7 +73,8 @@ class Entry {
   batching::LaneOptions lane_options() const;
   typename T::Batching policy() const;
   Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
-  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members, TimePoint start) noexcept;
+  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members,
+                       TimePoint start) noexcept;
   Result<void> make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept;
 
   Core<T>& core_;
@@ -82,12 +83,13 @@ class Entry {
   std::size_t instances_;
   ModelMetrics metrics_;
   CircuitBreaker<Env> breaker_;
-  std::vector<breaking::Lease> leases_;  // by instance: of the batch at hand
+  std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
   std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
   Lane lane_;
 };
 
-/// Everything behind an Engine handle. Calls, models and workers share it, so that it outlives an abandoned thread.
+/// Everything behind an Engine handle. Calls, models and workers share it, so that it outlives an abandoned
+/// thread.
 template <class T>
 class Core : public std::enable_shared_from_this<Core<T>> {
  public:
@@ -104,17 +106,23 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   explicit Core(EngineOptions options);
   ~Core();
 
+  /// Makes one more backend or feature stage known; models added from now on may name it.
+  Result<void> add_backend(ath_backend_table const& table);
+  Result<void> add_features(ath_feature_table const& table);
   Result<EntryType*> add(std::string const& folder);
   Result<EntryType*> find(std::string_view name);
 
-  /// A pooled call for `request`, checked against the entry's signature; owned by its caller and by the engine.
+  /// A pooled call for `request`, checked against the entry's signature; owned by its caller and by the
+  /// engine.
   Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options);
   /// Takes a blocking call through the rooms, as far as it goes on this thread.
   void start(CallType& call) noexcept { advance(call, Origin::caller); }
-  /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then `completion` is
-  /// not called. The first form reads `request` until the completion.
-  Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options, Completion completion);
-  Result<CallType*> submit(EntryType& entry, Request&& request, CallOptions const& options, Completion completion);
+  /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
+  /// `completion` is not called. The first form reads `request` until the completion.
+  Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options,
+                           Completion completion);
+  Result<CallType*> submit(EntryType& entry, Request&& request, CallOptions const& options,
+                           Completion completion);
   /// Parks until the call is answered, taking it back at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
   /// Takes the answer of an answered call; its caller's ownership goes into the Answer or is released.
@@ -132,6 +140,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   std::string metrics_text();
   std::string describe();
 
+  /// Of the two lists of tables only a copy taken under the lock may be read.
   EngineOptions const& options() const noexcept { return options_; }
   typename Env::Executor& executor() noexcept { return executor_; }
   Cache& cache() noexcept { return cache_; }
@@ -141,7 +150,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
 
   // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
-  void resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
+  void resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
+              Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error) noexcept;
   /// False when the caller has been answered and nobody else waits for the call's work.
@@ -151,6 +161,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   using Pool = boost::lockfree::stack<CallType*>;
 
   std::vector<EntryType*> entries();
+  EngineOptions options_now();
   void write_model_metrics(MetricsText& text, EntryType& entry);
   static loading::LoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
@@ -164,7 +175,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   static void on_cancelled(CancelHook& hook) noexcept;
   Result<void> choose_outputs(CallType& call, CallOptions const& options);
 
-  // The route, room by room. Each says whether the call goes on or is parked: then another thread may have it already.
+  // The route, room by room. Each says whether the call goes on or is parked: then another thread may have it
+  // already.
   enum class Step : std::uint8_t { next, parked };
   void advance(CallType& call, Origin origin) noexcept;
   Step join(CallType& call, TimePoint now) noexcept;
@@ -187,7 +199,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   int const spins_before_parking_;
   typename Env::template Atomic<bool> stopping_{false};
   typename Env::template Atomic<std::int64_t> routes_{0};  // calls on their way
-  typename Env::Word drained_{};                          // 1 when a stop waits and no call is on its way
+  typename Env::Word drained_{};                           // 1 when a stop waits and no call is on its way
   Gate<Env> gate_;
   Cache cache_;
   typename Env::Executor executor_;
@@ -195,7 +207,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
 
   mutable std::mutex mutex_;
   std::map<std::string, std::unique_ptr<EntryType>, std::less<>> entries_;  // guarded by mutex_
-  std::vector<std::unique_ptr<CallType>> calls_;                            // guarded by mutex_; all ever made
+  std::vector<std::unique_ptr<CallType>> calls_;  // guarded by mutex_; all ever made
   Pool pool_{64};
 };
 

@@ -6,8 +6,22 @@
 
 #include <athanor/loading/version.hpp>
 #include <athanor/serving/core.hpp>
+#include <athanor/serving/description.hpp>
 
 namespace athanor::inline v1::serving {
+
+/// Adds `table` unless it is there; another one of its name is refused.
+template <class Table>
+Result<void> add_table(std::vector<Table const*>& tables, Table const& table) {
+  auto const known = std::ranges::find_if(
+      tables, [&](Table const* other) { return std::string_view(other->name) == table.name; });
+  if (known == tables.end()) {
+    tables.push_back(&table);
+  } else if (*known != &table) {
+    return fail(Code::already_exists, Reason::option, "{}: another table of that name is known", table.name);
+  }
+  return {};
+}
 
 inline std::size_t thread_count(EngineOptions const& options) noexcept {
   if (options.threads != 0) return options.threads;
@@ -64,8 +78,29 @@ LoadFunctions<LoadedModel> Core<T>::load_functions() {
 }
 
 template <class T>
+EngineOptions Core<T>::options_now() {
+  std::lock_guard const lock(mutex_);
+  return options_;
+}
+
+template <class T>
+Result<void> Core<T>::add_backend(ath_backend_table const& table) {
+  if (auto valid = validate(table); !valid) return valid;
+  std::lock_guard const lock(mutex_);
+  return add_table(options_.backends, table);
+}
+
+template <class T>
+Result<void> Core<T>::add_features(ath_feature_table const& table) {
+  if (auto valid = validate(table); !valid) return valid;
+  std::lock_guard const lock(mutex_);
+  return add_table(options_.features, table);
+}
+
+template <class T>
 Result<Entry<T>*> Core<T>::add(std::string const& folder) {
-  auto description = describe_model(folder, options_.backends, options_.features);
+  EngineOptions const known_tables = options_now();
+  auto description = describe_model(folder, known_tables.backends, known_tables.features);
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
   {
@@ -73,9 +108,10 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
     if (auto known = entries_.find(id); known != entries_.end()) {
       if (known->second->description().content == description->content) return known->second.get();
-      return fail(Code::already_exists, Reason::manifest,
-                  "{}: another manifest of that name and version is known, from {}; give the new one its own version", id,
-                  known->second->description().folder);
+      return fail(
+          Code::already_exists, Reason::manifest,
+          "{}: another manifest of that name and version is known, from {}; give the new one its own version",
+          id, known->second->description().folder);
     }
   }
   std::uint64_t bytes = 0;
@@ -96,7 +132,8 @@ Result<Entry<T>*> Core<T>::find(std::string_view text) {
   EntryType* best = nullptr;
   for (auto const& [id, entry] : entries_) {
     Manifest const& manifest = entry->description().manifest;
-    if (manifest.name != name->name || (!name->version.empty() && manifest.version != name->version)) continue;
+    if (manifest.name != name->name || (!name->version.empty() && manifest.version != name->version))
+      continue;
     if (best == nullptr || compare_versions(manifest.version, best->description().manifest.version) > 0)
       best = entry.get();
   }
@@ -155,8 +192,9 @@ Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options)
   if (missing.empty()) return {};
   std::string known;
   for (auto const& spec : specs) known += (known.empty() ? "" : ", ") + spec.name;
-  return fail(Code::invalid_argument, Reason::output_missing, "{}: no output of the name {}; the model gives {}",
-              call.entry->description().id, missing, known);
+  return fail(Code::invalid_argument, Reason::output_missing,
+              "{}: no output of the name {}; the model gives {}", call.entry->description().id, missing,
+              known);
 }
 
 template <class T>
@@ -193,11 +231,12 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.alone = false;
   call.outputs_state.store(0, std::memory_order_relaxed);
   call.tag = entry.tag();
-  call.borrowed = std::ranges::any_of(request.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
+  call.borrowed =
+      std::ranges::any_of(request.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
   Result<void> admitted = choose_outputs(call, options);
   if (admitted && call.deadline <= now)
-    admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting, "{}: the deadline was over when the call came",
-                    entry.description().id);
+    admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                    "{}: the deadline was over when the call came", entry.description().id);
   if (admitted) admitted = gate_.admit_caller(call, checked->items, checked->bytes, now);
   if (admitted) {
     call.word.store(0);  // last: from here on a stop may answer it
@@ -252,19 +291,24 @@ void Core<T>::wait(CallType& call) noexcept {
     } else if (!call.word.wait_until(seen, call.deadline)) {
       leave(call, late(call));
       // Whoever claimed it first is about to answer: a moment, not a wait.
-      while ((call.word.load() & word::answered) == 0) call.word.wait_until(call.word.load(), after(Env::now(), std::chrono::milliseconds(1)));
+      while ((call.word.load() & word::answered) == 0)
+        call.word.wait_until(call.word.load(), after(Env::now(), std::chrono::milliseconds(1)));
     }
   }
 }
 
 template <class T>
 Error Core<T>::taken_back(CallType const& call) {
-  return Error{Code::cancelled, Reason::cancelled, fmt::format("{}: the call was taken back", call.entry->description().id), {}};
+  return Error{Code::cancelled,
+               Reason::cancelled,
+               fmt::format("{}: the call was taken back", call.entry->description().id),
+               {}};
 }
 
 template <class T>
 Error Core<T>::late(CallType const& call) {
-  return Error{Code::deadline_exceeded, Reason::deadline_waiting,
+  return Error{Code::deadline_exceeded,
+               Reason::deadline_waiting,
                fmt::format("{}: no answer within {:.3g} ms", call.entry->description().id,
                            static_cast<double>((call.deadline - call.began).count()) / 1e6),
                {}};
@@ -318,7 +362,10 @@ std::size_t Core<T>::stop(Duration grace) noexcept {
   }
   std::size_t const abandoned = executor_.stop(deadline);
   if (abandoned != 0)
-    emit(options_.sink, Event{Happening::work_abandoned, {}, {}, fmt::format("{} threads are still inside a backend", abandoned)});
+    emit(options_.sink, Event{Happening::work_abandoned,
+                              {},
+                              {},
+                              fmt::format("{} threads are still inside a backend", abandoned)});
   return abandoned;
 }
 

@@ -9,6 +9,10 @@
 
 namespace athanor::inline v1::serving {
 
+/// invalid_argument / option for a table that is shorter than this version's, has no name, or lacks a
+/// function.
+Result<void> validate(ath_backend_table const& table);
+Result<void> validate(ath_feature_table const& table);
 /// invalid_argument / option for settings that cannot work, naming the setting.
 Result<void> validate(EngineOptions const& options);
 

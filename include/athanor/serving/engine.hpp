@@ -1,12 +1,12 @@
-/// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every call answered
-/// exactly once. The one place that composes the other rooms.
+/// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every
+/// call answered exactly once. The one place that composes the other rooms.
 ///
 ///     auto engine = athanor::Engine<>::create({.backends = {athanor::torch::backend()}}).value();
 ///     auto tg = engine.load("models/glass-transition").value();
 ///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
 ///
-/// Thread-safe throughout. Handles (`Engine`, `Model`) may be copied; the engine stops when `stop` is called or the last
-/// `Engine` handle is gone.
+/// Thread-safe throughout. Handles (`Engine`, `Model`) may be copied; the engine stops when `stop` is called
+/// or the last `Engine` handle is gone.
 #pragma once
 
 #include <memory>
@@ -31,8 +31,10 @@ struct DefaultServing {
 };
 
 template <class T>
-concept ServingTraits = requires { typename T::Env; typename T::Batching; } && Environment<typename T::Env> &&
-                        batching::BatchingPolicy<typename T::Batching>;
+concept ServingTraits = requires {
+  typename T::Env;
+  typename T::Batching;
+} && Environment<typename T::Env> && batching::BatchingPolicy<typename T::Batching>;
 
 /// An asynchronous call that was accepted. Dropping it changes nothing; the completion still comes.
 template <ServingTraits T>
@@ -48,8 +50,8 @@ class Submission {
     if (call_ != nullptr) call_->release();
   }
 
-  /// Takes the call back: its completion has run with `cancelled`, or with its answer if that came first, when this
-  /// returns or soon after. Queued work is not executed; running work ends unseen.
+  /// Takes the call back: its completion has run with `cancelled`, or with its answer if that came first,
+  /// when this returns or soon after. Queued work is not executed; running work ends unseen.
   void cancel() noexcept;
 
  private:
@@ -67,18 +69,20 @@ class Model {
   Signature const& signature() const noexcept { return entry_->description().signature; }
   Manifest const& manifest() const noexcept { return entry_->description().manifest; }
 
-  /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
-  /// `request` is read until the call returns. Fails with invalid_argument (the request), deadline_exceeded, cancelled,
-  /// resource_exhausted or unavailable (with retry_after), internal (the model).
+  /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it
+  /// shares a batch. `request` is read until the call returns. Fails with invalid_argument (the request),
+  /// deadline_exceeded, cancelled, resource_exhausted or unavailable (with retry_after), internal (the
+  /// model).
   Result<Answer> infer(Request const& request, CallOptions const& options = {});
-  /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose element types and
-  /// shapes must be those of the answer.
-  Result<Report> infer_into(Request const& request, std::span<Tensor> outputs, CallOptions const& options = {});
-  /// Runs many requests, each with its own key, cache look-up and error; results in the order of the requests. Wakes the
-  /// caller once per window of requests in flight.
+  /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
+  /// element types and shapes must be those of the answer.
+  Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
+                            CallOptions const& options = {});
+  /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
+  /// requests. Wakes the caller once per window of requests in flight.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests, CallOptions const& options = {});
-  /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is called
-  /// exactly once. Borrowed tensors must live until then.
+  /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is
+  /// called exactly once. Borrowed tensors must live until then.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion);
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
@@ -105,7 +109,12 @@ class Engine {
   /// Stops with a grace of 30 s unless it was stopped.
   ~Engine();
 
-  /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs it loads it.
+  /// Makes one more backend or feature stage known, under its table's name. The table is read until the
+  /// engine and all that was made from it is gone. already_exists when another one of that name is known.
+  Result<void> add_backend(ath_backend_table const& table) { return core_->add_backend(table); }
+  Result<void> add_features(ath_feature_table const& table) { return core_->add_features(table); }
+  /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs
+  /// it loads it.
   Result<Model<T>> add(std::string const& folder);
   /// `add`, then waits until the model is ready.
   Result<Model<T>> load(std::string const& folder);

@@ -16,7 +16,8 @@ template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) {
   if (entry_->is_running_here() && entry_->lane().snapshot().idle_instances == 0)
     return fail(Code::failed_precondition, Reason::reentrant,
-                "{}: a blocking call from inside the model's own backend would wait for itself; use submit", id());
+                "{}: a blocking call from inside the model's own backend would wait for itself; use submit",
+                id());
   auto call = core_->make_call(*entry_, request, options);
   if (!call) return tl::unexpected(std::move(call.error()));
   core_->start(**call);
@@ -25,7 +26,8 @@ Result<Answer> Model<T>::infer(Request const& request, CallOptions const& option
 }
 
 template <ServingTraits T>
-Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs, CallOptions const& options) {
+Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
+                                    CallOptions const& options) {
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   if (outputs.size() != answer->outputs.size())
@@ -34,8 +36,8 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Tensor const& from = answer->outputs[i];
     if (outputs[i].dtype() != from.dtype() || outputs[i].shape() != from.shape())
-      return fail(Code::invalid_argument, Reason::shape, "{}: output {}: expected room for {} {}, got {} {}", id(),
-                  answer->outputs.spec(i).name, to_string(from.dtype()), to_string(from.shape()),
+      return fail(Code::invalid_argument, Reason::shape, "{}: output {}: expected room for {} {}, got {} {}",
+                  id(), answer->outputs.spec(i).name, to_string(from.dtype()), to_string(from.shape()),
                   to_string(outputs[i].dtype()), to_string(outputs[i].shape()));
     std::memcpy(outputs[i].mutable_data(), from.data(), from.size_bytes());
   }
@@ -63,7 +65,8 @@ struct Gathering {
   typename Env::template Atomic<std::size_t> missing;
   typename Env::Word done{};
 
-  Gathering(std::vector<Result<Answer>>& all, std::size_t first, std::size_t count) : results(all), missing(count + 1) {
+  Gathering(std::vector<Result<Answer>>& all, std::size_t first, std::size_t count)
+      : results(all), missing(count + 1) {
     places.reserve(count);
     for (std::size_t i = 0; i < count; ++i) places.push_back({this, first + i});
   }
@@ -82,12 +85,14 @@ struct Gathering {
 }  // namespace serving
 
 template <ServingTraits T>
-std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> requests, CallOptions const& options) {
+std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> requests,
+                                                 CallOptions const& options) {
   using Env = typename T::Env;
   std::vector<Result<Answer>> results;
   results.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
-  std::size_t const window = static_cast<std::size_t>(std::max<std::int64_t>(core_->options().max_items / 4, 1));
+  std::size_t const window =
+      static_cast<std::size_t>(std::max<std::int64_t>(core_->options().max_items / 4, 1));
   for (std::size_t first = 0; first < requests.size(); first += window) {
     std::size_t const count = std::min(window, requests.size() - first);
     serving::Gathering<Env> gathering(results, first, count);

@@ -1,5 +1,5 @@
-/// A model as it executes: one member, or an ensemble whose members read the same assembled batch, each through its own
-/// token table and scaler. One entry, one batch, one answer.
+/// A model as it executes: one member, or an ensemble whose members read the same assembled batch, each
+/// through its own token table and scaler. One entry, one batch, one answer.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// Maps codes to tokens: the code at index i of `codes` is token i + 2, every other code is token 1. Immutable.
+/// Maps codes to tokens: the code at index i of `codes` is token i + 2, every other code is token 1.
+/// Immutable.
 class TokenLookup {
  public:
   static constexpr std::int64_t unknown = 1;
@@ -66,28 +67,35 @@ class Ensemble {
   /// `plan` must outlive the ensemble; one instance per member of the plan, in its order.
   Ensemble(ExecutionPlan const& plan, std::vector<Instance> members);
 
-  /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how many members
-  /// answered. Checks what each returns: count, element type, rows. Fewer than `min_members` good answers fail the batch
-  /// with the first member's error, named by its file.
+  /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how
+  /// many members answered. Checks what each returns: count, element type, rows. Fewer than `min_members`
+  /// good answers fail the batch with the first member's error, named by its file.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items);
 
-  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that come from features are
-  /// left empty. Valid until the next run.
+  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that come from
+  /// features are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return outputs_; }
 
  private:
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
-  void map_tokens(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
+  void map_tokens(std::size_t member, std::span<TensorView const> inputs);
   Result<void> check_outputs(std::size_t member, std::int64_t items) const;
-  void aggregate(std::int64_t items, std::span<std::uint8_t const> answered);
+  double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
+  double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
+  TensorView room_for(std::size_t output, TensorView const& like);
+  void fill_output(std::size_t output, std::int64_t items, std::uint32_t good);
+
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
   ExecutionPlan const& plan_;
   std::vector<Instance> members_;
-  std::vector<std::vector<std::int64_t>> tokens_;      // by model input: the mapped tokens of the member at hand
-  std::vector<std::int64_t> unknown_;                  // by item: most unknown elements that any member met
-  std::vector<TensorView> mapped_;                     // by model input
-  std::vector<TensorView> raw_;                        // member-major: member * model outputs + output
-  std::vector<std::vector<std::byte>> computed_;       // by public output
+  std::vector<std::vector<std::int64_t>> tokens_;  // by model input: the mapped tokens of the member at hand
+  std::vector<std::size_t> segments_;       // by model input: the input that says which item an element is of
+  std::vector<std::int64_t> unknown_;       // by item: most unknown elements that any member met
+  std::vector<std::int64_t> unknown_here_;  // by item: those of the member at hand
+  std::vector<TensorView> mapped_;          // by model input
+  std::vector<TensorView> raw_;             // member-major: member * model outputs + output
+  std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
 };

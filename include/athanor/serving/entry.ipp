@@ -44,7 +44,8 @@ typename T::Batching Entry<T>::policy() const {
   typename T::Batching policy{};
   if constexpr (requires { policy.max_delay; }) {
     bool const holds = batching.policy == loading::BatchingSection::Policy::size_or_delay;
-    policy.max_delay = holds ? Duration(std::chrono::microseconds(batching.max_delay_us.value_or(1000))) : Duration{0};
+    policy.max_delay =
+        holds ? Duration(std::chrono::microseconds(batching.max_delay_us.value_or(1000))) : Duration{0};
   }
   if constexpr (requires { policy.max_items; }) policy.max_items = lane_options().max_items;
   return policy;
@@ -119,7 +120,8 @@ Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
   return result;
 }
 
-/// The one copy on the way in. Inputs are locked while they are read, so that a caller who leaves waits for it.
+/// The one copy on the way in. Inputs are locked while they are read, so that a caller who leaves waits for
+/// it.
 template <class T>
 Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
   worker.pieces.clear();
@@ -131,7 +133,8 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
     gone = gone || call.inputs_gone;
     owned = owned && !call.borrowed;
     ++call.report.attempts;
-    append_pieces(description_, *call.request, call.checked, call.features, part.first, part.count, worker.pieces);
+    append_pieces(description_, *call.request, call.checked, call.features, part.first, part.count,
+                  worker.pieces);
   }
   Result<void> result;
   if (gone) {
@@ -158,9 +161,10 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
       if (description_.plan.outputs[i].from == OutputPlan::From::features) continue;
       std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch.items);
       if (width * call.batching::Slot::items != call.computed[i].size_bytes())
-        return fail(Code::internal, Reason::backend_contract,
-                    "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
-                    description_.id, description_.plan.outputs[i].spec.name, width);
+        return fail(
+            Code::internal, Reason::backend_contract,
+            "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
+            description_.id, description_.plan.outputs[i].spec.name, width);
       std::memcpy(call.computed[i].mutable_data() + width * part.first,
                   static_cast<std::byte const*>(outputs[i].data) + width * row, width * part.count);
     }
@@ -175,7 +179,8 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
   return {};
 }
 
-/// Room for all items of the call, shaped like the batch's outputs. The parts of an oversize call race for it once.
+/// Room for all items of the call, shaped like the batch's outputs. The parts of an oversize call race for it
+/// once.
 template <class T>
 Result<void> Entry<T>::make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept {
   std::uint32_t none = 0;
@@ -208,7 +213,8 @@ void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Dura
   metrics_.batch_items.record(batch.items);
   metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
   if (verdict == batching::Verdict::failed) metrics_.batch_failures.add();
-  auto const outcome = verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
+  auto const outcome =
+      verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
   breaker_.settle(leases_[batch.instance], outcome, Env::now());
 }
 

@@ -1,4 +1,5 @@
-/// Owning handles over the C tables: a backend's model and instance, an opened feature stage, one item's features.
+/// Owning handles over the C tables: a backend's model and instance, an opened feature stage, one item's
+/// features.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,8 @@ class Instance {
 class LoadedFile {
  public:
   static Result<LoadedFile> load(ath_backend_table const& table, ModelSource const& source);
-  LoadedFile(LoadedFile&& other) noexcept : table_(other.table_), model_(std::exchange(other.model_, nullptr)) {}
+  LoadedFile(LoadedFile&& other) noexcept
+      : table_(other.table_), model_(std::exchange(other.model_, nullptr)) {}
   LoadedFile& operator=(LoadedFile&&) = delete;
   ~LoadedFile() {
     if (model_ != nullptr) table_->unload(table_->self, model_);
@@ -71,8 +73,10 @@ class Features {
 /// A feature stage opened for one model. `prepare` may be called from many threads.
 class OpenStage {
  public:
-  static Result<OpenStage> open(ath_feature_table const& table, std::string const& folder, std::string const& options);
-  OpenStage(OpenStage&& other) noexcept : table_(other.table_), stage_(std::exchange(other.stage_, nullptr)) {}
+  static Result<OpenStage> open(ath_feature_table const& table, std::string const& folder,
+                                std::string const& options);
+  OpenStage(OpenStage&& other) noexcept
+      : table_(other.table_), stage_(std::exchange(other.stage_, nullptr)) {}
   OpenStage& operator=(OpenStage&&) = delete;
   ~OpenStage() {
     if (stage_ != nullptr) table_->close(table_->self, stage_);

@@ -1,4 +1,5 @@
-/// What the loader keeps of a model: its members in memory, its feature stage, and its instances ready to run.
+/// What the loader keeps of a model: its members in memory, its feature stage, and its instances ready to
+/// run.
 #pragma once
 
 #include <memory>
@@ -26,14 +27,15 @@ struct Worker {
 
 /// The manifest of a model translated once into what every call needs. Immutable.
 struct ModelDescription {
-  std::string id;      ///< `name@version`
+  std::string id;  ///< `name@version`
   std::string folder;
   Manifest manifest;
-  Hash128 content{};   ///< over the manifest, whose digests cover the files
-  Signature signature; ///< what callers see
+  Hash128 content{};    ///< over the manifest, whose digests cover the files
+  Signature signature;  ///< what callers see
   ExecutionPlan plan;
   ath_backend_table const* backend = nullptr;
-  std::optional<OpenStage> stage;  ///< opened with the description, so that bad input is refused before it costs a load
+  std::optional<OpenStage>
+      stage;  ///< opened with the description, so that bad input is refused before it costs a load
   /// With a feature stage: model input i is the stage's output feature_of_input[i].
   std::vector<std::size_t> feature_of_input;
   std::size_t text_input = 0;  ///< signature input that the stage reads
@@ -42,29 +44,35 @@ struct ModelDescription {
   bool shapes_vary = false;  ///< some model input has dimensions beyond axis 0 that are not fixed
 };
 
-/// `tensor` as owned memory of that type and shape, reusing its buffer where nobody else holds it and it is large enough.
+/// `tensor` as owned memory of that type and shape, reusing its buffer where nobody else holds it and it is
+/// large enough.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
-/// Adds what items `first .. first + count` of a request give to a batch: one piece, or with a feature stage one per item.
+/// Adds what items `first .. first + count` of a request give to a batch: one piece, or with a feature stage
+/// one per item.
 void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
                    std::span<Features const> features, std::uint32_t first, std::uint32_t count,
                    std::vector<batching::Piece>& pieces);
 
 /// The features of item `index` of `texts`; the error names the item when there are several.
-Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts, std::int64_t index);
+Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts,
+                              std::int64_t index);
 
 /// Reads the folder's manifest and checks it against the backends and feature stages at hand.
-Result<ModelDescription> describe_model(std::string const& folder, std::span<ath_backend_table const* const> backends,
+Result<ModelDescription> describe_model(std::string const& folder,
+                                        std::span<ath_backend_table const* const> backends,
                                         std::span<ath_feature_table const* const> stages);
 
 class LoadedModel {
  public:
-  /// Verifies digests, loads every member, makes `instances` workers, and proves each of them: the manifest's self-test
-  /// vectors, then its warm-up batches. Nothing stays behind on failure.
-  static Result<std::unique_ptr<LoadedModel>> load(ModelDescription const& description, std::size_t instances);
+  /// Verifies digests, loads every member, makes `instances` workers, and proves each of them: the manifest's
+  /// self-test vectors, then its warm-up batches. Nothing stays behind on failure.
+  static Result<std::unique_ptr<LoadedModel>> load(ModelDescription const& description,
+                                                   std::size_t instances);
 
   std::uint64_t bytes() const noexcept { return bytes_; }
   Worker& worker(std::size_t instance) noexcept { return *workers_[instance]; }
+
  private:
   static Result<void> prove(ModelDescription const& description, Worker& worker);
 

@@ -13,8 +13,8 @@ std::vector<Entry<T>*> Core<T>::entries() {
   return result;
 }
 
-/// Not ready: stopping, no model known, or a model whose load failed or whose breaker is open. A model that nobody has
-/// asked for yet is loaded by its first call and does not keep the engine from being ready.
+/// Not ready: stopping, no model known, or a model whose load failed or whose breaker is open. A model that
+/// nobody has asked for yet is loaded by its first call and does not keep the engine from being ready.
 template <class T>
 Health Core<T>::health() {
   Health health;
@@ -63,21 +63,25 @@ void Core<T>::write_model_metrics(MetricsText& text, EntryType& entry) {
                metrics.cache_hits.value());
   text.counter("athanor_cache_joined_total", "Calls answered by an equal call in flight.", {model, version},
                metrics.cache_joined.value());
-  text.counter("athanor_degraded_total", "Calls that fewer than all members of an ensemble answered.", {model, version},
-               metrics.degraded.value());
+  text.counter("athanor_degraded_total", "Calls that fewer than all members of an ensemble answered.",
+               {model, version}, metrics.degraded.value());
   text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batches.value());
   text.counter("athanor_batch_failures_total", "Batches of which no call succeeded.", {model, version},
                metrics.batch_failures.value());
-  text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items, HistogramUnit::count);
+  text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
+                 HistogramUnit::count);
   text.histogram("athanor_request_seconds", "From a call to its answer.", {model, version}, metrics.latency,
                  HistogramUnit::nanoseconds);
   text.histogram("athanor_compute_seconds", "Run time of batches.", {model, version}, metrics.compute,
                  HistogramUnit::nanoseconds);
   auto const lane = entry.lane().snapshot();
-  text.gauge("athanor_queued_items", "Items that wait for a batch.", {model, version}, static_cast<double>(lane.queued_items));
-  text.gauge("athanor_busy_instances", "Instances that run a batch.", {model, version}, static_cast<double>(lane.busy_instances));
+  text.gauge("athanor_queued_items", "Items that wait for a batch.", {model, version},
+             static_cast<double>(lane.queued_items));
+  text.gauge("athanor_busy_instances", "Instances that run a batch.", {model, version},
+             static_cast<double>(lane.busy_instances));
   ModelStatus const status = loader_.status(entry.load_entry());
-  text.gauge("athanor_model_bytes", "Bytes that the model holds or reserves.", {model, version}, static_cast<double>(status.bytes));
+  text.gauge("athanor_model_bytes", "Bytes that the model holds or reserves.", {model, version},
+             static_cast<double>(status.bytes));
   text.gauge("athanor_model_ready", "1 when the model is loaded.", {model, version},
              status.state == loading::ModelState::ready ? 1.0 : 0.0);
   text.gauge("athanor_breaker_open", "1 when the circuit breaker refuses calls.", {model, version},
@@ -89,25 +93,32 @@ std::string Core<T>::metrics_text() {
   MetricsText text;
   for (auto* entry : entries()) write_model_metrics(text, *entry);
   auto const gate = gate_.statistics();
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "queue_full"}}, gate.refused_queue_full);
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "memory_full"}}, gate.refused_memory_full);
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "too_large"}}, gate.refused_too_large);
-  text.gauge("athanor_held_items", "Items of all calls on their way.", {}, static_cast<double>(gate.held_items));
+  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "queue_full"}},
+               gate.refused_queue_full);
+  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "memory_full"}},
+               gate.refused_memory_full);
+  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "too_large"}},
+               gate.refused_too_large);
+  text.gauge("athanor_held_items", "Items of all calls on their way.", {},
+             static_cast<double>(gate.held_items));
   auto const cache = cache_.statistics();
   text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "hit"}}, cache.hits);
-  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "miss"}}, cache.misses);
-  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "bypass"}}, cache.bypasses);
+  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "miss"}},
+               cache.misses);
+  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "bypass"}},
+               cache.bypasses);
   text.counter("athanor_cache_evictions_total", "Entries removed to make room.", {}, cache.evictions);
   text.counter_of("athanor_cache_saved_seconds_total", "Compute time that hits did not need.", {},
                   static_cast<double>(cache.saved.count()) / 1e9);
-  text.gauge("athanor_cache_bytes", "Bytes charged to the cache's budget.", {}, static_cast<double>(cache.bytes));
+  text.gauge("athanor_cache_bytes", "Bytes charged to the cache's budget.", {},
+             static_cast<double>(cache.bytes));
   text.gauge("athanor_cache_entries", "Entries in the cache.", {}, static_cast<double>(cache.entries));
   return text.text();
 }
 
 template <class T>
 std::string Core<T>::describe() {
-  return serving::describe(options_, health());
+  return serving::describe(options_now(), health());
 }
 
 }  // namespace athanor::inline v1::serving

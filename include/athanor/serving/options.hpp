@@ -27,13 +27,14 @@ enum class CacheMode : std::uint8_t {
   only_if_cached,  ///< answer from the cache or fail with Reason::not_cached
 };
 
-/// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them once.
+/// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
+/// once.
 struct EngineOptions {
   /// Backends and feature stages that manifests may name. The tables must outlive the engine.
   std::vector<ath_backend_table const*> backends{};
   std::vector<ath_feature_table const*> features{};
-  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads, timers. Started on
-  /// demand; 0 means one per core, at least two.
+  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads, timers.
+  /// Started on demand; 0 means one per core, at least two.
   std::size_t threads = 0;
   CallerRuns caller_runs = CallerRuns::when_idle;
   /// Calls without a deadline get this one.
@@ -73,15 +74,15 @@ std::string_view to_string(CacheState state) noexcept;
 /// What happened to one call, in nanoseconds of the monotonic clock.
 struct Report {
   CacheState cache = CacheState::off;
-  bool on_caller = false;            ///< the caller's own thread ran the model
-  std::uint32_t attempts = 0;        ///< executions that this call's items took part in
-  std::uint32_t batch_items = 0;     ///< items of the (last) batch it shared
-  std::uint32_t members = 0;         ///< members of the ensemble that answered; 0 when it is not an ensemble
-  Duration prepare{0};               ///< features of this call
-  Duration queue{0};                 ///< from entering the queue to the start of its batch
-  Duration compute{0};               ///< gathering, running and scattering its batch
-  Duration total{0};                 ///< from the call to its answer
-  std::string_view model;            ///< `name@version`; lives as long as the engine
+  bool on_caller = false;         ///< the caller's own thread ran the model
+  std::uint32_t attempts = 0;     ///< executions that this call's items took part in
+  std::uint32_t batch_items = 0;  ///< items of the (last) batch it shared
+  std::uint32_t members = 0;      ///< members of the ensemble that answered; 0 when it is not an ensemble
+  Duration prepare{0};            ///< features of this call
+  Duration queue{0};              ///< from entering the queue to the start of its batch
+  Duration compute{0};            ///< gathering, running and scattering its batch
+  Duration total{0};              ///< from the call to its answer
+  std::string_view model;         ///< `name@version`; lives as long as the engine
 };
 
 }  // namespace athanor::inline v1

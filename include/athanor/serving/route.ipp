@@ -4,8 +4,8 @@
 
 namespace athanor::inline v1::serving {
 
-// The route. Every room is entered at most once, in this order; a parked call is resumed by the room that holds it, and
-// whoever removes a call from a room owns what happens to it next.
+// The route. Every room is entered at most once, in this order; a parked call is resumed by the room that
+// holds it, and whoever removes a call from a room owns what happens to it next.
 template <class T>
 void Core<T>::advance(CallType& call, Origin origin) noexcept {
   for (;;) {
@@ -43,8 +43,10 @@ typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
   if (!cached || call.cache_mode == CacheMode::skip) {
     if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
-    return end_route(call, Error{Code::not_found, Reason::not_cached,
-                                 fmt::format("{}: its answers are not cached", description.id), {}});
+    return end_route(call, Error{Code::not_found,
+                                 Reason::not_cached,
+                                 fmt::format("{}: its answers are not cached", description.id),
+                                 {}});
   }
   KeyHasher hasher;
   hasher.add(description.content);
@@ -70,13 +72,15 @@ template <class T>
 typename Core<T>::Step Core<T>::admit_work(CallType& call, TimePoint now) noexcept {
   call.at = At::guard;
   auto const& lane = call.entry->lane();
-  Duration const wait = lane.snapshot().predicted_wait + lane.predicted(static_cast<std::uint32_t>(call.checked.items));
+  Duration const wait =
+      lane.snapshot().predicted_wait + lane.predicted(static_cast<std::uint32_t>(call.checked.items));
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
   if (!admitted) return end_route(call, std::move(admitted.error()));
   return Step::next;
 }
 
-/// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to batches.
+/// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to
+/// batches.
 template <class T>
 typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
   call.at = At::prepare;
@@ -253,7 +257,8 @@ bool Core<T>::is_needed(CallType& call) noexcept {
   return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.owner_leaves(call);
 }
 
-/// The caller leaves: the work goes on for others with inputs of its own, or is told that there are none any more.
+/// The caller leaves: the work goes on for others with inputs of its own, or is told that there are none any
+/// more.
 template <class T>
 void Core<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
   if (!call.borrowed) return;
@@ -329,8 +334,8 @@ void Core<T>::on_timer(Timer& timer) noexcept {
   call.release();
 }
 
-// Runs under the Cancellation's mutex, so it only passes the word on: to the thread that waits, or to a worker. A timer
-// that cannot be disarmed has fired, and the call is being answered.
+// Runs under the Cancellation's mutex, so it only passes the word on: to the thread that waits, or to a
+// worker. A timer that cannot be disarmed has fired, and the call is being answered.
 template <class T>
 void Core<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);

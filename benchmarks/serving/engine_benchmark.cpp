@@ -1,0 +1,225 @@
+// What the engine itself costs: a null backend, 16 bytes in, 16 bytes out, the response cache off. Every
+// answer is checked.
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <athanor/serving/engine.hpp>
+#include <serving/counting_allocator.hpp>
+#include <support/figure.hpp>
+#include <support/puppet.hpp>
+
+using namespace athanor;
+using namespace athanor::benchmarks;
+using athanor_tests::ModelFolder;
+
+namespace {
+
+constexpr std::size_t width = 4;  // floats: 16 bytes
+
+/// Copies its input to its output.
+struct NullBackend {
+  static constexpr char const* name = "puppet";
+  static constexpr RunsOn runs_on = RunsOn::any_thread;
+
+  struct Instance {
+    std::vector<float> memory;
+    Result<void> run(ath_batch& batch) {
+      memory.resize(batch.inputs[0].size_bytes / sizeof(float));
+      std::memcpy(memory.data(), batch.inputs[0].data, batch.inputs[0].size_bytes);
+      batch.outputs[0] = batch.inputs[0];
+      batch.outputs[0].data = memory.data();
+      return {};
+    }
+  };
+  struct Model {
+    using Instance = NullBackend::Instance;
+    std::uint64_t footprint() const { return 0; }
+    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
+};
+
+struct Subject {
+  ModelFolder folder{"", "null", "1.0.0",
+                     R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 4]}],
+                        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 4]}],)"};
+  NullBackend backend;
+  ath_backend_table table = make_table(backend);
+  Engine<> engine = Engine<>::create({.backends = {&table}, .cache_bytes = 0}).value();
+  Model<> model = engine.load(folder.path()).value();
+};
+
+struct Caller {
+  float values[width] = {1, 2, 3, 4};
+  Request request{{"x", Tensor::view<float>(values, Shape{1, width})}};
+
+  explicit Caller(float first = 1) { values[0] = first; }
+  bool call(Model<>& model) {
+    auto const answer = model.infer(request);
+    return answer && answer->outputs[0].as<float>()[0] == values[0];
+  }
+};
+
+/// Nanoseconds of each of `calls` calls, or nothing when an answer was wrong.
+std::vector<double> latencies(Subject& subject, int calls) {
+  Caller caller;
+  std::vector<double> result;
+  result.reserve(static_cast<std::size_t>(calls));
+  for (int i = 0; i < calls; ++i) {
+    auto const start = std::chrono::steady_clock::now();
+    bool const right = caller.call(subject.model);
+    auto const end = std::chrono::steady_clock::now();
+    if (!right) return {};
+    result.push_back(std::chrono::duration<double, std::nano>(end - start).count());
+  }
+  return result;
+}
+
+/// Requests per second of `threads` closed-loop callers over `calls` each; 0 when an answer was wrong.
+template <class Call>
+double closed_loop(int threads, int calls, Call call) {
+  std::atomic<int> wrong{0};
+  double const seconds = seconds_of([&] {
+    std::vector<std::jthread> callers;
+    for (int t = 0; t < threads; ++t)
+      callers.emplace_back([&, t] {
+        Caller caller(static_cast<float>(t + 1));
+        for (int i = 0; i < calls; ++i)
+          if (!call(caller)) wrong.fetch_add(1);
+      });
+  });
+  return wrong.load() != 0 ? 0 : threads * calls / seconds;
+}
+
+/// What most servers do: one worker behind a mutex and a condition variable, every request handed over and
+/// back.
+class Worker {
+ public:
+  Worker() : thread_([this] { serve(); }) {}
+  ~Worker() {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    work_.notify_one();
+  }
+  bool call(Caller& caller) {
+    Job job{caller.values, {}, false};
+    std::unique_lock lock(mutex_);
+    queue_.push_back(&job);
+    work_.notify_one();
+    done_.wait(lock, [&] { return job.done; });
+    return job.output[0] == caller.values[0];
+  }
+
+ private:
+  struct Job {
+    float const* input;
+    float output[width];
+    bool done;
+  };
+  void serve() {
+    std::vector<Job*> batch;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      work_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      while (!queue_.empty() && batch.size() < 32) {
+        batch.push_back(queue_.front());
+        queue_.pop_front();
+      }
+      lock.unlock();
+      for (Job* job : batch) std::memcpy(job->output, job->input, sizeof(job->output));
+      lock.lock();
+      for (Job* job : batch) job->done = true;
+      batch.clear();
+      done_.notify_all();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::condition_variable done_;
+  std::deque<Job*> queue_;
+  bool stopping_ = false;
+  std::jthread thread_;
+};
+
+void measure_latency(Figures& figures) {
+  if (!figures.wants("engine.idle-latency") && !figures.wants("engine.idle-latency-p99")) return;
+  Subject subject;
+  latencies(subject, 20'000);
+  std::vector<double> middles;
+  std::vector<double> tails;
+  for (int i = 0; i < 9; ++i) {
+    auto const times = latencies(subject, 50'000);
+    if (times.empty()) return figures.fail("engine.idle-latency", "a wrong answer");
+    middles.push_back(quantile(times, 0.5) / 1000);
+    tails.push_back(quantile(times, 0.99) / 1000);
+  }
+  auto const middle = summarise(middles);
+  auto const tail = summarise(tails);
+  if (figures.wants("engine.idle-latency"))
+    figures.report({.name = "engine.idle-latency",
+                    .value = middle.median,
+                    .unit = "us p50",
+                    .spread = middle.spread,
+                    .aim = at_most(1.0)});
+  if (figures.wants("engine.idle-latency-p99"))
+    figures.report(
+        {.name = "engine.idle-latency-p99", .value = tail.median, .unit = "us", .spread = tail.spread});
+}
+
+void measure_allocations(Figures& figures) {
+  if (!figures.wants("engine.allocations")) return;
+  Subject subject;
+  Caller caller;
+  for (int i = 0; i < 10'000; ++i) caller.call(subject.model);
+  std::uint64_t const before = allocations();
+  constexpr int calls = 100'000;
+  for (int i = 0; i < calls; ++i)
+    if (!caller.call(subject.model)) return figures.fail("engine.allocations", "a wrong answer");
+  auto const made = static_cast<double>(allocations() - before);
+  figures.report(
+      {.name = "engine.allocations", .value = made / calls, .unit = "per call", .aim = at_most(0.0)});
+}
+
+void measure_throughput(Figures& figures) {
+  if (!figures.wants("engine.throughput")) return;
+  Subject subject;
+  Worker worker;
+  constexpr int threads = 4;
+  std::vector<double> rates;
+  std::vector<double> ratios;
+  for (int i = 0; i < 9; ++i) {
+    double const ours =
+        closed_loop(threads, 100'000, [&](Caller& caller) { return caller.call(subject.model); });
+    double const theirs = closed_loop(threads, 20'000, [&](Caller& caller) { return worker.call(caller); });
+    if (ours == 0 || theirs == 0) return figures.fail("engine.throughput", "a wrong answer");
+    rates.push_back(ours / 1e6);
+    ratios.push_back(ours / theirs);
+  }
+  auto const rate = summarise(rates);
+  auto const ratio = summarise(ratios);
+  figures.report({.name = "engine.throughput",
+                  .value = ratio.median,
+                  .unit = "x of a mutex and condition-variable worker",
+                  .spread = ratio.spread,
+                  .aim = at_least(4.0)});
+  figures.report({.name = "engine.throughput-rate",
+                  .value = rate.median,
+                  .unit = "M requests/s",
+                  .spread = rate.spread});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Figures figures(argc, argv);
+  measure_latency(figures);
+  measure_allocations(figures);
+  measure_throughput(figures);
+  return figures.exit_code();
+}

@@ -1,0 +1,89 @@
+// The real engine over a puppet in a simulated world: what happens when is the test's to say.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor/core/simulation.hpp>
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+namespace athanor_tests {
+
+struct SimulatedServing {
+  using Env = SimulatedEnv;
+  using Batching = batching::SizeOrDelay;
+};
+
+inline Request row(float first, float second = 0) {
+  auto tensor = Tensor::allocate(DType::f32, Shape{1, 2}).value();
+  float const values[2] = {first, second};
+  std::memcpy(tensor.mutable_data(), values, sizeof(values));
+  return Request{{"x", std::move(tensor)}};
+}
+
+class SimulatedStage {
+ public:
+  using Core = serving::Core<SimulatedServing>;
+  using CallType = serving::Call<SimulatedServing>;
+
+  Simulation world;
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table table = make_table(backend);
+  ModelFolder folder;
+  std::shared_ptr<Core> core;
+  serving::Entry<SimulatedServing>* entry;
+
+  explicit SimulatedStage(std::string_view manifest = "", EngineOptions options = {}, std::uint64_t seed = 1)
+      : world(seed), folder(manifest) {
+    options.backends = {&table};
+    core = std::make_shared<Core>(options);
+    entry = core->add(folder.path()).value();
+  }
+  ~SimulatedStage() { core->stop(Duration{0}); }
+
+  // One asynchronous call and what came of it.
+  struct Ticket {
+    std::optional<Result<Answer>> answer;
+    std::optional<Error> refusal;
+    CallType* call = nullptr;
+    ~Ticket() {
+      if (call != nullptr) call->release();
+    }
+    bool done() const { return answer.has_value() || refusal.has_value(); }
+    bool has_value() const { return answer.has_value() && answer->has_value(); }
+    Error const& error() const { return refusal ? *refusal : answer->error(); }
+    float y(std::size_t index = 0) const { return (*answer)->outputs["y"].as<float>()[index]; }
+  };
+
+  std::unique_ptr<Ticket> submit(Request request, CallOptions const& options = {}) {
+    auto ticket = std::make_unique<Ticket>();
+    auto call = core->submit(*entry, std::move(request), options, {&on_answer, ticket.get()});
+    if (call) {
+      ticket->call = *call;
+    } else {
+      ticket->refusal = call.error();
+    }
+    return ticket;
+  }
+  // A blocking call; others act while it waits.
+  Result<Answer> infer(Request const& request, CallOptions const& options = {}) {
+    auto call = core->make_call(*entry, request, options);
+    if (!call) return tl::unexpected(call.error());
+    core->start(**call);
+    core->wait(**call);
+    return core->collect(**call);
+  }
+  void cancel(Ticket& ticket) { core->leave(*ticket.call, Core::taken_back(*ticket.call)); }
+
+ private:
+  static void on_answer(void* context, Result<Answer> answer) noexcept {
+    static_cast<Ticket*>(context)->answer.emplace(std::move(answer));
+  }
+};
+
+}  // namespace athanor_tests
