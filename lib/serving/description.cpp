@@ -21,35 +21,33 @@ namespace serving {
 
 namespace {
 
-/// `functions` says whether all of them are there.
-Result<void> check_table(std::string_view what, std::size_t size, std::size_t least, char const* name,
-                         bool functions) {
-  if (size < least)
-    return fail(Code::invalid_argument, Reason::option,
-                "{} table: expected a struct_size of at least {}, got {}", what, least, size);
-  if (name == nullptr || *name == '\0')
-    return fail(Code::invalid_argument, Reason::option, "{} table: expected a name, got none", what);
-  if (!functions)
-    return fail(Code::invalid_argument, Reason::option, "{} table '{}': a function is NULL", what, name);
+/// `whole(table)` says whether every function is there; it is asked of a table that is long enough.
+template <class Table, class Whole>
+Result<void> check_table(std::string_view what, Table const& table, Whole whole) {
+  if (table.struct_size < sizeof(Table))
+    return fail(Code::invalid_argument, Reason::option, "{} table: struct_size: expected at least {}, got {}",
+                what, sizeof(Table), table.struct_size);
+  if (table.name == nullptr || *table.name == '\0')
+    return fail(Code::invalid_argument, Reason::option, "{} table: name: expected a text, got none", what);
+  if (!whole(table))
+    return fail(Code::invalid_argument, Reason::option, "{} table '{}': a function is NULL", what,
+                table.name);
   return {};
 }
 
 }  // namespace
 
 Result<void> validate(ath_backend_table const& table) {
-  if (table.struct_size < sizeof(table))
-    return check_table("backend", table.struct_size, sizeof(table), nullptr, false);
-  return check_table("backend", table.struct_size, sizeof(table), table.name,
-                     table.load != nullptr && table.unload != nullptr && table.footprint != nullptr &&
-                         table.make_instance != nullptr && table.destroy_instance != nullptr &&
-                         table.run != nullptr);
+  return check_table("backend", table, [](ath_backend_table const& given) {
+    return given.load != nullptr && given.unload != nullptr && given.footprint != nullptr &&
+           given.make_instance != nullptr && given.destroy_instance != nullptr && given.run != nullptr;
+  });
 }
 
 Result<void> validate(ath_feature_table const& table) {
-  if (table.struct_size < sizeof(table))
-    return check_table("feature", table.struct_size, sizeof(table), nullptr, false);
-  return check_table("feature", table.struct_size, sizeof(table), table.name,
-                     table.open != nullptr && table.close != nullptr && table.prepare != nullptr);
+  return check_table("feature", table, [](ath_feature_table const& given) {
+    return given.open != nullptr && given.close != nullptr && given.prepare != nullptr;
+  });
 }
 
 Result<void> validate(EngineOptions const& options) {

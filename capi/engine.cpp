@@ -1,0 +1,147 @@
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "guard.hpp"
+#include "handles.hpp"
+#include "options.hpp"
+
+namespace athanor::capi {
+
+namespace {
+
+// The callback that this thread is inside of, innermost first.
+constinit thread_local InsideCallback const* innermost = nullptr;
+
+std::string health_json(Health const& health) {
+  nlohmann::ordered_json text;
+  text["live"] = health.live;
+  text["ready"] = health.ready;
+  text["reason"] = health.reason;
+  text["models"] = nlohmann::ordered_json::array();
+  for (auto const& model : health.models)
+    text["models"].push_back({{"id", model.id},
+                              {"state", model.state},
+                              {"ready", model.ready},
+                              {"reason", model.reason},
+                              {"breaker", model.breaker},
+                              {"bytes", model.bytes},
+                              {"queued_items", model.queued_items}});
+  return text.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string description_json(ath_engine const& engine) {
+  auto text = nlohmann::ordered_json::parse(engine.engine.describe());
+  text["abi"] = ath_abi_version();
+  text["plugins"] = nlohmann::ordered_json::array();
+  for (auto const& plugin : engine.plugins.states()) {
+    nlohmann::ordered_json row{{"name", plugin.name}, {"open", !plugin.file.empty()}};
+    if (!plugin.file.empty()) row["file"] = plugin.file;
+    text["plugins"].push_back(std::move(row));
+  }
+  return text.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+/// What describe, health and metrics have in common: `text_of(engine)` as an object of the caller's.
+template <class TextOf>
+std::int32_t give_text(char const* function, ath_engine const* engine, ath_text** out_text,
+                       ath_error** out_error, TextOf text_of) noexcept {
+  if (out_text != nullptr) *out_text = nullptr;
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need(function, {{"engine", engine}, {"out_text", out_text}}); !given) return given;
+    *out_text = new ath_text{text_of(*engine)};
+    return {};
+  });
+}
+
+}  // namespace
+
+InsideCallback::InsideCallback(Callbacks const& callbacks) noexcept
+    : callbacks_(&callbacks), outer_(std::exchange(innermost, this)) {}
+InsideCallback::~InsideCallback() { innermost = outer_; }
+
+bool Callbacks::running_here() const noexcept {
+  for (auto const* inside = innermost; inside != nullptr; inside = inside->outer_)
+    if (inside->callbacks_ == this) return true;
+  return false;
+}
+
+}  // namespace athanor::capi
+
+using namespace athanor;
+using namespace athanor::capi;
+
+std::int32_t ath_engine_create(const char* options_json, ath_engine** out_engine,
+                               ath_error** out_error) noexcept {
+  if (out_engine != nullptr) *out_engine = nullptr;
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need("ath_engine_create", {{"out_engine", out_engine}}); !given) return given;
+    auto options = parse_options(options_json != nullptr ? options_json : "{}");
+    if (!options) return tl::unexpected(std::move(options.error()));
+    auto callbacks = std::make_shared<Callbacks>();
+    auto engine = Engine<>::create(std::move(options->engine));
+    if (!engine) return tl::unexpected(std::move(engine.error()));
+    *out_engine =
+        new ath_engine{std::move(*engine), Plugins(std::move(options->plugins)), std::move(callbacks)};
+    return {};
+  });
+}
+
+void ath_engine_destroy(ath_engine* engine) noexcept {
+  if (engine == nullptr || engine->callbacks->running_here()) return;
+  engine->engine.stop(std::chrono::seconds(30));
+  engine->callbacks->wait_for_all();
+  delete engine;
+}
+
+std::int32_t ath_engine_stop(ath_engine* engine, std::int64_t grace_ns, std::uint64_t* out_abandoned,
+                             ath_error** out_error) noexcept {
+  if (out_abandoned != nullptr) *out_abandoned = 0;
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need("ath_engine_stop", {{"engine", engine}}); !given) return given;
+    if (grace_ns < 0)
+      return fail(Code::invalid_argument, Reason::value_range,
+                  "ath_engine_stop: grace_ns: expected 0 or more, got {}", grace_ns);
+    if (engine->callbacks->running_here())
+      return fail(Code::failed_precondition, Reason::reentrant,
+                  "ath_engine_stop: called from a callback of the same engine, it would wait for itself");
+    std::size_t const abandoned = engine->engine.stop(Duration(grace_ns));
+    if (out_abandoned != nullptr) *out_abandoned = abandoned;
+    return {};
+  });
+}
+
+std::int32_t ath_engine_add_backend(ath_engine* engine, const ath_backend_table* table,
+                                    ath_error** out_error) noexcept {
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need("ath_engine_add_backend", {{"engine", engine}, {"table", table}}); !given)
+      return given;
+    return engine->engine.add_backend(*table);
+  });
+}
+
+std::int32_t ath_engine_add_features(ath_engine* engine, const ath_feature_table* table,
+                                     ath_error** out_error) noexcept {
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need("ath_engine_add_features", {{"engine", engine}, {"table", table}}); !given)
+      return given;
+    return engine->engine.add_features(*table);
+  });
+}
+
+std::int32_t ath_engine_describe(const ath_engine* engine, ath_text** out_text,
+                                 ath_error** out_error) noexcept {
+  return give_text("ath_engine_describe", engine, out_text, out_error, description_json);
+}
+
+std::int32_t ath_engine_health(const ath_engine* engine, ath_text** out_text,
+                               ath_error** out_error) noexcept {
+  return give_text("ath_engine_health", engine, out_text, out_error,
+                   [](ath_engine const& of) { return health_json(of.engine.health()); });
+}
+
+std::int32_t ath_engine_metrics(const ath_engine* engine, ath_text** out_text,
+                                ath_error** out_error) noexcept {
+  return give_text("ath_engine_metrics", engine, out_text, out_error,
+                   [](ath_engine const& of) { return of.engine.metrics_text(); });
+}

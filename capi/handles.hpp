@@ -1,0 +1,96 @@
+/// What stands behind the opaque objects of athanor.h.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor.h>
+
+#include <athanor/serving/engine.hpp>
+
+#include "plugins.hpp"
+
+namespace athanor::capi {
+
+/// What an engine shares with everything made from it: how many callbacks are still to run. Outlives the
+/// engine.
+class Callbacks {
+ public:
+  void expect() noexcept { expected_.fetch_add(1); }
+  void done() noexcept {
+    if (expected_.fetch_sub(1) == 1) expected_.notify_all();
+  }
+  void wait_for_all() noexcept {
+    for (auto expected = expected_.load(); expected != 0; expected = expected_.load())
+      expected_.wait(expected);
+  }
+  /// True on a thread that is inside one of these callbacks.
+  bool running_here() const noexcept;
+
+ private:
+  std::atomic<std::uint32_t> expected_{0};
+};
+
+/// While it lives, this thread is inside a callback.
+class InsideCallback {
+ public:
+  explicit InsideCallback(Callbacks const& callbacks) noexcept;
+  ~InsideCallback();
+  InsideCallback(InsideCallback const&) = delete;
+  InsideCallback& operator=(InsideCallback const&) = delete;
+
+ private:
+  friend class Callbacks;
+  Callbacks const* callbacks_;
+  InsideCallback const* outer_;
+};
+
+}  // namespace athanor::capi
+
+struct ath_text {
+  std::string value;
+};
+
+struct ath_engine {
+  athanor::Engine<> engine;
+  athanor::capi::Plugins plugins;
+  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+};
+
+struct ath_model {
+  athanor::Model<> model;
+  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+};
+
+struct ath_request {
+  athanor::Model<> model;
+  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+  athanor::Request inputs;
+  std::int64_t deadline_ns = -1;
+  athanor::CacheMode cache = athanor::CacheMode::use;
+  std::vector<std::string> output_names;
+  std::vector<std::string_view> outputs;  // of output_names
+  // The setter that failed last, until its input is set; `name` is empty for what is no input.
+  struct Refusal {
+    std::string name;
+    athanor::Error error;
+  };
+  std::optional<Refusal> refusal;
+
+  athanor::CallOptions options() const noexcept {
+    athanor::CallOptions options;
+    options.deadline = athanor::Duration(deadline_ns);
+    options.cache = cache;
+    options.outputs = outputs;
+    return options;
+  }
+};
+
+struct ath_response {
+  athanor::Answer answer;
+};

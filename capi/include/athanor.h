@@ -1,0 +1,400 @@
+/*
+ * Athanor for C, and for every language that can call C: put a model inside your program.
+ *
+ *     ath_engine *engine = NULL;
+ *     ath_model *model = NULL;
+ *     ath_response *response = NULL;
+ *     ath_error *error = NULL;
+ *     if (ath_engine_create("{\"plugins\": [\"torch\", \"chem\"]}", &engine, &error)) return report(error);
+ *     if (ath_model_load(engine, "models/glass-transition", &model, &error)) return report(error);
+ *     ath_request *request = ath_request_create(model);
+ *     ath_request_set_text(request, "smiles", "*CC(*)c1ccccc1", 14);
+ *     if (ath_infer(request, &response, &error)) return report(error);
+ *
+ * Errors. A function that can fail returns a code: ATH_OK, which is 0, or one of the codes below, which are those of
+ * gRPC. Most of them also hand out an error object through their last argument, which may be NULL for a caller who does
+ * not want it: it is set to NULL on success, and otherwise to an object that the caller destroys with ath_error_destroy.
+ * There is no "last error". Whatever a function would have given through its other out arguments is NULL when it fails.
+ * Where memory runs out even for the error object, a static one is handed out; it is destroyed like any other.
+ * No C++ exception crosses this border. NULL where an object is needed is refused with ATH_INVALID_ARGUMENT.
+ *
+ * Ownership. What X_create, X_load, X_find, ath_infer and ath_submit hand out belongs to the caller, who gives it back
+ * with X_destroy or X_release; both take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is
+ * returned belongs to the object it was asked of and lives as long as that object. Objects may be given back in any
+ * order: a model, a request, a response and a call may outlive their engine, and then are refused with ATH_UNAVAILABLE.
+ * Texts are UTF-8; names, paths and JSON end with a NUL, request texts come with their length.
+ *
+ * Threads. Every function may be called from any thread. Engines, models and calls may be used by many threads at the
+ * same time. A request, and a response or an error or a text while it is destroyed, belong to one thread at a time;
+ * reading a response, an error or a text is safe from many. Giving an object back while another thread uses the same
+ * object is an error of the program.
+ *
+ * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a worker thread of the engine,
+ * or on the thread that is inside ath_call_cancel, ath_engine_stop or ath_engine_destroy; never inside ath_submit. It may
+ * run before ath_submit has returned to its caller. It may use every function but ath_engine_stop and ath_engine_destroy
+ * of its own engine, and should not block for long. The finalizer runs exactly once for every ath_submit, also for one
+ * that failed; nobody touches user_data after it. No callback runs after ath_engine_destroy has returned. An exception or
+ * a panic must not leave a callback: it would end the process.
+ *
+ * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do): fields are only ever
+ * appended, in groups of 8 bytes. A size smaller than that of the first version is refused; a larger one is taken when
+ * what this library does not know is all zero. Numbers of codes, reasons and types never change; new ones are appended,
+ * so expect some that you do not know.
+ */
+#ifndef ATHANOR_H
+#define ATHANOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define ATH_API __attribute__((visibility("default")))
+#else
+#define ATH_API
+#endif
+#if defined(__cplusplus) && __cplusplus >= 201103L
+#define ATH_NOEXCEPT noexcept
+#else
+#define ATH_NOEXCEPT
+#endif
+
+/* The version of this header; compare with ath_abi_version(). */
+#define ATH_ABI_VERSION 1
+
+/* ---- Codes ---- */
+
+enum {
+  ATH_OK = 0,
+  ATH_CANCELLED = 1,
+  ATH_UNKNOWN = 2,
+  ATH_INVALID_ARGUMENT = 3,
+  ATH_DEADLINE_EXCEEDED = 4,
+  ATH_NOT_FOUND = 5,
+  ATH_ALREADY_EXISTS = 6,
+  ATH_PERMISSION_DENIED = 7,
+  ATH_RESOURCE_EXHAUSTED = 8,
+  ATH_FAILED_PRECONDITION = 9,
+  ATH_ABORTED = 10,
+  ATH_OUT_OF_RANGE = 11,
+  ATH_UNIMPLEMENTED = 12,
+  ATH_INTERNAL = 13,
+  ATH_UNAVAILABLE = 14,
+  ATH_DATA_LOSS = 15
+};
+
+/* The finer cause behind a code. */
+enum {
+  ATH_REASON_NONE = 0,
+  ATH_REASON_SHAPE = 1,             /* rank or dimension differs from the signature */
+  ATH_REASON_DTYPE = 2,             /* element type differs from the signature */
+  ATH_REASON_MISSING_INPUT = 3,     /* an input that the signature requires is absent */
+  ATH_REASON_EXTRA_INPUT = 4,       /* an input that the signature does not name */
+  ATH_REASON_NON_FINITE = 5,        /* NaN or infinity where the signature refuses them */
+  ATH_REASON_VALUE_RANGE = 6,       /* a value that its type or rule cannot hold */
+  ATH_REASON_TOO_LARGE = 7,         /* one request is above a limit of its own */
+  ATH_REASON_SYNTAX = 8,            /* text that its grammar refuses */
+  ATH_REASON_CHEMISTRY = 9,         /* a molecule that chemistry or the model's features refuse */
+  ATH_REASON_QUEUE_FULL = 10,       /* the limit on items held is reached */
+  ATH_REASON_MEMORY_FULL = 11,      /* the limit on bytes held is reached */
+  ATH_REASON_RATE = 12,             /* the caller's rate is used up */
+  ATH_REASON_EXPECTED_WAIT = 13,    /* it cannot end before its deadline */
+  ATH_REASON_BREAKER_OPEN = 14,     /* the circuit breaker refuses calls */
+  ATH_REASON_DEADLINE_WAITING = 15, /* the deadline passed before the work began */
+  ATH_REASON_DEADLINE_RUNNING = 16, /* the deadline passed while the work ran */
+  ATH_REASON_CANCELLED = 17,        /* the caller took the call back */
+  ATH_REASON_STOPPING = 18,         /* the engine is stopping */
+  ATH_REASON_MODEL_MISSING = 19,    /* no such model or version */
+  ATH_REASON_MODEL_LOAD = 20,       /* the model, or its plugin, could not be loaded */
+  ATH_REASON_DIGEST = 21,           /* a file's content is not what its manifest promises */
+  ATH_REASON_MANIFEST = 22,         /* the manifest is not valid */
+  ATH_REASON_BUDGET = 23,           /* the model is larger than the memory budget */
+  ATH_REASON_BACKEND_CONTRACT = 24, /* a backend answered with the wrong count, type or shape */
+  ATH_REASON_BACKEND_FAILURE = 25,  /* the model failed while it ran */
+  ATH_REASON_OUT_OF_MEMORY = 26,    /* the device or the host had no memory */
+  ATH_REASON_DEVICE_LOST = 27,      /* the device is gone */
+  ATH_REASON_MEMBER_FAILED = 28,    /* a member of an ensemble failed */
+  ATH_REASON_NOT_CACHED = 29,       /* only-if-cached was asked, and it is not cached */
+  ATH_REASON_REENTRANT = 30,        /* it would wait for the thread that asks for it */
+  ATH_REASON_FILE = 31,             /* a file could not be read or written */
+  ATH_REASON_OPTION = 32,           /* an option is unknown or impossible */
+  ATH_REASON_OUTPUT_MISSING = 33    /* an output was asked for that the model does not have */
+};
+
+/* Element types. */
+enum {
+  ATH_DTYPE_BOOL = 1, /* one byte, 0 or 1 */
+  ATH_DTYPE_U8 = 2,
+  ATH_DTYPE_I8 = 3,
+  ATH_DTYPE_I16 = 4,
+  ATH_DTYPE_I32 = 5,
+  ATH_DTYPE_I64 = 6,
+  ATH_DTYPE_F16 = 7,
+  ATH_DTYPE_BF16 = 8,
+  ATH_DTYPE_F32 = 9,
+  ATH_DTYPE_F64 = 10,
+  ATH_DTYPE_BYTES = 11 /* text, or opaque bytes, of any length per element */
+};
+
+enum {
+  ATH_DEVICE_CPU = 1,
+  ATH_DEVICE_CUDA = 2
+};
+
+/* How a request uses the response cache. */
+enum {
+  ATH_CACHE_USE = 0,            /* look up, join an equal call in flight, store */
+  ATH_CACHE_SKIP = 1,           /* neither look up nor store */
+  ATH_CACHE_REFRESH = 2,        /* compute and store, whatever is stored */
+  ATH_CACHE_ONLY_IF_CACHED = 3  /* answer from the cache, or fail with ATH_REASON_NOT_CACHED */
+};
+
+/* What the cache did for a call. */
+enum {
+  ATH_CACHE_STATE_OFF = 0,
+  ATH_CACHE_STATE_MISS = 1,
+  ATH_CACHE_STATE_HIT = 2,
+  ATH_CACHE_STATE_JOINED = 3, /* answered by an equal call in flight */
+  ATH_CACHE_STATE_REFRESHED = 4
+};
+
+/* ---- Objects and structs ---- */
+
+typedef struct ath_error ath_error;
+typedef struct ath_text ath_text;
+typedef struct ath_engine ath_engine;
+typedef struct ath_model ath_model;
+typedef struct ath_request ath_request;
+typedef struct ath_response ath_response;
+typedef struct ath_call ath_call;
+
+/* Defined in athanor/core/backend_table.h, for who writes a backend or a feature stage. */
+struct ath_backend_table;
+struct ath_feature_table;
+
+#define ATH_MAX_RANK 8
+
+/* An array in memory that somebody else owns; the fields are those of DLPack. Given to a request, it says where an input
+ * lies; asked of a response, it is filled and its memory lives as long as the response. */
+typedef struct ath_tensor_view {
+  size_t struct_size;
+  const void *data;
+  const int64_t *strides;      /* in elements, one per dimension; NULL means compact row-major; never set in a response */
+  const int64_t *offsets;      /* ATH_DTYPE_BYTES: element i is data[offsets[i] .. offsets[i + 1]); NULL: one element */
+  uint64_t size_bytes;         /* of what `data` points to; may be 0 (not stated) but for ATH_DTYPE_BYTES */
+  uint64_t byte_offset;        /* from `data` to the first element */
+  int64_t shape[ATH_MAX_RANK]; /* the first `ndim` count */
+  int32_t ndim;
+  int32_t dtype;
+  int32_t device_type;         /* 0 is taken as ATH_DEVICE_CPU, the only one that a request accepts */
+  int32_t device_index;
+} ath_tensor_view;
+#define ATH_TENSOR_VIEW_INIT {sizeof(ath_tensor_view), NULL, NULL, NULL, 0, 0, {0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, 0}
+
+/* The length of a dimension that is not fixed. */
+#define ATH_DIM_ANY (-1)
+
+/* One input or output of a model, as its manifest says. Pointers live as long as the model object. */
+typedef struct ath_tensor_spec {
+  size_t struct_size;
+  const char *name;
+  const char *unit;                    /* "" when there is none */
+  const char *dim_names[ATH_MAX_RANK]; /* NULL where a dimension has no name; "items" is the one that batches */
+  int64_t shape[ATH_MAX_RANK];         /* ATH_DIM_ANY where the length is not fixed */
+  int64_t max_bytes;                   /* limit of one ATH_DTYPE_BYTES element; 0 for none */
+  int32_t ndim;
+  int32_t dtype;
+  int32_t allows_non_finite;           /* 1: NaN and infinity are let through */
+  int32_t reserved;
+} ath_tensor_spec;
+#define ATH_TENSOR_SPEC_INIT                                                                       \
+  {                                                                                                \
+    sizeof(ath_tensor_spec), NULL, NULL, {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL},         \
+        {0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, 0, 0                                                    \
+  }
+
+/* What happened to one call. */
+typedef struct ath_report {
+  size_t struct_size;
+  const char *model;    /* name@version; lives as long as the response */
+  int64_t prepare_ns;   /* making features of the inputs */
+  int64_t queue_ns;     /* from entering the queue to the start of its batch */
+  int64_t compute_ns;   /* gathering, running and scattering its batch */
+  int64_t total_ns;     /* from the call to its answer */
+  int32_t cache;        /* ATH_CACHE_STATE_... */
+  int32_t on_caller;    /* 1: the caller's own thread ran the model */
+  uint32_t attempts;    /* executions that the call's items took part in */
+  uint32_t batch_items; /* items of the batch it shared */
+  uint32_t members;     /* members of the ensemble that answered; 0 when it is not an ensemble */
+  uint32_t reserved;
+} ath_report;
+#define ATH_REPORT_INIT {sizeof(ath_report), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+/* How an asynchronous call ends. `code` is ATH_OK and `response` is set, or it is the code of `error`, which is set. The
+ * callee owns the one that is set. */
+typedef void (*ath_completion)(void *user_data, int32_t code, ath_response *response, ath_error *error);
+/* The last time that `user_data` is touched. */
+typedef void (*ath_finalizer)(void *user_data);
+
+/* ---- Versions and names ---- */
+
+/* "0.1.0": the version of the library that runs. Static. */
+ATH_API const char *ath_version(void) ATH_NOEXCEPT;
+/* The ABI that the library offers: a program built with this header runs with a library whose number is not smaller. */
+ATH_API int32_t ath_abi_version(void) ATH_NOEXCEPT;
+/* "invalid_argument"; "unknown" for a number that is no code. Static. */
+ATH_API const char *ath_code_name(int32_t code) ATH_NOEXCEPT;
+/* "missing_input"; "unknown" for a number that is no reason. Static. */
+ATH_API const char *ath_reason_name(int32_t reason) ATH_NOEXCEPT;
+
+/* ---- Errors ---- */
+
+/* All of them take NULL, which reads as success. */
+ATH_API int32_t ath_error_code(const ath_error *error) ATH_NOEXCEPT;
+ATH_API int32_t ath_error_reason(const ath_error *error) ATH_NOEXCEPT;
+/* One sentence that names what, where, expected and got. */
+ATH_API const char *ath_error_message(const ath_error *error) ATH_NOEXCEPT;
+/* How long to wait before another try makes sense; 0 when waiting does not help. */
+ATH_API int64_t ath_error_retry_after_ns(const ath_error *error) ATH_NOEXCEPT;
+ATH_API void ath_error_destroy(ath_error *error) ATH_NOEXCEPT;
+
+/* ---- Texts that the library makes ---- */
+
+/* Ends with a NUL. */
+ATH_API const char *ath_text_data(const ath_text *text) ATH_NOEXCEPT;
+/* Without the NUL. */
+ATH_API size_t ath_text_size(const ath_text *text) ATH_NOEXCEPT;
+ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
+
+/* ---- Engines ---- */
+
+/* An engine with the settings of `options_json`, a JSON object; NULL or "{}" for the defaults. An unknown key and a value
+ * that cannot work are refused by name. Starts no thread and opens no plugin: both happen when they are first needed.
+ *   plugins              list of texts: "torch" means libathanor_torch.so, looked for beside this library and in athanor/
+ *                        there, in the folders of ATHANOR_PLUGIN_PATH, and where dlopen looks; a text with '/' is a path.
+ *                        They are opened by the first ath_model_load or ath_model_add.
+ *   threads              worker threads at most; 0 means one per core, at least two
+ *   caller_runs          "when_idle": a lone blocking call may run on its own thread; or "never"
+ *   default_deadline_ms  of requests that set none; 30000
+ *   max_items, max_bytes held at once over all models, queued or running; 4096 and 256 MiB
+ *   cache_bytes          budget of the response cache, 0 turns it off; 64 MiB
+ *   cache_ttl_ms         how long an answer may be served from it; 0 means until it is evicted
+ *   model_bytes          what loaded models may hold together; 0 means no limit
+ *   load_deadline_ms     300000
+ *   breaker              the circuit breaker of each model; true */
+ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
+/* Stops with a grace of 30 s unless it was stopped, joins the workers, and waits for callbacks that are running. Must
+ * not be called from a completion or a finalizer of the same engine, where it would wait for itself: there it does
+ * nothing, and the engine stays as it was. */
+ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
+/* Refuses new calls, lets running ones end until `grace_ns` has passed, answers every call that is left with
+ * ATH_UNAVAILABLE, and joins the workers. `*out_abandoned` (may be NULL) is how many threads were left inside a backend.
+ * A second stop does nothing. ATH_FAILED_PRECONDITION from a callback of the same engine. */
+ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,
+                                ath_error **out_error) ATH_NOEXCEPT;
+/* Makes a backend of the host's own known, under its table's name. The table is read until the engine, and all that was
+ * made from it, has been given back. ATH_ALREADY_EXISTS when a backend of that name is known. */
+ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,
+                                       ath_error **out_error) ATH_NOEXCEPT;
+/* The same for a feature stage. */
+ATH_API int32_t ath_engine_add_features(ath_engine *engine, const struct ath_feature_table *table,
+                                        ath_error **out_error) ATH_NOEXCEPT;
+/* Version, settings, plugins, backends, feature stages and models, as a JSON object. */
+ATH_API int32_t ath_engine_describe(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
+/* Live, ready and why not, model by model, as a JSON object. */
+ATH_API int32_t ath_engine_health(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
+/* All metrics of this engine, and of no other, in the Prometheus text format. */
+ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
+
+/* ---- Models ---- */
+
+/* The model in `folder`, described by its athanor.json; waits until it is ready. */
+ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model **out_model,
+                               ath_error **out_error) ATH_NOEXCEPT;
+/* Like ath_model_load, but only reads the manifest: the first call that needs the model loads it. */
+ATH_API int32_t ath_model_add(ath_engine *engine, const char *folder, ath_model **out_model,
+                              ath_error **out_error) ATH_NOEXCEPT;
+/* A model that is known already: `name@version`, or `name` for its newest version. */
+ATH_API int32_t ath_model_find(ath_engine *engine, const char *name, ath_model **out_model,
+                               ath_error **out_error) ATH_NOEXCEPT;
+/* Releases the model's memory after its last call in flight. A later call loads it again. */
+ATH_API int32_t ath_model_unload(ath_model *model, ath_error **out_error) ATH_NOEXCEPT;
+/* Gives the object back; the model stays loaded. */
+ATH_API void ath_model_release(ath_model *model) ATH_NOEXCEPT;
+/* `name@version`; NULL for NULL. */
+ATH_API const char *ath_model_id(const ath_model *model) ATH_NOEXCEPT;
+/* How many inputs and outputs it has; 0 for NULL. */
+ATH_API size_t ath_model_input_count(const ath_model *model) ATH_NOEXCEPT;
+ATH_API size_t ath_model_output_count(const ath_model *model) ATH_NOEXCEPT;
+/* Fills `*spec`, whose struct_size is set. ATH_OUT_OF_RANGE beyond the count, ATH_INVALID_ARGUMENT for NULL or a
+ * struct_size that is too small. */
+ATH_API int32_t ath_model_input(const ath_model *model, size_t index, ath_tensor_spec *spec) ATH_NOEXCEPT;
+ATH_API int32_t ath_model_output(const ath_model *model, size_t index, ath_tensor_spec *spec) ATH_NOEXCEPT;
+
+/* ---- Requests ---- */
+
+/* An empty request for `model`; NULL when `model` is NULL or memory runs out, which every function below refuses. May be
+ * used for many calls, one after the other: inputs stay set until they are replaced or reset. A setter that fails leaves a
+ * request that is refused, with its error, until that input is set or the request is reset: its code may be ignored. */
+ATH_API ath_request *ath_request_create(const ath_model *model) ATH_NOEXCEPT;
+ATH_API void ath_request_destroy(ath_request *request) ATH_NOEXCEPT;
+/* Forgets inputs, outputs, deadline and cache mode. */
+ATH_API int32_t ath_request_reset(ath_request *request) ATH_NOEXCEPT;
+/* The input of that name. Its memory is borrowed: it must live, unchanged, until the input is replaced or reset, until
+ * ath_infer has returned, and until the completion of every ath_submit. A view with strides is packed into memory of the
+ * request's own. The view itself is copied. */
+ATH_API int32_t ath_request_set_tensor(ath_request *request, const char *name, const ath_tensor_view *view,
+                                       ath_error **out_error) ATH_NOEXCEPT;
+/* The same, with a copy of the memory. */
+ATH_API int32_t ath_request_copy_tensor(ath_request *request, const char *name, const ath_tensor_view *view,
+                                        ath_error **out_error) ATH_NOEXCEPT;
+/* One text of `length` bytes, without a NUL; borrowed like the memory of ath_request_set_tensor. */
+ATH_API int32_t ath_request_set_text(ath_request *request, const char *name, const char *text, size_t length) ATH_NOEXCEPT;
+/* `count` texts, copied: one item each. `lengths` may be NULL when every text ends with a NUL. */
+ATH_API int32_t ath_request_copy_texts(ath_request *request, const char *name, const char *const *texts,
+                                       const size_t *lengths, size_t count) ATH_NOEXCEPT;
+/* From the moment of the call; 0 means now (nothing is run), negative means the engine's default. */
+ATH_API int32_t ath_request_set_deadline_ns(ath_request *request, int64_t deadline_ns) ATH_NOEXCEPT;
+/* ATH_CACHE_USE unless set. */
+ATH_API int32_t ath_request_set_cache_mode(ath_request *request, int32_t mode) ATH_NOEXCEPT;
+/* Which outputs the answer holds, in this order; the names are copied. A count of 0 means all. */
+ATH_API int32_t ath_request_set_outputs(ath_request *request, const char *const *names, size_t count) ATH_NOEXCEPT;
+
+/* ---- Calls ---- */
+
+/* Runs the request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
+ * Fails with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED, ATH_RESOURCE_EXHAUSTED or ATH_UNAVAILABLE (busy
+ * or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model). */
+ATH_API int32_t ath_infer(const ath_request *request, ath_response **out_response, ath_error **out_error) ATH_NOEXCEPT;
+/* Starts the request and returns. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before
+ * ath_submit returns. The request may be changed, used again or destroyed at once, but memory that it borrows must live
+ * until the completion. `out_call` may be NULL for who will not cancel. */
+ATH_API int32_t ath_submit(const ath_request *request, ath_completion completion, void *user_data,
+                           ath_finalizer finalizer, ath_call **out_call, ath_error **out_error) ATH_NOEXCEPT;
+/* Takes the call back. When it returns, or soon after, its completion has run: with ATH_CANCELLED, or with the answer if
+ * that came first. */
+ATH_API void ath_call_cancel(ath_call *call) ATH_NOEXCEPT;
+/* Gives the object back; the call goes on and its completion still runs. */
+ATH_API void ath_call_release(ath_call *call) ATH_NOEXCEPT;
+
+/* ---- Responses ---- */
+
+/* 0 for NULL. */
+ATH_API size_t ath_response_output_count(const ath_response *response) ATH_NOEXCEPT;
+/* Fills `*view`, whose struct_size is set (ATH_TENSOR_VIEW_INIT), with the output of that name. ATH_NOT_FOUND when there
+ * is none, ATH_INVALID_ARGUMENT for NULL or a struct_size that is too small. */
+ATH_API int32_t ath_response_output(const ath_response *response, const char *name, ath_tensor_view *view) ATH_NOEXCEPT;
+/* The same by place; `*out_name` (may be NULL) lives as long as the response. ATH_OUT_OF_RANGE beyond the count. */
+ATH_API int32_t ath_response_output_at(const ath_response *response, size_t index, const char **out_name,
+                                       ath_tensor_view *view) ATH_NOEXCEPT;
+/* Fills `*report`, whose struct_size is set (ATH_REPORT_INIT). */
+ATH_API int32_t ath_response_report(const ath_response *response, ath_report *report) ATH_NOEXCEPT;
+ATH_API void ath_response_destroy(ath_response *response) ATH_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,146 @@
+#include "options.hpp"
+
+#include <array>
+#include <limits>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+namespace athanor::capi {
+
+namespace {
+
+using Json = nlohmann::json;
+
+tl::unexpected<Error> refuse(std::string_view key, std::string_view expected, Json const& got) {
+  std::string text = got.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  return fail(Code::invalid_argument, Reason::option, "options: {}: expected {}, got {}", key, expected,
+              text);
+}
+
+/// A whole number from 0 that fits into T.
+template <class T>
+Result<void> read_whole(std::string_view key, Json const& value, T& into) {
+  auto const largest = static_cast<std::uint64_t>(std::numeric_limits<T>::max());
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > largest)
+    return refuse(key, fmt::format("a whole number from 0 to {}", largest), value);
+  into = static_cast<T>(value.get<std::uint64_t>());
+  return {};
+}
+
+/// Fractions of a millisecond are taken as they are.
+Result<void> read_milliseconds(std::string_view key, Json const& value, Duration& into) {
+  constexpr double most = 9e12;  // as nanoseconds it still fits into 63 bits
+  if (!value.is_number() || !(value.get<double>() >= 0) || value.get<double>() > most)
+    return refuse(key, "milliseconds from 0 to 9e12", value);
+  into = Duration(static_cast<std::int64_t>(value.get<double>() * 1e6));
+  return {};
+}
+
+Result<void> read_plugins(std::string_view key, Json const& value, std::vector<std::string>& into) {
+  if (!value.is_array()) return refuse(key, "a list of texts", value);
+  for (auto const& item : value) {
+    if (!item.is_string() || item.get_ref<std::string const&>().empty())
+      return refuse(key, "a list of texts", value);
+    auto const& name = item.get_ref<std::string const&>();
+    if (name.find('\0') != std::string::npos) return refuse(key, "texts without NUL", item);
+    if (std::ranges::find(into, name) == into.end()) into.push_back(name);
+  }
+  return {};
+}
+
+Result<void> read_caller_runs(std::string_view key, Json const& value, CallerRuns& into) {
+  if (value == "when_idle") {
+    into = CallerRuns::when_idle;
+  } else if (value == "never") {
+    into = CallerRuns::never;
+  } else {
+    return refuse(key, "\"when_idle\" or \"never\"", value);
+  }
+  return {};
+}
+
+Result<void> read_switch(std::string_view key, Json const& value, bool& into) {
+  if (!value.is_boolean()) return refuse(key, "true or false", value);
+  into = value.get<bool>();
+  return {};
+}
+
+using Key = std::string_view;
+struct Row {
+  Key key;
+  Result<void> (*read)(Key key, Json const& value, HostOptions& options);
+};
+
+constexpr std::array<Row, 11> rows{{
+    {"plugins",
+     [](Key key, Json const& value, HostOptions& to) { return read_plugins(key, value, to.plugins); }},
+    {"threads",
+     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.threads); }},
+    {"caller_runs", [](Key key, Json const& value,
+                       HostOptions& to) { return read_caller_runs(key, value, to.engine.caller_runs); }},
+    {"default_deadline_ms",
+     [](Key key, Json const& value, HostOptions& to) {
+       return read_milliseconds(key, value, to.engine.default_deadline);
+     }},
+    {"max_items",
+     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.max_items); }},
+    {"max_bytes",
+     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.max_bytes); }},
+    {"cache_bytes", [](Key key, Json const& value,
+                       HostOptions& to) { return read_whole(key, value, to.engine.cache_bytes); }},
+    {"cache_ttl_ms", [](Key key, Json const& value,
+                        HostOptions& to) { return read_milliseconds(key, value, to.engine.cache_ttl); }},
+    {"model_bytes", [](Key key, Json const& value,
+                       HostOptions& to) { return read_whole(key, value, to.engine.model_bytes); }},
+    {"load_deadline_ms",
+     [](Key key, Json const& value, HostOptions& to) {
+       return read_milliseconds(key, value, to.engine.load_deadline);
+     }},
+    {"breaker",
+     [](Key key, Json const& value, HostOptions& to) { return read_switch(key, value, to.engine.breaker); }},
+}};
+
+/// The parsed object; a key given twice is refused rather than silently decided.
+Result<Json> parse_object(std::string_view text) {
+  std::set<std::string> seen;
+  std::string twice;
+  auto const watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth == 1 && event == Json::parse_event_t::key && !seen.insert(parsed.get<std::string>()).second)
+      twice = parsed.get<std::string>();
+    return true;
+  };
+  try {
+    Json object = Json::parse(text, watch);
+    if (!twice.empty())
+      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", twice);
+    if (!object.is_object())
+      return fail(Code::invalid_argument, Reason::option, "options: expected a JSON object, got {}",
+                  object.type_name());
+    return object;
+  } catch (Json::parse_error const& error) {
+    return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", error.byte);
+  }
+}
+
+}  // namespace
+
+Result<HostOptions> parse_options(std::string_view json) {
+  auto object = parse_object(json);
+  if (!object) return tl::unexpected(std::move(object.error()));
+  HostOptions options;
+  for (auto const& [key, value] : object->items()) {
+    auto const row = std::ranges::find(rows, std::string_view(key), &Row::key);
+    if (row == rows.end()) {
+      std::string known;
+      for (auto const& other : rows) known += (known.empty() ? "" : ", ") + std::string(other.key);
+      return fail(Code::invalid_argument, Reason::option, "options: unknown key '{}'; known: {}", key, known);
+    }
+    if (auto read = row->read(row->key, value, options); !read)
+      return tl::unexpected(std::move(read.error()));
+  }
+  return options;
+}
+
+}  // namespace athanor::capi

@@ -1,0 +1,119 @@
+#include "plugins.hpp"
+
+#include <cstdlib>
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <athanor.h>
+
+#include <athanor/core/backend.hpp>
+
+namespace athanor::capi {
+
+namespace {
+
+/// The folder that this library lies in, or empty.
+std::string own_folder() {
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<void const*>(&ath_version), &info) == 0 || info.dli_fname == nullptr)
+    return {};
+  std::string const file = info.dli_fname;
+  auto const slash = file.rfind('/');
+  return slash == std::string::npos ? std::string(".") : file.substr(0, slash);
+}
+
+/// Where a plugin that is named without a path may lie, in the order of looking.
+std::vector<std::string> folders() {
+  std::vector<std::string> result;
+  if (std::string const own = own_folder(); !own.empty()) result = {own, own + "/athanor"};
+  char const* const listed = ::secure_getenv("ATHANOR_PLUGIN_PATH");
+  std::string_view rest = listed != nullptr ? listed : "";
+  while (!rest.empty()) {
+    auto const end = rest.find(':');
+    if (end != 0) result.emplace_back(rest.substr(0, end));
+    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+  }
+  return result;
+}
+
+struct Library {
+  void* handle;
+  std::string file;
+};
+
+Result<Library> open_file(std::string const& name, std::string const& file, std::string_view looked) {
+  // NODELETE: code that left threads, thread-locals or exit handlers behind must stay.
+  void* const handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle != nullptr) return Library{handle, file};
+  char const* const reason = ::dlerror();
+  return fail(Code::failed_precondition, Reason::model_load, "plugin '{}': {} could not be opened: {}{}",
+              name, file, reason != nullptr ? reason : "no reason was given", looked);
+}
+
+/// The first file that exists decides: going on to another one would hide why it cannot be opened.
+Result<Library> open_library(std::string const& name) {
+  if (name.find('/') != std::string::npos) return open_file(name, name, "");
+  std::string const file = "libathanor_" + name + ".so";
+  std::string looked;
+  for (auto const& folder : folders()) {
+    std::string const path = folder + "/" + file;
+    if (::access(path.c_str(), F_OK) == 0) return open_file(name, path, "");
+    looked += (looked.empty() ? "" : ", ") + folder;
+  }
+  return open_file(name, file, " (looked for in " + looked + " before; ATHANOR_PLUGIN_PATH adds folders)");
+}
+
+Result<ath_plugin> ask(std::string const& name, Library const& library) {
+  auto const entry = reinterpret_cast<ath_plugin_entry>(::dlsym(library.handle, "athanor_plugin"));
+  if (entry == nullptr)
+    return fail(Code::failed_precondition, Reason::model_load,
+                "plugin '{}': {} is no plugin: it has no athanor_plugin", name, library.file);
+  ath_plugin plugin{};
+  plugin.struct_size = sizeof(plugin);
+  ath_failure failure{};
+  if (std::int32_t const code = entry(&plugin, &failure); code != 0) {
+    Error error = take_failure(code, failure);
+    error.message = fmt::format("plugin '{}': {} refuses: {}", name, library.file, error.message);
+    return tl::unexpected(std::move(error));
+  }
+  if (plugin.table_version != ATH_TABLE_VERSION)
+    return fail(Code::failed_precondition, Reason::model_load,
+                "plugin '{}': {} was built for tables of version {}, this library has {}", name, library.file,
+                plugin.table_version, ATH_TABLE_VERSION);
+  return plugin;
+}
+
+Result<void> add_tables(Engine<>& engine, ath_plugin const& plugin) {
+  if (plugin.backend != nullptr)
+    if (auto added = engine.add_backend(*plugin.backend); !added) return added;
+  if (plugin.features != nullptr) return engine.add_features(*plugin.features);
+  return {};
+}
+
+}  // namespace
+
+Plugins::Plugins(std::vector<std::string> names) {
+  for (auto& name : names) plugins_.push_back({std::move(name), {}});
+}
+
+Result<void> Plugins::open_all(Engine<>& engine) {
+  std::lock_guard const lock(mutex_);
+  for (auto& plugin : plugins_) {
+    if (!plugin.file.empty()) continue;
+    auto library = open_library(plugin.name);
+    if (!library) return tl::unexpected(std::move(library.error()));
+    auto tables = ask(plugin.name, *library);
+    if (!tables) return tl::unexpected(std::move(tables.error()));
+    if (auto added = add_tables(engine, *tables); !added) return added;
+    plugin.file = std::move(library->file);
+  }
+  return {};
+}
+
+std::vector<Plugins::State> Plugins::states() const {
+  std::lock_guard const lock(mutex_);
+  return plugins_;
+}
+
+}  // namespace athanor::capi

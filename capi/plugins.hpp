@@ -1,0 +1,33 @@
+/// Plugins: backends and feature stages in shared libraries that are opened when a model is first asked for.
+/// Opened libraries stay in the process.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <athanor/serving/engine.hpp>
+
+namespace athanor::capi {
+
+/// Thread-safe.
+class Plugins {
+ public:
+  explicit Plugins(std::vector<std::string> names);
+
+  /// Opens what is not open yet and makes its tables known to `engine`. Stops at the first that fails; a
+  /// later call tries it again.
+  Result<void> open_all(Engine<>& engine);
+
+  struct State {
+    std::string name;
+    std::string file;  ///< empty until it is open
+  };
+  std::vector<State> states() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<State> plugins_;  // guarded by mutex_
+};
+
+}  // namespace athanor::capi

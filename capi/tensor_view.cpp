@@ -1,0 +1,178 @@
+#include "tensor_view.hpp"
+
+#include <cstring>
+
+#include "structs.hpp"
+
+namespace athanor::capi {
+
+static_assert(Shape::max_rank == ATH_MAX_RANK);
+static_assert(static_cast<int>(DType::boolean) == ATH_DTYPE_BOOL &&
+              static_cast<int>(DType::u8) == ATH_DTYPE_U8);
+static_assert(static_cast<int>(DType::f32) == ATH_DTYPE_F32 &&
+              static_cast<int>(DType::bytes) == ATH_DTYPE_BYTES);
+static_assert(static_cast<int>(DeviceType::cpu) == ATH_DEVICE_CPU &&
+              static_cast<int>(DeviceType::cuda) == ATH_DEVICE_CUDA);
+static_assert(sizeof(ath_tensor_view) % 8 == 0 && offsetof(ath_tensor_view, data) == sizeof(std::size_t));
+
+namespace {
+
+template <class... Args>
+tl::unexpected<Error> refuse(Reason reason, char const* input, fmt::format_string<Args...> sentence,
+                             Args&&... args) {
+  return fail(Code::invalid_argument, reason, "{}: {}", input,
+              fmt::format(sentence, std::forward<Args>(args)...));
+}
+
+Result<Shape> shape_of(char const* input, ath_tensor_view const& view) {
+  if (view.ndim < 0 || view.ndim > ATH_MAX_RANK)
+    return refuse(Reason::shape, input, "ndim: expected 0 to {}, got {}", ATH_MAX_RANK, view.ndim);
+  std::int64_t elements = 1;
+  for (std::int32_t axis = 0; axis < view.ndim; ++axis) {
+    if (view.shape[axis] < 0)
+      return refuse(Reason::shape, input, "shape[{}]: expected 0 or more, got {}", axis, view.shape[axis]);
+    // Checked without the zero of an empty dimension, which would hide that the others overflow.
+    if (__builtin_mul_overflow(elements, std::max<std::int64_t>(view.shape[axis], 1), &elements))
+      return refuse(Reason::too_large, input, "shape: the number of elements does not fit into 63 bits");
+  }
+  return Shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
+}
+
+/// The first and the last byte that the elements lie in, counted from the first element.
+struct Extent {
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+};
+
+Result<Extent> extent_of(char const* input, ath_tensor_view const& view, Shape const& shape,
+                         std::int64_t width) {
+  if (shape.elements() == 0) return Extent{};
+  Extent extent{0, width};
+  bool fits = true;
+  std::int64_t dense = width;
+  for (std::size_t axis = shape.rank(); axis-- > 0;) {
+    std::int64_t reach = dense;
+    if (view.strides != nullptr) fits = fits && !__builtin_mul_overflow(view.strides[axis], width, &reach);
+    std::int64_t span = 0;
+    fits = fits && !__builtin_mul_overflow(reach, shape[axis] - 1, &span);
+    std::int64_t& side = span < 0 ? extent.first : extent.end;
+    fits = fits && !__builtin_add_overflow(side, span, &side);
+    fits = fits && !__builtin_mul_overflow(dense, shape[axis], &dense);
+  }
+  if (!fits)
+    return refuse(Reason::too_large, input,
+                  "shape and strides: the bytes between the elements do not fit into 63 bits");
+  return extent;
+}
+
+Result<void> check_extent(char const* input, ath_tensor_view const& view, Extent const& extent) {
+  if (view.size_bytes == 0) return {};
+  constexpr auto largest = static_cast<std::uint64_t>(INT64_MAX);
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+  bool const fits =
+      view.byte_offset <= largest && view.size_bytes <= largest &&
+      !__builtin_add_overflow(static_cast<std::int64_t>(view.byte_offset), extent.first, &first) &&
+      !__builtin_add_overflow(static_cast<std::int64_t>(view.byte_offset), extent.end, &end);
+  if (fits && first >= 0 && end <= static_cast<std::int64_t>(view.size_bytes)) return {};
+  return refuse(Reason::shape, input, "the elements do not lie in the {} bytes that size_bytes states",
+                view.size_bytes);
+}
+
+/// Copies row by row; the last axis is the inner loop.
+void pack(std::byte* to, std::byte const* from, std::int64_t const* strides, Shape const& shape,
+          std::size_t axis, std::size_t width) noexcept {
+  std::int64_t const step = strides[axis] * static_cast<std::int64_t>(width);
+  std::size_t inner = width;
+  for (std::size_t later = axis + 1; later < shape.rank(); ++later)
+    inner *= static_cast<std::size_t>(shape[later]);
+  for (std::int64_t i = 0; i < shape[axis]; ++i) {
+    auto* const place = to + static_cast<std::size_t>(i) * inner;
+    if (axis + 1 == shape.rank()) {
+      std::memcpy(place, from + i * step, width);
+    } else {
+      pack(place, from + i * step, strides, shape, axis + 1, width);
+    }
+  }
+}
+
+bool is_compact(std::int64_t const* strides, Shape const& shape) noexcept {
+  std::int64_t dense = 1;
+  for (std::size_t axis = shape.rank(); axis-- > 0;) {
+    if (shape[axis] != 1 && strides[axis] != dense) return false;
+    dense *= shape[axis];
+  }
+  return true;
+}
+
+Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType dtype, Shape const& shape) {
+  std::size_t const width = element_size(dtype);
+  auto extent = extent_of(input, view, shape, static_cast<std::int64_t>(width));
+  if (!extent) return tl::unexpected(std::move(extent.error()));
+  if (auto inside = check_extent(input, view, *extent); !inside)
+    return tl::unexpected(std::move(inside.error()));
+  static constexpr std::byte nothing{};
+  if (shape.elements() == 0) return Tensor::view(dtype, &nothing, shape);
+  auto const* const first = static_cast<std::byte const*>(view.data) + view.byte_offset;
+  if (reinterpret_cast<std::uintptr_t>(first) % width != 0)
+    return refuse(Reason::value_range, input,
+                  "data: the first element is not aligned to {} bytes, the size of {}", width,
+                  to_string(dtype));
+  if (view.strides == nullptr || is_compact(view.strides, shape)) return Tensor::view(dtype, first, shape);
+  auto packed = Tensor::allocate(dtype, shape);
+  if (packed) pack(packed->mutable_data(), first, view.strides, shape, 0, width);
+  return packed;
+}
+
+Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape const& shape) {
+  if (view.strides != nullptr) return refuse(Reason::shape, input, "strides: a bytes tensor has none");
+  if (view.byte_offset > view.size_bytes)
+    return refuse(Reason::shape, input, "byte_offset: expected at most {} (size_bytes), got {}",
+                  view.size_bytes, view.byte_offset);
+  std::string_view const text(static_cast<char const*>(view.data) + view.byte_offset,
+                              view.size_bytes - view.byte_offset);
+  if (view.offsets == nullptr) {
+    if (shape.elements() != 1)
+      return refuse(Reason::shape, input, "{} texts need offsets, none were given", shape.elements());
+    return Tensor::text(text).reshaped(shape);
+  }
+  if (reinterpret_cast<std::uintptr_t>(view.offsets) % alignof(std::int64_t) != 0)
+    return refuse(Reason::value_range, input, "offsets: not aligned to {} bytes", alignof(std::int64_t));
+  return Tensor::texts({view.offsets, static_cast<std::size_t>(shape.elements()) + 1}, text, shape);
+}
+
+}  // namespace
+
+Result<Tensor> tensor_of(char const* input, ath_tensor_view const& given) {
+  auto view = read_struct(&given, input);
+  if (!view) return tl::unexpected(std::move(view.error()));
+  auto const dtype = static_cast<DType>(view->dtype);
+  if (view->dtype < ATH_DTYPE_BOOL || view->dtype > ATH_DTYPE_BYTES)
+    return refuse(Reason::dtype, input, "dtype: expected 1 to {}, got {}", static_cast<int>(ATH_DTYPE_BYTES),
+                  view->dtype);
+  if (view->device_type != 0 && view->device_type != ATH_DEVICE_CPU)
+    return fail(Code::unimplemented, Reason::value_range, "{}: device_type: expected {} (cpu), got {}", input,
+                static_cast<int>(ATH_DEVICE_CPU), view->device_type);
+  auto shape = shape_of(input, *view);
+  if (!shape) return tl::unexpected(std::move(shape.error()));
+  bool const empty = dtype == DType::bytes ? view->size_bytes == 0 : shape->elements() == 0;
+  if (view->data == nullptr && !empty)
+    return refuse(Reason::value_range, input, "data: expected memory, got NULL");
+  if (view->data == nullptr) view->data = "";
+  return dtype == DType::bytes ? texts_of(input, *view, *shape) : numbers_of(input, *view, dtype, *shape);
+}
+
+bool fill_view(ath_tensor_view* view, Tensor const& tensor) noexcept {
+  ath_tensor_view filled = ATH_TENSOR_VIEW_INIT;
+  filled.data = tensor.data();
+  filled.offsets = tensor.offsets();
+  filled.size_bytes = tensor.size_bytes();
+  filled.ndim = static_cast<std::int32_t>(tensor.shape().rank());
+  for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) filled.shape[axis] = tensor.shape()[axis];
+  filled.dtype = static_cast<std::int32_t>(tensor.dtype());
+  filled.device_type = static_cast<std::int32_t>(tensor.device().type);
+  filled.device_index = tensor.device().index;
+  return write_struct(view, filled);
+}
+
+}  // namespace athanor::capi
