@@ -1,0 +1,136 @@
+// polymers predict: glass transition temperatures of polymers, by an ensemble of graph networks inside an
+// Athanor engine.
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "predict.hpp"
+#include "print.hpp"
+#include "report.hpp"
+#include "rows.hpp"
+
+namespace {
+
+using namespace athanor;
+using namespace polymers;
+
+constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could not be read or written
+
+struct Arguments {
+  std::vector<std::string> smiles;
+  std::string csv;
+  std::string jsonl;
+  std::string out;
+  std::string html;
+  bool explain = false;
+  Settings settings{POLYMERS_FOLDER "/model", 4, {}};
+};
+
+int complain(Error const& error) {
+  fmt::print(stderr, "polymers: {}\n", error);
+  return exit_nothing;
+}
+
+Result<std::vector<Row>> rows_of(Arguments const& arguments) {
+  if (!arguments.csv.empty()) return read_csv(arguments.csv);
+  if (!arguments.jsonl.empty()) return read_jsonl(arguments.jsonl);
+  if (arguments.smiles.size() == 1 && arguments.smiles[0] == "-") return read_lines();
+  std::vector<Row> rows;
+  for (auto const& smiles : arguments.smiles) rows.push_back({smiles, {}});
+  return rows;
+}
+
+// The nine polymers of the handbook, by four callers in three rounds, so that batches and the cache can be
+// seen at work.
+std::vector<Prediction> demonstrate(Predictor& predictor, std::vector<Handbook> const& handbook,
+                                    Arguments const& arguments) {
+  std::vector<Row> rows;
+  for (auto const& entry : handbook) rows.push_back({entry.smiles, entry.name});
+  auto rounds = predictor.rounds(rows, 3, arguments.settings.threads);
+  for (std::size_t i = 0; i < rounds.size(); ++i) {
+    fmt::print("{}round {} of {}, as one of {} callers saw it\n", i == 0 ? "" : "\n", i + 1, rounds.size(),
+               arguments.settings.threads);
+    print_table(rounds[i], arguments.explain);
+  }
+  fmt::print("\n{:<24}  {:>9}  {:>9}  {}\n", "polymer", "handbook", "predicted", "source");
+  for (std::size_t i = 0; i < handbook.size(); ++i)
+    fmt::print("{:<24}  {:>7.0f} K  {:>7.0f} K  {}\n", handbook[i].name, handbook[i].tg_k, rounds[0][i].tg_k,
+               handbook[i].source);
+  fmt::print("\n");
+  return std::move(rounds.front());
+}
+
+std::vector<Prediction> predict_rows(Predictor& predictor, std::vector<Row> const& rows,
+                                     Arguments const& arguments) {
+  Progress progress(rows.size());
+  progress.show(0);
+  auto predictions = predictor.predict(rows, [&](std::size_t done) { progress.show(done); });
+  progress.clear();
+  if (arguments.out.empty()) print_table(predictions, arguments.explain);
+  return predictions;
+}
+
+int predict(Arguments const& arguments) {
+  auto const handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
+  if (!handbook) return complain(handbook.error());
+  bool const demonstration = arguments.smiles.empty() && arguments.csv.empty() && arguments.jsonl.empty();
+  auto const rows = rows_of(arguments);
+  if (!rows) return complain(rows.error());
+  auto predictor = Predictor::open(arguments.settings);
+  if (!predictor) return complain(predictor.error());
+  auto const predictions = demonstration ? demonstrate(*predictor, *handbook, arguments)
+                                         : predict_rows(*predictor, *rows, arguments);
+  if (!arguments.out.empty())
+    if (auto const written = write_predictions(arguments.out, predictions); !written)
+      return complain(written.error());
+  Summary const summary = predictor->summary();
+  if (!arguments.html.empty()) {
+    auto const page = report_page(predictions, summary, *handbook,
+                                  arguments.settings.model_folder + "/cross_validation.json");
+    if (auto const written = write_file(arguments.html, page); !written) return complain(written.error());
+  }
+  print_summary(summary);
+  if (std::fflush(stdout) != 0)
+    return complain({Code::unavailable, Reason::file, "standard output: cannot be written", {}});
+  return summary.errors == summary.rows ? exit_nothing : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Properties of polymers from their SMILES", "polymers"};
+  app.require_subcommand(1);
+  Arguments arguments;
+  auto* command = app.add_subcommand(
+      "predict",
+      "Predicts glass transition temperatures [K]. Without input, nine known polymers in three rounds.");
+  auto* smiles = command->add_option(
+      "smiles", arguments.smiles,
+      "repeat units with two * (or plain SMILES); - reads one per line from standard input");
+  auto* csv =
+      command->add_option("--csv", arguments.csv, "read a CSV file with a column smiles")->excludes(smiles);
+  command->add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
+      ->excludes(smiles)
+      ->excludes(csv);
+  command->add_option("--out", arguments.out, "write the predictions there: CSV, or JSON lines for *.jsonl");
+  command->add_option("--html", arguments.html, "write a self-contained page with pictures there");
+  command
+      ->add_option("--threads", arguments.settings.threads,
+                   "callers of the demonstration, workers of the engine")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command
+      ->add_option("--units", arguments.settings.units,
+                   "take a capped oligomer of so many units, not the endless chain")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--model", arguments.settings.model_folder, "folder with athanor.json")
+      ->capture_default_str();
+  command->add_flag("--explain", arguments.explain, "say for every row where its time went");
+  try {
+    app.parse(argc, argv);
+  } catch (CLI::ParseError const& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return predict(arguments);
+}

@@ -1,0 +1,129 @@
+#include "predict.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include <athanor/chem/stage.hpp>
+#include <athanor/torch/backend.hpp>
+
+namespace polymers {
+
+using namespace athanor;
+
+namespace {
+
+// The chemistry stage with a number of units that the command line chose.
+class OligomerStage {
+ public:
+  using Stage = chem::PolymerGraphStage::Stage;
+  static constexpr char const* name = chem::PolymerGraphStage::name;
+  static constexpr auto output_names = chem::PolymerGraphStage::output_names;
+  static constexpr auto output_dtypes = chem::PolymerGraphStage::output_dtypes;
+
+  std::int64_t units = 1;
+
+  Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) const {
+    auto own = nlohmann::json::parse(options);
+    own["units"] = units;
+    return chem::PolymerGraphStage().open(folder, own.dump());
+  }
+};
+
+Prediction predicted(Row const& row, Result<Answer> const& answer) {
+  Prediction prediction;
+  prediction.row = row;
+  if (!answer) {
+    prediction.error = answer.error();
+    return prediction;
+  }
+  auto const& outputs = answer->outputs;
+  prediction.tg_k = static_cast<double>(outputs["tg_mean"].as<float>()[0]);
+  prediction.spread_k = static_cast<double>(outputs["tg_std"].as<float>()[0]);
+  prediction.unknown_tokens = outputs["unknown_tokens"].as<std::int64_t>()[0];
+  prediction.unseen_identifiers = outputs["unseen_identifiers"].as<std::int64_t>()[0];
+  prediction.repeat_unit = outputs["repeat_unit"].as<std::int64_t>()[0] != 0;
+  prediction.report = answer->report;
+  return prediction;
+}
+
+}  // namespace
+
+Result<Predictor> Predictor::open(Settings const& settings) {
+  static OligomerStage oligomers;
+  static ath_feature_table const oligomer_table = make_table(oligomers);
+  if (settings.units) oligomers.units = *settings.units;
+  EngineOptions options;
+  options.backends = {&torch::backend()};
+  options.features = {settings.units ? &oligomer_table : &chem::features()};
+  options.threads = settings.threads;
+  auto engine = Engine<>::create(std::move(options));
+  if (!engine) return tl::unexpected(std::move(engine.error()));
+  auto model = engine->load(settings.model_folder);
+  if (!model) return tl::unexpected(std::move(model.error()));
+  return Predictor(std::move(*engine), std::move(*model));
+}
+
+void Predictor::count(std::vector<Prediction> const& predictions) {
+  summary_.rows += predictions.size();
+  for (auto const& prediction : predictions) {
+    if (prediction.error) {
+      ++summary_.errors;
+    } else if (prediction.report.cache == CacheState::hit || prediction.report.cache == CacheState::joined) {
+      ++hits_;
+    }
+  }
+}
+
+std::vector<Prediction> Predictor::predict(std::vector<Row> const& rows,
+                                           std::function<void(std::size_t)> const& progress) {
+  constexpr std::size_t window = 256;
+  auto const start = std::chrono::steady_clock::now();
+  std::vector<Prediction> predictions;
+  std::vector<Request> requests;
+  for (std::size_t first = 0; first < rows.size(); first += window) {
+    std::size_t const count = std::min(window, rows.size() - first);
+    requests.clear();
+    for (std::size_t i = 0; i < count; ++i) requests.push_back({{"smiles", rows[first + i].smiles}});
+    auto const answers = model_.infer_many(requests, {.deadline = std::chrono::minutes(10)});
+    for (std::size_t i = 0; i < count; ++i) predictions.push_back(predicted(rows[first + i], answers[i]));
+    progress(predictions.size());
+  }
+  summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  count(predictions);
+  return predictions;
+}
+
+std::vector<std::vector<Prediction>> Predictor::rounds(std::vector<Row> const& rows, std::size_t rounds,
+                                                       std::size_t threads) {
+  auto const start = std::chrono::steady_clock::now();
+  std::vector<std::vector<std::vector<Prediction>>> seen(threads,
+                                                         std::vector<std::vector<Prediction>>(rounds));
+  {
+    std::vector<std::jthread> callers;
+    for (std::size_t caller = 0; caller < threads; ++caller)
+      callers.emplace_back([&, caller] {
+        for (std::size_t round = 0; round < rounds; ++round)
+          for (auto const& row : rows)
+            seen[caller][round].push_back(predicted(row, model_.infer({{"smiles", row.smiles}})));
+      });
+  }
+  summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  for (auto const& caller : seen)
+    for (auto const& round : caller) count(round);
+  return std::move(seen.front());
+}
+
+Summary Predictor::summary() const {
+  Summary summary = summary_;
+  auto const lane = model_.entry().lane().snapshot();
+  summary.batches = lane.batches;
+  summary.mean_batch =
+      lane.batches == 0 ? 0 : static_cast<double>(lane.batch_items) / static_cast<double>(lane.batches);
+  summary.hit_rate = summary.rows == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.rows);
+  return summary;
+}
+
+}  // namespace polymers

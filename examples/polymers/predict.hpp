@@ -1,0 +1,67 @@
+// From rows to predictions through one engine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor/serving/engine.hpp>
+
+#include "rows.hpp"
+
+namespace polymers {
+
+struct Prediction {
+  Row row;
+  std::optional<athanor::Error> error;
+  double tg_k = 0;
+  double spread_k = 0;
+  std::int64_t unseen_identifiers = 0;  // -1: not computed
+  std::int64_t unknown_tokens = 0;
+  bool repeat_unit = false;
+  athanor::Report report{};
+};
+
+struct Summary {
+  std::size_t rows = 0;
+  std::size_t errors = 0;
+  double seconds = 0;
+  std::uint64_t batches = 0;
+  double mean_batch = 0;
+  double hit_rate = 0;  // answered from the cache or by an equal call in flight
+};
+
+struct Settings {
+  std::string model_folder;
+  std::size_t threads = 4;
+  std::optional<std::int64_t> units;  // a capped oligomer of so many units in place of the endless chain
+};
+
+// The engine with the model loaded. `progress(done)` is called now and then from one thread.
+class Predictor {
+ public:
+  static athanor::Result<Predictor> open(Settings const& settings);
+
+  // All rows, in their order, in large windows.
+  std::vector<Prediction> predict(std::vector<Row> const& rows,
+                                  std::function<void(std::size_t)> const& progress);
+  // Every row `rounds` times by each of `threads` callers at once: one list of predictions per round, of the
+  // first caller.
+  std::vector<std::vector<Prediction>> rounds(std::vector<Row> const& rows, std::size_t rounds,
+                                              std::size_t threads);
+  Summary summary() const;
+
+ private:
+  Predictor(athanor::Engine<> engine, athanor::Model<> model)
+      : engine_(std::move(engine)), model_(std::move(model)) {}
+  void count(std::vector<Prediction> const& predictions);
+
+  athanor::Engine<> engine_;
+  athanor::Model<> model_;
+  Summary summary_;
+  std::size_t hits_ = 0;
+};
+
+}  // namespace polymers

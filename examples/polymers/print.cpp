@@ -1,0 +1,145 @@
+#include "print.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace polymers {
+
+using namespace athanor;
+
+namespace {
+
+constexpr std::size_t widest_polymer = 48;
+
+std::string clipped(std::string const& text) {
+  return text.size() <= widest_polymer ? text : text.substr(0, widest_polymer - 3) + "...";
+}
+
+std::string domain_of(Prediction const& prediction) {
+  if (prediction.unseen_identifiers < 0) return "not known";
+  if (prediction.unseen_identifiers == 0 && prediction.unknown_tokens == 0) return "in";
+  return fmt::format("{} unseen, {} unknown", prediction.unseen_identifiers, prediction.unknown_tokens);
+}
+
+std::string milliseconds(Duration time) {
+  return fmt::format("{:.2f} ms", static_cast<double>(time.count()) / 1e6);
+}
+
+std::string quoted(std::string const& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string result = "\"";
+  for (char const c : text) result += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return result + "\"";
+}
+
+std::string csv_of(std::vector<Prediction> const& predictions) {
+  std::string text =
+      "smiles,name,tg_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,cache,milliseconds,error\n";
+  for (auto const& p : predictions) {
+    if (p.error) {
+      text += fmt::format("{},{},,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),
+                          quoted(p.error->message));
+    } else {
+      text +=
+          fmt::format("{},{},{:.2f},{:.2f},{},{},{},{},{:.3f},\n", quoted(p.row.smiles), quoted(p.row.name),
+                      p.tg_k, p.spread_k, p.unseen_identifiers, p.unknown_tokens, p.repeat_unit ? 1 : 0,
+                      to_string(p.report.cache), static_cast<double>(p.report.total.count()) / 1e6);
+    }
+  }
+  return text;
+}
+
+std::string jsonl_of(std::vector<Prediction> const& predictions) {
+  std::string text;
+  for (auto const& p : predictions) {
+    nlohmann::ordered_json row;
+    row["smiles"] = p.row.smiles;
+    if (!p.row.name.empty()) row["name"] = p.row.name;
+    if (p.error) {
+      row["error"] = p.error->message;
+    } else {
+      row["tg_k"] = p.tg_k;
+      row["spread_k"] = p.spread_k;
+      row["unseen_identifiers"] = p.unseen_identifiers;
+      row["unknown_tokens"] = p.unknown_tokens;
+      row["repeat_unit"] = p.repeat_unit;
+      row["cache"] = std::string(to_string(p.report.cache));
+      row["milliseconds"] = static_cast<double>(p.report.total.count()) / 1e6;
+    }
+    text += row.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+Progress::Progress(std::size_t rows)
+    : rows_(rows), terminal_(::isatty(STDERR_FILENO) == 1), start_(std::chrono::steady_clock::now()) {}
+
+void Progress::show(std::size_t done) {
+  if (!terminal_ || rows_ == 0) return;
+  constexpr std::size_t width = 30;
+  double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  double const rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  double const left = rate > 0 ? static_cast<double>(rows_ - done) / rate : 0;
+  std::size_t const full = width * done / rows_;
+  fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {}/{} rows  {:.0f} rows/s  {:.0f} s left ", "", full, "",
+             width - full, done, rows_, rate, left);
+}
+
+void Progress::clear() {
+  if (terminal_) fmt::print(stderr, "\r\x1b[K");
+}
+
+void print_table(std::vector<Prediction> const& predictions, bool explain) {
+  std::size_t width = 7;
+  for (auto const& p : predictions) width = std::max(width, clipped(p.row.smiles).size());
+  fmt::print("{:<{}}  {:>6}  {:>6}  {:<20}  {:<9}  {:>10}\n", "polymer", width, "Tg [K]", "spread", "domain",
+             "cache", "time");
+  for (auto const& p : predictions) {
+    if (p.error) {
+      fmt::print("{:<{}}  error: {}\n", clipped(p.row.smiles), width, p.error->message);
+      continue;
+    }
+    fmt::print("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles), width, p.tg_k,
+               p.spread_k, domain_of(p), to_string(p.report.cache), milliseconds(p.report.total),
+               p.repeat_unit ? "" : "  (taken as a plain SMILES)");
+    if (explain)
+      fmt::print("{:<{}}    batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}\n", "",
+                 width, p.report.batch_items, p.report.members, milliseconds(p.report.prepare),
+                 milliseconds(p.report.queue), milliseconds(p.report.compute),
+                 p.report.on_caller ? "on the caller's thread" : "on a worker");
+  }
+}
+
+void print_summary(Summary const& summary) {
+  fmt::print("{} rows, {} errors, {:.0f} rows/s, {} batches, mean batch {:.1f}, hit rate {:.0f} %\n",
+             summary.rows, summary.errors,
+             summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
+             summary.mean_batch, 100 * summary.hit_rate);
+}
+
+Result<void> write_file(std::string const& path, std::string const& text) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  bool good = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  int reason = errno;
+  if (file != nullptr && std::fclose(file) != 0) {
+    if (good) reason = errno;
+    good = false;
+  }
+  if (good) return {};
+  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}", path, std::strerror(reason));
+}
+
+Result<void> write_predictions(std::string const& path, std::vector<Prediction> const& predictions) {
+  return write_file(path, path.ends_with(".jsonl") ? jsonl_of(predictions) : csv_of(predictions));
+}
+
+}  // namespace polymers

@@ -1,0 +1,34 @@
+// What the program shows on a terminal and writes to a file.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "predict.hpp"
+
+namespace polymers {
+
+// Rows done, rows per second and the time that is left, on standard error; silent unless that is a terminal.
+class Progress {
+ public:
+  explicit Progress(std::size_t rows);
+  void show(std::size_t done);
+  void clear();
+
+ private:
+  std::size_t rows_;
+  bool terminal_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+void print_table(std::vector<Prediction> const& predictions, bool explain);
+void print_summary(Summary const& summary);
+
+// CSV, or one JSON object per line when the path ends in .jsonl.
+athanor::Result<void> write_predictions(std::string const& path, std::vector<Prediction> const& predictions);
+
+// `text` into the file; an error when the disk is full or the place cannot be written.
+athanor::Result<void> write_file(std::string const& path, std::string const& text);
+
+}  // namespace polymers
