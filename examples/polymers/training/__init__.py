@@ -1,0 +1,1 @@
+"""Training of the glass transition model: graphs, network, folds, baselines and export."""

@@ -1,0 +1,175 @@
+"""Writes a trained ensemble as a model folder: TorchScript folds, manifest, domain of validity, oracle, model card."""
+
+import io
+import json
+import pathlib
+import re
+import subprocess
+import zipfile
+
+import numpy as np
+import torch
+import xxhash
+
+from .folds import Fold
+from .graphs import identifier_matrix, run_graph_tool
+
+# The nine polymers of the demonstration.
+DEMO = ["*CC*", "*CC(*)C", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*OC(C)C(*)=O", "*CC(*)Cl",
+        "*OCCOC(=O)c1ccc(cc1)C(*)=O", "*Oc1ccc(cc1)C(C)(C)c1ccc(cc1)OC(*)=O",
+        "*c1ccc(Oc2ccc(cc2)N2C(=O)c3cc4C(=O)N(*)C(=O)c4cc3C2=O)cc1"]
+# The same kind of polymers as people without attachment points write them: plain molecules, taken as they stand.
+PLAIN = ["CC", "CC(C)", "CC(c1ccccc1)", "CC(C)(C(=O)OC)", "CC(O)C(=O)", "CC(Cl)", "COC(=O)c1ccc(C(=O)O)cc1.OCCO",
+         "CC(C)(c1ccc(O)cc1)c1ccc(O)cc1.O=C(Cl)Cl",
+         "c1ccc2c(c1)C(=O)N(c1ccc(C(=O)c3ccc(N4C(=O)c5ccccc5C4=O)cc3)cc1)C2=O"]
+# Further repeat units for the parity test: other elements, rings, one-atom units, and codes that training never met.
+FURTHER = ["*C*", "*O*", "*CCO*", "*CCCCCC*", "*CC(*)C#N", "*CC(*)O", "*CC(F)(F)*", "*C(F)(F)C(F)(F)*", "*CC=CC*",
+           "*NCCCCCC(*)=O", "*Nc1ccc(cc1)NC(=O)c1ccc(cc1)C(*)=O", "*c1ccc(cc1)S*", "*[Si](C)(C)O*", "*P(=N*)(C)C",
+           "*CC(*)C(=O)NCC(O)CN", "*c1ccc(*)s1", "*CC(*)[B](O)O", "*CC(*)[Ge](C)(C)C"]
+
+VERSION = "1.0.0"
+TOLERANCE = 1e-5
+PUBLICATION = ("S. Choi et al., Automated BigSMILES conversion workflow and dataset for homopolymeric macromolecules, "
+               "Scientific Data 11, 371 (2024), CC BY 4.0")
+
+
+def digest(path):
+    """XXH3-128 of a file, in the manifest's spelling."""
+    return "xxh128:" + xxhash.xxh3_128_hexdigest(pathlib.Path(path).read_bytes())
+
+
+def as_json(value, indent=""):
+    """JSON with one line for every list or object that holds only plain values, so that tables stay readable."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not any(isinstance(item, (dict, list)) for _, item in items):
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + "  "
+    if isinstance(value, dict):
+        lines = [f"{inner}{json.dumps(key)}: {as_json(item, inner)}" for key, item in value.items()]
+    else:
+        lines = [inner + as_json(item, inner) for item in value]
+    first, last = "{}" if isinstance(value, dict) else "[]"
+    return first + "\n" + ",\n".join(lines) + f"\n{indent}{last}"
+
+
+def write_json(path, value):
+    """Writes one JSON file."""
+    path.write_text(as_json(value) + "\n", encoding="utf-8")
+
+
+def scripted(network):
+    """Compiles a network; without the debug records, which would name the files of the machine that trained it."""
+    buffer, stripped = io.BytesIO(), io.BytesIO()
+    torch.jit.save(torch.jit.script(network.eval()), buffer)
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(stripped, "w") as target:
+        for entry in source.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                target.writestr(entry, source.read(entry))
+    stripped.seek(0)
+    return torch.jit.load(stripped)
+
+
+def write_folds(folds, folder):
+    """Saves every fold and gives back the folds as read from disk: all published figures come from these."""
+    exported = []
+    for number, fold in enumerate(folds):
+        path = folder / f"fold{number}.pt"
+        torch.jit.save(scripted(fold.network), str(path))
+        exported.append(Fold(torch.jit.load(str(path)), fold.atom_table, fold.bond_table, fold.scaler))
+    return exported
+
+
+def toolkit_version(tool):
+    """The version of the RDKit library that the graph tool is linked with, such as 2022.09.3."""
+    linked = subprocess.run(["ldd", tool], text=True, stdout=subprocess.PIPE, check=True).stdout
+    library = re.search(r"libRDKitGraphMol\S* => (\S+)", linked)
+    version = library and re.search(r"(\d{4}\.\d{2}\.\d+)$", str(pathlib.Path(library[1]).resolve()))
+    return version[1] if version else "unknown"
+
+
+def write_domain(path, graphs, tool):
+    """Writes the identifiers that occur in training: what `unseen_identifiers` is counted against."""
+    identifiers = identifier_matrix(graphs)[1]
+    write_json(path, {"rdkit": toolkit_version(tool), "radius": 2, "identifiers": identifiers})
+
+
+def answers(folds, tool, smiles):
+    """What the ensemble says about each SMILES, one at a time; the spread is the population standard deviation."""
+    rows = []
+    for graph in run_graph_tool(tool, smiles):
+        members = [float(fold.predict([graph])[0]) for fold in folds]
+        rows.append({"smiles": graph.smiles, "folds": members, "mean": float(np.mean(members)),
+                     "std": float(np.std(members))})
+    return rows
+
+
+def member_entry(fold, path):
+    """A fold as the manifest lists it: file, token tables, and how its scaled answer becomes kelvin."""
+    return {"file": path.name, "digest": digest(path),
+            "lookups": {"atom": fold.atom_table.codes, "bond": fold.bond_table.codes},
+            "scale": {"tg": {"center": fold.scaler.center, "scale": fold.scaler.scale}}}
+
+
+def signature():
+    """Inputs and outputs: what callers see, and what the network wants."""
+    def column(name, dtype, rows, **more):
+        return {"name": name, "dtype": dtype, "shape": [rows], **more}
+    return {
+        "inputs": [column("smiles", "bytes", "items")],
+        "model_inputs": [
+            column("atom", "i64", "atoms"), column("bond", "i64", "bonds"),
+            column("source", "i64", "bonds", index_of="atoms"), column("target", "i64", "bonds", index_of="atoms"),
+            column("atom_graph", "i64", "atoms", make="segment"),
+            column("bond_graph", "i64", "bonds", make="segment"), column("graphs", "i64", 1, make="count")],
+        "model_outputs": [column("tg", "f32", "items")],
+        "outputs": [
+            column("tg_mean", "f32", "items", unit="K", **{"from": "mean:tg"}),
+            column("tg_std", "f32", "items", unit="K", **{"from": "std:tg"}),
+            column("unknown_tokens", "i64", "items", **{"from": "unknown"}),
+            column("unseen_identifiers", "i64", "items", **{"from": "features:unseen_identifiers"}),
+            column("repeat_unit", "i64", "items", **{"from": "features:polymer"})]}
+
+
+def write_manifest(folder, folds, rows):
+    """Writes `athanor.json`; `rows` become its self-tests."""
+    members = [member_entry(fold, folder / f"fold{number}.pt") for number, fold in enumerate(folds)]
+    tests = [{"inputs": {"smiles": [row["smiles"]]},
+              "outputs": {"tg_mean": [row["mean"]], "tg_std": [row["std"]]}, "tolerance": TOLERANCE} for row in rows]
+    write_json(folder / "athanor.json", {
+        "athanor": 1, "name": "glass-transition", "version": VERSION,
+        "description": "Glass transition temperature of homopolymers from the repeat unit: five graph networks, "
+                       "their mean and population standard deviation in kelvin. See MODEL_CARD.md.",
+        "backend": "torch", "format": "torchscript",
+        "features": {"stage": "polymer-graph", "input": "smiles", "options": {"domain": "domain.json"},
+                     "digests": {"domain.json": digest(folder / "domain.json")}},
+        **signature(), "members": members, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
+
+
+def write_oracle(path, rows):
+    """Writes what Python answers for the exported folds, as the reference of the parity tests."""
+    write_json(path, {"unit": "K", "spread": "population standard deviation over the folds",
+                      "made_with": f"torch {torch.__version__.split('+')[0]}, one polymer at a time", "rows": rows})
+
+
+def write_cross_validation(path, measured, predicted, errors):
+    """Writes the parity pairs: measured and out-of-fold prediction, without structures or names."""
+    pairs = [[float(value), round(float(guess), 1)] for value, guess in zip(measured, predicted)]
+    write_json(path, {"unit": "K", "source": PUBLICATION, "mean_absolute_error": errors,
+                      "columns": ["measured", "predicted by the fold that did not see it"], "pairs": pairs})
+
+
+def write_card(folder, figures):
+    """Fills the model card's template with the figures of this training."""
+    template = pathlib.Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(template.format_map(figures), encoding="utf-8")
+
+
+def export(folder, folds, graphs, tool):
+    """Writes everything that serving needs and gives back the folds as read from disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    exported = write_folds(folds, folder)
+    write_domain(folder / "domain.json", graphs, tool)
+    rows = answers(exported, tool, DEMO + PLAIN + FURTHER)
+    write_oracle(folder / "oracle.json", rows)
+    write_manifest(folder, exported, rows[:len(DEMO) + len(PLAIN)])
+    return exported
