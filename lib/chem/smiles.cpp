@@ -89,7 +89,6 @@ class Lexer {
   char peek(std::size_t ahead = 0) const noexcept {
     return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
   }
-  bool has(std::size_t ahead = 0) const noexcept { return at_ + ahead < text_.size(); }
 
   bool step() {
     char const letter = text_[at_];
