@@ -73,6 +73,7 @@ struct SystemExecutor::State {
   std::size_t limit = 1;
   std::size_t started = 0;
   std::size_t idle = 0;
+  std::size_t inside = 0;  // workers inside a task or a timer
   std::size_t ended = 0;
   std::size_t signalled = 0;  // idle workers already asked to wake
   bool stopping = false;
@@ -130,26 +131,36 @@ struct SystemExecutor::State {
       if (Task* task = head; task != nullptr) {
         head = task->next;
         if (head == nullptr) tail = nullptr;
-        lock.unlock();
+        enter(lock);
         task->run(*task);
-        lock.lock();
-        if (abandoned) return;
+        if (!leave(lock)) return;
         continue;
       }
       if (stopping) break;
       if (!timers.empty() && timers.front()->at <= std::chrono::steady_clock::now()) {
         Timer* timer = timers.front();
         remove_timer(0);
-        lock.unlock();
+        enter(lock);
         timer->fire(*timer);
-        lock.lock();
-        if (abandoned) return;
+        if (!leave(lock)) return;
         continue;
       }
       sleep(lock);
     }
     ++ended;
     finished.notify_all();
+  }
+
+  void enter(std::unique_lock<std::mutex>& lock) {
+    ++inside;
+    lock.unlock();
+  }
+  /// False when the worker was abandoned meanwhile.
+  bool leave(std::unique_lock<std::mutex>& lock) {
+    lock.lock();
+    --inside;
+    if (stopping) finished.notify_all();
+    return !abandoned;
   }
 
   void sleep(std::unique_lock<std::mutex>& lock) {
@@ -217,6 +228,8 @@ std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
     state_->finished.wait(lock, all_ended);
   } else {
     state_->finished.wait_until(lock, deadline, all_ended);
+    // Who is not inside a task is on the way out.
+    state_->finished.wait(lock, [&] { return state_->ended + state_->inside >= state_->started; });
   }
   std::size_t const left = state_->started - state_->ended;
   state_->abandoned = left != 0;

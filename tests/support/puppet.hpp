@@ -96,6 +96,9 @@ class PuppetBackend {
   struct Model {
     using Instance = PuppetBackend::Instance;
     PuppetControl& control;
+    explicit Model(PuppetControl& told) : control(told) {}
+    Model(Model const&) = delete;
+    Model& operator=(Model const&) = delete;
     ~Model() { control.unloads.fetch_add(1); }
     std::uint64_t footprint() const { return control.bytes; }
     Result<std::unique_ptr<Instance>> make_instance() {
@@ -106,7 +109,7 @@ class PuppetBackend {
   Result<std::unique_ptr<Model>> load(ModelSource const& source) {
     control_.loads.fetch_add(1);
     if (auto told = control_.on_load(source.path); !told) return tl::unexpected(told.error());
-    return std::make_unique<Model>(Model{control_});
+    return std::make_unique<Model>(control_);
   }
 
  private:
