@@ -6,14 +6,20 @@
 namespace athanor::inline v1::batching {
 
 void QuantileTracker::add(double sample) noexcept {
-  // One hundredth per sample follows a drift and forgets an outlier; the first samples move it faster.
-  double const step = value_ * std::max(0.01, 0.5 / (1.0 + count_));
+  bool const above = sample > value_;
+  run_probability_ = above == last_above_ ? run_probability_ * (above ? 1 - quantile_ : quantile_)
+                                          : (above ? 1 - quantile_ : quantile_);
+  last_above_ = above;
+  // One hundredth per sample forgets an outlier; the first samples move it faster, and so does a run of
+  // samples on one side that chance would hardly give.
+  double const haste = std::clamp(1 / (16 * run_probability_), 1.0, 64.0);
+  double const step = value_ * std::max(0.02 * haste, 1.0 / (1.0 + count_));
   if (count_ == 0) {
     value_ = sample;
-  } else if (sample > value_) {
-    value_ = std::min(sample, value_ + step * quantile_ * 2);
+  } else if (above) {
+    value_ = std::min(sample, value_ + step * quantile_);
   } else {
-    value_ = std::max(sample, value_ - step * (1 - quantile_) * 2);
+    value_ = std::max(sample, value_ - step * (1 - quantile_));
   }
   if (count_ < 1000) ++count_;
 }

@@ -21,6 +21,8 @@ class QuantileTracker {
  private:
   double quantile_;
   double value_ = 0;
+  double run_probability_ = 1;  // of as many samples on one side as came last
+  bool last_above_ = false;
   std::uint32_t count_ = 0;
 };
 

@@ -1,0 +1,177 @@
+#include <athanor/batching/batcher.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include <athanor/core/simulation.hpp>
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+namespace {
+thread_local std::uint64_t allocations = 0;
+}
+
+// The whole test program counts, so that a test can say what a call allocates.
+void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept {
+  ++allocations;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::nothrow_t const&) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+using Simulated = Batcher<int, int, SimulatedEnv>;
+
+/// Doubles; remembers its batches; -1 is refused.
+struct Doubler {
+  std::vector<std::size_t>* batches;
+  Result<void> operator()(std::span<int const> inputs, std::span<int> outputs) const {
+    batches->push_back(inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i] < 0) return fail(Code::invalid_argument, Reason::value_range, "negative");
+      outputs[i] = 2 * inputs[i];
+    }
+    return {};
+  }
+};
+
+struct Answers {
+  std::vector<Result<int>> got;
+  static void take(void* context, Result<int> result) noexcept {
+    static_cast<Answers*>(context)->got.push_back(std::move(result));
+  }
+};
+
+}  // namespace
+
+// mutant: submit instead of running when alone
+TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing once warm") {
+  std::uint64_t runs = 0;
+  Batcher<int, int> doubler{{.max_items = 8}, [&](std::span<int const> in, std::span<int> out) {
+                              ++runs;
+                              for (std::size_t i = 0; i < in.size(); ++i) out[i] = 2 * in[i];
+                            }};
+  CHECK(doubler.run(1) == 2);
+  auto const before = allocations;
+  int sum = 0;
+  for (int i = 0; i < 1000; ++i) sum += *doubler.run(i);
+  auto const after_calls = allocations;
+  CHECK(after_calls - before == 0);
+  CHECK(sum == 999'000);
+  CHECK(runs == 1001);
+  CHECK(doubler.snapshot().caller_batches == 1001);
+}
+
+// mutant: outputs handed out by place in the queue instead of by call
+TEST_CASE("S1-2 submitted calls share a batch, and each gets its own answer") {
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Answers answers;
+  Simulated doubler{{.max_items = 4}, Doubler{&batches}};
+  for (int i = 0; i < 10; ++i) CHECK(doubler.submit(i, &Answers::take, &answers));
+  CHECK(answers.got.empty());
+  world.run_until_idle();
+  CHECK(batches == std::vector<std::size_t>{4, 4, 2});
+  REQUIRE(answers.got.size() == 10);
+  for (int i = 0; i < 10; ++i) CHECK(answers.got[static_cast<std::size_t>(i)] == 2 * i);
+}
+
+// mutant: give every call of a failed batch the batch's error
+TEST_CASE("S3-5 an input that the function refuses fails alone") {
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Answers answers;
+  Simulated doubler{{.max_items = 8}, Doubler{&batches}};
+  for (int value : {1, 2, -1, 4}) CHECK(doubler.submit(value, &Answers::take, &answers));
+  world.run_until_idle();
+  REQUIRE(answers.got.size() == 4);
+  CHECK(answers.got[1] == 4);
+  CHECK(answers.got[2].error().message == "negative");
+  CHECK(answers.got[3] == 8);
+}
+
+// mutant: wait() that parks without a deadline
+TEST_CASE("S3-17 a call whose deadline passes while it waits returns then, and is not executed") {
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Simulated doubler{{.max_items = 4, .max_delay = 10ms}, Doubler{&batches}};
+  TimePoint const start = world.now();
+  auto const answer = doubler.run(3, 4ms);
+  CHECK(answer.error().code == Code::deadline_exceeded);
+  CHECK(answer.error().reason == Reason::deadline_waiting);
+  CHECK(world.now() - start <= 10ms);
+  world.run_until_idle();
+  CHECK(batches.empty());
+  CHECK(doubler.run(3, 20ms) == 6);
+  CHECK(doubler.snapshot().queued_items == 0);
+}
+
+// mutant: drop the guard against blocking calls from inside
+TEST_CASE("a blocking call from inside the function is refused") {
+  Batcher<int, int>* self = nullptr;
+  Result<int> inner = 0;
+  Batcher<int, int> batcher{{}, [&](std::span<int const>, std::span<int>) { inner = self->run(1); }};
+  self = &batcher;
+  CHECK(batcher.run(1) == 0);
+  CHECK(inner.error().reason == Reason::reentrant);
+}
+
+TEST_CASE("what the function throws becomes an error, and the batcher serves on") {
+  bool throws = true;
+  Batcher<std::string, std::string> batcher{{},
+                                            [&](std::span<std::string const> in, std::span<std::string> out) {
+                                              if (throws) throw std::runtime_error("no database");
+                                              for (std::size_t i = 0; i < in.size(); ++i)
+                                                out[i] = in[i] + "!";
+                                            }};
+  CHECK(batcher.run("a").error().message == "batcher: the function threw: no database");
+  throws = false;
+  CHECK(batcher.run("a") == "a!");
+}
+
+// mutant: leave out max_held
+TEST_CASE("a batcher holds no more calls than it was told") {
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Answers answers;
+  Simulated doubler{{.max_held = 3}, Doubler{&batches}};
+  for (int i = 0; i < 3; ++i) CHECK(doubler.submit(i, &Answers::take, &answers));
+  CHECK(doubler.submit(3, &Answers::take, &answers).error().reason == Reason::queue_full);
+  world.run_until_idle();
+  CHECK(answers.got.size() == 3);
+  CHECK(doubler.submit(3, &Answers::take, &answers));
+}
+
+// mutant: a destructor that forgets what is queued
+TEST_CASE("destroying a batcher answers everybody") {
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Answers answers;
+  {
+    Simulated doubler{{.max_delay = 1s}, Doubler{&batches}};
+    for (int i = 0; i < 5; ++i) CHECK(doubler.submit(i, &Answers::take, &answers));
+  }
+  REQUIRE(answers.got.size() == 5);
+  for (auto const& answer : answers.got) CHECK(answer.error().reason == Reason::stopping);
+  CHECK(batches.empty());
+}
+
+TEST_CASE("impossible options of a batcher are refused by name") {
+  auto const nothing = [](std::span<int const>, std::span<int>) {};
+  CHECK_THROWS_WITH((Batcher<int, int>{{.max_items = 0}, nothing}),
+                    "batching: max_items: expected at least 1, got 0");
+  CHECK_THROWS_AS((Batcher<int, int>{{.max_held = 0}, nothing}), std::invalid_argument);
+}

@@ -1,0 +1,118 @@
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <athanor/batching/batcher.hpp>
+#include <athanor/batching/lane.hpp>
+
+using namespace athanor;
+using namespace athanor::batching;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct StressCall : Slot {
+  std::atomic<std::uint32_t> answers{0};
+  SystemWord word;
+};
+
+struct StressHost {
+  std::vector<std::atomic<std::uint32_t>> inside = std::vector<std::atomic<std::uint32_t>>(2);
+  std::atomic<std::uint64_t> items{0};
+  std::atomic<std::uint64_t> faults{0};
+
+  bool wanted(Slot&) noexcept { return true; }
+  Result<void> begin(Batch const&) noexcept { return {}; }
+  Result<void> execute(Batch const& batch) noexcept {
+    if (inside[batch.instance].fetch_add(1) != 0 || batch.items > 8) ++faults;
+    items += batch.items;
+    inside[batch.instance].fetch_sub(1);
+    return {};
+  }
+  void end(Batch const&, Verdict, Duration) noexcept {}
+  void finish(Slot& slot, Error const* error) noexcept {
+    auto& call = static_cast<StressCall&>(slot);
+    if (error != nullptr || call.answers.fetch_add(1) != 0) ++faults;
+    // The call may be gone once the word says so: waking is by address only.
+    call.word.store(1);
+    call.word.wake_all();
+  }
+};
+
+constexpr int threads = 4;
+
+template <class Body>
+void on_threads(Body body) {
+  std::vector<std::thread> running;
+  for (int i = 0; i < threads; ++i) running.emplace_back([&body, i] { body(i); });
+  for (auto& thread : running) thread.join();
+}
+
+}  // namespace
+
+// mutant: inbox_is_empty() as a plain load, or push() without the second try of the mutex: a caller waits for
+// ever
+TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
+  constexpr int rounds = 12'500;
+  StressHost host;
+  SystemExecutor executor(2);
+  Lane<SystemEnv, Immediate, StressHost> lane({.instances = 2, .max_items = 8}, {}, host, executor);
+  std::atomic<std::uint64_t> entered{0};
+  std::atomic<std::uint64_t> withdrawn{0};
+  on_threads([&](int thread) {
+    for (int round = 0; round < rounds; ++round) {
+      StressCall calls[4];
+      for (int i = 0; i < 4; ++i) {
+        calls[i].items = 1 + static_cast<std::uint32_t>((round + i) % 11);
+        calls[i].key = static_cast<std::uint64_t>((thread + i) % 2);
+        entered += calls[i].items;
+        lane.enter(calls[i], (round + i) % 3 == 0 ? Entry::never_here : Entry::may_run_here);
+      }
+      if (round % 5 == 0 && lane.withdraw(calls[3])) {
+        withdrawn += calls[3].items;
+        calls[3].word.store(1);
+      }
+      for (auto& call : calls)
+        while (call.word.load() == 0) call.word.wait_until(0, no_deadline);
+    }
+  });
+  CHECK(host.faults == 0);
+  CHECK(host.items == entered - withdrawn);
+  auto const snapshot = lane.snapshot();
+  CHECK(snapshot.queued_items == 0);
+}
+
+TEST_CASE("a batcher under four threads gives everybody their own answer, also past deadlines") {
+  std::atomic<std::uint64_t> wrong{0};
+  {
+    Batcher<std::uint64_t, std::uint64_t> squares{
+        {.max_items = 8, .max_delay = 20us},
+        [](std::span<std::uint64_t const> in, std::span<std::uint64_t> out) {
+          for (std::size_t i = 0; i < in.size(); ++i) out[i] = in[i] * in[i];
+        }};
+    on_threads([&](int thread) {
+      for (std::uint64_t i = 0; i < 3000; ++i) {
+        std::uint64_t const value = i * threads + static_cast<std::uint64_t>(thread);
+        auto const answer = squares.run(value, i % 7 == 0 ? 15us : 10s);
+        if (answer ? *answer != value * value : answer.error().code != Code::deadline_exceeded) ++wrong;
+      }
+    });
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("lanes come and go while their executor lives") {
+  SystemExecutor executor(2);
+  StressHost host;
+  for (int i = 0; i < 300; ++i) {
+    Lane<SystemEnv, SizeOrDelay, StressHost> lane({.instances = 2, .max_items = 8}, SizeOrDelay{4, 10us},
+                                                  host, executor);
+    StressCall calls[6];
+    for (auto& call : calls) lane.enter(call, Entry::never_here);
+    for (auto& call : calls)
+      while (call.word.load() == 0) call.word.wait_until(0, no_deadline);
+  }
+  CHECK(host.faults == 0);
+}

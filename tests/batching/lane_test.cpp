@@ -1,0 +1,483 @@
+#include <athanor/batching/lane.hpp>
+
+#include <deque>
+
+#include <doctest/doctest.h>
+
+#include "puppet_host.hpp"
+
+using namespace athanor;
+using namespace athanor::batching;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A lane with its world and host. `threads` executor threads.
+template <class Policy = Immediate>
+struct Bench {
+  Simulation world{1};
+  SimulatedExecutor executor;
+  PuppetHost host;
+  SimulatedLane<Policy> lane;
+
+  explicit Bench(LaneOptions options = {}, Policy policy = {}, std::size_t threads = 4)
+      : executor(threads), host(options.instances), lane(options, policy, host, executor) {
+    host.max_items = options.max_items;
+    host.max_cost = options.max_cost;
+  }
+
+  std::deque<TestCall> calls;
+  TestCall& call(std::uint32_t items = 1, std::uint64_t key = 0) {
+    auto& made = calls.emplace_back();
+    made.items = items;
+    made.key = key;
+    return made;
+  }
+  TestCall& enter(std::uint32_t items = 1, std::uint64_t key = 0) {
+    auto& made = call(items, key);
+    lane.enter(made, Entry::never_here);
+    return made;
+  }
+  bool all_succeeded_once() const {
+    for (auto const& made : calls)
+      if (made.finished != 1 || !made.succeeded) return false;
+    return true;
+  }
+};
+
+}  // namespace
+
+// mutant: lend() without the test for an idle instance, or plan() that summons without counting busy_
+TEST_CASE("S1-4 an instance is never entered twice at once, and N instances are entered N-fold") {
+  for (std::uint32_t instances : {1U, 3U}) {
+    Bench bench({.instances = instances, .max_items = 1});
+    bench.host.during = [&](Batch const&) {
+      // Others come, and try to run here, while this batch runs.
+      if (bench.calls.size() < 40) bench.lane.enter(bench.call(), Entry::may_run_here);
+      bench.world.step_now();
+    };
+    for (int i = 0; i < 10; ++i) bench.enter();
+    bench.world.run_until_idle();
+    CHECK_FALSE(bench.host.entered_twice);
+    CHECK(bench.host.most_inside == instances);
+    CHECK(bench.all_succeeded_once());
+  }
+}
+
+// mutant: SizeOrDelay that compares with the newest request, or a lane that forgets to arm its timer
+TEST_CASE("S3-1 one request alone returns after the delay and its run") {
+  Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 5ms});
+  TimePoint const start = bench.world.now();
+  auto& call = bench.call();
+  bench.lane.enter(call, Entry::may_run_here);
+  CHECK(call.finished == 0);
+  bench.world.run_until_idle();
+  CHECK(call.succeeded);
+  CHECK(bench.world.now() - start == 5ms);
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+}
+
+// mutant: count requests instead of items in fitting()
+TEST_CASE("S3-2 batches never exceed their limit in items, also for what comes while one runs") {
+  Bench<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 1ms});
+  bench.host.during = [&](Batch const&) {
+    if (bench.calls.size() < 30) bench.enter(1 + static_cast<std::uint32_t>(bench.calls.size() % 5));
+  };
+  for (std::uint32_t i = 0; i < 10; ++i) bench.enter(1 + i % 4);
+  bench.world.run_until_idle();
+  CHECK(bench.host.limit_breaches == 0);
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: arm the timer from the newest request
+TEST_CASE("S3-2 the delay counts from the oldest request") {
+  Bench<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
+  TimePoint const start = bench.world.now();
+  bench.enter();
+  bench.world.advance(6ms);
+  bench.enter();
+  bench.world.run_until_idle();
+  REQUIRE(bench.host.executed.size() == 1);
+  CHECK(bench.host.executed[0].items == 2);
+  CHECK(bench.host.executed[0].at - start == 10ms);
+}
+
+// mutant: one lane's task that does not give its executor thread back
+TEST_CASE("S3-2 two lanes on one executor thread do not delay each other") {
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetHost busy;
+  PuppetHost other;
+  SimulatedLane<Immediate> busy_lane({.max_items = 1}, {}, busy, executor);
+  SimulatedLane<Immediate> other_lane({.max_items = 1}, {}, other, executor);
+  std::deque<TestCall> calls(200);
+  busy.during = [&](Batch const&) { world.advance(300us); };
+  for (auto& call : calls) busy_lane.enter(call, Entry::never_here);
+  TestCall lone;
+  other_lane.enter(lone, Entry::never_here);
+  while (lone.finished == 0 && world.step()) {
+  }
+  CHECK(busy.finished.size() <= 4);
+  world.run_until_idle();
+  CHECK(busy.finished.size() == 200);
+}
+
+// mutant: fail the whole batch with its error; or isolate() that drops the second half
+TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alone at most once") {
+  for (std::size_t culprit = 0; culprit < 32; ++culprit) {
+    Bench bench({.max_items = 32});
+    for (int i = 0; i < 32; ++i) bench.enter();
+    bench.calls[culprit].poison = true;
+    bench.world.run_until_idle();
+    std::uint32_t executed = 0;
+    for (std::size_t i = 0; i < 32; ++i) {
+      auto const& call = bench.calls[i];
+      CHECK(call.finished == 1);
+      CHECK(call.succeeded == (i != culprit));
+      executed += call.executions;
+    }
+    CHECK(bench.calls[culprit].lone_executions == 1);
+    CHECK(bench.calls[culprit].answer.message == "poison");
+    CHECK(executed <= 3 * 32);
+    REQUIRE(bench.host.verdicts.size() == 1);
+    CHECK(bench.host.verdicts[0] == Verdict::isolated);
+    for (std::size_t i = 0; i < 32; ++i) CHECK(bench.host.finished[i] == &bench.calls[i]);
+  }
+}
+
+// mutant: splitting_may_help that returns true for everything
+TEST_CASE("S3-5 a refusal is not tried again in pieces, and a batch of poison stays within its rework") {
+  Bench bench({.max_items = 32});
+  for (int i = 0; i < 32; ++i) bench.enter().poison = true;
+  SUBCASE("refusal") {
+    bench.host.failure = {Code::unavailable, Reason::device_lost, "gone", {}};
+    bench.world.run_until_idle();
+    CHECK(bench.host.executed.size() == 1);
+  }
+  SUBCASE("all poison") {
+    bench.world.run_until_idle();
+    std::uint32_t executed = 0;
+    for (auto const& call : bench.calls) executed += call.executions;
+    CHECK(executed <= 3 * 32);
+    for (auto const& call : bench.calls) CHECK(call.lone_executions <= 1);
+  }
+  CHECK(bench.host.verdicts == std::vector{Verdict::failed});
+  for (auto const& call : bench.calls) CHECK((call.finished == 1 && !call.succeeded));
+}
+
+// mutant: withdraw() that takes the group's other slots with it, or leaves the group's links to the slot
+TEST_CASE("S3-6 when the one who would trigger the batch goes away, the others still get results") {
+  Bench<SizeOrDelay> bench({.max_items = 4}, SizeOrDelay{.max_items = 4, .max_delay = 5ms});
+  auto& oldest = bench.enter();
+  auto& second = bench.enter();
+  CHECK(bench.lane.withdraw(oldest));
+  auto& third = bench.enter();
+  bench.world.run_until_idle();
+  CHECK(oldest.finished == 0);
+  CHECK((second.succeeded && third.succeeded));
+  CHECK(oldest.executions == 0);
+}
+
+// mutant: summon without re-deciding at arrival: the batch runs although its trigger has gone
+TEST_CASE("S3-6 a full batch whose last member leaves before it starts goes back to waiting") {
+  Bench<SizeOrDelay> bench({.max_items = 2}, SizeOrDelay{.max_items = 2, .max_delay = 5ms});
+  TimePoint const start = bench.world.now();
+  auto& first = bench.enter();
+  auto& second = bench.enter();
+  CHECK(bench.lane.withdraw(second));
+  bench.world.run_until_idle();
+  CHECK(first.succeeded);
+  CHECK(bench.world.now() - start == 5ms);
+}
+
+// mutant: withdraw() that says true for a slot in execution
+TEST_CASE("S3-17 a queued request can be withdrawn without another dequeue, a running one cannot") {
+  Bench bench({.max_items = 1, .caller_runs = false});
+  TestCall* running = &bench.enter();
+  TestCall* queued = &bench.enter();
+  bench.host.during = [&](Batch const&) {
+    if (queued == nullptr) return;
+    CHECK(bench.lane.withdraw(*std::exchange(queued, nullptr)));
+    CHECK_FALSE(bench.lane.withdraw(*running));
+  };
+  TestCall* const withdrawn = queued;
+  bench.world.run_until_idle();
+  CHECK(running->succeeded);
+  CHECK(withdrawn->finished == 0);
+  CHECK(withdrawn->executions == 0);
+  CHECK_FALSE(bench.lane.withdraw(*running));
+  CHECK(bench.lane.snapshot().queued_items == 0);
+}
+
+// mutant: take() that ignores the deadline
+TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never executed") {
+  Bench bench({.max_items = 4});
+  auto& late = bench.call();
+  late.deadline = bench.world.now() + 1ms;
+  auto& patient = bench.call();
+  bench.lane.enter(late, Entry::never_here);
+  bench.lane.enter(patient, Entry::never_here);
+  bench.world.advance(2ms);
+  bench.world.run_until_idle();
+  CHECK(late.executions == 0);
+  CHECK(late.finished == 1);
+  CHECK(late.answer.code == Code::deadline_exceeded);
+  CHECK(late.answer.reason == Reason::deadline_waiting);
+  CHECK(patient.succeeded);
+  CHECK(bench.lane.snapshot().expired == 1);
+
+  auto& dead_on_arrival = bench.call();
+  dead_on_arrival.deadline = bench.world.now();
+  bench.lane.enter(dead_on_arrival, Entry::may_run_here);
+  CHECK(dead_on_arrival.answer.code == Code::deadline_exceeded);
+}
+
+// mutant: settle by batch instead of by slot; take parts in another order
+TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered once when all ended") {
+  for (std::uint32_t instances : {1U, 2U}) {
+    Bench bench({.instances = instances, .max_items = 16});
+    auto& small = bench.enter(3);
+    auto& big = bench.enter(500);
+    auto& last = bench.enter(2);
+    bench.world.run_until_idle();
+    CHECK(bench.all_succeeded_once());
+    std::uint32_t next = 0;
+    for (Part const& part : big.parts) {
+      CHECK(part.first == next);
+      next += part.count;
+    }
+    CHECK(next == 500);
+    CHECK(bench.host.limit_breaches == 0);
+    // 505 items in batches of 16.
+    CHECK(bench.host.executed.size() == 32);
+    CHECK(bench.host.finished.front() == &small);
+    CHECK(bench.host.finished.back() != &small);
+    CHECK(last.succeeded);
+  }
+}
+
+// mutant: go on taking parts of a slot that has failed
+TEST_CASE("S1-2 an oversize request of which a part fails, fails as a whole, with the first error") {
+  Bench bench({.max_items = 4});
+  auto& big = bench.enter(20);
+  bench.host.during = [&](Batch const& batch) { big.poison = batch.parts[0].first == 8; };
+  auto& next = bench.enter(1);
+  bench.world.run_until_idle();
+  CHECK(big.finished == 1);
+  CHECK_FALSE(big.succeeded);
+  CHECK(big.answer.message == "poison");
+  CHECK(bench.host.executed.size() == 4);
+  CHECK(next.succeeded);
+}
+
+// mutant: one key's oldest goes first whatever came before it
+TEST_CASE("S1-2 only equal keys share a batch, oldest first") {
+  Bench bench({.max_items = 8, .caller_runs = false});
+  auto& a = bench.enter(1, 7);
+  auto& b = bench.enter(1, 9);
+  auto& c = bench.enter(1, 7);
+  auto& alone = bench.call(1, 7);
+  alone.alone = true;
+  bench.lane.enter(alone, Entry::never_here);
+  auto& d = bench.enter(1, 9);
+  bench.world.run_until_idle();
+  CHECK(bench.host.limit_breaches == 0);
+  CHECK(bench.host.finished == std::vector<TestCall*>{&a, &c, &b, &d, &alone});
+  CHECK(bench.host.executed.size() == 3);
+}
+
+// mutant: compare the cost of the batch without the part to be added
+TEST_CASE("a batch stays under its cost limit, and a single item above it runs alone") {
+  Bench bench({.max_items = 8, .max_cost = 100});
+  for (std::int64_t cost : {40, 50, 30, 250, 10, 100, 0}) {
+    auto& call = bench.call();
+    call.cost = cost;
+    bench.lane.enter(call, Entry::never_here);
+  }
+  auto& dear = bench.call(5);
+  dear.cost = 223;  // items of 45, 45, 45, 44, 44
+  bench.lane.enter(dear, Entry::never_here);
+  bench.world.run_until_idle();
+  CHECK(bench.host.limit_breaches == 0);
+  CHECK(bench.all_succeeded_once());
+  std::vector<std::size_t> parts;
+  for (auto const& batch : bench.host.executed) parts.push_back(batch.parts);
+  CHECK(parts == std::vector<std::size_t>{2, 1, 1, 1, 2, 1, 1, 1});
+}
+
+// mutant: a barrier: take() only when no instance is running
+TEST_CASE("S2-9 a long batch does not hold up the other instances") {
+  Bench bench({.instances = 2, .max_items = 1});
+  auto& first = bench.enter();
+  bench.host.during = [&](Batch const& batch) {
+    if (batch.parts[0].slot != &first) return;
+    for (int i = 0; i < 5; ++i) bench.enter();
+    while (bench.world.step_now()) {
+    }
+    // The first still runs; everybody who came later is done.
+    for (std::size_t i = 1; i < bench.calls.size(); ++i) CHECK(bench.calls[i].succeeded);
+  };
+  bench.world.run_until_idle();
+  CHECK(first.succeeded);
+}
+
+// mutant: post the lone caller's batch to the executor
+TEST_CASE("a lone caller runs its batch itself, at once") {
+  Bench bench;
+  auto& call = bench.call();
+  bench.lane.enter(call, Entry::may_run_here);
+  CHECK(call.succeeded);
+  REQUIRE(bench.host.executed.size() == 1);
+  CHECK(bench.host.executed[0].on_caller);
+  CHECK(bench.world.steps() == 0);
+  CHECK_FALSE(bench.world.step());
+
+  auto& asynchronous = bench.enter();
+  CHECK(asynchronous.finished == 0);
+  bench.world.run_until_idle();
+  CHECK(asynchronous.succeeded);
+  CHECK(bench.lane.snapshot().caller_batches == 1);
+  CHECK(bench.lane.snapshot().batches == 2);
+}
+
+// mutant: lend() without ends_in_time()
+TEST_CASE("a caller with a deadline runs only what is known to end before it") {
+  Bench bench;
+  bench.host.during = [&](Batch const&) { bench.world.advance(1ms); };
+  auto const enter_with = [&](Duration wait) -> TestCall& {
+    auto& call = bench.call();
+    call.deadline = bench.world.now() + wait;
+    bench.lane.enter(call, Entry::may_run_here);
+    return call;
+  };
+  CHECK(enter_with(1s).finished == 0);  // nothing is known yet
+  bench.world.run_until_idle();
+  for (int i = 0; i < 8; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);
+  CHECK(enter_with(1s).finished == 1);
+  CHECK(enter_with(1100us).finished == 0);  // inside the margin
+  bench.world.run_until_idle();
+}
+
+// mutant: serve_as_caller() that ignores its budget
+TEST_CASE("a caller serves others only for as long as its budget says, then the executor does") {
+  Bench bench({.max_items = 1, .serve_others_for = 100us});
+  for (int i = 0; i < 3; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);
+  bench.host.during = [&](Batch const&) { bench.world.advance(30us); };
+  for (int i = 0; i < 20; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);  // it learns 30 us
+
+  int arrivals = 10;
+  bench.host.during = [&](Batch const&) {
+    while (arrivals > 0) {
+      --arrivals;
+      bench.enter();
+    }
+    bench.world.advance(30us);
+  };
+  TimePoint const start = bench.world.now();
+  bench.lane.enter(bench.call(), Entry::may_run_here);
+  Duration const took = bench.world.now() - start;
+  CHECK(took > 30us);
+  CHECK(took <= 130us);
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: hold the mutex while a batch runs; or lend an instance that is busy
+TEST_CASE("a batch that enters its own lane neither hangs nor runs inside itself") {
+  Bench bench;
+  TestCall inner;
+  bool once = true;
+  bench.host.during = [&](Batch const&) {
+    if (!std::exchange(once, false)) return;
+    bench.lane.enter(inner, Entry::may_run_here);
+    CHECK(inner.finished == 0);
+  };
+  bench.lane.enter(bench.call(), Entry::may_run_here);
+  bench.world.run_until_idle();
+  CHECK(inner.succeeded);
+  CHECK_FALSE(bench.host.entered_twice);
+}
+
+// mutant: call execute() for slots that nobody waits for
+TEST_CASE("what nobody waits for any more is not executed") {
+  Bench bench({.max_items = 4});
+  auto& first = bench.enter();
+  auto& left = bench.enter();
+  auto& third = bench.enter();
+  left.unwanted = true;
+  bench.world.run_until_idle();
+  CHECK(left.executions == 0);
+  CHECK(left.answer.code == Code::cancelled);
+  CHECK((first.succeeded && third.succeeded));
+  CHECK(bench.host.executed[0].items == 2);
+}
+
+// mutant: end() after a begin() that refused
+TEST_CASE("a refusal by begin finishes all slots of the batch with its error") {
+  Bench bench({.max_items = 4});
+  bench.host.permit = [](Batch const&) { return fail(Code::unavailable, Reason::breaker_open, "open"); };
+  for (int i = 0; i < 6; ++i) bench.enter();
+  bench.world.run_until_idle();
+  CHECK(bench.host.executed.empty());
+  CHECK(bench.host.verdicts.empty());
+  for (auto const& call : bench.calls) CHECK(call.answer.reason == Reason::breaker_open);
+}
+
+// mutant: refuse_all() that forgets the inbox, or later entries
+TEST_CASE("refuse_all answers everything queued and everything later, and leaves what runs") {
+  Bench bench({.max_items = 2});
+  auto& big = bench.enter(5);
+  bool once = true;
+  bench.host.during = [&](Batch const&) {
+    if (!std::exchange(once, false)) return;
+    bench.enter();
+    bench.lane.refuse_all(Error{Code::unavailable, Reason::stopping, "stopping", {}});
+    CHECK(bench.calls.back().answer.reason == Reason::stopping);
+    CHECK(big.finished == 0);  // a part of it runs
+  };
+  bench.world.run_until_idle();
+  CHECK(big.finished == 1);
+  CHECK(big.answer.reason == Reason::stopping);
+  auto& later = bench.call();
+  bench.lane.enter(later, Entry::may_run_here);
+  CHECK(later.answer.reason == Reason::stopping);
+  CHECK(bench.host.executed.size() == 1);
+}
+
+// mutant: leave the queue as it is when the executor takes no more tasks
+TEST_CASE("a stopped executor leaves nobody waiting") {
+  Bench bench;
+  bench.executor.stop(no_deadline);
+  auto& call = bench.enter();
+  CHECK(call.finished == 1);
+  CHECK(call.answer.reason == Reason::stopping);
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+}
+
+// mutant: predicted_wait() that forgets what is queued
+TEST_CASE("the snapshot tells what is queued and how long it will take") {
+  Bench bench({.max_items = 4, .caller_runs = false});
+  CHECK(bench.lane.snapshot().predicted_wait == 0ns);
+  bench.host.during = [&](Batch const&) { bench.world.advance(1ms); };
+  for (int i = 0; i < 80; ++i) bench.enter();
+  CHECK(bench.lane.snapshot().queued_items == 80);
+  bench.world.run_until_idle();
+  CHECK(bench.lane.predicted(4) == 1ms);
+  CHECK(bench.lane.cost_model().samples(4) == 20);
+  for (int i = 0; i < 8; ++i) bench.enter();
+  auto const snapshot = bench.lane.snapshot();
+  CHECK(snapshot.queued_items == 8);
+  CHECK(snapshot.queued_requests == 8);
+  CHECK(snapshot.busy_instances == 1);
+  CHECK(snapshot.predicted_wait == 3ms);
+  bench.world.run_until_idle();
+  CHECK(bench.lane.snapshot().predicted_wait == 0ns);
+}
+
+TEST_CASE("a lane that could not run anything is refused by name") {
+  CHECK(validate({}));
+  CHECK(validate({.instances = 0}).error().message == "batching: instances: expected at least 1, got 0");
+  CHECK(validate({.max_items = 0}).error().reason == Reason::option);
+  CHECK_FALSE(validate({.max_cost = 0}));
+  CHECK_FALSE(validate({.serve_others_for = -1ns}));
+}

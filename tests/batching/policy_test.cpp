@@ -1,0 +1,119 @@
+#include <athanor/batching/policy.hpp>
+
+#include <doctest/doctest.h>
+
+#include "puppet_host.hpp"
+
+using namespace athanor;
+using namespace athanor::batching;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The least that a policy must be: what the lane is compiled with to show that it asks for no more.
+struct ArchetypePolicy {
+  BatchDecision decide(QueueSnapshot const&) const noexcept { return BatchDecision::dispatch(1); }
+};
+static_assert(check_batching_policy<ArchetypePolicy>());
+
+struct ThrowingPolicy {
+  BatchDecision decide(QueueSnapshot const&) const { return {}; }
+};
+struct MutablePolicy {
+  BatchDecision decide(QueueSnapshot const&) noexcept { return {}; }
+};
+struct TimelessPolicy {
+  TimePoint decide(QueueSnapshot const&) const noexcept { return {}; }
+};
+struct UncopyablePolicy : ArchetypePolicy {
+  UncopyablePolicy(UncopyablePolicy const&) = delete;
+};
+static_assert(!BatchingPolicy<ThrowingPolicy> && !BatchingPolicy<MutablePolicy> &&
+              !BatchingPolicy<TimelessPolicy> && !BatchingPolicy<UncopyablePolicy>);
+static_assert(Host<PuppetHost>);
+
+constexpr TimePoint start{1s};
+constexpr QueueSnapshot queue(std::uint64_t items, Duration age) {
+  return {.now = start + age, .oldest_entered = start, .queued_items = items, .max_items = 16};
+}
+
+// Policies decide at compile time: nothing in them knows a clock.
+static_assert(Immediate{}.decide(queue(1, 0ns)) == BatchDecision::dispatch(16));
+static_assert(SizeOrDelay{8, 2ms}.decide(queue(3, 1ms)) == BatchDecision::wait_until(start + 2ms));
+static_assert(SizeOrDelay{8, 2ms}.decide(queue(3, 2ms)) == BatchDecision::dispatch(8));
+static_assert(SizeOrDelay{8, 2ms}.decide(queue(8, 0ms)) == BatchDecision::dispatch(8));
+static_assert(SizeOrDelay{99, 2ms}.decide(queue(16, 0ms)) == BatchDecision::dispatch(16));
+static_assert(SizeOrDelay{8, 0ms}.decide(queue(1, 0ms)) == BatchDecision::dispatch(8));
+static_assert(SizeOrDelay{8, Duration::max()}.decide(queue(1, 1h)).kind == BatchDecision::Kind::wait);
+
+}  // namespace
+
+TEST_CASE("a lane serves with the least that a policy can be") {
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetHost host;
+  SimulatedLane<ArchetypePolicy> lane({}, {}, host, executor);
+  TestCall calls[3];
+  for (auto& call : calls) lane.enter(call, Entry::never_here);
+  world.run_until_idle();
+  CHECK(host.executed.size() == 3);
+  for (auto& call : calls) CHECK(call.succeeded);
+}
+
+// mutant: take a wait for what has passed at its word: the timer would fire for ever
+TEST_CASE("a policy that waits for the past is taken to dispatch") {
+  struct Late {
+    BatchDecision decide(QueueSnapshot const& seen) const noexcept {
+      return BatchDecision::wait_until(seen.now);
+    }
+  };
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetHost host;
+  SimulatedLane<Late> lane({}, {}, host, executor);
+  TestCall call;
+  lane.enter(call, Entry::never_here);
+  world.run_until_idle();
+  CHECK(call.succeeded);
+  CHECK(world.steps() <= 2);
+}
+
+// mutant: a P95 tracker with the weights of P50
+TEST_CASE("the cost model's quantiles cover what they promise") {
+  Simulation world(7);
+  CostModel model;
+  for (int i = 0; i < 2000; ++i) model.record(4, Duration(500'000 + world.below(1'000'000)));
+  auto const p50 = static_cast<double>(model.predicted_p50(4).count());
+  auto const p95 = static_cast<double>(model.predicted_p95(4).count());
+  CHECK(p50 == doctest::Approx(1'000'000).epsilon(0.1));
+  CHECK(p95 == doctest::Approx(1'450'000).epsilon(0.06));
+  CHECK(static_cast<double>(model.mean(4).count()) == doctest::Approx(1'000'000).epsilon(0.1));
+}
+
+// mutant: steps that never hurry
+TEST_CASE("the cost model follows a slowdown within a few batches, also from next to nothing") {
+  CostModel model;
+  for (int i = 0; i < 200; ++i) model.record(1, 100us);
+  for (int i = 0; i < 10; ++i) model.record(1, 300us);
+  CHECK(model.predicted_p95(1) == 300us);
+  CostModel cold;
+  cold.record(1, 0ns);
+  for (int i = 0; i < 20; ++i) cold.record(1, 30us);
+  CHECK(cold.predicted_p95(1) == 30us);
+}
+
+TEST_CASE("the cost model interpolates between sizes it knows, scales above them and trusts slowly") {
+  CostModel model;
+  CHECK(model.predicted_p95(4) == 0ns);
+  for (int i = 0; i < 8; ++i) {
+    CHECK_FALSE(model.trusts(2));
+    model.record(2, 2ms);
+    model.record(16, 9ms);
+  }
+  CHECK(model.trusts(2));
+  CHECK(model.samples(2) == 8);
+  CHECK(model.samples(8) == 0);
+  CHECK(model.predicted_p95(1) == 2ms);
+  CHECK(model.predicted_p95(9) == 5500us);
+  CHECK(model.predicted_p95(32) == 18ms);
+}
