@@ -154,8 +154,8 @@ Model::~Model() {
 
 }  // namespace
 
-// mutants: next_start ignores what is leaving; retire_all takes pinned models; take_parked forgets one;
-// overdue gives back the room of a running load; end_load frees nothing when the load is late
+// mutants: next_start ignores what is leaving; retire_drained ignores pins; on_deadline forgets those who
+// wait; overdue gives back the room of a running load; end_load frees nothing when the load is late
 TEST_CASE(
     "S3-15 in any order of asking, letting go, failing and unloading the budget holds and everybody is "
     "answered once") {

@@ -1,5 +1,7 @@
 #include <athanor/loading/model_loader.hpp>
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -148,7 +150,7 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   CHECK(loader.status(entry).state == ModelState::failed);
 }
 
-// mutant: retire_all takes a model that is pinned
+// mutant: observe_all reports every model as pinned
 TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook runs after the last use") {
   Simulation world(1);
   Disk disk;
@@ -320,4 +322,57 @@ TEST_CASE("S3-15 measured bytes count, not declared ones") {
   world.advance(1h);
   CHECK(loader.acquire("large", 1s).error().reason == Reason::budget);
   CHECK(disk.loads["large"] == 1);  // its size is known now
+}
+
+namespace {
+
+/// What another thread does just before a word is closed to new pins.
+std::function<void()> other_thread;
+
+/// A simulated world in which another thread acts in the middle of an eviction.
+struct RacingEnv : SimulatedEnv {
+  template <class T>
+  struct Atomic : std::atomic<T> {
+    using std::atomic<T>::atomic;
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order order) noexcept {
+      let_others_act();
+      return std::atomic<T>::compare_exchange_strong(expected, desired, order);
+    }
+    T exchange(T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
+      let_others_act();
+      return std::atomic<T>::exchange(desired, order);
+    }
+    static void let_others_act() {
+      if (auto const act = std::exchange(other_thread, nullptr)) act();
+    }
+  };
+};
+
+}  // namespace
+
+// mutant: retire_all closes a victim by exchange(0), without comparing with an idle word
+TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared, and another goes") {
+  Simulation world(1);
+  int alive = 0;
+  LoadFunctions<Model> functions;
+  functions.load = [&](std::string_view) -> Result<Loaded<Model>> {
+    return Loaded<Model>{std::make_unique<Model>(alive), 10};
+  };
+  functions.expected_bytes = [](std::string_view) { return 10U; };
+  using Racing = ModelLoader<Model, RacingEnv>;
+  Racing loader({.budget_bytes = 20}, functions);
+  REQUIRE(loader.acquire("oldest", 1s));
+  world.advance(1ms);
+  REQUIRE(loader.acquire("older", 1s));
+  Slot pinned;
+  Callers host;
+  auto& oldest = **loader.declare("oldest");
+  // The pin does not count as a use here, so that only the comparison can save the model.
+  other_thread = [&] { REQUIRE(*loader.acquire(pinned, oldest, TimePoint{}, host) == Acquire::ready); };
+  REQUIRE(loader.acquire("new", 1s));
+  CHECK(loader.status("oldest")->state == ModelState::ready);
+  CHECK(loader.status("oldest")->pins == 1);
+  CHECK(loader.status("older")->state == ModelState::unloaded);
+  CHECK(alive == 2);
+  loader.release(pinned);
 }
