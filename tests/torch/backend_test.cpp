@@ -327,7 +327,6 @@ TEST_CASE("a model file that is missing or not a file is an error that names it"
   CHECK(load_error(description).reason == Reason::file);
 }
 
-// mutant: describe() returns what() of a c10::Error
 TEST_CASE("a model file that is junk, cut off or empty is a model_load error of one short line") {
   Folder const folder;
   Description description;
