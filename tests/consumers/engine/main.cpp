@@ -1,8 +1,11 @@
-#include <athanor/core/error.hpp>
-#include <athanor/core/tensor.hpp>
+#include <athanor/athanor.hpp>
 
+// The engine and its templates are there to be used, and a missing model gets a sentence.
 int main() {
-  return athanor::Error{athanor::Code::unavailable, athanor::Reason::queue_full, "busy", {}}.message == "busy"
-             ? 0
-             : 1;
+  auto engine = athanor::Engine<>::create();
+  if (!engine) return 1;
+  auto const model = engine->load("no-such-folder");
+  if (model || model.error().code != athanor::Code::not_found) return 2;
+  fmt::print("{}\n", model.error().message);
+  return engine->metrics_text().find("# HELP athanor_") == std::string::npos ? 3 : 0;
 }
