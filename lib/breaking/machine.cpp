@@ -120,7 +120,6 @@ Decision BreakerMachine::refusal(TimePoint now) const noexcept {
 
 /// What the passing of time alone brings about: an open time that is over, a probe that is lost.
 void BreakerMachine::advance(TimePoint now, std::uint64_t random) noexcept {
-  if (forced_) return;
   if (state_ == State::open && now >= open_until_) {
     enter(State::half_open);
     return;

@@ -239,9 +239,10 @@ TEST_CASE("after closing, the open time starts longer until a full window went w
   CHECK(reopened_after(50) == 1s);
 }
 
-// mutant: force_open is left when the open time is over
+// mutant: force_open keeps the open time of before
 TEST_CASE("forced states hold until reset") {
   Bench bench;
+  bench.open();
   bench.machine.force_open();
   bench.now += 1h;
   CHECK_FALSE(bench.acquire().admitted);
