@@ -42,7 +42,7 @@ build() {
   printf '%-44s' "$script: build ($preset)"
   if ! cmake --build "$project/out/$preset" --target "${@:-all}" 2>&1 </dev/null | tee "$log" | show_tenths; then
     printf ' failed after %d s\n' $((SECONDS - begun))
-    grep -m 5 -A 12 -E 'error|FAILED' "$log" | sed 's/^/  | /' >&2 || tail -n 20 "$log" >&2
+    grep -m 5 -A 12 -E 'error: |^FAILED' "$log" | sed 's/^/  | /' >&2 || tail -n 20 "$log" >&2
     fail "build ($preset) (whole log: $log)" "mend what the compiler names above, and run the same command again"
   fi
   printf ' %4d s\n' $((SECONDS - begun))
@@ -50,9 +50,13 @@ build() {
 
 # Reads a ninja log; prints each tenth that is reached.
 show_tenths() {
-  awk '{ if (match($0, /^\[[0-9]+\/[0-9]+\]/)) {
-           split(substr($0, 2, RLENGTH - 2), part, "/"); tenth = int(10 * part[1] / part[2])
-           if (tenth > last) { printf " %d%%", tenth * 10; fflush(); last = tenth } } }'
+  local line tenth last=0
+  while IFS= read -r line; do
+    [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]] || continue
+    tenth=$((10 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+    [ $tenth -le $last ] || printf ' %d%%' $((tenth * 10))
+    last=$tenth
+  done
 }
 
 finish() {
