@@ -118,10 +118,11 @@ std::vector<std::vector<Prediction>> Predictor::rounds(std::vector<Row> const& r
 
 Summary Predictor::summary() const {
   Summary summary = summary_;
-  auto const lane = model_.entry().lane().snapshot();
-  summary.batches = lane.batches;
-  summary.mean_batch =
-      lane.batches == 0 ? 0 : static_cast<double>(lane.batch_items) / static_cast<double>(lane.batches);
+  auto const& metrics = model_.entry().metrics();
+  summary.batches = metrics.batches.value();
+  if (summary.batches != 0)
+    summary.mean_batch =
+        static_cast<double>(metrics.batch_items.sum()) / static_cast<double>(summary.batches);
   summary.hit_rate = summary.rows == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.rows);
   return summary;
 }

@@ -185,8 +185,7 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   if (!description.stage) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto const& texts = request.inputs()[checked->place[description.text_input]].value;
-    auto features =
-        prepare_item(*description.stage, description.signature.inputs[description.text_input], texts, item);
+    auto features = prepare_item(*description.stage, texts, item);
     if (!features) return tl::unexpected(std::move(features.error()));
     sample.features.push_back(std::move(*features));
   }
@@ -280,16 +279,10 @@ Result<ModelDescription> describe_model(std::string const& folder,
   return description;
 }
 
-Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts,
-                              std::int64_t index) {
-  std::int64_t const count = texts.shape().elements();
-  Tensor const item = Tensor::text(texts.text_at(index));
-  auto features = stage.prepare(item);
-  if (!features) {
-    features.error().message =
-        count == 1 ? fmt::format("{}: {}", spec.name, features.error().message)
-                   : fmt::format("{}: item {}: {}", spec.name, index, features.error().message);
-  }
+Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index) {
+  auto features = stage.prepare(Tensor::text(texts.text_at(index)));
+  if (!features && texts.shape().elements() > 1)
+    features.error().message = fmt::format("item {}: {}", index, features.error().message);
   return features;
 }
 

@@ -29,6 +29,10 @@ enum class At : std::uint8_t { join, admit_work, guard, prepare, acquire, push, 
 /// worker's.
 enum class Origin : std::uint8_t { caller, submitter, worker };
 
+/// Whether a call's deadline and cancellation are watched. An asynchronous call's timer holds one ownership
+/// of it.
+enum class Watch : std::uint8_t { off, on, ended };
+
 /// Bits of a call's word. The first to set `claimed` decides the answer; everybody else's outcome is dropped.
 namespace word {
 inline constexpr std::uint32_t claimed = 1;   ///< somebody is writing, or has written, the caller's answer
@@ -55,6 +59,7 @@ struct Call : AnswerHolder,
   Completion completion{};  ///< set for an asynchronous call
   TimePoint began{};
   TimePoint deadline = no_deadline;
+  typename Env::template Atomic<Watch> watch{Watch::off};
   bool own_deadline = false;  ///< given by the caller
   CacheMode cache_mode = CacheMode::use;
   Cancellation* cancellation = nullptr;
@@ -72,8 +77,7 @@ struct Call : AnswerHolder,
   typename Env::template Atomic<caching::Join> role{caching::Join::bypass};  ///< in the cache
   bool borrowed = false;     ///< inputs lie in memory that the caller takes back once it is answered
   bool inputs_gone = false;  ///< it has; guarded by word::inputs
-  bool timed = false;    ///< its timer was armed, and holds one ownership until it is disarmed or has fired
-  bool refused = false;  ///< it ended inside submit
+  bool refused = false;      ///< it ended inside submit
   bool failed = false;
   Error error{};                                                  ///< how the route ended, when it failed
   typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< 0 none, 1 being made, 2 made

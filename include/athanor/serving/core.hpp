@@ -116,7 +116,10 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   /// engine.
   Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options);
   /// Takes a blocking call through the rooms, as far as it goes on this thread.
-  void start(CallType& call) noexcept { advance(call, Origin::caller); }
+  void start(CallType& call) noexcept {
+    watch(call);
+    advance(call, Origin::caller);
+  }
   /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
   /// `completion` is not called. The first form reads `request` until the completion.
   Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options,
@@ -194,6 +197,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   void answer(CallType& call, TimePoint now) noexcept;
   void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
   void watch(CallType& call) noexcept;
+  void unwatch(CallType& call) noexcept;
 
   EngineOptions options_;
   int const spins_before_parking_;

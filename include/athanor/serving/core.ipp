@@ -224,7 +224,7 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.at = At::join;
   call.role.store(caching::Join::bypass, std::memory_order_relaxed);
   call.inputs_gone = false;
-  call.timed = false;
+  call.watch.store(Watch::off, std::memory_order_relaxed);
   call.refused = false;
   call.failed = false;
   call.answer_failed = false;
@@ -271,7 +271,10 @@ template <class T>
 Result<Call<T>*> Core<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
   advance(call, Origin::submitter);
-  if (!call.refused) return &call;
+  if (!call.refused) {
+    watch(call);
+    return &call;
+  }
   Error error = std::move(call.answer_error);
   call.release();
   return tl::unexpected(std::move(error));

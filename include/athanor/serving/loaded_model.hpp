@@ -55,8 +55,7 @@ void append_pieces(ModelDescription const& description, Request const& request, 
                    std::vector<batching::Piece>& pieces);
 
 /// The features of item `index` of `texts`; the error names the item when there are several.
-Result<Features> prepare_item(OpenStage const& stage, TensorSpec const& spec, Tensor const& texts,
-                              std::int64_t index);
+Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index);
 
 /// Reads the folder's manifest and checks it against the backends and feature stages at hand.
 Result<ModelDescription> describe_model(std::string const& folder,

@@ -39,7 +39,6 @@ template <class T>
 typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
   call.at = At::admit_work;
   ModelDescription const& description = call.entry->description();
-  watch(call);
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
   if (!cached || call.cache_mode == CacheMode::skip) {
     if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
@@ -109,8 +108,7 @@ Result<void> Core<T>::prepare_items(CallType& call) {
   Result<void> result;
   call.batching::Slot::cost = 0;
   for (std::int64_t item = 0; result && item < call.checked.items; ++item) {
-    auto made = prepare_item(*description.stage, description.signature.inputs[description.text_input],
-                             call.input(description.text_input), item);
+    auto made = prepare_item(*description.stage, call.input(description.text_input), item);
     if (!made) {
       result = tl::unexpected(std::move(made.error()));
       break;
@@ -225,7 +223,7 @@ void Core<T>::settle(CallType& call, Origin origin) noexcept {
   if (claim(call)) {
     call.answer_failed = call.failed;
     if (call.failed) call.answer_error = std::move(call.error);
-    call.refused = origin == Origin::submitter;
+    if (origin == Origin::submitter) call.refused = true;
     answer(call, now);
   }
   end_of_route();
@@ -242,8 +240,7 @@ template <class T>
 void Core<T>::answer(CallType& call, TimePoint now) noexcept {
   call.report.total = now - call.began;
   call.entry->record(call);
-  if (call.cancellation != nullptr) call.cancellation->unlink(call);
-  if (call.timed && executor_.disarm(call)) call.release();
+  if (call.watch.exchange(Watch::ended) == Watch::on) unwatch(call);
   if (call.asynchronous() && !call.refused) {
     call.completion.function(call.completion.context, collect(call));
     return;
@@ -303,7 +300,8 @@ void Core<T>::leave(CallType& call, Error error) noexcept {
   answer(call, Env::now());
 }
 
-/// From here on the call can be taken back, and an asynchronous one ends at its deadline.
+/// From here on the call can be taken back, and an asynchronous one ends at its deadline. It may have been
+/// answered already: whoever comes second of `watch` and `answer` takes the watch down.
 template <class T>
 void Core<T>::watch(CallType& call) noexcept {
   bool revoked = false;
@@ -311,14 +309,20 @@ void Core<T>::watch(CallType& call) noexcept {
     call.CancelHook::cancelled = &Core::on_cancelled;
     revoked = !call.cancellation->link(call);
   }
-  if (!call.asynchronous()) {
-    if (revoked) call.word.fetch_or(word::revoked);
-    return;
+  if (call.asynchronous()) {
+    call.owners.fetch_add(1, std::memory_order_relaxed);  // the timer's
+    call.Timer::fire = &Core::on_timer;
+    executor_.arm(call, revoked ? Env::now() : call.deadline);
+  } else if (revoked) {
+    call.word.fetch_or(word::revoked);
   }
-  call.owners.fetch_add(1, std::memory_order_relaxed);
-  call.timed = true;
-  call.Timer::fire = &Core::on_timer;
-  executor_.arm(call, revoked ? Env::now() : call.deadline);
+  if (call.watch.exchange(Watch::on) == Watch::ended) unwatch(call);
+}
+
+template <class T>
+void Core<T>::unwatch(CallType& call) noexcept {
+  if (call.cancellation != nullptr) call.cancellation->unlink(call);
+  if (call.asynchronous() && executor_.disarm(call)) call.release();
 }
 
 /// The deadline, or a cancellation that brought it forward.
