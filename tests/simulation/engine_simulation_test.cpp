@@ -12,6 +12,12 @@ namespace {
 constexpr char const* batching_section =
     R"("batching": {"max_items": 4, "instances": 2, "policy": "size_or_delay", "max_delay_us": 200},)";
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::uint64_t usual_schedules = 10'000;
+#else
+constexpr std::uint64_t usual_schedules = 100'000;
+#endif
+
 std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
   char const* text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
@@ -24,7 +30,7 @@ TEST_CASE("every seeded schedule of submit, cancel, expire, fail, unload and sto
   ModelFolder const folder(batching_section);
   // A failing seed is printed; ATHANOR_SEED replays it alone, ATHANOR_SCHEDULES changes how many run.
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);
-  std::uint64_t const schedules = only != 0 ? 1 : from_environment("ATHANOR_SCHEDULES", 100'000);
+  std::uint64_t const schedules = only != 0 ? 1 : from_environment("ATHANOR_SCHEDULES", usual_schedules);
   Tally sum;
   for (std::uint64_t i = 0; i < schedules; ++i) {
     std::uint64_t const seed = only != 0 ? only : i + 1;
