@@ -19,7 +19,12 @@ LINE = re.compile(r"^// without (\w+): (.+)$", re.M)
 
 def main(compiler, file, *flags):
     command = [compiler, "-std=c++20", "-fsyntax-only", *flags, file]
-    cases = LINE.findall(Path(file).read_text(encoding="utf-8"))
+    text = Path(file).read_text(encoding="utf-8")
+    cases = LINE.findall(text)
+    # Each part that the code leaves out is asked for, and nothing else: a line that a formatter broke would go unseen.
+    used = set(re.findall(r"WITHOUT_(\w+)", text))
+    if used != {name for name, _ in cases}:
+        sys.exit(f"{file} leaves out {sorted(used)}, but its opening lines name {sorted(name for name, _ in cases)}")
 
     def complaint(case):
         define = [f"-DWITHOUT_{case[0]}"] if case else []

@@ -1,5 +1,5 @@
-// without CACHE_BYTES: athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value
-// const&) without COMPUTED_VALUE: athanor::ResponseCache: compute() must return the Value or a Result of it
+// without CACHE_BYTES: give this value a function std::size_t cache_bytes(Value const&)
+// without COMPUTED_VALUE: athanor::ResponseCache: compute() must return the Value or a Result of it
 #include <athanor/caching/response_cache.hpp>
 
 #include <string>
