@@ -87,8 +87,12 @@ class Model {
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   Result<void> load();
-  /// Releases the model's memory after its last call in flight. A later call loads it again.
+  /// Releases the model's memory after its last call in flight. A later call loads it again;
+  /// answers in the cache are served without it.
   Result<void> unload();
+  /// Removes this model's answers from the response cache, and those being computed now are not stored. An
+  /// answer never outlives its model's content: another manifest or file is another key.
+  void forget_answers() noexcept;
 
   serving::Entry<T>& entry() const noexcept { return *entry_; }
 

@@ -120,8 +120,12 @@ Result<void> Model<T>::load() {
 template <ServingTraits T>
 Result<void> Model<T>::unload() {
   core_->loader().unload(entry_->load_entry());
-  core_->cache().invalidate(entry_->tag());
   return {};
+}
+
+template <ServingTraits T>
+void Model<T>::forget_answers() noexcept {
+  core_->cache().invalidate(entry_->tag());
 }
 
 template <ServingTraits T>

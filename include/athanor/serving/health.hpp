@@ -19,7 +19,7 @@ struct ModelHealth {
 
 struct Health {
   bool live = true;    ///< the engine answers
-  bool ready = false;  ///< it is not stopping, knows a model, and every model it was told to load is ready
+  bool ready = false;  ///< it is not stopping, knows a model, and none failed to load or has its breaker open
   std::string reason;  ///< why not, when it is not ready
   std::vector<ModelHealth> models;
 };
