@@ -37,7 +37,7 @@ class GraphBuilder {
   }
 
   void count_rows() {
-    graph_.atom.reserve(count_ * 3);
+    graph_.atom.reserve(std::size_t{3} * count_);
     for (std::uint32_t atom = 0; atom < count_; ++atom) {
       RDKit::Atom const& entry = *molecule_.getAtomWithIdx(first_ + atom);
       std::uint32_t const own = entry.getTotalNumHs();

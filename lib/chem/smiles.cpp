@@ -236,7 +236,7 @@ class Lexer {
     if (is_upper(first)) {
       auto const& row = bracket_elements[static_cast<std::size_t>(first - 'A')];
       if (is_lower(second)) {
-        if (std::int32_t const element = row[static_cast<std::size_t>(second - 'a' + 1)]; element > 0) {
+        if (std::int32_t const element = row[static_cast<std::size_t>(second - 'a') + 1]; element > 0) {
           cursor += 2;
           return element;
         }

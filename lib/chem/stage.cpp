@@ -53,7 +53,7 @@ Result<Tensor> single(std::int64_t value) {
 }  // namespace
 
 PolymerGraphStage::Stage::Stage(PolymerOptions options, std::optional<DomainOfValidity> domain)
-    : options_(std::move(options)), domain_(std::move(domain)) {
+    : options_(options), domain_(std::move(domain)) {
   options_.identifiers = domain_.has_value();
 }
 
@@ -110,7 +110,7 @@ Result<std::unique_ptr<PolymerGraphStage::Stage>> PolymerGraphStage::open(std::s
       }
     }
   }
-  return std::make_unique<Stage>(std::move(polymer), std::move(domain));
+  return std::make_unique<Stage>(polymer, std::move(domain));
 }
 
 ath_feature_table const& feature_table() {

@@ -20,9 +20,9 @@ std::string describe(std::string const& smiles) {
                        nlohmann::json(prepared.error().message)
                            .dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   std::string identifiers = "null";
-  if (prepared->identifiers) {
+  if (auto const& counts = prepared->identifiers; counts) {
     identifiers.clear();
-    for (auto const& [identifier, count] : *prepared->identifiers)
+    for (auto const& [identifier, count] : *counts)
       identifiers += fmt::format("{}[{},{}]", identifiers.empty() ? "" : ",", identifier, count);
     identifiers = "[" + identifiers + "]";
   }
