@@ -1,0 +1,225 @@
+/* Calls that are answered later. */
+#define _POSIX_C_SOURCE 200809L
+#include <pthread.h>
+
+#include "check.h"
+#include "puppet.h"
+
+/* What the callbacks of one test saw. */
+typedef struct call_log {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  pthread_t submitter;
+  int completions;
+  int finalizers;
+  int on_submitter;
+  int after_finalizer;
+  int32_t code; /* of the last completion */
+  float first;  /* of its output */
+  ath_engine* engine;
+  int32_t stop_code;
+} call_log;
+
+static void begin(call_log* log) {
+  memset(log, 0, sizeof *log);
+  pthread_mutex_init(&log->mutex, NULL);
+  pthread_cond_init(&log->changed, NULL);
+  log->submitter = pthread_self();
+}
+
+static void end(call_log* log) {
+  pthread_mutex_destroy(&log->mutex);
+  pthread_cond_destroy(&log->changed);
+}
+
+static void on_answer(void* user_data, int32_t code, ath_response* response, ath_error* error) {
+  call_log* log = user_data;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  CHECK((response != NULL) == (code == ATH_OK) && (error != NULL) == (code != ATH_OK));
+  CHECK(ath_error_code(error) == code);
+  if (log->engine != NULL) {
+    log->stop_code = ath_engine_stop(log->engine, 0, NULL, NULL);
+    ath_engine_destroy(log->engine);
+  }
+  pthread_mutex_lock(&log->mutex);
+  ++log->completions;
+  log->code = code;
+  if (pthread_equal(pthread_self(), log->submitter)) ++log->on_submitter;
+  if (response != NULL && ath_response_output(response, "y", &view) == ATH_OK)
+    log->first = *(const float*)view.data;
+  pthread_mutex_unlock(&log->mutex);
+  ath_response_destroy(response);
+  ath_error_destroy(error);
+}
+
+static void on_end(void* user_data) {
+  call_log* log = user_data;
+  pthread_mutex_lock(&log->mutex);
+  if (log->finalizers >= log->completions) ++log->after_finalizer;
+  ++log->finalizers;
+  pthread_cond_broadcast(&log->changed);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+static void wait_for(call_log* log, int finalizers) {
+  pthread_mutex_lock(&log->mutex);
+  while (log->finalizers < finalizers) pthread_cond_wait(&log->changed, &log->mutex);
+  pthread_mutex_unlock(&log->mutex);
+}
+
+/* mutant: run the completion of a cache hit inside ath_submit */
+static void once_and_later(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  ath_request* request = puppet_request(model, row);
+  ath_error* error = NULL;
+  call_log log;
+  int i;
+  begin(&log);
+  for (i = 1; i <= 20; ++i) {
+    CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+    wait_for(&log, i);
+    CHECK(log.code == ATH_OK && log.first == 2 && log.completions == i);
+  }
+  CHECK(log.on_submitter == 0 && log.after_finalizer == 0);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  CHECK(log.completions == 20 && log.finalizers == 20);
+  end(&log);
+}
+
+/* mutant: call the completion of a submit that failed, or forget its finalizer */
+static void refused(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  ath_request* request = ath_request_create(model);
+  ath_call* call = (ath_call*)1;
+  ath_error* error = NULL;
+  call_log log;
+  begin(&log);
+  CHECK_REFUSED(ath_submit(request, on_answer, &log, on_end, &call, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_MISSING_INPUT, "x");
+  CHECK(call == NULL && log.completions == 0 && log.finalizers == 1);
+  CHECK_REFUSED(ath_submit(NULL, on_answer, &log, on_end, &call, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_NONE, "request");
+  CHECK(log.completions == 0 && log.finalizers == 2);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  end(&log);
+}
+
+/* mutant: let ath_call_cancel only mark the call */
+static void cancel(void) {
+  ath_engine* engine = puppet_engine("{\"threads\": 2}");
+  ath_model* model = puppet_model(engine);
+  const float hold[2] = {PUPPET_HOLD, 0};
+  const float row[2] = {1, 2};
+  ath_request* holding = puppet_request(model, hold);
+  ath_request* request = puppet_request(model, row);
+  ath_call* held = NULL;
+  ath_call* call = NULL;
+  ath_error* error = NULL;
+  call_log held_log;
+  call_log log;
+  const int before = puppet_runs();
+  begin(&held_log);
+  begin(&log);
+  CHECK_OK(ath_submit(holding, on_answer, &held_log, on_end, &held, &error));
+  puppet_wait_until_held();
+  CHECK_OK(ath_submit(request, on_answer, &log, on_end, &call, &error));
+  ath_call_cancel(call);
+  wait_for(&log, 1);
+  CHECK(log.code == ATH_CANCELLED && log.completions == 1);
+  ath_call_cancel(call);
+  CHECK(log.completions == 1);
+  puppet_let_go();
+  wait_for(&held_log, 1);
+  CHECK(held_log.code == ATH_OK && held_log.first == PUPPET_HOLD + 1);
+  ath_request_destroy(holding);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  CHECK(puppet_runs() == before + 1);
+  ath_call_cancel(call);
+  ath_call_release(call);
+  ath_call_release(held);
+  CHECK(log.completions == 1 && held_log.completions == 1);
+  end(&held_log);
+  end(&log);
+}
+
+/* mutant: delete the engine before its callbacks have run */
+static void destroy_answers_all(void) {
+  static const float row[2] = {1, 2};
+  int round;
+  for (round = 0; round < 20; ++round) {
+    ath_engine* engine = puppet_engine("{\"cache_bytes\": 0, \"threads\": 2}");
+    ath_model* model = puppet_model(engine);
+    ath_request* request = puppet_request(model, row);
+    ath_error* error = NULL;
+    call_log log;
+    int i;
+    begin(&log);
+    for (i = 0; i < 20; ++i) CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+    ath_request_destroy(request);
+    ath_model_release(model);
+    ath_engine_destroy(engine);
+    CHECK(log.completions == 20 && log.finalizers == 20 && log.after_finalizer == 0);
+    end(&log);
+  }
+}
+
+/* mutant: join the workers from a callback */
+static void no_end_from_inside(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  call_log log;
+  begin(&log);
+  log.engine = engine;
+  CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+  wait_for(&log, 1);
+  CHECK(log.stop_code == ATH_FAILED_PRECONDITION);
+  CHECK_OK(ath_infer(request, &response, &error));
+  ath_response_destroy(response);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  end(&log);
+}
+
+/* mutant: let a deadline pass unseen while the model runs */
+static void deadline(void) {
+  ath_engine* engine = puppet_engine("{\"threads\": 2}");
+  ath_model* model = puppet_model(engine);
+  const float hold[2] = {PUPPET_HOLD, 0};
+  ath_request* request = puppet_request(model, hold);
+  ath_error* error = NULL;
+  call_log log;
+  begin(&log);
+  CHECK(ath_request_set_deadline_ns(request, 20 * 1000 * 1000) == ATH_OK);
+  CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+  ath_request_destroy(request);
+  wait_for(&log, 1);
+  CHECK(log.code == ATH_DEADLINE_EXCEEDED);
+  puppet_let_go();
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  CHECK(log.completions == 1);
+  end(&log);
+}
+
+const test async_tests[] = {
+    {"a completion runs once, on another thread, and its finalizer after it", once_and_later},
+    {"a submit that fails runs the finalizer and not the completion", refused},
+    {"a call that waits is taken back at once", cancel},
+    {"a destroyed engine has answered everybody", destroy_answers_all},
+    {"a callback cannot end its own engine", no_end_from_inside},
+    {"a call ends at its deadline while the model still runs", deadline},
+    {NULL, NULL}};

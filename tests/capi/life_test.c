@@ -1,0 +1,256 @@
+/* What a host does from the creation of an engine to its end. */
+#include "check.h"
+#include "puppet.h"
+
+static float first_output(const ath_response* response) {
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  CHECK(ath_response_output(response, "y", &view) == ATH_OK);
+  CHECK(view.dtype == ATH_DTYPE_F32 && view.ndim == 2 && view.shape[1] == 2 && view.strides == NULL);
+  CHECK(view.size_bytes == (uint64_t)view.shape[0] * 8 && view.device_type == ATH_DEVICE_CPU &&
+        view.byte_offset == 0);
+  return view.data != NULL ? *(const float*)view.data : -1;
+}
+
+/* mutant: report the cache state of the previous call */
+static void infer(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_report report = ATH_REPORT_INIT;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  const char* name = NULL;
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(first_output(response) == 2);
+  CHECK(ath_response_output_count(response) == 1);
+  CHECK(ath_response_output_at(response, 0, &name, &view) == ATH_OK && strcmp(name, "y") == 0);
+  CHECK(ath_response_output_at(response, 1, &name, &view) == ATH_OUT_OF_RANGE && name == NULL);
+  CHECK(ath_response_output(response, "z", &view) == ATH_NOT_FOUND);
+  CHECK(ath_response_report(response, &report) == ATH_OK);
+  CHECK(report.cache == ATH_CACHE_STATE_MISS && report.on_caller == 1 && report.batch_items == 1 &&
+        report.attempts == 1);
+  CHECK(report.members == 0 && report.total_ns > 0 && strcmp(report.model, "puppet@1.0.0") == 0);
+  ath_response_destroy(response);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_report(response, &report) == ATH_OK && report.cache == ATH_CACHE_STATE_HIT);
+  CHECK(first_output(response) == 2);
+  ath_response_destroy(response);
+  CHECK(ath_request_set_cache_mode(request, ATH_CACHE_SKIP) == ATH_OK);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_report(response, &report) == ATH_OK && report.cache == ATH_CACHE_STATE_OFF);
+  ath_response_destroy(response);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: ignore the outputs of a request, or keep them after a reset */
+static void outputs_and_reset(void) {
+  static const char* const names[] = {"y", "y"};
+  static const char* const unknown[] = {"tg"};
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {3, 4};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  CHECK(ath_request_set_outputs(request, names, 2) == ATH_OK);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_output_count(response) == 2);
+  ath_response_destroy(response);
+  CHECK(ath_request_set_outputs(request, unknown, 1) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OUTPUT_MISSING, "tg");
+  CHECK(response == NULL);
+  CHECK(ath_request_set_deadline_ns(request, 0) == ATH_OK);
+  CHECK(ath_request_set_outputs(request, NULL, 0) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
+                "deadline");
+  CHECK(ath_request_reset(request) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+static void texts(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = NULL;
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_request* request;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  static const char* const words[] = {"banana", "sky", ""};
+  static const size_t lengths[] = {3, 3, 0};
+  const char* folder = puppet_text_folder("letters");
+  CHECK_OK(ath_model_load(engine, folder, &model, &error));
+  puppet_remove(folder);
+  request = ath_request_create(model);
+  CHECK(ath_request_set_text(request, "words", "bananas", 6) == ATH_OK);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(first_output(response) == 7);
+  CHECK(ath_response_output(response, "y", &view) == ATH_OK && ((const float*)view.data)[1] == 4);
+  ath_response_destroy(response);
+  CHECK(ath_request_copy_texts(request, "words", words, NULL, 2) == ATH_OK);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_output(response, "y", &view) == ATH_OK && view.shape[0] == 2 &&
+        ((const float*)view.data)[2] == 4);
+  ath_response_destroy(response);
+  CHECK(ath_request_copy_texts(request, "words", words, lengths, 2) == ATH_OK);
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(first_output(response) == 4);
+  ath_response_destroy(response);
+  CHECK(ath_request_set_text(request, "words", "oh!", 3) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX,
+                "exclamation");
+  CHECK(ath_request_set_text(request, "words", "\xff", 1) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "UTF-8");
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: give the outputs where the inputs are asked for */
+static void signature(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
+  CHECK(strcmp(ath_model_id(model), "puppet@1.0.0") == 0);
+  CHECK(ath_model_input_count(model) == 1 && ath_model_output_count(model) == 1);
+  CHECK(ath_model_input(model, 0, &spec) == ATH_OK);
+  CHECK(strcmp(spec.name, "x") == 0 && strcmp(spec.unit, "") == 0 && spec.dtype == ATH_DTYPE_F32 &&
+        spec.ndim == 2);
+  CHECK(spec.shape[0] == ATH_DIM_ANY && strcmp(spec.dim_names[0], "items") == 0);
+  CHECK(spec.shape[1] == 2 && spec.dim_names[1] == NULL && spec.allows_non_finite == 0 && spec.reserved == 0);
+  CHECK(ath_model_output(model, 0, &spec) == ATH_OK && strcmp(spec.name, "y") == 0 &&
+        strcmp(spec.unit, "K") == 0);
+  CHECK(ath_model_input(model, 1, &spec) == ATH_OUT_OF_RANGE);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: let ath_model_unload forget the model altogether */
+static void find_and_unload(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  ath_model* found = NULL;
+  ath_error* error = NULL;
+  ath_text* text = NULL;
+  CHECK_OK(ath_model_find(engine, "puppet", &found, &error));
+  CHECK(strcmp(ath_model_id(found), "puppet@1.0.0") == 0);
+  CHECK_OK(ath_model_unload(found, &error));
+  CHECK_OK(ath_engine_health(engine, &text, &error));
+  CHECK(strstr(ath_text_data(text), "\"unloaded\"") != NULL);
+  CHECK(strlen(ath_text_data(text)) == ath_text_size(text));
+  ath_text_destroy(text);
+  ath_model_release(found);
+  CHECK_REFUSED(ath_model_find(engine, "nobody", &found, &error), ATH_NOT_FOUND, ATH_REASON_MODEL_MISSING,
+                "nobody");
+  CHECK(found == NULL);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+static void describe(void) {
+  ath_engine* engine =
+      puppet_engine("{\"threads\": 3, \"caller_runs\": \"never\", \"plugins\": [\"torch\"]}");
+  ath_error* error = NULL;
+  ath_text* text = NULL;
+  CHECK_OK(ath_engine_describe(engine, &text, &error));
+  CHECK(strstr(ath_text_data(text), "\"threads\": 3") != NULL);
+  CHECK(strstr(ath_text_data(text), "\"caller_runs\": \"never\"") != NULL);
+  CHECK(strstr(ath_text_data(text), "\"puppet\"") != NULL &&
+        strstr(ath_text_data(text), "\"letters\"") != NULL);
+  CHECK(strstr(ath_text_data(text), "\"open\": false") != NULL &&
+        strstr(ath_text_data(text), "\"abi\": 1") != NULL);
+  ath_text_destroy(text);
+  CHECK_OK(ath_engine_health(engine, &text, &error));
+  CHECK(strstr(ath_text_data(text), "\"ready\": false") != NULL);
+  CHECK(strstr(ath_text_data(text), "no model is known") != NULL);
+  ath_text_destroy(text);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: keep the metrics in one place for the whole process */
+static void two_engines(void) {
+  ath_engine* busy = puppet_engine(NULL);
+  ath_engine* idle = puppet_engine(NULL);
+  ath_model* busy_model = puppet_model(busy);
+  ath_model* idle_model = puppet_model(idle);
+  const float row[2] = {5, 6};
+  ath_request* request = puppet_request(busy_model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_text* text = NULL;
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK_OK(ath_engine_metrics(busy, &text, &error));
+  CHECK(strstr(ath_text_data(text), "athanor_batches_total{model=\"puppet\",version=\"1.0.0\"} 1\n") != NULL);
+  ath_text_destroy(text);
+  CHECK_OK(ath_engine_metrics(idle, &text, &error));
+  CHECK(strstr(ath_text_data(text), "athanor_batches_total{model=\"puppet\",version=\"1.0.0\"} 0\n") != NULL);
+  ath_text_destroy(text);
+  ath_engine_destroy(busy);
+  CHECK(first_output(response) == 6);
+  ath_response_destroy(response);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  ath_request_destroy(request);
+  ath_model_release(busy_model);
+  ath_model_release(idle_model);
+  ath_engine_destroy(idle);
+}
+
+static void many_engines(void) {
+  int i;
+  for (i = 0; i < 100; ++i) {
+    ath_engine* engine = puppet_engine("{\"threads\": 2}");
+    ath_model* model = i % 10 == 0 ? puppet_model(engine) : NULL;
+    ath_model_release(model);
+    ath_engine_destroy(engine);
+  }
+}
+
+/* mutant: leave the failure's sentence out of the error */
+static void backend_failure(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {PUPPET_FAIL, 0};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE,
+                "told to fail");
+  CHECK(ath_infer(request, &response, NULL) == ATH_INTERNAL && response == NULL);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+static void stop(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {7, 8};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  uint64_t abandoned = 77;
+  CHECK_OK(ath_engine_stop(engine, 1000000000, &abandoned, &error));
+  CHECK(abandoned == 0);
+  CHECK_OK(ath_engine_stop(engine, 0, NULL, &error));
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  ath_engine_destroy(engine);
+  ath_request_destroy(request);
+  ath_model_release(model);
+}
+
+const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
+                           {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
+                           {"texts go through a feature stage, one or many at a time", texts},
+                           {"a model tells its signature", signature},
+                           {"a model is found by name and unloaded", find_and_unload},
+                           {"an engine describes itself and its health", describe},
+                           {"S3-23 two engines count for themselves", two_engines},
+                           {"a hundred engines come and go", many_engines},
+                           {"a model that fails says why", backend_failure},
+                           {"a stopped engine refuses", stop},
+                           {NULL, NULL}};

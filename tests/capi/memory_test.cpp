@@ -1,0 +1,114 @@
+// Every allocation of a call at the border fails once, in turn: the call must say resource_exhausted and
+// leave nothing behind, and the next one must succeed. The library takes operator new from the program that
+// it is loaded into.
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <new>
+
+extern "C" {
+#include "check.h"
+#include "puppet.h"
+}
+
+namespace {
+
+thread_local long allocations_left = -1;  // negative: as many as there are
+thread_local bool refused = false;
+
+void* take(std::size_t size) {
+  if (allocations_left == 0) {
+    refused = true;
+    throw std::bad_alloc();
+  }
+  if (allocations_left > 0) --allocations_left;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+
+int failures = 0;
+
+// `call` succeeds, or fails for want of memory and hands out an error that says so.
+void exhaust(char const* name, std::function<std::int32_t(ath_error**)> const& call) {
+  for (long allowed = 0; allowed < 100000; ++allowed) {
+    ath_error* error = nullptr;
+    allocations_left = allowed;
+    refused = false;
+    std::int32_t const code = call(&error);
+    allocations_left = -1;
+    // Some functions say it by their code alone.
+    bool const named =
+        error == nullptr || (ath_error_reason(error) == ATH_REASON_OUT_OF_MEMORY &&
+                             ath_error_code(error) == code && *ath_error_message(error) != '\0');
+    bool const told = code == ATH_RESOURCE_EXHAUSTED && named;
+    ath_error_destroy(error);
+    if (code == ATH_OK && !refused) {
+      std::printf("%s: %ld allocations failed one by one\n", name, allowed);
+      return;
+    }
+    // A call may do without what it could not have (a reserve, a cache).
+    if (told || code == ATH_OK) continue;
+    std::fprintf(stderr, "%s: with %ld allocations: code %d\n", name, allowed, code);
+    ++failures;
+    return;
+  }
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return take(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+// mutant: let one function of the border go without guard
+int main() {
+  ath_engine* engine = puppet_engine("{\"threads\": 2}");
+  ath_model* model = puppet_model(engine);
+  float const row[2] = {1, 2};
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  view.data = row;
+  view.dtype = ATH_DTYPE_F32;
+  view.ndim = 2;
+  view.shape[0] = 1;
+  view.shape[1] = 2;
+  char const* const words[] = {"a text that is too long to be kept inline, and",
+                               "another one of the same kind"};
+  char const* const input = "an input whose name is too long to be kept inline";
+
+  exhaust("ath_model_find", [&](ath_error** error) {
+    ath_model* found = nullptr;
+    std::int32_t const code = ath_model_find(engine, "puppet", &found, error);
+    ath_model_release(found);
+    return code;
+  });
+  exhaust("ath_engine_metrics", [&](ath_error** error) {
+    ath_text* text = nullptr;
+    std::int32_t const code = ath_engine_metrics(engine, &text, error);
+    ath_text_destroy(text);
+    return code;
+  });
+  auto const exhaust_request = [&](char const* name, auto const& set) {
+    exhaust(name, [&](ath_error** error) {
+      ath_request* request = ath_request_create(model);
+      if (request == nullptr) {
+        return refused ? std::int32_t{ATH_RESOURCE_EXHAUSTED} : std::int32_t{ATH_INTERNAL};
+      }
+      std::int32_t const code = set(request, error);
+      ath_request_destroy(request);
+      return code;
+    });
+  };
+  exhaust_request("ath_request_copy_tensor", [&](ath_request* request, ath_error** error) {
+    return ath_request_copy_tensor(request, input, &view, error);
+  });
+  exhaust_request("ath_request_copy_texts", [&](ath_request* request, ath_error**) {
+    return ath_request_copy_texts(request, input, words, nullptr, 2);
+  });
+  exhaust_request("ath_request_set_outputs", [&](ath_request* request, ath_error**) {
+    return ath_request_set_outputs(request, words, 2);
+  });
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  return failures == 0 && failed_checks == 0 ? 0 : 1;
+}

@@ -1,0 +1,264 @@
+#define _POSIX_C_SOURCE 200809L
+#include "puppet.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int runs = 0;
+static int held = 0;
+static int let_go = 0;
+
+static int32_t refuse(ath_failure* failure, int32_t code, int32_t reason, const char* message) {
+  failure->code = code;
+  failure->reason = reason;
+  snprintf(failure->message, sizeof failure->message, "%s", message);
+  return code;
+}
+
+static int32_t load(void* self, const ath_model_source* source, void** out_model, ath_failure* failure) {
+  FILE* file = fopen(source->path, "rb");
+  (void)self;
+  if (file == NULL) return refuse(failure, ATH_NOT_FOUND, ATH_REASON_FILE, "the puppet finds no file");
+  fclose(file);
+  *out_model = malloc(1);
+  return ATH_OK;
+}
+
+static void unload(void* self, void* model) {
+  (void)self;
+  free(model);
+}
+
+static uint64_t footprint(void* self, void* model) {
+  (void)self;
+  (void)model;
+  return 1000;
+}
+
+typedef struct instance {
+  float* memory;
+} instance;
+
+static int32_t make_instance(void* self, void* model, void** out_instance, ath_failure* failure) {
+  (void)self;
+  (void)model;
+  (void)failure;
+  *out_instance = calloc(1, sizeof(instance));
+  return ATH_OK;
+}
+
+static void destroy_instance(void* self, void* raw) {
+  instance* made = raw;
+  (void)self;
+  free(made->memory);
+  free(made);
+}
+
+static int holds(const float* x, size_t count, float order) {
+  size_t i;
+  for (i = 0; i < count; ++i)
+    if (x[i] == order) return 1;
+  return 0;
+}
+
+static int32_t run(void* self, void* raw, ath_batch* batch, ath_failure* failure) {
+  instance* made = raw;
+  const ath_tensor* input = &batch->inputs[0];
+  const float* x = input->data;
+  const size_t count = (size_t)(input->size_bytes / sizeof(float));
+  size_t i;
+  (void)self;
+  pthread_mutex_lock(&mutex);
+  ++runs;
+  if (holds(x, count, PUPPET_HOLD)) {
+    ++held;
+    pthread_cond_broadcast(&changed);
+    while (!let_go) pthread_cond_wait(&changed, &mutex);
+    if (--held == 0) let_go = 0;
+  }
+  pthread_mutex_unlock(&mutex);
+  if (holds(x, count, PUPPET_FAIL))
+    return refuse(failure, ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE, "the puppet was told to fail");
+  made->memory = realloc(made->memory, count * sizeof(float));
+  for (i = 0; i < count; ++i) made->memory[i] = x[i] + 1;
+  batch->outputs[0] = *input;
+  batch->outputs[0].data = made->memory;
+  return ATH_OK;
+}
+
+const ath_backend_table puppet_table = {sizeof(ath_backend_table),
+                                        NULL,
+                                        "puppet",
+                                        ATH_RUNS_ON_ANY_THREAD,
+                                        0,
+                                        load,
+                                        unload,
+                                        footprint,
+                                        make_instance,
+                                        destroy_instance,
+                                        run};
+
+int puppet_runs(void) {
+  int seen;
+  pthread_mutex_lock(&mutex);
+  seen = runs;
+  pthread_mutex_unlock(&mutex);
+  return seen;
+}
+
+void puppet_wait_until_held(void) {
+  pthread_mutex_lock(&mutex);
+  while (held == 0) pthread_cond_wait(&changed, &mutex);
+  pthread_mutex_unlock(&mutex);
+}
+
+void puppet_let_go(void) {
+  pthread_mutex_lock(&mutex);
+  if (held > 0) let_go = 1;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&mutex);
+}
+
+static const char* const letter_names[] = {"x"};
+static const int32_t letter_dtypes[] = {ATH_DTYPE_F32};
+
+static int32_t open_letters(void* self, const char* folder, const char* options, void** out_stage,
+                            ath_failure* failure) {
+  (void)self;
+  (void)folder;
+  (void)options;
+  (void)failure;
+  *out_stage = malloc(1);
+  return ATH_OK;
+}
+
+static void close_letters(void* self, void* stage) {
+  (void)self;
+  free(stage);
+}
+
+static int32_t prepare_letters(void* self, void* stage, const ath_tensor* item, ath_features* out,
+                               ath_failure* failure) {
+  const char* text = item->data;
+  float* counts = calloc(2, sizeof(float));
+  uint64_t i;
+  (void)self;
+  (void)stage;
+  for (i = 0; i < item->size_bytes; ++i) {
+    if (text[i] == '!') {
+      free(counts);
+      return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
+    }
+    if (text[i] == 'a') counts[1] += 1;
+  }
+  counts[0] = (float)item->size_bytes;
+  out->tensor_count = 1;
+  out->tensors[0].data = counts;
+  out->tensors[0].size_bytes = 2 * sizeof(float);
+  out->tensors[0].rank = 2;
+  out->tensors[0].shape[0] = 1;
+  out->tensors[0].shape[1] = 2;
+  out->tensors[0].dtype = ATH_DTYPE_F32;
+  out->tensors[0].device_type = ATH_DEVICE_CPU;
+  out->cost = 1;
+  out->owner = counts;
+  out->release = free;
+  return ATH_OK;
+}
+
+const ath_feature_table letters_table = {sizeof(ath_feature_table),
+                                         NULL,
+                                         "letters",
+                                         letter_names,
+                                         letter_dtypes,
+                                         1,
+                                         open_letters,
+                                         close_letters,
+                                         prepare_letters};
+
+static const char* write_folder(const char* name, const char* inputs) {
+  static char folder[256];
+  char path[300];
+  const char* base = getenv("TMPDIR");
+  FILE* file;
+  snprintf(folder, sizeof folder, "%s/athanor-capi-XXXXXX", base != NULL ? base : "/tmp");
+  if (mkdtemp(folder) == NULL) abort();
+  snprintf(path, sizeof path, "%s/model.bin", folder);
+  file = fopen(path, "wb");
+  fputs("weights", file);
+  fclose(file);
+  snprintf(path, sizeof path, "%s/athanor.json", folder);
+  file = fopen(path, "wb");
+  fprintf(
+      file,
+      "{\"athanor\": 1, \"name\": \"%s\", \"version\": \"1.0.0\", \"backend\": \"puppet\", \"format\": "
+      "\"puppet\", %s, "
+      "\"outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2], \"unit\": \"K\"}], "
+      "\"members\": [{\"file\": \"model.bin\", \"digest\": \"xxh128:bdbda1eb6e05adc4800d98e5524fefbc\"}]}",
+      name, inputs);
+  fclose(file);
+  return folder;
+}
+
+const char* puppet_folder(const char* name) {
+  return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]");
+}
+
+const char* puppet_text_folder(const char* name) {
+  return write_folder(
+      name,
+      "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], \"max_bytes\": "
+      "100}], "
+      "\"features\": {\"stage\": \"letters\", \"input\": \"words\", \"options\": {}}, "
+      "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+      "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]");
+}
+
+void puppet_remove(const char* folder) {
+  const char* const files[] = {"model.bin", "athanor.json"};
+  char path[300];
+  size_t i;
+  for (i = 0; i < 2; ++i) {
+    snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+    remove(path);
+  }
+  rmdir(folder);
+}
+
+ath_engine* puppet_engine(const char* options_json) {
+  ath_engine* engine = NULL;
+  ath_error* error = NULL;
+  CHECK_OK(ath_engine_create(options_json, &engine, &error));
+  CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
+  CHECK_OK(ath_engine_add_features(engine, &letters_table, &error));
+  return engine;
+}
+
+ath_model* puppet_model(ath_engine* engine) {
+  ath_model* model = NULL;
+  ath_error* error = NULL;
+  const char* folder = puppet_folder("puppet");
+  CHECK_OK(ath_model_load(engine, folder, &model, &error));
+  puppet_remove(folder);
+  return model;
+}
+
+ath_request* puppet_request(const ath_model* model, const float* row) {
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  ath_error* error = NULL;
+  ath_request* request = ath_request_create(model);
+  view.data = row;
+  view.dtype = ATH_DTYPE_F32;
+  view.ndim = 2;
+  view.shape[0] = 1;
+  view.shape[1] = 2;
+  CHECK_OK(ath_request_set_tensor(request, "x", &view, &error));
+  return request;
+}

@@ -1,0 +1,36 @@
+/* A backend in C that does what a test tells it, and folders with a manifest for it. */
+#ifndef ATHANOR_TESTS_CAPI_PUPPET_H
+#define ATHANOR_TESTS_CAPI_PUPPET_H
+
+#include <athanor.h>
+#include <athanor/core/backend_table.h>
+
+/* Inputs that the puppet understands as orders. */
+#define PUPPET_FAIL 13.0f /* refuse the batch */
+#define PUPPET_HOLD 99.0f /* run until puppet_let_go is called */
+
+/* y = x + 1 on f32 [items, 2]. */
+extern const ath_backend_table puppet_table;
+/* How many batches ran since the process began. */
+int puppet_runs(void);
+/* Waits until a batch with PUPPET_HOLD is inside run. */
+void puppet_wait_until_held(void);
+/* Lets every held batch go on; the next one is held again. */
+void puppet_let_go(void);
+
+/* The folder of a model called `name`, made anew; remove it with puppet_remove. The path is static until the
+ * next call. */
+const char* puppet_folder(const char* name);
+/* The same with a text input "words", whose stage counts letters. */
+const char* puppet_text_folder(const char* name);
+void puppet_remove(const char* folder);
+/* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!'. */
+extern const ath_feature_table letters_table;
+
+/* An engine with both tables, and a model of it. Checks that they could be made. */
+ath_engine* puppet_engine(const char* options_json);
+ath_model* puppet_model(ath_engine* engine);
+/* A request for one row. The row is read later: it must live. */
+ath_request* puppet_request(const ath_model* model, const float* row);
+
+#endif

@@ -1,0 +1,161 @@
+/* What is wrong is refused with a sentence, and nothing is handed out. */
+#include "check.h"
+#include "puppet.h"
+
+static void refuse_options(const char* json, const char* part) {
+  ath_engine* engine = (ath_engine*)1;
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_engine_create(json, &engine, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION, part);
+  CHECK(engine == NULL);
+}
+
+/* mutant: skip unknown keys */
+static void options(void) {
+  ath_engine* engine = NULL;
+  ath_error* error = NULL;
+  refuse_options("{\"thread\": 2}", "unknown key 'thread'; known: plugins, threads, caller_runs");
+  refuse_options("{\"threads\": -1}", "threads: expected a whole number");
+  refuse_options("{\"threads\": 2.5}", "threads: expected a whole number");
+  refuse_options("{\"threads\": \"two\"}", "got \"two\"");
+  refuse_options("{\"threads\": 5000}", "threads: expected at most 1024, got 5000");
+  refuse_options("{\"threads\": 2, \"threads\": 3}", "threads: given twice");
+  refuse_options("{\"caller_runs\": \"often\"}",
+                 "caller_runs: expected \"when_idle\" or \"never\", got \"often\"");
+  refuse_options("{\"default_deadline_ms\": 0}", "default_deadline");
+  refuse_options("{\"default_deadline_ms\": 1e300}", "default_deadline_ms");
+  refuse_options("{\"load_deadline_ms\": -1}", "load_deadline_ms");
+  refuse_options("{\"cache_ttl_ms\": null}", "cache_ttl_ms");
+  refuse_options("{\"max_items\": 0}", "max_items: expected at least 1, got 0");
+  refuse_options("{\"max_bytes\": 1e99}", "max_bytes");
+  refuse_options("{\"max_bytes\": 18446744073709551615}", "max_bytes");
+  refuse_options("{\"breaker\": 1}", "breaker: expected true or false, got 1");
+  refuse_options("{\"plugins\": \"torch\"}", "plugins: expected a list of texts");
+  refuse_options("{\"plugins\": [1]}", "plugins: expected a list of texts");
+  refuse_options("{\"plugins\": [\"\"]}", "plugins: expected a list of texts");
+  refuse_options("[]", "expected a JSON object, got array");
+  refuse_options("{\"threads\": ", "not JSON at byte");
+  refuse_options("", "not JSON at byte");
+  CHECK_OK(ath_engine_create(
+      "{\"threads\": 2, \"caller_runs\": \"when_idle\", \"default_deadline_ms\": 0.5, \"max_items\": 1,"
+      " \"max_bytes\": 1, \"cache_bytes\": 0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"
+      " \"load_deadline_ms\": 1, \"breaker\": false, \"plugins\": []}",
+      &engine, &error));
+  ath_engine_destroy(engine);
+}
+
+/* mutant: drop one of the NULL checks */
+static void nulls(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_text* text = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  const int32_t bad = ATH_INVALID_ARGUMENT;
+  const char* const no_names[1] = {NULL};
+  CHECK_REFUSED(ath_engine_create("{}", NULL, &error), bad, ATH_REASON_NONE, "ath_engine_create: out_engine");
+  CHECK_REFUSED(ath_engine_describe(NULL, &text, &error), bad, ATH_REASON_NONE,
+                "ath_engine_describe: engine");
+  CHECK_REFUSED(ath_engine_health(engine, NULL, &error), bad, ATH_REASON_NONE, "ath_engine_health: out_text");
+  CHECK_REFUSED(ath_engine_metrics(NULL, &text, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK_REFUSED(ath_engine_stop(NULL, 0, NULL, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK_REFUSED(ath_engine_stop(engine, -1, NULL, &error), bad, ATH_REASON_VALUE_RANGE, "grace_ns");
+  CHECK_REFUSED(ath_engine_add_backend(engine, NULL, &error), bad, ATH_REASON_NONE, "table");
+  CHECK_REFUSED(ath_engine_add_features(NULL, &letters_table, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK_REFUSED(ath_model_load(NULL, "folder", &model, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK(model == NULL);
+  CHECK_OK(ath_model_find(engine, "puppet", &model, &error));
+  CHECK_REFUSED(ath_model_load(engine, "folder", NULL, &error), bad, ATH_REASON_NONE, "out_model");
+  CHECK_REFUSED(ath_model_add(engine, NULL, &model, &error), bad, ATH_REASON_NONE, "folder");
+  CHECK_REFUSED(ath_model_find(engine, NULL, &model, &error), bad, ATH_REASON_NONE, "name");
+  CHECK_OK(ath_model_find(engine, "puppet", &model, &error));
+  CHECK_REFUSED(ath_model_unload(NULL, &error), bad, ATH_REASON_NONE, "model");
+  CHECK_REFUSED(ath_request_set_tensor(NULL, "x", &view, &error), bad, ATH_REASON_NONE, "request");
+  CHECK_REFUSED(ath_request_set_tensor(request, NULL, &view, &error), bad, ATH_REASON_NONE, "name");
+  CHECK_REFUSED(ath_request_copy_tensor(request, "x", NULL, &error), bad, ATH_REASON_NONE, "view");
+  CHECK_REFUSED(ath_infer(NULL, &response, &error), bad, ATH_REASON_NONE, "ath_infer: request");
+  CHECK_REFUSED(ath_infer(request, NULL, &error), bad, ATH_REASON_NONE, "ath_infer: out_response");
+  CHECK_REFUSED(ath_submit(request, NULL, NULL, NULL, NULL, &error), bad, ATH_REASON_NONE, "");
+  CHECK(ath_request_create(NULL) == NULL);
+  CHECK(ath_request_set_text(NULL, "x", "", 0) == bad && ath_request_set_text(request, "x", NULL, 1) == bad);
+  CHECK(ath_request_copy_texts(request, "x", NULL, NULL, 1) == bad);
+  CHECK(ath_request_copy_texts(request, "x", no_names, NULL, 1) == bad);
+  CHECK(ath_request_set_outputs(request, no_names, 1) == bad &&
+        ath_request_set_outputs(NULL, NULL, 0) == bad);
+  CHECK(ath_request_set_deadline_ns(NULL, 1) == bad && ath_request_set_cache_mode(NULL, 0) == bad);
+  CHECK(ath_request_reset(NULL) == bad);
+  CHECK(ath_response_output(NULL, "y", &view) == bad && ath_response_output_at(NULL, 0, NULL, &view) == bad);
+  CHECK(ath_response_report(NULL, NULL) == bad && ath_response_output_count(NULL) == 0);
+  CHECK(ath_model_id(NULL) == NULL && ath_model_input_count(NULL) == 0 && ath_model_output_count(NULL) == 0);
+  CHECK(ath_model_input(NULL, 0, NULL) == bad && ath_model_output(model, 0, NULL) == bad);
+  CHECK(ath_error_code(NULL) == ATH_OK && ath_error_reason(NULL) == 0 && ath_error_retry_after_ns(NULL) == 0);
+  CHECK(strcmp(ath_error_message(NULL), "") == 0 && strcmp(ath_text_data(NULL), "") == 0 &&
+        ath_text_size(NULL) == 0);
+  ath_error_destroy(NULL);
+  ath_text_destroy(NULL);
+  ath_engine_destroy(NULL);
+  ath_model_release(NULL);
+  ath_request_destroy(NULL);
+  ath_response_destroy(NULL);
+  ath_call_cancel(NULL);
+  ath_call_release(NULL);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: go on after a plugin that cannot be opened */
+static void missing_files(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = NULL;
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_model_load(engine, "/nowhere/at/all", &model, &error), ATH_NOT_FOUND, ATH_REASON_FILE,
+                "/nowhere/at/all");
+  CHECK(model == NULL);
+  ath_engine_destroy(engine);
+  engine = puppet_engine("{\"plugins\": [\"telepathy\"]}");
+  CHECK_REFUSED(ath_model_load(engine, "/nowhere", &model, &error), ATH_FAILED_PRECONDITION,
+                ATH_REASON_MODEL_LOAD, "plugin 'telepathy': libathanor_telepathy.so could not be opened: ");
+  CHECK_REFUSED(ath_model_add(engine, "/nowhere", &model, &error), ATH_FAILED_PRECONDITION,
+                ATH_REASON_MODEL_LOAD, "ATHANOR_PLUGIN_PATH");
+  ath_engine_destroy(engine);
+  engine = puppet_engine("{\"plugins\": [\"/nowhere/plugin.so\"]}");
+  CHECK_REFUSED(ath_model_load(engine, "/nowhere", &model, &error), ATH_FAILED_PRECONDITION,
+                ATH_REASON_MODEL_LOAD, "/nowhere/plugin.so could not be opened: ");
+  ath_engine_destroy(engine);
+  engine = puppet_engine("{\"plugins\": [\"libm.so.6/../libm.so.6\"]}");
+  CHECK(ath_model_load(engine, "/nowhere", &model, NULL) == ATH_FAILED_PRECONDITION);
+  ath_engine_destroy(engine);
+}
+
+/* mutant: read functions beyond the size that a table states */
+static void tables(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_error* error = NULL;
+  ath_backend_table table = puppet_table;
+  ath_feature_table features = letters_table;
+  CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
+  CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
+                "puppet");
+  CHECK_REFUSED(ath_engine_add_features(engine, &features, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
+                "letters");
+  table.run = NULL;
+  CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+                "NULL");
+  table.struct_size = 8;
+  CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+                "struct_size");
+  features.name = "";
+  CHECK_REFUSED(ath_engine_add_features(engine, &features, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+                "name");
+  ath_engine_destroy(engine);
+}
+
+const test refusal_tests[] = {
+    {"S3-22 unknown and impossible options are refused by name", options},
+    {"NULL is refused where an object is needed, and fine where one is given back", nulls},
+    {"a folder or a plugin that is not there is named", missing_files},
+    {"tables that cannot work are refused", tables},
+    {NULL, NULL}};

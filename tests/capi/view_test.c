@@ -1,0 +1,291 @@
+/* Tensors as a C host hands them over. */
+#include "check.h"
+#include "puppet.h"
+
+typedef struct stage {
+  ath_engine* engine;
+  ath_model* model;
+  ath_request* request;
+} stage;
+
+static stage make_stage(void) {
+  stage made;
+  made.engine = puppet_engine("{\"cache_bytes\": 0}");
+  made.model = puppet_model(made.engine);
+  made.request = ath_request_create(made.model);
+  return made;
+}
+
+static void end_stage(stage* made) {
+  ath_request_destroy(made->request);
+  ath_model_release(made->model);
+  ath_engine_destroy(made->engine);
+}
+
+static ath_tensor_view view_of(const float* data, int64_t rows, int64_t columns) {
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  view.data = data;
+  view.dtype = ATH_DTYPE_F32;
+  view.ndim = 2;
+  view.shape[0] = rows;
+  view.shape[1] = columns;
+  return view;
+}
+
+static void check_answer(const stage* on, const float* expected, int64_t count) {
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  int64_t i;
+  CHECK_OK(ath_infer(on->request, &response, &error));
+  CHECK(ath_response_output(response, "y", &view) == ATH_OK && view.shape[0] * 2 == count);
+  for (i = 0; view.data != NULL && i < count; ++i) CHECK(((const float*)view.data)[i] == expected[i] + 1);
+  ath_response_destroy(response);
+}
+
+/* mutant: take strides as bytes, or drop byte_offset */
+static void strides(void) {
+  static const float matrix[6] = {1, 2, 3, 4, 5, 6};
+  static const float transposed[6] = {1, 4, 2, 5, 3, 6};
+  static const float backwards[4] = {5, 6, 3, 4};
+  static const float repeated[4] = {3, 4, 3, 4};
+  static const int64_t columns_first[2] = {1, 3};
+  static const int64_t up[2] = {-2, 1};
+  static const int64_t same_row[2] = {0, 1};
+  static const int64_t dense[2] = {2, 1};
+  stage on = make_stage();
+  ath_error* error = NULL;
+  ath_tensor_view view = view_of(matrix, 3, 2);
+  view.strides = dense;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, matrix, 6);
+  view.strides = columns_first;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, transposed, 6);
+  view = view_of(matrix, 2, 2);
+  view.byte_offset = 4 * sizeof(float);
+  view.size_bytes = sizeof(matrix);
+  view.strides = up;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, backwards, 4);
+  view.byte_offset = 2 * sizeof(float);
+  view.strides = same_row;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, repeated, 4);
+  end_stage(&on);
+}
+
+/* mutant: borrow where a copy was asked for */
+static void copies(void) {
+  static const float before[2] = {1, 2};
+  float row[2] = {1, 2};
+  stage on = make_stage();
+  ath_error* error = NULL;
+  ath_tensor_view view = view_of(row, 1, 2);
+  CHECK_OK(ath_request_copy_tensor(on.request, "x", &view, &error));
+  row[0] = 50;
+  check_answer(&on, before, 2);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, row, 2);
+  end_stage(&on);
+}
+
+static void refuse(stage* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
+}
+
+/* mutant: leave out any one of the checks */
+static void bad_views(void) {
+  static const float row[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  static const int64_t huge[2] = {INT64_MAX / 8, 1};
+  stage on = make_stage();
+  const ath_tensor_view good = view_of(row, 1, 2);
+  ath_tensor_view view = good;
+  view.ndim = 9;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim: expected 0 to 8, got 9");
+  view.ndim = -1;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "ndim");
+  view = good;
+  view.shape[1] = -2;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: shape[1]: expected 0 or more, got -2");
+  view.shape[0] = INT64_MAX;
+  view.shape[1] = 3;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "63 bits");
+  view.shape[0] = INT64_MAX / 2;
+  view.shape[1] = 2;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "63 bits");
+  view = good;
+  view.strides = huge;
+  view.shape[0] = 100;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "strides");
+  view = good;
+  view.dtype = 0;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE, "x: dtype: expected 1 to 11, got 0");
+  view.dtype = 12;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE, "dtype");
+  view = good;
+  view.data = NULL;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "x: data: expected memory, got NULL");
+  view = good;
+  view.byte_offset = 2;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "aligned to 4 bytes");
+  view = good;
+  view.size_bytes = 7;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 7 bytes");
+  view.size_bytes = 8;
+  view.byte_offset = 4;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 8 bytes");
+  view = good;
+  view.device_type = ATH_DEVICE_CUDA;
+  refuse(&on, &view, ATH_UNIMPLEMENTED, ATH_REASON_VALUE_RANGE, "device_type");
+  end_stage(&on);
+}
+
+typedef struct longer_view {
+  ath_tensor_view view;
+  uint64_t later;
+} longer_view;
+
+/* mutant: accept every struct_size, or write over what lies behind a struct */
+static void sizes(void) {
+  static const float row[2] = {1, 2};
+  stage on = make_stage();
+  ath_error* error = NULL;
+  ath_response* response = NULL;
+  ath_tensor_view view = view_of(row, 1, 2);
+  ath_report report = ATH_REPORT_INIT;
+  ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
+  longer_view longer;
+  view.struct_size = 0;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "struct_size");
+  view.struct_size = sizeof(view) - 8;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "struct_size");
+  view.struct_size = (size_t)-1;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "struct_size");
+  memset(&longer, 0, sizeof longer);
+  longer.view = view_of(row, 1, 2);
+  longer.view.struct_size = sizeof longer;
+  longer.later = 1;
+  refuse(&on, &longer.view, ATH_UNIMPLEMENTED, ATH_REASON_VALUE_RANGE, "does not know");
+  longer.later = 0;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &longer.view, &error));
+  CHECK_OK(ath_infer(on.request, &response, &error));
+  longer.later = 7;
+  CHECK(ath_response_output(response, "y", &longer.view) == ATH_OK);
+  CHECK(longer.later == 0 && longer.view.struct_size == sizeof longer);
+  view.struct_size = 8;
+  view.ndim = 5;
+  CHECK(ath_response_output(response, "y", &view) == ATH_INVALID_ARGUMENT && view.ndim == 5);
+  CHECK(ath_response_output_at(response, 0, NULL, &view) == ATH_INVALID_ARGUMENT);
+  report.struct_size = 64;
+  CHECK(ath_response_report(response, &report) == ATH_INVALID_ARGUMENT);
+  spec.struct_size = 0;
+  CHECK(ath_model_input(on.model, 0, &spec) == ATH_INVALID_ARGUMENT);
+  ath_response_destroy(response);
+  end_stage(&on);
+}
+
+/* mutant: send the value that was set before a setter failed */
+static void overlooked_failure(void) {
+  static const float row[2] = {1, 2};
+  stage on = make_stage();
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = view_of(row, 1, 2);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  view.ndim = 100;
+  CHECK(ath_request_set_tensor(on.request, "x", &view, NULL) == ATH_INVALID_ARGUMENT);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim");
+  view.ndim = 2;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  check_answer(&on, row, 2);
+  CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE,
+                "cache_mode");
+  CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
+  check_answer(&on, row, 2);
+  end_stage(&on);
+}
+
+/* mutant: skip the check against the signature */
+static void wrong_for_the_model(void) {
+  static const float row[6] = {1, 2, 3, 4, 5, 6};
+  stage on = make_stage();
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = view_of(row, 2, 3);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE,
+                "expected 2, got 3");
+  view = view_of(row, 1, 2);
+  view.dtype = ATH_DTYPE_I32;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE,
+                "expected f32, got i32");
+  view = view_of(NULL, 0, 2);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE,
+                "empty batch");
+  view = view_of(row, 1, 2);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
+  CHECK_OK(ath_request_set_tensor(on.request, "z", &view, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_EXTRA_INPUT, "z");
+  end_stage(&on);
+}
+
+static void text_views(void) {
+  static const char data[] = "--bananasky";
+  static const int64_t offsets[3] = {0, 6, 9};
+  static const int64_t wrong[3] = {0, 7, 6};
+  ath_engine* engine = puppet_engine("{\"cache_bytes\": 0}");
+  ath_model* model = NULL;
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  ath_tensor_view y = ATH_TENSOR_VIEW_INIT;
+  const char* folder = puppet_text_folder("letters");
+  ath_request* request;
+  CHECK_OK(ath_model_load(engine, folder, &model, &error));
+  puppet_remove(folder);
+  request = ath_request_create(model);
+  view.dtype = ATH_DTYPE_BYTES;
+  view.data = data;
+  view.byte_offset = 2;
+  view.size_bytes = 11;
+  view.offsets = offsets;
+  view.ndim = 1;
+  view.shape[0] = 2;
+  CHECK_OK(ath_request_set_tensor(request, "words", &view, &error));
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_output(response, "y", &y) == ATH_OK && y.shape[0] == 2 &&
+        ((const float*)y.data)[2] == 4);
+  ath_response_destroy(response);
+  view.offsets = wrong;
+  CHECK_OK(ath_request_set_tensor(request, "words", &view, &error));
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "ascending");
+  view.offsets = NULL;
+  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_SHAPE, "offsets");
+  view.shape[0] = 1;
+  view.byte_offset = 12;
+  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_SHAPE, "byte_offset");
+  view.byte_offset = 0;
+  view.strides = offsets;
+  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_SHAPE, "strides");
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+const test view_tests[] = {
+    {"strided views are packed", strides},
+    {"a copied tensor does not follow its source", copies},
+    {"views that make no sense are refused by field", bad_views},
+    {"a struct that is too short is refused, an unknown tail must be zero", sizes},
+    {"a setter's failure that was overlooked is found by the call", overlooked_failure},
+    {"tensors that do not fit the model are refused by name", wrong_for_the_model},
+    {"texts can be given as offsets into one block", text_views},
+    {NULL, NULL}};
