@@ -101,28 +101,33 @@ def reference_predictions(molecules, measured, fold_of, groups):
     return predicted
 
 
-def verdict(errors):
-    """One plain sentence: does the network beat the better ridge?"""
-    network = errors["graph network"]
-    ridge = min(error for name, error in errors.items() if name.startswith("ridge"))
-    if network < ridge:
-        return (f"The graph network beats the better ridge regression by {ridge - network:.2f} K "
-                f"({100 * (1 - network / ridge):.1f} %).")
-    return f"The graph network does NOT beat the better ridge regression: it is {network - ridge:.2f} K worse."
+def verdict(predictions, measured):
+    """One plain sentence: does the network beat the better ridge, and by how much more than chance?"""
+    missed = {name: np.abs(values - measured) for name, values in predictions.items()}
+    ridge = min((name for name in missed if name.startswith("ridge")), key=lambda name: missed[name].mean())
+    gain = missed[ridge] - missed["graph network"]
+    doubt = gain.std(ddof=1) / np.sqrt(len(gain))
+    if gain.mean() > 0:
+        sentence = f"The graph network beats the better ridge regression by {gain.mean():.2f} K"
+    else:
+        sentence = f"The graph network does NOT beat the better ridge regression: it is {-gain.mean():.2f} K worse"
+    sentence += f" (standard error of the difference {doubt:.2f} K)"
+    return sentence + ("." if abs(gain.mean()) > 2 * doubt else "; statistically that is a draw.")
 
 
 def mean_absolute_errors(predictions, measured):
     return {name: round(float(np.abs(values - measured).mean()), 2) for name, values in predictions.items()}
 
 
-def figures_of(table, groups, recipe, ensemble, errors, minutes):
+def figures_of(table, groups, recipe, ensemble, errors, sentence, minutes):
     """What the model card states about this training."""
     widths = recipe.widths
     return {
         "publication": export.PUBLICATION, "polymers": len(table), "groups": int(groups.max()) + 1,
-        "features": widths.features, "shared": widths.shared, "messages": widths.messages, "hidden": 2 * widths.features,
+        "features": widths.features, "shared": widths.shared, "messages": widths.messages,
+        "hidden": 2 * widths.features,
         "dropout": widths.dropout, "parameters": sum(p.numel() for p in ensemble[0].network.parameters()),
-        "errors": "\n".join(f"| {name} | {error:.1f} |" for name, error in errors.items()), "verdict": verdict(errors),
+        "errors": "\n".join(f"| {name} | {error:.1f} |" for name, error in errors.items()), "verdict": sentence,
         "epochs": recipe.epochs, "batch": recipe.batch, "rate": recipe.learning_rate, "decay": recipe.weight_decay,
         "huber": recipe.huber, "hints": recipe.hints, "hint_weight": recipe.hint_weight, "seed": recipe.seed,
         "unknown": 100 * recipe.unknown_rate, "average": recipe.average, "minutes": f"{minutes:.0f}",
@@ -153,11 +158,12 @@ def main():
     print("\nMean absolute error over the five folds, each polymer predicted by the model that did not see it:")
     for name, error in errors.items():
         print(f"  {name:40s} {error:6.2f} K")
-    print(verdict(errors))
+    sentence = verdict(predictions, measured)
+    print(sentence)
     if arguments.out:
         export.write_cross_validation(arguments.out / "cross_validation.json", measured,
                                       predictions["graph network"], errors)
-        export.write_card(arguments.out, figures_of(table, groups, recipe, ensemble, errors, minutes))
+        export.write_card(arguments.out, figures_of(table, groups, recipe, ensemble, errors, sentence, minutes))
     print(f"{minutes:.1f} minutes" + (f"; written to {arguments.out}" if arguments.out else ""))
 
 

@@ -21,7 +21,7 @@ class Recipe:
     epochs: int = 50
     batch: int = 16
     learning_rate: float = 1e-3
-    weight_decay: float = 1.0
+    weight_decay: float = 0.3
     warm_up: float = 0.05
     average: float = 0.998
     unknown_rate: float = 0.005

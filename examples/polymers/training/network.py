@@ -16,7 +16,7 @@ class Widths:
     features: int = 32
     shared: int = 8
     messages: int = 3
-    dropout: float = 0.1
+    dropout: float = 0.2
 
 
 def sum_by(rows: Tensor, index: Tensor, count: int) -> Tensor:
