@@ -56,12 +56,12 @@ struct Entry {
 template <class P, Environment Env>
 struct ModelLoader<P, Env>::Waiter : loading::Slot<P> {
   typename Env::Word word{};
-  std::optional<Error> error{};
+  std::optional<Error> failure{};
 
   struct Host {
     void resume(loading::Slot<P>& slot, Error const* error) noexcept {
       auto& waiter = static_cast<Waiter&>(slot);
-      if (error != nullptr) waiter.error = *error;
+      if (error != nullptr) waiter.failure = *error;
       waiter.word.store(1);
       waiter.word.wake_all();
     }
@@ -265,7 +265,7 @@ auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait, bool forgive) ->
                     static_cast<double>(wait.count()) * 1e-6);
       deadline = no_deadline;  // it is being resumed
     }
-    if (waiter.error) return tl::unexpected(std::move(*waiter.error));
+    if (waiter.failure) return tl::unexpected(std::move(*waiter.failure));
   }
   return Pin(*this, entry, *waiter.payload);
 }
