@@ -179,8 +179,8 @@ void Lane<Env, Policy, H>::drop_unwanted(Runner& runner) noexcept {
 }
 
 /// Finds out which parts of a failed batch fail on their own, by halves. One culprit costs at most about
-/// twice the batch's items again, which is the usual limit of the rework. Once a piece succeeded the model is known to work:
-/// then every culprit is found, at the cost of the batch's items once per halving.
+/// twice the batch's items again, which is the usual limit of the rework. Once a piece succeeded the model is
+/// known to work: then every culprit is found, at the cost of the batch's items once per halving.
 template <Environment Env, BatchingPolicy Policy, class H>
 Verdict Lane<Env, Policy, H>::isolate(Runner& runner, Error const& error) noexcept {
   Batch const& batch = runner.batch;
