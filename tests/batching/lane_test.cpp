@@ -47,7 +47,7 @@ struct Bench {
 
 }  // namespace
 
-// mutant: lend() without the test for an idle instance, or plan() that summons without counting busy_
+// mutant: plan() that summons without counting busy_
 TEST_CASE("S1-4 an instance is never entered twice at once, and N instances are entered N-fold") {
   for (std::uint32_t instances : {1U, 3U}) {
     Bench bench({.instances = instances, .max_items = 1});

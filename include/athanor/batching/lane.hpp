@@ -27,9 +27,9 @@ struct LaneOptions {
   /// How long a caller whose own answer is ready goes on running batches of others, before the executor takes
   /// over.
   Duration serve_others_for = std::chrono::microseconds(100);
-  /// A failed batch of several parts is run again in pieces to find the culprit, at most until this many
-  /// times its items were executed again. What is untried then fails with the error of its piece. 0 turns it
-  /// off.
+  /// A failed batch of several parts is run again in pieces to find the culprits. While no piece succeeds, at
+  /// most this many times its items are executed again; what is untried then fails with the error of its
+  /// piece. 0 turns it off.
   std::uint32_t rework_limit = 2;
 };
 /// invalid_argument / option for a lane that could not run anything.
