@@ -46,7 +46,7 @@ def find_graph_tool(given):
     tool = given or (str(built[-1]) if built else None)
     if not tool or not os.access(tool, os.X_OK):
         raise SystemExit(f"{tool or 'no athanor-chem-graph under out/'}: not a program that can be run; "
-                         "build the project, or name the program with --graph-tool")
+                         "build it (cmake --build out/release --target polymers-graph), or name it with --graph-tool")
     return tool
 
 
