@@ -95,6 +95,46 @@ Result<void> join_stage(ModelDescription& description) {
   return {};
 }
 
+/// What only this room knows that it cannot do: rows of texts, and arithmetic on anything but f32 and f64.
+Result<void> check_output(ModelDescription const& description, OutputPlan const& plan) {
+  auto const refuse = [&](std::string_view what) {
+    return bad_manifest(description.id, fmt::format("output {}: {}", plan.spec.name, what));
+  };
+  if (plan.spec.dtype == DType::bytes) return refuse("texts cannot be outputs");
+  bool const aggregated = plan.from == OutputPlan::From::mean || plan.from == OutputPlan::From::deviation;
+  bool const computable = plan.spec.dtype == DType::f32 || plan.spec.dtype == DType::f64;
+  if (plan.from == OutputPlan::From::model || aggregated) {
+    bool const scaled = std::ranges::any_of(description.plan.members, [&](MemberPlan const& member) {
+      return member.scalers[plan.index].scale != 1 || member.scalers[plan.index].center != 0;
+    });
+    if ((aggregated || scaled) && !computable)
+      return refuse(
+          fmt::format("means, spreads and scales need f32 or f64, got {}", to_string(plan.spec.dtype)));
+    DType const made = description.plan.model_outputs[plan.index].dtype;
+    if (made != plan.spec.dtype)
+      return refuse(
+          fmt::format("expected {}, the model gives {}", to_string(plan.spec.dtype), to_string(made)));
+  }
+  if (plan.from == OutputPlan::From::features) {
+    auto const made = static_cast<DType>(description.stage->table().output_dtypes[plan.index]);
+    if (made != plan.spec.dtype)
+      return refuse(fmt::format("expected {}, the feature stage makes {}", to_string(plan.spec.dtype),
+                                to_string(made)));
+  }
+  if (plan.from != OutputPlan::From::unknown) return {};
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
+    bool const mapped = std::ranges::any_of(
+        description.plan.members, [&](MemberPlan const& member) { return !member.lookups[i].empty(); });
+    bool const told_apart = std::ranges::any_of(description.plan.inputs, [&](ModelInput const& other) {
+      return other.assemble == Assemble::segment && other.axis == description.plan.inputs[i].axis;
+    });
+    if (mapped && !told_apart)
+      return refuse(fmt::format("needs a segment input along the axis of '{}', to tell the items apart",
+                                description.plan.inputs[i].spec.name));
+  }
+  return {};
+}
+
 Result<void> plan_outputs(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   for (auto const& output : manifest.outputs) {
@@ -109,6 +149,7 @@ Result<void> plan_outputs(ModelDescription& description) {
                plan.from == OutputPlan::From::deviation) {
       plan.index = place_of(manifest.model_outputs, output.of);
     }
+    if (auto possible = check_output(description, plan); !possible) return possible;
     description.plan.outputs.push_back(std::move(plan));
   }
   return {};

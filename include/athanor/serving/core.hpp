@@ -76,6 +76,7 @@ class Entry {
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members,
                        TimePoint start) noexcept;
   Result<void> make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept;
+  Result<void> put_features(CallType& call, std::size_t output) noexcept;
 
   Core<T>& core_;
   ModelDescription description_;

@@ -191,20 +191,40 @@ Result<void> Entry<T>::make_outputs(CallType& call, std::span<TensorView const> 
   call.computed.resize(outputs.size());
   Result<void> result;
   for (std::size_t i = 0; i < outputs.size() && result; ++i) {
-    bool const from_features = description_.plan.outputs[i].from == OutputPlan::From::features;
-    TensorView const& like =
-        from_features ? call.features[0].tensor(description_.plan.outputs[i].index) : outputs[i];
-    Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
+    OutputPlan const& plan = description_.plan.outputs[i];
+    if (plan.from == OutputPlan::From::features) {
+      result = put_features(call, i);
+      continue;
+    }
+    Shape shape(std::span<std::int64_t const>(outputs[i].shape, static_cast<std::size_t>(outputs[i].rank)));
     shape[0] = call.checked.items;
-    result = make_output(call.computed[i], static_cast<DType>(like.dtype), shape);
-    if (!result || !from_features) continue;
-    std::size_t const width = like.size_bytes;
-    for (std::size_t item = 0; item < call.features.size(); ++item)
-      std::memcpy(call.computed[i].mutable_data() + width * item,
-                  call.features[item].tensor(description_.plan.outputs[i].index).data, width);
+    result = make_output(call.computed[i], plan.spec.dtype, shape);
   }
   call.outputs_state.store(result ? 2U : 0U);
   return result;
+}
+
+/// An output that comes from features: one row of each item.
+template <class T>
+Result<void> Entry<T>::put_features(CallType& call, std::size_t output) noexcept {
+  OutputPlan const& plan = description_.plan.outputs[output];
+  TensorView const& like = call.features[0].tensor(plan.index);
+  Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
+  for (auto const& features : call.features) {
+    TensorView const& row = features.tensor(plan.index);
+    if (row.rank < 1 || row.shape[0] != 1 || row.size_bytes != like.size_bytes)
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output {}: expected one row of equal size for every item from the feature stage",
+                  description_.id, plan.spec.name);
+  }
+  shape[0] = call.checked.items;
+  if (auto made = make_output(call.computed[output], plan.spec.dtype, shape); !made) return made;
+  std::byte* to = call.computed[output].mutable_data();
+  for (auto const& features : call.features) {
+    std::memcpy(to, features.tensor(plan.index).data, like.size_bytes);
+    to += like.size_bytes;
+  }
+  return {};
 }
 
 template <class T>
