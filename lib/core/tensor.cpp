@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
+#include <optional>
 
 namespace athanor::inline v1 {
 
@@ -31,6 +33,14 @@ constexpr std::array<DTypeRow, 11> dtype_rows{{{DType::boolean, "bool", 1},
 constexpr std::size_t alignment = 64;
 
 void free_aligned(void* data, void*) noexcept { std::free(data); }
+
+/// The bytes of a shape; nothing when a length is negative or their product is more than can be counted.
+std::optional<std::size_t> bytes_of(DType dtype, Shape const& shape) noexcept {
+  std::size_t bytes = element_size(dtype);
+  for (auto const dim : shape.dims())
+    if (dim < 0 || __builtin_mul_overflow(bytes, static_cast<std::size_t>(dim), &bytes)) return std::nullopt;
+  return bytes;
+}
 
 }  // namespace
 
@@ -74,6 +84,7 @@ Result<Device> parse_device(std::string_view name) {
 std::string to_string(Shape const& shape) { return fmt::format("[{}]", fmt::join(shape.dims(), ", ")); }
 
 Buffer Buffer::allocate(std::size_t bytes) noexcept {
+  if (bytes > std::numeric_limits<std::size_t>::max() - alignment) return {};
   std::size_t const rounded = (bytes + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
   if (data == nullptr) return {};
@@ -101,11 +112,14 @@ void Buffer::release() noexcept {
 }
 
 Result<Tensor> Tensor::allocate(DType dtype, Shape const& shape) {
-  auto const bytes = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
-  auto buffer = Buffer::allocate(bytes);
+  auto const bytes = bytes_of(dtype, shape);
+  if (!bytes)
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "tensor {} {}: no memory has such a shape",
+                to_string(dtype), to_string(shape));
+  auto buffer = Buffer::allocate(*bytes);
   if (!buffer)
     return fail(Code::resource_exhausted, Reason::out_of_memory, "tensor {} {}: no memory for {} bytes",
-                to_string(dtype), to_string(shape), bytes);
+                to_string(dtype), to_string(shape), *bytes);
   return over(dtype, shape, std::move(buffer));
 }
 

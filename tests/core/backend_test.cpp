@@ -1,0 +1,228 @@
+#include <athanor/core/backend.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace athanor;
+
+/// What every function of the backend or stage under test does first.
+using Behaviour = std::function<Result<void>()>;
+
+struct Misbehaving {
+  static constexpr char const* name = "misbehaving";
+  static constexpr RunsOn runs_on = RunsOn::own_worker;
+  struct Model {
+    struct Instance {
+      Misbehaving* backend;
+      Result<void> run(ath_batch& batch) {
+        batch.members = batch.items;
+        return backend->behave();
+      }
+      ~Instance() { --backend->alive; }
+    };
+    Misbehaving* backend;
+    std::uint64_t footprint() const { return 4096; }
+    Result<std::unique_ptr<Instance>> make_instance() {
+      if (auto result = backend->behave(); !result) return tl::unexpected(std::move(result.error()));
+      ++backend->alive;
+      return std::unique_ptr<Instance>(new Instance{backend});
+    }
+    ~Model() { --backend->alive; }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const& source) {
+    path = source.path;
+    if (auto result = behave(); !result) return tl::unexpected(std::move(result.error()));
+    ++alive;
+    return std::unique_ptr<Model>(new Model{this});
+  }
+  Behaviour behave = [] { return Result<void>(); };
+  std::string path;
+  int alive = 0;
+};
+
+struct Halves {
+  static constexpr char const* name = "halves";
+  static constexpr std::array<char const*, 2> output_names{"front", "back"};
+  static constexpr std::array<std::int32_t, 2> output_dtypes{static_cast<std::int32_t>(DType::bytes),
+                                                             static_cast<std::int32_t>(DType::bytes)};
+  struct Stage {
+    Behaviour behave;
+    Result<FeatureItem> prepare(Tensor const& item) {
+      if (auto result = behave(); !result) return tl::unexpected(std::move(result.error()));
+      auto const text = item.text_at(0);
+      std::array<std::string_view, 1> const front{text.substr(0, text.size() / 2)};
+      std::array<std::string_view, 1> const back{text.substr(text.size() / 2)};
+      FeatureItem features;
+      features.tensors.push_back(Tensor::copy_texts(front).value());
+      features.tensors.push_back(Tensor::copy_texts(back).value());
+      features.cost = static_cast<std::int64_t>(text.size());
+      return features;
+    }
+  };
+  Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) {
+    if (options != "{}") return fail(Code::invalid_argument, Reason::option, "{}: {}", folder, options);
+    return std::make_unique<Stage>(Stage{behave});
+  }
+  Behaviour behave = [] { return Result<void>(); };
+};
+
+/// Everything that must not cross a table, with what must arrive instead.
+struct Escape {
+  Behaviour behave;
+  Code code;
+  Reason reason;
+  std::string_view message;
+};
+
+std::vector<Escape> escapes() {
+  return {
+      {[]() -> Result<void> { throw std::bad_alloc(); }, Code::internal, Reason::backend_failure,
+       std::bad_alloc().what()},
+      {[]() -> Result<void> { throw std::runtime_error("weights are gone"); }, Code::internal,
+       Reason::backend_failure, "weights are gone"},
+      {[]() -> Result<void> { throw 42; }, Code::internal, Reason::backend_failure,
+       "an exception of unknown type escaped"},
+      {[]() -> Result<void> { return fail(Code::unavailable, Reason::device_lost, "cuda:1 fell off"); },
+       Code::unavailable, Reason::device_lost, "cuda:1 fell off"},
+      {[]() -> Result<void> { return fail(Code::aborted, Reason::none, ""); }, Code::aborted, Reason::none,
+       "the backend failed and gave no sentence"},
+      {[]() -> Result<void> { return fail(Code::ok, Reason::backend_failure, "ok it is not"); },
+       Code::unknown, Reason::backend_failure, "ok it is not"},
+  };
+}
+
+void arrives(std::int32_t code, ath_failure const& failure, Escape const& escape) {
+  CHECK(code != 0);
+  CHECK(failure.code == code);
+  CHECK(take_failure(code, failure) == Error{escape.code, escape.reason, std::string(escape.message), {}});
+}
+
+// mutant: a table whose unload forgets to delete
+TEST_CASE("a table loads, makes instances, runs and frees") {
+  Misbehaving backend;
+  ath_backend_table const table = make_table(backend);
+  CHECK(table.struct_size == sizeof(ath_backend_table));
+  CHECK(std::string_view(table.name) == "misbehaving");
+  CHECK(table.runs_on == ATH_RUNS_ON_OWN_WORKER);
+  ath_model_source source{};
+  source.path = "weights.bin";
+  ath_failure failure{};
+  void* model = nullptr;
+  void* instance = nullptr;
+  REQUIRE(table.load(table.self, &source, &model, &failure) == 0);
+  CHECK(backend.path == "weights.bin");
+  CHECK(table.footprint(table.self, model) == 4096);
+  REQUIRE(table.make_instance(table.self, model, &instance, &failure) == 0);
+  CHECK(backend.alive == 2);
+  ath_batch batch{};
+  batch.items = 3;
+  CHECK(table.run(table.self, instance, &batch, &failure) == 0);
+  CHECK(batch.members == 3);
+  table.destroy_instance(table.self, instance);
+  table.unload(table.self, model);
+  CHECK(backend.alive == 0);
+}
+
+// mutant: guard_table without its catch for what is no std::exception, or put_failure that keeps a code of 0
+TEST_CASE("nothing that a backend throws or returns crosses its table but a code and a sentence") {
+  for (auto const& escape : escapes()) {
+    Misbehaving backend;
+    ath_backend_table const table = make_table(backend);
+    ath_model_source source{};
+    source.path = "";
+    ath_failure failure{};
+    ath_batch batch{};
+    void* model = nullptr;
+    void* instance = nullptr;
+    REQUIRE(table.load(table.self, &source, &model, &failure) == 0);
+    REQUIRE(table.make_instance(table.self, model, &instance, &failure) == 0);
+    backend.behave = escape.behave;
+    arrives(table.run(table.self, instance, &batch, &failure), failure, escape);
+    void* nothing = nullptr;
+    arrives(table.make_instance(table.self, model, &nothing, &failure), failure, escape);
+    arrives(table.load(table.self, &source, &nothing, &failure), failure, escape);
+    CHECK(nothing == nullptr);
+    table.destroy_instance(table.self, instance);
+    table.unload(table.self, model);
+    CHECK(backend.alive == 0);
+  }
+}
+
+// mutant: a table of features whose release forgets the owner, or that swaps the tensors
+TEST_CASE("a feature stage stands behind its table as a backend does") {
+  Halves stage;
+  ath_feature_table const table = make_table(stage);
+  CHECK(std::string_view(table.name) == "halves");
+  REQUIRE(table.output_count == 2);
+  CHECK(std::string_view(table.output_names[1]) == "back");
+  CHECK(table.output_dtypes[0] == static_cast<std::int32_t>(DType::bytes));
+  ath_failure failure{};
+  void* opened = nullptr;
+  CHECK(table.open(table.self, "folder", "{\"x\": 1}", &opened, &failure) ==
+        static_cast<std::int32_t>(Code::invalid_argument));
+  CHECK(std::string_view(failure.message) == "folder: {\"x\": 1}");
+  REQUIRE(table.open(table.self, "folder", "{}", &opened, &failure) == 0);
+  TensorView const item = to_view(Tensor::text("abcdef"));
+  ath_features features{};
+  REQUIRE(table.prepare(table.self, opened, &item, &features, &failure) == 0);
+  REQUIRE(features.tensor_count == 2);
+  CHECK(from_view(features.tensors[0]).text_at(0) == "abc");
+  CHECK(from_view(features.tensors[1]).text_at(0) == "def");
+  CHECK(features.cost == 6);
+  features.release(features.owner);
+  for (auto const& escape : escapes()) {
+    static_cast<Halves::Stage*>(opened)->behave = escape.behave;
+    arrives(table.prepare(table.self, opened, &item, &features, &failure), failure, escape);
+  }
+  table.close(table.self, opened);
+}
+
+// mutant: put_failure that copies one byte too many
+TEST_CASE("a sentence longer than a failure holds is clipped and stays a string") {
+  for (std::size_t const length : {510U, 511U, 512U, 5000U}) {
+    ath_failure failure;
+    std::memset(&failure, 'z', sizeof failure);
+    CHECK(put_failure(failure, Error{Code::internal, Reason::none, std::string(length, 'm'), {}}) == 13);
+    auto const back = take_failure(failure.code, failure);
+    CHECK(back.message == std::string(std::min<std::size_t>(length, ATH_MAX_MESSAGE - 1), 'm'));
+  }
+  ath_failure unterminated;
+  std::memset(&unterminated, 'z', sizeof unterminated);
+  CHECK(take_failure(13, unterminated).message.size() == ATH_MAX_MESSAGE);
+}
+
+// mutant: to_view without the rank, or from_view that drops the offsets
+TEST_CASE("a tensor keeps everything on its way through a view") {
+  std::array<double, 6> const values{1, 2, 3, 4, 5, 6};
+  for (auto const& tensor :
+       {Tensor::view<double>(values, {2, 3}), Tensor::view<double>(values, {1, 2, 1, 3, 1, 1, 1, 1}),
+        Tensor::view<double>(std::span(values).first<1>(), {}), Tensor::view<double>({}, {0, 3})}) {
+    auto const back = from_view(to_view(tensor));
+    CHECK(back.dtype() == DType::f64);
+    CHECK(back.shape() == tensor.shape());
+    CHECK(back.data() == tensor.data());
+    CHECK(back.size_bytes() == tensor.size_bytes());
+    CHECK_FALSE(back.owned());
+  }
+  std::vector<std::string_view> const texts{"*CC*", "", "C", "\xc3\xa9"};
+  auto const many = Tensor::copy_texts(texts).value().reshaped({2, 2});
+  auto const view = to_view(many);
+  CHECK(view.rank == 2);
+  CHECK(view.size_bytes == 7);
+  auto const back = from_view(view);
+  CHECK(back.shape() == Shape{2, 2});
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    CHECK(back.text_at(static_cast<std::int64_t>(i)) == texts[i]);
+  CHECK(from_view(to_view(Tensor::text("one"))).text_at(0) == "one");
+}
+
+}  // namespace

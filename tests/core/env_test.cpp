@@ -1,0 +1,258 @@
+#include <athanor/core/env.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+/// When a thread that should have been woken is given up. Never reached when the code is right.
+TimePoint give_up() { return after(SystemEnv::now(), 10s); }
+
+/// Waits until `word` holds `value`; false when it never does.
+bool reaches(SystemWord& word, std::uint32_t value) {
+  TimePoint const limit = give_up();
+  for (;;) {
+    std::uint32_t const now = word.load();
+    if (now == value) return true;
+    if (!word.wait_until(now, limit)) return word.load() == value;
+  }
+}
+
+/// A task that calls a function.
+template <class Function>
+struct Job : Task {
+  explicit Job(Function function_) : function(std::move(function_)) {
+    run = [](Task& self) noexcept { static_cast<Job&>(self).function(); };
+  }
+  Function function;
+};
+
+struct Alarm : Timer {
+  explicit Alarm(SystemWord& fired_) : fired(fired_) {
+    fire = [](Timer& self) noexcept {
+      auto& alarm = static_cast<Alarm&>(self);
+      alarm.fired_at = SystemEnv::now();
+      alarm.turn = alarm.fired.load();
+      alarm.fired.store(alarm.turn + 1);
+      alarm.fired.wake_all();
+    };
+  }
+  SystemWord& fired;
+  TimePoint fired_at{};
+  std::uint32_t turn = 0;
+};
+
+// mutant: after that adds without a look at overflow
+TEST_CASE("deadlines saturate") {
+  CHECK(after(TimePoint{} + 5s, 2s) == TimePoint{} + 7s);
+  CHECK(after(TimePoint{} + 5s, Duration::max()) == no_deadline);
+  CHECK(after(no_deadline, 1ns) == no_deadline);
+}
+
+// mutant: wait_until that calls every return a wake
+TEST_CASE("a wait whose deadline is past returns at once and says so") {
+  SystemWord word;
+  CHECK_FALSE(word.wait_until(0, TimePoint{}));
+  CHECK_FALSE(word.wait_until(0, TimePoint{} - 1h));
+  CHECK_FALSE(word.wait_until(0, SystemEnv::now()));
+}
+
+// mutant: wait_until that parks without comparing the word
+TEST_CASE("a word that has changed already is not waited for") {
+  SystemWord word;
+  word.store(1);
+  CHECK(word.wait_until(0, give_up()));
+  CHECK(word.exchange(6) == 1);
+  CHECK(word.fetch_or(1) == 6);
+  CHECK(word.fetch_and(5) == 7);
+  std::uint32_t expected = 4;
+  CHECK_FALSE(word.compare_exchange(expected, 9));
+  CHECK(expected == 5);
+  CHECK(word.compare_exchange(expected, 9));
+  CHECK(word.load() == 9);
+}
+
+// mutant: wake_all that wakes nobody
+TEST_CASE("who is parked is woken, a thousand times") {
+  SystemWord ping;
+  SystemWord pong;
+  bool answered = true;
+  std::thread other([&] {
+    for (std::uint32_t round = 1; answered && round <= 1000; ++round) {
+      if (!reaches(ping, round)) return;
+      pong.store(round);
+      pong.wake_all();
+    }
+  });
+  for (std::uint32_t round = 1; round <= 1000; ++round) {
+    ping.store(round);
+    ping.wake_all();
+    if (reaches(pong, round)) continue;
+    FAIL_CHECK("nobody woke");
+    break;
+  }
+  other.join();
+}
+
+// mutant: wake_all that wakes one
+TEST_CASE("everybody who is parked is woken") {
+  SystemWord gate;
+  SystemWord waiting;
+  std::array<bool, 4> passed{};
+  std::vector<std::thread> threads;
+  for (auto& mine : passed)
+    threads.emplace_back([&] {
+      waiting.fetch_or(1);
+      mine = reaches(gate, 1);
+    });
+  CHECK(reaches(waiting, 1));
+  gate.store(1);
+  gate.wake_all();
+  for (auto& thread : threads) thread.join();
+  for (bool const mine : passed) CHECK(mine);
+}
+
+// mutant: a generator that all threads seed alike
+TEST_CASE("random bits differ from draw to draw and from thread to thread") {
+  std::uint64_t there = 0;
+  std::thread([&] { there = SystemEnv::random(); }).join();
+  auto const here = SystemEnv::random();
+  CHECK(here != there);
+  CHECK(SystemEnv::random() != here);
+}
+
+// mutant: post that puts the task at the head
+TEST_CASE("tasks of one thread run in the order of posting, and stop runs what is posted") {
+  SystemExecutor executor(1);
+  std::vector<Task*> seen;
+  struct Noted : Task {
+    std::vector<Task*>* seen = nullptr;
+  };
+  std::array<Noted, 100> tasks;
+  for (auto& task : tasks) {
+    task.seen = &seen;
+    task.run = [](Task& self) noexcept { static_cast<Noted&>(self).seen->push_back(&self); };
+    CHECK(executor.post(task));
+  }
+  CHECK(executor.stop(no_deadline) == 0);
+  REQUIRE(seen.size() == tasks.size());
+  for (std::size_t i = 0; i < tasks.size(); ++i) CHECK(seen[i] == &tasks[i]);
+  CHECK_FALSE(executor.post(tasks[0]));
+  CHECK(seen.size() == tasks.size());
+  CHECK(executor.stop(no_deadline) == 0);
+}
+
+// mutant: an executor that starts only one worker
+TEST_CASE("two threads run two tasks at the same time") {
+  SystemWord first;
+  SystemWord second;
+  bool met = false;
+  Job one([&] {
+    first.store(1);
+    first.wake_all();
+    met = reaches(second, 1);
+  });
+  Job two([&] {
+    if (!reaches(first, 1)) return;
+    second.store(1);
+    second.wake_all();
+  });
+  SystemExecutor executor(2);
+  executor.post(one);
+  executor.post(two);
+  executor.stop(no_deadline);
+  CHECK(met);
+}
+
+// mutant: a heap whose rise compares the wrong way, or a worker that does not look at the time
+TEST_CASE("timers fire in the order of their times and never early") {
+  SystemExecutor executor(1);
+  SystemWord fired;
+  std::array<Alarm, 4> alarms{Alarm(fired), Alarm(fired), Alarm(fired), Alarm(fired)};
+  TimePoint const start = SystemEnv::now();
+  for (std::size_t i = alarms.size(); i-- > 0;)
+    executor.arm(alarms[i], start + 5ms + std::chrono::milliseconds(i));
+  CHECK(reaches(fired, 4));
+  executor.stop(no_deadline);
+  for (std::size_t i = 0; i < alarms.size(); ++i) {
+    CHECK(alarms[i].turn == i);
+    CHECK(alarms[i].fired_at >= alarms[i].at);
+    CHECK(alarms[i].place == Timer::unarmed);
+  }
+}
+
+// mutant: disarm that leaves the timer in the heap
+TEST_CASE("a timer that is disarmed does not fire, and one armed again fires once at its last time") {
+  SystemExecutor executor(1);
+  SystemWord fired;
+  Alarm taken_back(fired);
+  Alarm again(fired);
+  CHECK_FALSE(executor.disarm(taken_back));
+  executor.arm(taken_back, after(SystemEnv::now(), 1h));
+  executor.arm(again, after(SystemEnv::now(), 1h));
+  CHECK(executor.disarm(taken_back));
+  CHECK_FALSE(executor.disarm(taken_back));
+  executor.arm(again, SystemEnv::now());
+  CHECK(reaches(fired, 1));
+  CHECK_FALSE(executor.disarm(again));
+  executor.stop(no_deadline);
+  CHECK(fired.load() == 1);
+}
+
+// mutant: stop that leaves timers armed, or an arm that does not look whether the executor stops
+TEST_CASE("a stopped executor fires no timer and takes none") {
+  SystemExecutor executor(2);
+  SystemWord fired;
+  Alarm armed(fired);
+  Alarm late(fired);
+  executor.arm(armed, after(SystemEnv::now(), 1h));
+  CHECK(executor.stop(no_deadline) == 0);
+  CHECK(armed.place == Timer::unarmed);
+  executor.arm(late, SystemEnv::now());
+  CHECK(late.place == Timer::unarmed);
+  CHECK_FALSE(executor.disarm(late));
+  CHECK(fired.load() == 0);
+}
+
+// mutant: stop that joins an abandoned worker, or a worker that holds no copy of its owner
+TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, and keeps its owner alive") {
+  // Outlives the test: an abandoned worker may still be on its way out when the test ends.
+  static std::atomic<int> stage{0};
+  static std::atomic<bool> owner_gone{false};
+  struct Owner {
+    ~Owner() {
+      owner_gone = true;
+      owner_gone.notify_all();
+    }
+  };
+  static Task blocked;
+  blocked.run = [](Task&) noexcept {
+    stage = 1;
+    stage.notify_all();
+    stage.wait(1);
+  };
+  auto owner = std::make_shared<Owner>();
+  {
+    SystemExecutor executor(1);
+    executor.keep_alive_with(owner);
+    CHECK(executor.post(blocked));
+    stage.wait(0);
+    CHECK(executor.stop(SystemEnv::now()) == 1);
+  }
+  owner.reset();
+  CHECK_FALSE(owner_gone.load());
+  stage = 2;
+  stage.notify_all();
+  owner_gone.wait(false);
+  CHECK(owner_gone.load());
+}
+
+}  // namespace

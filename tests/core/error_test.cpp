@@ -1,0 +1,68 @@
+#include <athanor/core/error.hpp>
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <string>
+
+namespace {
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+// mutant: two enumerators of Code swapped
+TEST_CASE("codes have the numbers and names of gRPC's status codes") {
+  constexpr std::string_view names[] = {
+      "ok",        "cancelled",      "unknown",           "invalid_argument",   "deadline_exceeded",
+      "not_found", "already_exists", "permission_denied", "resource_exhausted", "failed_precondition",
+      "aborted",   "out_of_range",   "unimplemented",     "internal",           "unavailable",
+      "data_loss"};
+  int number = 0;
+  for (auto const name : names) CHECK(to_string(static_cast<Code>(number++)) == name);
+  CHECK(static_cast<int>(Code::data_loss) == 15);
+  CHECK(static_cast<int>(Code::invalid_argument) == 3);
+  CHECK(to_string(static_cast<Code>(77)) == "unknown");
+}
+
+// mutant: a reason inserted before the last, or left out of to_string
+TEST_CASE("reasons keep their numbers, and each has a name of its own") {
+  CHECK(static_cast<int>(Reason::none) == 0);
+  CHECK(static_cast<int>(Reason::shape) == 1);
+  CHECK(static_cast<int>(Reason::queue_full) == 10);
+  CHECK(static_cast<int>(Reason::stopping) == 18);
+  CHECK(static_cast<int>(Reason::backend_contract) == 24);
+  CHECK(static_cast<int>(Reason::reentrant) == 30);
+  CHECK(static_cast<int>(Reason::output_missing) == 33);
+  std::set<std::string_view> names;
+  for (int number = 0; number <= static_cast<int>(Reason::output_missing); ++number)
+    names.insert(to_string(static_cast<Reason>(number)));
+  CHECK(names.size() == 34);
+  CHECK(to_string(static_cast<Reason>(1000)) == "none");
+}
+
+// mutant: the formatter that prints retry_after in microseconds, or prints it when it is zero
+TEST_CASE("an error is printed as one line, with the time to come back if there is one") {
+  Error error{
+      Code::resource_exhausted, Reason::queue_full, "model 'a': 64 items wait, expected at most 64", {}};
+  CHECK(fmt::format("{}", error) == "resource_exhausted: model 'a': 64 items wait, expected at most 64");
+  error.retry_after = 20ms;
+  CHECK(fmt::format("{}", error).ends_with("at most 64 (retry after 20 ms)"));
+  error.retry_after = 1500us;
+  CHECK(fmt::format("{}", error).ends_with(" (retry after 1.5 ms)"));
+  error.retry_after = -1ns;
+  CHECK(fmt::format("{}", error).ends_with("at most 64"));
+}
+
+// mutant: fail that leaves the reason out
+TEST_CASE("fail makes the failing state of any result, from a sentence with its facts") {
+  Result<int> const number =
+      fail(Code::not_found, Reason::model_missing, "model '{}': no version {}", "tg", 3);
+  Result<void> const nothing = fail(Code::internal, Reason::none, "no");
+  REQUIRE_FALSE(number);
+  REQUIRE_FALSE(nothing);
+  CHECK(number.error() == Error{Code::not_found, Reason::model_missing, "model 'tg': no version 3", {}});
+  CHECK(number.error() != nothing.error());
+  CHECK(Error{}.code == Code::unknown);
+}
+
+}  // namespace

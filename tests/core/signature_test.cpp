@@ -1,0 +1,299 @@
+#include <athanor/core/signature.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <string>
+#include <vector>
+
+// Clang's sanitizers bring their own operator new; there allocations are not counted.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define ATHANOR_OPERATOR_NEW_IS_TAKEN
+#endif
+#endif
+
+namespace {
+thread_local std::size_t allocations = 0;
+}
+
+#ifndef ATHANOR_OPERATOR_NEW_IS_TAKEN
+// Not inlined: GCC would take malloc beside delete, or new beside free, for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes != 0 ? bytes : 1)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
+
+namespace {
+
+using namespace athanor;
+
+TensorSpec spec_of(std::string name, DType dtype, std::vector<Dim> dims) {
+  TensorSpec spec;
+  spec.name = std::move(name);
+  spec.dtype = dtype;
+  spec.dims = std::move(dims);
+  return spec;
+}
+
+Dim items() { return Dim::named(std::string(items_axis)); }
+
+/// `text` bytes [items], each of at most eight bytes.
+Signature of_text() {
+  Signature signature;
+  signature.inputs.push_back(spec_of("text", DType::bytes, {items()}));
+  signature.inputs[0].max_bytes = 8;
+  return signature;
+}
+
+/// `x` f32 [items, 3] and `mask` u8 [items, length], `weight` f64 [length].
+Signature of_three() {
+  Signature signature;
+  signature.inputs.push_back(spec_of("x", DType::f32, {items(), Dim::fixed(3)}));
+  signature.inputs.push_back(spec_of("mask", DType::u8, {items(), Dim::named("length")}));
+  signature.inputs.push_back(spec_of("weight", DType::f64, {Dim::named("length")}));
+  return signature;
+}
+
+struct ThreeInputs {
+  std::array<float, 6> x{1, 2, 3, 4, 5, 6};
+  std::array<std::uint8_t, 4> mask{1, 0, 1, 1};
+  std::array<double, 2> weight{0.5, 0.25};
+
+  Request request() const {
+    return Request{{"weight", Tensor::view<double>(weight, {2})},
+                   {"x", Tensor::view<float>(x, {2, 3})},
+                   {"mask", Tensor::view<std::uint8_t>(mask, {2, 2})}};
+  }
+};
+
+Request texts_of(std::vector<std::string_view> const& texts) {
+  return Request{{"text", Tensor::copy_texts(texts).value()}};
+}
+
+/// The refusal of `request` must have this reason and this sentence.
+void refused(Signature const& signature, Request const& request, Reason reason, std::string_view sentence) {
+  auto const checked = check(signature, request);
+  REQUIRE_FALSE(checked);
+  CHECK(checked.error().code == Code::invalid_argument);
+  CHECK(checked.error().reason == reason);
+  CHECK(checked.error().message == sentence);
+}
+
+Request x_of(Tensor value) {
+  Request request = ThreeInputs().request();
+  request.set("x", std::move(value));
+  return request;
+}
+
+// mutant: check_texts that compares max_bytes with the bytes of all texts together
+TEST_CASE("S1-6 a text over its limit is refused by its position in the batch, and the limit counts bytes") {
+  auto const signature = of_text();
+  for (std::size_t const position : {0U, 2U, 4U}) {
+    std::vector<std::string_view> texts(5, "12345678");
+    texts[position] = "123456789";
+    refused(signature, texts_of(texts), Reason::too_large,
+            fmt::format("text: element {}: expected at most 8 bytes, got 9", position));
+  }
+  CHECK(check(signature, texts_of({"\u00e9\u00e9\u00e9\u00e9"})));
+  refused(signature, texts_of({"\u00e9\u00e9\u00e9\u00e9\u00e9"}), Reason::too_large,
+          "text: element 0: expected at most 8 bytes, got 10");
+  CHECK(check(signature, texts_of({"", " "})));
+}
+
+// mutant: is_utf8 without the comparison for overlong forms, or that reports the end of the sequence
+TEST_CASE("S1-6 a text that is not UTF-8 is refused by its position in the batch and its first bad byte") {
+  struct Case {
+    std::string_view text;
+    std::size_t byte;
+  };
+  constexpr std::array<Case, 9> cases{{{"\x80", 0},
+                                       {"ab\xff", 2},
+                                       {"a\xc0\xaf", 1},
+                                       {"\xe0\x80\xaf", 0},
+                                       {"a\xed\xa0\x80", 1},
+                                       {"\xf0\x80\x80\xaf", 0},
+                                       {"\xf4\x90\x80\x80", 0},
+                                       {"ok\xe2\x82", 2},
+                                       {"\xf5", 0}}};
+  auto const signature = of_text();
+  for (auto const& bad : cases)
+    for (std::size_t const position : {0U, 1U, 3U}) {
+      std::vector<std::string_view> texts(4, "fine");
+      texts[position] = bad.text;
+      refused(signature, texts_of(texts), Reason::syntax,
+              fmt::format("text: element {}: byte {} is not UTF-8", position, bad.byte));
+    }
+  CHECK(check(signature, texts_of({"\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\xe0\xa0\x80"})));
+}
+
+// mutant: check that stops at the first text of a request
+TEST_CASE("S1-6 one request of many texts is all or nothing, a request for each text fails one by one") {
+  auto const signature = of_text();
+  std::vector<std::string_view> const texts{"C", "CC", "far too long", "CCC", "\xff"};
+  CHECK_FALSE(check(signature, texts_of(texts)));
+  std::string passed;
+  for (auto const text : texts) passed += check(signature, texts_of({text})) ? '1' : '0';
+  CHECK(passed == "11010");
+}
+
+// mutant: check_dims that compares the rank by <
+TEST_CASE("S4-2 a wrong rank, length or linked length is refused with the tensor, expected and got") {
+  auto const signature = of_three();
+  ThreeInputs const three;
+  CHECK(check(signature, three.request()));
+  refused(signature, x_of(Tensor::view<float>(three.x, {6})), Reason::shape,
+          "x: expected f32 [items, 3], got f32 [6]");
+  refused(signature, x_of(Tensor::view<float>(three.x, {1, 2, 3})), Reason::shape,
+          "x: expected f32 [items, 3], got f32 [1, 2, 3]");
+  refused(signature, x_of(Tensor::view<float>(three.x, {3, 2})), Reason::shape,
+          "x: axis 1: expected 3, got 2 (shape [3, 2])");
+  refused(signature, x_of(Tensor::view<float>(std::span(three.x).first<3>(), {1, 3})), Reason::shape,
+          "mask: axis 0 (items): expected 1 as in x, got 2");
+  Request other_length = three.request();
+  other_length.set("weight", Tensor::view<double>(std::span(three.weight).first<1>(), {1}));
+  refused(signature, other_length, Reason::shape, "weight: axis 0 (length): expected 2 as in mask, got 1");
+}
+
+// mutant: check_dims without the test for no items
+TEST_CASE("S4-2 an empty batch is refused") {
+  refused(of_three(), x_of(Tensor::view<float>({}, {0, 3})), Reason::shape,
+          "x: an empty batch: expected at least 1 item, got 0");
+  Request const no_texts{{"text", Tensor::copy_texts({}).value()}};
+  refused(of_text(), no_texts, Reason::shape, "text: an empty batch: expected at least 1 item, got 0");
+}
+
+// mutant: check_tensor that compares element sizes instead of element types
+TEST_CASE("S4-2 a wrong element type is refused, also one of the same size") {
+  ThreeInputs const three;
+  refused(of_three(), x_of(Tensor::view(DType::i32, three.x.data(), {2, 3})), Reason::dtype,
+          "x: expected f32, got i32");
+  refused(of_three(), x_of(Tensor::text("1, 2, 3")), Reason::dtype, "x: expected f32, got bytes");
+}
+
+// mutant: check that compares only the number of inputs
+TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
+  auto const signature = of_three();
+  ThreeInputs const three;
+  auto const x = Tensor::view<float>(three.x, {2, 3});
+  auto const mask = Tensor::view<std::uint8_t>(three.mask, {2, 2});
+  auto const weight = Tensor::view<double>(three.weight, {2});
+  refused(signature, Request{{"x", x}, {"mask", mask}}, Reason::missing_input,
+          "weight: expected f64 [length], got no input of that name");
+  refused(signature, Request{{"x", x}, {"mask", mask}, {"weights", weight}}, Reason::missing_input,
+          "weight: expected f64 [length], got no input of that name");
+  refused(signature, Request{{"x", x}, {"mask", mask}, {"weight", weight}, {"bias", weight}},
+          Reason::extra_input, "bias: not an input of the model; the model takes x, mask, weight");
+  refused(signature, Request{{"x", x}, {"mask", mask}, {"weight", weight}, {"mask", mask}},
+          Reason::extra_input, "mask: given more than once; the model takes x, mask, weight");
+}
+
+// mutant: the exponent of f16 used for bf16 (7c00 in the place of 7f80), or check_finite without one of the
+// types
+TEST_CASE("S4-2 NaN and infinities are refused by position in every floating-point type") {
+  auto const refused_at = [](DType dtype, Tensor value, int place) {
+    Signature signature;
+    signature.inputs.push_back(spec_of("x", dtype, {Dim::any()}));
+    refused(signature, Request{{"x", value}}, Reason::non_finite,
+            fmt::format("x: element {}: expected a finite value, got NaN or infinity", place));
+    signature.inputs[0].non_finite = NonFinite::allow;
+    CHECK(check(signature, Request{{"x", value}}));
+  };
+  constexpr auto nan_f32 = std::numeric_limits<float>::quiet_NaN();
+  constexpr auto infinity = std::numeric_limits<float>::infinity();
+  for (float const bad : {nan_f32, infinity, -infinity})
+    for (std::size_t const place : {0U, 2U, 4U}) {
+      std::array<float, 5> narrow{1, std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(),
+                                  std::numeric_limits<float>::denorm_min(), 0};
+      std::array<double, 5> wide{1, std::numeric_limits<double>::max(), 1e300, -1e300, 0};
+      narrow[place] = bad;
+      wide[place] = static_cast<double>(bad);
+      refused_at(DType::f32, Tensor::view<float>(narrow, {5}), static_cast<int>(place));
+      refused_at(DType::f64, Tensor::view<double>(wide, {5}), static_cast<int>(place));
+    }
+  // The largest finite half, then -infinity and a NaN; then the same in bfloat16.
+  std::array<std::uint16_t, 3> const half{0x3c00, 0x7bff, 0xfc00};
+  refused_at(DType::f16, Tensor::view(DType::f16, half.data(), {3}), 2);
+  std::array<std::uint16_t, 2> const half_nan{0x7e01, 0x3c00};
+  refused_at(DType::f16, Tensor::view(DType::f16, half_nan.data(), {2}), 0);
+  std::array<std::uint16_t, 3> const brain{0x7f7f, 0x7c00, 0xff80};
+  refused_at(DType::bf16, Tensor::view(DType::bf16, brain.data(), {3}), 2);
+  std::array<std::uint16_t, 2> const brain_nan{0x3f80, 0x7fc0};
+  refused_at(DType::bf16, Tensor::view(DType::bf16, brain_nan.data(), {2}), 1);
+}
+
+// mutant: check_texts without its look at the offsets
+TEST_CASE(
+    "S4-2 offsets that are missing, out of order or out of the bytes are refused before a text is read") {
+  auto const signature = of_text();
+  auto const with = [](std::vector<std::int64_t> const& offsets) {
+    return Request{{"text", Tensor::texts(offsets, "abcdef", {2})}};
+  };
+  std::vector<std::int64_t> const good{0, 2, 6};
+  std::vector<std::int64_t> const falling{0, 4, 2};
+  std::vector<std::int64_t> const beyond{0, 2, 7};
+  std::vector<std::int64_t> const negative{-1, 2, 6};
+  CHECK(check(signature, with(good)));
+  refused(signature, with(falling), Reason::shape,
+          "text: element 1: offsets 4 to 2 do not lie in 6 bytes in ascending order");
+  refused(signature, with(beyond), Reason::shape,
+          "text: element 1: offsets 2 to 7 do not lie in 6 bytes in ascending order");
+  refused(signature, with(negative), Reason::shape,
+          "text: element 0: offsets -1 to 2 do not lie in 6 bytes in ascending order");
+  refused(signature, Request{{"text", Tensor::text("abcdef").reshaped({1})}, {"more", "x"}},
+          Reason::extra_input, "more: not an input of the model; the model takes text");
+}
+
+// mutant: check that copies names into its list of named lengths
+TEST_CASE("S4-2 a request that is right is checked without allocating") {
+  auto const signature = of_three();
+  Request const request = ThreeInputs().request();
+  auto const text_signature = of_text();
+  Request const text_request = texts_of({"*CC*", "\u00e9"});
+  std::size_t const before = allocations;
+  auto const checked = check(signature, request);
+  auto const checked_texts = check(text_signature, text_request);
+  CHECK(allocations == before);
+  REQUIRE(checked);
+  CHECK(checked_texts);
+}
+
+// mutant: check that stores i for the place, or forgets the bytes
+TEST_CASE("a checked request tells where its inputs are, its items and its bytes") {
+  ThreeInputs const three;
+  Request const request = three.request();
+  auto const checked = check(of_three(), request).value();
+  CHECK(checked.place[0] == 1);
+  CHECK(checked.place[1] == 2);
+  CHECK(checked.place[2] == 0);
+  CHECK(checked.items == 2);
+  CHECK(checked.bytes == 24 + 4 + 16);
+}
+
+// mutant: Request::set that always appends
+TEST_CASE("setting an input again replaces it") {
+  Request request;
+  request.set("a", Tensor::text("first")).set("b", Tensor::text("other")).set("a", Tensor::text("second"));
+  REQUIRE(request.inputs().size() == 2);
+  CHECK(request.inputs()[0].value.text_at(0) == "second");
+  request.clear();
+  CHECK(request.inputs().empty());
+}
+
+// mutant: to_string that prints an any dimension as 0, or stacks() that looks only at the kind
+TEST_CASE("a specification is printed as it is read, and stacks along items only") {
+  auto const spec = spec_of("x", DType::bf16, {items(), Dim::fixed(4), Dim::any()});
+  CHECK(to_string(spec) == "bf16 [items, 4, ?]");
+  CHECK(spec.stacks());
+  CHECK_FALSE(spec_of("x", DType::f32, {Dim::named("length")}).stacks());
+  CHECK_FALSE(spec_of("x", DType::f32, {}).stacks());
+}
+
+}  // namespace
