@@ -1,6 +1,7 @@
 /* Calls that are answered later. */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
+#include <sched.h>
 
 #include "check.h"
 #include "puppet.h"
@@ -151,7 +152,6 @@ static void cancel(void) {
   end(&log);
 }
 
-/* mutant: delete the engine before its callbacks have run */
 static void destroy_answers_all(void) {
   static const float row[2] = {1, 2};
   int round;
@@ -170,6 +170,74 @@ static void destroy_answers_all(void) {
     CHECK(log.completions == 20 && log.finalizers == 20 && log.after_finalizer == 0);
     end(&log);
   }
+}
+
+/* A completion that is still running when its engine is being destroyed by another thread. */
+typedef struct slow_end {
+  const ath_request* request;
+  ath_call* call;
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int inside;
+  int done;
+} slow_end;
+
+static void on_slow_answer(void* user_data, int32_t code, ath_response* response, ath_error* error) {
+  slow_end* slow = user_data;
+  int i;
+  CHECK(code == ATH_CANCELLED && response == NULL);
+  ath_error_destroy(error);
+  pthread_mutex_lock(&slow->mutex);
+  slow->inside = 1;
+  pthread_cond_broadcast(&slow->changed);
+  pthread_mutex_unlock(&slow->mutex);
+  /* Refused as soon as the engine is stopping; then everything else that a destroy does gets its chance. */
+  while (ath_submit(slow->request, on_slow_answer, slow, NULL, NULL, NULL) != ATH_UNAVAILABLE) sched_yield();
+  for (i = 0; i < 20000; ++i) sched_yield();
+  pthread_mutex_lock(&slow->mutex);
+  slow->done = 1;
+  pthread_mutex_unlock(&slow->mutex);
+}
+
+static void* cancel_it(void* raw) {
+  ath_call_cancel(((slow_end*)raw)->call);
+  return NULL;
+}
+
+/* mutant: leave wait_for_all out of ath_engine_destroy */
+static void destroy_waits(void) {
+  static const float hold[2] = {PUPPET_HOLD, 0};
+  static const float row[2] = {1, 2};
+  ath_engine* engine = puppet_engine("{\"threads\": 2}");
+  ath_model* model = puppet_model(engine);
+  ath_request* holding = puppet_request(model, hold);
+  ath_request* request = puppet_request(model, row);
+  ath_request* empty = ath_request_create(model);
+  ath_error* error = NULL;
+  pthread_t thread;
+  call_log log;
+  slow_end slow = {NULL, NULL, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+  begin(&log);
+  slow.request = empty;
+  CHECK_OK(ath_submit(holding, on_answer, &log, on_end, NULL, &error));
+  puppet_wait_until_held();
+  CHECK_OK(ath_submit(request, on_slow_answer, &slow, NULL, &slow.call, &error));
+  pthread_create(&thread, NULL, cancel_it, &slow);
+  pthread_mutex_lock(&slow.mutex);
+  while (!slow.inside) pthread_cond_wait(&slow.changed, &slow.mutex);
+  pthread_mutex_unlock(&slow.mutex);
+  puppet_let_go();
+  ath_engine_destroy(engine);
+  pthread_mutex_lock(&slow.mutex);
+  CHECK(slow.done == 1);
+  pthread_mutex_unlock(&slow.mutex);
+  pthread_join(thread, NULL);
+  ath_call_release(slow.call);
+  ath_request_destroy(holding);
+  ath_request_destroy(request);
+  ath_request_destroy(empty);
+  ath_model_release(model);
+  end(&log);
 }
 
 /* mutant: join the workers from a callback */
@@ -220,6 +288,7 @@ const test async_tests[] = {
     {"a submit that fails runs the finalizer and not the completion", refused},
     {"a call that waits is taken back at once", cancel},
     {"a destroyed engine has answered everybody", destroy_answers_all},
+    {"a destroy waits for the completion that runs on another thread", destroy_waits},
     {"a callback cannot end its own engine", no_end_from_inside},
     {"a call ends at its deadline while the model still runs", deadline},
     {NULL, NULL}};
