@@ -47,6 +47,7 @@ static void options(void) {
 static void nulls(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = puppet_model(engine);
+  ath_model* other = model;
   const float row[2] = {1, 2};
   ath_request* request = puppet_request(model, row);
   ath_response* response = NULL;
@@ -64,13 +65,13 @@ static void nulls(void) {
   CHECK_REFUSED(ath_engine_stop(engine, -1, NULL, &error), bad, ATH_REASON_VALUE_RANGE, "grace_ns");
   CHECK_REFUSED(ath_engine_add_backend(engine, NULL, &error), bad, ATH_REASON_NONE, "table");
   CHECK_REFUSED(ath_engine_add_features(NULL, &letters_table, &error), bad, ATH_REASON_NONE, "engine");
-  CHECK_REFUSED(ath_model_load(NULL, "folder", &model, &error), bad, ATH_REASON_NONE, "engine");
-  CHECK(model == NULL);
-  CHECK_OK(ath_model_find(engine, "puppet", &model, &error));
+  CHECK_REFUSED(ath_model_load(NULL, "folder", &other, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK(other == NULL);
   CHECK_REFUSED(ath_model_load(engine, "folder", NULL, &error), bad, ATH_REASON_NONE, "out_model");
-  CHECK_REFUSED(ath_model_add(engine, NULL, &model, &error), bad, ATH_REASON_NONE, "folder");
-  CHECK_REFUSED(ath_model_find(engine, NULL, &model, &error), bad, ATH_REASON_NONE, "name");
-  CHECK_OK(ath_model_find(engine, "puppet", &model, &error));
+  CHECK_REFUSED(ath_model_add(engine, NULL, &other, &error), bad, ATH_REASON_NONE, "folder");
+  CHECK_REFUSED(ath_model_find(engine, NULL, &other, &error), bad, ATH_REASON_NONE, "name");
+  CHECK_OK(ath_model_find(engine, "puppet", &other, &error));
+  ath_model_release(other);
   CHECK_REFUSED(ath_model_unload(NULL, &error), bad, ATH_REASON_NONE, "model");
   CHECK_REFUSED(ath_request_set_tensor(NULL, "x", &view, &error), bad, ATH_REASON_NONE, "request");
   CHECK_REFUSED(ath_request_set_tensor(request, NULL, &view, &error), bad, ATH_REASON_NONE, "name");
