@@ -1,6 +1,9 @@
 // polymers predict: glass transition temperatures of polymers, by an ensemble of graph networks inside an
 // Athanor engine.
+#include <algorithm>
 #include <cstdio>
+#include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -26,6 +29,10 @@ struct Arguments {
   bool explain = false;
   Settings settings{POLYMERS_FOLDER "/model", 4, {}};
 };
+
+Error unwritable_output() {
+  return {Code::unavailable, Reason::file, "standard output: cannot be written", {}};
+}
 
 int complain(Error const& error) {
   fmt::print(stderr, "polymers: {}\n", error);
@@ -53,10 +60,7 @@ std::vector<Prediction> demonstrate(Predictor& predictor, std::vector<Handbook> 
                arguments.settings.threads);
     print_table(rounds[i], arguments.explain);
   }
-  fmt::print("\n{:<24}  {:>9}  {:>9}  {}\n", "polymer", "handbook", "predicted", "source");
-  for (std::size_t i = 0; i < handbook.size(); ++i)
-    fmt::print("{:<24}  {:>7.0f} K  {:>7.0f} K  {}\n", handbook[i].name, handbook[i].tg_k, rounds[0][i].tg_k,
-               handbook[i].source);
+  print_comparison(rounds.front(), handbook);
   fmt::print("\n");
   return std::move(rounds.front());
 }
@@ -77,6 +81,8 @@ int predict(Arguments const& arguments) {
   bool const demonstration = arguments.smiles.empty() && arguments.csv.empty() && arguments.jsonl.empty();
   auto const rows = rows_of(arguments);
   if (!rows) return complain(rows.error());
+  if (rows->empty() && !demonstration)
+    return complain({Code::invalid_argument, Reason::missing_input, "the input holds no rows", {}});
   auto predictor = Predictor::open(arguments.settings);
   if (!predictor) return complain(predictor.error());
   auto const predictions = demonstration ? demonstrate(*predictor, *handbook, arguments)
@@ -84,16 +90,26 @@ int predict(Arguments const& arguments) {
   if (!arguments.out.empty())
     if (auto const written = write_predictions(arguments.out, predictions); !written)
       return complain(written.error());
-  Summary const summary = predictor->summary();
+  Summary const summary = predictor->finish();
   if (!arguments.html.empty()) {
     auto const page = report_page(predictions, summary, *handbook,
                                   arguments.settings.model_folder + "/cross_validation.json");
     if (auto const written = write_file(arguments.html, page); !written) return complain(written.error());
   }
   print_summary(summary);
-  if (std::fflush(stdout) != 0)
-    return complain({Code::unavailable, Reason::file, "standard output: cannot be written", {}});
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(unwritable_output());
   return summary.errors == summary.rows ? exit_nothing : 0;
+}
+
+// An option of CLI11 would take [*]CC[*] for a list and drop its outer brackets, so SMILES are what no option
+// took.
+void take_smiles(CLI::App const& command, Arguments& arguments) {
+  for (auto const& text : command.remaining()) {
+    if (text.size() > 1 && text.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{text});
+    arguments.smiles.push_back(text);
+  }
+  if (!arguments.smiles.empty() && !(arguments.csv.empty() && arguments.jsonl.empty()))
+    throw CLI::ExcludesError("SMILES", arguments.csv.empty() ? "--jsonl" : "--csv");
 }
 
 }  // namespace
@@ -105,13 +121,11 @@ int main(int argc, char** argv) {
   auto* command = app.add_subcommand(
       "predict",
       "Predicts glass transition temperatures [K]. Without input, nine known polymers in three rounds.");
-  auto* smiles = command->add_option(
-      "smiles", arguments.smiles,
-      "repeat units with two * (or plain SMILES); - reads one per line from standard input");
-  auto* csv =
-      command->add_option("--csv", arguments.csv, "read a CSV file with a column smiles")->excludes(smiles);
+  command->allow_extras();
+  command->footer(
+      "Arguments: repeat units with two * (or plain SMILES); - reads one per line from standard input.");
+  auto* csv = command->add_option("--csv", arguments.csv, "read a CSV file with a column smiles");
   command->add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
-      ->excludes(smiles)
       ->excludes(csv);
   command->add_option("--out", arguments.out, "write the predictions there: CSV, or JSON lines for *.jsonl");
   command->add_option("--html", arguments.html, "write a self-contained page with pictures there");
@@ -127,10 +141,18 @@ int main(int argc, char** argv) {
   command->add_option("--model", arguments.settings.model_folder, "folder with athanor.json")
       ->capture_default_str();
   command->add_flag("--explain", arguments.explain, "say for every row where its time went");
+  // No SMILES starts with -, so the word that ends the options ends nothing.
+  auto** const end =
+      std::remove_if(argv + 1, argv + argc, [](char const* word) { return word == std::string_view("--"); });
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(end - argv), argv);
+    take_smiles(*command, arguments);
   } catch (CLI::ParseError const& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  return predict(arguments);
+  try {
+    return predict(arguments);
+  } catch (std::system_error const&) {
+    return complain(unwritable_output());  // what printing throws
+  }
 }

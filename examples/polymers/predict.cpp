@@ -1,6 +1,7 @@
 #include "predict.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -15,20 +16,34 @@ using namespace athanor;
 
 namespace {
 
-// The chemistry stage with a number of units that the command line chose.
+// The chemistry stage with a number of units that the command line chose. The model's self-test knows endless
+// chains, so these are what it gets until the model is loaded.
 class OligomerStage {
  public:
-  using Stage = chem::PolymerGraphStage::Stage;
+  struct Stage {
+    std::unique_ptr<chem::PolymerGraphStage::Stage> endless;
+    std::unique_ptr<chem::PolymerGraphStage::Stage> oligomer;
+    std::atomic<bool> const& loaded;
+
+    Result<FeatureItem> prepare(Tensor const& item) const {
+      return (loaded.load() ? oligomer : endless)->prepare(item);
+    }
+  };
   static constexpr char const* name = chem::PolymerGraphStage::name;
   static constexpr auto output_names = chem::PolymerGraphStage::output_names;
   static constexpr auto output_dtypes = chem::PolymerGraphStage::output_dtypes;
 
   std::int64_t units = 1;
+  std::atomic<bool> loaded{false};
 
   Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) const {
     auto own = nlohmann::json::parse(options);
+    auto endless = chem::PolymerGraphStage().open(folder, own.dump());
+    if (!endless) return tl::unexpected(std::move(endless.error()));
     own["units"] = units;
-    return chem::PolymerGraphStage().open(folder, own.dump());
+    auto oligomer = chem::PolymerGraphStage().open(folder, own.dump());
+    if (!oligomer) return tl::unexpected(std::move(oligomer.error()));
+    return std::make_unique<Stage>(Stage{std::move(*endless), std::move(*oligomer), loaded});
   }
 };
 
@@ -63,6 +78,7 @@ Result<Predictor> Predictor::open(Settings const& settings) {
   if (!engine) return tl::unexpected(std::move(engine.error()));
   auto model = engine->load(settings.model_folder);
   if (!model) return tl::unexpected(std::move(model.error()));
+  oligomers.loaded.store(true);
   return Predictor(std::move(*engine), std::move(*model));
 }
 
@@ -105,9 +121,14 @@ std::vector<std::vector<Prediction>> Predictor::rounds(std::vector<Row> const& r
     std::vector<std::jthread> callers;
     for (std::size_t caller = 0; caller < threads; ++caller)
       callers.emplace_back([&, caller] {
-        for (std::size_t round = 0; round < rounds; ++round)
-          for (auto const& row : rows)
-            seen[caller][round].push_back(predicted(row, model_.infer({{"smiles", row.smiles}})));
+        for (auto& round : seen[caller]) {
+          round.resize(rows.size());
+          // Each caller starts elsewhere, so that callers meet in batches and not only in equal requests.
+          for (std::size_t i = 0; i < rows.size(); ++i) {
+            std::size_t const at = (i + caller * rows.size() / threads) % rows.size();
+            round[at] = predicted(rows[at], model_.infer({{"smiles", rows[at].smiles}}));
+          }
+        }
       });
   }
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -116,7 +137,8 @@ std::vector<std::vector<Prediction>> Predictor::rounds(std::vector<Row> const& r
   return std::move(seen.front());
 }
 
-Summary Predictor::summary() const {
+Summary Predictor::finish() {
+  engine_.stop(std::chrono::seconds(10));
   Summary summary = summary_;
   auto const& metrics = model_.entry().metrics();
   summary.batches = metrics.batches.value();

@@ -51,7 +51,8 @@ class Predictor {
   // first caller.
   std::vector<std::vector<Prediction>> rounds(std::vector<Row> const& rows, std::size_t rounds,
                                               std::size_t threads);
-  Summary summary() const;
+  // Ends the engine, so that what it counted is final.
+  Summary finish();
 
  private:
   Predictor(athanor::Engine<> engine, athanor::Model<> model)

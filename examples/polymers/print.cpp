@@ -18,8 +18,18 @@ namespace {
 
 constexpr std::size_t widest_polymer = 48;
 
+// What came from outside, so that it cannot steer a terminal: bytes that are not printable ASCII as \xNN.
+std::string printable(std::string_view text) {
+  std::string result;
+  for (char const c : text)
+    result +=
+        c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  return result;
+}
+
 std::string clipped(std::string const& text) {
-  return text.size() <= widest_polymer ? text : text.substr(0, widest_polymer - 3) + "...";
+  std::string const start = printable(std::string_view(text).substr(0, widest_polymer + 1));
+  return start.size() <= widest_polymer ? start : start.substr(0, widest_polymer - 3) + "...";
 }
 
 std::string domain_of(Prediction const& prediction) {
@@ -28,7 +38,9 @@ std::string domain_of(Prediction const& prediction) {
   return fmt::format("{} unseen, {} unknown", prediction.unseen_identifiers, prediction.unknown_tokens);
 }
 
-std::string milliseconds(Duration time) {
+std::string duration(Duration time) {
+  if (time < std::chrono::microseconds(100))
+    return fmt::format("{:.1f} us", static_cast<double>(time.count()) / 1e3);
   return fmt::format("{:.2f} ms", static_cast<double>(time.count()) / 1e6);
 }
 
@@ -109,13 +121,24 @@ void print_table(std::vector<Prediction> const& predictions, bool explain) {
       continue;
     }
     fmt::print("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles), width, p.tg_k,
-               p.spread_k, domain_of(p), to_string(p.report.cache), milliseconds(p.report.total),
+               p.spread_k, domain_of(p), to_string(p.report.cache), duration(p.report.total),
                p.repeat_unit ? "" : "  (taken as a plain SMILES)");
     if (explain)
       fmt::print("{:<{}}    batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}\n", "",
-                 width, p.report.batch_items, p.report.members, milliseconds(p.report.prepare),
-                 milliseconds(p.report.queue), milliseconds(p.report.compute),
+                 width, p.report.batch_items, p.report.members, duration(p.report.prepare),
+                 duration(p.report.queue), duration(p.report.compute),
                  p.report.on_caller ? "on the caller's thread" : "on a worker");
+  }
+}
+
+void print_comparison(std::vector<Prediction> const& predictions, std::vector<Handbook> const& handbook) {
+  std::size_t width = 7;
+  for (auto const& entry : handbook) width = std::max(width, entry.name.size());
+  fmt::print("\n{:<{}}  {:>9}  {:>9}  {}\n", "polymer", width, "handbook", "predicted", "source");
+  for (std::size_t i = 0; i < handbook.size(); ++i) {
+    auto const& p = predictions[i];
+    fmt::print("{:<{}}  {:>7.0f} K  {:>9}  {}\n", handbook[i].name, width, handbook[i].tg_k,
+               p.error ? "error" : fmt::format("{:.0f} K", p.tg_k), handbook[i].source);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "predict.hpp"
+#include "rows.hpp"
 
 namespace polymers {
 
@@ -23,6 +24,8 @@ class Progress {
 };
 
 void print_table(std::vector<Prediction> const& predictions, bool explain);
+// Predicted beside known values; row i of both is the same polymer.
+void print_comparison(std::vector<Prediction> const& predictions, std::vector<Handbook> const& handbook);
 void print_summary(Summary const& summary);
 
 // CSV, or one JSON object per line when the path ends in .jsonl.

@@ -1,11 +1,11 @@
 #include "rows.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 
 #include <nlohmann/json.hpp>
 
@@ -19,12 +19,22 @@ using athanor::Result;
 namespace {
 
 Result<std::string> read_file(std::string const& path) {
-  std::ifstream file(path, std::ios::binary);
+  std::FILE* file = std::fopen(path.c_str(), "rb");
   std::string text;
-  if (file) text.assign(std::istreambuf_iterator<char>(file), {});
-  if (!file || file.bad())
-    return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", path, std::strerror(errno));
-  return text;
+  std::array<char, 1 << 16> part;
+  bool good = file != nullptr;
+  while (good) {
+    std::size_t const count = std::fread(part.data(), 1, part.size(), file);
+    text.append(part.data(), count);
+    if (count < part.size()) {
+      good = std::ferror(file) == 0;
+      break;
+    }
+  }
+  int const reason = errno;
+  if (file != nullptr) std::fclose(file);
+  if (good) return text;
+  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", path, std::strerror(reason));
 }
 
 // One record of a CSV text; `at` moves behind it.

@@ -1,0 +1,137 @@
+// What an ensemble does when some of its members fail: five members, each y = x + the number in its file.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include <athanor/core/hash.hpp>
+#include <athanor/serving/engine.hpp>
+
+using namespace athanor;
+
+namespace {
+
+// The files in `failing` fail whenever they run.
+struct MemberBackend {
+  static constexpr char const* name = "members";
+  static constexpr RunsOn runs_on = RunsOn::any_thread;
+  std::set<std::string> failing{};
+
+  struct Instance {
+    bool fails;
+    float number;
+    std::vector<float> memory{};
+    Result<void> run(ath_batch& batch) {
+      if (fails) return fail(Code::internal, Reason::backend_failure, "this member is broken");
+      auto const* x = static_cast<float const*>(batch.inputs[0].data);
+      memory.assign(x, x + batch.items);
+      for (auto& value : memory) value += number;
+      batch.outputs[0] = batch.inputs[0];
+      batch.outputs[0].data = memory.data();
+      return {};
+    }
+  };
+  struct Model {
+    using Instance = MemberBackend::Instance;
+    bool fails;
+    float number;
+    std::uint64_t footprint() const { return 1; }
+    Result<std::unique_ptr<Instance>> make_instance() {
+      return std::make_unique<Instance>(Instance{fails, number});
+    }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const& source) {
+    std::filesystem::path const path(source.path);
+    float number = 0;
+    std::ifstream(path) >> number;
+    return std::make_unique<Model>(Model{failing.contains(path.filename().string()), number});
+  }
+};
+
+// A folder with five members that add 1, 2, 3, 4 and 5; removed at the end.
+class EnsembleFolder {
+ public:
+  explicit EnsembleFolder(std::string const& extra) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-ensemble-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+    std::string members;
+    for (int i = 0; i < 5; ++i) {
+      std::string const file = "fold" + std::to_string(i);
+      std::ofstream(path_ + "/" + file) << i + 1;
+      members += (i == 0 ? "" : ", ") + std::string(R"({"file": ")") + file + R"(", "digest": "xxh128:)" +
+                 to_hex(*hash_file(path_ + "/" + file)) + R"("})";
+    }
+    std::ofstream(path_ + "/athanor.json")
+        << R"({"athanor": 1, "name": "five", "version": "1.0.0", "backend": "members", "format": "any",
+              "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
+              "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+              "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items"], "from": "mean:y"},
+                          {"name": "spread", "dtype": "f32", "shape": ["items"], "from": "std:y"}],)"
+        << extra << R"("members": [)" << members << "]}";
+  }
+  ~EnsembleFolder() { std::filesystem::remove_all(path_); }
+  EnsembleFolder(EnsembleFolder const&) = delete;
+  EnsembleFolder& operator=(EnsembleFolder const&) = delete;
+  std::string const& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+Result<Answer> ask(MemberBackend& backend, std::string const& extra) {
+  static_assert(Backend<MemberBackend>);
+  ath_backend_table const table = make_table(backend);
+  EnsembleFolder const folder(extra);
+  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto model = engine.load(folder.path());
+  if (!model) return tl::unexpected(model.error());
+  float const ten[1] = {10};
+  return model->infer(Request{{"x", Tensor::view<float>(ten, Shape{1})}});
+}
+
+float value(Answer const& answer, std::string_view name) { return answer.outputs[name].as<float>()[0]; }
+
+}  // namespace
+
+// mutant: Ensemble::over_members divides by the members that answered, less one.
+TEST_CASE("five members give their mean and their population standard deviation") {
+  MemberBackend backend;
+  auto const answer = ask(backend, "");
+  REQUIRE(answer);
+  CHECK(value(*answer, "mean") == doctest::Approx(13));
+  CHECK(value(*answer, "spread") == doctest::Approx(std::sqrt(2.0)));
+  CHECK(answer->report.members == 5);
+}
+
+// mutant: min_members is 1 where the manifest does not say.
+TEST_CASE("one failed member of five fails the answer, and the error names its file") {
+  MemberBackend backend{{"fold3"}};
+  auto const answer = ask(backend, "");
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Code::internal);
+  CHECK(answer.error().reason == Reason::member_failed);
+  CHECK(answer.error().message.find("fold3") != std::string::npos);
+}
+
+// mutant: Ensemble::over_members takes in the members that failed.
+TEST_CASE("with min_members the others answer, over themselves alone, and the report counts them") {
+  MemberBackend backend{{"fold0", "fold4"}};
+  auto const answer = ask(backend, R"("min_members": 3,)");
+  REQUIRE(answer);
+  CHECK(value(*answer, "mean") == doctest::Approx(13));
+  CHECK(value(*answer, "spread") == doctest::Approx(std::sqrt(2.0 / 3.0)));
+  CHECK(answer->report.members == 3);
+}
+
+// mutant: Ensemble::run compares with less or equal.
+TEST_CASE("fewer members than min_members are an error") {
+  MemberBackend backend{{"fold0", "fold2", "fold4"}};
+  auto const answer = ask(backend, R"("min_members": 3,)");
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::member_failed);
+  CHECK(answer.error().message.find("fold0") != std::string::npos);
+}
