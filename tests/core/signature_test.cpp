@@ -198,7 +198,7 @@ TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
 // mutant: the exponent of f16 used for bf16 (7c00 in the place of 7f80), or check_finite without one of the
 // types
 TEST_CASE("S4-2 NaN and infinities are refused by position in every floating-point type") {
-  auto const refused_at = [](DType dtype, Tensor value, int place) {
+  auto const refused_at = [](DType dtype, Tensor const& value, int place) {
     Signature signature;
     signature.inputs.push_back(spec_of("x", dtype, {Dim::any()}));
     refused(signature, Request{{"x", value}}, Reason::non_finite,
