@@ -40,13 +40,13 @@ struct BatchDecision {
 
 /// A batching policy is a value. Duties, beyond the syntax:
 ///
-/// - stateless and idempotent: equal snapshots get equal decisions; no clock, lock, thread, log or
-/// allocation;
+/// - stateless and idempotent: equal snapshots get equal decisions;
+///   no clock, lock, thread, log or allocation;
 /// - constant time: it is asked under the lane's mutex, for every key that is held;
-/// - it never starves: for a snapshot that stays as it is while time passes, it answers `dispatch` after
-/// finitely many
-///   `wait_until`, each later than its `now` (an earlier one is taken as `dispatch`), and never `idle`, which
-///   says that only a change of the queue can matter.
+/// - it never starves: for a snapshot that stays as it is while time passes,
+///   it answers `dispatch` after finitely many `wait_until`, each later than its `now`
+///   (an earlier one is taken as `dispatch`), and never `idle`, which says
+///   that only a change of the queue can matter.
 ///
 /// It is asked only when an instance is idle.
 template <class P>

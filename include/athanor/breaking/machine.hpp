@@ -97,9 +97,9 @@ struct BreakerStatistics {
 ///
 /// - closed: every acquire is admitted; outcomes fill the count window, which may open it.
 /// - open: refused until the open time is over; the next acquire makes it half-open.
-/// - half-open: `probes` leases at a time. `successes_to_close` successes close it; a failure or an expired
-/// lease reopens it
-///   for longer. An abandoned or ignored probe frees its place and counts nothing.
+/// - half-open: `probes` leases at a time. `successes_to_close` successes close it;
+///   a failure or an expired lease reopens it for longer.
+///   An abandoned or ignored probe frees its place and counts nothing.
 class BreakerMachine {
  public:
   /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones.

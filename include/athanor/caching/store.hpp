@@ -88,9 +88,9 @@ struct Audit {
 /// Stored values and running computations, in shards with a lock each, under one exact byte budget.
 /// Thread-safe. Values are destroyed, and hosts called, outside the locks. Rules:
 /// - An owner ends with exactly one `publish` or `fail`; both also end every waiter of its flight.
-/// - A refresh always leads a flight of its own. A flight that it takes over from still answers its waiters,
-/// but stores
-///   nothing: an older result never replaces a newer one.
+/// - A refresh always leads a flight of its own.
+///   A flight that it takes over from still answers its waiters, but stores nothing:
+///   an older result never replaces a newer one.
 /// - A flight begun before an invalidate of its key stores nothing after it, and nobody joins it any more.
 /// - A flight that nobody waits for is gone; if its work is done all the same, the value may still be stored.
 template <StoreTraits Traits>

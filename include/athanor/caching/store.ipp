@@ -37,7 +37,7 @@ Store<Traits>::~Store() {
     while (shard.last_made != nullptr) delete std::exchange(shard.last_made, shard.last_made->made_before);
 }
 
-// ---- joining ----
+// Joining.
 
 template <StoreTraits Traits>
 Join Store<Traits>::join(Slot& slot, Hash128 key, Mode mode, TimePoint now) noexcept {
@@ -125,7 +125,7 @@ Join Store<Traits>::refuse(Shard& shard, Slot& slot, Reason reason) noexcept {
   return Join::refused;
 }
 
-// ---- flights ----
+// Flights.
 
 template <StoreTraits Traits>
 auto Store<Traits>::take_flight(Shard& shard) noexcept -> Flight* {
@@ -234,7 +234,7 @@ auto Store<Traits>::hand_over(Slot& owner) noexcept -> Slot* {
   return heir;
 }
 
-// ---- results ----
+// Results.
 
 template <StoreTraits Traits>
 template <Host<typename Traits::Value> H>
@@ -298,7 +298,7 @@ bool Store<Traits>::wanted(Shard const& shard, Slot const& owner) const noexcept
          shard.flights.find(owner.key) == nullptr;
 }
 
-// ---- entries and their budget ----
+// Entries and their budget.
 
 template <StoreTraits Traits>
 void Store<Traits>::insert(Shard& shard, Entry& entry, Removed& removed) noexcept {
@@ -412,7 +412,7 @@ void Store<Traits>::clear() noexcept {
   }
 }
 
-// ---- counting ----
+// Counting.
 
 template <StoreTraits Traits>
 CacheStatistics Store<Traits>::statistics() const noexcept {

@@ -38,9 +38,8 @@ struct PreparedMolecule {
 
 /// Reads a repeat unit or a plain SMILES. Fails with invalid_argument: `syntax` and `too_large` as
 /// check_smiles, `chemistry` for an impossible molecule, for one without bonds, and for a repeat unit that
-/// cannot be continued: one
-/// `*` or more than two, a `*` with several bonds, charge or hydrogens, ends that differ in bond, ends in
-/// separate fragments. `option` when `units` is below 1. Thread-safe.
+/// cannot be continued: one `*` or more than two, a `*` with several bonds, charge or hydrogens, ends that
+/// differ in bond, ends in separate fragments. `option` when `units` is below 1. Thread-safe.
 Result<PreparedMolecule> prepare_polymer(std::string_view smiles, PolymerOptions const& options = {});
 
 }  // namespace athanor::inline v1::chem

@@ -6,15 +6,15 @@
 /// appears here.
 ///
 /// What a model may be:
-/// - its `forward` takes as many tensors as the manifest has inputs, in the manifest's order, and returns a
-/// tensor, or a
-///   tuple or list of tensors, in the order of the manifest's outputs;
-/// - it keeps no state of its own between calls: all instances share one copy of the weights, and any number
-/// of them run
-///   at the same time;
-/// - inputs that a TorchScript `forward` writes to are copied for it; a `pt2` package must not write to its
-/// inputs, and
-///   it does not check their shapes (the signature does that, before the backend is reached).
+/// - its `forward` takes as many tensors as the model has inputs (`model_inputs` of the manifest),
+///   in that order, and returns a tensor, or a tuple or list of tensors,
+///   in the order of `model_outputs`;
+/// - it keeps no state of its own between calls:
+///   all instances share one copy of the weights,
+///   and any number of them run at the same time;
+/// - inputs that a TorchScript `forward` writes to are copied for it; a `pt2` package must not
+///   write to its inputs, and it does not check their shapes
+///   (the signature does that, before the backend is reached).
 ///
 /// What it does to the process: it loads about 110 MB of LibTorch, turns TorchScript's profiling executor off
 /// (process-wide, so that the second call is as fast as the thousandth), and runs on the caller's thread with
