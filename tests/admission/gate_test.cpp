@@ -19,7 +19,7 @@ TEST_CASE("S1-3 one request more than the limit is refused at once with a time t
   Simulation world(1);
   Gate<SimulatedEnv> gate({.max_items = 8});
   std::vector<admission::Slot> slots(9);
-  for (int i = 0; i < 8; ++i) REQUIRE(gate.admit_caller(slots[i], 1, 10, at(0s)));
+  for (std::size_t i = 0; i < 8; ++i) REQUIRE(gate.admit_caller(slots[i], 1, 10, at(0s)));
   auto const refused = gate.admit_caller(slots[8], 1, 10, at(0s));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::resource_exhausted);

@@ -40,7 +40,7 @@ TEST_CASE("every value lies in a bucket whose upper edge is at most a sixteenth 
 // mutant: bucket_of puts 2^k into the bucket above (uses value instead of value - 1)
 TEST_CASE("classic buckets at powers of two are exact, their edges included") {
   Histogram histogram;
-  for (std::uint64_t value : {1, 7, 8, 8, 9, 16, 17, 1000}) histogram.record(value);
+  for (std::uint64_t value : {1U, 7U, 8U, 8U, 9U, 16U, 17U, 1000U}) histogram.record(value);
   CHECK(histogram.count_up_to_power(0) == 1);
   CHECK(histogram.count_up_to_power(3) == 4);
   CHECK(histogram.count_up_to_power(4) == 6);
