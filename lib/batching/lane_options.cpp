@@ -16,6 +16,8 @@ Result<void> validate(LaneOptions const& options) {
 }
 
 bool splitting_may_help(Error const& error) noexcept {
+  // One caller of the batch took its inputs back: only its part is lost.
+  if (error.code == Code::aborted && error.reason == Reason::cancelled) return true;
   switch (error.reason) {
     case Reason::out_of_memory: return true;
     case Reason::queue_full:

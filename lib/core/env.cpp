@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <random>
+#include <system_error>
 
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -75,7 +76,8 @@ struct SystemExecutor::State {
   std::size_t idle = 0;
   std::size_t inside = 0;  // workers inside a task or a timer
   std::size_t ended = 0;
-  std::size_t signalled = 0;  // idle workers already asked to wake
+  TimePoint watched = no_deadline;  // when a sleeper will look at the timers
+  std::size_t signalled = 0;        // idle workers already asked to wake
   bool stopping = false;
   bool abandoned = false;
   std::weak_ptr<void> owner;
@@ -114,44 +116,57 @@ struct SystemExecutor::State {
     }
   }
 
+  /// One more worker; without, when the system has no thread to give: those that run attend to everything.
+  void start(std::shared_ptr<State> const& self) noexcept {
+    try {
+      threads.emplace_back([self, keep = owner.lock()] { self->serve(self); });
+      ++started;
+    } catch (std::system_error const&) {
+    }
+  }
+
   /// Makes sure that somebody attends to new work. Called with the mutex held.
   void summon(std::shared_ptr<State> const& self) {
     if (idle > signalled) {
       ++signalled;
       work.notify_one();
     } else if (started < limit && !stopping) {
-      ++started;
-      threads.emplace_back([self, keep = owner.lock()] { self->serve(); });
+      start(self);
     }
   }
 
-  void serve() {
+  bool timer_is_due() const {
+    return !timers.empty() && timers.front()->at <= std::chrono::steady_clock::now();
+  }
+
+  /// Timers come first: under load the queue of tasks may never be empty.
+  void serve(std::shared_ptr<State> const& self) {
     std::unique_lock lock(mutex);
     for (;;) {
-      if (Task* task = head; task != nullptr) {
-        head = task->next;
-        if (head == nullptr) tail = nullptr;
-        enter(lock);
-        task->run(*task);
-        if (!leave(lock)) return;
-        continue;
-      }
-      if (stopping) break;
-      if (!timers.empty() && timers.front()->at <= std::chrono::steady_clock::now()) {
+      if (!stopping && timer_is_due()) {
         Timer* timer = timers.front();
         remove_timer(0);
-        enter(lock);
+        enter(self, lock);
         timer->fire(*timer);
         if (!leave(lock)) return;
-        continue;
+      } else if (Task* task = head; task != nullptr) {
+        head = task->next;
+        if (head == nullptr) tail = nullptr;
+        enter(self, lock);
+        task->run(*task);
+        if (!leave(lock)) return;
+      } else if (stopping) {
+        break;
+      } else {
+        sleep(lock);
       }
-      sleep(lock);
     }
     ++ended;
     finished.notify_all();
   }
 
-  void enter(std::unique_lock<std::mutex>& lock) {
+  void enter(std::shared_ptr<State> const& self, std::unique_lock<std::mutex>& lock) {
+    if (!timers.empty() && timers.front()->at < watched) summon(self);
     ++inside;
     lock.unlock();
   }
@@ -168,8 +183,11 @@ struct SystemExecutor::State {
     if (timers.empty()) {
       work.wait(lock);
     } else {
-      work.wait_until(lock, timers.front()->at);
+      TimePoint const at = timers.front()->at;  // a copy: the timer may be gone when the wait ends
+      watched = std::min(watched, at);
+      work.wait_until(lock, at);
     }
+    watched = no_deadline;  // forgetting another sleeper costs one wake
     --idle;
     if (signalled > 0) --signalled;
   }
@@ -200,13 +218,12 @@ bool SystemExecutor::post(Task& task) noexcept {
 
 void SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
   std::lock_guard const lock(state_->mutex);
-  if (state_->stopping) return;
   if (timer.place != Timer::unarmed) state_->remove_timer(timer.place);
   timer.at = at;
   timer.place = state_->timers.size();
   state_->timers.push_back(&timer);
   state_->rise(timer.place);
-  if (timer.place == 0) state_->summon(state_);
+  if (timer.place == 0 && !state_->stopping) state_->summon(state_);
 }
 
 bool SystemExecutor::disarm(Timer& timer) noexcept {
@@ -220,8 +237,6 @@ std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   std::unique_lock lock(state_->mutex);
   if (state_->threads.empty() && state_->stopping) return 0;
   state_->stopping = true;
-  for (Timer* timer : state_->timers) timer->place = Timer::unarmed;
-  state_->timers.clear();
   state_->work.notify_all();
   auto const all_ended = [&] { return state_->ended == state_->started; };
   if (deadline == no_deadline) {

@@ -36,6 +36,9 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
     Dim const& dim = spec.dims[axis];
     std::int64_t const length = shape[axis];
+    if (length < 0)
+      return bad(Reason::shape,
+                 fmt::format("{}: axis {}: expected a length, got {}", spec.name, axis, length));
     if (dim.kind == Dim::Kind::fixed && length != dim.length)
       return bad(Reason::shape, fmt::format("{}: axis {}: expected {}, got {} (shape {})", spec.name, axis,
                                             dim.length, length, to_string(shape)));

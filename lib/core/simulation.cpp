@@ -34,6 +34,7 @@ bool Simulation::step_now() noexcept {
   std::size_t choices = 0;
   for (auto* executor : executors_) {
     choices += executor->has_room() ? 1U : 0U;
+    if (executor->stopping_) continue;
     for (auto* timer : executor->timers_) choices += timer->at <= now_ ? 1U : 0U;
   }
   if (choices == 0) return false;
@@ -44,6 +45,7 @@ bool Simulation::step_now() noexcept {
       executor->run_one();
       return true;
     }
+    if (executor->stopping_) continue;
     for (auto* timer : executor->timers_) {
       if (timer->at > now_ || pick-- != 0) continue;
       executor->disarm(*timer);
@@ -58,7 +60,8 @@ bool Simulation::step() noexcept {
   if (step_now()) return true;
   TimePoint next = no_deadline;
   for (auto* executor : executors_)
-    for (auto* timer : executor->timers_) next = std::min(next, timer->at);
+    if (!executor->stopping_)
+      for (auto* timer : executor->timers_) next = std::min(next, timer->at);
   if (next == no_deadline) return false;
   now_ = std::max(now_, next);
   return step_now();
@@ -91,7 +94,6 @@ void SimulatedExecutor::run_one() noexcept {
 }
 
 void SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
-  if (stopping_) return;
   disarm(timer);
   timer.at = at;
   timer.place = 0;
@@ -105,8 +107,6 @@ bool SimulatedExecutor::disarm(Timer& timer) noexcept {
 
 std::size_t SimulatedExecutor::stop(TimePoint) noexcept {
   stopping_ = true;
-  for (auto* timer : timers_) timer->place = Timer::unarmed;
-  timers_.clear();
   while (head_ != nullptr) run_one();
   return running_;
 }

@@ -1,5 +1,7 @@
 #include <athanor/serving/description.hpp>
 
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include <athanor/core/version.hpp>
@@ -55,7 +57,8 @@ Result<void> validate(EngineOptions const& options) {
     return fail(Code::invalid_argument, Reason::option, "{}: expected {}, got {}", name, expected, got);
   };
   if (options.threads > 1024) return refuse("threads", "at most 1024", options.threads);
-  if (options.max_items < 1) return refuse("max_items", "at least 1", options.max_items);
+  if (options.max_items < 1 || options.max_items > std::numeric_limits<std::int32_t>::max())
+    return refuse("max_items", "1 to 2147483647", options.max_items);
   if (options.max_bytes < 1) return refuse("max_bytes", "at least 1", options.max_bytes);
   if (options.default_deadline.count() <= 0)
     return refuse("default_deadline", "more than 0 ns", options.default_deadline.count());

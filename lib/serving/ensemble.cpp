@@ -77,10 +77,12 @@ void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs
         segments_[i] == none ? nullptr : static_cast<std::int64_t const*>(inputs[segments_[i]].data);
     auto& tokens = tokens_[i];
     tokens.resize(elements_of(inputs[i]));
+    auto const rows = static_cast<std::size_t>(inputs[i].rank > 0 ? inputs[i].shape[0] : 1);
+    std::size_t const per_row = rows == 0 ? 1 : tokens.size() / rows;
     for (std::size_t k = 0; k < tokens.size(); ++k) {
       tokens[k] = lookup.token(code_at(inputs[i], k));
       if (tokens[k] == TokenLookup::unknown && item_of != nullptr)
-        ++unknown_here_[static_cast<std::size_t>(item_of[k])];
+        ++unknown_here_[static_cast<std::size_t>(item_of[k / per_row])];
     }
     mapped_[i].data = tokens.data();
     mapped_[i].dtype = static_cast<std::int32_t>(DType::i64);
@@ -102,14 +104,22 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
     if (got.dtype != static_cast<std::int32_t>(spec.dtype))
       return refuse(Reason::backend_contract, std::string(to_string(spec.dtype)),
                     std::string(to_string(static_cast<DType>(got.dtype))));
-    std::int64_t const rows = got.rank > 0 ? got.shape[0] : 0;
-    if (rows != items)
-      return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", rows));
+    if (got.rank < 1 || static_cast<std::size_t>(got.rank) != spec.dims.size())
+      return refuse(Reason::backend_contract, to_string(spec), fmt::format("rank {}", got.rank));
+    if (got.shape[0] != items)
+      return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", got.shape[0]));
     Shape const shape(std::span<std::int64_t const>(got.shape, static_cast<std::size_t>(got.rank)));
-    bool fits = shape.rank() == spec.dims.size();
+    bool fits = got.size_bytes == elements_of(got) * element_size(spec.dtype);
     for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
-      fits = spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis];
-    if (!fits) return refuse(Reason::backend_contract, to_string(spec), to_string(shape));
+      fits = shape[axis] >= 0 &&
+             (spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis]);
+    // Members that answered before agree with each other, so the first of them speaks for all.
+    for (std::size_t other = 0; fits && other < member; ++other)
+      fits = answered_[other] == 0 ||
+             std::equal(got.shape, got.shape + got.rank, raw_[other * plan_.model_outputs.size() + i].shape);
+    if (!fits)
+      return refuse(Reason::backend_contract, to_string(spec),
+                    fmt::format("{} in {} bytes", to_string(shape), got.size_bytes));
   }
   return {};
 }

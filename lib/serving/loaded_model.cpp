@@ -135,6 +135,38 @@ Result<void> check_output(ModelDescription const& description, OutputPlan const&
   return {};
 }
 
+/// What only this room knows that it cannot do with inputs: codes of other types than i32 and i64, a feature
+/// stage over anything but a list of texts, and requests whose tensors have other axes than the model's.
+Result<void> check_inputs(ModelDescription const& description) {
+  auto const refuse = [&](std::string_view name, std::string_view what) {
+    return bad_manifest(description.id, fmt::format("input {}: {}", name, what));
+  };
+  if (description.stage) {
+    TensorSpec const& text = description.manifest.inputs[description.text_input];
+    if (text.dtype != DType::bytes || text.dims.size() != 1 || !text.stacks())
+      return refuse(text.name, fmt::format("a feature stage reads bytes [items], got {}", to_string(text)));
+  }
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
+    ModelInput const& input = description.plan.inputs[i];
+    bool const mapped = std::ranges::any_of(
+        description.plan.members, [&](MemberPlan const& member) { return !member.lookups[i].empty(); });
+    if (mapped && input.spec.dtype != DType::i32 && input.spec.dtype != DType::i64)
+      return refuse(input.spec.name,
+                    fmt::format("lookups need i32 or i64, got {}", to_string(input.spec.dtype)));
+    bool const made = input.assemble == Assemble::segment || input.assemble == Assemble::count;
+    if (made || description.stage) continue;
+    TensorSpec const& source = description.manifest.inputs[description.request_place[i]];
+    if (source.dims.size() != input.spec.dims.size() || source.stacks() != input.spec.stacks())
+      return refuse(input.spec.name, fmt::format("expected the axes of {} as in inputs, got {}",
+                                                 to_string(source), to_string(input.spec)));
+  }
+  for (TensorSpec const& output : description.plan.model_outputs)
+    if (output.dtype == DType::bytes)
+      return bad_manifest(description.id,
+                          fmt::format("model output {}: texts cannot be outputs", output.name));
+  return {};
+}
+
 Result<void> plan_outputs(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   for (auto const& output : manifest.outputs) {
@@ -254,12 +286,20 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
   for (auto const& [name, expected] : test.outputs) {
     std::size_t const place = place_of(description.signature.outputs, name);
     OutputPlan const& plan = description.plan.outputs[place];
-    std::size_t const per_item = static_cast<std::size_t>(expected.shape().elements() /
-                                                          std::max<std::int64_t>(sample.checked.items, 1));
+    auto const per_item = static_cast<std::size_t>(expected.shape().elements() /
+                                                   std::max<std::int64_t>(sample.checked.items, 1));
     for (std::size_t i = 0; i < static_cast<std::size_t>(expected.shape().elements()); ++i) {
       bool const from_features = plan.from == OutputPlan::From::features;
       TensorView const& got =
           from_features ? sample.features[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[place];
+      std::size_t const whole =
+          from_features ? per_item : static_cast<std::size_t>(expected.shape().elements());
+      if (got.dtype != static_cast<std::int32_t>(expected.dtype()) ||
+          got.size_bytes != whole * element_size(expected.dtype()))
+        return fail(Code::failed_precondition, Reason::model_load,
+                    "{}: self_test[{}]: output {}: expected {} {}, got {} bytes of {}", description.id,
+                    number, name, to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
+                    to_string(static_cast<DType>(got.dtype)));
       double const off = distance(got, from_features ? i % per_item : i, expected, i);
       if (off <= test.tolerance) continue;
       return fail(
@@ -316,6 +356,8 @@ Result<ModelDescription> describe_model(std::string const& folder,
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
       description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
   }
+  if (auto possible = check_inputs(description); !possible)
+    return tl::unexpected(std::move(possible.error()));
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
   return description;
 }

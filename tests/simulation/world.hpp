@@ -206,7 +206,8 @@ class World {
     auto* call = std::exchange(pending.call, nullptr);
     core_->leave(*call, SimulatedCore::taken_back(*call));
     call->release();
-    if (pending.answers != 1) wrong("a call that was taken back has no answer");
+    // From inside somebody's submit the completion is left to a worker.
+    if (pending.answers != 1 && serving::Lending::depth == 0) wrong("a call that was taken back has no answer");
   }
 
   // What a parked thread does when it wakes.

@@ -73,17 +73,17 @@ class SystemWord {
 /// thread-safe.
 class SystemExecutor {
  public:
-  /// Every worker holds a copy of `keep_alive` while it lives, so that what its tasks touch outlives an
-  /// abandoned worker.
   explicit SystemExecutor(std::size_t threads);
   ~SystemExecutor();
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
 
+  /// Every worker that starts from now on shares `owner` while it lives, so that what its tasks touch
+  /// outlives an abandoned worker.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept;
   /// False when the executor is stopping: the task was not taken.
   bool post(Task& task) noexcept;
-  /// Arms or re-arms. A timer armed while stopping never fires.
+  /// Arms or re-arms. Once the executor is stopping no timer fires; what is armed stays so until disarmed.
   void arm(Timer& timer, TimePoint at) noexcept;
   /// True when the timer was armed and will not fire; false when it is not armed (any more), so that it may
   /// be firing now.

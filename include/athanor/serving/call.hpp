@@ -42,6 +42,10 @@ inline constexpr std::uint32_t parked = 8;    ///< a thread sleeps on the word
 inline constexpr std::uint32_t revoked = 16;  ///< a blocking caller is asked to take its call back
 }  // namespace word
 
+/// The two tasks of a call: its route goes on on a worker, and its completion runs there.
+struct Continuation : Task {};
+struct Delivery : Task {};
+
 template <class T>
 struct Call : AnswerHolder,
               admission::Slot,
@@ -49,7 +53,8 @@ struct Call : AnswerHolder,
               breaking::Slot,
               loading::Slot<LoadedModel>,
               batching::Slot,
-              Task,
+              Continuation,
+              Delivery,
               Timer,
               CancelHook {
   using Env = typename T::Env;

@@ -89,6 +89,16 @@ class Entry {
   Lane lane_;
 };
 
+/// While one lives, its thread is a caller's, inside infer or submit: completions of others are not run on
+/// it.
+struct Lending {
+  Lending() noexcept { ++depth; }
+  ~Lending() { --depth; }
+  Lending(Lending const&) = delete;
+  Lending& operator=(Lending const&) = delete;
+  static inline thread_local int depth = 0;
+};
+
 /// Everything behind an Engine handle. Calls, models and workers share it, so that it outlives an abandoned
 /// thread.
 template <class T>
@@ -118,7 +128,9 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options);
   /// Takes a blocking call through the rooms, as far as it goes on this thread.
   void start(CallType& call) noexcept {
+    call.word.store(0);  // last: from here on a stop may answer it
     watch(call);
+    Lending const lending;
     advance(call, Origin::caller);
   }
   /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
@@ -197,6 +209,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   bool claim(CallType& call) noexcept;
   void answer(CallType& call, TimePoint now) noexcept;
   void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
+  static Result<EntryType*> same_content(EntryType& known, Hash128 content);
+  static void on_delivery(Task& task) noexcept;
   void watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
 

@@ -98,21 +98,25 @@ Result<void> Core<T>::add_features(ath_feature_table const& table) {
 }
 
 template <class T>
+Result<Entry<T>*> Core<T>::same_content(EntryType& known, Hash128 content) {
+  if (known.description().content == content) return &known;
+  return fail(
+      Code::already_exists, Reason::manifest,
+      "{}: another manifest of that name and version is known, from {}; give the new one its own version",
+      known.description().id, known.description().folder);
+}
+
+template <class T>
 Result<Entry<T>*> Core<T>::add(std::string const& folder) {
   EngineOptions const known_tables = options_now();
   auto description = describe_model(folder, known_tables.backends, known_tables.features);
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
+  Hash128 const content = description->content;
   {
     std::lock_guard const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
-    if (auto known = entries_.find(id); known != entries_.end()) {
-      if (known->second->description().content == description->content) return known->second.get();
-      return fail(
-          Code::already_exists, Reason::manifest,
-          "{}: another manifest of that name and version is known, from {}; give the new one its own version",
-          id, known->second->description().folder);
-    }
+    if (auto known = entries_.find(id); known != entries_.end()) return same_content(*known->second, content);
   }
   std::uint64_t bytes = 0;
   for (auto const& member : description->manifest.members)
@@ -121,7 +125,8 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
   if (!load_entry) return tl::unexpected(std::move(load_entry.error()));
   auto entry = std::make_unique<EntryType>(*this, std::move(*description), **load_entry);
   std::lock_guard const lock(mutex_);
-  return entries_.try_emplace(id, std::move(entry)).first->second.get();
+  auto const [place, added] = entries_.try_emplace(id, std::move(entry));
+  return same_content(*place->second, content);
 }
 
 template <class T>
@@ -148,7 +153,8 @@ typename Core<T>::CallType* Core<T>::take_call() {
   auto made = std::make_unique<CallType>();
   call = made.get();
   call->AnswerHolder::recycle = &Core::recycle;
-  call->Task::run = &Core::on_task;
+  call->Continuation::run = &Core::on_task;
+  call->Delivery::run = &Core::on_delivery;
   call->computed.reserve(max_tensors);
   call->word.store(word::claimed);
   std::lock_guard const lock(mutex_);
@@ -185,7 +191,10 @@ Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options)
     auto const at = std::ranges::find(specs, name, &TensorSpec::name);
     if (at == specs.end()) {
       missing += (missing.empty() ? "" : ", ") + std::string(name);
-    } else if (call.chosen_count < max_tensors) {
+    } else if (call.chosen_count == max_tensors) {
+      return fail(Code::invalid_argument, Reason::option, "{}: expected at most {} outputs, got {}",
+                  call.entry->description().id, max_tensors, options.outputs.size());
+    } else {
       call.chosen[call.chosen_count++] = static_cast<std::uint8_t>(at - specs.begin());
     }
   }
@@ -231,17 +240,16 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.alone = false;
   call.outputs_state.store(0, std::memory_order_relaxed);
   call.tag = entry.tag();
-  call.borrowed =
-      std::ranges::any_of(request.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
+  call.borrowed = true;  // the request itself is the caller's
   Result<void> admitted = choose_outputs(call, options);
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
                     "{}: the deadline was over when the call came", entry.description().id);
   if (admitted) admitted = gate_.admit_caller(call, checked->items, checked->bytes, now);
-  if (admitted) {
-    call.word.store(0);  // last: from here on a stop may answer it
-    return &call;
-  }
+  if (admitted && call.cancellation != nullptr && call.cancellation->is_cancelled())
+    admitted = tl::unexpected(taken_back(call));
+  if (admitted) return &call;  // its word stays claimed until it starts: a stop passes it by
+  gate_.leave(call);
   end_of_route();
   entry.record_refusal(admitted.error());
   call.release();
@@ -264,12 +272,16 @@ Result<Call<T>*> Core<T>::submit(EntryType& entry, Request&& request, CallOption
   if (!call) return call;
   (*call)->owned_request = std::move(request);
   (*call)->request = &(*call)->owned_request;
+  (*call)->borrowed = std::ranges::any_of((*call)->owned_request.inputs(),
+                                          [](NamedTensor const& input) { return !input.value.owned(); });
   return launch(**call, completion);
 }
 
 template <class T>
 Result<Call<T>*> Core<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
+  call.word.store(0);
+  Lending const lending;
   advance(call, Origin::submitter);
   if (!call.refused) {
     watch(call);

@@ -93,21 +93,29 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
   std::size_t const window =
       static_cast<std::size_t>(std::max<std::int64_t>(core_->options().max_items / 4, 1));
-  for (std::size_t first = 0; first < requests.size(); first += window) {
+  for (std::size_t first = 0; first < requests.size();) {
     std::size_t const count = std::min(window, requests.size() - first);
     serving::Gathering<Env> gathering(results, first, count);
-    for (std::size_t i = 0; i < count; ++i) {
-      auto call = core_->submit(*entry_, requests[first + i], options,
-                                {&serving::Gathering<Env>::on_answer, &gathering.places[i]});
+    std::size_t started = 0;
+    std::size_t accepted = 0;
+    for (; started < count; ++started) {
+      auto call = core_->submit(*entry_, requests[first + started], options,
+                                {&serving::Gathering<Env>::on_answer, &gathering.places[started]});
       if (call) {
+        ++accepted;
         (*call)->release();
         continue;
       }
-      results[first + i] = tl::unexpected(std::move(call.error()));
+      bool const full =
+          call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full;
+      if (full && accepted != 0) break;  // tried again when those before it are done
+      results[first + started] = tl::unexpected(std::move(call.error()));
       gathering.arrived();
     }
+    for (std::size_t i = started; i < count; ++i) gathering.arrived();
     gathering.arrived();
     while (gathering.done.load() == 0) gathering.done.wait_until(0, no_deadline);
+    first += started;
   }
   return results;
 }

@@ -130,9 +130,12 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     if (!batch.on_caller) call.lock_inputs();
-    gone = gone || call.inputs_gone;
     owned = owned && !call.borrowed;
     ++call.report.attempts;
+    if (call.inputs_gone) {
+      gone = true;
+      continue;
+    }
     append_pieces(description_, *call.request, call.checked, call.features, part.first, part.count,
                   worker.pieces);
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include <athanor/serving/core.hpp>
 
 namespace athanor::inline v1::serving {
@@ -125,7 +127,7 @@ template <class T>
 typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint now) noexcept {
   if (call.entry->description().stage) {
     if (origin == Origin::submitter) {
-      if (executor_.post(call)) return Step::parked;
+      if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
       return end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
     }
     auto prepared = prepare_items(call);
@@ -153,7 +155,9 @@ void Core<T>::push(CallType& call, Origin origin) noexcept {
   slot.items = static_cast<std::uint32_t>(call.checked.items);
   // The default deadline bounds the wait, but does not keep a lone caller from running its own work.
   slot.deadline = call.own_deadline ? call.deadline : no_deadline;
-  slot.key = call.entry->shape_key(call);
+  call.lock_inputs();
+  slot.key = call.inputs_gone ? 0 : call.entry->shape_key(call);
+  call.unlock_inputs();
   bool const here = origin == Origin::caller && options_.caller_runs == CallerRuns::when_idle;
   call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here);
 }
@@ -200,6 +204,10 @@ void Core<T>::publish(CallType& call, TimePoint now) noexcept {
     bytes += copy->size_bytes() + sizeof(Tensor);
     answer->outputs.push_back(std::move(*copy));
   }
+  // What fewer than all members answered goes to those who wait for it, and is not kept.
+  std::size_t const members = call.entry->description().plan.members.size();
+  if (call.report.members != 0 && call.report.members < members)
+    bytes = std::numeric_limits<std::size_t>::max();
   cache_.publish(call, StoredAnswerPointer(std::move(answer)), bytes, call.report.compute, now, *this);
 }
 
@@ -207,7 +215,10 @@ void Core<T>::publish(CallType& call, TimePoint now) noexcept {
 template <class T>
 void Core<T>::settle(CallType& call, Origin origin) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
-  if (origin == Origin::submitter && !call.failed && executor_.post(call)) return;
+  if (origin == Origin::submitter && !call.failed) {
+    if (executor_.post(static_cast<Continuation&>(call))) return;
+    end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
+  }
   TimePoint const now = Env::now();
   if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
     if (call.failed) {
@@ -235,6 +246,13 @@ bool Core<T>::claim(CallType& call) noexcept {
   return (call.word.fetch_or(word::claimed) & word::claimed) == 0;
 }
 
+template <class T>
+void Core<T>::on_delivery(Task& task) noexcept {
+  auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
+  call.completion.function(call.completion.context, call.core->collect(call));
+  call.release();
+}
+
 /// Hands the answer to the caller. Only for who claimed the call.
 template <class T>
 void Core<T>::answer(CallType& call, TimePoint now) noexcept {
@@ -242,7 +260,9 @@ void Core<T>::answer(CallType& call, TimePoint now) noexcept {
   call.entry->record(call);
   if (call.watch.exchange(Watch::ended) == Watch::on) unwatch(call);
   if (call.asynchronous() && !call.refused) {
-    call.completion.function(call.completion.context, collect(call));
+    call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
+    if (Lending::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
+      on_delivery(static_cast<Delivery&>(call));
     return;
   }
   if ((call.word.fetch_or(word::answered) & word::parked) != 0) call.word.wake_all();
@@ -304,17 +324,14 @@ void Core<T>::leave(CallType& call, Error error) noexcept {
 /// answered already: whoever comes second of `watch` and `answer` takes the watch down.
 template <class T>
 void Core<T>::watch(CallType& call) noexcept {
-  bool revoked = false;
-  if (call.cancellation != nullptr) {
-    call.CancelHook::cancelled = &Core::on_cancelled;
-    revoked = !call.cancellation->link(call);
-  }
   if (call.asynchronous()) {
     call.owners.fetch_add(1, std::memory_order_relaxed);  // the timer's
     call.Timer::fire = &Core::on_timer;
-    executor_.arm(call, revoked ? Env::now() : call.deadline);
-  } else if (revoked) {
-    call.word.fetch_or(word::revoked);
+    executor_.arm(call, call.deadline);
+  }
+  if (call.cancellation != nullptr) {
+    call.CancelHook::cancelled = &Core::on_cancelled;
+    if (!call.cancellation->link(call)) on_cancelled(call);
   }
   if (call.watch.exchange(Watch::on) == Watch::ended) unwatch(call);
 }
@@ -352,7 +369,7 @@ void Core<T>::on_cancelled(CancelHook& hook) noexcept {
 
 template <class T>
 void Core<T>::on_task(Task& task) noexcept {
-  auto& call = static_cast<CallType&>(task);
+  auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
   call.core->advance(call, Origin::worker);
 }
 
