@@ -18,10 +18,8 @@ std::string_view to_string(Happening happening) noexcept {
   switch (happening) {
     case Happening::model_loaded: return "model_loaded";
     case Happening::model_load_failed: return "model_load_failed";
-    case Happening::model_evicted: return "model_evicted";
     case Happening::model_unloaded: return "model_unloaded";
     case Happening::breaker_opened: return "breaker_opened";
-    case Happening::breaker_half_open: return "breaker_half_open";
     case Happening::breaker_closed: return "breaker_closed";
     case Happening::engine_stopping: return "engine_stopping";
     case Happening::work_abandoned: return "work_abandoned";

@@ -36,11 +36,13 @@ Duration retry_estimate(std::int64_t excess, double rate_per_second, std::uint64
 
 }  // namespace admission
 
+/// What a gate lets in.
 struct GateOptions {
   std::int64_t max_items = 1024;        ///< items held at once by all callers together
   std::int64_t max_bytes = 64LL << 20;  ///< input bytes held at once by all callers together
 };
 
+/// What is held now, and counts since construction; fields may be of different moments.
 struct GateStatistics {
   std::int64_t held_items = 0;
   std::int64_t held_bytes = 0;

@@ -20,6 +20,7 @@
 
 namespace athanor::inline v1 {
 
+/// How a Batcher groups inputs.
 struct BatcherOptions {
   /// Inputs that one call of the function gets at most.
   std::uint32_t max_items = 32;

@@ -14,6 +14,7 @@
 
 namespace athanor::inline v1::batching {
 
+/// How one lane batches and executes.
 struct LaneOptions {
   /// Batches that run at once; 1 for a model that must never be entered twice at once.
   std::uint32_t instances = 1;

@@ -11,6 +11,7 @@
 
 namespace athanor::inline v1::breaking {
 
+/// When a breaker opens, for how long, and what closes it.
 struct Options {
   /// Open when at least this share of the last `window` executions failed, once there were `min_calls`. In
   /// (0, 1].
@@ -39,7 +40,9 @@ struct Options {
 /// invalid_argument (Reason::option) naming the option, its value and what it may be.
 Result<void> validate(Options const& options);
 
+/// Closed lets everything through, open nothing, half-open a few probes.
 enum class State : std::uint8_t { closed, open, half_open };
+/// `closed`, `open` or `half_open`.
 std::string_view to_string(State state) noexcept;
 
 /// What an execution came to.

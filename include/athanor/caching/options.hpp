@@ -11,6 +11,7 @@
 
 namespace athanor::inline v1::caching {
 
+/// How much a cache keeps, and for how long.
 struct Options {
   /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing,
   /// which leaves the sharing of equal computations.
@@ -45,6 +46,7 @@ enum class Join : std::uint8_t {
   refused,  ///< see `refusal_error`
 };
 
+/// The enumerator's name.
 std::string_view to_string(Mode mode) noexcept;
 std::string_view to_string(Join join) noexcept;
 

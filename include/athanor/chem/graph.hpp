@@ -33,12 +33,14 @@ struct BondKind {
   bool operator==(BondKind const&) const = default;
 };
 
+/// The code of an atom; `unpack_atom` undoes it.
 constexpr std::int32_t pack(AtomKind const& kind) noexcept {
   return kind.atomic_number << 9 | kind.degree << 1 | (kind.aromatic ? 1 : 0);
 }
 constexpr AtomKind unpack_atom(std::int32_t code) noexcept {
   return {code >> 9, code >> 1 & 0xff, (code & 1) != 0};
 }
+/// The code of a bond; `unpack_bond` undoes it.
 constexpr std::int32_t pack(BondKind const& kind) noexcept {
   return kind.type << 16 | (kind.conjugated ? 1 << 15 : 0) | (kind.in_ring ? 1 << 14 : 0) | kind.low << 7 |
          kind.high;

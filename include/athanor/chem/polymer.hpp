@@ -19,6 +19,7 @@
 
 namespace athanor::inline v1::chem {
 
+/// How a text is read.
 struct PolymerOptions {
   /// Units of an oligomer with hydrogen at both ends; none: the endless chain. At least 1.
   std::optional<std::int32_t> units = {};
@@ -27,6 +28,7 @@ struct PolymerOptions {
   SmilesLimits limits = {};
 };
 
+/// What a text came to.
 struct PreparedMolecule {
   MolecularGraph graph;
   /// True for a repeat unit (two `*`), false for a plain SMILES, which is taken as it stands.

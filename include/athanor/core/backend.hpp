@@ -43,6 +43,7 @@ namespace athanor::inline v1 {
 /// The most inputs or outputs that a signature may have.
 inline constexpr std::size_t max_tensors = ATH_MAX_TENSORS;
 
+/// Which threads a backend may run on.
 enum class RunsOn : std::int32_t { any_thread = ATH_RUNS_ON_ANY_THREAD, own_worker = ATH_RUNS_ON_OWN_WORKER };
 
 /// A tensor as the tables pass it: borrowed memory, plain fields.

@@ -70,6 +70,7 @@ enum class Reason : std::int32_t {
   output_missing = 33,    ///< an output was asked for that the model does not have
 };
 
+/// The enumerator's name; `unknown` for a number that is none.
 std::string_view to_string(Code code) noexcept;
 std::string_view to_string(Reason reason) noexcept;
 

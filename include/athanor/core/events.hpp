@@ -7,6 +7,7 @@
 
 namespace athanor::inline v1 {
 
+/// How much a message matters.
 enum class Level : std::int32_t { debug = 0, info = 1, warning = 2, error = 3 };
 std::string_view to_string(Level level) noexcept;
 
@@ -26,16 +27,15 @@ struct Sink {
 enum class Happening : std::uint8_t {
   model_loaded,
   model_load_failed,
-  model_evicted,
   model_unloaded,
   breaker_opened,
-  breaker_half_open,
   breaker_closed,
   engine_stopping,
   work_abandoned,  ///< a thread did not come back from a backend within the grace of a stop
 };
 std::string_view to_string(Happening happening) noexcept;
 
+/// One happening; its texts live for the call of `emit`.
 struct Event {
   Happening what;
   std::string_view model;

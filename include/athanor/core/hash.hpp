@@ -16,6 +16,7 @@
 
 namespace athanor::inline v1 {
 
+/// 128 bits of hash, ordered as a number.
 struct Hash128 {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
@@ -30,6 +31,7 @@ struct Hash128 {
 /// 32 lower-case hexadecimal digits, high half first: the text that `xxh128sum` prints.
 std::string to_hex(Hash128 hash);
 
+/// The hash of these bytes, without a secret.
 Hash128 hash128(std::span<std::byte const> bytes) noexcept;
 Hash128 hash128(std::string_view text) noexcept;
 /// The hash of a file's content, read in pieces. not_found or unavailable with Reason::file, naming the path.

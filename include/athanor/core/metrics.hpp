@@ -49,17 +49,6 @@ class Counter {
   std::array<Cell, cell_count> cells_{};
 };
 
-/// A level that goes up and down. Any thread.
-class Gauge {
- public:
-  void set(std::int64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
-  void add(std::int64_t change) noexcept { value_.fetch_add(change, std::memory_order_relaxed); }
-  std::int64_t value() const noexcept { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::int64_t> value_{0};
-};
-
 /// Counts of whole numbers in log-linear buckets: 16 to an octave, so that a quantile is at most 6.25 % too
 /// high. Values above 2^44 fall into the last bucket. Recording is one relaxed add to a bucket and one to the
 /// sum.
@@ -103,6 +92,7 @@ class Histogram {
   Counter sum_;
 };
 
+/// One label of a sample; its texts live for the call.
 struct Label {
   std::string_view name;
   std::string_view value;

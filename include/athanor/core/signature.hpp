@@ -33,6 +33,7 @@ struct Dim {
 /// What to do with NaN and infinities in a floating-point input.
 enum class NonFinite : std::uint8_t { refuse, allow };
 
+/// One input or output: name, element type, dimensions, and what its elements may be.
 struct TensorSpec {
   std::string name;
   DType dtype = DType::f32;

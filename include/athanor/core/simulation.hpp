@@ -24,6 +24,7 @@ namespace athanor::inline v1 {
 
 class SimulatedExecutor;
 
+/// The clock, the random numbers and the executors of one simulated run. One thread.
 class Simulation {
  public:
   explicit Simulation(std::uint64_t seed);
@@ -60,6 +61,7 @@ class Simulation {
   Simulation* outer_;
 };
 
+/// Has the face of SystemExecutor; its tasks and timers run when the simulation steps.
 class SimulatedExecutor {
  public:
   explicit SimulatedExecutor(std::size_t threads);
@@ -99,6 +101,7 @@ class SimulatedMutex {
   bool locked_ = false;
 };
 
+/// Has the face of SystemWord.
 class SimulatedWord {
  public:
   std::uint32_t load() const noexcept { return value_; }

@@ -35,6 +35,7 @@ enum class DType : std::int32_t {
 
 /// `f32`, `i64`, `bytes`, …: the spelling that manifests use.
 std::string_view to_string(DType dtype) noexcept;
+/// The type of that spelling; invalid_argument / dtype names what was expected.
 Result<DType> parse_dtype(std::string_view name);
 /// Bytes per element; 0 for `bytes`, whose elements vary in length.
 std::size_t element_size(DType dtype) noexcept;
@@ -54,6 +55,7 @@ consteval DType dtype_of() {
 /// Where bytes live.
 enum class DeviceType : std::int32_t { cpu = 1, cuda = 2 };
 
+/// One device of this machine.
 struct Device {
   DeviceType type = DeviceType::cpu;
   std::int32_t index = 0;
@@ -61,6 +63,7 @@ struct Device {
 };
 /// `cpu` or `cuda:0`.
 std::string to_string(Device device);
+/// Reads `cpu`, `cuda` or `cuda:N`.
 Result<Device> parse_device(std::string_view name);
 
 /// Up to eight dimensions, stored inline. A rank of zero is one element.

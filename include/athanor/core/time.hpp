@@ -5,6 +5,7 @@
 
 namespace athanor::inline v1 {
 
+/// A span of monotonic time.
 using Duration = std::chrono::nanoseconds;
 /// A moment of the monotonic clock. Wall-clock time is used nowhere.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;

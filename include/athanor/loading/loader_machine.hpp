@@ -13,6 +13,7 @@
 
 namespace athanor::inline v1::loading {
 
+/// Where a model is in its life.
 enum class ModelState : std::uint8_t {
   unloaded,
   reserved,  ///< a load waits until what it displaces is freed
@@ -40,6 +41,7 @@ struct LoaderOptions {
   std::uint32_t max_models = 4096;  ///< names that the loader remembers
 };
 
+/// Counts since construction, and what is held now.
 struct LoaderStatistics {
   std::uint64_t loads = 0;     ///< begun
   std::uint64_t loaded = 0;    ///< ended well

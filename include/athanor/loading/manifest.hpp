@@ -19,6 +19,7 @@ namespace athanor::inline v1 {
 
 /// The version of the manifest format that this library reads.
 inline constexpr std::int64_t manifest_format = 1;
+/// The name of the manifest in a model's folder.
 inline constexpr std::string_view manifest_file = "athanor.json";
 
 namespace loading {
@@ -47,6 +48,7 @@ enum class OutputSource : std::uint8_t {
   features,  ///< the feature stage's output `of`
 };
 
+/// One output of an answer: what it is, and where it comes from.
 struct OutputSection {
   TensorSpec spec;
   OutputSource source = OutputSource::model;
@@ -66,6 +68,7 @@ struct Scale {
   double scale = 1;
 };
 
+/// One file that executes, with its own tokens and units.
 struct Member {
   FileDigest file;
   std::vector<Lookup> lookups;
@@ -91,6 +94,7 @@ struct SelfTest {
 
 }  // namespace loading
 
+/// Everything that a manifest says, with its defaults filled in.
 struct Manifest {
   std::string name;
   std::string version;

@@ -60,6 +60,7 @@ std::uint64_t expected_bytes_of_file(std::string const& path) noexcept;
 
 namespace loading {
 
+/// What asking for a model came to.
 enum class Acquire : std::uint8_t {
   ready,   ///< the slot holds a pin: `release` it
   parked,  ///< the slot will be resumed, or can be withdrawn
@@ -91,6 +92,7 @@ concept Host = requires(H& host, Slot<P>& slot, Error const* error) {
 
 }  // namespace loading
 
+/// One model as it is now.
 struct ModelStatus {
   std::string name;
   loading::ModelState state = loading::ModelState::unloaded;

@@ -66,6 +66,13 @@ LoadFunctions<LoadedModel> Core<T>::load_functions() {
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
   };
+  functions.released = [this](std::string_view id, LoadedModel&) {
+    if (auto entry = find(id))
+      emit(options_.sink, Event{Happening::model_unloaded,
+                                (*entry)->description().manifest.name,
+                                (*entry)->description().manifest.version,
+                                {}});
+  };
   functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
     auto entry = find(id);
     if (!entry) return 0;

@@ -1,7 +1,8 @@
 /// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every
 /// call answered exactly once. The one place that composes the other rooms.
 ///
-///     auto engine = athanor::Engine<>::create({.backends = {athanor::torch::backend()}}).value();
+///     auto engine = athanor::Engine<>::create({.backends = {&athanor::torch::backend()},
+///                                              .features = {&athanor::chem::features()}}).value();
 ///     auto tg = engine.load("models/glass-transition").value();
 ///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
 ///
@@ -133,7 +134,7 @@ class Engine {
   Health health() const;
   /// All metrics in the Prometheus text format.
   std::string metrics_text() const;
-  /// Version, devices, options and models, as JSON.
+  /// Version, options, backends, feature stages and models, as JSON.
   std::string describe() const;
 
  private:

@@ -238,7 +238,15 @@ void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Dura
   if (verdict == batching::Verdict::failed) metrics_.batch_failures.add();
   auto const outcome =
       verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
+  auto const before = breaker_.state();
   breaker_.settle(leases_[batch.instance], outcome, Env::now());
+  auto const now = breaker_.state();
+  if (now == before || now == breaking::State::half_open) return;
+  emit(core_.options().sink,
+       Event{now == breaking::State::open ? Happening::breaker_opened : Happening::breaker_closed,
+             description_.manifest.name,
+             description_.manifest.version,
+             {}});
 }
 
 template <class T>

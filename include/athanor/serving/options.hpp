@@ -87,7 +87,7 @@ struct Report {
 
 }  // namespace athanor::inline v1
 
-/// Formats as `cache=miss batch=4 queue=12us compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.
+/// Formats as `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.
 template <>
 struct fmt::formatter<athanor::Report> {
   constexpr auto parse(format_parse_context& context) { return context.begin(); }
