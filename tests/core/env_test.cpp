@@ -112,6 +112,7 @@ TEST_CASE("everybody who is parked is woken") {
   for (auto& mine : passed)
     threads.emplace_back([&] {
       waiting.fetch_or(1);
+      waiting.wake_all();
       mine = reaches(gate, 1);
     });
   CHECK(reaches(waiting, 1));

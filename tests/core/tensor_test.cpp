@@ -98,7 +98,7 @@ TEST_CASE("allocated memory is aligned to 64 bytes and owned") {
 // mutant: the bytes of a shape multiplied without a look at overflow or sign
 TEST_CASE("a shape that no memory can hold is refused") {
   constexpr std::int64_t huge = std::int64_t{1} << 62;
-  for (auto const& shape : {Shape{huge}, Shape{huge, huge}, Shape{-1}, Shape{4, -2}}) {
+  for (auto const& shape : {Shape{huge}, Shape{huge, huge}, Shape{-1}, Shape{4, -2}, Shape{0, -1}}) {
     auto const refused = Tensor::allocate(DType::f32, shape);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().reason == Reason::out_of_memory);
