@@ -200,7 +200,9 @@ std::string report_page(std::vector<Prediction> const& predictions, Summary cons
       "<p>{} rows, {} errors, {:.0f} rows/s, {} batches, mean batch {:.1f}, hit rate {:.0f} %. The dot is "
       "the ensemble's mean, the "
       "bar two standard deviations between its members to either side, the upright mark the handbook value "
-      "[K].</p>"
+      "[K]. The members agree more than they are right: the bar is no calibrated interval; the plot below "
+      "shows "
+      "the errors.</p>"
       "<div class='cards'>{}</div><h2>How far to trust it, and how long it took</h2><div "
       "class='plots'>{}{}</div></main></body></html>\n",
       style, summary.rows, summary.errors,
