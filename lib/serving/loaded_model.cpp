@@ -65,6 +65,17 @@ MemberPlan plan_member(Manifest const& manifest, loading::Member const& member) 
   return plan;
 }
 
+/// True when some member maps the codes of that model input to its own tokens.
+bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
+  return std::ranges::any_of(plan.members,
+                             [&](MemberPlan const& member) { return !member.lookups[input].empty(); });
+}
+
+/// True for an input that the assembler makes and no request or feature stage gives.
+bool is_made(ModelInput const& input) noexcept {
+  return input.assemble == Assemble::segment || input.assemble == Assemble::count;
+}
+
 /// With lookups the batch is gathered in the stage's own element type; the member's table makes tokens of it.
 Result<void> join_stage(ModelDescription& description) {
   auto const& features = *description.manifest.features;
@@ -72,7 +83,7 @@ Result<void> join_stage(ModelDescription& description) {
   description.text_input = place_of(description.manifest.inputs, features.input);
   for (ModelInput& input : description.plan.inputs) {
     std::size_t feature = 0;
-    if (input.assemble == Assemble::stack || input.assemble == Assemble::ragged) {
+    if (!is_made(input)) {
       auto const place = output_of(stage, input.spec.name);
       if (!place)
         return bad_manifest(description.id,
@@ -81,8 +92,7 @@ Result<void> join_stage(ModelDescription& description) {
       feature = *place;
       auto const made = static_cast<DType>(stage.output_dtypes[feature]);
       std::size_t const at = description.feature_of_input.size();
-      bool const mapped = std::ranges::any_of(
-          description.plan.members, [&](MemberPlan const& member) { return !member.lookups[at].empty(); });
+      bool const mapped = is_mapped(description.plan, at);
       if (!mapped && made != input.spec.dtype)
         return bad_manifest(
             description.id,
@@ -123,8 +133,7 @@ Result<void> check_output(ModelDescription const& description, OutputPlan const&
   }
   if (plan.from != OutputPlan::From::unknown) return {};
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
-    bool const mapped = std::ranges::any_of(
-        description.plan.members, [&](MemberPlan const& member) { return !member.lookups[i].empty(); });
+    bool const mapped = is_mapped(description.plan, i);
     bool const told_apart = std::ranges::any_of(description.plan.inputs, [&](ModelInput const& other) {
       return other.assemble == Assemble::segment && other.axis == description.plan.inputs[i].axis;
     });
@@ -148,13 +157,11 @@ Result<void> check_inputs(ModelDescription const& description) {
   }
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
-    bool const mapped = std::ranges::any_of(
-        description.plan.members, [&](MemberPlan const& member) { return !member.lookups[i].empty(); });
+    bool const mapped = is_mapped(description.plan, i);
     if (mapped && input.spec.dtype != DType::i32 && input.spec.dtype != DType::i64)
       return refuse(input.spec.name,
                     fmt::format("lookups need i32 or i64, got {}", to_string(input.spec.dtype)));
-    bool const made = input.assemble == Assemble::segment || input.assemble == Assemble::count;
-    if (made || description.stage) continue;
+    if (is_made(input) || description.stage) continue;
     TensorSpec const& source = description.manifest.inputs[description.request_place[i]];
     if (source.dims.size() != input.spec.dims.size() || source.stacks() != input.spec.stacks())
       return refuse(input.spec.name, fmt::format("expected the axes of {} as in inputs, got {}",
@@ -386,9 +393,6 @@ void append_pieces(ModelDescription const& description, Request const& request, 
                    std::span<Features const> features, std::uint32_t first, std::uint32_t count,
                    std::vector<batching::Piece>& pieces) {
   auto const& inputs = description.plan.inputs;
-  auto const is_made = [](ModelInput const& input) {
-    return input.assemble == Assemble::segment || input.assemble == Assemble::count;
-  };
   if (!description.stage) {
     auto& piece = pieces.emplace_back();
     piece.items = count;

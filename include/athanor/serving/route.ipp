@@ -10,8 +10,8 @@ namespace athanor::inline v1::serving {
 // holds it, and whoever removes a call from a room owns what happens to it next.
 template <class T>
 void Core<T>::advance(CallType& call, Origin origin) noexcept {
+  TimePoint now = Env::now();
   for (;;) {
-    TimePoint const now = Env::now();
     if (call.at != At::join && call.at != At::settle && !is_needed(call))
       end_route(call, Error{Code::cancelled, Reason::cancelled, "nobody waits for this work any more", {}});
     Step step = Step::next;
@@ -19,7 +19,10 @@ void Core<T>::advance(CallType& call, Origin origin) noexcept {
       case At::join: step = join(call, now); break;
       case At::admit_work: step = admit_work(call, now); break;
       case At::guard: step = guard(call, now); break;
-      case At::prepare: step = prepare(call, origin, now); break;
+      case At::prepare:
+        step = prepare(call, origin, now);
+        if (step == Step::next && call.entry->description().stage) now = Env::now();
+        break;
       case At::acquire: step = acquire(call, now); break;
       case At::push: push(call, origin); return;
       case At::settle: settle(call, origin); return;
