@@ -77,6 +77,12 @@ std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView
   return hash;
 }
 
+std::span<TensorView> Pieces::add(std::uint32_t items) {
+  items_.push_back(items);
+  if (tensors_.size() < items_.size() * inputs_) tensors_.resize(items_.size() * inputs_);
+  return std::span(tensors_).subspan((items_.size() - 1) * inputs_, inputs_);
+}
+
 Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size()) {
   inputs_.reserve(inputs.size());
   for (ModelInput const& from : inputs) {
@@ -99,13 +105,13 @@ std::size_t Assembler::axis_index(std::string const& name) {
   return index;
 }
 
-Result<void> Assembler::gather(std::span<Piece const> pieces, bool may_view) noexcept {
+Result<void> Assembler::gather(Pieces const& pieces, bool may_view) noexcept {
   try {
     items_ = 0;
-    if (pieces.empty())
+    if (pieces.size() == 0)
       return fail(Code::invalid_argument, Reason::missing_input,
                   "batch: expected at least one piece, got none");
-    for (Piece const& piece : pieces) items_ += piece.items;
+    for (std::size_t piece = 0; piece < pieces.size(); ++piece) items_ += pieces.items(piece);
     if (auto measured = measure(pieces); !measured) return measured;
     for (std::size_t place = 0; place < inputs_.size(); ++place)
       if (auto gathered = gather_input(place, pieces, may_view && pieces.size() == 1); !gathered)
@@ -117,18 +123,18 @@ Result<void> Assembler::gather(std::span<Piece const> pieces, bool may_view) noe
 }
 
 /// Lays the pieces' elements along every ragged axis one after the other.
-Result<void> Assembler::measure(std::span<Piece const> pieces) {
+Result<void> Assembler::measure(Pieces const& pieces) {
   if (axes_.empty()) return {};
   starts_.assign((pieces.size() + 1) * axes_.size(), -1);
   for (std::size_t axis = 0; axis < axes_.size(); ++axis) axis_start(0, axis) = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    if (pieces[piece].items != 1)
+    if (pieces.items(piece) != 1)
       return fail(Code::invalid_argument, Reason::shape,
-                  "batch: a piece with ragged inputs: expected 1 item, got {}", pieces[piece].items);
+                  "batch: a piece with ragged inputs: expected 1 item, got {}", pieces.items(piece));
     for (std::size_t place = 0; place < inputs_.size(); ++place) {
       Input const& input = inputs_[place];
       if (input.assemble != Assemble::ragged) continue;
-      TensorView const& tensor = pieces[piece].tensors[place];
+      TensorView const& tensor = pieces.tensor(piece, place);
       std::int64_t const length = tensor.rank > 0 ? tensor.shape[0] : 0;
       std::int64_t& next = axis_start(piece + 1, input.axis);
       std::int64_t const start = axis_start(piece, input.axis);
@@ -145,22 +151,22 @@ Result<void> Assembler::measure(std::span<Piece const> pieces) {
   return {};
 }
 
-Result<void> Assembler::gather_input(std::size_t place, std::span<Piece const> pieces, bool view) {
+Result<void> Assembler::gather_input(std::size_t place, Pieces const& pieces, bool view) {
   Input const& input = inputs_[place];
   if (input.assemble == Assemble::segment) return make_segments(place, pieces);
   if (input.assemble == Assemble::count) return make_count(place);
   if (auto alike = check_alike(input, place, pieces); !alike) return alike;
   if (view) {
-    views_[place] = pieces[0].tensors[place];
+    views_[place] = pieces.tensor(0, place);
     return {};
   }
   return input.dtype == DType::bytes ? copy_texts(place, pieces) : copy_elements(place, pieces);
 }
 
-Result<void> Assembler::check_alike(Input const& input, std::size_t place, std::span<Piece const> pieces) {
-  TensorView const& like = pieces[0].tensors[place];
+Result<void> Assembler::check_alike(Input const& input, std::size_t place, Pieces const& pieces) {
+  TensorView const& like = pieces.tensor(0, place);
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    TensorView const& tensor = pieces[piece].tensors[place];
+    TensorView const& tensor = pieces.tensor(piece, place);
     if (tensor.dtype != static_cast<std::int32_t>(input.dtype))
       return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
                   to_string(input.dtype), to_string(static_cast<DType>(tensor.dtype)));
@@ -168,9 +174,9 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t place, std::
         !std::equal(tensor.shape + 1, tensor.shape + tensor.rank, like.shape + 1))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected the batch's {} beyond axis 0, got {}",
                   input.name, shape_of(like), shape_of(tensor));
-    if (input.assemble == Assemble::stack && tensor.shape[0] != pieces[piece].items)
+    if (input.assemble == Assemble::stack && tensor.shape[0] != pieces.items(piece))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected {} rows, got {}", input.name,
-                  pieces[piece].items, shape_of(tensor));
+                  pieces.items(piece), shape_of(tensor));
     if (input.index_of == no_axis) continue;
     std::int64_t const limit = axis_start(piece + 1, input.index_of) - axis_start(piece, input.index_of);
     if (auto inside = check_positions(input, tensor, limit); !inside) return inside;
@@ -221,12 +227,12 @@ Result<std::byte*> Assembler::room(Buffer& buffer, std::size_t bytes, std::strin
   return buffer.data();
 }
 
-Result<void> Assembler::copy_elements(std::size_t place, std::span<Piece const> pieces) {
+Result<void> Assembler::copy_elements(std::size_t place, Pieces const& pieces) {
   Input& input = inputs_[place];
   std::size_t const width = element_size(input.dtype);
-  std::int64_t const in_row = row_elements(pieces[0].tensors[place]);
+  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
   std::int64_t rows = 0;
-  for (Piece const& piece : pieces) rows += piece.tensors[place].shape[0];
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) rows += pieces.tensor(piece, place).shape[0];
   if (input.index_of != no_axis && input.dtype == DType::i32 &&
       axis_start(pieces.size(), input.index_of) > std::numeric_limits<std::int32_t>::max())
     return fail(Code::invalid_argument, Reason::too_large,
@@ -238,28 +244,28 @@ Result<void> Assembler::copy_elements(std::size_t place, std::span<Piece const> 
 
   std::byte* to = *data;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    TensorView const& tensor = pieces[piece].tensors[place];
+    TensorView const& tensor = pieces.tensor(piece, place);
     std::size_t const count = static_cast<std::size_t>(tensor.shape[0] * in_row);
     if (count == 0) continue;
     std::memcpy(to, tensor.data, count * width);
     if (input.index_of != no_axis) shift_positions(input, to, count, axis_start(piece, input.index_of));
     to += count * width;
   }
-  views_[place] = pieces[0].tensors[place];
+  views_[place] = pieces.tensor(0, place);
   views_[place].data = *data;
   views_[place].size_bytes = bytes;
   views_[place].shape[0] = rows;
   return {};
 }
 
-Result<void> Assembler::copy_texts(std::size_t place, std::span<Piece const> pieces) {
+Result<void> Assembler::copy_texts(std::size_t place, Pieces const& pieces) {
   Input& input = inputs_[place];
-  std::int64_t const in_row = row_elements(pieces[0].tensors[place]);
+  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
   std::int64_t rows = 0;
   std::size_t bytes = 0;
-  for (Piece const& piece : pieces) {
-    rows += piece.tensors[place].shape[0];
-    bytes += piece.tensors[place].size_bytes;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    rows += pieces.tensor(piece, place).shape[0];
+    bytes += pieces.tensor(piece, place).size_bytes;
   }
   auto data = room(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
@@ -269,8 +275,8 @@ Result<void> Assembler::copy_texts(std::size_t place, std::span<Piece const> pie
 
   auto* next = reinterpret_cast<std::int64_t*>(*offsets);
   std::int64_t start = 0;
-  for (Piece const& piece : pieces) {
-    TensorView const& tensor = piece.tensors[place];
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    TensorView const& tensor = pieces.tensor(piece, place);
     std::int64_t const count = tensor.shape[0] * in_row;
     for (std::int64_t i = 0; i < count; ++i)
       *next++ = start + (tensor.offsets != nullptr ? tensor.offsets[i] : 0);
@@ -278,7 +284,7 @@ Result<void> Assembler::copy_texts(std::size_t place, std::span<Piece const> pie
     start += static_cast<std::int64_t>(tensor.size_bytes);
   }
   *next = start;
-  views_[place] = pieces[0].tensors[place];
+  views_[place] = pieces.tensor(0, place);
   views_[place].data = *data;
   views_[place].offsets = reinterpret_cast<std::int64_t const*>(*offsets);
   views_[place].size_bytes = bytes;
@@ -286,7 +292,7 @@ Result<void> Assembler::copy_texts(std::size_t place, std::span<Piece const> pie
   return {};
 }
 
-Result<void> Assembler::make_segments(std::size_t place, std::span<Piece const> pieces) {
+Result<void> Assembler::make_segments(std::size_t place, Pieces const& pieces) {
   Input& input = inputs_[place];
   std::int64_t const length = axis_start(pieces.size(), input.axis);
   std::size_t const bytes = static_cast<std::size_t>(length) * element_size(input.dtype);
@@ -321,27 +327,6 @@ Result<void> Assembler::make_count(std::size_t place) {
   views_[place] = dense(input.dtype, *data, element_size(input.dtype), 1);
   if (input.rank == 0) views_[place].rank = 0;
   return {};
-}
-
-Result<void> check_rows(std::string_view name, TensorView const& output, std::int64_t items) {
-  if (output.rank < 1 || output.shape[0] != items)
-    return fail(Code::internal, Reason::backend_contract, "output {}: expected {} rows, got shape {}", name,
-                items, shape_of(output));
-  std::size_t const width = element_size(static_cast<DType>(output.dtype));
-  auto const expected = static_cast<std::uint64_t>(items * row_elements(output)) * width;
-  if (width != 0 && output.size_bytes != expected)
-    return fail(Code::internal, Reason::backend_contract, "output {} {}: expected {} bytes, got {}", name,
-                shape_of(output), expected, output.size_bytes);
-  return {};
-}
-
-void copy_rows(TensorView const& output, std::int64_t first, std::int64_t count,
-               std::byte* destination) noexcept {
-  std::size_t const row =
-      static_cast<std::size_t>(row_elements(output)) * element_size(static_cast<DType>(output.dtype));
-  if (row == 0 || count == 0) return;
-  std::memcpy(destination, static_cast<std::byte const*>(output.data) + row * static_cast<std::size_t>(first),
-              row * static_cast<std::size_t>(count));
 }
 
 }  // namespace athanor::inline v1::batching

@@ -248,6 +248,13 @@ std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   }
   std::size_t const left = state_->started - state_->ended;
   state_->abandoned = left != 0;
+  // What the abandoned would have run: somebody waits for it.
+  while (Task* const task = left != 0 ? state_->head : nullptr) {
+    state_->head = task->next;
+    lock.unlock();
+    task->run(*task);
+    lock.lock();
+  }
   auto threads = std::move(state_->threads);
   state_->threads.clear();
   lock.unlock();

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include <athanor/breaking/breaker.hpp>
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -157,7 +159,10 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     if (first.message.empty()) {
       first = std::move(ran.error());
       first.message = fmt::format("member {}: {}", plan_.members[member].file, first.message);
-      if (first.reason != Reason::out_of_memory) first.reason = Reason::member_failed;
+      // A refusal stays one: bad input is no failure of the model.
+      bool const failed = breaking::outcome_of(first) == breaking::Outcome::failure;
+      if (failed && first.reason != Reason::out_of_memory && first.reason != Reason::device_lost)
+        first.reason = Reason::member_failed;
     }
     if (members_.size() - member - 1 + good < plan_.min_members) return tl::unexpected(std::move(first));
   }

@@ -389,25 +389,28 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
   return {};
 }
 
+void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
+                std::span<Features const> features, std::uint32_t first, std::uint32_t count,
+                std::span<TensorView> tensors) noexcept {
+  auto const& inputs = description.plan.inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (is_made(inputs[i])) continue;
+    if (description.stage) {
+      tensors[i] = features[first].tensor(description.feature_of_input[i]);
+      continue;
+    }
+    Tensor const& tensor = request.inputs()[checked.place[description.request_place[i]]].value;
+    bool const whole = inputs[i].assemble != Assemble::stack || count == checked.items;
+    tensors[i] = whole ? to_view(tensor) : to_view(tensor.rows(first, count));
+  }
+}
+
 void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
                    std::span<Features const> features, std::uint32_t first, std::uint32_t count,
-                   std::vector<batching::Piece>& pieces) {
-  auto const& inputs = description.plan.inputs;
-  if (!description.stage) {
-    auto& piece = pieces.emplace_back();
-    piece.items = count;
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (is_made(inputs[i])) continue;
-      Tensor const& tensor = request.inputs()[checked.place[description.request_place[i]]].value;
-      piece.tensors[i] = to_view(inputs[i].assemble == Assemble::stack ? tensor.rows(first, count) : tensor);
-    }
-    return;
-  }
-  for (std::uint32_t item = first; item < first + count; ++item) {
-    auto& piece = pieces.emplace_back();
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (!is_made(inputs[i])) piece.tensors[i] = features[item].tensor(description.feature_of_input[i]);
-  }
+                   batching::Pieces& pieces) {
+  std::uint32_t const step = description.stage ? 1 : count;
+  for (std::uint32_t item = first; item < first + count; item += step)
+    fill_piece(description, request, checked, features, item, step, pieces.add(step));
 }
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,

@@ -31,8 +31,8 @@ struct StressHost {
     inside[batch.instance].fetch_sub(1);
     return {};
   }
-  void end(Batch const&, Verdict, Duration) noexcept {}
-  void finish(Slot& slot, Error const* error) noexcept {
+  void end(Batch const&, Verdict, TimePoint) noexcept {}
+  void finish(Slot& slot, Error const* error, TimePoint) noexcept {
     auto& call = static_cast<StressCall&>(slot);
     if (error != nullptr || call.answers.fetch_add(1) != 0) ++faults;
     // The call may be gone once the word says so: waking is by address only.

@@ -77,12 +77,12 @@ struct PuppetHost {
     return {};
   }
 
-  void end(Batch const&, Verdict verdict, Duration) noexcept {
+  void end(Batch const&, Verdict verdict, TimePoint) noexcept {
     --open;
     verdicts.push_back(verdict);
   }
 
-  void finish(Slot& slot, Error const* error) noexcept {
+  void finish(Slot& slot, Error const* error, TimePoint) noexcept {
     auto& call = static_cast<TestCall&>(slot);
     ++call.finished;
     call.succeeded = error == nullptr;

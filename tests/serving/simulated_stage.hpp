@@ -72,7 +72,7 @@ class SimulatedStage {
   }
   // A blocking call; others act while it waits.
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) {
-    auto call = core->make_call(*entry, request, options);
+    auto call = core->make_call(*entry, request, options, SimulatedEnv::now());
     if (!call) return tl::unexpected(call.error());
     core->start(**call);
     core->wait(**call);

@@ -54,7 +54,8 @@ class World {
   std::string run(std::size_t actions) {
     for (std::size_t i = 0; i < actions && wrong_.empty(); ++i) act();
     if (simulation_.below(3) == 0) core_->stop(Duration(simulation_.below(3'000'000)));
-    for (int rounds = 0; rounds < 10'000 && (simulation_.step() || !blocking_.empty()); ++rounds) {
+    for (int rounds = 0; rounds < 10'000 && (simulation_.step() || !blocking_.empty() || !groups_.empty());
+         ++rounds) {
       visit_callers();
       if (rounds % 16 == 15) simulation_.advance(std::chrono::milliseconds(1));
     }
@@ -112,7 +113,7 @@ class World {
   }
 
   void act() {
-    switch (simulation_.below(12)) {
+    switch (simulation_.below(13)) {
       case 0:
       case 1:
       case 2: begin_blocking(); break;
@@ -125,6 +126,7 @@ class World {
         if (simulation_.below(8) == 0) core_->loader().unload(entry_->load_entry());
         break;
       case 9: visit_callers(); break;
+      case 10: begin_group(); break;
       default: simulation_.step_now(); break;
     }
   }
@@ -144,13 +146,39 @@ class World {
     CallOptions options;
     choose(value, items, options);
     requests_.push_back(std::make_unique<Request>(make_request(value, items)));
-    auto call = core_->make_call(*entry_, *requests_.back(), options);
+    auto call = core_->make_call(*entry_, *requests_.back(), options, simulation_.now());
     if (!call) {
       ++tally_.refusals;
       return;
     }
     core_->start(**call);
     blocking_.push_back({*call, value, items});
+  }
+
+  // What infer_many does until it parks.
+  void begin_group() {
+    Group group;
+    TimePoint const now = simulation_.now();
+    CallOptions options;
+    if (simulation_.below(3) != 0) options.deadline = Duration(simulation_.below(3'000'000));
+    for (std::uint64_t left = 1 + simulation_.below(6); left > 0; --left) {
+      float value = 0;
+      std::uint32_t items = 0;
+      CallOptions of_this;
+      choose(value, items, of_this);
+      of_this.deadline = options.deadline;
+      requests_.push_back(std::make_unique<Request>(make_request(value, items)));
+      auto call = core_->make_call(*entry_, *requests_.back(), of_this, now);
+      if (call) {
+        group.calls.push_back(*call);
+        group.expected.push_back({*call, value, items});
+      } else {
+        ++tally_.refusals;
+      }
+    }
+    if (group.calls.empty()) return;
+    core_->start_group(group.calls);
+    groups_.push_back(std::move(group));
   }
 
   void begin_asynchronous() {
@@ -205,9 +233,9 @@ class World {
     if (pending.call == nullptr) return;
     auto* call = std::exchange(pending.call, nullptr);
     core_->leave(*call, SimulatedCore::taken_back(*call));
+    // Its completion has run, or a worker has it.
+    if ((call->word.load() & serving::word::claimed) == 0) wrong("a call that was taken back has no answer");
     call->release();
-    // From inside somebody's submit the completion is left to a worker.
-    if (pending.answers != 1 && serving::Lending::depth == 0) wrong("a call that was taken back has no answer");
   }
 
   // What a parked thread does when it wakes.
@@ -223,10 +251,22 @@ class World {
       blocking_.erase(blocking_.begin() + static_cast<std::ptrdiff_t>(i));
       judge(core_->collect(*call), value, items);
     }
+    for (std::size_t i = 0; i < groups_.size();) {
+      SimulatedCall& leader = *groups_[i].calls.front();
+      if (simulation_.now() >= leader.deadline)
+        for (auto* call : groups_[i].calls) core_->leave(*call, SimulatedCore::late(*call));
+      if ((leader.word.load() & serving::word::gathered) == 0) {
+        ++i;
+        continue;
+      }
+      Group const group = std::move(groups_[i]);
+      groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
+      for (auto const& [call, value, items] : group.expected) judge(core_->collect(*call), value, items);
+    }
   }
 
   void check_end() {
-    if (!blocking_.empty()) wrong("a blocking caller without an answer");
+    if (!blocking_.empty() || !groups_.empty()) wrong("a blocking caller without an answer");
     for (auto const& pending : pending_) {
       if (pending->accepted && pending->answers != 1) wrong("an accepted call without an answer");
       if (pending->call != nullptr) pending->call->release();
@@ -248,6 +288,10 @@ class World {
     float value;
     std::uint32_t items;
   };
+  struct Group {
+    std::vector<SimulatedCall*> calls;
+    std::vector<Blocking> expected;
+  };
 
   Simulation simulation_;
   PuppetControl control_;
@@ -261,6 +305,7 @@ class World {
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<std::unique_ptr<Pending>> pending_;
   std::vector<Blocking> blocking_;
+  std::vector<Group> groups_;
   std::shared_ptr<SimulatedCore> core_;
   serving::Entry<SimulatedServing>* entry_ = nullptr;
 };

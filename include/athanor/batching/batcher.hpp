@@ -89,8 +89,8 @@ class Batcher {
     bool wanted(batching::Slot& slot) noexcept;
     Result<void> begin(batching::Batch const&) noexcept { return {}; }
     Result<void> execute(batching::Batch const& batch) noexcept { return batcher.execute(batch); }
-    void end(batching::Batch const&, batching::Verdict, Duration) noexcept {}
-    void finish(batching::Slot& slot, Error const* error) noexcept { batcher.finish(slot, error); }
+    void end(batching::Batch const&, batching::Verdict, TimePoint) noexcept {}
+    void finish(batching::Slot& slot, Error const* error, TimePoint) noexcept { batcher.finish(slot, error); }
   };
   /// The function, whatever its type.
   struct Function {

@@ -172,9 +172,12 @@ Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
   call.deadline = deadline;
   call.owners.store(2, std::memory_order_relaxed);
   lane_.enter(call, batching::Entry::may_run_here);
-  Result<Out> result = wait(call, deadline);
-  drop(call);
-  return result;
+  struct Share {
+    Batcher& batcher;
+    Call& call;
+    ~Share() { batcher.drop(call); }
+  } const share{*this, call};
+  return wait(call, deadline);
 }
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
@@ -219,12 +222,17 @@ Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void
   if (!taken) return tl::unexpected(std::move(taken.error()));
   Call& call = **taken;
   call.kept.clear();
-  call.kept.push_back(std::move(input));
+  call.owners.store(1, std::memory_order_relaxed);
+  try {
+    call.kept.push_back(std::move(input));
+  } catch (...) {
+    drop(call);
+    throw;
+  }
   call.input = call.kept.data();
   call.completion = completion;
   call.context = context;
   call.deadline = no_deadline;
-  call.owners.store(1, std::memory_order_relaxed);
   lane_.enter(call, batching::Entry::never_here);
   return {};
 }
@@ -247,6 +255,8 @@ Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexce
     return execute_gathered(batch, instances_[batch.instance]);
   } catch (std::exception const& exception) {
     return fail(Code::internal, Reason::backend_failure, "batcher: copying failed: {}", exception.what());
+  } catch (...) {
+    return fail(Code::internal, Reason::backend_failure, "batcher: copying threw something unknown");
   }
 }
 

@@ -47,9 +47,10 @@ struct LaneSnapshot {
   std::int64_t queued_cost = 0;
   std::uint32_t busy_instances = 0;
   std::uint32_t idle_instances = 0;
-  Duration predicted_wait{};      ///< until the batch of an item that entered now would begin; zero when idle
-  std::uint64_t batches = 0;      ///< executed
-  std::uint64_t batch_items = 0;  ///< in these
+  Duration predicted_wait{};  ///< until the batch of an item that entered now would begin; zero when idle
+  Duration largest_batch{};   ///< p95 of the run time of a batch of `max_items`; zero when nothing is known
+  std::uint64_t batches = 0;  ///< executed
+  std::uint64_t batch_items = 0;     ///< in these
   std::uint64_t caller_batches = 0;  ///< of these, on the thread of their only caller
   std::uint64_t failed_batches = 0;  ///< of these, failed at the first attempt
   std::uint64_t reruns = 0;          ///< pieces of failed batches that were run again
@@ -71,18 +72,24 @@ class Lane {
 
   /// Takes the slot until `finish` is called for it or `withdraw` returns true for it; `finish` may be called
   /// before this returns, and on this thread if the slot ran here. Never waits for another slot. Allocates
-  /// nothing.
-  void enter(Slot& slot, Entry entry) noexcept;
+  /// nothing. `now` is of the environment's clock.
+  void enter(Slot& slot, Entry entry, TimePoint now = Env::now()) noexcept;
+  /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
+  /// it forms its first batch. A caller who lends its thread runs as many items as it brought, then goes on
+  /// as after `enter`.
+  void enter_all(SlotList& slots, Entry entry, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).
   bool withdraw(Slot& slot) noexcept;
   /// Finishes all that is queued, and all that enters later, with `error`. Batches that run are not touched.
   void refuse_all(Error const& error) noexcept;
 
+  LaneOptions const& options() const noexcept { return options_; }
   LaneSnapshot snapshot() const noexcept;
   /// What batches took so far.
   CostModel cost_model() const noexcept;
-  /// P95 of the run time of a batch of `items`; zero when nothing is known.
+  /// P95 of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// size are known well enough to refuse work by it.
   Duration predicted(std::uint32_t items) const noexcept;
 
  private:
@@ -121,6 +128,7 @@ class Lane {
   // The mutex and the inbox; see lane.ipp for why nothing is lost between them.
   void acquire() const noexcept;
   void push(Slot& slot) noexcept;
+  static void reset(Slot& slot, TimePoint now) noexcept;
   bool inbox_is_empty() const noexcept;
   void absorb(TimePoint now, Deferred& deferred) noexcept;
   void release(TimePoint now, Deferred& deferred) noexcept;
@@ -134,11 +142,12 @@ class Lane {
 
   // Serving.
   Runner* lend(Slot& slot, TimePoint now) noexcept;
+  Runner* lend_to_many(TimePoint now, Deferred& deferred) noexcept;
   void load(Runner& runner, Taken const& taken, TimePoint now, bool on_caller) noexcept;
   void rest(Runner& runner) noexcept;
   bool next_batch(Runner& runner, TimePoint now, Duration budget) noexcept;
   void note_batch(Runner& runner) noexcept;
-  void serve_as_caller(Runner& runner, TimePoint deadline) noexcept;
+  void serve_as_caller(Runner& runner, TimePoint deadline, std::uint64_t owed) noexcept;
   void serve_summoned(Runner& runner) noexcept;
 
   // One batch.
@@ -148,7 +157,7 @@ class Lane {
   void halve(Runner& runner, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void rerun(Runner& runner, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void fail_parts(std::span<Part const> parts, Error const& error) noexcept;
-  void finish_parts(std::span<Part const> parts) noexcept;
+  void finish_parts(std::span<Part const> parts, TimePoint now) noexcept;
 
   // Executor threads inside.
   void count_in() noexcept;
@@ -160,6 +169,7 @@ class Lane {
     typename Env::template Atomic<std::int64_t> queued_cost{0};
     typename Env::template Atomic<std::uint32_t> busy_instances{0};
     typename Env::template Atomic<std::int64_t> predicted_wait{0};
+    typename Env::template Atomic<std::int64_t> largest_batch{0};
     typename Env::template Atomic<std::uint64_t> batches{0};
     typename Env::template Atomic<std::uint64_t> batch_items{0};
     typename Env::template Atomic<std::uint64_t> caller_batches{0};

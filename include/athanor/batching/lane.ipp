@@ -185,7 +185,8 @@ void Lane<Env, Policy, H>::release(TimePoint now, Deferred& deferred) noexcept {
     now = Env::now();
     absorb(now, deferred);
   }
-  while (Slot* slot = deferred.finished.pop()) host_.finish(*slot, slot->failed ? &slot->error : nullptr);
+  while (Slot* slot = deferred.finished.pop())
+    host_.finish(*slot, slot->failed ? &slot->error : nullptr, now);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -215,14 +216,18 @@ void Lane<Env, Policy, H>::refuse_queued(Error const& error, Deferred& deferred)
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::enter(Slot& slot, Entry entry) noexcept {
+void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
   assert(slot.items > 0 && slot.cost >= 0);
-  TimePoint const now = Env::now();
   slot.entered = now;
   slot.state = SlotState::outside;
   slot.failed = false;
   slot.taken = 0;
   slot.settled = 0;
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::enter(Slot& slot, Entry entry, TimePoint now) noexcept {
+  reset(slot, now);
   TimePoint const deadline = slot.deadline;
   Deferred deferred;
   if (!mutex_.try_lock()) {
@@ -235,7 +240,27 @@ void Lane<Env, Policy, H>::enter(Slot& slot, Entry entry) noexcept {
   admit(slot, now, deferred);
   Runner* const here = entry == Entry::may_run_here ? lend(slot, now) : nullptr;
   release(now, deferred);
-  if (here != nullptr) serve_as_caller(*here, deadline);
+  if (here != nullptr) serve_as_caller(*here, deadline, 0);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::enter_all(SlotList& slots, Entry entry, TimePoint now) noexcept {
+  if (slots.empty()) return;
+  std::uint64_t brought = 0;
+  TimePoint deadline = no_deadline;
+  Deferred deferred;
+  acquire();
+  absorb(now, deferred);
+  while (Slot* slot = slots.pop()) {
+    reset(*slot, now);
+    brought += slot->items;
+    deadline = std::min(deadline, slot->deadline);
+    admit(*slot, now, deferred);
+  }
+  bool const may_run_here = entry == Entry::may_run_here && deadline == no_deadline;
+  Runner* const here = may_run_here ? lend_to_many(now, deferred) : nullptr;
+  release(now, deferred);
+  if (here != nullptr) serve_as_caller(*here, deadline, brought);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -265,6 +290,7 @@ LaneSnapshot Lane<Env, Policy, H>::snapshot() const noexcept {
   snapshot.queued_requests = published_.queued_requests.load(relaxed);
   snapshot.queued_cost = published_.queued_cost.load(relaxed);
   snapshot.busy_instances = published_.busy_instances.load(relaxed);
+  snapshot.largest_batch = Duration{published_.largest_batch.load(relaxed)};
   snapshot.idle_instances = options_.instances - snapshot.busy_instances;
   snapshot.predicted_wait = Duration{published_.predicted_wait.load(relaxed)};
   snapshot.batches = published_.batches.load(relaxed);
@@ -294,7 +320,7 @@ CostModel Lane<Env, Policy, H>::cost_model() const noexcept {
 
 template <Environment Env, BatchingPolicy Policy, class H>
 Duration Lane<Env, Policy, H>::predicted(std::uint32_t items) const noexcept {
-  return peek([items](auto const& machine) { return machine.cost_model().predicted_p95(items); });
+  return peek([items](auto const& machine) { return machine.predicted_run(items); });
 }
 
 }  // namespace athanor::inline v1::batching

@@ -86,6 +86,16 @@ auto Lane<Env, Policy, H>::lend(Slot& slot, TimePoint now) noexcept -> Runner* {
   return runner;
 }
 
+template <Environment Env, BatchingPolicy Policy, class H>
+auto Lane<Env, Policy, H>::lend_to_many(TimePoint now, Deferred& deferred) noexcept -> Runner* {
+  if (!options_.caller_runs || idle_ == nullptr) return nullptr;
+  Taken const taken = machine_.lend_to_many(now, idle_->room, deferred.finished);
+  if (taken.parts == 0) return nullptr;
+  Runner* const runner = std::exchange(idle_, idle_->next);
+  load(*runner, taken, now, false);
+  return runner;
+}
+
 /// What the batch that just ran teaches, and counts.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::note_batch(Runner& runner) noexcept {
@@ -93,7 +103,11 @@ void Lane<Env, Policy, H>::note_batch(Runner& runner) noexcept {
   auto const add = [](auto& counter, std::uint64_t by) {
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   };
-  if (!runner.failed) machine_.record(runner.batch.items, runner.run_time);
+  if (!runner.failed) {
+    machine_.record(runner.batch.items, runner.run_time);
+    published_.largest_batch.store(machine_.cost_model().predicted_p95(options_.max_items).count(),
+                                   std::memory_order_relaxed);
+  }
   add(published_.batches, 1);
   add(published_.batch_items, runner.batch.items);
   if (runner.batch.on_caller) add(published_.caller_batches, 1);
@@ -123,8 +137,13 @@ bool Lane<Env, Policy, H>::next_batch(Runner& runner, TimePoint now, Duration bu
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::serve_as_caller(Runner& runner, TimePoint deadline) noexcept {
-  TimePoint now = run(runner);
+void Lane<Env, Policy, H>::serve_as_caller(Runner& runner, TimePoint deadline, std::uint64_t owed) noexcept {
+  TimePoint now;
+  do {
+    owed -= std::min<std::uint64_t>(owed, runner.batch.items);
+    now = run(runner);
+    if (owed > 0 && !next_batch(runner, now, Duration::max())) return;
+  } while (owed > 0);
   TimePoint const until = std::min(after(now, options_.serve_others_for), deadline);
   while (next_batch(runner, now, until - now)) now = run(runner);
 }
@@ -143,9 +162,10 @@ TimePoint Lane<Env, Policy, H>::run(Runner& runner) noexcept {
   Batch const& batch = runner.batch;
   if (batch.parts.empty()) return Env::now();
   if (auto permission = host_.begin(batch); !permission) {
+    TimePoint const refused = Env::now();
     fail_parts(batch.parts, permission.error());
-    finish_parts(batch.parts);
-    return Env::now();
+    finish_parts(batch.parts, refused);
+    return refused;
   }
   auto const outcome = host_.execute(batch);
   runner.executed = true;
@@ -154,8 +174,8 @@ TimePoint Lane<Env, Policy, H>::run(Runner& runner) noexcept {
   Verdict const verdict = outcome ? Verdict::success : isolate(runner, outcome.error());
   TimePoint const ended = Env::now();
   runner.run_time = ended - batch.formed;
-  host_.end(batch, verdict, runner.run_time);
-  finish_parts(batch.parts);
+  host_.end(batch, verdict, ended);
+  finish_parts(batch.parts, ended);
   return ended;
 }
 
@@ -170,7 +190,7 @@ void Lane<Env, Policy, H>::drop_unwanted(Runner& runner) noexcept {
     }
     fail_parts({&part, 1},
                Error{Code::cancelled, Reason::cancelled, "nobody waits for the answer any more", {}});
-    finish_parts({&part, 1});
+    finish_parts({&part, 1}, Env::now());
   }
   if (kept == batch.parts.size()) return;
   batch.parts = batch.parts.first(kept);
@@ -239,7 +259,7 @@ void Lane<Env, Policy, H>::fail_parts(std::span<Part const> parts, Error const& 
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::finish_parts(std::span<Part const> parts) noexcept {
+void Lane<Env, Policy, H>::finish_parts(std::span<Part const> parts, TimePoint now) noexcept {
   for (Part const& part : parts) {
     Slot& slot = *part.slot;
     bool complete = true;
@@ -247,9 +267,9 @@ void Lane<Env, Policy, H>::finish_parts(std::span<Part const> parts) noexcept {
       Deferred deferred;
       acquire();
       complete = machine_.settle(part);
-      release(Env::now(), deferred);
+      release(now, deferred);
     }
-    if (complete) host_.finish(slot, slot.failed ? &slot.error : nullptr);
+    if (complete) host_.finish(slot, slot.failed ? &slot.error : nullptr, now);
   }
 }
 

@@ -62,6 +62,8 @@ class QueueMachine {
   /// instance is idle, the policy dispatches, and it will, as far as is known, end well before the slot's
   /// deadline.
   Taken lend(Slot& slot, TimePoint now, std::span<Part> room) noexcept;
+  /// Takes a batch, whatever it holds, for an idle instance of somebody who brought several slots.
+  Taken lend_to_many(TimePoint now, std::span<Part> room, SlotList& finished) noexcept;
   /// The instance is idle again.
   void release() noexcept { --busy_; }
 
@@ -72,6 +74,9 @@ class QueueMachine {
 
   void record(std::uint32_t items, Duration run_time) noexcept { cost_model_.record(items, run_time); }
   CostModel const& cost_model() const noexcept { return cost_model_; }
+  /// P95 of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// size are known well enough to refuse work by it.
+  Duration predicted_run(std::uint32_t items) const noexcept;
   /// How long something that enters now waits until its batch begins, by what batches took so far.
   Duration predicted_wait() const noexcept;
 

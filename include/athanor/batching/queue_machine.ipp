@@ -208,6 +208,23 @@ Taken QueueMachine<Policy>::lend(Slot& slot, TimePoint now, std::span<Part> room
 }
 
 template <BatchingPolicy Policy>
+Taken QueueMachine<Policy>::lend_to_many(TimePoint now, std::span<Part> room, SlotList& finished) noexcept {
+  if (busy_ == limits_.instances) return {};
+  Taken const taken = take(now, room, Duration::max(), finished);
+  if (taken.parts > 0) ++busy_;
+  return taken;
+}
+
+template <BatchingPolicy Policy>
+Duration QueueMachine<Policy>::predicted_run(std::uint32_t items) const noexcept {
+  std::uint32_t const in_batch = std::min(items, limits_.max_items);
+  if (!cost_model_.trusts(in_batch)) return Duration{};
+  std::uint32_t const batches = (items - 1) / limits_.max_items + 1;
+  std::uint32_t const rounds = (batches - 1) / limits_.instances + 1;
+  return cost_model_.predicted_p95(in_batch) * rounds;
+}
+
+template <BatchingPolicy Policy>
 Duration QueueMachine<Policy>::predicted_wait() const noexcept {
   if (queue_.items() == 0 && busy_ < limits_.instances) return Duration{};
   auto const batch =

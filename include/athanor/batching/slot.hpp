@@ -88,19 +88,19 @@ enum class Entry : std::uint8_t { may_run_here, never_here };
 /// | `h.wanted(slot)` | false when nobody waits for the slot any more: it is finished as cancelled without being executed. Called on the executing thread just before its batch begins |
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
-/// | `h.end(batch, verdict, run_time)` | once for every batch whose `begin` succeeded, before its slots are finished; `run_time` counts every attempt |
-/// | `h.finish(slot, error)` | exactly once per slot that was entered and not withdrawn; null on success. The lane does not touch the slot afterwards |
+/// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished |
+/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. The lane does not touch the slot afterwards |
 ///
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.
 /// They may enter slots into the same lane. They must not destroy it.
 template <class H>
-concept Host = requires(H& host, Slot& slot, Batch const& batch, Verdict verdict, Duration run_time,
-                        Error const* error) {
-  { host.wanted(slot) } noexcept -> std::same_as<bool>;
-  { host.begin(batch) } noexcept -> std::same_as<Result<void>>;
-  { host.execute(batch) } noexcept -> std::same_as<Result<void>>;
-  { host.end(batch, verdict, run_time) } noexcept;
-  { host.finish(slot, error) } noexcept;
-};
+concept Host =
+    requires(H& host, Slot& slot, Batch const& batch, Verdict verdict, Error const* error, TimePoint now) {
+      { host.wanted(slot) } noexcept -> std::same_as<bool>;
+      { host.begin(batch) } noexcept -> std::same_as<Result<void>>;
+      { host.execute(batch) } noexcept -> std::same_as<Result<void>>;
+      { host.end(batch, verdict, now) } noexcept;
+      { host.finish(slot, error, now) } noexcept;
+    };
 
 }  // namespace athanor::inline v1::batching

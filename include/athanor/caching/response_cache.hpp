@@ -49,8 +49,8 @@ concept HasCacheBytes = requires(Value const& value) {
   { cache_bytes(value) } -> std::convertible_to<std::size_t>;
 };
 
-/// What a value is charged: its `cache_bytes`; else its size, with the elements of a string or vector of
-/// plain things.
+/// What a value is charged: its `cache_bytes`; else its size, for plain things, strings and vectors of plain
+/// things.
 template <class Value>
 std::size_t charged_bytes(Value const& value) noexcept {
   if constexpr (HasCacheBytes<Value>) {
@@ -61,6 +61,8 @@ std::size_t charged_bytes(Value const& value) noexcept {
                   "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");
     return sizeof(Value) + std::ranges::size(value) * sizeof(Element);
   } else {
+    static_assert(std::is_trivially_copyable_v<Value>,
+                  "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");
     return sizeof(Value);
   }
 }
@@ -107,7 +109,7 @@ class ResponseCache {
   template <class Compute>
   static Result<Handle> run(Compute& compute);
 
-  KeyHasher::Secret secret_;
+  KeyHasher::Secret const secret_;
   Store store_;
 };
 

@@ -32,13 +32,8 @@ struct ResponseCache<Key, Value, Traits>::Waker {
 };
 
 template <caching::CacheKey Key, class Value, class Traits>
-ResponseCache<Key, Value, Traits>::ResponseCache(Options const& options) : store_(options) {
-  for (std::size_t i = 0; i < secret_.size(); i += sizeof(std::uint64_t)) {
-    std::uint64_t const random = Env::random();
-    for (std::size_t j = 0; j < sizeof random; ++j)
-      secret_[i + j] = static_cast<std::byte>(random >> (8 * j));
-  }
-}
+ResponseCache<Key, Value, Traits>::ResponseCache(Options const& options)
+    : secret_(random_secret<Env>()), store_(options) {}
 
 template <caching::CacheKey Key, class Value, class Traits>
 Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const noexcept {

@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,5 +79,16 @@ class KeyHasher {
   alignas(64) std::array<std::byte, state_size> state_;
   Secret const* secret_ = nullptr;
 };
+
+/// A secret from the environment's random numbers.
+template <class Env>
+KeyHasher::Secret random_secret() {
+  KeyHasher::Secret secret;
+  for (std::size_t i = 0; i < secret.size(); i += sizeof(std::uint64_t)) {
+    std::uint64_t const random = Env::random();
+    std::memcpy(&secret[i], &random, sizeof random);
+  }
+  return secret;
+}
 
 }  // namespace athanor::inline v1

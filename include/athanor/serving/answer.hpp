@@ -20,6 +20,7 @@ namespace serving {
 /// An answer as the response cache keeps it: immutable and shared.
 struct StoredAnswer {
   std::vector<Tensor> outputs;  ///< in the signature's order
+  std::uint32_t members = 0;    ///< of the ensemble, that answered
 };
 
 /// What a pooled call holds of its answer, whatever the engine's traits.

@@ -25,9 +25,9 @@ using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 /// Where a call is on its route. Each room is entered at most once.
 enum class At : std::uint8_t { join, admit_work, guard, prepare, acquire, push, settle };
 
-/// Whose thread advances a call: a blocking caller's own, that of a `submit` which has not returned, or a
-/// worker's.
-enum class Origin : std::uint8_t { caller, submitter, worker };
+/// Whose thread advances a call: a blocking caller's own, that of an `infer_many` which brings several calls
+/// together, that of a `submit` which has not returned, or a worker's.
+enum class Origin : std::uint8_t { caller, group, submitter, worker };
 
 /// Whether a call's deadline and cancellation are watched. An asynchronous call's timer holds one ownership
 /// of it.
@@ -35,11 +35,12 @@ enum class Watch : std::uint8_t { off, on, ended };
 
 /// Bits of a call's word. The first to set `claimed` decides the answer; everybody else's outcome is dropped.
 namespace word {
-inline constexpr std::uint32_t claimed = 1;   ///< somebody is writing, or has written, the caller's answer
-inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
-inline constexpr std::uint32_t inputs = 4;    ///< a lock: the inputs are being read, moved or taken away
-inline constexpr std::uint32_t parked = 8;    ///< a thread sleeps on the word
-inline constexpr std::uint32_t revoked = 16;  ///< a blocking caller is asked to take its call back
+inline constexpr std::uint32_t claimed = 1;    ///< somebody is writing, or has written, the caller's answer
+inline constexpr std::uint32_t answered = 2;   ///< the answer may be read
+inline constexpr std::uint32_t inputs = 4;     ///< a lock: the inputs are being read, moved or taken away
+inline constexpr std::uint32_t parked = 8;     ///< a thread sleeps on the word
+inline constexpr std::uint32_t revoked = 16;   ///< a blocking caller is asked to take its call back
+inline constexpr std::uint32_t gathered = 32;  ///< of a leader: every call of its group is answered
 }  // namespace word
 
 /// The two tasks of a call: its route goes on on a worker, and its completion runs there.
@@ -70,6 +71,9 @@ struct Call : AnswerHolder,
   Cancellation* cancellation = nullptr;
   Error answer_error{};
   bool answer_failed = false;
+  Call* leader = nullptr;  ///< of a group of blocking calls, whose caller parks on the leader's word
+  typename Env::template Atomic<std::size_t> unanswered{0};  ///< of a leader: calls of its group
+  batching::SlotList held{};  ///< of a leader: calls of its group that will enter the lane together
 
   // The route.
   std::shared_ptr<Core<T>> core{};  ///< keeps the engine's core while the call lives
@@ -80,6 +84,8 @@ struct Call : AnswerHolder,
   std::vector<Features> features{};  ///< by item, when the model has a feature stage
   At at = At::join;
   typename Env::template Atomic<caching::Join> role{caching::Join::bypass};  ///< in the cache
+  typename Env::template Atomic<bool> running{
+      false};                ///< some of its items are, or were, in a batch that runs
   bool borrowed = false;     ///< inputs lie in memory that the caller takes back once it is answered
   bool inputs_gone = false;  ///< it has; guarded by word::inputs
   bool refused = false;      ///< it ended inside submit

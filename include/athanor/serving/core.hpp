@@ -53,8 +53,15 @@ class Entry {
   std::size_t instances() const noexcept { return instances_; }
   /// Marks responses in the cache as this model's.
   std::uint64_t tag() const noexcept { return description_.content.low; }
+  /// True once in as long as a call is predicted to take: then it may run although it is expected too late. A
+  /// model on which nothing ran would never be seen to have become faster.
+  bool may_try(TimePoint now, Duration predicted) noexcept;
   /// True on a thread that is inside this model's backend right now.
   bool is_running_here() const noexcept;
+
+  /// Nothing but failed loads so far: a corrected manifest may take its name and version.
+  bool is_useless() const noexcept { return load_failed_.load() && !load_worked_.load(); }
+  void note_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
 
   /// Calls of different keys never share a batch: their inputs differ beyond axis 0.
   std::uint64_t shape_key(CallType const& call) const;
@@ -66,15 +73,16 @@ class Entry {
   bool wanted(batching::Slot& slot) noexcept;
   Result<void> begin(batching::Batch const& batch) noexcept;
   Result<void> execute(batching::Batch const& batch) noexcept;
-  void end(batching::Batch const& batch, batching::Verdict verdict, Duration run_time) noexcept;
-  void finish(batching::Slot& slot, Error const* error) noexcept;
+  void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
+  void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
  private:
   batching::LaneOptions lane_options() const;
   typename T::Batching policy() const;
   Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
-  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members,
-                       TimePoint start) noexcept;
+  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
+  template <class Write>
+  void write_report(batching::Part const& part, Write write) noexcept;
   Result<void> make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept;
   Result<void> put_features(CallType& call, std::size_t output) noexcept;
 
@@ -86,6 +94,9 @@ class Entry {
   CircuitBreaker<Env> breaker_;
   std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
   std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
+  typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
+  typename Env::template Atomic<bool> load_failed_{false};
+  typename Env::template Atomic<bool> load_worked_{false};
   Lane lane_;
 };
 
@@ -125,14 +136,20 @@ class Core : public std::enable_shared_from_this<Core<T>> {
 
   /// A pooled call for `request`, checked against the entry's signature; owned by its caller and by the
   /// engine.
-  Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options);
+  Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options,
+                              TimePoint now);
   /// Takes a blocking call through the rooms, as far as it goes on this thread.
   void start(CallType& call) noexcept {
     call.word.store(0);  // last: from here on a stop may answer it
     watch(call);
     Lending const lending;
-    advance(call, Origin::caller);
+    advance(call, Origin::caller, call.began);
   }
+  /// Takes blocking calls of one entry, made at one time, through the rooms together. The first leads: its
+  /// word says when all are answered.
+  void start_group(std::span<CallType* const> calls) noexcept;
+  /// Starts them and parks until all are answered, taking them back at their deadline or when revoked.
+  void run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept;
   /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
   /// `completion` is not called. The first form reads `request` until the completion.
   Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options,
@@ -162,6 +179,9 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   Cache& cache() noexcept { return cache_; }
   ModelLoader<LoadedModel, Env>& loader() noexcept { return loader_; }
   Gate<Env>& gate() noexcept { return gate_; }
+  /// A thread of the host's own goes into a backend, and comes out.
+  void caller_enters_backend() noexcept { callers_in_backends_.fetch_add(1); }
+  void caller_leaves_backend() noexcept { callers_in_backends_.fetch_sub(1); }
   /// Calls on their way through the rooms.
   std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
 
@@ -169,7 +189,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   void resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
               Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
-  void batched(CallType& call, Error const* error) noexcept;
+  void batched(CallType& call, Error const* error, TimePoint now) noexcept;
   /// False when the caller has been answered and nobody else waits for the call's work.
   bool is_needed(CallType& call) noexcept;
 
@@ -177,6 +197,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   using Pool = boost::lockfree::stack<CallType*>;
 
   std::vector<EntryType*> entries();
+  Result<EntryType*> loading(std::string_view name);
   EngineOptions options_now();
   void write_model_metrics(MetricsText& text, EntryType& entry);
   static loading::LoaderOptions loader_options(EngineOptions const& options);
@@ -189,24 +210,28 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
   static void on_cancelled(CancelHook& hook) noexcept;
+  static void revoke(CallType& call) noexcept;
   Result<void> choose_outputs(CallType& call, CallOptions const& options);
 
   // The route, room by room. Each says whether the call goes on or is parked: then another thread may have it
   // already.
   enum class Step : std::uint8_t { next, parked };
-  void advance(CallType& call, Origin origin) noexcept;
+  void advance(CallType& call, Origin origin, TimePoint now) noexcept;
   Step join(CallType& call, TimePoint now) noexcept;
   Step admit_work(CallType& call, TimePoint now) noexcept;
   Step guard(CallType& call, TimePoint now) noexcept;
   Step prepare(CallType& call, Origin origin, TimePoint now) noexcept;
   Step acquire(CallType& call, TimePoint now) noexcept;
-  void push(CallType& call, Origin origin) noexcept;
-  void settle(CallType& call, Origin origin) noexcept;
+  void push(CallType& call, Origin origin, TimePoint now) noexcept;
+  void settle(CallType& call, Origin origin, TimePoint now) noexcept;
   Step end_route(CallType& call, Error error) noexcept;
-  Result<void> prepare_items(CallType& call);
+  static Result<Tensor> texts_of(CallType& call, Origin origin);
+  Result<void> prepare_items(CallType& call, Origin origin);
   void publish(CallType& call, TimePoint now) noexcept;
 
   bool claim(CallType& call) noexcept;
+  bool others_wait(CallType& call) noexcept;
+  void wait_for_group(std::span<CallType* const> calls) noexcept;
   void answer(CallType& call, TimePoint now) noexcept;
   void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
   static Result<EntryType*> same_content(EntryType& known, Hash128 content);
@@ -216,9 +241,11 @@ class Core : public std::enable_shared_from_this<Core<T>> {
 
   EngineOptions options_;
   int const spins_before_parking_;
+  KeyHasher::Secret const secret_;  // of the cache's keys: nobody can choose inputs that share one
   typename Env::template Atomic<bool> stopping_{false};
   typename Env::template Atomic<std::int64_t> routes_{0};  // calls on their way
-  typename Env::Word drained_{};                           // 1 when a stop waits and no call is on its way
+  typename Env::template Atomic<std::size_t> callers_in_backends_{0};
+  typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way
   Gate<Env> gate_;
   Cache cache_;
   typename Env::Executor executor_;
@@ -226,7 +253,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
 
   mutable std::mutex mutex_;
   std::map<std::string, std::unique_ptr<EntryType>, std::less<>> entries_;  // guarded by mutex_
-  std::vector<std::unique_ptr<CallType>> calls_;  // guarded by mutex_; all ever made
+  std::vector<std::unique_ptr<EntryType>> replaced_;  // guarded by mutex_; their handles may still be in use
+  std::vector<std::unique_ptr<CallType>> calls_;      // guarded by mutex_; all ever made
   Pool pool_{64};
 };
 

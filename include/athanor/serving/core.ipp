@@ -32,8 +32,12 @@ template <class T>
 Core<T>::Core(EngineOptions options)
     : options_(std::move(options)),
       spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0 : 200),
+      secret_(random_secret<Env>()),
       gate_(GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
-      cache_(caching::Options{.capacity_bytes = options_.cache_bytes, .ttl = options_.cache_ttl}),
+      cache_(caching::Options{
+          .capacity_bytes = options_.cache_bytes,
+          .ttl = options_.cache_ttl,
+          .max_waiters = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.max_items, 1U << 31U))}),
       executor_(thread_count(options_)),
       loader_(loader_options(options_), load_functions(), executor_) {}
 
@@ -54,10 +58,11 @@ template <class T>
 LoadFunctions<LoadedModel> Core<T>::load_functions() {
   LoadFunctions<LoadedModel> functions;
   functions.load = [this](std::string_view id) -> Result<Loaded<LoadedModel>> {
-    auto entry = find(id);
+    auto entry = loading(id);
     if (!entry) return tl::unexpected(std::move(entry.error()));
     TimePoint const start = Env::now();
     auto model = LoadedModel::load((*entry)->description(), (*entry)->instances());
+    (*entry)->note_load(model.has_value());
     emit(options_.sink, Event{model ? Happening::model_loaded : Happening::model_load_failed,
                               (*entry)->description().manifest.name, (*entry)->description().manifest.version,
                               model ? fmt::format("took {} ms", (Env::now() - start).count() / 1'000'000)
@@ -67,14 +72,14 @@ LoadFunctions<LoadedModel> Core<T>::load_functions() {
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
   };
   functions.released = [this](std::string_view id, LoadedModel&) {
-    if (auto entry = find(id))
+    if (auto entry = loading(id))
       emit(options_.sink, Event{Happening::model_unloaded,
                                 (*entry)->description().manifest.name,
                                 (*entry)->description().manifest.version,
                                 {}});
   };
   functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
-    auto entry = find(id);
+    auto entry = loading(id);
     if (!entry) return 0;
     std::uint64_t bytes = 0;
     for (auto const& member : (*entry)->description().manifest.members)
@@ -120,20 +125,41 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
   Hash128 const content = description->content;
+  std::string loaded_as = id;
   {
     std::lock_guard const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
-    if (auto known = entries_.find(id); known != entries_.end()) return same_content(*known->second, content);
+    if (auto known = entries_.find(id); known != entries_.end()) {
+      if (known->second->description().content == content || !known->second->is_useless())
+        return same_content(*known->second, content);
+      auto const before =
+          std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
+      loaded_as = fmt::format("{}#{}", id, before + 2);
+    }
   }
   std::uint64_t bytes = 0;
   for (auto const& member : description->manifest.members)
     bytes += expected_bytes_of_file(folder + "/" + member.file.file);
-  auto load_entry = loader_.declare(id, bytes);
+  auto load_entry = loader_.declare(loaded_as, bytes);
   if (!load_entry) return tl::unexpected(std::move(load_entry.error()));
   auto entry = std::make_unique<EntryType>(*this, std::move(*description), **load_entry);
   std::lock_guard const lock(mutex_);
-  auto const [place, added] = entries_.try_emplace(id, std::move(entry));
-  return same_content(*place->second, content);
+  auto& place = entries_[id];
+  if (place != nullptr && place->description().content != content && place->is_useless())
+    replaced_.push_back(std::move(place));
+  if (place == nullptr) place = std::move(entry);
+  return same_content(*place, content);
+}
+
+/// The entry whose model the loader knows by that name.
+template <class T>
+Result<Entry<T>*> Core<T>::loading(std::string_view name) {
+  std::lock_guard const lock(mutex_);
+  for (auto const& [id, entry] : entries_)
+    if (entry->load_entry().name == name) return entry.get();
+  for (auto const& entry : replaced_)
+    if (entry->load_entry().name == name) return entry.get();
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
 }
 
 template <class T>
@@ -214,8 +240,8 @@ Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options)
 }
 
 template <class T>
-Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, CallOptions const& options) {
-  TimePoint const now = Env::now();
+Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, CallOptions const& options,
+                                    TimePoint now) {
   if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
   auto checked = check(entry.description().signature, request);
   if (!checked) {
@@ -235,6 +261,7 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.cache_mode = options.cache;
   call.cancellation = options.cancellation;
   call.completion = {};
+  call.leader = nullptr;
   call.report = {};
   call.report.model = entry.description().id;
   call.at = At::join;
@@ -246,6 +273,7 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.answer_failed = false;
   call.alone = false;
   call.outputs_state.store(0, std::memory_order_relaxed);
+  call.running.store(false, std::memory_order_relaxed);
   call.tag = entry.tag();
   call.borrowed = true;  // the request itself is the caller's
   Result<void> admitted = choose_outputs(call, options);
@@ -267,7 +295,7 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
 template <class T>
 Result<Call<T>*> Core<T>::submit(EntryType& entry, Request const& request, CallOptions const& options,
                                  Completion completion) {
-  auto call = make_call(entry, request, options);
+  auto call = make_call(entry, request, options, Env::now());
   if (!call) return call;
   return launch(**call, completion);
 }
@@ -275,7 +303,7 @@ Result<Call<T>*> Core<T>::submit(EntryType& entry, Request const& request, CallO
 template <class T>
 Result<Call<T>*> Core<T>::submit(EntryType& entry, Request&& request, CallOptions const& options,
                                  Completion completion) {
-  auto call = make_call(entry, request, options);
+  auto call = make_call(entry, request, options, Env::now());
   if (!call) return call;
   (*call)->owned_request = std::move(request);
   (*call)->request = &(*call)->owned_request;
@@ -289,7 +317,7 @@ Result<Call<T>*> Core<T>::launch(CallType& call, Completion completion) noexcept
   call.completion = completion;
   call.word.store(0);
   Lending const lending;
-  advance(call, Origin::submitter);
+  advance(call, Origin::submitter, call.began);
   if (!call.refused) {
     watch(call);
     return &call;
@@ -320,6 +348,50 @@ void Core<T>::wait(CallType& call) noexcept {
 }
 
 template <class T>
+void Core<T>::start_group(std::span<CallType* const> calls) noexcept {
+  CallType& leader = *calls.front();
+  leader.unanswered.store(calls.size());
+  for (CallType* call : calls) call->leader = &leader;
+  for (CallType* call : calls) call->word.store(0);  // last: from here on a stop may answer them
+  Lending const lending;
+  for (CallType* call : calls) advance(*call, Origin::group, call->began);
+  bool const here = options_.caller_runs == CallerRuns::when_idle;
+  leader.entry->lane().enter_all(
+      leader.held, here ? batching::Entry::may_run_here : batching::Entry::never_here, leader.began);
+}
+
+template <class T>
+void Core<T>::run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept {
+  struct Hook : CancelHook {
+    CallType& leader;
+    explicit Hook(CallType& of) noexcept : leader(of) {}
+  };
+  CallType& leader = *calls.front();
+  Hook hook(leader);
+  hook.cancelled = [](CancelHook& self) noexcept { revoke(static_cast<Hook&>(self).leader); };
+  start_group(calls);
+  if (cancellation != nullptr && !cancellation->link(hook)) revoke(leader);
+  wait_for_group(calls);
+  if (cancellation != nullptr) cancellation->unlink(hook);
+}
+
+/// Like wait, with one park for all of them.
+template <class T>
+void Core<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
+  CallType& leader = *calls.front();
+  bool over = false;  // then whoever claimed a call first is about to answer it
+  for (;;) {
+    std::uint32_t const seen = leader.word.fetch_or(word::parked) | word::parked;
+    if ((seen & word::gathered) != 0) return;
+    bool const revoked = !over && (seen & word::revoked) != 0;
+    if (!revoked && leader.word.wait_until(seen, over ? no_deadline : leader.deadline)) continue;
+    over = true;
+    for (CallType* call : calls)
+      if ((call->word.load() & word::claimed) == 0) leave(*call, revoked ? taken_back(*call) : late(*call));
+  }
+}
+
+template <class T>
 Error Core<T>::taken_back(CallType const& call) {
   return Error{Code::cancelled,
                Reason::cancelled,
@@ -329,10 +401,12 @@ Error Core<T>::taken_back(CallType const& call) {
 
 template <class T>
 Error Core<T>::late(CallType const& call) {
+  bool const running = call.running.load(std::memory_order_relaxed);
   return Error{Code::deadline_exceeded,
-               Reason::deadline_waiting,
-               fmt::format("{}: no answer within {:.3g} ms", call.entry->description().id,
-                           static_cast<double>((call.deadline - call.began).count()) / 1e6),
+               running ? Reason::deadline_running : Reason::deadline_waiting,
+               fmt::format("{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
+                           static_cast<double>((call.deadline - call.began).count()) / 1e6,
+                           running ? "had begun" : "had not begun"),
                {}};
 }
 
@@ -382,7 +456,7 @@ std::size_t Core<T>::stop(Duration grace) noexcept {
     leave(*call, stopping);
     call->release();
   }
-  std::size_t const abandoned = executor_.stop(deadline);
+  std::size_t const abandoned = executor_.stop(deadline) + callers_in_backends_.load();
   if (abandoned != 0)
     emit(options_.sink, Event{Happening::work_abandoned,
                               {},

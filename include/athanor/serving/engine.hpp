@@ -6,8 +6,8 @@
 ///     auto tg = engine.load("models/glass-transition").value();
 ///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
 ///
-/// Thread-safe throughout. Handles (`Engine`, `Model`) may be copied; the engine stops when `stop` is called
-/// or the last `Engine` handle is gone.
+/// Thread-safe throughout. `Model` handles may be copied; an engine has one `Engine` handle, may be moved,
+/// and stops when `stop` is called or that is gone.
 #pragma once
 
 #include <memory>
@@ -80,7 +80,9 @@ class Model {
   Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
                             CallOptions const& options = {});
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
-  /// requests. Wakes the caller once per window of requests in flight.
+  /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
+  /// `options` set a deadline, which is that of all of them. Otherwise this thread is woken once per window
+  /// of requests in flight. While others fill the queue it waits for room, until the deadline.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests, CallOptions const& options = {});
   /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is
   /// called exactly once. Borrowed tensors must live until then.
@@ -98,6 +100,9 @@ class Model {
   serving::Entry<T>& entry() const noexcept { return *entry_; }
 
  private:
+  bool would_wait_for_itself() const noexcept;
+  Error reentrant() const;
+
   std::shared_ptr<serving::Core<T>> core_;
   serving::Entry<T>* entry_;
 };
@@ -108,7 +113,12 @@ class Engine {
   /// Checks the options. Starts no thread: workers start on demand.
   static Result<Engine> create(EngineOptions options = {});
   Engine(Engine&&) noexcept = default;
-  Engine& operator=(Engine&&) noexcept = default;
+  /// Stops the engine that was here, like the destructor.
+  Engine& operator=(Engine&& other) noexcept {
+    Engine old(std::move(other));
+    std::swap(core_, old.core_);
+    return *this;
+  }
   Engine(Engine const&) = delete;
   Engine& operator=(Engine const&) = delete;
   /// Stops with a grace of 30 s unless it was stopped.

@@ -13,12 +13,24 @@ void Submission<T>::cancel() noexcept {
 }
 
 template <ServingTraits T>
+bool Model<T>::would_wait_for_itself() const noexcept {
+  return entry_->is_running_here() && entry_->lane().snapshot().idle_instances == 0;
+}
+
+template <ServingTraits T>
+Error Model<T>::reentrant() const {
+  return Error{
+      Code::failed_precondition,
+      Reason::reentrant,
+      fmt::format("{}: a blocking call from inside the model's own backend would wait for itself; use submit",
+                  id()),
+      {}};
+}
+
+template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) {
-  if (entry_->is_running_here() && entry_->lane().snapshot().idle_instances == 0)
-    return fail(Code::failed_precondition, Reason::reentrant,
-                "{}: a blocking call from inside the model's own backend would wait for itself; use submit",
-                id());
-  auto call = core_->make_call(*entry_, request, options);
+  if (would_wait_for_itself()) return tl::unexpected(reentrant());
+  auto call = core_->make_call(*entry_, request, options, T::Env::now());
   if (!call) return tl::unexpected(std::move(call.error()));
   core_->start(**call);
   core_->wait(**call);
@@ -51,71 +63,50 @@ Result<Submission<T>> Model<T>::submit(Request request, CallOptions const& optio
   return Submission<T>(**call);
 }
 
-namespace serving {
-
-/// Where a window of infer_many meets its caller again.
-template <class Env>
-struct Gathering {
-  struct Place {
-    Gathering* gathering;
-    std::size_t index;
-  };
-  std::vector<Result<Answer>>& results;
-  std::vector<Place> places;
-  typename Env::template Atomic<std::size_t> missing;
-  typename Env::Word done{};
-
-  Gathering(std::vector<Result<Answer>>& all, std::size_t first, std::size_t count)
-      : results(all), missing(count + 1) {
-    places.reserve(count);
-    for (std::size_t i = 0; i < count; ++i) places.push_back({this, first + i});
-  }
-  void arrived() noexcept {
-    if (missing.fetch_sub(1) != 1) return;
-    done.store(1);
-    done.wake_all();
-  }
-  static void on_answer(void* context, Result<Answer> answer) noexcept {
-    auto& place = *static_cast<Place*>(context);
-    place.gathering->results[place.index] = std::move(answer);
-    place.gathering->arrived();
-  }
-};
-
-}  // namespace serving
-
 template <ServingTraits T>
 std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> requests,
                                                  CallOptions const& options) {
-  using Env = typename T::Env;
   std::vector<Result<Answer>> results;
   results.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
+  if (would_wait_for_itself()) {
+    for (auto& result : results) result = tl::unexpected(reentrant());
+    return results;
+  }
   std::size_t const window =
       static_cast<std::size_t>(std::max<std::int64_t>(core_->options().max_items / 4, 1));
-  for (std::size_t first = 0; first < requests.size();) {
-    std::size_t const count = std::min(window, requests.size() - first);
-    serving::Gathering<Env> gathering(results, first, count);
-    std::size_t started = 0;
-    std::size_t accepted = 0;
-    for (; started < count; ++started) {
-      auto call = core_->submit(*entry_, requests[first + started], options,
-                                {&serving::Gathering<Env>::on_answer, &gathering.places[started]});
+  std::vector<serving::Call<T>*> calls;
+  std::vector<std::size_t> places;  // of these calls, in the results
+  calls.reserve(std::min(window, requests.size()));
+  places.reserve(calls.capacity());
+  CallOptions rest = options;
+  TimePoint const start = T::Env::now();
+  TimePoint const give_up =
+      after(start, options.deadline.count() < 0 ? core_->options().default_deadline : options.deadline);
+  for (std::size_t next = 0; next < requests.size();) {
+    calls.clear();
+    places.clear();
+    TimePoint const now = T::Env::now();
+    if (options.deadline.count() >= 0) rest.deadline = std::max(give_up - now, Duration{0});
+    for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
+      auto call = core_->make_call(*entry_, requests[next], rest, now);
       if (call) {
-        ++accepted;
-        (*call)->release();
+        calls.push_back(*call);
+        places.push_back(next);
         continue;
       }
       bool const full =
           call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full;
-      if (full && accepted != 0) break;  // tried again when those before it are done
-      results[first + started] = tl::unexpected(std::move(call.error()));
-      gathering.arrived();
+      if (full && !calls.empty()) break;  // tried again when those before it are done
+      if (full && now < give_up) {
+        typename T::Env::Word nobody{};
+        nobody.wait_until(0, std::min(after(now, call.error().retry_after), give_up));
+        break;
+      }
+      results[next] = tl::unexpected(std::move(call.error()));
     }
-    for (std::size_t i = started; i < count; ++i) gathering.arrived();
-    gathering.arrived();
-    while (gathering.done.load() == 0) gathering.done.wait_until(0, no_deadline);
-    first += started;
+    if (!calls.empty()) core_->run_group(calls, options.cancellation);
+    for (std::size_t i = 0; i < calls.size(); ++i) results[places[i]] = core_->collect(*calls[i]);
   }
   return results;
 }

@@ -59,20 +59,30 @@ bool Entry<T>::is_running_here() const noexcept {
 }
 
 template <class T>
+bool Entry<T>::may_try(TimePoint now, Duration predicted) noexcept {
+  TimePoint at = next_trial_.load();
+  return at <= now && next_trial_.compare_exchange_strong(at, after(now, predicted));
+}
+
+template <class T>
 std::uint64_t Entry<T>::shape_key(CallType const& call) const {
   if (!description_.shapes_vary) return 0;
-  std::vector<batching::Piece> pieces;
-  append_pieces(description_, *call.request, call.checked, call.features, 0, 1, pieces);
-  return batching::shape_key(description_.plan.inputs, pieces[0].tensors);
+  std::array<TensorView, max_tensors> tensors;
+  fill_piece(description_, *call.request, call.checked, call.features, 0, 1, tensors);
+  return batching::shape_key(description_.plan.inputs, tensors);
 }
 
 template <class T>
 void Entry<T>::record(CallType const& call) noexcept {
   auto const code = call.answer_failed ? call.answer_error.code : Code::ok;
   metrics_.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
+  metrics_.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(call.report.total.count(), 0)));
+  // The report of a call that failed may still be written: its caller may have left the work behind.
+  if (call.answer_failed) return;
   if (call.report.cache == CacheState::hit) metrics_.cache_hits.add();
   if (call.report.cache == CacheState::joined) metrics_.cache_joined.add();
-  metrics_.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(call.report.total.count(), 0)));
+  if (call.report.members != 0 && call.report.members < description_.plan.members.size())
+    metrics_.degraded.add();
 }
 
 template <class T>
@@ -85,12 +95,12 @@ bool Entry<T>::wanted(batching::Slot& slot) noexcept {
   return core_.is_needed(static_cast<CallType&>(slot));
 }
 
-/// A probe brings its own lease; every other batch takes one now.
+/// A probe brings its own lease, which its first part takes; every other batch takes one now.
 template <class T>
 Result<void> Entry<T>::begin(batching::Batch const& batch) noexcept {
   auto& first = static_cast<CallType&>(*batch.parts[0].slot);
-  if (first.lease.taken) {
-    leases_[batch.instance] = std::exchange(first.lease, {});
+  if (first.alone) {
+    leases_[batch.instance] = batch.parts[0].first == 0 ? std::exchange(first.lease, {}) : breaking::Lease{};
     return {};
   }
   auto lease = breaker_.acquire(batch.formed);
@@ -103,15 +113,16 @@ template <class T>
 Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
   auto& model = *static_cast<CallType&>(*batch.parts[0].slot).loading::template Slot<LoadedModel>::payload;
   Worker& worker = model.worker(batch.instance);
-  TimePoint const start = Env::now();
   auto result = gather(batch, worker);
   if (result) {
     RunningHere const here{this, RunningHere::innermost};
     RunningHere::innermost = &here;
+    if (Lending::depth > 0) core_.caller_enters_backend();
     auto members = worker.ensemble.run(worker.assembler.inputs(), batch.items);
+    if (Lending::depth > 0) core_.caller_leaves_backend();
     RunningHere::innermost = here.outer;
     if (members) {
-      result = scatter(batch, worker, *members, start);
+      result = scatter(batch, worker, *members);
     } else {
       result = tl::unexpected(std::move(members.error()));
     }
@@ -132,6 +143,7 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
     if (!batch.on_caller) call.lock_inputs();
     owned = owned && !call.borrowed;
     ++call.report.attempts;
+    call.running.store(true, std::memory_order_relaxed);
     if (call.inputs_gone) {
       gone = true;
       continue;
@@ -152,10 +164,8 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
 
 /// The one copy on the way out: rows of the batch into each call's own outputs.
 template <class T>
-Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members,
-                               TimePoint start) noexcept {
+Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept {
   auto const outputs = worker.ensemble.outputs();
-  Duration const compute = Env::now() - start;
   std::size_t row = 0;
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
@@ -172,13 +182,13 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
                   static_cast<std::byte const*>(outputs[i].data) + width * row, width * part.count);
     }
     row += part.count;
-    call.report.batch_items = batch.items;
-    call.report.on_caller = batch.on_caller;
-    call.report.queue = batch.formed - call.entered;
-    call.report.compute = compute;
-    call.report.members = description_.plan.members.size() > 1 ? members : 0;
+    write_report(part, [&](Report& report) {
+      report.batch_items = batch.items;
+      report.on_caller = batch.on_caller;
+      report.queue = batch.formed - call.entered;
+      report.members = description_.plan.members.size() > 1 ? members : 0;
+    });
   }
-  if (members < description_.plan.members.size()) metrics_.degraded.add(batch.parts.size());
   return {};
 }
 
@@ -230,8 +240,21 @@ Result<void> Entry<T>::put_features(CallType& call, std::size_t output) noexcept
   return {};
 }
 
+/// Parts of one oversize call may end on several instances at once.
 template <class T>
-void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Duration run_time) noexcept {
+template <class Write>
+void Entry<T>::write_report(batching::Part const& part, Write write) noexcept {
+  auto& call = static_cast<CallType&>(*part.slot);
+  bool const shared = part.count != call.batching::Slot::items;
+  if (shared) call.lock_inputs();
+  write(call.report);
+  if (shared) call.unlock_inputs();
+}
+
+template <class T>
+void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept {
+  Duration const run_time = now - batch.formed;
+  for (auto const& part : batch.parts) write_report(part, [&](Report& report) { report.compute = run_time; });
   metrics_.batches.add();
   metrics_.batch_items.record(batch.items);
   metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
@@ -239,19 +262,19 @@ void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Dura
   auto const outcome =
       verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
   auto const before = breaker_.state();
-  breaker_.settle(leases_[batch.instance], outcome, Env::now());
-  auto const now = breaker_.state();
-  if (now == before || now == breaking::State::half_open) return;
+  breaker_.settle(leases_[batch.instance], outcome, now);
+  auto const after = breaker_.state();
+  if (after == before || after == breaking::State::half_open) return;
   emit(core_.options().sink,
-       Event{now == breaking::State::open ? Happening::breaker_opened : Happening::breaker_closed,
+       Event{after == breaking::State::open ? Happening::breaker_opened : Happening::breaker_closed,
              description_.manifest.name,
              description_.manifest.version,
              {}});
 }
 
 template <class T>
-void Entry<T>::finish(batching::Slot& slot, Error const* error) noexcept {
-  core_.batched(static_cast<CallType&>(slot), error);
+void Entry<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
+  core_.batched(static_cast<CallType&>(slot), error, now);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -18,11 +18,11 @@ namespace athanor::inline v1::serving {
 /// One instance: buffers to gather a batch into, and one instance of every member. One batch at a time.
 struct Worker {
   Worker(ExecutionPlan const& plan, std::vector<Instance> members)
-      : assembler(plan.inputs), ensemble(plan, std::move(members)) {}
+      : assembler(plan.inputs), pieces(plan.inputs.size()), ensemble(plan, std::move(members)) {}
 
   batching::Assembler assembler;
+  batching::Pieces pieces;  ///< of the batch at hand
   Ensemble ensemble;
-  std::vector<batching::Piece> pieces;  ///< of the batch at hand; kept for its memory
 };
 
 /// The manifest of a model translated once into what every call needs. Immutable.
@@ -48,11 +48,17 @@ struct ModelDescription {
 /// large enough.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
+/// The tensors, by model input, of one piece: items `first .. first + count` of a request, which with a
+/// feature stage is one item.
+void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
+                std::span<Features const> features, std::uint32_t first, std::uint32_t count,
+                std::span<TensorView> tensors) noexcept;
+
 /// Adds what items `first .. first + count` of a request give to a batch: one piece, or with a feature stage
 /// one per item.
 void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
                    std::span<Features const> features, std::uint32_t first, std::uint32_t count,
-                   std::vector<batching::Piece>& pieces);
+                   batching::Pieces& pieces);
 
 /// The features of item `index` of `texts`; the error names the item when there are several.
 Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index);

@@ -80,7 +80,7 @@ struct Report {
   std::uint32_t members = 0;      ///< members of the ensemble that answered; 0 when it is not an ensemble
   Duration prepare{0};            ///< features of this call
   Duration queue{0};              ///< from entering the queue to the start of its batch
-  Duration compute{0};            ///< gathering, running and scattering its batch
+  Duration compute{0};            ///< gathering, running and scattering its batch, with every attempt
   Duration total{0};              ///< from the call to its answer
   std::string_view model;         ///< `name@version`; lives as long as the engine
 };

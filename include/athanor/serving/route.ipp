@@ -9,8 +9,7 @@ namespace athanor::inline v1::serving {
 // The route. Every room is entered at most once, in this order; a parked call is resumed by the room that
 // holds it, and whoever removes a call from a room owns what happens to it next.
 template <class T>
-void Core<T>::advance(CallType& call, Origin origin) noexcept {
-  TimePoint now = Env::now();
+void Core<T>::advance(CallType& call, Origin origin, TimePoint now) noexcept {
   for (;;) {
     if (call.at != At::join && call.at != At::settle && !is_needed(call))
       end_route(call, Error{Code::cancelled, Reason::cancelled, "nobody waits for this work any more", {}});
@@ -24,8 +23,8 @@ void Core<T>::advance(CallType& call, Origin origin) noexcept {
         if (step == Step::next && call.entry->description().stage) now = Env::now();
         break;
       case At::acquire: step = acquire(call, now); break;
-      case At::push: push(call, origin); return;
-      case At::settle: settle(call, origin); return;
+      case At::push: push(call, origin, now); return;
+      case At::settle: settle(call, origin, Env::now()); return;
     }
     if (step == Step::parked) return;
   }
@@ -52,7 +51,7 @@ typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
                                  fmt::format("{}: its answers are not cached", description.id),
                                  {}});
   }
-  KeyHasher hasher;
+  KeyHasher hasher(secret_);
   hasher.add(description.content);
   for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.input(i));
   // Said before it is known: a waiter is out of this thread's hands the moment it joins.
@@ -63,6 +62,7 @@ typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
   if (joined == caching::Join::hit) {
     call.stored = std::move(call.value);
     call.report.cache = CacheState::hit;
+    call.report.members = call.stored->members;
     call.at = At::settle;
   } else if (joined == caching::Join::refused) {
     return end_route(call, caching::refusal_error(call.refusal, cache_.options()));
@@ -76,11 +76,22 @@ template <class T>
 typename Core<T>::Step Core<T>::admit_work(CallType& call, TimePoint now) noexcept {
   call.at = At::guard;
   auto const& lane = call.entry->lane();
-  Duration const wait =
-      lane.snapshot().predicted_wait + lane.predicted(static_cast<std::uint32_t>(call.checked.items));
+  auto const snapshot = lane.snapshot();
+  auto const items = static_cast<std::uint32_t>(call.checked.items);
+  // The exact prediction takes the lane's mutex: it is asked for only where it can matter.
+  bool const surely = items <= lane.options().max_items &&
+                      after(now, snapshot.predicted_wait + snapshot.largest_batch) < call.deadline;
+  if (surely) return Step::next;
+  Duration const wait = snapshot.predicted_wait + lane.predicted(items);
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
-  if (!admitted) return end_route(call, std::move(admitted.error()));
-  return Step::next;
+  if (admitted) return Step::next;
+  if (snapshot.predicted_wait == Duration{} && call.deadline > now && call.entry->may_try(now, wait))
+    return Step::next;
+  if (others_wait(call)) {
+    leave(call, admitted.error());  // this caller has no time for it, those may have
+    if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
+  }
+  return end_route(call, std::move(admitted.error()));
 }
 
 /// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to
@@ -102,38 +113,45 @@ typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
   return Step::next;
 }
 
+/// What the feature stage reads, however long it takes: a caller who may leave meanwhile does not wait for
+/// it.
 template <class T>
-Result<void> Core<T>::prepare_items(CallType& call) {
-  ModelDescription const& description = call.entry->description();
+Result<Tensor> Core<T>::texts_of(CallType& call, Origin origin) {
   call.lock_inputs();
-  if (call.inputs_gone) {
-    call.unlock_inputs();
-    return fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
+  Result<Tensor> texts = fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
+  if (!call.inputs_gone) {
+    Tensor const& given = call.input(call.entry->description().text_input);
+    bool const may_go = call.borrowed && origin != Origin::caller;
+    texts = may_go ? given.clone() : Result<Tensor>(given);
   }
-  Result<void> result;
+  call.unlock_inputs();
+  return texts;
+}
+
+template <class T>
+Result<void> Core<T>::prepare_items(CallType& call, Origin origin) {
+  auto const texts = texts_of(call, origin);
+  if (!texts) return tl::unexpected(texts.error());
   call.batching::Slot::cost = 0;
-  for (std::int64_t item = 0; result && item < call.checked.items; ++item) {
-    auto made = prepare_item(*description.stage, call.input(description.text_input), item);
-    if (!made) {
-      result = tl::unexpected(std::move(made.error()));
-      break;
-    }
+  for (std::int64_t item = 0; item < call.checked.items; ++item) {
+    auto made = prepare_item(*call.entry->description().stage, *texts, item);
+    if (!made) return tl::unexpected(std::move(made.error()));
     call.batching::Slot::cost += made->cost();
     call.features.push_back(std::move(*made));
   }
-  call.unlock_inputs();
-  return result;
+  return {};
 }
 
-/// Features are made on a blocking caller's thread or on a worker's, never inside submit.
+/// Features are made on a blocking caller's thread or on a worker's, never inside submit; those of a group on
+/// several.
 template <class T>
 typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint now) noexcept {
   if (call.entry->description().stage) {
-    if (origin == Origin::submitter) {
+    if (origin == Origin::submitter || origin == Origin::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
       return end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
     }
-    auto prepared = prepare_items(call);
+    auto prepared = prepare_items(call, origin);
     call.report.prepare = Env::now() - now;
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
@@ -152,7 +170,7 @@ typename Core<T>::Step Core<T>::acquire(CallType& call, TimePoint now) noexcept 
 }
 
 template <class T>
-void Core<T>::push(CallType& call, Origin origin) noexcept {
+void Core<T>::push(CallType& call, Origin origin, TimePoint now) noexcept {
   call.at = At::settle;
   batching::Slot& slot = call;
   slot.items = static_cast<std::uint32_t>(call.checked.items);
@@ -161,17 +179,25 @@ void Core<T>::push(CallType& call, Origin origin) noexcept {
   call.lock_inputs();
   slot.key = call.inputs_gone ? 0 : call.entry->shape_key(call);
   call.unlock_inputs();
+  if (origin == Origin::group) return call.leader->held.append(slot);
   bool const here = origin == Origin::caller && options_.caller_runs == CallerRuns::when_idle;
-  call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here);
+  call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here, now);
 }
 
 template <class T>
-void Core<T>::batched(CallType& call, Error const* error) noexcept {
+void Core<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
+  bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
+  if (expired && others_wait(call)) {
+    leave(call, late(call));
+    // A deadline is its caller's; the work goes on for those who wait with deadlines of their own.
+    static_cast<batching::Slot&>(call).deadline = no_deadline;
+    return call.entry->lane().enter(call, batching::Entry::never_here, now);
+  }
   if (error != nullptr) {
     call.failed = true;
     call.error = *error;
   }
-  settle(call, Origin::worker);
+  settle(call, Origin::worker, now);
 }
 
 template <class T>
@@ -185,21 +211,23 @@ void Core<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPoint
     call.error = *error;
   } else {
     call.stored = value;
+    call.report.members = value->members;
   }
-  settle(call, Origin::worker);
+  settle(call, Origin::worker, Env::now());
 }
 
 template <class T>
 void Core<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   if (error != nullptr) end_route(call, *error);
-  advance(call, Origin::worker);
+  advance(call, Origin::worker, Env::now());
 }
 
 /// What the flight's waiters and the cache get: one copy, made here and shared from then on.
 template <class T>
 void Core<T>::publish(CallType& call, TimePoint now) noexcept {
   auto answer = std::make_shared<StoredAnswer>();
+  answer->members = call.report.members;
   std::size_t bytes = sizeof(StoredAnswer);
   for (Tensor const& output : call.computed) {
     auto copy = output.clone();
@@ -216,13 +244,12 @@ void Core<T>::publish(CallType& call, TimePoint now) noexcept {
 
 /// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
 template <class T>
-void Core<T>::settle(CallType& call, Origin origin) noexcept {
+void Core<T>::settle(CallType& call, Origin origin, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
   if (origin == Origin::submitter && !call.failed) {
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
   }
-  TimePoint const now = Env::now();
   if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
     if (call.failed) {
       cache_.fail(call, call.error, *this);
@@ -268,12 +295,21 @@ void Core<T>::answer(CallType& call, TimePoint now) noexcept {
       on_delivery(static_cast<Delivery&>(call));
     return;
   }
-  if ((call.word.fetch_or(word::answered) & word::parked) != 0) call.word.wake_all();
+  if (call.leader == nullptr) {
+    if ((call.word.fetch_or(word::answered) & word::parked) != 0) call.word.wake_all();
+  } else if (CallType& leader = *call.leader; leader.unanswered.fetch_sub(1) == 1) {
+    if ((leader.word.fetch_or(word::gathered) & word::parked) != 0) leader.word.wake_all();
+  }
 }
 
 template <class T>
 bool Core<T>::is_needed(CallType& call) noexcept {
-  if ((call.word.load() & word::claimed) == 0) return true;
+  return (call.word.load() & word::claimed) == 0 || others_wait(call);
+}
+
+/// True for the owner of a flight that others joined. When false, nobody will.
+template <class T>
+bool Core<T>::others_wait(CallType& call) noexcept {
   return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.owner_leaves(call);
 }
 
@@ -318,7 +354,7 @@ void Core<T>::leave(CallType& call, Error error) noexcept {
   }
   if (mine) {
     end_route(call, Error{Code::cancelled, Reason::cancelled, "the caller left", {}});
-    settle(call, Origin::worker);
+    settle(call, Origin::worker, Env::now());
   }
   answer(call, Env::now());
 }
@@ -365,15 +401,20 @@ void Core<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
   if (call.asynchronous()) {
     if (call.core->executor_.disarm(call)) call.core->executor_.arm(call, Env::now());
-  } else if ((call.word.fetch_or(word::revoked) & word::parked) != 0) {
-    call.word.wake_all();
+  } else {
+    revoke(call);
   }
+}
+
+template <class T>
+void Core<T>::revoke(CallType& call) noexcept {
+  if ((call.word.fetch_or(word::revoked) & word::parked) != 0) call.word.wake_all();
 }
 
 template <class T>
 void Core<T>::on_task(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
-  call.core->advance(call, Origin::worker);
+  call.core->advance(call, Origin::worker, Env::now());
 }
 
 }  // namespace athanor::inline v1::serving
