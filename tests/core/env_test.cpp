@@ -258,4 +258,26 @@ TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, a
   CHECK(owner_gone.load());
 }
 
+// mutant: stop that drops what was posted behind an abandoned task
+TEST_CASE("what was posted behind an abandoned task is run by who stops the executor") {
+  static std::atomic<int> stage{0};
+  static std::atomic<bool> ran{false};
+  static Task blocked;
+  blocked.run = [](Task&) noexcept {
+    stage = 1;
+    stage.notify_all();
+    stage.wait(1);
+  };
+  static Task behind;
+  behind.run = [](Task&) noexcept { ran = true; };
+  SystemExecutor executor(1);
+  CHECK(executor.post(blocked));
+  stage.wait(0);
+  CHECK(executor.post(behind));
+  CHECK(executor.stop(SystemEnv::now()) == 1);
+  CHECK(ran.load());
+  stage = 2;
+  stage.notify_all();
+}
+
 }  // namespace

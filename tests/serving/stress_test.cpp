@@ -59,6 +59,22 @@ struct Caller {
     if (answer ? answer->outputs["y"].as<float>()[0] != value + 1 : answer.error().message.empty()) ++wrong;
   }
 
+  // More items than a batch holds: its parts end on both instances at once.
+  void oversize(float value) {
+    std::vector<float> const values(2 * 30, value);
+    Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{30, 2})}};
+    auto const answer = rig.model.infer(request, {.cache = CacheMode::skip});
+    if (answer ? answer->outputs["y"].as<float>()[59] != value + 1 : answer.error().message.empty()) ++wrong;
+  }
+
+  void many(float value) {
+    std::vector<float> const values(2, value);
+    std::vector<Request> const requests(
+        12, Request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2})}});
+    for (auto const& answer : rig.model.infer_many(requests))
+      if (answer ? answer->outputs["y"].as<float>()[0] != value + 1 : answer.error().message.empty()) ++wrong;
+  }
+
   void asynchronous(float value) {
     std::size_t place = 0;
     while (place < slots.size() && busy[place].exchange(true)) ++place;
@@ -83,7 +99,11 @@ struct Caller {
   void run(int actions) {
     for (int i = 0; i < actions; ++i) {
       float const value = static_cast<float>(random() % 40);
-      random() % 2 == 0 ? blocking(value) : asynchronous(value);
+      switch (random() % 32) {
+        case 0: oversize(value); break;
+        case 1: many(value); break;
+        default: random() % 2 == 0 ? blocking(value) : asynchronous(value);
+      }
     }
     while (outstanding.load() != 0) std::this_thread::yield();
   }

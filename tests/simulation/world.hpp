@@ -71,6 +71,7 @@ class World {
     World* world;
     float value;
     std::uint32_t items;
+    TimePoint deadline;
     int answers = 0;
     bool accepted = false;
     SimulatedCall* call = nullptr;  // of an asynchronous call whose submitter kept its handle
@@ -186,7 +187,8 @@ class World {
     std::uint32_t items = 0;
     CallOptions options;
     choose(value, items, options);
-    pending_.push_back(std::make_unique<Pending>(Pending{this, value, items}));
+    pending_.push_back(std::make_unique<Pending>(
+        Pending{this, value, items, after(simulation_.now(), std::max(options.deadline, Duration{0}))}));
     Pending& pending = *pending_.back();
     inside_submit_ = true;
     auto call = core_->submit(*entry_, make_request(value, items), options, {&on_answer, &pending});
@@ -208,11 +210,13 @@ class World {
     auto& pending = *static_cast<Pending*>(context);
     if (pending.world->inside_submit_) pending.world->wrong("completed inside submit");
     if (++pending.answers > 1) pending.world->wrong("answered twice");
-    pending.world->judge(answer, pending.value, pending.items);
+    pending.world->judge(answer, pending.value, pending.items, pending.deadline);
   }
 
-  void judge(Result<Answer> const& answer, float value, std::uint32_t items) {
+  void judge(Result<Answer> const& answer, float value, std::uint32_t items, TimePoint deadline) {
     if (!answer) {
+      if (answer.error().code == Code::deadline_exceeded && simulation_.now() < deadline)
+        wrong("a deadline that had not passed");
       ++tally_.errors;
       note(static_cast<std::uint64_t>(answer.error().reason));
       if (answer.error().message.empty()) wrong("an error without a sentence");
@@ -249,7 +253,8 @@ class World {
         continue;
       }
       blocking_.erase(blocking_.begin() + static_cast<std::ptrdiff_t>(i));
-      judge(core_->collect(*call), value, items);
+      TimePoint const deadline = call->deadline;
+      judge(core_->collect(*call), value, items, deadline);
     }
     for (std::size_t i = 0; i < groups_.size();) {
       SimulatedCall& leader = *groups_[i].calls.front();
@@ -261,7 +266,10 @@ class World {
       }
       Group const group = std::move(groups_[i]);
       groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
-      for (auto const& [call, value, items] : group.expected) judge(core_->collect(*call), value, items);
+      for (auto const& [call, value, items] : group.expected) {
+        TimePoint const deadline = call->deadline;
+        judge(core_->collect(*call), value, items, deadline);
+      }
     }
   }
 

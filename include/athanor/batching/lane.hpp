@@ -88,7 +88,7 @@ class Lane {
   LaneSnapshot snapshot() const noexcept;
   /// What batches took so far.
   CostModel cost_model() const noexcept;
-  /// P95 of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
   /// size are known well enough to refuse work by it.
   Duration predicted(std::uint32_t items) const noexcept;
 
@@ -142,7 +142,7 @@ class Lane {
 
   // Serving.
   Runner* lend(Slot& slot, TimePoint now) noexcept;
-  Runner* lend_to_many(TimePoint now, Deferred& deferred) noexcept;
+  Runner* lend_to_many(std::uint64_t items, TimePoint deadline, TimePoint now, Deferred& deferred) noexcept;
   void load(Runner& runner, Taken const& taken, TimePoint now, bool on_caller) noexcept;
   void rest(Runner& runner) noexcept;
   bool next_batch(Runner& runner, TimePoint now, Duration budget) noexcept;

@@ -257,8 +257,8 @@ void Lane<Env, Policy, H>::enter_all(SlotList& slots, Entry entry, TimePoint now
     deadline = std::min(deadline, slot->deadline);
     admit(*slot, now, deferred);
   }
-  bool const may_run_here = entry == Entry::may_run_here && deadline == no_deadline;
-  Runner* const here = may_run_here ? lend_to_many(now, deferred) : nullptr;
+  Runner* const here =
+      entry == Entry::may_run_here ? lend_to_many(brought, deadline, now, deferred) : nullptr;
   release(now, deferred);
   if (here != nullptr) serve_as_caller(*here, deadline, brought);
 }

@@ -87,8 +87,10 @@ auto Lane<Env, Policy, H>::lend(Slot& slot, TimePoint now) noexcept -> Runner* {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-auto Lane<Env, Policy, H>::lend_to_many(TimePoint now, Deferred& deferred) noexcept -> Runner* {
-  if (!options_.caller_runs || idle_ == nullptr) return nullptr;
+auto Lane<Env, Policy, H>::lend_to_many(std::uint64_t items, TimePoint deadline, TimePoint now,
+                                        Deferred& deferred) noexcept -> Runner* {
+  if (!options_.caller_runs || idle_ == nullptr || !machine_.ends_in_time(items, deadline, now))
+    return nullptr;
   Taken const taken = machine_.lend_to_many(now, idle_->room, deferred.finished);
   if (taken.parts == 0) return nullptr;
   Runner* const runner = std::exchange(idle_, idle_->next);

@@ -74,9 +74,11 @@ class QueueMachine {
 
   void record(std::uint32_t items, Duration run_time) noexcept { cost_model_.record(items, run_time); }
   CostModel const& cost_model() const noexcept { return cost_model_; }
-  /// P95 of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
   /// size are known well enough to refuse work by it.
-  Duration predicted_run(std::uint32_t items) const noexcept;
+  Duration predicted_run(std::uint64_t items) const noexcept;
+  /// So many items, begun now, end well before the deadline, as far as is known.
+  bool ends_in_time(std::uint64_t items, TimePoint deadline, TimePoint now) const noexcept;
   /// How long something that enters now waits until its batch begins, by what batches took so far.
   Duration predicted_wait() const noexcept;
 
@@ -86,12 +88,12 @@ class QueueMachine {
   std::uint64_t expired() const noexcept { return expired_; }
 
  private:
+  std::int64_t rounds(std::uint64_t items) const noexcept;
   QueueSnapshot look(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
   BatchDecision decide(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
   Taken fill(Slot* first, std::uint32_t max_items, TimePoint now, std::span<Part> room,
              SlotList& finished) noexcept;
   std::uint32_t fitting(Slot const& slot, Taken const& taken, std::uint32_t max_items) const noexcept;
-  bool ends_in_time(Slot const& slot, TimePoint now) const noexcept;
   void expire(Slot& slot, SlotList& finished) noexcept;
   void drop_rest(Slot& slot) noexcept;
 

@@ -187,19 +187,22 @@ std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, Taken const& taken
 }
 
 template <BatchingPolicy Policy>
-bool QueueMachine<Policy>::ends_in_time(Slot const& slot, TimePoint now) const noexcept {
-  if (slot.deadline == no_deadline) return true;
-  if (!cost_model_.trusts(slot.items)) return false;
-  Duration const predicted = cost_model_.predicted_p95(slot.items);
+bool QueueMachine<Policy>::ends_in_time(std::uint64_t items, TimePoint deadline,
+                                        TimePoint now) const noexcept {
+  if (deadline == no_deadline) return true;
+  auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
+  if (!cost_model_.trusts(in_batch)) return false;
+  Duration const predicted = cost_model_.predicted_p95(in_batch) * rounds(items);
   Duration const margin = predicted / 10 + std::chrono::microseconds(50);
-  return after(now, predicted + margin) < slot.deadline;
+  return after(now, predicted + margin) < deadline;
 }
 
 template <BatchingPolicy Policy>
 Taken QueueMachine<Policy>::lend(Slot& slot, TimePoint now, std::span<Part> room) noexcept {
   bool const fits = slot.items <= limits_.max_items && (slot.items == 1 || slot.cost <= limits_.max_cost);
   if (slot.state != SlotState::queued || queue_.requests() != 1 || busy_ == limits_.instances || !fits ||
-      !ends_in_time(slot, now) || decide(slot, 0, now).kind != BatchDecision::Kind::dispatch)
+      !ends_in_time(slot.items, slot.deadline, now) ||
+      decide(slot, 0, now).kind != BatchDecision::Kind::dispatch)
     return {};
   ++busy_;
   room[0] = Part{&slot, 0, slot.items};
@@ -216,12 +219,16 @@ Taken QueueMachine<Policy>::lend_to_many(TimePoint now, std::span<Part> room, Sl
 }
 
 template <BatchingPolicy Policy>
-Duration QueueMachine<Policy>::predicted_run(std::uint32_t items) const noexcept {
-  std::uint32_t const in_batch = std::min(items, limits_.max_items);
-  if (!cost_model_.trusts(in_batch)) return Duration{};
-  std::uint32_t const batches = (items - 1) / limits_.max_items + 1;
-  std::uint32_t const rounds = (batches - 1) / limits_.instances + 1;
-  return cost_model_.predicted_p95(in_batch) * rounds;
+Duration QueueMachine<Policy>::predicted_run(std::uint64_t items) const noexcept {
+  auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
+  return cost_model_.trusts(in_batch) ? cost_model_.predicted_p50(in_batch) * rounds(items) : Duration{};
+}
+
+/// How many batches one after the other, when all instances share the work.
+template <BatchingPolicy Policy>
+std::int64_t QueueMachine<Policy>::rounds(std::uint64_t items) const noexcept {
+  std::uint64_t const batches = (items - 1) / limits_.max_items + 1;
+  return static_cast<std::int64_t>((batches - 1) / limits_.instances + 1);
 }
 
 template <BatchingPolicy Policy>

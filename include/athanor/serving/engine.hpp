@@ -81,8 +81,8 @@ class Model {
                             CallOptions const& options = {});
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
   /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
-  /// `options` set a deadline, which is that of all of them. Otherwise this thread is woken once per window
-  /// of requests in flight. While others fill the queue it waits for room, until the deadline.
+  /// that might miss the deadline, which is that of all of them. Otherwise this thread is woken once per
+  /// window of requests in flight. While others fill the queue it waits for room, until the deadline.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests, CallOptions const& options = {});
   /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is
   /// called exactly once. Borrowed tensors must live until then.

@@ -1,0 +1,187 @@
+// What must not bring the engine down or shut callers out for long: slow starts, early leavers, bad
+// manifests.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <thread>
+
+#include <serving/simulated_stage.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+// The mean of two puppets.
+struct EnsembleStage : SimulatedStage {
+  ModelFolder two;
+
+  EnsembleStage() {
+    std::string const digest = to_hex(*hash_file(two.path() + "/model.bin"));
+    two.write("second.bin", "weights");
+    two.write("athanor.json", R"({"athanor": 1, "name": "mean", "version": "1.0.0", "backend": "puppet",
+        "format": "puppet", "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+        "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],
+        "members": [{"file": "model.bin", "digest": "xxh128:)" +
+                                  digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest +
+                                  "\"}]}");
+    entry = core->add(two.path()).value();
+  }
+};
+
+}  // namespace
+
+// mutant: QueueMachine::predicted_run that trusts a single sample: nobody is let in any more.
+TEST_CASE("a slow first batch does not shut out callers with short deadlines") {
+  SimulatedStage stage;
+  bool slow = true;
+  stage.control.on_run = [&](ath_batch const&) {
+    if (std::exchange(slow, false)) stage.world.advance(400ms);
+    return Result<void>();
+  };
+  REQUIRE(stage.infer(row(1)));
+  int refused = 0;
+  for (float i = 2; i < 40; ++i) {
+    refused += stage.infer(row(i), {.deadline = 100ms}) ? 0 : 1;
+    stage.world.advance(20ms);
+  }
+  CHECK(refused <= 8);
+}
+
+// mutant: Entry::may_try that says no: a model that became fast is never seen to.
+TEST_CASE("a model known to be slow is tried again, once in as long as it is known to take") {
+  SimulatedStage stage;
+  Duration takes = 400ms;
+  stage.control.on_run = [&](ath_batch const&) {
+    stage.world.advance(takes);
+    return Result<void>();
+  };
+  for (float i = 0; i < 10; ++i) REQUIRE(stage.infer(row(i)));
+  takes = 1ms;
+  int refused = 0;
+  int answered = 0;
+  for (float i = 10; i < 400; ++i) {
+    auto const answer = stage.infer(row(i), {.deadline = 100ms});
+    answered += answer ? 1 : 0;
+    refused += !answer && answer.error().reason == Reason::expected_wait ? 1 : 0;
+    stage.world.advance(50ms);
+  }
+  CHECK(refused > 0);
+  CHECK(answered > refused);
+}
+
+// mutant: Core::batched that fails the flight with its owner's deadline.
+TEST_CASE(
+    "S3-6 the caller whose request carries the work runs out of time, and the others get their answer") {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  SimulatedStage stage("", options);
+  auto owner = stage.submit(row(7), {.deadline = 5ms});
+  auto waiter = stage.submit(row(7), {.deadline = 1s});
+  stage.world.advance(10ms);
+  stage.world.run_until_idle();
+  REQUIRE(owner->done());
+  CHECK(owner->error().code == Code::deadline_exceeded);
+  REQUIRE(waiter->has_value());
+  CHECK(waiter->y() == 8);
+}
+
+// mutant: Core::late that always says deadline_waiting.
+TEST_CASE("a call that is late says whether its work had begun") {
+  SimulatedStage stage;
+  REQUIRE(stage.infer(row(1)));
+  stage.control.on_run = [&](ath_batch const&) {
+    stage.world.advance(10ms);
+    stage.world.step_now();  // its timer
+    return Result<void>();
+  };
+  auto late = stage.submit(row(2), {.deadline = 5ms});
+  stage.world.run_until_idle();
+  REQUIRE_FALSE(late->has_value());
+  CHECK(late->error().reason == Reason::deadline_running);
+  CHECK(late->error().message.find("had begun") != std::string::npos);
+}
+
+// mutant: Core::add that keeps an entry of which no load ever worked.
+TEST_CASE("a model whose load failed may be added again with a corrected manifest") {
+  Simulation world(1);
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table const table = make_table(backend);
+  ModelFolder const wrong(R"("batching": {"max_items": 3},)");
+  ModelFolder const corrected(R"("batching": {"max_items": 4},)");
+  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  wrong.write("model.bin", "other weights");
+  auto const failed = engine.load(wrong.path());
+  REQUIRE_FALSE(failed);
+  CHECK_FALSE(engine.health().ready);
+  auto model = engine.load(corrected.path());
+  REQUIRE(model);
+  CHECK(model->infer(row(1)).has_value());
+  CHECK(engine.health().ready);
+  ModelFolder const another(R"("batching": {"max_items": 5},)");
+  CHECK(engine.load(another.path()).error().code == Code::already_exists);
+}
+
+// mutant: Engine's move assignment as the compiler makes it: the engine that was there goes on.
+TEST_CASE("an engine that is assigned over is stopped") {
+  Simulation world(1);
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table const table = make_table(backend);
+  ModelFolder const folder;
+  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  auto model = engine.load(folder.path()).value();
+  engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  CHECK(model.infer(row(1)).error().reason == Reason::stopping);
+}
+
+// mutant: Core::stop that returns only what the executor abandoned.
+TEST_CASE("a caller's own thread inside a backend is counted when the engine stops") {
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table const table = make_table(backend);
+  ModelFolder const folder;
+  std::atomic<bool> inside{false};
+  std::atomic<bool> let_go{false};
+  control.on_run = [&](ath_batch const&) {
+    inside = true;
+    inside.notify_all();
+    let_go.wait(false);
+    return Result<void>();
+  };
+  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto model = engine.load(folder.path()).value();
+  std::jthread const caller([&] { CHECK_FALSE(model.infer(row(1)).has_value()); });
+  inside.wait(false);
+  CHECK(engine.stop(1ms) == 1);
+  let_go = true;
+  let_go.notify_all();
+}
+
+// mutant: Core::publish that keeps no count of members.
+TEST_CASE("who joins or hits the answer of an ensemble is told how many members gave it") {
+  EnsembleStage stage;
+  auto const first = stage.submit(row(3));
+  auto const joined = stage.submit(row(3));
+  stage.world.run_until_idle();
+  CHECK(first->answer->value().report.members == 2);
+  CHECK(joined->answer->value().report.members == 2);
+  CHECK(stage.infer(row(3))->report.members == 2);
+}
+
+// mutant: Ensemble::run that calls every error member_failed: one caller's fault opens the breaker for all.
+TEST_CASE("S3-12 inputs that an ensemble refuses do not open its breaker") {
+  EnsembleStage stage;
+  stage.control.on_run = [](ath_batch const&) {
+    return Result<void>(fail(Code::invalid_argument, Reason::value_range, "out of range"));
+  };
+  for (float i = 0; i < 40; ++i) {
+    auto const answer = stage.infer(row(i));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Code::invalid_argument);
+  }
+  CHECK(stage.entry->breaker().state() == breaking::State::closed);
+}

@@ -1,0 +1,171 @@
+// Many requests in one call: one queue entry, each with its own answer.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <serving/simulated_stage.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+// The face of a model over the simulated engine.
+struct ManyStage : SimulatedStage {
+  Model<SimulatedServing> model{core, *entry};
+
+  using SimulatedStage::SimulatedStage;
+  std::vector<Result<Answer>> run(std::vector<float> const& values, CallOptions const& options = {}) {
+    std::vector<Request> requests;
+    for (float const value : values) requests.push_back(row(value));
+    return model.infer_many(requests, options);
+  }
+};
+
+std::vector<float> numbers(std::size_t count) {
+  std::vector<float> values;
+  for (std::size_t i = 0; i < count; ++i) values.push_back(static_cast<float>(i));
+  return values;
+}
+
+bool right(std::vector<Result<Answer>> const& answers) {
+  bool all = true;
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    all = all && answers[i] && answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(i) + 1;
+  return all;
+}
+
+}  // namespace
+
+// mutant: run_group that pushes every call by itself: the first batch then holds one item.
+TEST_CASE("many requests to an idle model run on their caller's thread, in full batches") {
+  ManyStage stage(R"("batching": {"max_items": 8},)");
+  REQUIRE(stage.model.load());
+  auto const before = stage.world.steps();
+  auto const answers = stage.run(numbers(20), {.cache = CacheMode::skip});
+  CHECK(right(answers));
+  CHECK(stage.control.runs.load() == 3);
+  CHECK(stage.control.largest_batch.load() == 8);
+  CHECK(answers[0]->report.batch_items == 8);
+  CHECK(answers[19]->report.batch_items == 4);
+  CHECK(stage.world.steps() == before);
+  CHECK(stage.core->routes() == 0);
+}
+
+// mutant: infer_many that stops at the first error, or puts results in the order of answering.
+TEST_CASE("S1-6 one bad request of many gets its own error, and the others their answers in their places") {
+  ManyStage stage(R"("batching": {"max_items": 8},)");
+  stage.control.on_run = [](ath_batch const& batch) {
+    auto const* x = static_cast<float const*>(batch.inputs[0].data);
+    for (std::int64_t i = 0; i < 2 * batch.items; ++i)
+      if (x[i] == 3) return Result<void>(fail(Code::internal, Reason::backend_failure, "three"));
+    return Result<void>();
+  };
+  std::vector<Request> requests;
+  for (int i = 0; i < 10; ++i) requests.push_back(row(static_cast<float>(i)));
+  float const narrow[1] = {1};
+  requests[7] = Request{{"x", Tensor::view<float>(narrow, Shape{1, 1})}};
+  auto const answers = stage.model.infer_many(requests);
+  REQUIRE(answers.size() == 10);
+  for (std::size_t i = 0; i < 10; ++i) {
+    bool const bad = i == 3 || i == 7;
+    REQUIRE(answers[i].has_value() == !bad);
+    if (!bad) CHECK(answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(i) + 1);
+  }
+  CHECK(answers[3].error().message.find("three") != std::string::npos);
+  CHECK(answers[7].error().reason == Reason::shape);
+}
+
+// mutant: Core::answer that wakes the leader's caller before the last call of its group is answered.
+TEST_CASE("equal requests of one group are computed once") {
+  ManyStage stage;
+  auto const answers = stage.run({5, 5, 6, 5});
+  REQUIRE(answers.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(answers[i].value().outputs["y"].as<float>()[0] == (i == 2 ? 7 : 6));
+  CHECK(stage.control.items.load() == 2);
+  CHECK(answers[1]->report.cache == CacheState::joined);
+  CHECK(stage.run({5})[0]->report.cache == CacheState::hit);
+}
+
+// mutant: wait_for_group that leaves only the leader at the deadline.
+TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
+  ManyStage stage(R"("batching": {"max_items": 2},)");
+  REQUIRE(stage.model.load());
+  stage.control.on_run = [&](ath_batch const&) {
+    stage.world.advance(4ms);
+    return Result<void>();
+  };
+  TimePoint const start = stage.world.now();
+  auto const answers = stage.run(numbers(6), {.deadline = 6ms, .cache = CacheMode::skip});
+  CHECK(stage.world.now() - start <= 8ms);
+  std::size_t late = 0;
+  for (auto const& answer : answers)
+    if (!answer) late += answer.error().code == Code::deadline_exceeded ? 1U : 0U;
+  CHECK(late >= 2);
+  CHECK(late < 6);
+  stage.world.run_until_idle();
+  CHECK(stage.core->routes() == 0);
+}
+
+// mutant: infer_many without the check of would_wait_for_itself: it waits until the deadline.
+TEST_CASE("many requests from inside their own model are refused at once") {
+  ManyStage stage;
+  REQUIRE(stage.model.load());
+  std::vector<Result<Answer>> inner;
+  stage.control.on_run = [&](ath_batch const&) {
+    if (inner.empty()) inner = stage.run({1, 2});
+    return Result<void>();
+  };
+  CHECK(stage.run({9})[0].has_value());
+  REQUIRE(inner.size() == 2);
+  CHECK(inner[0].error().reason == Reason::reentrant);
+  CHECK(inner[1].error().reason == Reason::reentrant);
+}
+
+// mutant: infer_many that turns a full queue into an error of the row.
+TEST_CASE("while others fill the queue, many requests wait for room until their deadline") {
+  EngineOptions options;
+  options.max_items = 4;
+  options.caller_runs = CallerRuns::never;
+  ManyStage stage("", options);
+  std::vector<std::unique_ptr<SimulatedStage::Ticket>> others;
+  for (int i = 0; i < 4; ++i) others.push_back(stage.submit(row(100 + static_cast<float>(i))));
+  CHECK(right(stage.run(numbers(9))));
+  for (auto const& other : others) CHECK(other->has_value());
+}
+
+// mutant: Core::revoke that does not wake a parked leader (the test hangs).
+TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table const table = make_table(backend);
+  ModelFolder const folder(R"("batching": {"max_items": 2},)");
+  std::atomic<bool> inside{false};
+  std::atomic<bool> let_go{false};
+  control.on_run = [&](ath_batch const&) {
+    inside = true;
+    inside.notify_all();
+    let_go.wait(false);
+    return Result<void>();
+  };
+  auto engine = Engine<>::create({.backends = {&table}, .caller_runs = CallerRuns::never}).value();
+  auto model = engine.load(folder.path()).value();
+  Cancellation cancellation;
+  std::jthread const canceller([&] {
+    inside.wait(false);
+    cancellation.cancel();
+  });
+  std::vector<Request> requests;
+  for (int i = 0; i < 6; ++i) requests.push_back(row(static_cast<float>(i)));
+  auto const answers = model.infer_many(requests, {.cancellation = &cancellation});
+  let_go = true;
+  let_go.notify_all();
+  for (auto const& answer : answers) {
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Code::cancelled);
+  }
+}
