@@ -2,8 +2,10 @@
 // Athanor engine.
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
 #include <string_view>
-#include <system_error>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -35,7 +37,7 @@ Error unwritable_output() {
 }
 
 int complain(Error const& error) {
-  fmt::print(stderr, "polymers: {}\n", error);
+  std::fputs(fmt::format("polymers: {}\n", error).c_str(), stderr);
   return exit_nothing;
 }
 
@@ -50,23 +52,24 @@ Result<std::vector<Row>> rows_of(Arguments const& arguments) {
 
 // The nine polymers of the handbook, by four callers in three rounds, so that batches and the cache can be
 // seen at work.
-std::vector<Prediction> demonstrate(Predictor& predictor, std::vector<Handbook> const& handbook,
-                                    Arguments const& arguments) {
+Result<std::vector<Prediction>> demonstrate(Predictor& predictor, std::vector<Handbook> const& handbook,
+                                            Arguments const& arguments) {
   std::vector<Row> rows;
   for (auto const& entry : handbook) rows.push_back({entry.smiles, entry.name});
   auto rounds = predictor.rounds(rows, 3, arguments.settings.threads);
-  for (std::size_t i = 0; i < rounds.size(); ++i) {
-    fmt::print("{}round {} of {}, as one of {} callers saw it\n", i == 0 ? "" : "\n", i + 1, rounds.size(),
-               arguments.settings.threads);
-    print_table(rounds[i], arguments.explain);
+  if (!rounds) return tl::unexpected(std::move(rounds.error()));
+  for (std::size_t i = 0; i < rounds->size(); ++i) {
+    say("{}round {} of {}, as one of {} callers saw it\n", i == 0 ? "" : "\n", i + 1, rounds->size(),
+        arguments.settings.threads);
+    print_table((*rounds)[i], arguments.explain);
   }
-  print_comparison(rounds.front(), handbook);
-  fmt::print("\n");
-  return std::move(rounds.front());
+  print_comparison(rounds->front(), handbook);
+  say("\n");
+  return std::move(rounds->front());
 }
 
-std::vector<Prediction> predict_rows(Predictor& predictor, std::vector<Row> const& rows,
-                                     Arguments const& arguments) {
+Result<std::vector<Prediction>> predict_rows(Predictor& predictor, std::vector<Row> const& rows,
+                                             Arguments const& arguments) {
   Progress progress(rows.size());
   progress.show(0);
   auto predictions = predictor.predict(rows, [&](std::size_t done) { progress.show(done); });
@@ -87,12 +90,13 @@ int predict(Arguments const& arguments) {
   if (!predictor) return complain(predictor.error());
   auto const predictions = demonstration ? demonstrate(*predictor, *handbook, arguments)
                                          : predict_rows(*predictor, *rows, arguments);
+  if (!predictions) return complain(predictions.error());
   if (!arguments.out.empty())
-    if (auto const written = write_predictions(arguments.out, predictions); !written)
+    if (auto const written = write_predictions(arguments.out, *predictions); !written)
       return complain(written.error());
   Summary const summary = predictor->finish();
   if (!arguments.html.empty()) {
-    auto const page = report_page(predictions, summary, *handbook,
+    auto const page = report_page(*predictions, summary, *handbook,
                                   arguments.settings.model_folder + "/cross_validation.json");
     if (auto const written = write_file(arguments.html, page); !written) return complain(written.error());
   }
@@ -112,9 +116,39 @@ void take_smiles(CLI::App const& command, Arguments& arguments) {
     throw CLI::ExcludesError("SMILES", arguments.csv.empty() ? "--jsonl" : "--csv");
 }
 
-}  // namespace
+// An empty path is mostly that of a shell variable nobody set; whoever gave the option did not ask for the
+// demonstration, nor for no file.
+CLI::Validator path() {
+  return {[](std::string& text) { return std::string(text.empty() ? "expected a path, got nothing" : ""); },
+          "PATH"};
+}
 
-int main(int argc, char** argv) {
+void add_options(CLI::App& command, Arguments& arguments) {
+  auto* csv =
+      command.add_option("--csv", arguments.csv, "read a CSV file with a column smiles")->check(path());
+  command.add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
+      ->check(path())
+      ->excludes(csv);
+  command.add_option("--out", arguments.out, "write the predictions there: CSV, or JSON lines for *.jsonl")
+      ->check(path());
+  command.add_option("--html", arguments.html, "write a self-contained page with pictures there")
+      ->check(path());
+  command
+      .add_option("--threads", arguments.settings.threads,
+                  "callers of the demonstration, workers of the engine")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  command
+      .add_option("--units", arguments.settings.units,
+                  "take a capped oligomer of so many units, not the endless chain")
+      ->check(CLI::Range(1, 1000));
+  command.add_option("--model", arguments.settings.model_folder, "folder with athanor.json")
+      ->check(path())
+      ->capture_default_str();
+  command.add_flag("--explain", arguments.explain, "say for every row where its time went");
+}
+
+int run(int argc, char** argv) {
   CLI::App app{"Properties of polymers from their SMILES", "polymers"};
   app.require_subcommand(1);
   Arguments arguments;
@@ -124,23 +158,7 @@ int main(int argc, char** argv) {
   command->allow_extras();
   command->footer(
       "Arguments: repeat units with two * (or plain SMILES); - reads one per line from standard input.");
-  auto* csv = command->add_option("--csv", arguments.csv, "read a CSV file with a column smiles");
-  command->add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
-      ->excludes(csv);
-  command->add_option("--out", arguments.out, "write the predictions there: CSV, or JSON lines for *.jsonl");
-  command->add_option("--html", arguments.html, "write a self-contained page with pictures there");
-  command
-      ->add_option("--threads", arguments.settings.threads,
-                   "callers of the demonstration, workers of the engine")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  command
-      ->add_option("--units", arguments.settings.units,
-                   "take a capped oligomer of so many units, not the endless chain")
-      ->check(CLI::Range(1, 1000));
-  command->add_option("--model", arguments.settings.model_folder, "folder with athanor.json")
-      ->capture_default_str();
-  command->add_flag("--explain", arguments.explain, "say for every row where its time went");
+  add_options(*command, arguments);
   // No SMILES starts with -, so the word that ends the options ends nothing.
   auto** const end =
       std::remove_if(argv + 1, argv + argc, [](char const* word) { return word == std::string_view("--"); });
@@ -150,9 +168,20 @@ int main(int argc, char** argv) {
   } catch (CLI::ParseError const& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  return predict(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    return predict(arguments);
-  } catch (std::system_error const&) {
-    return complain(unwritable_output());  // what printing throws
+    return run(argc, argv);
+  } catch (std::bad_alloc const&) {
+    std::fputs("polymers: there is not enough memory\n", stderr);
+  } catch (std::exception const& error) {
+    std::fputs("polymers: ", stderr);
+    std::fputs(error.what(), stderr);
+    std::fputs("\n", stderr);
   }
+  return exit_nothing;
 }

@@ -1,8 +1,10 @@
 #include "predict.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <system_error>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -47,13 +49,44 @@ class OligomerStage {
   }
 };
 
-Prediction predicted(Row const& row, Result<Answer> const& answer) {
+// What `predicted` reads of an answer: one value per row of each.
+struct Output {
+  char const* name;
+  DType dtype;
+};
+constexpr std::array<Output, 5> needed{{{"tg_mean", DType::f32},
+                                        {"tg_std", DType::f32},
+                                        {"unknown_tokens", DType::i64},
+                                        {"unseen_identifiers", DType::i64},
+                                        {"repeat_unit", DType::i64}}};
+
+Result<void> check_outputs(Model<> const& model) {
+  auto const& outputs = model.signature().outputs;
+  for (auto const& [name, dtype] : needed) {
+    TensorSpec expected;
+    expected.name = name;
+    expected.dtype = dtype;
+    expected.dims = {Dim::named(std::string(items_axis))};
+    auto const at = std::ranges::find(outputs, expected.name, &TensorSpec::name);
+    if (at != outputs.end() && at->dtype == expected.dtype && at->dims == expected.dims) continue;
+    return fail(Code::failed_precondition, Reason::output_missing,
+                "{}: this program needs an output {} of {}, and the model has {}", model.id(), name,
+                to_string(expected), at == outputs.end() ? "none of that name" : to_string(*at));
+  }
+  return {};
+}
+
+Prediction unpredicted(Row const& row, Error const& error) {
   Prediction prediction;
   prediction.row = row;
-  if (!answer) {
-    prediction.error = answer.error();
-    return prediction;
-  }
+  prediction.error = error;
+  return prediction;
+}
+
+Prediction predicted(Row const& row, Result<Answer> const& answer) {
+  if (!answer) return unpredicted(row, answer.error());
+  Prediction prediction;
+  prediction.row = row;
   auto const& outputs = answer->outputs;
   prediction.tg_k = static_cast<double>(outputs["tg_mean"].as<float>()[0]);
   prediction.spread_k = static_cast<double>(outputs["tg_std"].as<float>()[0]);
@@ -78,6 +111,7 @@ Result<Predictor> Predictor::open(Settings const& settings) {
   if (!engine) return tl::unexpected(std::move(engine.error()));
   auto model = engine->load(settings.model_folder);
   if (!model) return tl::unexpected(std::move(model.error()));
+  if (auto const fit = check_outputs(*model); !fit) return tl::unexpected(fit.error());
   oligomers.loaded.store(true);
   return Predictor(std::move(*engine), std::move(*model));
 }
@@ -87,10 +121,22 @@ void Predictor::count(std::vector<Prediction> const& predictions) {
   for (auto const& prediction : predictions) {
     if (prediction.error) {
       ++summary_.errors;
-    } else if (prediction.report.cache == CacheState::hit || prediction.report.cache == CacheState::joined) {
-      ++hits_;
+      continue;
     }
+    summary_.latencies.push_back(prediction.report.total);
+    auto const cache = prediction.report.cache;
+    if (cache == CacheState::hit || cache == CacheState::joined) ++hits_;
   }
+}
+
+void Predictor::predict_window(std::span<Row const> rows, std::vector<Prediction>& predictions) {
+  std::vector<Request> requests;
+  for (auto const& row : rows)
+    if (!row.error) requests.push_back({{"smiles", row.smiles}});
+  auto const answers = model_.infer_many(requests, {.deadline = std::chrono::minutes(10)});
+  auto answer = answers.begin();
+  for (auto const& row : rows)
+    predictions.push_back(row.error ? unpredicted(row, *row.error) : predicted(row, *answer++));
 }
 
 std::vector<Prediction> Predictor::predict(std::vector<Row> const& rows,
@@ -98,13 +144,8 @@ std::vector<Prediction> Predictor::predict(std::vector<Row> const& rows,
   constexpr std::size_t window = 256;
   auto const start = std::chrono::steady_clock::now();
   std::vector<Prediction> predictions;
-  std::vector<Request> requests;
   for (std::size_t first = 0; first < rows.size(); first += window) {
-    std::size_t const count = std::min(window, rows.size() - first);
-    requests.clear();
-    for (std::size_t i = 0; i < count; ++i) requests.push_back({{"smiles", rows[first + i].smiles}});
-    auto const answers = model_.infer_many(requests, {.deadline = std::chrono::minutes(10)});
-    for (std::size_t i = 0; i < count; ++i) predictions.push_back(predicted(rows[first + i], answers[i]));
+    predict_window(std::span(rows).subspan(first, std::min(window, rows.size() - first)), predictions);
     progress(predictions.size());
   }
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -112,24 +153,27 @@ std::vector<Prediction> Predictor::predict(std::vector<Row> const& rows,
   return predictions;
 }
 
-std::vector<std::vector<Prediction>> Predictor::rounds(std::vector<Row> const& rows, std::size_t rounds,
-                                                       std::size_t threads) {
+Result<std::vector<std::vector<Prediction>>> Predictor::rounds(std::vector<Row> const& rows,
+                                                               std::size_t rounds, std::size_t threads) {
   auto const start = std::chrono::steady_clock::now();
   std::vector<std::vector<std::vector<Prediction>>> seen(threads,
                                                          std::vector<std::vector<Prediction>>(rounds));
-  {
+  auto const call = [&](std::size_t caller) {
+    for (auto& round : seen[caller]) {
+      round.resize(rows.size());
+      // Each caller starts elsewhere, so that callers meet in batches and not only in equal requests.
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        std::size_t const at = (i + caller * rows.size() / threads) % rows.size();
+        round[at] = predicted(rows[at], model_.infer({{"smiles", rows[at].smiles}}));
+      }
+    }
+  };
+  try {
     std::vector<std::jthread> callers;
-    for (std::size_t caller = 0; caller < threads; ++caller)
-      callers.emplace_back([&, caller] {
-        for (auto& round : seen[caller]) {
-          round.resize(rows.size());
-          // Each caller starts elsewhere, so that callers meet in batches and not only in equal requests.
-          for (std::size_t i = 0; i < rows.size(); ++i) {
-            std::size_t const at = (i + caller * rows.size() / threads) % rows.size();
-            round[at] = predicted(rows[at], model_.infer({{"smiles", rows[at].smiles}}));
-          }
-        }
-      });
+    for (std::size_t caller = 0; caller < threads; ++caller) callers.emplace_back(call, caller);
+  } catch (std::system_error const& error) {
+    return fail(Code::resource_exhausted, Reason::none, "a thread for each of {} callers: {}", threads,
+                error.code().message());
   }
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (auto const& caller : seen)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,8 @@ struct Summary {
   double seconds = 0;
   std::uint64_t batches = 0;
   double mean_batch = 0;
-  double hit_rate = 0;  // answered from the cache or by an equal call in flight
+  double hit_rate = 0;                         // answered from the cache or by an equal call in flight
+  std::vector<athanor::Duration> latencies{};  // from call to answer, of every row that was predicted
 };
 
 struct Settings {
@@ -42,15 +44,16 @@ struct Settings {
 // The engine with the model loaded. `progress(done)` is called now and then from one thread.
 class Predictor {
  public:
+  // Fails too when the model does not give what a Prediction is made of.
   static athanor::Result<Predictor> open(Settings const& settings);
 
-  // All rows, in their order, in large windows.
+  // All rows, in their order, in large windows. The model never sees a row that could not be read.
   std::vector<Prediction> predict(std::vector<Row> const& rows,
                                   std::function<void(std::size_t)> const& progress);
   // Every row `rounds` times by each of `threads` callers at once: one list of predictions per round, of the
-  // first caller.
-  std::vector<std::vector<Prediction>> rounds(std::vector<Row> const& rows, std::size_t rounds,
-                                              std::size_t threads);
+  // first caller. Fails when a caller's thread cannot be started.
+  athanor::Result<std::vector<std::vector<Prediction>>> rounds(std::vector<Row> const& rows,
+                                                               std::size_t rounds, std::size_t threads);
   // Ends the engine, so that what it counted is final.
   Summary finish();
 
@@ -58,6 +61,8 @@ class Predictor {
   Predictor(athanor::Engine<> engine, athanor::Model<> model)
       : engine_(std::move(engine)), model_(std::move(model)) {}
   void count(std::vector<Prediction> const& predictions);
+  // Appends one prediction per row.
+  void predict_window(std::span<Row const> rows, std::vector<Prediction>& predictions);
 
   athanor::Engine<> engine_;
   athanor::Model<> model_;

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "text.hpp"
+
 namespace polymers {
 
 using namespace athanor;
@@ -17,20 +19,6 @@ using namespace athanor;
 namespace {
 
 constexpr std::size_t widest_polymer = 48;
-
-// What came from outside, so that it cannot steer a terminal: bytes that are not printable ASCII as \xNN.
-std::string printable(std::string_view text) {
-  std::string result;
-  for (char const c : text)
-    result +=
-        c >= ' ' && c <= '~' ? std::string(1, c) : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  return result;
-}
-
-std::string clipped(std::string const& text) {
-  std::string const start = printable(std::string_view(text).substr(0, widest_polymer + 1));
-  return start.size() <= widest_polymer ? start : start.substr(0, widest_polymer - 3) + "...";
-}
 
 std::string domain_of(Prediction const& prediction) {
   if (prediction.unseen_identifiers < 0) return "not known";
@@ -102,51 +90,50 @@ void Progress::show(std::size_t done) {
   double const rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   double const left = rate > 0 ? static_cast<double>(rows_ - done) / rate : 0;
   std::size_t const full = width * done / rows_;
-  fmt::print(stderr, "\r[{:#<{}}{:.<{}}] {}/{} rows  {:.0f} rows/s  {:.0f} s left ", "", full, "",
-             width - full, done, rows_, rate, left);
+  auto const bar = fmt::format("\r[{:#<{}}{:.<{}}] {}/{} rows  {:.0f} rows/s  {:.0f} s left ", "", full, "",
+                               width - full, done, rows_, rate, left);
+  std::fputs(bar.c_str(), stderr);
 }
 
 void Progress::clear() {
-  if (terminal_) fmt::print(stderr, "\r\x1b[K");
+  if (terminal_) std::fputs("\r\x1b[K", stderr);
 }
 
 void print_table(std::vector<Prediction> const& predictions, bool explain) {
   std::size_t width = 7;
-  for (auto const& p : predictions) width = std::max(width, clipped(p.row.smiles).size());
-  fmt::print("{:<{}}  {:>6}  {:>6}  {:<20}  {:<9}  {:>10}\n", "polymer", width, "Tg [K]", "spread", "domain",
-             "cache", "time");
+  for (auto const& p : predictions) width = std::max(width, clipped(p.row.smiles, widest_polymer).size());
+  say("{:<{}}  {:>6}  {:>6}  {:<20}  {:<9}  {:>10}\n", "polymer", width, "Tg [K]", "spread", "domain",
+      "cache", "time");
   for (auto const& p : predictions) {
     if (p.error) {
-      fmt::print("{:<{}}  error: {}\n", clipped(p.row.smiles), width, p.error->message);
+      say("{:<{}}  error: {}\n", clipped(p.row.smiles, widest_polymer), width, p.error->message);
       continue;
     }
-    fmt::print("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles), width, p.tg_k,
-               p.spread_k, domain_of(p), to_string(p.report.cache), duration(p.report.total),
-               p.repeat_unit ? "" : "  (taken as a plain SMILES)");
+    say("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles, widest_polymer), width,
+        p.tg_k, p.spread_k, domain_of(p), to_string(p.report.cache), duration(p.report.total),
+        p.repeat_unit ? "" : "  (taken as a plain SMILES)");
     if (explain)
-      fmt::print("{:<{}}    batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}\n", "",
-                 width, p.report.batch_items, p.report.members, duration(p.report.prepare),
-                 duration(p.report.queue), duration(p.report.compute),
-                 p.report.on_caller ? "on the caller's thread" : "on a worker");
+      say("{:<{}}    batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}\n", "", width,
+          p.report.batch_items, p.report.members, duration(p.report.prepare), duration(p.report.queue),
+          duration(p.report.compute), p.report.on_caller ? "on the caller's thread" : "on a worker");
   }
 }
 
 void print_comparison(std::vector<Prediction> const& predictions, std::vector<Handbook> const& handbook) {
   std::size_t width = 7;
   for (auto const& entry : handbook) width = std::max(width, entry.name.size());
-  fmt::print("\n{:<{}}  {:>9}  {:>9}  {}\n", "polymer", width, "handbook", "predicted", "source");
+  say("\n{:<{}}  {:>9}  {:>9}  {}\n", "polymer", width, "handbook", "predicted", "source");
   for (std::size_t i = 0; i < handbook.size(); ++i) {
     auto const& p = predictions[i];
-    fmt::print("{:<{}}  {:>7.0f} K  {:>9}  {}\n", handbook[i].name, width, handbook[i].tg_k,
-               p.error ? "error" : fmt::format("{:.0f} K", p.tg_k), handbook[i].source);
+    say("{:<{}}  {:>7.0f} K  {:>9}  {}\n", handbook[i].name, width, handbook[i].tg_k,
+        p.error ? "error" : fmt::format("{:.0f} K", p.tg_k), handbook[i].source);
   }
 }
 
 void print_summary(Summary const& summary) {
-  fmt::print("{} rows, {} errors, {:.0f} rows/s, {} batches, mean batch {:.1f}, hit rate {:.0f} %\n",
-             summary.rows, summary.errors,
-             summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
-             summary.mean_batch, 100 * summary.hit_rate);
+  say("{} rows, {} errors, {:.0f} rows/s, {} batches, mean batch {:.1f}, hit rate {:.0f} %\n", summary.rows,
+      summary.errors, summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0,
+      summary.batches, summary.mean_batch, 100 * summary.hit_rate);
 }
 
 Result<void> write_file(std::string const& path, std::string const& text) {

@@ -2,13 +2,25 @@
 #pragma once
 
 #include <chrono>
+#include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "predict.hpp"
 #include "rows.hpp"
 
 namespace polymers {
+
+// To standard output, which remembers what it could not write until somebody asks at the end. fmt::print
+// would throw, and its exception looks like that of a thread that cannot start.
+template <class... Args>
+void say(fmt::format_string<Args...> sentence, Args&&... args) {
+  std::string const text = fmt::format(sentence, std::forward<Args>(args)...);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 // Rows done, rows per second and the time that is left, on standard error; silent unless that is a terminal.
 class Progress {

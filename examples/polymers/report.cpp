@@ -105,7 +105,7 @@ std::vector<std::array<double, 2>> read_pairs(std::string const& path) {
   std::vector<std::array<double, 2>> pairs;
   if (list.is_array())
     for (auto const& pair : list)
-      if (pair.is_array() && pair.size() == 2)
+      if (pair.is_array() && pair.size() == 2 && pair[0].is_number() && pair[1].is_number())
         pairs.push_back({pair[0].get<double>(), pair[1].get<double>()});
   return pairs;
 }
@@ -155,13 +155,12 @@ std::string parity_plot(std::string const& path) {
 }
 
 // Latencies fall into buckets of a third of a decade.
-std::string latency_histogram(std::vector<Prediction> const& predictions) {
+std::string latency_histogram(std::vector<athanor::Duration> const& latencies) {
   constexpr int buckets = 18;  // from 1 us to 1 s
   std::array<double, buckets> counts{};
   double highest = 0;
-  for (auto const& p : predictions) {
-    if (p.error) continue;
-    double const microseconds = std::max(static_cast<double>(p.report.total.count()) / 1e3, 1.0);
+  for (auto const latency : latencies) {
+    double const microseconds = std::max(static_cast<double>(latency.count()) / 1e3, 1.0);
     int const bucket = std::clamp(static_cast<int>(std::log10(microseconds) * 3), 0, buckets - 1);
     highest = std::max(highest, ++counts[static_cast<std::size_t>(bucket)]);
   }
@@ -180,9 +179,9 @@ std::string latency_histogram(std::vector<Prediction> const& predictions) {
     ticks += fmt::format("<text x='{:.1f}' y='396' text-anchor='middle'>{}</text>",
                          x(3 * static_cast<double>(i)), names[i]);
   return fmt::format(
-      "<div class='plot'><b>Latency of this run</b><p>from a call to its answer, {} rows</p>"
+      "<div class='plot'><b>Latency of this run</b><p>from a call to its answer, {} answers</p>"
       "<svg viewBox='0 0 440 424' width='100%'>{}{}<g fill='#d9822b' opacity='.8'>{}</g></svg></div>",
-      predictions.size(), axes(x, y, {}, {0, std::ceil(highest / 2), highest}, "time of one row", "rows"),
+      latencies.size(), axes(x, y, {}, {0, std::ceil(highest / 2), highest}, "time of one answer", "answers"),
       ticks, bars);
 }
 
@@ -208,7 +207,7 @@ std::string report_page(std::vector<Prediction> const& predictions, Summary cons
       style, summary.rows, summary.errors,
       summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
       summary.mean_batch, 100 * summary.hit_rate, cards, parity_plot(cross_validation),
-      latency_histogram(predictions));
+      latency_histogram(summary.latencies));
 }
 
 }  // namespace polymers

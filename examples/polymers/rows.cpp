@@ -5,21 +5,26 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <iostream>
+#include <memory>
+#include <string_view>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "text.hpp"
 
 namespace polymers {
 
 using athanor::Code;
+using athanor::Error;
 using athanor::fail;
 using athanor::Reason;
 using athanor::Result;
 
 namespace {
 
-Result<std::string> read_file(std::string const& path) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
+// Everything up to the end of `file`, which may be null; `name` is for the sentence when it cannot be read.
+Result<std::string> read_all(std::FILE* file, std::string const& name) {
   std::string text;
   std::array<char, 1 << 16> part;
   bool good = file != nullptr;
@@ -31,39 +36,98 @@ Result<std::string> read_file(std::string const& path) {
       break;
     }
   }
-  int const reason = errno;
-  if (file != nullptr) std::fclose(file);
   if (good) return text;
-  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", path, std::strerror(reason));
+  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", name, std::strerror(errno));
 }
 
-// One record of a CSV text; `at` moves behind it.
-std::vector<std::string> next_record(std::string_view text, std::size_t& at) {
-  std::vector<std::string> fields(1);
-  bool quoted = false;
-  for (; at < text.size(); ++at) {
-    char const c = text[at];
-    if (quoted) {
-      if (c != '"') {
-        fields.back() += c;
-      } else if (at + 1 < text.size() && text[at + 1] == '"') {
-        fields.back() += text[++at];
-      } else {
-        quoted = false;
-      }
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == ',') {
-      fields.emplace_back();
-    } else if (c == '\n') {
-      ++at;
-      break;
-    } else if (c != '\r') {
-      fields.back() += c;
-    }
-  }
-  return fields;
+Result<std::string> read_file(std::string const& path) {
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::unique_ptr<std::FILE, Close> const file(std::fopen(path.c_str(), "rb"));
+  return read_all(file.get(), path);
 }
+
+// `got` starts at `byte` of the file; only its beginning is shown.
+Error bad_row(std::size_t line, std::size_t byte, std::string_view expected, std::string_view got) {
+  return {Code::invalid_argument,
+          Reason::syntax,
+          fmt::format("line {}, byte {} of the file: expected {}, got {}", line, byte, expected,
+                      got.empty() ? "the end of the line" : clipped(got, 40)),
+          {}};
+}
+
+// The records of a CSV text, one after the other.
+class CsvReader {
+ public:
+  using Record = std::vector<std::string>;
+
+  // Spreadsheets mark UTF-8 with three bytes that belong to no column.
+  explicit CsvReader(std::string_view text) : text_(text), at_(text.starts_with("\xEF\xBB\xBF") ? 3 : 0) {}
+
+  bool done() const { return at_ == text_.size(); }
+
+  // The next record. After an error reading goes on at the next line, so that a forgotten quote costs one row
+  // and not all that follow.
+  Result<Record> next() {
+    std::size_t const start = at_;
+    Record record;
+    do {
+      if (!record.empty()) ++at_;
+      std::size_t const opening = at_;
+      if (!read_field(record.emplace_back())) return tl::unexpected(refused(start, opening));
+    } while (here(','));
+    if (here('\n')) ++at_;
+    line_ += lines(start, at_);
+    return record;
+  }
+
+ private:
+  bool here(char c) const { return at_ < text_.size() && text_[at_] == c; }
+  std::size_t lines(std::size_t from, std::size_t to) const {
+    auto const part = text_.substr(from, to - from);
+    return static_cast<std::size_t>(std::ranges::count(part, '\n'));
+  }
+
+  // Moves to the comma or the end of the line behind the field. False when a field that starts with a quote
+  // does not end with one.
+  bool read_field(std::string& field) {
+    if (here('"')) return read_quoted(field);
+    std::size_t const end = std::min(text_.find_first_of(",\n", at_), text_.size());
+    field = text_.substr(at_, end - at_);
+    at_ = end;
+    if (!here(',') && field.ends_with('\r')) field.pop_back();
+    return true;
+  }
+
+  bool read_quoted(std::string& field) {
+    for (++at_;;) {
+      std::size_t const quote = text_.find('"', at_);
+      if (quote == std::string_view::npos) return false;
+      field += text_.substr(at_, quote - at_);
+      at_ = quote + 1;
+      if (!here('"')) break;
+      field += '"';
+      ++at_;
+    }
+    if (here('\r')) ++at_;
+    return done() || here(',') || here('\n');
+  }
+
+  Error refused(std::size_t start, std::size_t opening) {
+    std::size_t const end = std::min(text_.find('\n', opening), text_.size());
+    Error error =
+        bad_row(line_ + lines(start, opening), opening, "a field that ends with the quote it starts with",
+                text_.substr(opening, end - opening));
+    at_ = std::min(end + 1, text_.size());
+    line_ += lines(start, at_);
+    return error;
+  }
+
+  std::string_view text_;
+  std::size_t at_;
+  std::size_t line_ = 1;
+};
 
 std::size_t column_of(std::vector<std::string> const& header, std::initializer_list<std::string_view> names) {
   for (auto const name : names)
@@ -72,61 +136,82 @@ std::size_t column_of(std::vector<std::string> const& header, std::initializer_l
   return header.size();
 }
 
+// The text without the ends of its lines, line by line: `take(line, number, byte)`.
+void for_each_line(std::string_view text, auto const& take) {
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t const end = std::min(text.find('\n', at), text.size());
+    auto line = text.substr(at, end - at);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    take(line, ++number, at);
+    at = end + 1;
+  }
+}
+
+Row row_of_json(std::string_view line, std::size_t number, std::size_t byte) {
+  nlohmann::json value;
+  try {
+    value = nlohmann::json::parse(line);
+  } catch (nlohmann::json::parse_error const& error) {
+    std::size_t const at = std::min(std::max(error.byte, std::size_t{1}) - 1, line.size());
+    return {{}, {}, bad_row(number, byte + at, "JSON", line.substr(at))};
+  } catch (nlohmann::json::exception const&) {
+    // A number that no double holds: what follows refuses the row.
+  }
+  if (value.is_string()) return {value.get<std::string>(), {}};
+  if (value.is_object() && value.contains("smiles") && value["smiles"].is_string()) {
+    bool const named = value.contains("name") && value["name"].is_string();
+    return {value["smiles"].get<std::string>(), named ? value["name"].get<std::string>() : std::string()};
+  }
+  return {{}, {}, bad_row(number, byte, "a JSON text, or an object with a text named smiles", line)};
+}
+
 }  // namespace
 
 Result<std::vector<Row>> read_csv(std::string const& path) {
-  auto text = read_file(path);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  std::size_t at = 0;
-  auto const header = next_record(*text, at);
-  std::size_t const smiles = column_of(header, {"smiles", "smiles_polymer"});
-  std::size_t const name = column_of(header, {"name"});
-  if (smiles == header.size())
+  auto const text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
+  CsvReader reader(*text);
+  auto const header = reader.next();
+  if (!header) return fail(Code::invalid_argument, Reason::syntax, "{}: {}", path, header.error().message);
+  std::size_t const smiles = column_of(*header, {"smiles", "smiles_polymer"});
+  std::size_t const name = column_of(*header, {"name"});
+  if (smiles == header->size())
     return fail(Code::invalid_argument, Reason::missing_input,
                 "{}: expected a column named smiles (or smiles_polymer), got the columns {}", path,
-                fmt::join(header, ", "));
+                clipped(fmt::format("{}", fmt::join(*header, ", ")), 200));
   std::vector<Row> rows;
-  while (at < text->size()) {
-    auto record = next_record(*text, at);
-    if (record.size() == 1 && record[0].empty()) continue;
-    record.resize(std::max(record.size(), header.size()));
-    rows.push_back({record[smiles], name < header.size() ? record[name] : std::string()});
+  while (!reader.done()) {
+    auto record = reader.next();
+    if (!record) {
+      rows.push_back({{}, {}, std::move(record.error())});
+      continue;
+    }
+    if (record->size() == 1 && record->front().empty()) continue;
+    record->resize(std::max(record->size(), header->size()));
+    rows.push_back({(*record)[smiles], name < header->size() ? (*record)[name] : std::string()});
   }
   return rows;
 }
 
 Result<std::vector<Row>> read_jsonl(std::string const& path) {
-  auto text = read_file(path);
-  if (!text) return tl::unexpected(std::move(text.error()));
+  auto const text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
   std::vector<Row> rows;
-  std::size_t number = 0;
-  for (std::size_t at = 0; at < text->size();) {
-    std::size_t const end = std::min(text->find('\n', at), text->size());
-    std::string_view const line(text->data() + at, end - at);
-    at = end + 1;
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    auto const value = nlohmann::json::parse(line, nullptr, false);
-    if (value.is_string()) {
-      rows.push_back({value.get<std::string>(), {}});
-    } else if (value.is_object() && value.contains("smiles") && value["smiles"].is_string()) {
-      bool const named = value.contains("name") && value["name"].is_string();
-      rows.push_back(
-          {value["smiles"].get<std::string>(), named ? value["name"].get<std::string>() : std::string()});
-    } else {
-      return fail(Code::invalid_argument, Reason::syntax,
-                  "{}: line {}: expected a JSON text, or an object with a text named smiles", path, number);
-    }
-  }
+  for_each_line(*text, [&](std::string_view line, std::size_t number, std::size_t byte) {
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos)
+      rows.push_back(row_of_json(line, number, byte));
+  });
   return rows;
 }
 
-std::vector<Row> read_lines() {
+Result<std::vector<Row>> read_lines() {
+  auto const text = read_all(stdin, "standard input");
+  if (!text) return tl::unexpected(text.error());
   std::vector<Row> rows;
-  for (std::string line; std::getline(std::cin, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (!line.empty()) rows.push_back({std::move(line), {}});
-  }
+  for_each_line(*text, [&](std::string_view line, std::size_t, std::size_t) {
+    if (!line.empty()) rows.push_back({std::string(line), {}});
+  });
   return rows;
 }
 

@@ -1,8 +1,8 @@
 // What the program is asked to predict: one row per polymer, from arguments, a file or standard input.
 #pragma once
 
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <athanor/core/error.hpp>
@@ -12,15 +12,18 @@ namespace polymers {
 struct Row {
   std::string smiles;
   std::string name;  // from the input, may be empty
+  // Why no polymer could be read there, with its line, its byte in the file and what was got. Such a row
+  // keeps its place, and the rows around it are read as if it were a good one.
+  std::optional<athanor::Error> error{};
 };
 
 // CSV with a header line and a column `smiles` (or `smiles_polymer`), quoted as in RFC 4180; a column `name`
-// is kept.
+// is kept. A quote elsewhere than at the start of a field is a character like any other.
 athanor::Result<std::vector<Row>> read_csv(std::string const& path);
 // One JSON value per line: a text, or an object with `smiles` and, if it likes, `name`.
 athanor::Result<std::vector<Row>> read_jsonl(std::string const& path);
 // One SMILES per line of standard input; empty lines are skipped.
-std::vector<Row> read_lines();
+athanor::Result<std::vector<Row>> read_lines();
 
 // A polymer with a known glass transition temperature.
 struct Handbook {

@@ -6,6 +6,8 @@ program_test.py PROGRAM
 import csv
 import json
 import re
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,8 @@ import unittest
 from pathlib import Path
 
 PROGRAM = sys.argv.pop(1)
+MODEL = Path(__file__).resolve().parents[2] / "examples" / "polymers" / "model"
+GIB = 1 << 30
 
 
 class Program(unittest.TestCase):
@@ -21,8 +25,8 @@ class Program(unittest.TestCase):
         self.addCleanup(self.temporary.cleanup)
         self.folder = Path(self.temporary.name)
 
-    def predict(self, *arguments, status=0, stdin=b"", stdout=subprocess.PIPE):
-        result = subprocess.run([PROGRAM, "predict", *map(str, arguments)], input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False)
+    def predict(self, *arguments, status=0, stdin=b"", stdout=subprocess.PIPE, prepare=None):
+        result = subprocess.run([PROGRAM, "predict", *map(str, arguments)], input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False, preexec_fn=prepare)
         errors = result.stderr.decode()
         self.assertEqual(result.returncode, status, errors)
         return (result.stdout or b"").decode(), errors
@@ -31,6 +35,20 @@ class Program(unittest.TestCase):
         path = self.folder / name
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
+
+    def shell(self, words):
+        """Runs the program with redirections that only a shell can make."""
+        result = subprocess.run(["sh", "-c", f'"$0" predict {words}', PROGRAM], capture_output=True, check=False)
+        return result.returncode, result.stderr.decode()
+
+    def model(self, change=None):
+        """A copy of the model; `change` edits its manifest."""
+        folder = Path(shutil.copytree(MODEL, self.folder / "model"))
+        manifest = json.loads((folder / "athanor.json").read_text())
+        if change:
+            change(manifest)
+        (folder / "athanor.json").write_text(json.dumps(manifest))
+        return folder
 
     def predict_to_csv(self, *arguments, **options):
         self.predict(*arguments, "--out", self.folder / "out.csv", **options)
@@ -61,6 +79,49 @@ class Program(unittest.TestCase):
         self.assertTrue(rows[0]["repeat_unit"])
         self.assertGreater(rows[0]["tg_k"], 50)
         self.assertIn("error", rows[2])
+
+    # mutant: read_jsonl gives up at the first line that it cannot read; the byte is counted from the line's start.
+    def test_a_bad_json_line_is_an_error_row_and_changes_no_neighbour(self):
+        path = self.write("in.jsonl", '"*CC*"\n{"smiles": "C\n{"smile": 1}\n{"smiles": 7}\n\x1b[31m\n1e999\n\n"*CC(*)Cl"\n')
+        rows = self.predict_to_csv("--jsonl", path)
+        self.assertEqual([row["smiles"] for row in rows], ["*CC*", "", "", "", "", "", "*CC(*)Cl"])
+        alone = self.predict_to_csv("*CC*", "*CC(*)Cl")
+        for row, lonely in ((rows[0], alone[0]), (rows[6], alone[1])):
+            self.assertEqual(row["error"], "")
+            self.assertAlmostEqual(float(row["tg_k"]), float(lonely["tg_k"]), delta=0.011)
+        for row, line, byte, got in (
+            (rows[1], 2, 20, "the end of the line"),
+            (rows[2], 3, 21, '{"smile": 1}'),
+            (rows[3], 4, 34, '{"smiles": 7}'),
+            (rows[4], 5, 48, r"\x1b[31m"),
+            (rows[5], 6, 54, "1e999"),
+        ):
+            self.assertIn(f"line {line}, byte {byte} of the file", row["error"])
+            self.assertTrue(row["error"].endswith(f"got {got}"), row["error"])
+
+    # mutant: read_field takes a quote in the middle of a field for an opening one.
+    def test_a_quote_inside_a_field_is_a_character(self):
+        path = self.write("in.csv", 'smiles,name\n*CC*,5" pipe\n*CC(*)C,"5"" pipe, ""PP"""\r\n*CC(*)Cl,"two\nlines"\n')
+        rows = self.predict_to_csv("--csv", path)
+        self.assertEqual([row["name"] for row in rows], ['5" pipe', '5" pipe, "PP"', "two\nlines"])
+        self.assertEqual([row["error"] for row in rows], ["", "", ""])
+
+    # mutant: CsvReader::refused leaves the reader where the search for the closing quote ended; `line_` is not moved on.
+    def test_a_quote_that_is_never_closed_costs_one_row(self):
+        for bad in ('"C1CC,b', '"CC"C,b', 'CC,"b', '"CC'):
+            path = self.write("in.csv", f'smiles,name\n*CC*,"a\na"\n{bad}\n*CC(*)C,c\n*CC(*)Cl,d\n')
+            rows = self.predict_to_csv("--csv", path)
+            self.assertEqual([row["name"] for row in rows], ["a\na", "", "c", "d"], bad)
+            self.assertEqual([row["error"] == "" for row in rows], [True, False, True, True], bad)
+            self.assertIn("line 4, byte ", rows[1]["error"])
+            self.assertTrue(rows[1]["error"].endswith("got " + bad[bad.index('"') :]), rows[1]["error"])
+        rows = self.predict_to_csv("--csv", self.write("last.csv", 'smiles\n*CC*\n"CC'))
+        self.assertIn("line 3, byte 12", rows[1]["error"])
+
+    # mutant: CsvReader starts at byte 0 whatever the text starts with.
+    def test_the_mark_of_utf_8_belongs_to_no_column(self):
+        rows = self.predict_to_csv("--csv", self.write("in.csv", b"\xef\xbb\xbfsmiles,name\n*CC*,PE\n"))
+        self.assertEqual([(row["smiles"], row["error"]) for row in rows], [("*CC*", "")])
 
     # mutant: the SMILES are an option of CLI11, which takes the first of these for a list.
     def test_brackets_at_both_ends_belong_to_the_smiles(self):
@@ -104,6 +165,14 @@ class Program(unittest.TestCase):
         rest = re.sub(r"xmlns(:\w+)?=(['\"])[^'\"]*\2", "", text)
         self.assertNotRegex(rest, r"https?://|<script|<link|@import|url\(")
 
+    # mutant: the histogram is drawn of the first caller's first round.
+    def test_the_histogram_holds_every_answer_of_every_caller(self):
+        page = self.folder / "page.html"
+        self.predict("--threads", "3", "--html", page)
+        self.assertIn("from a call to its answer, 81 answers", page.read_text(encoding="utf-8"))
+        self.predict("CC", "C1CC", "--html", page)
+        self.assertIn("from a call to its answer, 1 answers", page.read_text(encoding="utf-8"))
+
     # mutant: predict returns 0 when every row failed.
     def test_nothing_predicted_ends_with_1(self):
         self.predict("C1CC", status=1)
@@ -118,7 +187,7 @@ class Program(unittest.TestCase):
             (("--csv", self.write("other.csv", "name,formula\na,b\n")), ("smiles", "formula")),
             (("--csv", self.folder / "none.csv"), ("none.csv", "No such file")),
             (("--csv", self.folder), (str(self.folder), "directory")),
-            (("--jsonl", self.write("bad.jsonl", '"C"\n{"smile": 1}\n')), ("bad.jsonl", "line 2")),
+            (("--csv", self.write("head.csv", 'smiles,"name\nCC,a\n')), ("head.csv", "line 1")),
             (("--model", self.folder / "nowhere", "CC"), ("nowhere", "manifest")),
         ):
             output, errors = self.predict(*arguments, status=1)
@@ -126,6 +195,73 @@ class Program(unittest.TestCase):
             self.assertEqual(errors.count("\n"), 1, errors)
             for word in words:
                 self.assertIn(word, errors)
+
+    # mutant: read_lines takes what it could not read for an empty input.
+    def test_standard_input_that_cannot_be_read_is_one_sentence(self):
+        for words, reason in (("- < /", "directory"), ("- <&-", "descriptor")):
+            status, errors = self.shell(words)
+            self.assertEqual(status, 1, errors)
+            self.assertRegex(errors, rf"^polymers: [^\n]*standard input: cannot be read: [^\n]*{reason}\n$")
+
+    # mutant: read_csv joins the columns without `clipped`.
+    def test_a_file_that_is_no_table_cannot_steer_the_terminal(self):
+        _, errors = self.predict("--csv", self.write("noise.csv", bytes(range(32)) + b"\x1b[31m" + bytes(range(128, 256)) * 1000), status=1)
+        self.assertRegex(errors, r"^[ -~]{1,600}\n$")
+
+    # mutant: complain prints with fmt::print, whose exception nobody catches.
+    def test_errors_that_nobody_can_hear_still_end_with_1(self):
+        for words in ("--csv /nonexistent 2>/dev/full", "--csv /nonexistent 2>&-"):
+            self.assertEqual(self.shell(words)[0], 1, words)
+
+    # mutant: Predictor::open does not call check_outputs, or that looks only at the name, or not at the dimensions.
+    def test_a_model_that_gives_something_else_is_refused_when_it_is_opened(self):
+        def output(manifest, name):
+            return next(output for output in manifest["outputs"] if output["name"] == name)
+
+        def rename(manifest):
+            output(manifest, "tg_mean")["name"] = "mean"
+            for test in manifest["self_test"]:
+                test["outputs"]["mean"] = test["outputs"].pop("tg_mean")
+
+        def another_type(manifest):
+            output(manifest, "repeat_unit").update({"dtype": "f32", "from": "mean:tg"})
+
+        def drop(manifest):
+            manifest["outputs"] = [output for output in manifest["outputs"] if output["name"] != "unknown_tokens"]
+
+        for change, words in ((rename, ("tg_mean", "f32 [items]")), (another_type, ("repeat_unit", "f32 [items]", "i64 [items]")), (drop, ("unknown_tokens",))):
+            output_text, errors = self.predict("--model", self.model(change), "CC", status=1)
+            shutil.rmtree(self.folder / "model")
+            self.assertEqual(output_text, "")
+            self.assertEqual(errors.count("\n"), 1, errors)
+            for word in words:
+                self.assertIn(word, errors)
+
+    # mutant: read_pairs asks no element whether it is a number.
+    def test_a_cross_validation_of_another_form_leaves_out_its_points(self):
+        model = self.model()
+        page = self.folder / "page.html"
+        for text, words in (('{"pairs": [["a", 1], [null, {}], 3]}', "No cross-validation"), ('[["a", 1], [300, 310]]', "1 polymers"), ('{"pairs": "none"}', "No cross-validation")):
+            (model / "cross_validation.json").write_text(text)
+            self.predict("--model", model, "CC", "--html", page)
+            self.assertIn(words, page.read_text(encoding="utf-8"))
+
+    # mutant: main catches no std::bad_alloc.
+    def test_an_endless_file_is_too_large_for_the_memory(self):
+        def little_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (4 * GIB, 4 * GIB))
+
+        _, errors = self.predict("--csv", "/dev/zero", status=1, prepare=little_memory)
+        self.assertEqual(errors, "polymers: there is not enough memory\n")
+
+    # mutant: main takes every std::system_error for one of standard output.
+    def test_a_thread_that_cannot_start_is_called_one(self):
+        def large_stacks():
+            resource.setrlimit(resource.RLIMIT_STACK, (4 * GIB, 4 * GIB))
+            resource.setrlimit(resource.RLIMIT_AS, (12 * GIB, 12 * GIB))
+
+        _, errors = self.predict("--threads", "64", status=1, prepare=large_stacks)
+        self.assertRegex(errors, r"^polymers: [^\n]*thread[^\n]*\n$")
 
     # mutant: write_file does not look at what fclose returns.
     def test_output_that_cannot_be_written_is_one_sentence(self):
@@ -136,6 +272,14 @@ class Program(unittest.TestCase):
         with open("/dev/full", "wb") as full:
             _, errors = self.predict("-", stdin=b"CC\n" * 2000, stdout=full, status=1)
         self.assertIn("standard output", errors)
+
+    # mutant: an option takes the empty text, and the demonstration runs.
+    def test_an_empty_path_is_wrong_usage(self):
+        for option in ("--csv", "--jsonl", "--out", "--html", "--model"):
+            for arguments in ((option, ""), (option + "=",), ("CC", option, "")):
+                output, errors = self.predict(*arguments, status=2)
+                self.assertEqual(output, "")
+                self.assertIn(option, errors)
 
     # mutant: main returns what CLI11 says.
     def test_wrong_usage_ends_with_2(self):
