@@ -18,6 +18,8 @@ namespace loading {
 namespace {
 
 constexpr std::int64_t no_limit = INT64_MAX;
+/// More than the cores of one machine; kernels that are asked for thousands end the process.
+constexpr std::int64_t most_threads = 256;
 constexpr std::uintmax_t largest_manifest = 64U << 20;
 
 /// A file of the model's folder: relative, and never out of it.
@@ -223,6 +225,9 @@ BatchingSection read_batching(Node const& node) {
     batching.policy =
         name == "immediate" ? BatchingSection::Policy::immediate : BatchingSection::Policy::size_or_delay;
   }
+  if (batching.max_delay_us && batching.policy != BatchingSection::Policy::size_or_delay)
+    node.reader().refuse(node["max_delay_us"].path(),
+                         "expected only with the policy 'size_or_delay', got it with 'immediate'");
   return batching;
 }
 
@@ -328,6 +333,16 @@ void read_tensors(Node const& root, Manifest& manifest) {
   }
 }
 
+void read_warm_up(Node const& root, Manifest& manifest) {
+  auto const warm_up = root["warm_up"];
+  if (!warm_up.present() || !warm_up.object({"batches"})) return;
+  for (Node const& batch : warm_up["batches"].list(1))
+    manifest.warm_up_batches.push_back(batch.integer(1, 1 << 20));
+  if (root["self_test"].list().empty())
+    root.reader().refuse(warm_up.path(),
+                         "expected a self_test whose inputs the batches are made of, got none");
+}
+
 void read_execution(Node const& root, Manifest& manifest) {
   for (Node const& node : root["members"].list(1)) manifest.members.push_back(read_member(node));
   manifest.min_members = static_cast<std::int64_t>(manifest.members.size());
@@ -343,10 +358,8 @@ void read_execution(Node const& root, Manifest& manifest) {
       root.reader().refuse(device.path(), "{}", parsed.error().message);
     }
   }
-  if (root["threads"].present()) manifest.threads = root["threads"].integer(1, 4096);
-  if (auto const warm_up = root["warm_up"]; warm_up.present() && warm_up.object({"batches"}))
-    for (Node const& batch : warm_up["batches"].list(1))
-      manifest.warm_up_batches.push_back(batch.integer(1, 1 << 20));
+  if (root["threads"].present()) manifest.threads = root["threads"].integer(1, most_threads);
+  read_warm_up(root, manifest);
 }
 
 }  // namespace

@@ -13,6 +13,13 @@ tl::unexpected<Error> bad_manifest(std::string const& id, std::string message) {
       Error{Code::invalid_argument, Reason::manifest, fmt::format("{}: {}", id, message), {}});
 }
 
+/// A stage names its option; what it refuses stands in the manifest.
+Error refused_stage(std::string const& id, Error error) {
+  if (error.code == Code::invalid_argument) error.reason = Reason::manifest;
+  error.message = fmt::format("{}: features: {}", id, error.message);
+  return error;
+}
+
 template <class Table>
 std::string names_of(std::span<Table const* const> tables) {
   std::string names;
@@ -71,11 +78,6 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
                              [&](MemberPlan const& member) { return !member.lookups[input].empty(); });
 }
 
-/// True for an input that the assembler makes and no request or feature stage gives.
-bool is_made(ModelInput const& input) noexcept {
-  return input.assemble == Assemble::segment || input.assemble == Assemble::count;
-}
-
 /// With lookups the batch is gathered in the stage's own element type; the member's table makes tokens of it.
 Result<void> join_stage(ModelDescription& description) {
   auto const& features = *description.manifest.features;
@@ -93,11 +95,13 @@ Result<void> join_stage(ModelDescription& description) {
       auto const made = static_cast<DType>(stage.output_dtypes[feature]);
       std::size_t const at = description.feature_of_input.size();
       bool const mapped = is_mapped(description.plan, at);
-      if (!mapped && made != input.spec.dtype)
+      bool const fits = mapped ? made == DType::i32 || made == DType::i64 : made == input.spec.dtype;
+      if (!fits)
         return bad_manifest(
             description.id,
             fmt::format("model input {}: expected {}, the feature stage '{}' makes {}", input.spec.name,
-                        to_string(input.spec.dtype), stage.name, to_string(made)));
+                        mapped ? "codes of i32 or i64 for its lookups" : to_string(input.spec.dtype),
+                        stage.name, to_string(made)));
       input.spec.dtype = made;
     }
     description.feature_of_input.push_back(feature);
@@ -105,73 +109,12 @@ Result<void> join_stage(ModelDescription& description) {
   return {};
 }
 
-/// What only this room knows that it cannot do: rows of texts, and arithmetic on anything but f32 and f64.
-Result<void> check_output(ModelDescription const& description, OutputPlan const& plan) {
-  auto const refuse = [&](std::string_view what) {
-    return bad_manifest(description.id, fmt::format("output {}: {}", plan.spec.name, what));
-  };
-  if (plan.spec.dtype == DType::bytes) return refuse("texts cannot be outputs");
-  bool const aggregated = plan.from == OutputPlan::From::mean || plan.from == OutputPlan::From::deviation;
-  bool const computable = plan.spec.dtype == DType::f32 || plan.spec.dtype == DType::f64;
-  if (plan.from == OutputPlan::From::model || aggregated) {
-    bool const scaled = std::ranges::any_of(description.plan.members, [&](MemberPlan const& member) {
-      return member.scalers[plan.index].scale != 1 || member.scalers[plan.index].center != 0;
-    });
-    if ((aggregated || scaled) && !computable)
-      return refuse(
-          fmt::format("means, spreads and scales need f32 or f64, got {}", to_string(plan.spec.dtype)));
-    DType const made = description.plan.model_outputs[plan.index].dtype;
-    if (made != plan.spec.dtype)
-      return refuse(
-          fmt::format("expected {}, the model gives {}", to_string(plan.spec.dtype), to_string(made)));
-  }
-  if (plan.from == OutputPlan::From::features) {
-    auto const made = static_cast<DType>(description.stage->table().output_dtypes[plan.index]);
-    if (made != plan.spec.dtype)
-      return refuse(fmt::format("expected {}, the feature stage makes {}", to_string(plan.spec.dtype),
-                                to_string(made)));
-  }
-  if (plan.from != OutputPlan::From::unknown) return {};
-  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
-    bool const mapped = is_mapped(description.plan, i);
-    bool const told_apart = std::ranges::any_of(description.plan.inputs, [&](ModelInput const& other) {
-      return other.assemble == Assemble::segment && other.axis == description.plan.inputs[i].axis;
-    });
-    if (mapped && !told_apart)
-      return refuse(fmt::format("needs a segment input along the axis of '{}', to tell the items apart",
-                                description.plan.inputs[i].spec.name));
-  }
-  return {};
-}
-
-/// What only this room knows that it cannot do with inputs: codes of other types than i32 and i64, a feature
-/// stage over anything but a list of texts, and requests whose tensors have other axes than the model's.
-Result<void> check_inputs(ModelDescription const& description) {
-  auto const refuse = [&](std::string_view name, std::string_view what) {
-    return bad_manifest(description.id, fmt::format("input {}: {}", name, what));
-  };
-  if (description.stage) {
-    TensorSpec const& text = description.manifest.inputs[description.text_input];
-    if (text.dtype != DType::bytes || text.dims.size() != 1 || !text.stacks())
-      return refuse(text.name, fmt::format("a feature stage reads bytes [items], got {}", to_string(text)));
-  }
-  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
-    ModelInput const& input = description.plan.inputs[i];
-    bool const mapped = is_mapped(description.plan, i);
-    if (mapped && input.spec.dtype != DType::i32 && input.spec.dtype != DType::i64)
-      return refuse(input.spec.name,
-                    fmt::format("lookups need i32 or i64, got {}", to_string(input.spec.dtype)));
-    if (is_made(input) || description.stage) continue;
-    TensorSpec const& source = description.manifest.inputs[description.request_place[i]];
-    if (source.dims.size() != input.spec.dims.size() || source.stacks() != input.spec.stacks())
-      return refuse(input.spec.name, fmt::format("expected the axes of {} as in inputs, got {}",
-                                                 to_string(source), to_string(input.spec)));
-  }
-  for (TensorSpec const& output : description.plan.model_outputs)
-    if (output.dtype == DType::bytes)
-      return bad_manifest(description.id,
-                          fmt::format("model output {}: texts cannot be outputs", output.name));
-  return {};
+/// Without a stage too, the batch is gathered as the request gives it.
+void join_request(ModelDescription& description) {
+  auto const& inputs = description.manifest.inputs;
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
+    if (is_mapped(description.plan, i))
+      description.plan.inputs[i].spec.dtype = inputs[description.request_place[i]].dtype;
 }
 
 Result<void> plan_outputs(ModelDescription& description) {
@@ -184,11 +127,15 @@ Result<void> plan_outputs(ModelDescription& description) {
         return bad_manifest(description.id, fmt::format("output {}: no feature of the name '{}'",
                                                         output.spec.name, output.of));
       plan.index = *place;
+      auto const made = static_cast<DType>(description.stage->table().output_dtypes[plan.index]);
+      if (made != plan.spec.dtype)
+        return bad_manifest(description.id,
+                            fmt::format("output {}: expected {}, the feature stage makes {}",
+                                        output.spec.name, to_string(plan.spec.dtype), to_string(made)));
     } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
                plan.from == OutputPlan::From::deviation) {
       plan.index = place_of(manifest.model_outputs, output.of);
     }
-    if (auto possible = check_output(description, plan); !possible) return possible;
     description.plan.outputs.push_back(std::move(plan));
   }
   return {};
@@ -250,6 +197,14 @@ double distance(TensorView const& got, std::size_t place, Tensor const& expected
   return std::isfinite(difference) ? difference : HUGE_VAL;
 }
 
+/// True when `row` is what one item gives to a tensor of that spec.
+bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
+  if (static_cast<std::size_t>(row.rank) != spec.dims.size() || row.shape[0] != 1) return false;
+  for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
+    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != row.shape[axis]) return false;
+  return true;
+}
+
 /// A request of the manifest, made ready to run.
 struct Sample {
   Request const* request;
@@ -270,6 +225,26 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
     sample.features.push_back(std::move(*features));
   }
   return sample;
+}
+
+/// A stage declares types, not shapes: the first self-test shows what it gives for an item.
+Result<void> check_feature_shapes(ModelDescription const& description) {
+  auto const& outputs = description.plan.outputs;
+  bool const taken = std::ranges::count(outputs, OutputPlan::From::features, &OutputPlan::from) != 0;
+  if (!taken || description.manifest.self_tests.empty()) return {};
+  auto const sample = make_sample(description, description.manifest.self_tests[0].inputs);
+  if (!sample) return bad_manifest(description.id, fmt::format("self_test[0]: {}", sample.error().message));
+  for (OutputPlan const& output : outputs) {
+    if (output.from != OutputPlan::From::features) continue;
+    TensorView const& row = sample->features[0].tensor(output.index);
+    if (is_row_of(output.spec, row)) continue;
+    auto const rank = static_cast<std::size_t>(std::clamp<std::int32_t>(row.rank, 0, Shape::max_rank));
+    Shape const shape(std::span<std::int64_t const>(row.shape, rank));
+    return bad_manifest(description.id,
+                        fmt::format("output {}: expected one row of {}, the feature stage gives {}",
+                                    output.spec.name, to_string(output.spec), to_string(shape)));
+  }
+  return {};
 }
 
 /// Runs the sample as often as `batch` items need, in one batch.
@@ -304,15 +279,14 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
       if (got.dtype != static_cast<std::int32_t>(expected.dtype()) ||
           got.size_bytes != whole * element_size(expected.dtype()))
         return fail(Code::failed_precondition, Reason::model_load,
-                    "{}: self_test[{}]: output {}: expected {} {}, got {} bytes of {}", description.id,
-                    number, name, to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
+                    "self_test[{}]: output {}: expected {} {}, got {} bytes of {}", number, name,
+                    to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
                     to_string(static_cast<DType>(got.dtype)));
       double const off = distance(got, from_features ? i % per_item : i, expected, i);
       if (off <= test.tolerance) continue;
-      return fail(
-          Code::failed_precondition, Reason::model_load,
-          "{}: self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
-          description.id, number, name, i, off, test.tolerance);
+      return fail(Code::failed_precondition, Reason::model_load,
+                  "self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
+                  number, name, i, off, test.tolerance);
     }
   }
   return {};
@@ -354,7 +328,7 @@ Result<ModelDescription> describe_model(std::string const& folder,
       if (auto same = verify_digest(folder + "/" + file.file, file.digest); !same)
         return tl::unexpected(std::move(same.error()));
     auto opened = OpenStage::open(*stage, folder, features->options_json);
-    if (!opened) return tl::unexpected(std::move(opened.error()));
+    if (!opened) return tl::unexpected(refused_stage(description.id, std::move(opened.error())));
     description.stage.emplace(std::move(*opened));
     if (auto joined = join_stage(description); !joined) return tl::unexpected(std::move(joined.error()));
   }
@@ -363,9 +337,9 @@ Result<ModelDescription> describe_model(std::string const& folder,
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
       description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
   }
-  if (auto possible = check_inputs(description); !possible)
-    return tl::unexpected(std::move(possible.error()));
+  if (!description.stage) join_request(description);
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
+  if (auto fits = check_feature_shapes(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
 }
 
@@ -449,7 +423,7 @@ Result<void> LoadedModel::prove(ModelDescription const& description, Worker& wor
     if (sample) sample->run = run_sample(description, worker, *sample, 1);
     if (!sample || !sample->run) {
       Error error = sample ? sample->run.error() : sample.error();
-      error.message = fmt::format("{}: self_test[{}]: {}", description.id, i, error.message);
+      error.message = fmt::format("self_test[{}]: {}", i, error.message);
       return tl::unexpected(std::move(error));
     }
     if (auto same = compare(description, worker, tests[i], *sample, i); !same) return same;

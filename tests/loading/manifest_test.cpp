@@ -38,7 +38,7 @@ std::string const whole =
     {"file": "fold-0.pt", "digest": "xxh128:)" +
     zeros + R"(", "lookups": {"atom": [70, 5]}, "scale": {"tg": {"center": 300.5, "scale": 80}}},
     {"file": "folds/fold-1.pt", "digest": "xxh128:)" +
-    zeros + R"("}],
+    zeros + R"(", "lookups": {"atom": [5]}}],
   "min_members": 1,
   "batching": {"max_items": 32, "max_cost": 20000, "policy": "size_or_delay", "max_delay_us": 500, "instances": 2},
   "cache": false, "device": "cuda:1", "threads": 2,
@@ -185,7 +185,7 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("from": "mean:tg")", R"("from": "model:tg")",
        "athanor.json: outputs[0].from: expected mean:tg or std:tg of 2 members, got the output of one model"},
       {R"("lookups": {"atom": [70, 5]})", R"("lookups": {"tg": [70, 5]})",
-       "athanor.json: members[0].lookups.tg: expected the name of an integer model input that is not made, "
+       "athanor.json: members[0].lookups.tg: expected the name of an i64 model input that is not made, "
        "got 'tg'"},
       {"[70, 5]", "[70, 5, 70]",
        "athanor.json: members[0].lookups.atom: expected every code once, got 70 twice"},
@@ -231,6 +231,115 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
                      R"("model_inputs": [{"name": "z", "dtype": "f32", "shape": ["items"]}], "outputs")",
                      plain)) ==
         "athanor.json: model_inputs[0].name: expected one of the inputs (x), got 'z'");
+}
+
+// mutant: keeps_shape compares only the number of dimensions
+TEST_CASE("a shape that nothing gives is refused") {
+  char const* const mean = R"("tg_mean", "dtype": "f32", "shape": ["items"])";
+  CHECK(refusal(with(mean, R"("tg_mean", "dtype": "f32", "shape": ["items", 2])")) ==
+        "athanor.json: outputs[0].shape: expected 'tg_mean' to have the shape of the model output 'tg', f32 "
+        "[items]; got f32 [items, 2]");
+  auto const wide = [&](std::string_view given, std::string_view declared) {
+    auto text = with(
+        R"("outputs")",
+        fmt::format(R"("model_outputs": [{{"name": "y", "dtype": "f32", "shape": {}}}], "outputs")", given),
+        plain);
+    return with(R"(["items", null]}],
+  "members")",
+                fmt::format("{}}}],\n  \"members\"", declared), text);
+  };
+  CHECK(refusal(wide(R"(["items", 1])", R"(["items", 2])")) ==
+        "athanor.json: outputs[0].shape: expected 'y' to have the shape of the model output 'y', f32 [items, "
+        "1]; got f32 [items, 2]");
+  CHECK(refusal(wide(R"(["items", null])", R"(["items", 2])"))
+            .starts_with("athanor.json: outputs[0].shape: expected 'y' to have"));
+  CHECK(refusal(wide(R"(["rows", 2])", R"(["items", 2])")) ==
+        "athanor.json: model_outputs[0].shape: expected 'items' as the first dimension, got f32 [rows, 2]");
+  for (auto const& [given, declared] :
+       {std::pair(R"(["items", 2])", R"(["items", 2])"), std::pair(R"(["items", 2])", R"(["items", null])"),
+        std::pair(R"(["items", null])", R"(["items", "width"])")})
+    CHECK_MESSAGE(parse_manifest(wide(given, declared)), given, " ", declared);
+  CHECK(refusal(with(R"("unknown", "dtype": "i64", "shape": ["items"])",
+                     R"("unknown", "dtype": "i64", "shape": ["items", 1])")) ==
+        "athanor.json: outputs[2]: expected i64 [items] for a count, got i64 [items, 1]");
+  CHECK(refusal(with(R"("outputs")",
+                     R"("model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 4]}], "outputs")",
+                     plain)) ==
+        "athanor.json: model_inputs[0].shape: expected the axes of 'x' as in inputs, f32 [items, 3]; got f32 "
+        "[items, 4]");
+}
+
+// mutant: check_made_input looks at the type of a count only
+TEST_CASE("an input that is made has the shape that it is made in") {
+  auto const shaped = [](std::string_view name, std::string_view from, std::string_view to) {
+    return with(fmt::format(R"("{}", "dtype": "i64", "shape": {})", name, from),
+                fmt::format(R"("{}", "dtype": "i64", "shape": {})", name, to));
+  };
+  for (auto const* shape : {"[5]", R"(["items"])", "[null]", "[1, 1]"})
+    CHECK_MESSAGE(refusal(shaped("graphs", "[1]", shape))
+                      .starts_with("athanor.json: model_inputs[3]: expected i64 [] or i64 [1] for 'graphs', "
+                                   "which is made; got i64 ["),
+                  shape);
+  CHECK(parse_manifest(shaped("graphs", "[1]", "[]")));
+  CHECK(refusal(shaped("segment", R"(["atoms"])", R"(["atoms", 1])")) ==
+        "athanor.json: model_inputs[2]: expected i64 of one dimension for 'segment', which is made; got i64 "
+        "[atoms, 1]");
+  CHECK(
+      refusal(shaped("segment", R"(["atoms"])", "[]"))
+          .starts_with("athanor.json: model_inputs[2].shape: expected 'items' or the name of a ragged axis"));
+}
+
+// mutant: check_lookup leaves out the other members
+TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
+  CHECK(refusal(with(R"(, "lookups": {"atom": [5]})", "")) ==
+        "athanor.json: members[0].lookups.atom: expected lookups of 'atom' for all members or for none, got "
+        "none for members[1]");
+  CHECK(
+      refusal(with(R"("atom", "dtype": "i64")", R"("atom", "dtype": "i32")")) ==
+      "athanor.json: members[0].lookups.atom: expected the name of an i64 model input that is not made, got "
+      "i32 [atoms]");
+  CHECK(refusal(with(R"({"name": "segment", "dtype": "i64", "shape": ["atoms"], "make": "segment"},)", "")) ==
+        "athanor.json: outputs[2].from: expected a segment input along the axis of 'atom', to tell the items "
+        "apart; got none");
+}
+
+// mutant: is_computable is true for f16
+TEST_CASE("means, spreads and scales are of types that are computed in") {
+  for (auto const* dtype : {"f16", "bf16", "i64"}) {
+    std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
+    text = with(R"("tg_mean", "dtype": "f32")", fmt::format(R"("tg_mean", "dtype": "{}")", dtype), text);
+    CHECK(refusal(text) ==
+          fmt::format("athanor.json: outputs[0].dtype: expected f32 or f64 for a mean or a spread, got {}",
+                      dtype));
+  }
+  std::string const half = with(R"("y", "dtype": "f32")", R"("y", "dtype": "f16")", plain);
+  CHECK(parse_manifest(half));
+  CHECK(refusal(with(R"("file")", R"("scale": {"y": {"center": 0, "scale": 2}}, "file")", half)) ==
+        "athanor.json: members[0].scale.y: expected a model output of f32 or f64, got f16 [items, ?]");
+  CHECK(refusal(with(R"("y", "dtype": "f32")", R"("y", "dtype": "bytes")", plain)) ==
+        "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
+}
+
+// mutant: read_batching returns before it looks at max_delay_us
+TEST_CASE("a setting that nothing would heed is refused") {
+  CHECK(refusal(with(R"("policy": "size_or_delay", )", "")) ==
+        "athanor.json: batching.max_delay_us: expected only with the policy 'size_or_delay', got it with "
+        "'immediate'");
+  auto const tests = whole.find(R"("self_test")");
+  auto const end = whole.find(R"("warm_up")");
+  std::string untested = whole;
+  CHECK(refusal(untested.erase(tests, end - tests)) ==
+        "athanor.json: warm_up: expected a self_test whose inputs the batches are made of, got none");
+  CHECK(refusal(with(R"("threads": 2)", R"("threads": 257)")) ==
+        "athanor.json: threads: expected a whole number from 1 to 256, got 257");
+  CHECK(parse_manifest(with(R"("threads": 2)", R"("threads": 256)")));
+}
+
+// mutant: check_features looks at the name only
+TEST_CASE("a feature stage reads a list of texts") {
+  CHECK(refusal(
+            with(R"("dtype": "bytes", "shape": ["items"])", R"("dtype": "bytes", "shape": ["items", 2])")) ==
+        "athanor.json: features.input: expected bytes [items] for 'smiles', got bytes [items, 2]");
 }
 
 TEST_CASE("no cut of a manifest is taken for a whole one") {

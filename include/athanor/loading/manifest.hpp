@@ -94,6 +94,11 @@ struct SelfTest {
 
 }  // namespace loading
 
+/// True for an input that is made with the batch, which no request or feature stage gives.
+inline bool is_made(ModelInput const& input) noexcept {
+  return input.assemble == Assemble::segment || input.assemble == Assemble::count;
+}
+
 /// Everything that a manifest says, with its defaults filled in.
 struct Manifest {
   std::string name;
