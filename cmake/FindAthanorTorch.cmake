@@ -1,19 +1,41 @@
 # Finds LibTorch and makes two imported targets of it: athanor::libtorch_cpu and athanor::libtorch_c10.
 #
 # LibTorch's own package file is not used: it enables the CUDA language and so wants a CUDA toolkit even where nothing is
-# compiled for a GPU. The places are tried in this order, and the first that holds a LibTorch decides:
-#   1. ATHANOR_TORCH_ROOT (CMake variable, else environment variable): the folder that has include/ and lib/
+# compiled for a GPU. The places are tried in this order, and the first that holds release 2.11 or later decides:
+#   1. ATHANOR_TORCH_ROOT (CMake variable, else environment variable): the folder that has include/ and lib/; if it is
+#      set, no other place is tried
 #   2. CMAKE_PREFIX_PATH: each folder, or torch/ in it
 #   3. the Python package `torch` that python3 finds (it is located, not imported)
 #   4. the private environment ${ATHANOR_CACHE:-$HOME/.cache/athanor}/torch-2.11.0, or a wheel unpacked there
 # Sets AthanorTorch_FOUND, AthanorTorch_DIRECTORY, AthanorTorch_VERSION and AthanorTorch_RPATH (the folders that a program
 # needs in its run path).
 
+function(_athanor_torch_version folder out)
+  file(STRINGS "${folder}/include/torch/headeronly/version.h" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
+  string(REGEX MATCHALL "[0-9]+" numbers "${lines}")
+  list(JOIN numbers "." version)
+  set(${out} "${version}" PARENT_SCOPE)
+endfunction()
+
 # Appends to `out` each folder of ARGN that looks like a LibTorch.
 function(_athanor_torch_keep out)
   set(kept ${${out}})
   foreach(folder IN LISTS ARGN)
     if(EXISTS "${folder}/lib/libtorch_cpu.so" AND EXISTS "${folder}/include/torch/headeronly/version.h")
+      list(APPEND kept "${folder}")
+    endif()
+  endforeach()
+  set(${out} "${kept}" PARENT_SCOPE)
+endfunction()
+
+# The same, without those that are too old: scripts/setup passes them over too, and fetches one of its own.
+function(_athanor_torch_keep_recent out)
+  set(kept ${${out}})
+  set(candidates "")
+  _athanor_torch_keep(candidates ${ARGN})
+  foreach(folder IN LISTS candidates)
+    _athanor_torch_version("${folder}" version)
+    if(version VERSION_GREATER_EQUAL 2.11)
       list(APPEND kept "${folder}")
     endif()
   endforeach()
@@ -37,13 +59,6 @@ function(_athanor_torch_of_python out)
   endif()
 endfunction()
 
-function(_athanor_torch_version folder out)
-  file(STRINGS "${folder}/include/torch/headeronly/version.h" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
-  string(REGEX MATCHALL "[0-9]+" numbers "${lines}")
-  list(JOIN numbers "." version)
-  set(${out} "${version}" PARENT_SCOPE)
-endfunction()
-
 # Sets `out` to the folder, and `out_places` to a phrase that says where it was looked for.
 function(_athanor_torch_locate out out_places)
   set(found "")
@@ -58,15 +73,15 @@ function(_athanor_torch_locate out out_places)
       set(cache "$ENV{HOME}/.cache/athanor")
     endif()
     foreach(prefix IN LISTS CMAKE_PREFIX_PATH)
-      _athanor_torch_keep(found "${prefix}" "${prefix}/torch")
+      _athanor_torch_keep_recent(found "${prefix}" "${prefix}/torch")
     endforeach()
     if(NOT found)
       _athanor_torch_of_python(python_folder)
-      _athanor_torch_keep(found "${python_folder}")
+      _athanor_torch_keep_recent(found "${python_folder}")
     endif()
     if(NOT found)
       file(GLOB folders "${cache}/torch-2.11.0/lib/python*/site-packages/torch")
-      _athanor_torch_keep(found ${folders} "${cache}/torch-2.11.0/torch" "${cache}/torch-2.11.0")
+      _athanor_torch_keep_recent(found ${folders} "${cache}/torch-2.11.0/torch" "${cache}/torch-2.11.0")
     endif()
     set(${out_places} "CMAKE_PREFIX_PATH, the packages of python3, or ${cache}/torch-2.11.0" PARENT_SCOPE)
   endif()
