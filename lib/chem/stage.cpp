@@ -1,10 +1,11 @@
 #include <athanor/chem/stage.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -15,6 +16,8 @@ static_assert(FeatureStage<PolymerGraphStage>);
 
 namespace {
 
+constexpr std::uintmax_t largest_domain = 64U << 20;
+
 template <class... Args>
 tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&... args) {
   return tl::unexpected(Error{Code::invalid_argument,
@@ -23,16 +26,39 @@ tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&
                               {}});
 }
 
-Result<DomainOfValidity> read_domain(std::string_view folder, std::string const& name) {
-  std::string path(folder);
-  if (!path.empty() && path.back() != '/') path += '/';
-  path += name;
+/// The manifest's own rule for files of the model's folder: relative, and never out of it.
+bool is_inside(std::string_view name) {
+  bool good = !name.empty() && name.front() != '/' && name.find('\\') == std::string_view::npos &&
+              name.find('\0') == std::string_view::npos;
+  for (auto const& part : std::filesystem::path(name)) good = good && part != ".." && !part.empty();
+  return good;
+}
+
+Result<std::string> read_file(std::string const& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    return fail(Code::not_found, Reason::file,
+                "polymer-graph: domain: expected a regular file, got none at {}", path);
+  auto const size = std::filesystem::file_size(path, error);
+  if (!error && size > largest_domain)
+    return refuse_option("domain: expected a file of at most {} bytes, got {} of {}", largest_domain, size,
+                         path);
   std::ifstream file(path, std::ios::binary);
-  std::string const text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad())
-    return fail(Code::not_found, Reason::file, "polymer-graph: the domain file {} cannot be read", path);
-  auto domain = DomainOfValidity::from_json(text);
-  if (!domain) domain.error().message = fmt::format("polymer-graph: {}: {}", path, domain.error().message);
+  std::string text(error ? 0 : static_cast<std::size_t>(size), '\0');
+  if (error || !file.read(text.data(), static_cast<std::streamsize>(text.size())))
+    return fail(Code::unavailable, Reason::file, "polymer-graph: domain: {} cannot be read", path);
+  return text;
+}
+
+Result<DomainOfValidity> read_domain(std::string_view folder, std::string const& name) {
+  if (!is_inside(name))
+    return refuse_option("domain: expected a path inside the model's folder, without '..'; got '{}'", name);
+  std::string const path = folder.empty() ? name : fmt::format("{}/{}", folder, name);
+  auto const text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
+  auto domain = DomainOfValidity::from_json(*text);
+  if (!domain)
+    domain.error().message = fmt::format("polymer-graph: domain: {}: {}", path, domain.error().message);
   return domain;
 }
 

@@ -114,14 +114,47 @@ TEST_CASE("options that mean nothing are refused by name") {
         "polymer-graph: units: expected a whole number from 1 to 2000, got \"3\"");
   CHECK(message(R"({"domain": 3})") == "polymer-graph: domain: expected a file name, got 3");
   CHECK(message(R"({"domain": "none.json"})") ==
-        "polymer-graph: the domain file /nowhere/none.json cannot be read");
+        "polymer-graph: domain: expected a regular file, got none at /nowhere/none.json");
   CHECK(message("[") == "polymer-graph: options: expected a JSON object");
   Folder const folder;
   folder.write("domain.json", R"({"radius": 2})");
   auto const stage = PolymerGraphStage{}.open(folder.path(), R"({"domain": "domain.json"})");
   REQUIRE(!stage);
-  CHECK(stage.error().message.starts_with("polymer-graph: " + folder.path() +
+  CHECK(stage.error().message.starts_with("polymer-graph: domain: " + folder.path() +
                                           "/domain.json: domain of validity: "));
+}
+
+// mutant: leave is_inside out of read_domain, or is_regular_file out of read_file
+TEST_CASE("the domain is a file of the model's folder and nothing else") {
+  Folder const outer;
+  std::string const identifiers = R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1]})";
+  outer.write("domain.json", identifiers);
+  std::string const model = outer.path() + "/model";
+  std::filesystem::create_directories(model + "/parts");
+  std::filesystem::copy_file(outer.path() + "/domain.json", model + "/parts/domain.json");
+  auto const open = [&](std::string const& name) {
+    return PolymerGraphStage{}.open(model, R"({"domain": ")" + name + "\"}");
+  };
+  CHECK(open("parts/domain.json"));
+  for (auto const& name : {""s, "../domain.json"s, "parts/../../domain.json"s, outer.path() + "/domain.json",
+                           "parts/"s, "parts\\\\domain.json"s, "parts/domain.json\\u0000"s}) {
+    auto const refused = open(name);
+    REQUIRE_MESSAGE(!refused, name);
+    CHECK(refused.error().code == Code::invalid_argument);
+    CHECK(refused.error().reason == Reason::option);
+    CHECK_MESSAGE(
+        refused.error().message.starts_with(
+            "polymer-graph: domain: expected a path inside the model's folder, without '..'; got '"),
+        refused.error().message);
+  }
+  auto const folder = open("parts");
+  REQUIRE(!folder);
+  CHECK(folder.error().code == Code::not_found);
+  CHECK(folder.error().reason == Reason::file);
+  CHECK(folder.error().message ==
+        "polymer-graph: domain: expected a regular file, got none at " + model + "/parts");
+  std::ofstream(model + "/empty.json");
+  CHECK(open("empty.json").error().reason == Reason::syntax);
 }
 
 TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {

@@ -51,9 +51,9 @@ class PolymerGraphStage {
   };
 
   /// `options` is empty or a JSON object: `units` (an oligomer of so many units in place of the endless
-  /// chain) and `domain` (a file of DomainOfValidity, relative to `folder`). Fails with invalid_argument /
-  /// option, naming an unknown key or a wrong value, not_found / file, or as DomainOfValidity::from_json
-  /// does.
+  /// chain) and `domain` (a file of DomainOfValidity inside `folder`; its digest is for the caller to
+  /// verify). Fails with invalid_argument / option, naming an unknown key or a wrong value, with not_found or
+  /// unavailable / file, or as DomainOfValidity::from_json does.
   Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) const;
 };
 
