@@ -76,6 +76,25 @@ TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing onc
   CHECK(doubler.snapshot().caller_batches == 1001);
 }
 
+// mutant: submit without the catch that gives the place back: the destructor waits for ever
+TEST_CASE("an input that cannot be moved costs its submitter an exception, and the batcher nothing") {
+  struct Fragile {
+    bool breaks = false;
+    Fragile() = default;
+    explicit Fragile(bool does) : breaks(does) {}
+    Fragile(Fragile const& other) : breaks(other.breaks) {
+      if (breaks) throw std::runtime_error("it broke");
+    }
+    Fragile& operator=(Fragile const&) = default;
+  };
+  Batcher<Fragile, int> batcher{{.max_held = 1},
+                                [](std::span<Fragile const>, std::span<int> out) { out[0] = 7; }};
+  constexpr auto ignored = [](void*, Result<int>) noexcept {};
+  // The argument is made in place; only moving it into the call copies, and throws.
+  CHECK_THROWS_AS(static_cast<void>(batcher.submit(Fragile(true), ignored, nullptr)), std::runtime_error);
+  CHECK(batcher.run(Fragile(false)) == 7);
+}
+
 // mutant: outputs handed out by place in the queue instead of by call
 TEST_CASE("S1-2 submitted calls share a batch, and each gets its own answer") {
   Simulation world(1);
