@@ -12,11 +12,15 @@ namespace {
 
 using Json = nlohmann::json;
 
+/// `key` is empty where it is the whole text that is refused, `got` is ASCII and may be long.
+tl::unexpected<Error> refuse_shown(std::string_view key, std::string_view expected, std::string_view got) {
+  constexpr std::size_t longest = 60;
+  return fail(Code::invalid_argument, Reason::option, "options: {}{}expected {}, got {}{}", key,
+              key.empty() ? "" : ": ", expected, got.substr(0, longest), got.size() > longest ? "..." : "");
+}
+
 tl::unexpected<Error> refuse(std::string_view key, std::string_view expected, Json const& got) {
-  std::string text = got.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "...";
-  return fail(Code::invalid_argument, Reason::option, "options: {}: expected {}, got {}", key, expected,
-              text);
+  return refuse_shown(key, expected, got.dump(-1, ' ', true));
 }
 
 /// A whole number from 0 that fits into T.
@@ -102,25 +106,52 @@ constexpr std::array<Row, 11> rows{{
      [](Key key, Json const& value, HostOptions& to) { return read_switch(key, value, to.engine.breaker); }},
 }};
 
+// More than any option needs, and few enough for code that calls itself once for each.
+constexpr int deepest = 64;
+
+/// Watches the parser for what its result does not show, or not without a walk to the bottom of it.
+struct Watch {
+  std::set<std::string> keys;
+  std::string key;  // the option that is being read
+  std::string twice;
+  bool too_deep = false;
+
+  bool operator()(int depth, Json::parse_event_t event, Json const& parsed) {
+    too_deep = too_deep || depth > deepest;
+    if (too_deep) return false;
+    if (depth == 1 && event == Json::parse_event_t::key) {
+      key = parsed.get<std::string>();
+      if (!keys.insert(key).second) twice = key;
+    }
+    return true;
+  }
+};
+
+/// The number in the parser's complaint that no double holds it; the complaint itself when it has another
+/// form.
+std::string_view quoted(std::string_view complaint) {
+  auto const first = complaint.find('\'');
+  auto const last = complaint.rfind('\'');
+  return first < last ? complaint.substr(first + 1, last - first - 1) : complaint;
+}
+
 /// The parsed object; a key given twice is refused rather than silently decided.
 Result<Json> parse_object(std::string_view text) {
-  std::set<std::string> seen;
-  std::string twice;
-  auto const watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key && !seen.insert(parsed.get<std::string>()).second)
-      twice = parsed.get<std::string>();
-    return true;
-  };
+  Watch watch;
   try {
-    Json object = Json::parse(text, watch);
-    if (!twice.empty())
-      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", twice);
-    if (!object.is_object())
-      return fail(Code::invalid_argument, Reason::option, "options: expected a JSON object, got {}",
-                  object.type_name());
+    Json object = Json::parse(text, [&](int depth, Json::parse_event_t event, Json& parsed) {
+      return watch(depth, event, parsed);
+    });
+    if (watch.too_deep)
+      return refuse_shown(watch.key, fmt::format("at most {} levels of nesting", deepest), "more");
+    if (!watch.twice.empty())
+      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", watch.twice);
+    if (!object.is_object()) return refuse_shown("", "a JSON object", object.type_name());
     return object;
   } catch (Json::parse_error const& error) {
     return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", error.byte);
+  } catch (Json::exception const& error) {
+    return refuse_shown(watch.key, "a number that fits a double", quoted(error.what()));
   }
 }
 

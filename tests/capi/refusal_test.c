@@ -1,4 +1,6 @@
 /* What is wrong is refused with a sentence, and nothing is handed out. */
+#include <stdlib.h>
+
 #include "check.h"
 #include "puppet.h"
 
@@ -41,6 +43,35 @@ static void options(void) {
       " \"load_deadline_ms\": 1, \"breaker\": false, \"plugins\": []}",
       &engine, &error));
   ath_engine_destroy(engine);
+}
+
+/* `depth` lists in one another as the value of an option. */
+static void nested(int depth, const char* part) {
+  const char before[] = "{\"threads\": ";
+  const size_t start = sizeof(before) - 1;
+  const size_t each = (size_t)depth;
+  char* json = malloc(start + 2 * each + 2);
+  memcpy(json, before, start);
+  memset(json + start, '[', each);
+  memset(json + start + each, ']', each);
+  memcpy(json + start + 2 * each, "}", 2);
+  refuse_options(json, part);
+  free(json);
+}
+
+/* mutant: walk a value without looking how deep it is, let a parser's exception pass, or cut a text in bytes */
+static void hostile_options(void) {
+  char json[200] = "{\"caller_runs\": \"x";
+  int i;
+  nested(60, "threads: expected a whole number");
+  nested(70, "options: threads: expected at most 64 levels of nesting, got more");
+  nested(200000, "options: threads: expected at most 64 levels of nesting, got more");
+  refuse_options("{\"breaker\": true, \"threads\": 1e999}",
+                 "options: threads: expected a number that fits a double, got 1e999");
+  refuse_options("{\"cache_bytes\": {\"a\": -1e999}}", "options: cache_bytes: expected a number");
+  refuse_options("1e999", "options: expected a number that fits a double, got 1e999");
+  for (i = 0; i < 40; ++i) strcat(json, "\xc3\xa9");
+  refuse_options(strcat(json, "\"}"), "got \"x\\u00e9\\u00e9\\u00e9");
 }
 
 /* mutant: drop one of the NULL checks */
@@ -156,6 +187,7 @@ static void tables(void) {
 
 const test refusal_tests[] = {
     {"S3-22 unknown and impossible options are refused by name", options},
+    {"options of any depth, size and script are refused with a sentence", hostile_options},
     {"NULL is refused where an object is needed, and fine where one is given back", nulls},
     {"a folder or a plugin that is not there is named", missing_files},
     {"tables that cannot work are refused", tables},
