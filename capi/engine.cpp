@@ -49,6 +49,7 @@ std::int32_t give_text(char const* function, ath_engine const* engine, ath_text*
   if (out_text != nullptr) *out_text = nullptr;
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need(function, {{"engine", engine}, {"out_text", out_text}}); !given) return given;
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
     *out_text = new ath_text{text_of(*engine)};
     return {};
   });
@@ -82,6 +83,7 @@ std::int32_t ath_engine_create(const char* options_json, ath_engine** out_engine
     auto engine = Engine<>::create(std::move(options->engine));
     if (!engine) return tl::unexpected(std::move(engine.error()));
     *out_engine =
+        // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
         new ath_engine{std::move(*engine), Plugins(std::move(options->plugins)), std::move(callbacks)};
     return {};
   });

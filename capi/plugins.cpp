@@ -46,6 +46,7 @@ Result<Library> open_file(std::string const& name, std::string const& file, std:
   // NODELETE: code that left threads, thread-locals or exit handlers behind must stay.
   void* const handle = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (handle != nullptr) return Library{handle, file};
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): what it returns belongs to this thread
   char const* const reason = ::dlerror();
   return fail(Code::failed_precondition, Reason::model_load, "plugin '{}': {} could not be opened: {}{}",
               name, file, reason != nullptr ? reason : "no reason was given", looked);
@@ -57,7 +58,7 @@ Result<Library> open_library(std::string const& name) {
   std::string const file = "libathanor_" + name + ".so";
   std::string looked;
   for (auto const& folder : folders()) {
-    std::string const path = folder + "/" + file;
+    std::string const path = fmt::format("{}/{}", folder, file);
     if (::access(path.c_str(), F_OK) == 0) return open_file(name, path, "");
     looked += (looked.empty() ? "" : ", ") + folder;
   }
