@@ -15,8 +15,8 @@ struct ath_call {
   ath_completion completion = nullptr;
   void* user_data = nullptr;
   ath_finalizer finalizer = nullptr;
-  std::unique_ptr<ath_response> response;  // made beforehand: an answer always finds memory
-  std::optional<Submission<DefaultServing>> submission{};
+  std::unique_ptr<ath_response> response;                  // made beforehand: an answer always finds memory
+  std::optional<Submission<DefaultServing>> submission{};  // set before the host is given the call
 
   void release() noexcept {
     if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -34,8 +34,7 @@ static_assert(sizeof(ath_report) % 8 == 0 && offsetof(ath_report, model) == size
 
 Result<void> check_request(char const* function, ath_request const* request) {
   if (auto given = need(function, {{"request", request}}); !given) return given;
-  if (request->refusal) return tl::unexpected(request->refusal->error);
-  return {};
+  return request->refusals.check();
 }
 
 void on_answer(void* context, Result<Answer> answer) noexcept {
@@ -83,6 +82,14 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
   return call.release();
 }
 
+/// The finalizer of a call that was not accepted: a callback of the request's engine like any other.
+void finish_refused(ath_request const* request, ath_finalizer finalizer, void* user_data) noexcept {
+  if (request == nullptr) return finalizer(user_data);
+  auto const callbacks = request->callbacks;  // the finalizer may destroy the request
+  InsideCallback const inside(*callbacks);
+  finalizer(user_data);
+}
+
 }  // namespace
 
 std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
@@ -91,6 +98,11 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_infer", {{"out_response", out_response}}); !given) return given;
     if (auto valid = check_request("ath_infer", request); !valid) return valid;
+    // While the completions of a batch run, their instance of the model is held.
+    if (request->callbacks->running_here())
+      return fail(Code::failed_precondition, Reason::reentrant,
+                  "ath_infer: called from a callback of the same engine, it would wait for itself; use "
+                  "ath_submit");
     auto response = std::make_unique<ath_response>();
     auto answer = Model<>(request->model).infer(request->inputs, request->options());
     if (!answer) return tl::unexpected(std::move(answer.error()));
@@ -118,7 +130,7 @@ std::int32_t ath_submit(const ath_request* request, ath_completion completion, v
     }
     return {};
   });
-  if (!accepted && finalizer != nullptr) finalizer(user_data);
+  if (!accepted && finalizer != nullptr) finish_refused(request, finalizer, user_data);
   return code;
 }
 

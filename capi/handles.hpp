@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include <athanor/serving/engine.hpp>
 
 #include "plugins.hpp"
+#include "refusals.hpp"
 
 namespace athanor::capi {
 
@@ -75,12 +75,7 @@ struct ath_request {
   athanor::CacheMode cache = athanor::CacheMode::use;
   std::vector<std::string> output_names;
   std::vector<std::string_view> outputs;  // of output_names
-  // The setter that failed last, until its input is set; `name` is empty for what is no input.
-  struct Refusal {
-    std::string name;
-    athanor::Error error;
-  };
-  std::optional<Refusal> refusal;
+  athanor::capi::Refusals refusals;       // by input, or by function where no input is set
 
   athanor::CallOptions options() const noexcept {
     athanor::CallOptions options;

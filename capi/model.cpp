@@ -19,6 +19,7 @@ std::int32_t give_model(Needed const& text, char const* function, ath_engine* en
       return given;
     Result<Model<>> model = find();
     if (!model) return tl::unexpected(std::move(model.error()));
+    // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
     *out_model = new ath_model{std::move(*model), engine->callbacks};
     return {};
   });
@@ -50,6 +51,11 @@ std::int32_t ath_model_load(ath_engine* engine, const char* folder, ath_model** 
                             ath_error** out_error) noexcept {
   return give_model({"folder", folder}, "ath_model_load", engine, out_model, out_error,
                     [&]() -> Result<Model<>> {
+                      // Workers load, and this may be the only one.
+                      if (engine->callbacks->running_here())
+                        return fail(Code::failed_precondition, Reason::reentrant,
+                                    "ath_model_load: called from a callback of the same engine, it would "
+                                    "wait for itself; use ath_model_add");
                       if (auto opened = engine->plugins.open_all(engine->engine); !opened)
                         return tl::unexpected(std::move(opened.error()));
                       return engine->engine.load(folder);

@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <cstring>
 
 #include "guard.hpp"
@@ -14,26 +15,36 @@ static_assert(static_cast<int>(CacheMode::use) == ATH_CACHE_USE &&
 static_assert(static_cast<int>(CacheMode::refresh) == ATH_CACHE_REFRESH &&
               static_cast<int>(CacheMode::only_if_cached) == ATH_CACHE_ONLY_IF_CACHED);
 
-/// Runs a setter of what is called `name`. Its failure is kept in the request, so that one which is
-/// overlooked cannot send an older value.
+/// Runs a setter of what is called `name`. Its failure, returned or thrown, is kept in the request, so that
+/// one which is overlooked cannot send an older value.
 template <class Set>
 std::int32_t change(ath_request* request, char const* name, ath_error** out_error, Set set) noexcept {
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_request", {{"request", request}}); !given) return given;
     std::string_view const key = name != nullptr ? name : "";
-    Result<void> done;
     try {
-      done = set();
-    } catch (std::bad_alloc const&) {
-      done = fail(Code::resource_exhausted, Reason::out_of_memory, "{}", key);
+      Result<void> done = set();
+      if (done) {
+        request->refusals.forget(key);
+      } else {
+        request->refusals.keep(key, done.error());
+      }
+      return done;
+    } catch (...) {
+      request->refusals.keep_caught(key);
+      throw;
     }
-    if (!done) {
-      request->refusal = ath_request::Refusal{std::string(key), done.error()};
-    } else if (request->refusal && request->refusal->name == key) {
-      request->refusal.reset();
-    }
-    return done;
   });
+}
+
+// Of texts, in number and in bytes: no memory holds more, and what is made of them can be counted.
+constexpr std::size_t most_texts = PTRDIFF_MAX / sizeof(std::string_view);
+constexpr std::size_t most_bytes = PTRDIFF_MAX;
+
+Result<void> check_size(char const* name, char const* what, std::size_t size, std::size_t most) {
+  if (size <= most) return {};
+  return fail(Code::invalid_argument, Reason::too_large, "{}: {}: expected at most {}, got {}", name, what,
+              most, size);
 }
 
 Result<void> put_tensor(ath_request& request, char const* function, char const* name,
@@ -46,12 +57,34 @@ Result<void> put_tensor(ath_request& request, char const* function, char const* 
   return {};
 }
 
+Result<std::vector<std::string_view>> texts_of(char const* name, char const* const* texts,
+                                               std::size_t const* lengths, std::size_t count) {
+  if (auto fits = check_size(name, "count", count, most_texts); !fits)
+    return tl::unexpected(std::move(fits.error()));
+  std::vector<std::string_view> views;
+  views.reserve(count);
+  std::size_t left = most_bytes;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (texts[i] == nullptr && (lengths == nullptr || lengths[i] != 0))
+      return fail(Code::invalid_argument, Reason::none, "{}: texts[{}]: expected a text, got NULL", name, i);
+    std::size_t const length = lengths != nullptr ? lengths[i] : std::strlen(texts[i]);
+    if (length > left)
+      return fail(Code::invalid_argument, Reason::too_large,
+                  "{}: lengths[{}]: expected at most {} bytes in all texts, got {} more than that", name, i,
+                  most_bytes, length - left);
+    left -= length;
+    views.emplace_back(texts[i] != nullptr ? texts[i] : "", length);
+  }
+  return views;
+}
+
 }  // namespace
 
 ath_request* ath_request_create(const ath_model* model) noexcept {
   ath_request* made = nullptr;
   guard(nullptr, [&]() -> Result<void> {
     if (model != nullptr)
+      // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
       made = new ath_request{model->model, model->callbacks, {}, -1, CacheMode::use, {}, {}, {}};
     return {};
   });
@@ -67,7 +100,7 @@ std::int32_t ath_request_reset(ath_request* request) noexcept {
   request->cache = CacheMode::use;
   request->outputs.clear();
   request->output_names.clear();
-  request->refusal.reset();
+  request->refusals.clear();
   return ATH_OK;
 }
 
@@ -89,6 +122,7 @@ std::int32_t ath_request_set_text(ath_request* request, const char* name, const 
     if (auto given = need("ath_request_set_text", {{"name", name}, {"text", length != 0 ? text : ""}});
         !given)
       return given;
+    if (auto fits = check_size(name, "length", length, most_bytes); !fits) return fits;
     request->inputs.set(name, Tensor::text({length != 0 ? text : "", length}));
     return {};
   });
@@ -98,16 +132,9 @@ std::int32_t ath_request_copy_texts(ath_request* request, const char* name, cons
                                     const std::size_t* lengths, std::size_t count) noexcept {
   return change(request, name, nullptr, [&]() -> Result<void> {
     if (auto given = need("ath_request_copy_texts", {{"name", name}, {"texts", texts}}); !given) return given;
-    std::vector<std::string_view> views;
-    views.reserve(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (texts[i] == nullptr && (lengths == nullptr || lengths[i] != 0))
-        return fail(Code::invalid_argument, Reason::none, "{}: texts[{}]: expected a text, got NULL", name,
-                    i);
-      views.emplace_back(texts[i] != nullptr ? texts[i] : "",
-                         lengths != nullptr ? lengths[i] : std::strlen(texts[i]));
-    }
-    auto tensor = Tensor::copy_texts(views);
+    auto const views = texts_of(name, texts, lengths, count);
+    if (!views) return tl::unexpected(views.error());
+    auto tensor = Tensor::copy_texts(*views);
     if (!tensor) return tl::unexpected(std::move(tensor.error()));
     request->inputs.set(name, std::move(*tensor));
     return {};
@@ -134,6 +161,7 @@ std::int32_t ath_request_set_cache_mode(ath_request* request, std::int32_t mode)
 std::int32_t ath_request_set_outputs(ath_request* request, const char* const* names,
                                      std::size_t count) noexcept {
   return change(request, "ath_request_set_outputs", nullptr, [&]() -> Result<void> {
+    if (auto fits = check_size("ath_request_set_outputs", "count", count, most_texts); !fits) return fits;
     std::vector<std::string> copies;
     for (std::size_t i = 0; i < count; ++i) {
       if (names == nullptr || names[i] == nullptr)

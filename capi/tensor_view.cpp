@@ -1,5 +1,6 @@
 #include "tensor_view.hpp"
 
+#include <cstdint>
 #include <cstring>
 
 #include "structs.hpp"
@@ -124,8 +125,28 @@ Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType 
   return packed;
 }
 
+/// Done before there is a tensor: to copy one is to follow its offsets.
+Result<void> check_offsets(char const* input, std::int64_t const* offsets, std::int64_t texts,
+                           std::int64_t bytes) {
+  if (reinterpret_cast<std::uintptr_t>(offsets) % alignof(std::int64_t) != 0)
+    return refuse(Reason::value_range, input, "offsets: not aligned to {} bytes", alignof(std::int64_t));
+  constexpr std::int64_t most = PTRDIFF_MAX / static_cast<std::int64_t>(sizeof(std::int64_t)) - 1;
+  if (texts > most)
+    return refuse(Reason::too_large, input, "shape: expected at most {} texts, got {}", most, texts);
+  if (texts == 0) return {};  // whose offsets, as some libraries make them, are no memory at all
+  std::int64_t least = 0;
+  for (std::int64_t i = 0; i <= texts; least = offsets[i++])
+    if (offsets[i] < least || offsets[i] > bytes)
+      return refuse(Reason::shape, input, "offsets[{}]: expected {} to {}, in ascending order, got {}", i,
+                    least, bytes, offsets[i]);
+  return {};
+}
+
 Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape const& shape) {
   if (view.strides != nullptr) return refuse(Reason::shape, input, "strides: a bytes tensor has none");
+  if (view.size_bytes > static_cast<std::uint64_t>(PTRDIFF_MAX))
+    return refuse(Reason::too_large, input, "size_bytes: expected at most {}, got {}", PTRDIFF_MAX,
+                  view.size_bytes);
   if (view.byte_offset > view.size_bytes)
     return refuse(Reason::shape, input, "byte_offset: expected at most {} (size_bytes), got {}",
                   view.size_bytes, view.byte_offset);
@@ -136,8 +157,9 @@ Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape co
       return refuse(Reason::shape, input, "{} texts need offsets, none were given", shape.elements());
     return Tensor::text(text).reshaped(shape);
   }
-  if (reinterpret_cast<std::uintptr_t>(view.offsets) % alignof(std::int64_t) != 0)
-    return refuse(Reason::value_range, input, "offsets: not aligned to {} bytes", alignof(std::int64_t));
+  auto const valid =
+      check_offsets(input, view.offsets, shape.elements(), static_cast<std::int64_t>(text.size()));
+  if (!valid) return tl::unexpected(valid.error());
   return Tensor::texts({view.offsets, static_cast<std::size_t>(shape.elements()) + 1}, text, shape);
 }
 

@@ -31,10 +31,13 @@
  *
  * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a worker thread of the engine,
  * or on the thread that is inside ath_call_cancel, ath_engine_stop or ath_engine_destroy; never inside ath_submit. It may
- * run before ath_submit has returned to its caller. It may use every function but ath_engine_stop and ath_engine_destroy
- * of its own engine, and should not block for long. The finalizer runs exactly once for every ath_submit, also for one
- * that failed; nobody touches user_data after it. No callback runs after ath_engine_destroy has returned. An exception or
- * a panic must not leave a callback: it would end the process.
+ * run before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
+ * completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use every function of their
+ * own engine but those that would wait for themselves: ath_infer, ath_model_load and ath_engine_stop, which are refused
+ * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place), and
+ * ath_engine_destroy, which does nothing there. They should not block for long. After ath_engine_destroy has returned, no
+ * callback runs but the finalizer of an ath_submit that is refused for it. An exception or a panic must not leave a
+ * callback: it would end the process.
  *
  * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do): fields are only ever
  * appended, in groups of 8 bytes. A size smaller than that of the first version is refused; a larger one is taken when
@@ -311,7 +314,8 @@ ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text
 
 /* ---- Models ---- */
 
-/* The model in `folder`, described by its athanor.json; waits until it is ready. */
+/* The model in `folder`, described by its athanor.json; waits until it is ready. ATH_FAILED_PRECONDITION from a callback
+ * of the same engine. */
 ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
 /* Like ath_model_load, but only reads the manifest: the first call that needs the model loads it. */
@@ -338,7 +342,8 @@ ATH_API int32_t ath_model_output(const ath_model *model, size_t index, ath_tenso
 
 /* An empty request for `model`; NULL when `model` is NULL or memory runs out, which every function below refuses. May be
  * used for many calls, one after the other: inputs stay set until they are replaced or reset. A setter that fails leaves a
- * request that is refused, with its error, until that input is set or the request is reset: its code may be ignored. */
+ * request that is refused, with its error, until that input is set or the request is reset: its code may be ignored, also
+ * when others fail or succeed after it. (Where memory runs out even for keeping the error: until the request is reset.) */
 ATH_API ath_request *ath_request_create(const ath_model *model) ATH_NOEXCEPT;
 ATH_API void ath_request_destroy(ath_request *request) ATH_NOEXCEPT;
 /* Forgets inputs, outputs, deadline and cache mode. */
@@ -367,7 +372,8 @@ ATH_API int32_t ath_request_set_outputs(ath_request *request, const char *const 
 
 /* Runs the request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
  * Fails with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED, ATH_RESOURCE_EXHAUSTED or ATH_UNAVAILABLE (busy
- * or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model). */
+ * or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model), ATH_FAILED_PRECONDITION (inside a callback of
+ * the same engine: use ath_submit there). */
 ATH_API int32_t ath_infer(const ath_request *request, ath_response **out_response, ath_error **out_error) ATH_NOEXCEPT;
 /* Starts the request and returns. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before
  * ath_submit returns. The request may be changed, used again or destroyed at once, but memory that it borrows must live

@@ -262,6 +262,111 @@ static void no_end_from_inside(void) {
   end(&log);
 }
 
+/* A completion that calls its own engine again. */
+typedef struct again {
+  call_log log;
+  const ath_request* request; /* not the one that is being answered */
+  ath_engine* engine;
+  const char* folder; /* of a model that is not known yet */
+  int32_t load_code;
+  int32_t load_reason;
+  int32_t infer_code;
+  int32_t infer_reason;
+  int32_t submit_code;
+} again;
+
+static void on_answer_again(void* user_data, int32_t code, ath_response* response, ath_error* error) {
+  again* on = user_data;
+  ath_response* inner = (ath_response*)1;
+  ath_model* model = NULL;
+  ath_error* refusal = NULL;
+  CHECK(code == ATH_OK);
+  ath_response_destroy(response);
+  ath_error_destroy(error);
+  on->infer_code = ath_infer(on->request, &inner, &refusal);
+  on->infer_reason = ath_error_reason(refusal);
+  CHECK(inner == NULL);
+  ath_error_destroy(refusal);
+  on->load_code = ath_model_load(on->engine, on->folder, &model, &refusal);
+  on->load_reason = ath_error_reason(refusal);
+  ath_error_destroy(refusal);
+  CHECK(model == NULL && ath_model_add(on->engine, on->folder, &model, NULL) == ATH_OK);
+  ath_model_release(model);
+  on->submit_code = ath_submit(on->request, on_answer, &on->log, on_end, NULL, NULL);
+}
+
+/* mutant: let ath_infer or ath_model_load wait inside a completion, which holds the model or the only worker */
+static void no_wait_from_inside(void) {
+  ath_engine* engine = puppet_engine("{\"threads\": 1, \"load_deadline_ms\": 2000}");
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  const float other_row[2] = {3, 4};
+  ath_request* request = puppet_request(model, row);
+  ath_request* other = puppet_request(model, other_row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  again on;
+  memset(&on, 0, sizeof on);
+  begin(&on.log);
+  on.request = other;
+  on.engine = engine;
+  on.folder = puppet_folder("later");
+  CHECK(ath_request_set_deadline_ns(other, 2 * (int64_t)1000000000) == ATH_OK);
+  CHECK_OK(ath_submit(request, on_answer_again, &on, NULL, NULL, &error));
+  wait_for(&on.log, 1);
+  CHECK(on.infer_code == ATH_FAILED_PRECONDITION && on.infer_reason == ATH_REASON_REENTRANT);
+  CHECK(on.load_code == ATH_FAILED_PRECONDITION && on.load_reason == ATH_REASON_REENTRANT);
+  CHECK(on.submit_code == ATH_OK && on.log.code == ATH_OK && on.log.first == 4);
+  CHECK_OK(ath_infer(other, &response, &error));
+  puppet_remove(on.folder);
+  ath_response_destroy(response);
+  ath_request_destroy(request);
+  ath_request_destroy(other);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+  end(&on.log);
+}
+
+/* The finalizer of a submit that is refused. */
+typedef struct refused_end {
+  ath_engine* engine;
+  ath_request* request;
+  int32_t stop_code;
+  int32_t infer_code;
+  int runs;
+} refused_end;
+
+static void on_refused_end(void* user_data) {
+  refused_end* on = user_data;
+  ath_response* response = NULL;
+  ++on->runs;
+  on->stop_code = ath_engine_stop(on->engine, 0, NULL, NULL);
+  on->infer_code = ath_infer(on->request, &response, NULL);
+  ath_engine_destroy(on->engine);
+  ath_request_destroy(on->request);
+}
+
+/* mutant: run the finalizer of a refused submit outside of InsideCallback, or read the request after it */
+static void no_end_from_a_refusal(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_model(engine);
+  const float row[2] = {1, 2};
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  refused_end on = {NULL, NULL, ATH_OK, ATH_OK, 0};
+  on.engine = engine;
+  on.request = ath_request_create(model);
+  CHECK_REFUSED(ath_submit(on.request, on_answer, &on, on_refused_end, NULL, &error), ATH_INVALID_ARGUMENT,
+                ATH_REASON_MISSING_INPUT, "x");
+  CHECK(on.runs == 1 && on.stop_code == ATH_FAILED_PRECONDITION && on.infer_code == ATH_FAILED_PRECONDITION);
+  CHECK_OK(ath_infer(request, &response, &error));
+  ath_response_destroy(response);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
 /* mutant: let a deadline pass unseen while the model runs */
 static void deadline(void) {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
@@ -290,5 +395,7 @@ const test async_tests[] = {
     {"a destroyed engine has answered everybody", destroy_answers_all},
     {"a destroy waits for the completion that runs on another thread", destroy_waits},
     {"a callback cannot end its own engine", no_end_from_inside},
+    {"a callback cannot wait for its own engine, but can submit to it", no_wait_from_inside},
+    {"the finalizer of a refused submit cannot end the engine either", no_end_from_a_refusal},
     {"a call ends at its deadline while the model still runs", deadline},
     {NULL, NULL}};

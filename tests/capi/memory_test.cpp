@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <new>
+#include <utility>
 
 extern "C" {
 #include "check.h"
@@ -55,13 +56,21 @@ void exhaust(char const* name, std::function<std::int32_t(ath_error**)> const& c
   }
 }
 
+// Whether the request is let through to its model.
+bool runs(ath_request const* request) {
+  ath_response* response = nullptr;
+  bool const answered = ath_infer(request, &response, nullptr) == ATH_OK;
+  ath_response_destroy(response);
+  return answered;
+}
+
 }  // namespace
 
 void* operator new(std::size_t size) { return take(size); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-// mutant: let one function of the border go without guard
+// mutant: let one function of the border go without guard, or forget a setter that threw
 int main() {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);
@@ -88,26 +97,35 @@ int main() {
     ath_text_destroy(text);
     return code;
   });
+  exhaust("ath_request_create", [&](ath_error**) {
+    ath_request* request = ath_request_create(model);
+    ath_request_destroy(request);
+    if (request != nullptr) return std::int32_t{ATH_OK};
+    return refused ? std::int32_t{ATH_RESOURCE_EXHAUSTED} : std::int32_t{ATH_INTERNAL};
+  });
+  ath_request* request = ath_request_create(model);
   auto const exhaust_request = [&](char const* name, auto const& set) {
     exhaust(name, [&](ath_error** error) {
-      ath_request* request = ath_request_create(model);
-      if (request == nullptr) {
-        return refused ? std::int32_t{ATH_RESOURCE_EXHAUSTED} : std::int32_t{ATH_INTERNAL};
-      }
+      long const allowed = std::exchange(allocations_left, -1);
+      CHECK(ath_request_reset(request) == ATH_OK);
+      CHECK(ath_request_set_tensor(request, "x", &view, nullptr) == ATH_OK);
+      CHECK(runs(request));
+      allocations_left = allowed;
       std::int32_t const code = set(request, error);
-      ath_request_destroy(request);
+      allocations_left = -1;
+      CHECK(code == ATH_OK || !runs(request));
       return code;
     });
   };
-  exhaust_request("ath_request_copy_tensor", [&](ath_request* request, ath_error** error) {
-    return ath_request_copy_tensor(request, input, &view, error);
+  exhaust_request("ath_request_copy_tensor", [&](ath_request* of, ath_error** error) {
+    return ath_request_copy_tensor(of, input, &view, error);
   });
-  exhaust_request("ath_request_copy_texts", [&](ath_request* request, ath_error**) {
-    return ath_request_copy_texts(request, input, words, nullptr, 2);
+  exhaust_request("ath_request_copy_texts", [&](ath_request* of, ath_error**) {
+    return ath_request_copy_texts(of, input, words, nullptr, 2);
   });
-  exhaust_request("ath_request_set_outputs", [&](ath_request* request, ath_error**) {
-    return ath_request_set_outputs(request, words, 2);
-  });
+  exhaust_request("ath_request_set_outputs",
+                  [&](ath_request* of, ath_error**) { return ath_request_set_outputs(of, words, 2); });
+  ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);
   return failures == 0 && failed_checks == 0 ? 0 : 1;

@@ -208,6 +208,65 @@ static void overlooked_failure(void) {
   end_stage(&on);
 }
 
+/* mutant: keep only the failure that came last, or forget all when one input is set */
+static void overlooked_failures(void) {
+  static const float row[2] = {1, 2};
+  stage on = make_stage();
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  const ath_tensor_view good = view_of(row, 1, 2);
+  ath_tensor_view bad = good;
+  bad.ndim = 100;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
+  CHECK(ath_request_set_tensor(on.request, "x", &bad, NULL) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim");
+  CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE,
+                "cache_mode");
+  CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
+  check_answer(&on, row, 2);
+  CHECK(ath_request_set_tensor(on.request, "x", &bad, NULL) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_reset(on.request) == ATH_OK);
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
+  check_answer(&on, row, 2);
+  end_stage(&on);
+}
+
+static void refused_call(stage* on, const char* part) {
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_infer(on->request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, part);
+}
+
+/* mutant: leave out one of the checks of a count or a length */
+static void absurd_counts(void) {
+  static const float row[2] = {1, 2};
+  static const char* const words[3] = {"a", "b", "c"};
+  const size_t most = (size_t)-1;
+  const size_t lengths[3] = {most / 2, most / 2, 3};
+  stage on = make_stage();
+  const ath_tensor_view good = view_of(row, 1, 2);
+  ath_error* error = NULL;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
+  CHECK(ath_request_copy_texts(on.request, "x", words, NULL, most) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "x: count: expected at most 576460752303423487, got 18446744073709551615");
+  CHECK(ath_request_copy_texts(on.request, "x", words, NULL, most / 16) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "x: count");
+  CHECK(ath_request_copy_texts(on.request, "x", words, lengths, 3) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "x: lengths[1]: expected at most 9223372036854775807 bytes in all texts");
+  CHECK(ath_request_set_text(on.request, "x", words[0], most) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "x: length: expected at most 9223372036854775807, got 18446744073709551615");
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
+  check_answer(&on, row, 2);
+  CHECK(ath_request_set_outputs(on.request, words, most) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "ath_request_set_outputs: count");
+  end_stage(&on);
+}
+
 /* mutant: skip the check against the signature */
 static void wrong_for_the_model(void) {
   static const float row[6] = {1, 2, 3, 4, 5, 6};
@@ -234,16 +293,43 @@ static void wrong_for_the_model(void) {
   end_stage(&on);
 }
 
-static void text_views(void) {
-  static const char data[] = "--bananasky";
-  static const int64_t offsets[3] = {0, 6, 9};
-  static const int64_t wrong[3] = {0, 7, 6};
-  ath_engine* engine = puppet_engine("{\"cache_bytes\": 0}");
-  ath_model* model = NULL;
+/* Whether borrowed or copied. */
+static void refuse_texts(ath_request* request, const ath_tensor_view* view, int32_t reason, const char* part) {
   ath_response* response = NULL;
   ath_error* error = NULL;
-  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+  CHECK_REFUSED(ath_request_set_tensor(request, "words", view, &error), ATH_INVALID_ARGUMENT, reason, part);
+  CHECK_REFUSED(ath_request_copy_tensor(request, "words", view, &error), ATH_INVALID_ARGUMENT, reason, part);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, reason, part);
+}
+
+static void check_words(ath_request* request) {
+  ath_response* response = NULL;
+  ath_error* error = NULL;
   ath_tensor_view y = ATH_TENSOR_VIEW_INIT;
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_response_output(response, "y", &y) == ATH_OK && y.shape[0] == 2 &&
+        ((const float*)y.data)[2] == 4);
+  ath_response_destroy(response);
+}
+
+/* mutant: copy the texts before their offsets are checked, or leave out one of the checks */
+static void text_views(void) {
+  static const union {
+    char text[16];
+    int64_t aligned;
+  } block = {"--bananasky"};
+  const char* const data = block.text;
+  static const int64_t offsets[3] = {0, 6, 9};
+  static const int64_t later[3] = {2, 6, 9};
+  static const int64_t down[3] = {0, 7, 6};
+  static const int64_t down_at_once[3] = {5, 2, 9};
+  static const int64_t negative[3] = {-1, 6, 9};
+  static const int64_t beyond[3] = {0, 6, 10};
+  static const int64_t far_beyond[3] = {0, 1000000, INT64_MAX};
+  ath_engine* engine = puppet_engine("{\"cache_bytes\": 0}");
+  ath_model* model = NULL;
+  ath_error* error = NULL;
+  ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
   const char* folder = puppet_text_folder("letters");
   ath_request* request;
   CHECK_OK(ath_model_load(engine, folder, &model, &error));
@@ -257,24 +343,38 @@ static void text_views(void) {
   view.ndim = 1;
   view.shape[0] = 2;
   CHECK_OK(ath_request_set_tensor(request, "words", &view, &error));
-  CHECK_OK(ath_infer(request, &response, &error));
-  CHECK(ath_response_output(response, "y", &y) == ATH_OK && y.shape[0] == 2 &&
-        ((const float*)y.data)[2] == 4);
-  ath_response_destroy(response);
-  view.offsets = wrong;
-  CHECK_OK(ath_request_set_tensor(request, "words", &view, &error));
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "ascending");
+  check_words(request);
+  CHECK_OK(ath_request_copy_tensor(request, "words", &view, &error));
+  check_words(request);
+  view.offsets = later;
+  CHECK_OK(ath_request_copy_tensor(request, "words", &view, &error));
+  view.offsets = down;
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[2]: expected 7 to 9, in ascending order, got 6");
+  view.offsets = down_at_once;
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[1]: expected 5 to 9, in ascending order, got 2");
+  view.offsets = negative;
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[0]: expected 0 to 9, in ascending order, got -1");
+  view.offsets = beyond;
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[2]: expected 6 to 9, in ascending order, got 10");
+  view.offsets = far_beyond;
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[1]: expected 0 to 9");
+  view.offsets = offsets;
+  view.shape[0] = INT64_MAX;
+  refuse_texts(request, &view, ATH_REASON_TOO_LARGE, "words: shape: expected at most 1152921504606846974 texts");
+  view.shape[0] = 2;
+  view.offsets = (const int64_t*)(const void*)(data + 1);
+  refuse_texts(request, &view, ATH_REASON_VALUE_RANGE, "words: offsets: not aligned to 8 bytes");
   view.offsets = NULL;
-  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
-                ATH_REASON_SHAPE, "offsets");
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "2 texts need offsets");
   view.shape[0] = 1;
   view.byte_offset = 12;
-  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
-                ATH_REASON_SHAPE, "byte_offset");
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "byte_offset");
   view.byte_offset = 0;
+  view.size_bytes = (uint64_t)-1;
+  refuse_texts(request, &view, ATH_REASON_TOO_LARGE, "size_bytes: expected at most 9223372036854775807");
+  view.size_bytes = 11;
   view.strides = offsets;
-  CHECK_REFUSED(ath_request_set_tensor(request, "words", &view, &error), ATH_INVALID_ARGUMENT,
-                ATH_REASON_SHAPE, "strides");
+  refuse_texts(request, &view, ATH_REASON_SHAPE, "strides");
   ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);
@@ -286,6 +386,8 @@ const test view_tests[] = {
     {"views that make no sense are refused by field", bad_views},
     {"a struct that is too short is refused, an unknown tail must be zero", sizes},
     {"a setter's failure that was overlooked is found by the call", overlooked_failure},
+    {"a setter's failure stands until its own input is set or all is reset", overlooked_failures},
+    {"counts and lengths that no memory holds are refused and remembered", absurd_counts},
     {"tensors that do not fit the model are refused by name", wrong_for_the_model},
     {"texts can be given as offsets into one block", text_views},
     {NULL, NULL}};

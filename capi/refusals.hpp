@@ -1,0 +1,81 @@
+/// What went wrong while a request was being filled, kept so that a caller who overlooks it is told by the
+/// call.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <athanor/core/error.hpp>
+
+namespace athanor::capi {
+
+/// The setters whose last try failed, by the name of what they set; while one is left, the request is
+/// refused.
+class Refusals {
+ public:
+  /// Nothing throws: where memory for an entry is lacking, the request is refused until clear().
+  void keep(std::string_view name, Error const& error) noexcept {
+    try {
+      forget(name);
+      rows_.push_back({std::string(name), error});
+    } catch (...) {
+      lost_ = true;
+    }
+  }
+
+  /// Inside a catch block: keeps what was caught.
+  void keep_caught(std::string_view name) noexcept {
+    try {
+      keep(name, caught(name));
+    } catch (...) {
+      lost_ = true;
+    }
+  }
+
+  void forget(std::string_view name) noexcept {
+    std::erase_if(rows_, [&](Row const& row) { return row.name == name; });
+  }
+
+  void clear() noexcept {
+    rows_.clear();
+    lost_ = false;
+  }
+
+  /// The failure that stands longest.
+  Result<void> check() const {
+    if (!rows_.empty()) return tl::unexpected(rows_.front().error);
+    if (lost_)
+      return fail(Code::resource_exhausted, Reason::out_of_memory,
+                  "request: a setter failed when there was no memory to say which; reset the request");
+    return {};
+  }
+
+ private:
+  struct Row {
+    std::string name;
+    Error error;
+  };
+
+  static Error caught(std::string_view name) {
+    try {
+      throw;
+    } catch (std::bad_alloc const&) {
+      return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: there was no memory to set it", name)
+          .value();
+    } catch (std::exception const& exception) {
+      return fail(Code::internal, Reason::none, "{}: could not be set: {}", name, exception.what()).value();
+    } catch (...) {
+      return fail(Code::internal, Reason::none, "{}: could not be set: an exception of unknown type", name)
+          .value();
+    }
+  }
+
+  std::vector<Row> rows_;
+  bool lost_ = false;
+};
+
+}  // namespace athanor::capi
