@@ -1,4 +1,7 @@
+#include <numeric>
+#include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -200,6 +203,42 @@ std::string complete_graph(int atoms) {
   return text;
 }
 
+/// 400 atoms of which each is bonded to three others: a chain closed to a ring, and chords that a small
+/// generator draws, the same on every machine.
+std::string three_regular_graph() {
+  constexpr std::uint32_t atoms = 400;
+  std::vector<std::uint32_t> order(atoms);
+  std::iota(order.begin(), order.end(), 0U);
+  auto const adjoin = [](std::uint32_t one, std::uint32_t other) {
+    std::uint32_t const gap = one > other ? one - other : other - one;
+    return gap == 1 || gap == atoms - 1;
+  };
+  std::minstd_rand random(3);
+  auto const fits = [&] {
+    for (std::uint32_t i = 0; i < atoms; i += 2)
+      if (adjoin(order[i], order[i + 1])) return false;
+    return true;
+  };
+  do
+    for (std::uint32_t last = atoms - 1; last > 0; --last)
+      std::swap(order[last], order[static_cast<std::uint32_t>(random()) % (last + 1)]);
+  while (!fits());
+  std::vector<std::uint32_t> chord(atoms);
+  for (std::uint32_t place = 0; place < atoms; ++place) chord[order[place]] = 100 + place / 2;
+  std::string text;
+  for (std::uint32_t atom = 0; atom < atoms; ++atom)
+    text += fmt::format("C%({}){}", chord[atom], atom == 0 || atom + 1 == atoms ? "%(99)" : "");
+  return text;
+}
+
+/// PubChem 102128817: large rings through many small ones, which a search for the smallest rings multiplies.
+std::string const ring_bomb =
+    "COC1=CC=C(C=C1)C2C3=C(C=CC4=CC=CC=C43)OC5=CC6=C(C=C5)C7=NC8=C9C=CC1=CC9=C(N8)N=C3C4=C5C=CC(=C4)OC4=C("
+    "C(C8=C(C=CC9=CC=CC=C98)OC8=CC9=C(C=C8)C8=NC9=NC9=C%10C=C(C=CC%10=C(N9)N=C9C%10=C(C=C(C=C%10)OC%10=C2C2"
+    "=CC=CC=C2C=C%10)C(=N9)NC2=NC(=N8)C8=C2C=C(C=C8)OC2=C(C(C8=C(C=CC9=CC=CC=C98)OC8=CC9=C(C=C8)C(=NC5=N3)N"
+    "=C9NC6=N7)C3=CC=C(C=C3)OC)C3=CC=CC=C3C=C2)OC2=C(C(C3=C(O1)C=CC1=CC=CC=C13)C1=CC=C(C=C1)OC)C1=CC=CC=C1C"
+    "=C2)C1=CC=C(C=C1)OC)C1=CC=CC=C1C=C4";
+
 std::string const fullerene =
     "C12=C3C4=C5C6=C1C7=C8C9=C1C%10=C%11C(=C29)C3=C2C3=C4C4=C5C5=C9C6=C7C6=C7C8=C1C1=C8C%10=C%10C%11=C2C2="
     "C3C3=C4C4="
@@ -259,6 +298,8 @@ std::vector<Pathology> pathologies() {
       {"grid of 30 by 30", grid(30), Answer::graph},
       {"every pair of 24 bonded", complete_graph(24), Answer::graph},
       {"ladder of 300", ladder(300), Answer::graph},
+      {"three bonds at each of 400", three_regular_graph(), Answer::graph},
+      {"ring bomb", ring_bomb, Answer::chemistry},
   };
 }
 
@@ -273,6 +314,46 @@ TEST_CASE("every pathological input has its stated answer") {
                   ": ", graph ? "a graph" : graph.error().message);
     if (!graph) CHECK_MESSAGE(graph.error().code == Code::invalid_argument, name);
   }
+}
+
+// mutant: let check_smiles leave out its limit on heavy atoms
+TEST_CASE("no pathological input is worked on beyond the limits") {
+  SmilesLimits const limits;
+  for (auto const& [name, text, answer] : pathologies()) {
+    auto const facts = check_smiles(text, limits);
+    // What the lexer refuses never reaches the toolkit; what it lets through has at most this size.
+    CHECK_MESSAGE((facts || answer != Answer::graph), name);
+    if (!facts) continue;
+    CHECK_MESSAGE(text.size() <= static_cast<std::size_t>(limits.bytes), name);
+    CHECK_MESSAGE(facts->heavy_atoms <= limits.heavy_atoms, name);
+    CHECK_MESSAGE(facts->heavy_atoms + facts->hydrogens <= limits.atoms, name);
+    CHECK_MESSAGE(facts->fragments <= limits.fragments, name);
+    // A ring number takes a byte at each end.
+    CHECK_MESSAGE(facts->rings <= limits.bytes / 2, name);
+    auto const graph = molecular_graph(text, limits);
+    if (!graph) continue;
+    CHECK_MESSAGE(graph->atom.size() <= static_cast<std::size_t>(limits.atoms), name);
+    std::int64_t const heavy = graph->heavy_atoms;
+    std::int64_t const bonds = static_cast<std::int64_t>(graph->bond.size()) / 2;
+    std::int64_t const hydrogens = static_cast<std::int64_t>(graph->atom.size()) - heavy;
+    // Bonds of heavy atoms are a forest and the rings that the text closes; a hydrogen adds one bond at most.
+    CHECK_MESSAGE(bonds <= heavy + facts->rings + hydrogens, name);
+  }
+}
+
+// mutant: draw the chords of three_regular_graph without fits()
+TEST_CASE("the inputs that are built are what their rows say") {
+  auto const regular = check_smiles(three_regular_graph());
+  REQUIRE_MESSAGE(regular, regular.error().message);
+  CHECK(regular->heavy_atoms == 400);
+  CHECK(regular->rings == 201);
+  auto const graph = molecular_graph(three_regular_graph());
+  REQUIRE(graph);
+  // 600 bonds between carbons and one hydrogen at each of them, both ways.
+  CHECK(graph->bond.size() == 2 * (600 + 400));
+  auto const bomb = check_smiles(ring_bomb);
+  REQUIRE_MESSAGE(bomb, bomb.error().message);
+  CHECK(bomb->heavy_atoms == 204);
 }
 
 // mutant: answer `[Na+]` with an empty graph
