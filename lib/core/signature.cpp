@@ -11,19 +11,20 @@ tl::unexpected<Error> bad(Reason reason, std::string message) {
   return tl::unexpected<Error>(Error{Code::invalid_argument, reason, std::move(message), {}});
 }
 
-/// The named lengths that a request has fixed so far.
+/// The named lengths that a request has fixed so far. Every call makes one: the entries beyond `count` are
+/// left as they lie.
 struct NamedLengths {
   struct Entry {
-    std::string_view name;
+    Dim const* dim;
     std::int64_t length;
-    std::string_view tensor;
+    TensorSpec const* spec;
   };
   Entry entries[max_tensors * Shape::max_rank];
   std::size_t count = 0;
 
   Entry const* find(std::string_view name) const noexcept {
     for (std::size_t i = 0; i < count; ++i)
-      if (entries[i].name == name) return &entries[i];
+      if (entries[i].dim->name == name) return &entries[i];
     return nullptr;
   }
 };
@@ -46,9 +47,9 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
     if (auto const* known = lengths.find(dim.name)) {
       if (known->length != length)
         return bad(Reason::shape, fmt::format("{}: axis {} ({}): expected {} as in {}, got {}", spec.name,
-                                              axis, dim.name, known->length, known->tensor, length));
+                                              axis, dim.name, known->length, known->spec->name, length));
     } else {
-      lengths.entries[lengths.count++] = {dim.name, length, spec.name};
+      lengths.entries[lengths.count++] = {&dim, length, &spec};
     }
     if (dim.name == items_axis && length == 0)
       return bad(Reason::shape,
