@@ -30,9 +30,7 @@ struct Polymers {
       expected.push_back(row.at("mean"));
     }
     // Vinyl, ether, ester and aryl chains with side chains of growing length.
-    std::string side;
-    for (int length = 1; smiles.size() < 200; ++length) {
-      side += 'C';
+    for (std::string side = "C"; smiles.size() < 200; side += 'C') {
       for (auto const& unit :
            {"*CC(*)" + side + "F", "*CC(*)C(=O)O" + side + "Cl", "*OC(" + side + "N)C(*)=O",
             "*Oc1ccc(" + side + "S)c(*)c1", "*NC(=O)c1ccc(C" + side + "(*)=O)cc1"})

@@ -29,9 +29,9 @@
  * reading a response, an error or a text is safe from many. Giving an object back while another thread uses the same
  * object is an error of the program.
  *
- * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a worker thread of the engine,
- * or on the thread that is inside ath_call_cancel, ath_engine_stop or ath_engine_destroy; never inside ath_submit. It may
- * run before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
+ * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a thread of the engine, or on the
+ * thread that is inside ath_call_cancel, ath_engine_stop or ath_engine_destroy; never inside ath_submit. It may run
+ * before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
  * completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use every function of their
  * own engine but those that would wait for themselves: ath_infer, ath_model_load and ath_engine_stop, which are refused
  * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place), and
@@ -279,7 +279,7 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  *   plugins              list of texts: "torch" means libathanor_torch.so, looked for beside this library and in athanor/
  *                        there, in the folders of ATHANOR_PLUGIN_PATH, and where dlopen looks; a text with '/' is a path.
  *                        They are opened by the first ath_model_load or ath_model_add.
- *   threads              worker threads at most; 0 means one per core, at least two
+ *   threads              worker threads at most, beside one for timers; 0 means one per core, at least two
  *   caller_runs          "when_idle": a lone blocking call may run on its own thread; or "never"
  *   default_deadline_ms  of requests that set none; 30000
  *   max_items, max_bytes held at once over all models, queued or running; 4096 and 256 MiB

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -145,7 +145,8 @@ Result<void> write_file(std::string const& path, std::string const& text) {
     good = false;
   }
   if (good) return {};
-  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}", path, std::strerror(reason));
+  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}", path,
+              std::generic_category().message(reason));
 }
 
 Result<void> write_predictions(std::string const& path, std::vector<Prediction> const& predictions) {

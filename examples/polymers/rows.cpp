@@ -4,9 +4,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -37,7 +37,8 @@ Result<std::string> read_all(std::FILE* file, std::string const& name) {
     }
   }
   if (good) return text;
-  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", name, std::strerror(errno));
+  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", name,
+              std::generic_category().message(errno));
 }
 
 Result<std::string> read_file(std::string const& path) {

@@ -63,21 +63,22 @@ std::uint64_t SystemEnv::random() noexcept {
   return generator();
 }
 
-/// Everything the workers touch; shared so that an abandoned worker keeps it.
+/// Everything the threads touch; shared so that an abandoned one keeps it.
 struct SystemExecutor::State {
   std::mutex mutex;
-  std::condition_variable work;      // a task, an earlier timer, or stopping
-  std::condition_variable finished;  // a worker ended
+  std::condition_variable work;      // a task, or stopping
+  std::condition_variable time;      // an earlier timer, or stopping
+  std::condition_variable finished;  // a thread ended, or came out of a task or timer
   Task* head = nullptr;
   Task* tail = nullptr;
   std::vector<Timer*> timers;  // binary heap, earliest first; Timer::place is the index
-  std::size_t limit = 1;
-  std::size_t started = 0;
+  std::size_t limit = 1;       // of workers
+  std::size_t workers = 0;
   std::size_t idle = 0;
-  std::size_t inside = 0;  // workers inside a task or a timer
-  std::size_t ended = 0;
-  TimePoint watched = no_deadline;  // when a sleeper will look at the timers
-  std::size_t signalled = 0;        // idle workers already asked to wake
+  std::size_t signalled = 0;  // idle workers already asked to wake
+  bool keeps_time = false;    // the thread that fires timers has been started
+  std::size_t inside = 0;     // threads inside a task or a timer
+  std::size_t ended = 0;      // threads
   bool stopping = false;
   bool abandoned = false;
   std::weak_ptr<void> owner;
@@ -116,86 +117,78 @@ struct SystemExecutor::State {
     }
   }
 
-  /// One more worker; without, when the system has no thread to give: those that run attend to everything.
-  void start(std::shared_ptr<State> const& self) noexcept {
+  /// One more thread; false when the system has none to give: then the next need for it tries again.
+  bool start(std::shared_ptr<State> const& self,
+             void (State::*serve)(std::unique_lock<std::mutex>& lock)) noexcept {
     try {
-      threads.emplace_back([self, keep = owner.lock()] { self->serve(self); });
-      ++started;
+      threads.emplace_back([self, serve, keep = owner.lock()] {
+        std::unique_lock lock(self->mutex);
+        ((*self).*serve)(lock);
+        ++self->ended;
+        self->finished.notify_all();
+      });
+      return true;
     } catch (std::system_error const&) {
+      return false;
     }
   }
 
-  /// Makes sure that somebody attends to new work. Called with the mutex held.
+  /// Makes sure that a worker attends to a new task. Called with the mutex held.
   void summon(std::shared_ptr<State> const& self) {
     if (idle > signalled) {
       ++signalled;
       work.notify_one();
-    } else if (started < limit && !stopping) {
-      start(self);
+    } else if (workers < limit && start(self, &State::run_tasks)) {
+      ++workers;
     }
   }
 
-  bool timer_is_due() const {
-    return !timers.empty() && timers.front()->at <= std::chrono::steady_clock::now();
-  }
-
-  /// Timers come first: under load the queue of tasks may never be empty.
-  void serve(std::shared_ptr<State> const& self) {
-    std::unique_lock lock(mutex);
-    for (;;) {
-      if (!stopping && timer_is_due()) {
-        Timer* timer = timers.front();
-        remove_timer(0);
-        enter(self, lock);
-        timer->fire(*timer);
-        if (!leave(lock)) return;
-      } else if (Task* task = head; task != nullptr) {
+  void run_tasks(std::unique_lock<std::mutex>& lock) {
+    while (!abandoned) {
+      if (Task* const task = head; task != nullptr) {
         head = task->next;
         if (head == nullptr) tail = nullptr;
-        enter(self, lock);
-        task->run(*task);
-        if (!leave(lock)) return;
+        go_inside(lock, [task]() noexcept { task->run(*task); });
       } else if (stopping) {
-        break;
+        return;
       } else {
-        sleep(lock);
+        ++idle;
+        work.wait(lock);
+        --idle;
+        if (signalled > 0) --signalled;
       }
     }
-    ++ended;
-    finished.notify_all();
   }
 
-  void enter(std::shared_ptr<State> const& self, std::unique_lock<std::mutex>& lock) {
-    if (!timers.empty() && timers.front()->at < watched) summon(self);
+  void fire_timers(std::unique_lock<std::mutex>& lock) {
+    while (!stopping) {
+      TimePoint const at = timers.empty() ? no_deadline : timers.front()->at;
+      if (at == no_deadline) {
+        time.wait(lock);
+      } else if (at > std::chrono::steady_clock::now()) {
+        time.wait_until(lock, at);
+      } else {
+        Timer* const timer = timers.front();
+        remove_timer(0);
+        go_inside(lock, [timer]() noexcept { timer->fire(*timer); });
+      }
+    }
+  }
+
+  template <class Body>
+  void go_inside(std::unique_lock<std::mutex>& lock, Body body) noexcept {
     ++inside;
     lock.unlock();
-  }
-  /// False when the worker was abandoned meanwhile.
-  bool leave(std::unique_lock<std::mutex>& lock) {
+    body();
     lock.lock();
     --inside;
     if (stopping) finished.notify_all();
-    return !abandoned;
-  }
-
-  void sleep(std::unique_lock<std::mutex>& lock) {
-    ++idle;
-    if (timers.empty()) {
-      work.wait(lock);
-    } else {
-      TimePoint const at = timers.front()->at;  // a copy: the timer may be gone when the wait ends
-      watched = std::min(watched, at);
-      work.wait_until(lock, at);
-    }
-    watched = no_deadline;  // forgetting another sleeper costs one wake
-    --idle;
-    if (signalled > 0) --signalled;
   }
 };
 
 SystemExecutor::SystemExecutor(std::size_t threads) : state_(std::make_shared<State>()) {
   state_->limit = std::max<std::size_t>(threads, 1);
-  state_->threads.reserve(state_->limit);
+  state_->threads.reserve(state_->limit + 1);
   state_->timers.reserve(64);
 }
 
@@ -223,7 +216,12 @@ void SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
   timer.place = state_->timers.size();
   state_->timers.push_back(&timer);
   state_->rise(timer.place);
-  if (timer.place == 0 && !state_->stopping) state_->summon(state_);
+  if (state_->stopping) return;
+  if (!state_->keeps_time) {
+    state_->keeps_time = state_->start(state_, &State::fire_timers);
+  } else if (timer.place == 0) {
+    state_->time.notify_one();
+  }
 }
 
 bool SystemExecutor::disarm(Timer& timer) noexcept {
@@ -238,15 +236,17 @@ std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   if (state_->threads.empty() && state_->stopping) return 0;
   state_->stopping = true;
   state_->work.notify_all();
-  auto const all_ended = [&] { return state_->ended == state_->started; };
+  state_->time.notify_all();
+  std::size_t const started = state_->threads.size();
+  auto const all_ended = [&] { return state_->ended == started; };
   if (deadline == no_deadline) {
     state_->finished.wait(lock, all_ended);
   } else {
     state_->finished.wait_until(lock, deadline, all_ended);
     // Who is not inside a task is on the way out.
-    state_->finished.wait(lock, [&] { return state_->ended + state_->inside >= state_->started; });
+    state_->finished.wait(lock, [&] { return state_->ended + state_->inside >= started; });
   }
-  std::size_t const left = state_->started - state_->ended;
+  std::size_t const left = started - state_->ended;
   state_->abandoned = left != 0;
   // What the abandoned would have run: somebody waits for it.
   while (Task* const task = left != 0 ? state_->head : nullptr) {

@@ -59,7 +59,7 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
 }
 
 template <class T>
-std::int64_t first_non_finite(Tensor const& tensor) noexcept {
+std::int64_t first_non_finite_of(Tensor const& tensor) noexcept {
   auto const values = tensor.as<T>();
   // x - x is 0 for every finite x and NaN otherwise: one branch-free pass decides, the second finds the
   // place.
@@ -83,14 +83,7 @@ std::int64_t first_non_finite_half(Tensor const& tensor, std::uint16_t exponent)
 }
 
 Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
-  std::int64_t at = -1;
-  switch (tensor.dtype()) {
-    case DType::f32: at = first_non_finite<float>(tensor); break;
-    case DType::f64: at = first_non_finite<double>(tensor); break;
-    case DType::f16: at = first_non_finite_half(tensor, 0x7c00); break;
-    case DType::bf16: at = first_non_finite_half(tensor, 0x7f80); break;
-    default: break;
-  }
+  std::int64_t const at = first_non_finite(tensor);
   if (at < 0) return {};
   return bad(Reason::non_finite,
              fmt::format("{}: element {}: expected a finite value, got NaN or infinity", spec.name, at));
@@ -140,6 +133,16 @@ std::string known_names(Signature const& signature) {
 }
 
 }  // namespace
+
+std::int64_t first_non_finite(Tensor const& tensor) noexcept {
+  switch (tensor.dtype()) {
+    case DType::f32: return first_non_finite_of<float>(tensor);
+    case DType::f64: return first_non_finite_of<double>(tensor);
+    case DType::f16: return first_non_finite_half(tensor, 0x7c00);
+    case DType::bf16: return first_non_finite_half(tensor, 0x7f80);
+    default: return -1;
+  }
+}
 
 std::string to_string(TensorSpec const& spec) {
   std::string dims;

@@ -163,7 +163,12 @@ Tensor Tensor::texts(std::span<std::int64_t const> offsets, std::string_view dat
 Result<Tensor> Tensor::copy_texts(std::span<std::string_view const> texts) {
   std::size_t const head = (texts.size() + 1) * sizeof(std::int64_t);
   std::size_t total = 0;
-  for (auto text : texts) total += text.size();
+  for (auto text : texts) {
+    if (text.size() > PTRDIFF_MAX - head - total)
+      return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory holds {} of such length",
+                  texts.size());
+    total += text.size();
+  }
   auto buffer = Buffer::allocate(head + total);
   if (!buffer)
     return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory for {} bytes",

@@ -80,15 +80,18 @@ TensorSpec read_tensor(Node const& node) {
   return spec;
 }
 
+void read_non_finite(Node const& node, TensorSpec& spec) {
+  if (!node.present()) return;
+  std::string const text = node.text();
+  if (text != "refuse" && text != "allow")
+    node.reader().refuse(node.path(), "expected 'refuse' or 'allow', got '{}'", text);
+  spec.non_finite = text == "allow" ? NonFinite::allow : NonFinite::refuse;
+}
+
 TensorSpec read_input(Node const& node) {
   if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "unit"})) return {};
   TensorSpec spec = read_tensor(node);
-  if (auto const non_finite = node["non_finite"]; non_finite.present()) {
-    std::string const text = non_finite.text();
-    if (text != "refuse" && text != "allow")
-      node.reader().refuse(non_finite.path(), "expected 'refuse' or 'allow', got '{}'", text);
-    spec.non_finite = text == "allow" ? NonFinite::allow : NonFinite::refuse;
-  }
+  read_non_finite(node["non_finite"], spec);
   if (auto const limit = node["max_bytes"]; limit.present()) {
     spec.max_bytes = limit.integer(1, no_limit);
     if (spec.dtype != DType::bytes)
@@ -167,8 +170,9 @@ void read_source(Node const& node, OutputSection& output) {
 
 OutputSection read_output(Node const& node) {
   OutputSection output;
-  if (!node.object({"name", "dtype", "shape", "unit", "from"})) return output;
+  if (!node.object({"name", "dtype", "shape", "non_finite", "unit", "from"})) return output;
   output.spec = read_tensor(node);
+  read_non_finite(node["non_finite"], output.spec);
   if (node["unit"].present()) output.spec.unit = node["unit"].text();
   read_source(node["from"], output);
   return output;

@@ -197,14 +197,6 @@ double distance(TensorView const& got, std::size_t place, Tensor const& expected
   return std::isfinite(difference) ? difference : HUGE_VAL;
 }
 
-/// True when `row` is what one item gives to a tensor of that spec.
-bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
-  if (static_cast<std::size_t>(row.rank) != spec.dims.size() || row.shape[0] != 1) return false;
-  for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
-    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != row.shape[axis]) return false;
-  return true;
-}
-
 /// A request of the manifest, made ready to run.
 struct Sample {
   Request const* request;
@@ -341,6 +333,14 @@ Result<ModelDescription> describe_model(std::string const& folder,
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
   if (auto fits = check_feature_shapes(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
+}
+
+bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
+  if (row.rank < 1 || static_cast<std::size_t>(row.rank) != spec.dims.size() || row.shape[0] != 1)
+    return false;
+  for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
+    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != row.shape[axis]) return false;
+  return true;
 }
 
 Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index) {

@@ -1,9 +1,9 @@
 #include <athanor/torch/backend.hpp>
 
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -207,7 +207,8 @@ Result<void> check_file(std::string const& path) {
   auto const code = problem == ENOENT || problem == ENOTDIR ? Code::not_found
                     : problem == EACCES || problem == EPERM ? Code::permission_denied
                                                             : Code::failed_precondition;
-  return fail(code, Reason::file, "torch backend: model file '{}': {}", path, std::strerror(problem));
+  return fail(code, Reason::file, "torch backend: model file '{}': {}", path,
+              std::generic_category().message(problem));
 }
 
 Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names, std::int32_t const* dtypes,

@@ -3,12 +3,12 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <span>
 #include <string>
+#include <system_error>
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -47,6 +47,7 @@ namespace athanor::inline v1::torch {
 namespace {
 
 std::string last_loader_message() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): what it returns belongs to this thread
   char const* const message = ::dlerror();
   return message == nullptr ? "no reason given" : message;
 }
@@ -80,7 +81,8 @@ std::string write_file(std::string const& path, std::span<unsigned char const> b
   std::ofstream file(path, std::ios::binary);
   file.write(reinterpret_cast<char const*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   file.close();
-  return file ? std::string() : fmt::format("could not write {}: {}", path, std::strerror(errno));
+  return file ? std::string()
+              : fmt::format("could not write {}: {}", path, std::generic_category().message(errno));
 }
 
 /// Why libtorch.so could not be provided; empty when it is there.
@@ -90,7 +92,7 @@ std::string load_stub() {
   // hold code is found out here, with a sentence.
   std::string folder = "/tmp/athanor-libtorch-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr)
-    return fmt::format("could not make a folder in /tmp: {}", std::strerror(errno));
+    return fmt::format("could not make a folder in /tmp: {}", std::generic_category().message(errno));
   std::string const path = folder + "/libtorch.so";
   std::string problem = write_file(path, {athanor_libtorch_stub, athanor_libtorch_stub_end});
   if (problem.empty() && ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
@@ -124,8 +126,8 @@ Result<c10::Device> open_device(std::int32_t type, std::int32_t index) {
   auto const device = to_string(Device{DeviceType::cuda, index});
   if (!problem->empty())
     return fail(Code::failed_precondition, Reason::option, "torch backend: device {}: {}", device, *problem);
-  auto const count =
-      static_cast<std::int32_t>(c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA)->deviceCount());
+  // NOLINTNEXTLINE(bugprone-signed-char-misuse): a small number, not a character
+  std::int32_t const count = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA)->deviceCount();
   if (index < 0 || index >= count)
     return fail(Code::failed_precondition, Reason::option,
                 "torch backend: device {}: expected an index below {}", device, count);

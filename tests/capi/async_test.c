@@ -1,4 +1,5 @@
 /* Calls that are answered later. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): POSIX says so */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <sched.h>
@@ -376,7 +377,7 @@ static void deadline(void) {
   ath_error* error = NULL;
   call_log log;
   begin(&log);
-  CHECK(ath_request_set_deadline_ns(request, 20 * 1000 * 1000) == ATH_OK);
+  CHECK(ath_request_set_deadline_ns(request, 20000000) == ATH_OK);
   CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
   ath_request_destroy(request);
   wait_for(&log, 1);

@@ -1,3 +1,4 @@
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): POSIX says so */
 #define _POSIX_C_SOURCE 200809L
 #include "puppet.h"
 
@@ -86,7 +87,8 @@ static int32_t run(void* self, void* raw, ath_batch* batch, ath_failure* failure
   pthread_mutex_unlock(&mutex);
   if (holds(x, count, PUPPET_FAIL))
     return refuse(failure, ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE, "the puppet was told to fail");
-  made->memory = realloc(made->memory, count * sizeof(float));
+  free(made->memory);
+  made->memory = malloc(count * sizeof(float));
   for (i = 0; i < count; ++i) made->memory[i] = x[i] + 1;
   batch->outputs[0] = *input;
   batch->outputs[0].data = made->memory;
@@ -186,6 +188,7 @@ const ath_feature_table letters_table = {sizeof(ath_feature_table),
 static const char* write_folder(const char* name, const char* inputs) {
   static char folder[256];
   char path[300];
+  /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here */
   const char* base = getenv("TMPDIR");
   FILE* file;
   snprintf(folder, sizeof folder, "%s/athanor-capi-XXXXXX", base != NULL ? base : "/tmp");

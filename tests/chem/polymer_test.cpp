@@ -103,7 +103,7 @@ TEST_CASE("a unit of the endless chain is a unit in the middle of a long one") {
     REQUIRE_MESSAGE(chain.heavy_atoms == units * endless.heavy_atoms, smiles);
     auto const near = tests::colours(endless, rounds);
     auto const far = tests::colours(chain, rounds);
-    auto const first = static_cast<std::size_t>(units / 2 * endless.heavy_atoms);
+    auto const first = static_cast<std::size_t>(units / 2) * static_cast<std::size_t>(endless.heavy_atoms);
     for (std::size_t atom = 0; atom < static_cast<std::size_t>(endless.heavy_atoms); ++atom)
       CHECK_MESSAGE(near[atom] == far[first + atom], smiles, " atom ", atom);
     for (std::int32_t const code : endless.bond) {

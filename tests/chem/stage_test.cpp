@@ -153,7 +153,7 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
   CHECK(folder.error().reason == Reason::file);
   CHECK(folder.error().message ==
         "polymer-graph: domain: expected a regular file, got none at " + model + "/parts");
-  std::ofstream(model + "/empty.json");
+  std::ofstream const empty(model + "/empty.json");
   CHECK(open("empty.json").error().reason == Reason::syntax);
 }
 
@@ -195,7 +195,7 @@ TEST_CASE("an item that is not one text is refused") {
 
 TEST_CASE("the plugin offers the same stage through its table") {
   void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
-  REQUIRE_MESSAGE(library != nullptr, dlerror());
+  REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread
   auto const entry = reinterpret_cast<ath_plugin_entry>(dlsym(library, "athanor_plugin"));
   REQUIRE((entry != nullptr));
   ath_failure failure{};

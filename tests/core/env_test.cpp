@@ -174,7 +174,7 @@ TEST_CASE("two threads run two tasks at the same time") {
   CHECK(met);
 }
 
-// mutant: a heap whose rise compares the wrong way, or a worker that does not look at the time
+// mutant: a heap whose rise compares the wrong way, or a timer that is fired without a look at the time
 TEST_CASE("timers fire in the order of their times and never early") {
   SystemExecutor executor(1);
   SystemWord fired;
@@ -189,6 +189,26 @@ TEST_CASE("timers fire in the order of their times and never early") {
     CHECK(alarms[i].fired_at >= alarms[i].at);
     CHECK(alarms[i].place == Timer::unarmed);
   }
+}
+
+// mutant: timers that a worker fires between its tasks
+TEST_CASE("a timer fires while every worker is inside a task") {
+  SystemWord busy;
+  SystemWord fired;
+  Alarm alarm(fired);
+  bool in_time = false;
+  Job waits_for_it([&] {
+    busy.store(1);
+    busy.wake_all();
+    in_time = reaches(fired, 1);
+  });
+  SystemExecutor executor(1);
+  executor.post(waits_for_it);
+  CHECK(reaches(busy, 1));
+  executor.arm(alarm, SystemEnv::now());
+  CHECK(reaches(fired, 1));
+  executor.stop(no_deadline);
+  CHECK(in_time);
 }
 
 // mutant: disarm that leaves the timer in the heap
@@ -209,7 +229,7 @@ TEST_CASE("a timer that is disarmed does not fire, and one armed again fires onc
   CHECK(fired.load() == 1);
 }
 
-// mutant: a worker that looks at the timers although the executor is stopping
+// mutant: timers that are fired although the executor is stopping
 TEST_CASE("a stopped executor fires no timer, armed before or after") {
   SystemExecutor executor(2);
   SystemWord fired;

@@ -108,6 +108,20 @@ TEST_CASE("an output that a feature stage gives has the shape that the stage giv
   }
 }
 
+// mutant: put_features looks at the rows and bytes only
+TEST_CASE("without a self-test, the first answer shows what a feature stage really gives") {
+  House house;
+  ModelFolder const folder("", "rows", "1.0.0", text_tensors(R"(["items", 2])"));
+  auto model = house.engine.load(folder.path());
+  REQUIRE(model);
+  auto const answer = model->infer({{"text", "a"}});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::backend_contract);
+  CHECK(answer.error().message ==
+        "rows@1.0.0: output row: expected one row of f32 [items, 2] for every item, of equal size, from the "
+        "feature stage");
+}
+
 // mutant: describe_model passes on what the stage said
 TEST_CASE("what a stage refuses is a refusal of the manifest that names the model") {
   House house;

@@ -199,6 +199,8 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
        "'/fold-0.pt'"},
       {R"("input": "smiles")", R"("input": "text")",
        "athanor.json: features.input: expected one of the inputs (smiles), got 'text'"},
+      {R"("unit": "K", "from": "mean:tg")", R"("unit": "K", "non_finite": "keep", "from": "mean:tg")",
+       "athanor.json: outputs[0].non_finite: expected 'refuse' or 'allow', got 'keep'"},
       {R"("policy": "size_or_delay")", R"("policy": "eager")",
        "athanor.json: batching.policy: expected 'immediate' or 'size_or_delay', got 'eager'"},
       {R"("cuda:1")", R"("gpu")", "athanor.json: device: device: expected cpu, cuda or cuda:N; got 'gpu'"},

@@ -159,7 +159,7 @@ TEST_CASE("S0-3 bad SMILES at the ends and in the middle change neither order no
     CHECK(answers[place].error().code == Code::invalid_argument);
     CHECK(answers[place].error().message.find(at) != std::string::npos);
   }
-  for (std::size_t const place : {1, 2, 4, 5}) {
+  for (auto const place : {1U, 2U, 4U, 5U}) {
     CAPTURE(texts[place]);
     REQUIRE(answers[place]);
     auto const alone = model().infer(request(texts[place]));

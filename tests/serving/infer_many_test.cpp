@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -53,6 +54,41 @@ TEST_CASE("many requests to an idle model run on their caller's thread, in full 
   CHECK(answers[19]->report.batch_items == 4);
   CHECK(stage.world.steps() == before);
   CHECK(stage.core->routes() == 0);
+}
+
+// mutant: batched() without check_answer, or check_answer that looks at the first output only
+TEST_CASE(
+    "S0-7 a request for which the model gives infinity fails alone, unless the manifest lets it through") {
+  auto const tensors = [](std::string_view more) {
+    return R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]},
+                  {"name": "twice", "dtype": "f32", "shape": ["items", 2])" +
+           std::string(more) + "}],";
+  };
+  ManyStage stage;
+  ModelFolder const strict("", "strict", "1.0.0", tensors(""));
+  ModelFolder const lenient("", "lenient", "1.0.0", tensors(R"(, "non_finite": "allow")"));
+  Model<SimulatedServing> model(stage.core, *stage.core->add(strict.path()).value());
+  REQUIRE(model.load());
+  std::vector<Request> requests;
+  for (float const value : {0.0F, 3e38F, 2.0F}) requests.push_back(row(value));
+  auto answers = model.infer_many(requests);
+  CHECK(stage.control.runs.load() == 1);
+  REQUIRE(answers[0]);
+  REQUIRE(answers[2]);
+  CHECK(answers[2]->outputs["twice"].as<float>()[0] == 4);
+  REQUIRE_FALSE(answers[1]);
+  CHECK(answers[1].error().code == Code::internal);
+  CHECK(answers[1].error().reason == Reason::non_finite);
+  CHECK(answers[1].error().message ==
+        "strict@1.0.0: output twice: element 0: expected a finite value, the model gave NaN or infinity");
+  CHECK_FALSE(model.infer(requests[1], {.cache = CacheMode::only_if_cached}));
+
+  Model<SimulatedServing> allowing(stage.core, *stage.core->add(lenient.path()).value());
+  REQUIRE(allowing.load());
+  auto const infinite = allowing.infer(requests[1]);
+  REQUIRE(infinite);
+  CHECK(std::isinf(infinite->outputs["twice"].as<float>()[0]));
 }
 
 // mutant: infer_many that stops at the first error, or puts results in the order of answering.

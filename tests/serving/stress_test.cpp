@@ -61,7 +61,7 @@ struct Caller {
 
   // More items than a batch holds: its parts end on both instances at once.
   void oversize(float value) {
-    std::vector<float> const values(2 * 30, value);
+    std::vector<float> const values(60, value);
     Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{30, 2})}};
     auto const answer = rig.model.infer(request, {.cache = CacheMode::skip});
     if (answer ? answer->outputs["y"].as<float>()[59] != value + 1 : answer.error().message.empty()) ++wrong;

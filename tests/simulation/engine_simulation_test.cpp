@@ -19,6 +19,7 @@ constexpr std::uint64_t usual_schedules = 100'000;
 #endif
 
 std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
   char const* text = std::getenv(name);
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }

@@ -84,7 +84,7 @@ TEST_CASE("a perceptron answers what its weights say, row by row and in a batch"
   Folder const folder;
   auto const model = load(folder, perceptron, {}, perceptron_parameters);
   Instance instance(model);
-  auto const values = ramp(7 * 10);
+  auto const values = ramp(70);
   auto const together = instance.run({floats(values, {7, 10})});
   REQUIRE(together);
   REQUIRE((*together)[0].shape() == Shape{7, 1});

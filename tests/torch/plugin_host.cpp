@@ -36,7 +36,7 @@ int run(ath_backend_table const& table, Description const& description) {
 int main(int argc, char** argv) {
   if (argc != 4) return fail_with("usage: plugin_host PLUGIN MODEL FORMAT");
   void* const library = ::dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return fail_with(::dlerror());
+  if (library == nullptr) return fail_with(::dlerror());  // NOLINT(concurrency-mt-unsafe): one thread
   auto const entry = reinterpret_cast<ath_plugin_entry>(::dlsym(library, "athanor_plugin"));
   if (entry == nullptr) return fail_with("the plugin has no entry");
   ath_plugin plugin{};

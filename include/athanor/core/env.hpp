@@ -68,8 +68,9 @@ class SystemWord {
 #endif
 };
 
-/// Worker threads and timers. Threads start on demand, up to `threads`; an idle executor wakes nobody. Tasks
-/// start in the order of posting. Timers fire on a worker, never early; posting, arming and disarming are
+/// Worker threads and timers. Workers start on demand, up to `threads`; an idle executor wakes nobody. Tasks
+/// start in the order of posting. Timers fire one after the other, never early, on a thread of their own that
+/// the first one starts: on time also when every worker is inside a task. Posting, arming and disarming are
 /// thread-safe.
 class SystemExecutor {
  public:
@@ -78,8 +79,8 @@ class SystemExecutor {
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
 
-  /// Every worker that starts from now on shares `owner` while it lives, so that what its tasks touch
-  /// outlives an abandoned worker.
+  /// Every thread that starts from now on shares `owner` while it lives, so that what its tasks touch
+  /// outlives an abandoned one.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept;
   /// False when the executor is stopping: the task was not taken.
   bool post(Task& task) noexcept;
@@ -88,9 +89,9 @@ class SystemExecutor {
   /// True when the timer was armed and will not fire; false when it is not armed (any more), so that it may
   /// be firing now.
   bool disarm(Timer& timer) noexcept;
-  /// Runs what is posted, fires no further timer, and joins the workers. A worker still inside a task at
-  /// `deadline` is abandoned: detached and counted. Returns how many were. Called once, and not from a
-  /// worker.
+  /// Runs what is posted, fires no further timer, and joins the threads. One still inside a task or timer at
+  /// `deadline` is abandoned: detached and counted. Returns how many were. Called once, and not from a task
+  /// or timer.
   std::size_t stop(TimePoint deadline) noexcept;
 
  private:

@@ -30,7 +30,7 @@ struct Dim {
   bool operator==(Dim const&) const = default;
 };
 
-/// What to do with NaN and infinities in a floating-point input.
+/// What to do with NaN and infinities in a floating-point tensor.
 enum class NonFinite : std::uint8_t { refuse, allow };
 
 /// One input or output: name, element type, dimensions, and what its elements may be.
@@ -86,6 +86,10 @@ struct CheckedRequest {
 /// element is named by its position. Reads every byte of floating-point and text inputs, changes nothing,
 /// allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);
+
+/// Position of the first NaN or infinity among the elements; -1 when there is none, or no floating-point
+/// type.
+std::int64_t first_non_finite(Tensor const& tensor) noexcept;
 
 /// True when `text` is well-formed UTF-8; otherwise `*bad_byte` is the position of the first offending byte.
 bool is_utf8(std::string_view text, std::size_t* bad_byte) noexcept;

@@ -95,9 +95,9 @@ struct Answer {
   Report report;
 };
 
-/// How an asynchronous call ends: called exactly once, on a worker thread or on the thread that took the call
-/// back, never inside `submit`. It may submit and cancel; it must not block for long, and must not destroy
-/// the engine.
+/// How an asynchronous call ends: called exactly once, on a worker thread, on the thread that took the call
+/// back, or after its deadline on the engine's timer thread, never inside `submit`. It may submit and cancel;
+/// it must not block for long, and must not destroy the engine.
 struct Completion {
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
   void* context = nullptr;

@@ -65,6 +65,9 @@ class Entry {
 
   /// Calls of different keys never share a batch: their inputs differ beyond axis 0.
   std::uint64_t shape_key(CallType const& call) const;
+  /// What the model computed for the call may be handed on: no NaN, no infinity, but where the signature
+  /// allows it.
+  Result<void> check_answer(CallType const& call) const;
   /// Counts an answered call, and one that was refused before it became a call.
   void record(CallType const& call) noexcept;
   void record_refusal(Error const& error) noexcept;

@@ -146,7 +146,7 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
   std::lock_guard const lock(mutex_);
   auto& place = entries_[id];
   if (place != nullptr && place->description().content != content && place->is_useless())
-    replaced_.push_back(std::move(place));
+    replaced_.push_back(std::exchange(place, nullptr));
   if (place == nullptr) place = std::move(entry);
   return same_content(*place, content);
 }

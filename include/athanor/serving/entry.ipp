@@ -73,6 +73,19 @@ std::uint64_t Entry<T>::shape_key(CallType const& call) const {
 }
 
 template <class T>
+Result<void> Entry<T>::check_answer(CallType const& call) const {
+  auto const& specs = description_.signature.outputs;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].non_finite == NonFinite::allow) continue;
+    if (auto const at = first_non_finite(call.computed[i]); at >= 0)
+      return fail(Code::internal, Reason::non_finite,
+                  "{}: output {}: element {}: expected a finite value, the model gave NaN or infinity",
+                  description_.id, specs[i].name, at);
+  }
+  return {};
+}
+
+template <class T>
 void Entry<T>::record(CallType const& call) noexcept {
   auto const code = call.answer_failed ? call.answer_error.code : Code::ok;
   metrics_.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
@@ -225,10 +238,11 @@ Result<void> Entry<T>::put_features(CallType& call, std::size_t output) noexcept
   Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
   for (auto const& features : call.features) {
     TensorView const& row = features.tensor(plan.index);
-    if (row.rank < 1 || row.shape[0] != 1 || row.size_bytes != like.size_bytes)
-      return fail(Code::internal, Reason::backend_contract,
-                  "{}: output {}: expected one row of equal size for every item from the feature stage",
-                  description_.id, plan.spec.name);
+    if (!is_row_of(plan.spec, row) || row.size_bytes != like.size_bytes)
+      return fail(
+          Code::internal, Reason::backend_contract,
+          "{}: output {}: expected one row of {} for every item, of equal size, from the feature stage",
+          description_.id, plan.spec.name, to_string(plan.spec));
   }
   shape[0] = call.checked.items;
   if (auto made = make_output(call.computed[output], plan.spec.dtype, shape); !made) return made;

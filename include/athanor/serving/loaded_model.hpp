@@ -60,6 +60,9 @@ void append_pieces(ModelDescription const& description, Request const& request, 
                    std::span<Features const> features, std::uint32_t first, std::uint32_t count,
                    batching::Pieces& pieces);
 
+/// True when `row` is what one item gives to a tensor of that spec.
+bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
+
 /// The features of item `index` of `texts`; the error names the item when there are several.
 Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index);
 

@@ -33,8 +33,8 @@ struct EngineOptions {
   /// Backends and feature stages that manifests may name. The tables must outlive the engine.
   std::vector<ath_backend_table const*> backends{};
   std::vector<ath_feature_table const*> features{};
-  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads, timers.
-  /// Started on demand; 0 means one per core, at least two.
+  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads. Started
+  /// on demand, and one more with the first timer; 0 means one per core, at least two.
   std::size_t threads = 0;
   CallerRuns caller_runs = CallerRuns::when_idle;
   /// Calls without a deadline get this one.

@@ -194,8 +194,9 @@ void Core<T>::batched(CallType& call, Error const* error, TimePoint now) noexcep
     return call.entry->lane().enter(call, batching::Entry::never_here, now);
   }
   if (error != nullptr) {
-    call.failed = true;
-    call.error = *error;
+    end_route(call, *error);
+  } else if (auto answer = call.entry->check_answer(call); !answer) {
+    end_route(call, std::move(answer.error()));
   }
   settle(call, Origin::worker, now);
 }
