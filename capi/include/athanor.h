@@ -18,10 +18,10 @@
  * Where memory runs out even for the error object, a static one is handed out; it is destroyed like any other.
  * No C++ exception crosses this border. NULL where an object is needed is refused with ATH_INVALID_ARGUMENT.
  *
- * Ownership. What X_create, X_load, X_find, ath_infer and ath_submit hand out belongs to the caller, who gives it back
- * with X_destroy or X_release; both take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is
- * returned belongs to the object it was asked of and lives as long as that object. Objects may be given back in any
- * order: a model, a request, a response and a call may outlive their engine, and then are refused with ATH_UNAVAILABLE.
+ * Ownership. An object that a function hands out belongs to the caller, who gives it back with X_destroy or X_release;
+ * both take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is handed out belongs to the
+ * object it was asked of and lives as long as that object. Objects may be given back in any order: all may outlive their
+ * engine. Then they can still be read, and a call is refused with ATH_UNAVAILABLE.
  * Texts are UTF-8; names, paths and JSON end with a NUL, request texts come with their length.
  *
  * Threads. Every function may be called from any thread. Engines, models and calls may be used by many threads at the
@@ -30,19 +30,19 @@
  * object is an error of the program.
  *
  * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a thread of the engine, or on the
- * thread that is inside ath_call_cancel, ath_engine_stop or ath_engine_destroy; never inside ath_submit. It may run
- * before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
- * completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use every function of their
- * own engine but those that would wait for themselves: ath_infer, ath_model_load and ath_engine_stop, which are refused
- * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place), and
- * ath_engine_destroy, which does nothing there. They should not block for long. After ath_engine_destroy has returned, no
- * callback runs but the finalizer of an ath_submit that is refused for it. An exception or a panic must not leave a
- * callback: it would end the process.
+ * thread that is inside ath_call_cancel, ath_model_unload, ath_engine_stop or ath_engine_destroy; never inside
+ * ath_submit. It may run before ath_submit has returned to its caller. The finalizer runs exactly once for every
+ * ath_submit: after the completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use
+ * every function of their own engine but those that would wait for themselves: ath_infer, ath_model_load and
+ * ath_engine_stop, which are refused there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and
+ * ath_model_add take their place), and ath_engine_destroy, which does nothing there. They should not block for long.
+ * After ath_engine_destroy has returned, no callback runs but the finalizer of an ath_submit that is refused for it. An
+ * exception or a panic must not leave a callback: it would end the process.
  *
  * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do): fields are only ever
- * appended, in groups of 8 bytes. A size smaller than that of the first version is refused; a larger one is taken when
- * what this library does not know is all zero. Numbers of codes, reasons and types never change; new ones are appended,
- * so expect some that you do not know.
+ * appended, in groups of 8 bytes. A size smaller than that of the first version is refused; a larger one, up to 4096, is
+ * taken: what this library does not know must be zero in a struct that it reads, and is made zero in one that it fills.
+ * Numbers of codes, reasons and types never change; new ones are appended, so expect some that you do not know.
  */
 #ifndef ATHANOR_H
 #define ATHANOR_H
@@ -89,7 +89,7 @@ enum {
   ATH_DATA_LOSS = 15
 };
 
-/* The finer cause behind a code. */
+/* The finer cause behind a code. A backend of the host's own may give any of them. */
 enum {
   ATH_REASON_NONE = 0,
   ATH_REASON_SHAPE = 1,             /* rank or dimension differs from the signature */
@@ -102,8 +102,8 @@ enum {
   ATH_REASON_SYNTAX = 8,            /* text that its grammar refuses */
   ATH_REASON_CHEMISTRY = 9,         /* a molecule that chemistry or the model's features refuse */
   ATH_REASON_QUEUE_FULL = 10,       /* the limit on items held is reached */
-  ATH_REASON_MEMORY_FULL = 11,      /* the limit on bytes held is reached */
-  ATH_REASON_RATE = 12,             /* the caller's rate is used up */
+  ATH_REASON_MEMORY_FULL = 11,      /* the limit on bytes held, by requests or by models, is reached */
+  ATH_REASON_RATE = 12,             /* the caller's rate is used up; the library itself limits none yet */
   ATH_REASON_EXPECTED_WAIT = 13,    /* it cannot end before its deadline */
   ATH_REASON_BREAKER_OPEN = 14,     /* the circuit breaker refuses calls */
   ATH_REASON_DEADLINE_WAITING = 15, /* the deadline passed before the work began */
@@ -186,7 +186,8 @@ typedef struct ath_tensor_view {
   size_t struct_size;
   const void *data;
   const int64_t *strides;      /* in elements, one per dimension; NULL means compact row-major; never set in a response */
-  const int64_t *offsets;      /* ATH_DTYPE_BYTES: element i is data[offsets[i] .. offsets[i + 1]); NULL: one element */
+  const int64_t *offsets;      /* ATH_DTYPE_BYTES: element i is the bytes offsets[i] .. offsets[i + 1] - 1, counted from
+                                  byte_offset; NULL: one element, all of them */
   uint64_t size_bytes;         /* of what `data` points to; may be 0 (not stated) but for ATH_DTYPE_BYTES */
   uint64_t byte_offset;        /* from `data` to the first element */
   int64_t shape[ATH_MAX_RANK]; /* the first `ndim` count */
@@ -230,7 +231,7 @@ typedef struct ath_report {
   int32_t cache;        /* ATH_CACHE_STATE_... */
   int32_t on_caller;    /* 1: the caller's own thread ran the model */
   uint32_t attempts;    /* executions that the call's items took part in */
-  uint32_t batch_items; /* items of the batch it shared */
+  uint32_t batch_items; /* items of the last batch it shared */
   uint32_t members;     /* members of the ensemble that answered; 0 when it is not an ensemble */
   uint32_t reserved;
 } ath_report;
@@ -246,7 +247,8 @@ typedef void (*ath_finalizer)(void *user_data);
 
 /* "0.1.0": the version of the library that runs. Static. */
 ATH_API const char *ath_version(void) ATH_NOEXCEPT;
-/* The ABI that the library offers: a program built with this header runs with a library whose number is not smaller. */
+/* The ABI that the library offers: a program built with this header runs with a library of the same SONAME whose number
+ * is not smaller. Before version 1.0 no more is promised than that. */
 ATH_API int32_t ath_abi_version(void) ATH_NOEXCEPT;
 /* "invalid_argument"; "unknown" for a number that is no code. Static. */
 ATH_API const char *ath_code_name(int32_t code) ATH_NOEXCEPT;
@@ -266,9 +268,9 @@ ATH_API void ath_error_destroy(ath_error *error) ATH_NOEXCEPT;
 
 /* ---- Texts that the library makes ---- */
 
-/* Ends with a NUL. */
+/* Ends with a NUL; "" for NULL. */
 ATH_API const char *ath_text_data(const ath_text *text) ATH_NOEXCEPT;
-/* Without the NUL. */
+/* Without the NUL; 0 for NULL. */
 ATH_API size_t ath_text_size(const ath_text *text) ATH_NOEXCEPT;
 ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
 
@@ -278,28 +280,33 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  * that cannot work are refused by name. Starts no thread and opens no plugin: both happen when they are first needed.
  *   plugins              list of texts: "torch" means libathanor_torch.so, looked for beside this library and in athanor/
  *                        there, in the folders of ATHANOR_PLUGIN_PATH, and where dlopen looks; a text with '/' is a path.
- *                        They are opened by the first ath_model_load or ath_model_add.
- *   threads              worker threads at most, beside one for timers; 0 means one per core, at least two
- *   caller_runs          "when_idle": a lone blocking call may run on its own thread; or "never"
+ *                        They are opened by the first ath_model_load or ath_model_add, which fails when one cannot be
+ *                        (the next one tries again), and stay in the process.
+ *   threads              worker threads at most, beside one for timers; 0, which means one per core, at least two
+ *   caller_runs          "when_idle": a lone blocking call may run on its own thread; or "never"; "when_idle"
  *   default_deadline_ms  of requests that set none; 30000
  *   max_items, max_bytes held at once over all models, queued or running; 4096 and 256 MiB
  *   cache_bytes          budget of the response cache, 0 turns it off; 64 MiB
- *   cache_ttl_ms         how long an answer may be served from it; 0 means until it is evicted
- *   model_bytes          what loaded models may hold together; 0 means no limit
- *   load_deadline_ms     300000
+ *   cache_ttl_ms         how long an answer may be served from it; 0, which means until it is evicted
+ *   model_bytes          what loaded models may hold together; 0, which means no limit
+ *   load_deadline_ms     a load that takes longer fails for those who wait for it; 300000
  *   breaker              the circuit breaker of each model; true */
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
-/* Stops with a grace of 30 s unless it was stopped, joins the workers, and waits for callbacks that are running. Must
- * not be called from a completion or a finalizer of the same engine, where it would wait for itself: there it does
- * nothing, and the engine stays as it was. */
+/* Stops with a grace of 30 s unless it was stopped, and waits for callbacks that are running. Must not be called from a
+ * completion or a finalizer of the same engine, where it would wait for itself: there it does nothing, and the engine
+ * stays as it was. */
 ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
-/* Refuses new calls, lets running ones end until `grace_ns` has passed, answers every call that is left with
- * ATH_UNAVAILABLE, and joins the workers. `*out_abandoned` (may be NULL) is how many threads were left inside a backend.
- * A second stop does nothing. ATH_FAILED_PRECONDITION from a callback of the same engine. */
+/* Refuses new calls, lets running ones end until `grace_ns` (0 or more) has passed, answers every call that is left with
+ * ATH_UNAVAILABLE, and joins the workers, but those that are still inside a backend: `*out_abandoned` (may be NULL) counts
+ * them. A second stop does nothing, and does not wait for the first. ATH_FAILED_PRECONDITION from a callback of the same
+ * engine. What only reads the engine still works after it. */
 ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,
                                 ath_error **out_error) ATH_NOEXCEPT;
 /* Makes a backend of the host's own known, under its table's name. The table is read until the engine, and all that was
- * made from it, has been given back. ATH_ALREADY_EXISTS when a backend of that name is known. */
+ * made from it, has been given back. ATH_INVALID_ARGUMENT for a table that lacks something, ATH_ALREADY_EXISTS when
+ * another backend of that name is known.
+ * The table's functions are called on threads of the engine and on those inside a function of this header. They may use
+ * ath_submit and what only reads; they must not wait for the engine, stop it or destroy it. */
 ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,
                                        ath_error **out_error) ATH_NOEXCEPT;
 /* The same for a feature stage. */
@@ -314,17 +321,23 @@ ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text
 
 /* ---- Models ---- */
 
-/* The model in `folder`, described by its athanor.json; waits until it is ready. ATH_FAILED_PRECONDITION from a callback
- * of the same engine. */
+/* The model in `folder`, described by its athanor.json; waits until it is ready. A model that is known already is handed
+ * out again. Fails, among others, with ATH_NOT_FOUND (a file), ATH_INVALID_ARGUMENT (the manifest), ATH_ALREADY_EXISTS
+ * (another manifest of that name and version is known), ATH_DATA_LOSS (a digest), ATH_RESOURCE_EXHAUSTED (model_bytes),
+ * ATH_DEADLINE_EXCEEDED (load_deadline_ms), ATH_FAILED_PRECONDITION (a plugin; what the model needs is not here; or called
+ * from a callback of the same engine). */
 ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
-/* Like ath_model_load, but only reads the manifest: the first call that needs the model loads it. */
+/* Like ath_model_load, but only reads the manifest and opens its feature stage: the first call that needs the model loads
+ * it. */
 ATH_API int32_t ath_model_add(ath_engine *engine, const char *folder, ath_model **out_model,
                               ath_error **out_error) ATH_NOEXCEPT;
-/* A model that is known already: `name@version`, or `name` for its newest version. */
+/* A model that is known already: `name@version`, or `name` for its newest version. ATH_NOT_FOUND when there is none. */
 ATH_API int32_t ath_model_find(ath_engine *engine, const char *name, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
-/* Releases the model's memory after its last call in flight. A later call loads it again. */
+/* Releases the model's memory after its last call in flight; does not wait for that. A later call loads it again. A load
+ * under way is given up: calls that wait for it are answered with ATH_CANCELLED, and until it has really ended the next
+ * ones are refused with ATH_UNAVAILABLE. */
 ATH_API int32_t ath_model_unload(ath_model *model, ath_error **out_error) ATH_NOEXCEPT;
 /* Gives the object back; the model stays loaded. */
 ATH_API void ath_model_release(ath_model *model) ATH_NOEXCEPT;
@@ -340,44 +353,51 @@ ATH_API int32_t ath_model_output(const ath_model *model, size_t index, ath_tenso
 
 /* ---- Requests ---- */
 
-/* An empty request for `model`; NULL when `model` is NULL or memory runs out, which every function below refuses. May be
- * used for many calls, one after the other: inputs stay set until they are replaced or reset. A setter that fails leaves a
- * request that is refused, with its error, until that input is set or the request is reset: its code may be ignored, also
- * when others fail or succeed after it. (Where memory runs out even for keeping the error: until the request is reset.) */
+/* An empty request for `model`, which may be released before it; NULL when `model` is NULL or memory runs out: that is
+ * refused like every NULL, so it need not be looked at. May be used for many calls, one after the other: inputs stay set
+ * until they are replaced or reset. A setter that fails leaves a request that is refused, with its error, until what it
+ * sets is set or the request is reset: its code may be ignored, also when others fail or succeed after it. (Where memory
+ * runs out even for keeping the error: until the request is reset.) */
 ATH_API ath_request *ath_request_create(const ath_model *model) ATH_NOEXCEPT;
 ATH_API void ath_request_destroy(ath_request *request) ATH_NOEXCEPT;
-/* Forgets inputs, outputs, deadline and cache mode. */
+/* Forgets inputs, outputs, deadline, cache mode and failures. */
 ATH_API int32_t ath_request_reset(ath_request *request) ATH_NOEXCEPT;
-/* The input of that name. Its memory is borrowed: it must live, unchanged, until the input is replaced or reset, until
- * ath_infer has returned, and until the completion of every ath_submit. A view with strides is packed into memory of the
- * request's own. The view itself is copied. */
+/* The input of that name. Its memory is borrowed: it must live, unchanged, for as long as the request is used with it,
+ * until ath_infer has returned, and until the completion of every ath_submit. A view with strides is packed into memory
+ * of the request's own. The view itself is copied. What is wrong with the view is refused here, what does not fit the
+ * model by the call. */
 ATH_API int32_t ath_request_set_tensor(ath_request *request, const char *name, const ath_tensor_view *view,
                                        ath_error **out_error) ATH_NOEXCEPT;
 /* The same, with a copy of the memory. */
 ATH_API int32_t ath_request_copy_tensor(ath_request *request, const char *name, const ath_tensor_view *view,
                                         ath_error **out_error) ATH_NOEXCEPT;
-/* One text of `length` bytes, without a NUL; borrowed like the memory of ath_request_set_tensor. */
+/* One text of `length` bytes, without a NUL; borrowed like the memory of ath_request_set_tensor. NULL is fine for 0 bytes.
+ * The error of this and the setters below is that of the call. */
 ATH_API int32_t ath_request_set_text(ath_request *request, const char *name, const char *text, size_t length) ATH_NOEXCEPT;
-/* `count` texts, copied: one item each. `lengths` may be NULL when every text ends with a NUL. */
+/* `count` texts, copied: one item each. `lengths` may be NULL when every text ends with a NUL; a text of length 0 may be
+ * NULL. */
 ATH_API int32_t ath_request_copy_texts(ath_request *request, const char *name, const char *const *texts,
                                        const size_t *lengths, size_t count) ATH_NOEXCEPT;
 /* From the moment of the call; 0 means now (nothing is run), negative means the engine's default. */
 ATH_API int32_t ath_request_set_deadline_ns(ath_request *request, int64_t deadline_ns) ATH_NOEXCEPT;
 /* ATH_CACHE_USE unless set. */
 ATH_API int32_t ath_request_set_cache_mode(ath_request *request, int32_t mode) ATH_NOEXCEPT;
-/* Which outputs the answer holds, in this order; the names are copied. A count of 0 means all. */
+/* Which outputs the answer holds, in this order, at most 16; the names are copied. A count of 0 means all. A name that the
+ * model does not have is refused by the call, with ATH_REASON_OUTPUT_MISSING. */
 ATH_API int32_t ath_request_set_outputs(ath_request *request, const char *const *names, size_t count) ATH_NOEXCEPT;
 
 /* ---- Calls ---- */
 
 /* Runs the request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
- * Fails with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED, ATH_RESOURCE_EXHAUSTED or ATH_UNAVAILABLE (busy
- * or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model), ATH_FAILED_PRECONDITION (inside a callback of
- * the same engine: use ath_submit there). */
+ * Fails, among others, with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED, ATH_RESOURCE_EXHAUSTED or
+ * ATH_UNAVAILABLE (busy, or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model), ATH_NOT_FOUND (not cached),
+ * ATH_FAILED_PRECONDITION (inside a callback of the same engine: use ath_submit there), and as ath_model_load does where
+ * the model has to be loaded first. */
 ATH_API int32_t ath_infer(const ath_request *request, ath_response **out_response, ath_error **out_error) ATH_NOEXCEPT;
-/* Starts the request and returns. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before
- * ath_submit returns. The request may be changed, used again or destroyed at once, but memory that it borrows must live
- * until the completion. `out_call` may be NULL for who will not cancel. */
+/* Starts the request and returns. Fails for what can be said at once (the request, a limit, a stop); the rest is told to
+ * the completion. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before ath_submit returns. The
+ * request may be changed, used again or destroyed at once, but memory that it borrows must live until the completion.
+ * `out_call` may be NULL for who will not cancel. */
 ATH_API int32_t ath_submit(const ath_request *request, ath_completion completion, void *user_data,
                            ath_finalizer finalizer, ath_call **out_call, ath_error **out_error) ATH_NOEXCEPT;
 /* Takes the call back. When it returns, or soon after, its completion has run: with ATH_CANCELLED, or with the answer if
@@ -396,7 +416,8 @@ ATH_API int32_t ath_response_output(const ath_response *response, const char *na
 /* The same by place; `*out_name` (may be NULL) lives as long as the response. ATH_OUT_OF_RANGE beyond the count. */
 ATH_API int32_t ath_response_output_at(const ath_response *response, size_t index, const char **out_name,
                                        ath_tensor_view *view) ATH_NOEXCEPT;
-/* Fills `*report`, whose struct_size is set (ATH_REPORT_INIT). */
+/* Fills `*report`, whose struct_size is set (ATH_REPORT_INIT). ATH_INVALID_ARGUMENT for NULL or a struct_size that is too
+ * small. */
 ATH_API int32_t ath_response_report(const ath_response *response, ath_report *report) ATH_NOEXCEPT;
 ATH_API void ath_response_destroy(ath_response *response) ATH_NOEXCEPT;
 

@@ -71,56 +71,46 @@ static void wait_for(call_log* log, int finalizers) {
 
 /* mutant: run the completion of a cache hit inside ath_submit */
 static void once_and_later(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {1, 2};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_error* error = NULL;
   call_log log;
   int i;
   begin(&log);
   for (i = 1; i <= 20; ++i) {
-    CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+    CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
     wait_for(&log, i);
     CHECK(log.code == ATH_OK && log.first == 2 && log.completions == i);
   }
   CHECK(log.on_submitter == 0 && log.after_finalizer == 0);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
   CHECK(log.completions == 20 && log.finalizers == 20);
   end(&log);
 }
 
 /* mutant: call the completion of a submit that failed, or forget its finalizer */
 static void refused(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  ath_request* request = ath_request_create(model);
+  puppet_stage on = puppet_begin(NULL, NULL);
   ath_call* call = (ath_call*)1;
   ath_error* error = NULL;
   call_log log;
   begin(&log);
-  CHECK_REFUSED(ath_submit(request, on_answer, &log, on_end, &call, &error), ATH_INVALID_ARGUMENT,
+  CHECK_REFUSED(ath_submit(on.request, on_answer, &log, on_end, &call, &error), ATH_INVALID_ARGUMENT,
                 ATH_REASON_MISSING_INPUT, "x");
   CHECK(call == NULL && log.completions == 0 && log.finalizers == 1);
   CHECK_REFUSED(ath_submit(NULL, on_answer, &log, on_end, &call, &error), ATH_INVALID_ARGUMENT,
                 ATH_REASON_NONE, "request");
   CHECK(log.completions == 0 && log.finalizers == 2);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
   end(&log);
 }
 
 /* mutant: let ath_call_cancel only mark the call */
 static void cancel(void) {
-  ath_engine* engine = puppet_engine("{\"threads\": 2}");
-  ath_model* model = puppet_model(engine);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin("{\"threads\": 2}", row);
   const float hold[2] = {PUPPET_HOLD, 0};
-  const float row[2] = {1, 2};
-  ath_request* holding = puppet_request(model, hold);
-  ath_request* request = puppet_request(model, row);
+  ath_request* holding = puppet_request(on.model, hold);
   ath_call* held = NULL;
   ath_call* call = NULL;
   ath_error* error = NULL;
@@ -131,7 +121,7 @@ static void cancel(void) {
   begin(&log);
   CHECK_OK(ath_submit(holding, on_answer, &held_log, on_end, &held, &error));
   puppet_wait_until_held();
-  CHECK_OK(ath_submit(request, on_answer, &log, on_end, &call, &error));
+  CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, &call, &error));
   ath_call_cancel(call);
   wait_for(&log, 1);
   CHECK(log.code == ATH_CANCELLED && log.completions == 1);
@@ -141,9 +131,7 @@ static void cancel(void) {
   wait_for(&held_log, 1);
   CHECK(held_log.code == ATH_OK && held_log.first == PUPPET_HOLD + 1);
   ath_request_destroy(holding);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
   CHECK(puppet_runs() == before + 1);
   ath_call_cancel(call);
   ath_call_release(call);
@@ -153,21 +141,18 @@ static void cancel(void) {
   end(&log);
 }
 
+/* mutant: leave the calls that are queued to nobody when the engine is destroyed */
 static void destroy_answers_all(void) {
   static const float row[2] = {1, 2};
   int round;
   for (round = 0; round < 20; ++round) {
-    ath_engine* engine = puppet_engine("{\"cache_bytes\": 0, \"threads\": 2}");
-    ath_model* model = puppet_model(engine);
-    ath_request* request = puppet_request(model, row);
+    puppet_stage on = puppet_begin("{\"cache_bytes\": 0, \"threads\": 2}", row);
     ath_error* error = NULL;
     call_log log;
     int i;
     begin(&log);
-    for (i = 0; i < 20; ++i) CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
-    ath_request_destroy(request);
-    ath_model_release(model);
-    ath_engine_destroy(engine);
+    for (i = 0; i < 20; ++i) CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
+    puppet_end(&on);
     CHECK(log.completions == 20 && log.finalizers == 20 && log.after_finalizer == 0);
     end(&log);
   }
@@ -243,23 +228,19 @@ static void destroy_waits(void) {
 
 /* mutant: join the workers from a callback */
 static void no_end_from_inside(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {1, 2};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   call_log log;
   begin(&log);
-  log.engine = engine;
-  CHECK_OK(ath_submit(request, on_answer, &log, on_end, NULL, &error));
+  log.engine = on.engine;
+  CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
   wait_for(&log, 1);
   CHECK(log.stop_code == ATH_FAILED_PRECONDITION);
-  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK_OK(ath_infer(on.request, &response, &error));
   ath_response_destroy(response);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
   end(&log);
 }
 
@@ -298,34 +279,30 @@ static void on_answer_again(void* user_data, int32_t code, ath_response* respons
 
 /* mutant: let ath_infer or ath_model_load wait inside a completion, which holds the model or the only worker */
 static void no_wait_from_inside(void) {
-  ath_engine* engine = puppet_engine("{\"threads\": 1, \"load_deadline_ms\": 2000}");
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {1, 2};
-  const float other_row[2] = {3, 4};
-  ath_request* request = puppet_request(model, row);
-  ath_request* other = puppet_request(model, other_row);
+  static const float row[2] = {1, 2};
+  static const float other_row[2] = {3, 4};
+  puppet_stage on = puppet_begin("{\"threads\": 1, \"load_deadline_ms\": 2000}", row);
+  ath_request* other = puppet_request(on.model, other_row);
   ath_response* response = NULL;
   ath_error* error = NULL;
-  again on;
-  memset(&on, 0, sizeof on);
-  begin(&on.log);
-  on.request = other;
-  on.engine = engine;
-  on.folder = puppet_folder("later");
+  again seen;
+  memset(&seen, 0, sizeof seen);
+  begin(&seen.log);
+  seen.request = other;
+  seen.engine = on.engine;
+  seen.folder = puppet_folder("later");
   CHECK(ath_request_set_deadline_ns(other, 2 * (int64_t)1000000000) == ATH_OK);
-  CHECK_OK(ath_submit(request, on_answer_again, &on, NULL, NULL, &error));
-  wait_for(&on.log, 1);
-  CHECK(on.infer_code == ATH_FAILED_PRECONDITION && on.infer_reason == ATH_REASON_REENTRANT);
-  CHECK(on.load_code == ATH_FAILED_PRECONDITION && on.load_reason == ATH_REASON_REENTRANT);
-  CHECK(on.submit_code == ATH_OK && on.log.code == ATH_OK && on.log.first == 4);
+  CHECK_OK(ath_submit(on.request, on_answer_again, &seen, NULL, NULL, &error));
+  wait_for(&seen.log, 1);
+  CHECK(seen.infer_code == ATH_FAILED_PRECONDITION && seen.infer_reason == ATH_REASON_REENTRANT);
+  CHECK(seen.load_code == ATH_FAILED_PRECONDITION && seen.load_reason == ATH_REASON_REENTRANT);
+  CHECK(seen.submit_code == ATH_OK && seen.log.code == ATH_OK && seen.log.first == 4);
   CHECK_OK(ath_infer(other, &response, &error));
-  puppet_remove(on.folder);
+  puppet_remove(seen.folder);
   ath_response_destroy(response);
-  ath_request_destroy(request);
   ath_request_destroy(other);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
-  end(&on.log);
+  puppet_end(&on);
+  end(&seen.log);
 }
 
 /* The finalizer of a submit that is refused. */
@@ -349,23 +326,20 @@ static void on_refused_end(void* user_data) {
 
 /* mutant: run the finalizer of a refused submit outside of InsideCallback, or read the request after it */
 static void no_end_from_a_refusal(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {1, 2};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
-  refused_end on = {NULL, NULL, ATH_OK, ATH_OK, 0};
-  on.engine = engine;
-  on.request = ath_request_create(model);
-  CHECK_REFUSED(ath_submit(on.request, on_answer, &on, on_refused_end, NULL, &error), ATH_INVALID_ARGUMENT,
-                ATH_REASON_MISSING_INPUT, "x");
-  CHECK(on.runs == 1 && on.stop_code == ATH_FAILED_PRECONDITION && on.infer_code == ATH_FAILED_PRECONDITION);
-  CHECK_OK(ath_infer(request, &response, &error));
+  refused_end seen = {NULL, NULL, ATH_OK, ATH_OK, 0};
+  seen.engine = on.engine;
+  seen.request = ath_request_create(on.model);
+  CHECK_REFUSED(ath_submit(seen.request, on_answer, &seen, on_refused_end, NULL, &error),
+                ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
+  CHECK(seen.runs == 1 && seen.stop_code == ATH_FAILED_PRECONDITION &&
+        seen.infer_code == ATH_FAILED_PRECONDITION);
+  CHECK_OK(ath_infer(on.request, &response, &error));
   ath_response_destroy(response);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
 }
 
 /* mutant: let a deadline pass unseen while the model runs */
@@ -389,6 +363,63 @@ static void deadline(void) {
   end(&log);
 }
 
+/* A load that takes as long as the test wants. */
+typedef struct slow_load {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int inside;
+  int let_go;
+} slow_load;
+
+static int32_t load_slowly(void* self, const ath_model_source* source, void** out_model,
+                           ath_failure* failure) {
+  slow_load* slow = self;
+  pthread_mutex_lock(&slow->mutex);
+  slow->inside = 1;
+  pthread_cond_broadcast(&slow->changed);
+  while (!slow->let_go) pthread_cond_wait(&slow->changed, &slow->mutex);
+  pthread_mutex_unlock(&slow->mutex);
+  return puppet_table.load(NULL, source, out_model, failure);
+}
+
+/* mutant: leave the calls that wait for a load to their deadlines when the load is given up */
+static void unload_gives_up_a_load(void) {
+  static const float row[2] = {1, 2};
+  slow_load slow = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+  ath_backend_table table = puppet_table;
+  const char* folder = puppet_folder("puppet");
+  puppet_stage on = {NULL, NULL, NULL};
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  call_log log;
+  int32_t code;
+  begin(&log);
+  table.self = &slow;
+  table.load = load_slowly;
+  CHECK_OK(ath_engine_create(NULL, &on.engine, &error));
+  CHECK_OK(ath_engine_add_backend(on.engine, &table, &error));
+  CHECK_OK(ath_model_add(on.engine, folder, &on.model, &error));
+  on.request = puppet_request(on.model, row);
+  CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
+  pthread_mutex_lock(&slow.mutex);
+  while (!slow.inside) pthread_cond_wait(&slow.changed, &slow.mutex);
+  pthread_mutex_unlock(&slow.mutex);
+  CHECK_OK(ath_model_unload(on.model, &error));
+  CHECK(log.completions == 1 && log.on_submitter == 1 && log.code == ATH_CANCELLED);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_MODEL_LOAD,
+                "given up has not ended");
+  pthread_mutex_lock(&slow.mutex);
+  slow.let_go = 1;
+  pthread_cond_broadcast(&slow.changed);
+  pthread_mutex_unlock(&slow.mutex);
+  while ((code = ath_infer(on.request, &response, NULL)) == ATH_UNAVAILABLE) sched_yield();
+  CHECK(code == ATH_OK);
+  ath_response_destroy(response);
+  puppet_remove(folder);
+  puppet_end(&on);
+  end(&log);
+}
+
 const test async_tests[] = {
     {"a completion runs once, on another thread, and its finalizer after it", once_and_later},
     {"a submit that fails runs the finalizer and not the completion", refused},
@@ -399,4 +430,5 @@ const test async_tests[] = {
     {"a callback cannot wait for its own engine, but can submit to it", no_wait_from_inside},
     {"the finalizer of a refused submit cannot end the engine either", no_end_from_a_refusal},
     {"a call ends at its deadline while the model still runs", deadline},
+    {"a load that is given up cancels the calls that wait for it", unload_gives_up_a_load},
     {NULL, NULL}};

@@ -13,16 +13,14 @@ static float first_output(const ath_response* response) {
 
 /* mutant: report the cache state of the previous call */
 static void infer(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {1, 2};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_report report = ATH_REPORT_INIT;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
   const char* name = NULL;
-  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(first_output(response) == 2);
   CHECK(ath_response_output_count(response) == 1);
   CHECK(ath_response_output_at(response, 0, &name, &view) == ATH_OK && strcmp(name, "y") == 0);
@@ -33,60 +31,51 @@ static void infer(void) {
         report.attempts == 1);
   CHECK(report.members == 0 && report.total_ns > 0 && strcmp(report.model, "puppet@1.0.0") == 0);
   ath_response_destroy(response);
-  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_report(response, &report) == ATH_OK && report.cache == ATH_CACHE_STATE_HIT);
   CHECK(first_output(response) == 2);
   ath_response_destroy(response);
-  CHECK(ath_request_set_cache_mode(request, ATH_CACHE_SKIP) == ATH_OK);
-  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_SKIP) == ATH_OK);
+  CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_report(response, &report) == ATH_OK && report.cache == ATH_CACHE_STATE_OFF);
   ath_response_destroy(response);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
 }
 
 /* mutant: ignore the outputs of a request, or keep them after a reset */
 static void outputs_and_reset(void) {
+  static const float row[2] = {3, 4};
+  puppet_stage on = puppet_begin(NULL, row);
   static const char* const names[] = {"y", "y"};
   static const char* const unknown[] = {"tg"};
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {3, 4};
-  ath_request* request = puppet_request(model, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
-  CHECK(ath_request_set_outputs(request, names, 2) == ATH_OK);
-  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(ath_request_set_outputs(on.request, names, 2) == ATH_OK);
+  CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_output_count(response) == 2);
   ath_response_destroy(response);
-  CHECK(ath_request_set_outputs(request, unknown, 1) == ATH_OK);
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OUTPUT_MISSING, "tg");
+  CHECK(ath_request_set_outputs(on.request, unknown, 1) == ATH_OK);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OUTPUT_MISSING, "tg");
   CHECK(response == NULL);
-  CHECK(ath_request_set_deadline_ns(request, 0) == ATH_OK);
-  CHECK(ath_request_set_outputs(request, NULL, 0) == ATH_OK);
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
+  CHECK(ath_request_set_deadline_ns(on.request, 0) == ATH_OK);
+  CHECK(ath_request_set_outputs(on.request, NULL, 0) == ATH_OK);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
                 "deadline");
-  CHECK(ath_request_reset(request) == ATH_OK);
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  CHECK(ath_request_reset(on.request) == ATH_OK);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
+  puppet_end(&on);
 }
 
+/* mutant: take `lengths` for the ends of the texts, or hand a text with its NUL on */
 static void texts(void) {
   ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = NULL;
+  ath_model* model = puppet_text_model(engine);
+  ath_request* request = ath_request_create(model);
   ath_response* response = NULL;
   ath_error* error = NULL;
-  ath_request* request;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
   static const char* const words[] = {"banana", "sky", ""};
   static const size_t lengths[] = {3, 3, 0};
-  const char* folder = puppet_text_folder("letters");
-  CHECK_OK(ath_model_load(engine, folder, &model, &error));
-  puppet_remove(folder);
-  request = ath_request_create(model);
   CHECK(ath_request_set_text(request, "words", "bananas", 6) == ATH_OK);
   CHECK_OK(ath_infer(request, &response, &error));
   CHECK(first_output(response) == 7);
@@ -113,45 +102,42 @@ static void texts(void) {
 
 /* mutant: give the outputs where the inputs are asked for */
 static void signature(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
+  puppet_stage on = puppet_begin(NULL, NULL);
   ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
-  CHECK(strcmp(ath_model_id(model), "puppet@1.0.0") == 0);
-  CHECK(ath_model_input_count(model) == 1 && ath_model_output_count(model) == 1);
-  CHECK(ath_model_input(model, 0, &spec) == ATH_OK);
+  CHECK(strcmp(ath_model_id(on.model), "puppet@1.0.0") == 0);
+  CHECK(ath_model_input_count(on.model) == 1 && ath_model_output_count(on.model) == 1);
+  CHECK(ath_model_input(on.model, 0, &spec) == ATH_OK);
   CHECK(strcmp(spec.name, "x") == 0 && strcmp(spec.unit, "") == 0 && spec.dtype == ATH_DTYPE_F32 &&
         spec.ndim == 2);
   CHECK(spec.shape[0] == ATH_DIM_ANY && strcmp(spec.dim_names[0], "items") == 0);
   CHECK(spec.shape[1] == 2 && spec.dim_names[1] == NULL && spec.allows_non_finite == 0 && spec.reserved == 0);
-  CHECK(ath_model_output(model, 0, &spec) == ATH_OK && strcmp(spec.name, "y") == 0 &&
+  CHECK(ath_model_output(on.model, 0, &spec) == ATH_OK && strcmp(spec.name, "y") == 0 &&
         strcmp(spec.unit, "K") == 0);
-  CHECK(ath_model_input(model, 1, &spec) == ATH_OUT_OF_RANGE);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  CHECK(ath_model_input(on.model, 1, &spec) == ATH_OUT_OF_RANGE);
+  puppet_end(&on);
 }
 
 /* mutant: let ath_model_unload forget the model altogether */
 static void find_and_unload(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
+  puppet_stage on = puppet_begin(NULL, NULL);
   ath_model* found = NULL;
   ath_error* error = NULL;
   ath_text* text = NULL;
-  CHECK_OK(ath_model_find(engine, "puppet", &found, &error));
+  CHECK_OK(ath_model_find(on.engine, "puppet", &found, &error));
   CHECK(strcmp(ath_model_id(found), "puppet@1.0.0") == 0);
   CHECK_OK(ath_model_unload(found, &error));
-  CHECK_OK(ath_engine_health(engine, &text, &error));
+  CHECK_OK(ath_engine_health(on.engine, &text, &error));
   CHECK(strstr(ath_text_data(text), "\"unloaded\"") != NULL);
   CHECK(strlen(ath_text_data(text)) == ath_text_size(text));
   ath_text_destroy(text);
   ath_model_release(found);
-  CHECK_REFUSED(ath_model_find(engine, "nobody", &found, &error), ATH_NOT_FOUND, ATH_REASON_MODEL_MISSING,
+  CHECK_REFUSED(ath_model_find(on.engine, "nobody", &found, &error), ATH_NOT_FOUND, ATH_REASON_MODEL_MISSING,
                 "nobody");
   CHECK(found == NULL);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
 }
 
+/* mutant: describe the defaults instead of the settings */
 static void describe(void) {
   ath_engine* engine =
       puppet_engine("{\"threads\": 3, \"caller_runs\": \"never\", \"plugins\": [\"torch\"]}");
@@ -190,14 +176,33 @@ static void two_engines(void) {
   CHECK_OK(ath_engine_metrics(idle, &text, &error));
   CHECK(strstr(ath_text_data(text), "athanor_batches_total{model=\"puppet\",version=\"1.0.0\"} 0\n") != NULL);
   ath_text_destroy(text);
-  ath_engine_destroy(busy);
-  CHECK(first_output(response) == 6);
   ath_response_destroy(response);
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
   ath_request_destroy(request);
   ath_model_release(busy_model);
   ath_model_release(idle_model);
+  ath_engine_destroy(busy);
   ath_engine_destroy(idle);
+}
+
+/* mutant: let an engine take along what was made from it */
+static void outliving(void) {
+  static const float row[2] = {5, 6};
+  puppet_stage on = puppet_begin(NULL, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_report report = ATH_REPORT_INIT;
+  ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
+  CHECK_OK(ath_infer(on.request, &response, &error));
+  CHECK(ath_model_input(on.model, 0, &spec) == ATH_OK);
+  ath_engine_destroy(on.engine);
+  CHECK(first_output(response) == 6);
+  CHECK(ath_response_report(response, &report) == ATH_OK && strcmp(report.model, "puppet@1.0.0") == 0);
+  CHECK(strcmp(spec.name, "x") == 0 && strcmp(ath_model_id(on.model), "puppet@1.0.0") == 0);
+  ath_response_destroy(response);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  CHECK_OK(ath_model_unload(on.model, &error));
+  on.engine = NULL;
+  puppet_end(&on);
 }
 
 static void many_engines(void) {
@@ -212,35 +217,28 @@ static void many_engines(void) {
 
 /* mutant: leave the failure's sentence out of the error */
 static void backend_failure(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {PUPPET_FAIL, 0};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {PUPPET_FAIL, 0};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE,
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE,
                 "told to fail");
-  CHECK(ath_infer(request, &response, NULL) == ATH_INTERNAL && response == NULL);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  CHECK(ath_infer(on.request, &response, NULL) == ATH_INTERNAL && response == NULL);
+  puppet_end(&on);
 }
 
+/* mutant: let a stopped engine start a call */
 static void stop(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  const float row[2] = {7, 8};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {7, 8};
+  puppet_stage on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   uint64_t abandoned = 77;
-  CHECK_OK(ath_engine_stop(engine, 1000000000, &abandoned, &error));
+  CHECK_OK(ath_engine_stop(on.engine, 1000000000, &abandoned, &error));
   CHECK(abandoned == 0);
-  CHECK_OK(ath_engine_stop(engine, 0, NULL, &error));
-  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
-  ath_engine_destroy(engine);
-  ath_request_destroy(request);
-  ath_model_release(model);
+  CHECK_OK(ath_engine_stop(on.engine, 0, NULL, &error));
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  puppet_end(&on);
 }
 
 const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
@@ -250,6 +248,7 @@ const test life_tests[] = {{"a model is loaded and answers, with outputs and a r
                            {"a model is found by name and unloaded", find_and_unload},
                            {"an engine describes itself and its health", describe},
                            {"S3-23 two engines count for themselves", two_engines},
+                           {"what an engine made can be read when it is gone", outliving},
                            {"a hundred engines come and go", many_engines},
                            {"a model that fails says why", backend_failure},
                            {"a stopped engine refuses", stop},

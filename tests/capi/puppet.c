@@ -214,16 +214,6 @@ const char* puppet_folder(const char* name) {
   return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]");
 }
 
-const char* puppet_text_folder(const char* name) {
-  return write_folder(
-      name,
-      "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], \"max_bytes\": "
-      "100}], "
-      "\"features\": {\"stage\": \"letters\", \"input\": \"words\", \"options\": {}}, "
-      "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
-      "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]");
-}
-
 void puppet_remove(const char* folder) {
   const char* const files[] = {"model.bin", "athanor.json"};
   char path[300];
@@ -244,13 +234,27 @@ ath_engine* puppet_engine(const char* options_json) {
   return engine;
 }
 
-ath_model* puppet_model(ath_engine* engine) {
+/* Loads the model in `folder`, which is not needed any more. */
+static ath_model* take_model(ath_engine* engine, const char* folder) {
   ath_model* model = NULL;
   ath_error* error = NULL;
-  const char* folder = puppet_folder("puppet");
   CHECK_OK(ath_model_load(engine, folder, &model, &error));
   puppet_remove(folder);
   return model;
+}
+
+ath_model* puppet_model(ath_engine* engine) { return take_model(engine, puppet_folder("puppet")); }
+
+ath_model* puppet_text_model(ath_engine* engine) {
+  return take_model(
+      engine,
+      write_folder(
+          "letters",
+          "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
+          "\"max_bytes\": 100}], "
+          "\"features\": {\"stage\": \"letters\", \"input\": \"words\", \"options\": {}}, "
+          "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+          "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]"));
 }
 
 ath_request* puppet_request(const ath_model* model, const float* row) {
@@ -264,4 +268,18 @@ ath_request* puppet_request(const ath_model* model, const float* row) {
   view.shape[1] = 2;
   CHECK_OK(ath_request_set_tensor(request, "x", &view, &error));
   return request;
+}
+
+puppet_stage puppet_begin(const char* options_json, const float* row) {
+  puppet_stage on;
+  on.engine = puppet_engine(options_json);
+  on.model = puppet_model(on.engine);
+  on.request = row != NULL ? puppet_request(on.model, row) : ath_request_create(on.model);
+  return on;
+}
+
+void puppet_end(puppet_stage* on) {
+  ath_request_destroy(on->request);
+  ath_model_release(on->model);
+  ath_engine_destroy(on->engine);
 }

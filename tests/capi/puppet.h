@@ -21,16 +21,26 @@ void puppet_let_go(void);
 /* The folder of a model called `name`, made anew; remove it with puppet_remove. The path is static until the
  * next call. */
 const char* puppet_folder(const char* name);
-/* The same with a text input "words", whose stage counts letters. */
-const char* puppet_text_folder(const char* name);
 void puppet_remove(const char* folder);
 /* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!'. */
 extern const ath_feature_table letters_table;
 
-/* An engine with both tables, and a model of it. Checks that they could be made. */
+/* An engine with both tables, and models of it. Checks that they could be made. */
 ath_engine* puppet_engine(const char* options_json);
 ath_model* puppet_model(ath_engine* engine);
+/* A model with a text input "words", whose stage counts letters. */
+ath_model* puppet_text_model(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */
 ath_request* puppet_request(const ath_model* model, const float* row);
+
+/* What most tests need. */
+typedef struct puppet_stage {
+  ath_engine* engine;
+  ath_model* model;
+  ath_request* request;
+} puppet_stage;
+/* With a request for `row`, or an empty one when that is NULL. */
+puppet_stage puppet_begin(const char* options_json, const float* row);
+void puppet_end(puppet_stage* on);
 
 #endif

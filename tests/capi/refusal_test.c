@@ -76,11 +76,9 @@ static void hostile_options(void) {
 
 /* mutant: drop one of the NULL checks */
 static void nulls(void) {
-  ath_engine* engine = puppet_engine(NULL);
-  ath_model* model = puppet_model(engine);
-  ath_model* other = model;
-  const float row[2] = {1, 2};
-  ath_request* request = puppet_request(model, row);
+  static const float row[2] = {1, 2};
+  puppet_stage on = puppet_begin(NULL, row);
+  ath_model* other = on.model;
   ath_response* response = NULL;
   ath_text* text = NULL;
   ath_error* error = NULL;
@@ -90,38 +88,38 @@ static void nulls(void) {
   CHECK_REFUSED(ath_engine_create("{}", NULL, &error), bad, ATH_REASON_NONE, "ath_engine_create: out_engine");
   CHECK_REFUSED(ath_engine_describe(NULL, &text, &error), bad, ATH_REASON_NONE,
                 "ath_engine_describe: engine");
-  CHECK_REFUSED(ath_engine_health(engine, NULL, &error), bad, ATH_REASON_NONE, "ath_engine_health: out_text");
+  CHECK_REFUSED(ath_engine_health(on.engine, NULL, &error), bad, ATH_REASON_NONE, "ath_engine_health: out_text");
   CHECK_REFUSED(ath_engine_metrics(NULL, &text, &error), bad, ATH_REASON_NONE, "engine");
   CHECK_REFUSED(ath_engine_stop(NULL, 0, NULL, &error), bad, ATH_REASON_NONE, "engine");
-  CHECK_REFUSED(ath_engine_stop(engine, -1, NULL, &error), bad, ATH_REASON_VALUE_RANGE, "grace_ns");
-  CHECK_REFUSED(ath_engine_add_backend(engine, NULL, &error), bad, ATH_REASON_NONE, "table");
+  CHECK_REFUSED(ath_engine_stop(on.engine, -1, NULL, &error), bad, ATH_REASON_VALUE_RANGE, "grace_ns");
+  CHECK_REFUSED(ath_engine_add_backend(on.engine, NULL, &error), bad, ATH_REASON_NONE, "table");
   CHECK_REFUSED(ath_engine_add_features(NULL, &letters_table, &error), bad, ATH_REASON_NONE, "engine");
   CHECK_REFUSED(ath_model_load(NULL, "folder", &other, &error), bad, ATH_REASON_NONE, "engine");
   CHECK(other == NULL);
-  CHECK_REFUSED(ath_model_load(engine, "folder", NULL, &error), bad, ATH_REASON_NONE, "out_model");
-  CHECK_REFUSED(ath_model_add(engine, NULL, &other, &error), bad, ATH_REASON_NONE, "folder");
-  CHECK_REFUSED(ath_model_find(engine, NULL, &other, &error), bad, ATH_REASON_NONE, "name");
-  CHECK_OK(ath_model_find(engine, "puppet", &other, &error));
+  CHECK_REFUSED(ath_model_load(on.engine, "folder", NULL, &error), bad, ATH_REASON_NONE, "out_model");
+  CHECK_REFUSED(ath_model_add(on.engine, NULL, &other, &error), bad, ATH_REASON_NONE, "folder");
+  CHECK_REFUSED(ath_model_find(on.engine, NULL, &other, &error), bad, ATH_REASON_NONE, "name");
+  CHECK_OK(ath_model_find(on.engine, "puppet", &other, &error));
   ath_model_release(other);
   CHECK_REFUSED(ath_model_unload(NULL, &error), bad, ATH_REASON_NONE, "model");
   CHECK_REFUSED(ath_request_set_tensor(NULL, "x", &view, &error), bad, ATH_REASON_NONE, "request");
-  CHECK_REFUSED(ath_request_set_tensor(request, NULL, &view, &error), bad, ATH_REASON_NONE, "name");
-  CHECK_REFUSED(ath_request_copy_tensor(request, "x", NULL, &error), bad, ATH_REASON_NONE, "view");
+  CHECK_REFUSED(ath_request_set_tensor(on.request, NULL, &view, &error), bad, ATH_REASON_NONE, "name");
+  CHECK_REFUSED(ath_request_copy_tensor(on.request, "x", NULL, &error), bad, ATH_REASON_NONE, "view");
   CHECK_REFUSED(ath_infer(NULL, &response, &error), bad, ATH_REASON_NONE, "ath_infer: request");
-  CHECK_REFUSED(ath_infer(request, NULL, &error), bad, ATH_REASON_NONE, "ath_infer: out_response");
-  CHECK_REFUSED(ath_submit(request, NULL, NULL, NULL, NULL, &error), bad, ATH_REASON_NONE, "");
+  CHECK_REFUSED(ath_infer(on.request, NULL, &error), bad, ATH_REASON_NONE, "ath_infer: out_response");
+  CHECK_REFUSED(ath_submit(on.request, NULL, NULL, NULL, NULL, &error), bad, ATH_REASON_NONE, "");
   CHECK(ath_request_create(NULL) == NULL);
-  CHECK(ath_request_set_text(NULL, "x", "", 0) == bad && ath_request_set_text(request, "x", NULL, 1) == bad);
-  CHECK(ath_request_copy_texts(request, "x", NULL, NULL, 1) == bad);
-  CHECK(ath_request_copy_texts(request, "x", no_names, NULL, 1) == bad);
-  CHECK(ath_request_set_outputs(request, no_names, 1) == bad &&
+  CHECK(ath_request_set_text(NULL, "x", "", 0) == bad && ath_request_set_text(on.request, "x", NULL, 1) == bad);
+  CHECK(ath_request_copy_texts(on.request, "x", NULL, NULL, 1) == bad);
+  CHECK(ath_request_copy_texts(on.request, "x", no_names, NULL, 1) == bad);
+  CHECK(ath_request_set_outputs(on.request, no_names, 1) == bad &&
         ath_request_set_outputs(NULL, NULL, 0) == bad);
   CHECK(ath_request_set_deadline_ns(NULL, 1) == bad && ath_request_set_cache_mode(NULL, 0) == bad);
   CHECK(ath_request_reset(NULL) == bad);
   CHECK(ath_response_output(NULL, "y", &view) == bad && ath_response_output_at(NULL, 0, NULL, &view) == bad);
   CHECK(ath_response_report(NULL, NULL) == bad && ath_response_output_count(NULL) == 0);
   CHECK(ath_model_id(NULL) == NULL && ath_model_input_count(NULL) == 0 && ath_model_output_count(NULL) == 0);
-  CHECK(ath_model_input(NULL, 0, NULL) == bad && ath_model_output(model, 0, NULL) == bad);
+  CHECK(ath_model_input(NULL, 0, NULL) == bad && ath_model_output(on.model, 0, NULL) == bad);
   CHECK(ath_error_code(NULL) == ATH_OK && ath_error_reason(NULL) == 0 && ath_error_retry_after_ns(NULL) == 0);
   CHECK(strcmp(ath_error_message(NULL), "") == 0 && strcmp(ath_text_data(NULL), "") == 0 &&
         ath_text_size(NULL) == 0);
@@ -133,9 +131,7 @@ static void nulls(void) {
   ath_response_destroy(NULL);
   ath_call_cancel(NULL);
   ath_call_release(NULL);
-  ath_request_destroy(request);
-  ath_model_release(model);
-  ath_engine_destroy(engine);
+  puppet_end(&on);
 }
 
 /* mutant: go on after a plugin that cannot be opened */

@@ -2,25 +2,7 @@
 #include "check.h"
 #include "puppet.h"
 
-typedef struct stage {
-  ath_engine* engine;
-  ath_model* model;
-  ath_request* request;
-} stage;
-
-static stage make_stage(void) {
-  stage made;
-  made.engine = puppet_engine("{\"cache_bytes\": 0}");
-  made.model = puppet_model(made.engine);
-  made.request = ath_request_create(made.model);
-  return made;
-}
-
-static void end_stage(stage* made) {
-  ath_request_destroy(made->request);
-  ath_model_release(made->model);
-  ath_engine_destroy(made->engine);
-}
+static const char no_cache[] = "{\"cache_bytes\": 0}";
 
 static ath_tensor_view view_of(const float* data, int64_t rows, int64_t columns) {
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
@@ -32,7 +14,7 @@ static ath_tensor_view view_of(const float* data, int64_t rows, int64_t columns)
   return view;
 }
 
-static void check_answer(const stage* on, const float* expected, int64_t count) {
+static void check_answer(const puppet_stage* on, const float* expected, int64_t count) {
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
@@ -53,7 +35,7 @@ static void strides(void) {
   static const int64_t up[2] = {-2, 1};
   static const int64_t same_row[2] = {0, 1};
   static const int64_t dense[2] = {2, 1};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_tensor_view view = view_of(matrix, 3, 2);
   view.strides = dense;
@@ -72,14 +54,14 @@ static void strides(void) {
   view.strides = same_row;
   CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
   check_answer(&on, repeated, 4);
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 /* mutant: borrow where a copy was asked for */
 static void copies(void) {
   static const float before[2] = {1, 2};
   float row[2] = {1, 2};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_tensor_view view = view_of(row, 1, 2);
   CHECK_OK(ath_request_copy_tensor(on.request, "x", &view, &error));
@@ -87,10 +69,10 @@ static void copies(void) {
   check_answer(&on, before, 2);
   CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
   check_answer(&on, row, 2);
-  end_stage(&on);
+  puppet_end(&on);
 }
 
-static void refuse(stage* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
+static void refuse(puppet_stage* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
   ath_error* error = NULL;
   CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
 }
@@ -99,7 +81,7 @@ static void refuse(stage* on, const ath_tensor_view* view, int32_t code, int32_t
 static void bad_views(void) {
   static const float row[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   static const int64_t huge[2] = {INT64_MAX / 8, 1};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   const ath_tensor_view good = view_of(row, 1, 2);
   ath_tensor_view view = good;
   view.ndim = 9;
@@ -139,7 +121,7 @@ static void bad_views(void) {
   view = good;
   view.device_type = ATH_DEVICE_CUDA;
   refuse(&on, &view, ATH_UNIMPLEMENTED, ATH_REASON_VALUE_RANGE, "device_type");
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 typedef struct longer_view {
@@ -150,7 +132,7 @@ typedef struct longer_view {
 /* mutant: accept every struct_size, or write over what lies behind a struct */
 static void sizes(void) {
   static const float row[2] = {1, 2};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_response* response = NULL;
   ath_tensor_view view = view_of(row, 1, 2);
@@ -183,13 +165,13 @@ static void sizes(void) {
   spec.struct_size = 0;
   CHECK(ath_model_input(on.model, 0, &spec) == ATH_INVALID_ARGUMENT);
   ath_response_destroy(response);
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 /* mutant: send the value that was set before a setter failed */
 static void overlooked_failure(void) {
   static const float row[2] = {1, 2};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_tensor_view view = view_of(row, 1, 2);
@@ -205,13 +187,13 @@ static void overlooked_failure(void) {
                 "cache_mode");
   CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
   check_answer(&on, row, 2);
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 /* mutant: keep only the failure that came last, or forget all when one input is set */
 static void overlooked_failures(void) {
   static const float row[2] = {1, 2};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_response* response = NULL;
   ath_error* error = NULL;
   const ath_tensor_view good = view_of(row, 1, 2);
@@ -233,10 +215,10 @@ static void overlooked_failures(void) {
   CHECK(ath_request_reset(on.request) == ATH_OK);
   CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
   check_answer(&on, row, 2);
-  end_stage(&on);
+  puppet_end(&on);
 }
 
-static void refused_call(stage* on, const char* part) {
+static void refused_call(puppet_stage* on, const char* part) {
   ath_response* response = NULL;
   ath_error* error = NULL;
   CHECK_REFUSED(ath_infer(on->request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, part);
@@ -248,7 +230,7 @@ static void absurd_counts(void) {
   static const char* const words[3] = {"a", "b", "c"};
   const size_t most = (size_t)-1;
   const size_t lengths[3] = {most / 2, most / 2, 3};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   const ath_tensor_view good = view_of(row, 1, 2);
   ath_error* error = NULL;
   CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
@@ -264,13 +246,13 @@ static void absurd_counts(void) {
   check_answer(&on, row, 2);
   CHECK(ath_request_set_outputs(on.request, words, most) == ATH_INVALID_ARGUMENT);
   refused_call(&on, "ath_request_set_outputs: count");
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 /* mutant: skip the check against the signature */
 static void wrong_for_the_model(void) {
   static const float row[6] = {1, 2, 3, 4, 5, 6};
-  stage on = make_stage();
+  puppet_stage on = puppet_begin(no_cache, NULL);
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_tensor_view view = view_of(row, 2, 3);
@@ -290,7 +272,7 @@ static void wrong_for_the_model(void) {
   CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
   CHECK_OK(ath_request_set_tensor(on.request, "z", &view, &error));
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_EXTRA_INPUT, "z");
-  end_stage(&on);
+  puppet_end(&on);
 }
 
 /* Whether borrowed or copied. */
@@ -326,15 +308,11 @@ static void text_views(void) {
   static const int64_t negative[3] = {-1, 6, 9};
   static const int64_t beyond[3] = {0, 6, 10};
   static const int64_t far_beyond[3] = {0, 1000000, INT64_MAX};
-  ath_engine* engine = puppet_engine("{\"cache_bytes\": 0}");
-  ath_model* model = NULL;
+  ath_engine* engine = puppet_engine(no_cache);
+  ath_model* model = puppet_text_model(engine);
+  ath_request* request = ath_request_create(model);
   ath_error* error = NULL;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
-  const char* folder = puppet_text_folder("letters");
-  ath_request* request;
-  CHECK_OK(ath_model_load(engine, folder, &model, &error));
-  puppet_remove(folder);
-  request = ath_request_create(model);
   view.dtype = ATH_DTYPE_BYTES;
   view.data = data;
   view.byte_offset = 2;
@@ -348,6 +326,7 @@ static void text_views(void) {
   check_words(request);
   view.offsets = later;
   CHECK_OK(ath_request_copy_tensor(request, "words", &view, &error));
+  check_words(request);
   view.offsets = down;
   refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[2]: expected 7 to 9, in ascending order, got 6");
   view.offsets = down_at_once;
