@@ -2,7 +2,6 @@
 // manifests.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <thread>
 
 #include <serving/simulated_stage.hpp>
@@ -107,12 +106,10 @@ TEST_CASE("a call that is late says whether its work had begun") {
 // mutant: Core::add that keeps an entry of which no load ever worked.
 TEST_CASE("a model whose load failed may be added again with a corrected manifest") {
   Simulation world(1);
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
   ModelFolder const wrong(R"("batching": {"max_items": 3},)");
   ModelFolder const corrected(R"("batching": {"max_items": 4},)");
-  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   wrong.write("model.bin", "other weights");
   auto const failed = engine.load(wrong.path());
   REQUIRE_FALSE(failed);
@@ -128,37 +125,25 @@ TEST_CASE("a model whose load failed may be added again with a corrected manifes
 // mutant: Engine's move assignment as the compiler makes it: the engine that was there goes on.
 TEST_CASE("an engine that is assigned over is stopped") {
   Simulation world(1);
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
   ModelFolder const folder;
-  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
-  engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   CHECK(model.infer(row(1)).error().reason == Reason::stopping);
 }
 
 // mutant: Core::stop that returns only what the executor abandoned.
 TEST_CASE("a caller's own thread inside a backend is counted when the engine stops") {
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
+  Held held(puppet.control);
   ModelFolder const folder;
-  std::atomic<bool> inside{false};
-  std::atomic<bool> let_go{false};
-  control.on_run = [&](ath_batch const&) {
-    inside = true;
-    inside.notify_all();
-    let_go.wait(false);
-    return Result<void>();
-  };
-  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
   std::jthread const caller([&] { CHECK_FALSE(model.infer(row(1)).has_value()); });
-  inside.wait(false);
+  held.wait_until_inside();
   CHECK(engine.stop(1ms) == 1);
-  let_go = true;
-  let_go.notify_all();
+  held.let_go();
 }
 
 // mutant: Core::publish that keeps no count of members.

@@ -1,55 +1,95 @@
+// The public face of an engine and its models: what the scenarios do not go through.
 #include <doctest/doctest.h>
 
 #include <array>
-#include <thread>
-#include <vector>
+#include <span>
 
 #include <athanor/serving/engine.hpp>
 #include <support/puppet.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
-using namespace std::chrono_literals;
 
 namespace {
 
-// An engine over one puppet.
-struct Stage {
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table table = make_table(backend);
-  Engine<> engine;
-
-  explicit Stage(EngineOptions options = {}) : engine(make(std::move(options))) {}
-  Engine<> make(EngineOptions options) {
-    options.backends = {&table};
-    return Engine<>::create(std::move(options)).value();
-  }
+struct Stage : Puppet {
+  ModelFolder folder;
+  Engine<> engine = Engine<>::create({.backends = {&table}}).value();
+  Model<> model = engine.load(folder.path()).value();
 };
-
-Request two(float a, float b) {
-  std::array<float, 2> const values{a, b};
-  auto tensor = Tensor::allocate(DType::f32, Shape{1, 2}).value();
-  std::memcpy(tensor.mutable_data(), values.data(), sizeof(values));
-  return Request{{"x", std::move(tensor)}};
-}
 
 }  // namespace
 
+// mutant: Core::push that lends no instance to a caller, or Core::join that calls a hit a miss.
 TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
-  ModelFolder const folder;
   Stage stage;
-  auto model = stage.engine.load(folder.path()).value();
-  auto answer = model.infer(two(1, 2));
+  auto answer = stage.model.infer(row(1, 2));
   REQUIRE(answer);
   CHECK(answer->outputs["y"].as<float>()[0] == 2);
   CHECK(answer->outputs["y"].as<float>()[1] == 3);
   CHECK(answer->report.on_caller == true);
   CHECK(answer->report.cache == CacheState::miss);
   CHECK(answer->report.batch_items == 1);
-  auto again = model.infer(two(1, 2));
+  auto again = stage.model.infer(row(1, 2));
   REQUIRE(again);
   CHECK(again->report.cache == CacheState::hit);
   CHECK(again->outputs["y"].as<float>()[1] == 3);
   CHECK(stage.control.runs.load() == 1);
+}
+
+// mutant: infer_into that writes the outputs in the order of the signature.
+TEST_CASE("an answer is written into the caller's memory, in the order asked for") {
+  Puppet puppet;
+  ModelFolder const folder("", "two", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]},
+                  {"name": "twice", "dtype": "f32", "shape": ["items", 2]}],)");
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto model = engine.load(folder.path()).value();
+  std::array<float, 2> twice{};
+  std::array<float, 2> y{};
+  std::array<Tensor, 2> room{Tensor::view<float>(twice, Shape{1, 2}), Tensor::view<float>(y, Shape{1, 2})};
+  std::array<std::string_view, 2> const names{"twice", "y"};
+  for (CacheState const state : {CacheState::miss, CacheState::hit}) {
+    twice = y = {};
+    auto const report = model.infer_into(row(3, 4), room, {.outputs = names});
+    REQUIRE(report);
+    CHECK(report->cache == state);
+    CHECK(twice == std::array<float, 2>{6, 8});
+    CHECK(y == std::array<float, 2>{4, 5});
+  }
+}
+
+// mutant: infer_into without the check of the count, or that compares the sizes in bytes only.
+TEST_CASE("memory that does not fit an answer is refused by the output's name and left alone") {
+  Stage stage;
+  auto const refused = [&](std::span<Tensor> room) {
+    auto const report = stage.model.infer_into(row(1), room);
+    REQUIRE_FALSE(report);
+    CHECK(report.error().code == Code::invalid_argument);
+    CHECK(report.error().reason == Reason::shape);
+    return report.error().message;
+  };
+  std::array<float, 2> y{7, 7};
+  std::array<std::int32_t, 2> whole{7, 7};
+  Tensor standing = Tensor::view<float>(y, Shape{2, 1});
+  Tensor whole_numbers = Tensor::view<std::int32_t>(whole, Shape{1, 2});
+  CHECK(refused({}) == "puppet@1.0.0: expected room for 1 outputs, got 0");
+  CHECK(refused({&standing, 1}) == "puppet@1.0.0: output y: expected room for f32 [1, 2], got f32 [2, 1]");
+  CHECK(refused({&whole_numbers, 1}) ==
+        "puppet@1.0.0: output y: expected room for f32 [1, 2], got i32 [1, 2]");
+  CHECK(y == std::array<float, 2>{7, 7});
+  CHECK(whole == std::array<std::int32_t, 2>{7, 7});
+}
+
+// mutant: forget_answers that asks the cache for another tag than the answers have.
+TEST_CASE("a model forgets its answers and no other model's") {
+  Stage stage;
+  ModelFolder const other_folder("", "other");
+  auto other = stage.engine.load(other_folder.path()).value();
+  REQUIRE(stage.model.infer(row(1)));
+  REQUIRE(other.infer(row(1)));
+  stage.model.forget_answers();
+  CHECK(stage.model.infer(row(1))->report.cache == CacheState::miss);
+  CHECK(other.infer(row(1))->report.cache == CacheState::hit);
 }

@@ -1,7 +1,6 @@
 // Many requests in one call: one queue entry, each with its own answer.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <cmath>
 #include <thread>
 #include <vector>
@@ -23,6 +22,19 @@ struct ManyStage : SimulatedStage {
     std::vector<Request> requests;
     for (float const value : values) requests.push_back(row(value));
     return model.infer_many(requests, options);
+  }
+};
+
+// On real threads: the first batch stays inside the backend until it is let go.
+struct HeldStage : Puppet {
+  Held held{control};
+  ModelFolder folder{R"("batching": {"max_items": 2},)"};
+  Engine<> engine = Engine<>::create({.backends = {&table}, .caller_runs = CallerRuns::never}).value();
+  Model<> model = engine.load(folder.path()).value();
+  std::vector<Request> six;
+
+  HeldStage() {
+    for (int i = 0; i < 6; ++i) six.push_back(row(static_cast<float>(i)));
   }
 };
 
@@ -127,7 +139,7 @@ TEST_CASE("equal requests of one group are computed once") {
   CHECK(stage.run({5})[0]->report.cache == CacheState::hit);
 }
 
-// mutant: wait_for_group that leaves only the leader at the deadline.
+// mutant: Core::push that gives the calls of a group no deadline in the queue.
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
   ManyStage stage(R"("batching": {"max_items": 2},)");
   REQUIRE(stage.model.load());
@@ -174,32 +186,27 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   for (auto const& other : others) CHECK(other->has_value());
 }
 
+// mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).
+TEST_CASE("many requests end at their deadline while the model still runs") {
+  HeldStage stage;
+  auto const answers = stage.model.infer_many(stage.six, {.deadline = 5ms});
+  stage.held.let_go();
+  for (auto const& answer : answers) {
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Code::deadline_exceeded);
+  }
+}
+
 // mutant: Core::revoke that does not wake a parked leader (the test hangs).
 TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
-  ModelFolder const folder(R"("batching": {"max_items": 2},)");
-  std::atomic<bool> inside{false};
-  std::atomic<bool> let_go{false};
-  control.on_run = [&](ath_batch const&) {
-    inside = true;
-    inside.notify_all();
-    let_go.wait(false);
-    return Result<void>();
-  };
-  auto engine = Engine<>::create({.backends = {&table}, .caller_runs = CallerRuns::never}).value();
-  auto model = engine.load(folder.path()).value();
+  HeldStage stage;
   Cancellation cancellation;
   std::jthread const canceller([&] {
-    inside.wait(false);
+    stage.held.wait_until_inside();
     cancellation.cancel();
   });
-  std::vector<Request> requests;
-  for (int i = 0; i < 6; ++i) requests.push_back(row(static_cast<float>(i)));
-  auto const answers = model.infer_many(requests, {.cancellation = &cancellation});
-  let_go = true;
-  let_go.notify_all();
+  auto const answers = stage.model.infer_many(stage.six, {.cancellation = &cancellation});
+  stage.held.let_go();
   for (auto const& answer : answers) {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::cancelled);

@@ -64,11 +64,9 @@ TEST_CASE(
 // mutant: Core::choose_outputs that stores i instead of the place of the name.
 TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cached or not") {
   Simulation world(1);
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
   ModelFolder const folder("", "two", "1.0.0", two_outputs);
-  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
   std::array<std::string_view, 2> const forward{"y", "twice"};
   std::array<std::string_view, 2> const backward{"twice", "y"};
@@ -202,13 +200,11 @@ TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the 
 // mutant: Entry::shape_key that returns 0.
 TEST_CASE("S3-3 requests that differ in more than their rows are not executed as one") {
   Simulation world(1);
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
   ModelFolder const folder("", "wide", "1.0.0",
                            R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
                               "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)");
-  auto engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
   std::vector<Request> requests;
   for (std::int64_t width : {1, 2, 3, 2, 1}) {
@@ -224,6 +220,7 @@ TEST_CASE("S3-3 requests that differ in more than their rows are not executed as
     REQUIRE(answers[place]);
     CHECK(answers[place]->outputs["y"].shape() == Shape{1, width});
     CHECK(answers[place]->outputs["y"].as<float>()[0] == static_cast<float>(width * 10 + 1));
+    CHECK(answers[place]->report.attempts == 1);  // nothing had to be taken apart
     ++place;
   }
 }

@@ -1,7 +1,6 @@
 // The real engine over a puppet in a simulated world: what happens when is the test's to say.
 #pragma once
 
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,22 +17,12 @@ struct SimulatedServing {
   using Batching = batching::SizeOrDelay;
 };
 
-inline Request row(float first, float second = 0) {
-  auto tensor = Tensor::allocate(DType::f32, Shape{1, 2}).value();
-  float const values[2] = {first, second};
-  std::memcpy(tensor.mutable_data(), values, sizeof(values));
-  return Request{{"x", std::move(tensor)}};
-}
-
-class SimulatedStage {
+class SimulatedStage : public Puppet {
  public:
   using Core = serving::Core<SimulatedServing>;
   using CallType = serving::Call<SimulatedServing>;
 
   Simulation world;
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table table = make_table(backend);
   ModelFolder folder;
   std::shared_ptr<Core> core;
   serving::Entry<SimulatedServing>* entry;

@@ -17,10 +17,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-struct Rig {
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table table = make_table(backend);
+struct Rig : Puppet {
   ModelFolder folder{R"("batching": {"max_items": 8, "instances": 2},)"};
   Engine<> engine =
       Engine<>::create({.backends = {&table}, .threads = 3, .cache_bytes = 16384, .breaker = false}).value();
@@ -80,14 +77,10 @@ struct Caller {
     while (place < slots.size() && busy[place].exchange(true)) ++place;
     if (place == slots.size()) return;
     slots[place] = {this, value};
-    auto tensor = Tensor::allocate(DType::f32, Shape{1, 2}).value();
-    auto* values = reinterpret_cast<float*>(tensor.mutable_data());
-    values[0] = values[1] = value;
     ++outstanding;
     CallOptions options;
     if (random() % 3 == 0) options.deadline = std::chrono::microseconds(random() % 300);
-    auto submitted =
-        rig.model.submit(Request{{"x", std::move(tensor)}}, options, {&on_answer, &slots[place]});
+    auto submitted = rig.model.submit(row(value, value), options, {&on_answer, &slots[place]});
     if (!submitted) {
       busy[place] = false;
       --outstanding;
@@ -146,19 +139,9 @@ TEST_CASE("an engine that stops under load answers everybody, and its handles ma
 
 // mutant: Core::stop that joins a thread which is inside a backend.
 TEST_CASE("a backend that does not come back is abandoned and counted when the engine stops") {
-  PuppetControl control;
-  PuppetBackend backend{control};
-  ath_backend_table const table = make_table(backend);
+  Puppet puppet;
+  Held held(puppet.control);
   ModelFolder const folder;
-  std::atomic<bool> entered{false};
-  std::atomic<bool> let_go{false};
-  std::atomic<bool> left{false};
-  control.on_run = [&](ath_batch const&) {
-    entered = true;
-    while (!let_go) std::this_thread::yield();
-    left = true;
-    return Result<void>();
-  };
   struct Seen {
     std::atomic<int> answers{0};
     std::atomic<Reason> reason{Reason::none};
@@ -169,19 +152,18 @@ TEST_CASE("a backend that does not come back is abandoned and counted when the e
     }
   } seen;
   {
-    auto engine = Engine<>::create({.backends = {&table}}).value();
+    auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
     auto model = engine.load(folder.path()).value();
-    auto tensor = Tensor::view<float>(std::array<float, 2>{1, 2}, Shape{1, 2}).clone().value();
-    auto submitted = model.submit(Request{{"x", std::move(tensor)}}, {}, {&Seen::on_answer, &seen});
+    auto submitted = model.submit(row(1), {}, {&Seen::on_answer, &seen});
     REQUIRE(submitted);
-    while (!entered) std::this_thread::yield();
+    held.wait_until_inside();
     CHECK(engine.stop(1ms) == 1);
     CHECK(seen.answers.load() == 1);
     CHECK(seen.reason.load() == Reason::stopping);
   }
-  let_go = true;
+  held.let_go();
   // The abandoned thread keeps what it touches alive until it is through; the model goes with it.
-  while (control.unloads.load() == 0) std::this_thread::yield();
-  CHECK(left.load());
+  while (puppet.control.unloads.load() == 0) std::this_thread::yield();
+  CHECK(held.left());
   CHECK(seen.answers.load() == 1);
 }

@@ -15,6 +15,7 @@
 
 #include <athanor/core/backend.hpp>
 #include <athanor/core/hash.hpp>
+#include <athanor/core/signature.hpp>
 
 namespace athanor_tests {
 
@@ -117,6 +118,44 @@ class PuppetBackend {
 };
 
 static_assert(Backend<PuppetBackend>);
+
+// A puppet and the table that an engine is given.
+struct Puppet {
+  PuppetControl control;
+  PuppetBackend backend{control};
+  ath_backend_table table = make_table(backend);
+};
+
+// Keeps batches inside the backend, on real threads, until they are let go.
+class Held {
+ public:
+  explicit Held(PuppetControl& control) {
+    control.on_run = [this](ath_batch const&) {
+      inside_ = true;
+      inside_.notify_all();
+      let_go_.wait(false);
+      left_ = true;
+      return Result<void>();
+    };
+  }
+  void wait_until_inside() const { inside_.wait(false); }
+  void let_go() {
+    let_go_ = true;
+    let_go_.notify_all();
+  }
+  bool left() const { return left_; }
+
+ private:
+  std::atomic<bool> inside_{false};
+  std::atomic<bool> let_go_{false};
+  std::atomic<bool> left_{false};
+};
+
+// A request for one item, with memory of its own.
+inline Request row(float first, float second = 0) {
+  float const values[2] = {first, second};
+  return Request{{"x", Tensor::view<float>(values, Shape{1, 2}).clone().value()}};
+}
 
 // A folder with one model file and its manifest; removed at the end.
 class ModelFolder {
