@@ -5,6 +5,7 @@ consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the
 consumers_test.py pkg-config MAIN.C WORK CC    builds MAIN.C with pkg-config's flags, and runs it
 consumers_test.py exports WORK                 what libathanor.so exports and needs
 consumers_test.py readme README WORK CC ARG…   builds and runs the C++ and the C example of README, from its own folder
+consumers_test.py page PAGE HOME WORK CC       builds and runs the C example of PAGE, from the folder HOME
 """
 
 import os
@@ -87,14 +88,14 @@ def exports(work):
     print(f"{len(names)} functions; needs {', '.join(needed)}")
 
 
-def example(readme, language):
+def example(page, language, most):
     """The first code block of `language`; the examples promise to stay short."""
-    found = re.search(rf"^```{re.escape(language)}\n(.*?)^```$", Path(readme).read_text(encoding="utf-8"), re.M | re.S)
+    found = re.search(rf"^```{re.escape(language)}\n(.*?)^```$", Path(page).read_text(encoding="utf-8"), re.M | re.S)
     if not found:
-        sys.exit(f"{readme} has no example in {language}")
+        sys.exit(f"{page} has no example in {language}")
     lines = [line for line in found[1].splitlines() if line.strip(" }") and not line.startswith("#include")]
-    if len(lines) > 24:
-        sys.exit(f"the example in {language} is {len(lines)} lines long, without its includes; about 20 are promised")
+    if len(lines) > most:
+        sys.exit(f"the example in {language} is {len(lines)} lines long, without its includes; at most {most} are meant")
     return found[1]
 
 
@@ -102,13 +103,20 @@ def readme(readme_file, work, compiler, *arguments):
     source = Path(work) / "readme"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(Path(__file__).parent / "readme", source)
-    (source / "main.cpp").write_text(example(readme_file, "cpp"), encoding="utf-8")
-    (source / "main.c").write_text(example(readme_file, "c"), encoding="utf-8")
+    (source / "main.cpp").write_text(example(readme_file, "cpp", 24), encoding="utf-8")
+    (source / "main.c").write_text(example(readme_file, "c", 24), encoding="utf-8")
     at_home = {"cwd": Path(readme_file).parent}
     cmake(source, work, *arguments, **at_home)
     pkg_config(source / "main.c", work, compiler, **at_home)
 
 
+def page(page_file, home, work, compiler):
+    main = Path(work) / Path(page_file).stem / "main.c"
+    main.parent.mkdir(exist_ok=True)
+    main.write_text(example(page_file, "c", 34), encoding="utf-8")
+    pkg_config(main, work, compiler, cwd=home)
+
+
 if __name__ == "__main__":
-    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme}
+    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme, "page": page}
     modes[sys.argv[1]](*sys.argv[2:])
