@@ -1,10 +1,11 @@
 /// The one exception barrier of the C border, and the error objects that it hands out.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <new>
-#include <span>
 #include <string_view>
 #include <utility>
 

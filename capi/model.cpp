@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "guard.hpp"
 #include "handles.hpp"
 #include "structs.hpp"

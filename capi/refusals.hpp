@@ -2,7 +2,6 @@
 /// call.
 #pragma once
 
-#include <algorithm>
 #include <exception>
 #include <new>
 #include <string>

@@ -1,7 +1,9 @@
 #include "tensor_view.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
 #include "structs.hpp"
 
