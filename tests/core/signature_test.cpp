@@ -151,6 +151,21 @@ TEST_CASE("S1-6 one request of many texts is all or nothing, a request for each 
   CHECK(passed == "11010");
 }
 
+// mutant: check_dims without the look at lengths below zero, two of which make a positive number of elements
+TEST_CASE("S4-2 a negative length is refused by its axis, whether the dimension is fixed, named or free") {
+  Signature signature;
+  signature.inputs.push_back(spec_of("x", DType::f32, {items(), Dim::any()}));
+  std::array<float, 6> const x{};
+  auto const shaped = [&](Shape const& shape) {
+    return Request{{"x", Tensor::view(DType::f32, x.data(), shape)}};
+  };
+  CHECK(check(signature, shaped({2, 3})));
+  refused(signature, shaped({-2, -3}), Reason::shape, "x: axis 0: expected a length, got -2");
+  refused(signature, shaped({2, -3}), Reason::shape, "x: axis 1: expected a length, got -3");
+  signature.inputs[0].dims[1] = Dim::fixed(3);
+  refused(signature, shaped({2, -3}), Reason::shape, "x: axis 1: expected a length, got -3");
+}
+
 // mutant: check_dims that compares the rank by <
 TEST_CASE("S4-2 a wrong rank, length or linked length is refused with the tensor, expected and got") {
   auto const signature = of_three();
