@@ -84,9 +84,10 @@ Result<std::vector<MorganCount>> morgan_identifiers(std::string_view smiles, Smi
                 morgan_heavy_atoms);
   auto const molecule = parse_molecule(smiles, *facts, limits);
   if (!molecule) return tl::unexpected(molecule.error());
-  return guard_chemistry(Origin{smiles, limits, {}, true}, [&]() -> Result<std::vector<MorganCount>> {
-    return identifiers_of(**molecule, 0, (*molecule)->getNumAtoms());
-  });
+  return guard_chemistry(Origin{smiles, limits, {}, facts->hydrogens == 0},
+                         [&]() -> Result<std::vector<MorganCount>> {
+                           return identifiers_of(**molecule, 0, (*molecule)->getNumAtoms());
+                         });
 }
 
 DomainOfValidity::DomainOfValidity(std::vector<std::uint32_t> identifiers)

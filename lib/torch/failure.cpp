@@ -1,6 +1,5 @@
 #include "failure.hpp"
 
-#include <algorithm>
 #include <new>
 #include <string>
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 

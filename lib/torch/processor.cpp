@@ -1,5 +1,4 @@
 #include <array>
-#include <string>
 
 #include <sys/utsname.h>
 #if defined(__x86_64__) || defined(__i386__)

@@ -1,6 +1,5 @@
 #include "runtime.hpp"
 
-#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -12,7 +11,6 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
-#include <unistd.h>
 
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -22,8 +20,6 @@
 
 #include <athanor/core/tensor.hpp>
 #include <athanor/torch/backend.hpp>
-
-#include "failure.hpp"
 
 // The bytes of the empty library whose SONAME is libtorch.so. They travel inside the backend so that there is
 // no file beside it to lose.

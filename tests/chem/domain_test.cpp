@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <athanor/chem/domain.hpp>
-#include <athanor/chem/polymer.hpp>
 
 using namespace athanor;
 using namespace athanor::chem;
@@ -33,10 +32,12 @@ TEST_CASE("the score is the number of distinct identifiers that training lacked"
   CHECK(domain.unseen({}) == 0);
 }
 
+// mutant: ask RDKit for chirality
 TEST_CASE("stereo marks do not change identifiers") {
   CHECK(*morgan_identifiers("F/C=C/[C@H](Cl)Br") == *morgan_identifiers("FC=CC(Cl)Br"));
 }
 
+// mutant: refuse at the limit itself
 TEST_CASE("identifiers are refused above the limit") {
   CHECK(morgan_identifiers(std::string(1000, 'C')));
   auto const refused = morgan_identifiers(std::string(1001, 'C'));
@@ -44,6 +45,7 @@ TEST_CASE("identifiers are refused above the limit") {
   CHECK(refused.error().reason == Reason::too_large);
 }
 
+// mutant: leave the identifiers in the order of the file, or one key unchecked
 TEST_CASE("a domain file is read, and refused by the name of the key") {
   auto const domain = DomainOfValidity::from_json(
       R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [3, 1, 3, 4294967295]})");

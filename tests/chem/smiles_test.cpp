@@ -63,6 +63,7 @@ TEST_CASE("a refusal names the byte and the reason") {
   CHECK(reason_of("C%1C") == "smiles: % at byte 1 is not followed by two digits");
 }
 
+// mutant: let a charge be 16
 TEST_CASE("numbers inside brackets keep to their ranges") {
   CHECK(reason_of("[*H99]") == "smiles: hydrogen count at byte 3 is above 9");
   CHECK(reason_of("[*H1000000]") == "smiles: hydrogen count at byte 3 is above 9");
@@ -76,6 +77,7 @@ TEST_CASE("numbers inside brackets keep to their ranges") {
     CHECK_MESSAGE(check_smiles(text), text);
 }
 
+// mutant: take a tab for the end of the text
 TEST_CASE("text that RDKit would read in part is refused whole") {
   CHECK(reason_of("CCO\nCCN") == "smiles: line break at byte 3");
   CHECK(reason_of("CC\0O"s) == "smiles: NUL at byte 2");
@@ -86,6 +88,7 @@ TEST_CASE("text that RDKit would read in part is refused whole") {
   CHECK(reason_of("[N\x01]") == "smiles: byte 2 is the control character 0x01");
 }
 
+// mutant: refuse a ring number after a bond
 TEST_CASE("legal text is accepted and counted") {
   for (auto const* text : {"C",
                            "*",

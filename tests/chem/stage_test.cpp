@@ -55,6 +55,7 @@ std::int64_t single(FeatureItem const& features, std::size_t output) {
 
 }  // namespace
 
+// mutant: swap source and target
 TEST_CASE("the stage gives the tensors of the graph in the order of its outputs") {
   auto const stage = opened();
   FeatureItem const features = prepare(*stage, "*CC(*)C");
@@ -93,6 +94,7 @@ TEST_CASE("the domain of validity is counted against the model's own file") {
   CHECK(single(prepare(*stage, std::string(1001, 'C')), 4) == -1);
 }
 
+// mutant: read `units` and forget it
 TEST_CASE("units asks for an oligomer") {
   auto const stage = opened({}, R"({"units": 3})");
   FeatureItem const features = prepare(*stage, "*CC*");
@@ -157,6 +159,7 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
   CHECK(open("empty.json").error().reason == Reason::syntax);
 }
 
+// mutant: leave out the look at the number of edges
 TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {
   auto const stage = opened();
   for (auto const* text : {"[Na+]", "[He]", "[Na+].[Cl-]"}) {
@@ -184,6 +187,7 @@ TEST_CASE("S0-9 every kind of text has a defined result") {
   CHECK(reason(std::string(10'000'000, 'C')) == Reason::too_large);
 }
 
+// mutant: leave out the look at the number of texts, or at the element type
 TEST_CASE("an item that is not one text is refused") {
   auto const stage = opened();
   std::vector<float> const numbers(3);
@@ -193,6 +197,7 @@ TEST_CASE("an item that is not one text is refused") {
   CHECK(stage->prepare(*Tensor::copy_texts(two)).error().reason == Reason::shape);
 }
 
+// mutant: fill a struct of any size
 TEST_CASE("the plugin offers the same stage through its table") {
   void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread

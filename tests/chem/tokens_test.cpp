@@ -29,6 +29,7 @@ TEST_CASE("a table trained on ethanol numbers kinds in the order seen") {
   CHECK(tokens.unknown_bonds == 0);
 }
 
+// mutant: count no unknown token
 TEST_CASE("kinds that training lacked become unknown") {
   TokenTable const table = trained({"CC", "CCC", "C(C)C", "C"});
   auto const tokens = table.tokenise(molecular_graph("CCO").value());
@@ -56,6 +57,7 @@ TEST_CASE("S0-8 a million unknown kinds are reported and leave the table as it w
   CHECK(tokens.unknown_bonds == 8);
 }
 
+// mutant: give the largest token for the number of classes
 TEST_CASE("a table written by nfp is read as it is") {
   auto const table = TokenTable::from_nfp_json(R"json({"output_dtype": "int32",
       "atom_tokenizer": {"_data": {"unk": 1, "('C', 4, 0, 0, False)": 2, "('O', 2, 0, 0, False)": 3,
@@ -76,6 +78,7 @@ TEST_CASE("a table written by nfp is read as it is") {
   CHECK(table->atom_classes() == 7);
 }
 
+// mutant: leave out the look at explicit_hs
 TEST_CASE("a table that cannot fit the graphs is refused by name") {
   auto message = [](std::string const& text) {
     auto const table = TokenTable::from_nfp_json(text);

@@ -50,6 +50,7 @@ TEST_CASE("every seeded schedule of submit, cancel, expire, fail, unload and sto
           sum.refusals, " refusals");
 }
 
+// mutant: draw one decision of World from something else than its seed.
 TEST_CASE("the same seed gives the same schedule") {
   ModelFolder const folder(batching_section);
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {

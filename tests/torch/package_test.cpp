@@ -105,6 +105,7 @@ TEST_CASE("S1-4 more instances of one package than it has runners answer right a
   for (bool const each : right) CHECK(each);
 }
 
+// mutant: load_program lets out what LibTorch throws
 TEST_CASE("a pt2 package that is cut off, or a manifest with too many inputs, is a typed error") {
   Folder const folder;
   auto description = package("perceptron.pt2");
