@@ -18,7 +18,9 @@
 ///
 /// What it does to the process: it loads about 110 MB of LibTorch, turns TorchScript's profiling executor off
 /// (process-wide, so that the second call is as fast as the thousandth), and runs on the caller's thread with
-/// that thread's intra-op thread count put back afterwards. It starts no thread. A failing `pt2` package
+/// that thread's intra-op thread count put back afterwards. It starts no thread; LibTorch starts as many as
+/// the manifest's `threads` allows a TorchScript model, and as many as a `pt2` package was compiled for,
+/// which is all cores of the exporting machine unless `cpp.threads` said otherwise. A failing `pt2` package
 /// writes its cause to the process's standard error; LibTorch offers no other way to learn it.
 #pragma once
 
