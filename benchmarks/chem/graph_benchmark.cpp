@@ -90,38 +90,23 @@ Sample rate(std::vector<std::string> const& molecules) {
   });
 }
 
+/// Measures the molecules of `make`, of which at least `readable` must have a graph.
+void measure(Figures& figures, std::string const& name, std::vector<std::string> (*make)(),
+             std::int64_t readable, Aim const& aim) {
+  if (!figures.wants(name)) return;
+  auto const molecules = make();
+  if (molecules.empty()) return figures.fail(name, "its collection is not installed (Debian's rdkit-data)");
+  if (agreeing(molecules) < readable) return figures.fail(name, "a graph differs from the reference");
+  Sample const sample = rate(molecules);
+  figures.report(
+      {.name = name, .value = sample.median, .unit = "graphs/s", .spread = sample.spread, .aim = aim});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Figures figures(argc, argv);
-  if (figures.wants("chem.smiles-rate")) {
-    auto const molecules = read_collection();
-    auto const agreed = agreeing(molecules);
-    if (agreed < 0 || molecules.empty()) {
-      figures.fail("chem.smiles-rate", molecules.empty()
-                                           ? "the collection is not installed (Debian's rdkit-data)"
-                                           : "a graph differs from the reference");
-    } else {
-      Sample const sample = rate(molecules);
-      figures.report({.name = "chem.smiles-rate",
-                      .value = sample.median,
-                      .unit = "graphs/s",
-                      .spread = sample.spread,
-                      .aim = at_least(18'000)});
-    }
-  }
-  if (figures.wants("chem.polymer-rate")) {
-    auto const chains = make_chains();
-    if (agreeing(chains) != static_cast<std::int64_t>(chains.size())) {
-      figures.fail("chem.polymer-rate", "a graph differs from the reference");
-    } else {
-      Sample const sample = rate(chains);
-      figures.report({.name = "chem.polymer-rate",
-                      .value = sample.median,
-                      .unit = "graphs/s",
-                      .spread = sample.spread,
-                      .aim = at_least(1'700)});
-    }
-  }
+  measure(figures, "chem.smiles-rate", read_collection, 1, at_least(18'000));
+  measure(figures, "chem.polymer-rate", make_chains, 48, at_least(1'700));
   return figures.exit_code();
 }
