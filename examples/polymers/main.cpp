@@ -79,6 +79,7 @@ Result<std::vector<Prediction>> predict_rows(Predictor& predictor, std::vector<R
 }
 
 int predict(Arguments const& arguments) {
+  if (arguments.out == "-" || arguments.html == "-") voice = stderr;
   auto const handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
   if (!handbook) return complain(handbook.error());
   bool const demonstration = arguments.smiles.empty() && arguments.csv.empty() && arguments.jsonl.empty();
@@ -112,6 +113,9 @@ void take_smiles(CLI::App const& command, Arguments& arguments) {
     if (text.size() > 1 && text.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{text});
     arguments.smiles.push_back(text);
   }
+  if (arguments.smiles.size() > 1 && std::ranges::find(arguments.smiles, "-") != arguments.smiles.end())
+    throw CLI::ExcludesError("-", "SMILES");
+  if (arguments.out == "-" && arguments.html == "-") throw CLI::ExcludesError("--out -", "--html -");
   if (!arguments.smiles.empty() && !(arguments.csv.empty() && arguments.jsonl.empty()))
     throw CLI::ExcludesError("SMILES", arguments.csv.empty() ? "--jsonl" : "--csv");
 }
@@ -157,7 +161,8 @@ int run(int argc, char** argv) {
       "Predicts glass transition temperatures [K]. Without input, nine known polymers in three rounds.");
   command->allow_extras();
   command->footer(
-      "Arguments: repeat units with two * (or plain SMILES); - reads one per line from standard input.");
+      "Arguments: repeat units with two * (or plain SMILES); - reads one per line from standard input.\n"
+      "A PATH of - is standard input or output.");
   add_options(*command, arguments);
   // No SMILES starts with -, so the word that ends the options ends nothing.
   auto** const end =

@@ -1,5 +1,6 @@
 #include "print.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,13 @@ using namespace athanor;
 namespace {
 
 constexpr std::size_t widest_polymer = 48;
+
+// Columns of the terminal behind standard error; 80 where it does not say.
+std::size_t columns() {
+  winsize size{};
+  bool const known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  return known ? size.ws_col : 80;
+}
 
 std::string domain_of(Prediction const& prediction) {
   if (prediction.unseen_identifiers < 0) return "not known";
@@ -85,14 +93,20 @@ Progress::Progress(std::size_t rows)
 
 void Progress::show(std::size_t done) {
   if (!terminal_ || rows_ == 0) return;
-  constexpr std::size_t width = 30;
   double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  double const rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  double const left = rate > 0 ? static_cast<double>(rows_ - done) / rate : 0;
-  std::size_t const full = width * done / rows_;
-  auto const bar = fmt::format("\r[{:#<{}}{:.<{}}] {}/{} rows  {:.0f} rows/s  {:.0f} s left ", "", full, "",
-                               width - full, done, rows_, rate, left);
-  std::fputs(bar.c_str(), stderr);
+  auto line = fmt::format("{}/{} rows", done, rows_);
+  if (done > 0 && seconds > 0) {
+    double const rate = static_cast<double>(done) / seconds;
+    line += fmt::format("  {:.0f} rows/s  {:.0f} s left", rate, static_cast<double>(rows_ - done) / rate);
+  }
+  // A line that the terminal has to break cannot be drawn over: the bar takes the columns that are left.
+  std::size_t const room = columns() - 1;
+  if (line.size() + 4 <= room) {
+    std::size_t const width = std::min<std::size_t>(30, room - line.size() - 3);
+    std::size_t const full = width * done / rows_;
+    line = fmt::format("[{:#<{}}{:.<{}}] {}", "", full, "", width - full, line);
+  }
+  std::fputs(("\r" + line.substr(0, room) + "\x1b[K").c_str(), stderr);
 }
 
 void Progress::clear() {
@@ -137,16 +151,17 @@ void print_summary(Summary const& summary) {
 }
 
 Result<void> write_file(std::string const& path, std::string const& text) {
-  std::FILE* file = std::fopen(path.c_str(), "wb");
+  bool const to_output = path == "-";
+  std::FILE* file = to_output ? stdout : std::fopen(path.c_str(), "wb");
   bool good = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   int reason = errno;
-  if (file != nullptr && std::fclose(file) != 0) {
+  if (file != nullptr && (to_output ? std::fflush(file) : std::fclose(file)) != 0) {
     if (good) reason = errno;
     good = false;
   }
   if (good) return {};
-  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}", path,
-              std::generic_category().message(reason));
+  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}",
+              to_output ? "standard output" : path, std::generic_category().message(reason));
 }
 
 Result<void> write_predictions(std::string const& path, std::vector<Prediction> const& predictions) {

@@ -14,15 +14,19 @@
 
 namespace polymers {
 
-// To standard output, which remembers what it could not write until somebody asks at the end. fmt::print
-// would throw, and its exception looks like that of a thread that cannot start.
+// Where `say` speaks: standard output, until that is asked to hold a file.
+inline std::FILE* voice = stdout;
+
+// To a stream that remembers what it could not write until somebody asks at the end. fmt::print would throw,
+// and its exception looks like that of a thread that cannot start.
 template <class... Args>
 void say(fmt::format_string<Args...> sentence, Args&&... args) {
   std::string const text = fmt::format(sentence, std::forward<Args>(args)...);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fwrite(text.data(), 1, text.size(), voice);
 }
 
-// Rows done, rows per second and the time that is left, on standard error; silent unless that is a terminal.
+// Rows done, rows per second and the time that is left, in one line of standard error; silent unless that is
+// a terminal.
 class Progress {
  public:
   explicit Progress(std::size_t rows);
@@ -43,7 +47,8 @@ void print_summary(Summary const& summary);
 // CSV, or one JSON object per line when the path ends in .jsonl.
 athanor::Result<void> write_predictions(std::string const& path, std::vector<Prediction> const& predictions);
 
-// `text` into the file; an error when the disk is full or the place cannot be written.
+// `text` into the file, or to standard output for a path of -; an error when the disk is full or the place
+// cannot be written.
 athanor::Result<void> write_file(std::string const& path, std::string const& text);
 
 }  // namespace polymers

@@ -4,11 +4,15 @@
 #include <array>
 #include <cmath>
 #include <fstream>
+#include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <athanor/chem/drawing.hpp>
+#include <athanor/core/signature.hpp>
+
+#include "text.hpp"
 
 namespace polymers {
 
@@ -20,18 +24,33 @@ constexpr char const* style = R"(
   main { max-width: 72rem; margin: auto; }
   h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .8rem; }
   p { color: var(--dim); margin: .2rem 0 1rem; }
-  .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr)); gap: 1rem; }
+  .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 1rem; }
   .card, .plot { background: var(--paper); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; }
   .card svg { display: block; margin: 0 auto .4rem; max-width: 100%; }
   .card code { display: block; color: var(--dim); font-size: .8rem; overflow-wrap: anywhere; }
   .value { font-size: 1.5rem; font-weight: 600; } .value small { font-size: .9rem; font-weight: 400; color: var(--dim); }
-  .error { color: #b42318; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+  .error { color: #b42318; } .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
   text { font: 12px system-ui, sans-serif; fill: var(--dim); }
 )";
 
+// A browser is at ease with a thousand drawings; a table of more rows than that is a file of predictions.
+constexpr std::size_t most_cards = 1000;
+
+// The page says that it is UTF-8, and a name may come from a file that is not: U+FFFD for each byte that is
+// no part of a character.
+std::string as_utf8(std::string_view text) {
+  std::string result;
+  for (std::size_t bad = 0; !athanor::is_utf8(text, &bad); text.remove_prefix(bad + 1)) {
+    result += text.substr(0, bad);
+    result += "\xEF\xBF\xBD";
+  }
+  result += text;
+  return result;
+}
+
 std::string escaped(std::string_view text) {
   std::string result;
-  for (char const c : text) {
+  for (char const c : as_utf8(text)) {
     switch (c) {
       case '&': result += "&amp;"; break;
       case '<': result += "&lt;"; break;
@@ -83,7 +102,7 @@ std::string card(Prediction const& p, std::vector<Handbook> const& handbook) {
   auto const drawing = athanor::chem::draw_svg(p.row.smiles, 280, 170);
   if (drawing) html += *drawing;
   if (!name.empty()) html += fmt::format("<b>{}</b>", escaped(name));
-  html += fmt::format("<code>{}</code>", escaped(p.row.smiles));
+  html += fmt::format("<code>{}</code>", escaped(clipped(p.row.smiles, 1000)));
   if (p.error) return html + fmt::format("<div class='error'>{}</div></div>", escaped(p.error->message));
   html += fmt::format("<div class='value'>{:.0f} K <small>&plusmn; {:.0f} K between members</small></div>",
                       p.tg_k, p.spread_k);
@@ -156,12 +175,12 @@ std::string parity_plot(std::string const& path) {
 
 // Latencies fall into buckets of a third of a decade.
 std::string latency_histogram(std::vector<athanor::Duration> const& latencies) {
-  constexpr int buckets = 18;  // from 1 us to 1 s
+  constexpr int buckets = 21;  // from 100 ns to 1 s
   std::array<double, buckets> counts{};
   double highest = 0;
   for (auto const latency : latencies) {
-    double const microseconds = std::max(static_cast<double>(latency.count()) / 1e3, 1.0);
-    int const bucket = std::clamp(static_cast<int>(std::log10(microseconds) * 3), 0, buckets - 1);
+    double const hundreds = std::max(static_cast<double>(latency.count()) / 100, 1.0);
+    int const bucket = std::clamp(static_cast<int>(std::log10(hundreds) * 3), 0, buckets - 1);
     highest = std::max(highest, ++counts[static_cast<std::size_t>(bucket)]);
   }
   if (highest == 0) return "<div class='plot'>No row was predicted, so there are no latencies.</div>";
@@ -173,8 +192,8 @@ std::string latency_histogram(std::vector<athanor::Duration> const& latencies) {
                         y(counts[static_cast<std::size_t>(i)]), x(1) - x(0) - 2,
                         y.from - y(counts[static_cast<std::size_t>(i)]));
   std::string ticks;
-  constexpr std::array<char const*, 7> names{"1 &#181;s", "10 &#181;s", "100 &#181;s", "1 ms",
-                                             "10 ms",     "100 ms",     "1 s"};
+  constexpr std::array<char const*, 8> names{"100 ns", "1 &#181;s", "10 &#181;s", "100 &#181;s",
+                                             "1 ms",   "10 ms",     "100 ms",     "1 s"};
   for (std::size_t i = 0; i < names.size(); ++i)
     ticks += fmt::format("<text x='{:.1f}' y='396' text-anchor='middle'>{}</text>",
                          x(3 * static_cast<double>(i)), names[i]);
@@ -190,7 +209,11 @@ std::string latency_histogram(std::vector<athanor::Duration> const& latencies) {
 std::string report_page(std::vector<Prediction> const& predictions, Summary const& summary,
                         std::vector<Handbook> const& handbook, std::string const& cross_validation) {
   std::string cards;
-  for (auto const& prediction : predictions) cards += card(prediction, handbook);
+  std::size_t const shown = std::min(predictions.size(), most_cards);
+  for (auto const& prediction : std::span(predictions).first(shown)) cards += card(prediction, handbook);
+  std::string left_out;
+  if (shown < predictions.size())
+    left_out = fmt::format(" Drawn here: the first {} of {} rows.", shown, predictions.size());
   return fmt::format(
       "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' "
       "content='width=device-width'>"
@@ -201,12 +224,12 @@ std::string report_page(std::vector<Prediction> const& predictions, Summary cons
       "bar two standard deviations between its members to either side, the upright mark the handbook value "
       "[K]. The members agree more than they are right: the bar is no calibrated interval; the plot below "
       "shows "
-      "the errors.</p>"
+      "the errors.{}</p>"
       "<div class='cards'>{}</div><h2>How far to trust it, and how long it took</h2><div "
       "class='plots'>{}{}</div></main></body></html>\n",
       style, summary.rows, summary.errors,
       summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
-      summary.mean_batch, 100 * summary.hit_rate, cards, parity_plot(cross_validation),
+      summary.mean_batch, 100 * summary.hit_rate, left_out, cards, parity_plot(cross_validation),
       latency_histogram(summary.latencies));
 }
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <system_error>
 
@@ -42,12 +43,16 @@ Result<std::string> read_all(std::FILE* file, std::string const& name) {
 }
 
 Result<std::string> read_file(std::string const& path) {
+  if (path == "-") return read_all(stdin, "standard input");
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   std::unique_ptr<std::FILE, Close> const file(std::fopen(path.c_str(), "rb"));
   return read_all(file.get(), path);
 }
+
+// Where a text begins: spreadsheets and editors mark UTF-8 with three bytes that belong to no column or line.
+std::size_t start_of(std::string_view text) { return text.starts_with("\xEF\xBB\xBF") ? 3 : 0; }
 
 // `got` starts at `byte` of the file; only its beginning is shown.
 Error bad_row(std::size_t line, std::size_t byte, std::string_view expected, std::string_view got) {
@@ -63,24 +68,30 @@ class CsvReader {
  public:
   using Record = std::vector<std::string>;
 
-  // Spreadsheets mark UTF-8 with three bytes that belong to no column.
-  explicit CsvReader(std::string_view text) : text_(text), at_(text.starts_with("\xEF\xBB\xBF") ? 3 : 0) {}
+  explicit CsvReader(std::string_view text) : text_(text), at_(start_of(text)) {}
 
   bool done() const { return at_ == text_.size(); }
 
   // The next record. After an error reading goes on at the next line, so that a forgotten quote costs one row
   // and not all that follow.
   Result<Record> next() {
-    std::size_t const start = at_;
+    start_ = at_;
+    start_line_ = line_;
     Record record;
     do {
       if (!record.empty()) ++at_;
       std::size_t const opening = at_;
-      if (!read_field(record.emplace_back())) return tl::unexpected(refused(start, opening));
+      if (!read_field(record.emplace_back())) return tl::unexpected(refused(opening));
     } while (here(','));
+    end_ = at_;
     if (here('\n')) ++at_;
-    line_ += lines(start, at_);
+    line_ += lines(start_, at_);
     return record;
+  }
+
+  // For the record that `next` gave last: it is not what was expected.
+  Error misfit(std::string_view expected) const {
+    return bad_row(start_line_, start_, expected, text_.substr(start_, end_ - start_));
   }
 
  private:
@@ -115,19 +126,23 @@ class CsvReader {
     return done() || here(',') || here('\n');
   }
 
-  Error refused(std::size_t start, std::size_t opening) {
+  Error refused(std::size_t opening) {
     std::size_t const end = std::min(text_.find('\n', opening), text_.size());
     Error error =
-        bad_row(line_ + lines(start, opening), opening, "a field that ends with the quote it starts with",
+        bad_row(line_ + lines(start_, opening), opening, "a field that ends with the quote it starts with",
                 text_.substr(opening, end - opening));
     at_ = std::min(end + 1, text_.size());
-    line_ += lines(start, at_);
+    line_ += lines(start_, at_);
     return error;
   }
 
   std::string_view text_;
   std::size_t at_;
   std::size_t line_ = 1;
+  // The record that was read last.
+  std::size_t start_ = 0;
+  std::size_t end_ = 0;
+  std::size_t start_line_ = 1;
 };
 
 std::size_t column_of(std::vector<std::string> const& header, std::initializer_list<std::string_view> names) {
@@ -137,10 +152,17 @@ std::size_t column_of(std::vector<std::string> const& header, std::initializer_l
   return header.size();
 }
 
+// A name with a comma that nobody quoted moves what stands behind it into the next columns, where a part of
+// the name may pass for a SMILES. Empty fields at the end do no harm, nor do missing ones behind the SMILES.
+bool fits(CsvReader::Record const& record, std::size_t columns, std::size_t smiles) {
+  auto const surplus = std::span(record).subspan(std::min(columns, record.size()));
+  return record.size() > smiles && std::ranges::all_of(surplus, &std::string::empty);
+}
+
 // The text without the ends of its lines, line by line: `take(line, number, byte)`.
 void for_each_line(std::string_view text, auto const& take) {
   std::size_t number = 0;
-  for (std::size_t at = 0; at < text.size();) {
+  for (std::size_t at = start_of(text); at < text.size();) {
     std::size_t const end = std::min(text.find('\n', at), text.size());
     auto line = text.substr(at, end - at);
     if (line.ends_with('\r')) line.remove_suffix(1);
@@ -181,6 +203,10 @@ Result<std::vector<Row>> read_csv(std::string const& path) {
     return fail(Code::invalid_argument, Reason::missing_input,
                 "{}: expected a column named smiles (or smiles_polymer), got the columns {}", path,
                 clipped(fmt::format("{}", fmt::join(*header, ", ")), 200));
+  if (std::ranges::count(*header, (*header)[smiles]) > 1)
+    return fail(Code::invalid_argument, Reason::syntax, "{}: expected one column named {}, got several", path,
+                (*header)[smiles]);
+  auto const expected = fmt::format("the {} fields of the header", header->size());
   std::vector<Row> rows;
   while (!reader.done()) {
     auto record = reader.next();
@@ -189,6 +215,10 @@ Result<std::vector<Row>> read_csv(std::string const& path) {
       continue;
     }
     if (record->size() == 1 && record->front().empty()) continue;
+    if (!fits(*record, header->size(), smiles)) {
+      rows.push_back({{}, {}, reader.misfit(expected)});
+      continue;
+    }
     record->resize(std::max(record->size(), header->size()));
     rows.push_back({(*record)[smiles], name < header->size() ? (*record)[name] : std::string()});
   }
@@ -207,7 +237,7 @@ Result<std::vector<Row>> read_jsonl(std::string const& path) {
 }
 
 Result<std::vector<Row>> read_lines() {
-  auto const text = read_all(stdin, "standard input");
+  auto const text = read_file("-");
   if (!text) return tl::unexpected(text.error());
   std::vector<Row> rows;
   for_each_line(*text, [&](std::string_view line, std::size_t, std::size_t) {
@@ -222,9 +252,12 @@ Result<std::vector<Handbook>> read_handbook(std::string const& path) {
   auto const book = nlohmann::json::parse(*text, nullptr, false);
   std::vector<Handbook> handbook;
   if (book.is_object() && book.contains("polymers"))
-    for (auto const& row : book["polymers"])
+    for (auto const& row : book["polymers"]) {
+      bool const trained_on = row.value("source", "") == "table";
       handbook.push_back(
-          {row.value("smiles", ""), row.value("name", ""), row.value("tg", 0.0), row.value("reference", "")});
+          {row.value("smiles", ""), row.value("name", ""), row.value("tg", 0.0),
+           row.value("reference", "") + (trained_on ? "; the demonstration model was trained on it" : "")});
+    }
   if (handbook.empty())
     return fail(Code::invalid_argument, Reason::syntax, "{}: expected a JSON object with a list of polymers",
                 path);

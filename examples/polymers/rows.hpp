@@ -17,15 +17,19 @@ struct Row {
   std::optional<athanor::Error> error{};
 };
 
+// A path of - is standard input.
+
 // CSV with a header line and a column `smiles` (or `smiles_polymer`), quoted as in RFC 4180; a column `name`
-// is kept. A quote elsewhere than at the start of a field is a character like any other.
+// is kept. A quote elsewhere than at the start of a field is a character like any other. A record with more
+// fields than the header is a row with an error: who knows which of them the SMILES is.
 athanor::Result<std::vector<Row>> read_csv(std::string const& path);
 // One JSON value per line: a text, or an object with `smiles` and, if it likes, `name`.
 athanor::Result<std::vector<Row>> read_jsonl(std::string const& path);
 // One SMILES per line of standard input; empty lines are skipped.
 athanor::Result<std::vector<Row>> read_lines();
 
-// A polymer with a known glass transition temperature.
+// A polymer with a known glass transition temperature. The source says too when the model that comes with the
+// program was trained on that value, so that nobody takes the comparison for a test.
 struct Handbook {
   std::string smiles;
   std::string name;

@@ -4,13 +4,18 @@ program_test.py PROGRAM
 """
 
 import csv
+import fcntl
 import json
+import os
+import pty
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import unittest
 from pathlib import Path
 
@@ -40,6 +45,16 @@ class Program(unittest.TestCase):
         """Runs the program with redirections that only a shell can make."""
         result = subprocess.run(["sh", "-c", f'"$0" predict {words}', PROGRAM], capture_output=True, check=False)
         return result.returncode, result.stderr.decode()
+
+    def progress(self, stdin, columns):
+        """What the progress bar showed on a terminal of so many columns, line by line."""
+        terminal, end = pty.openpty()
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        subprocess.run([PROGRAM, "predict", "-"], input=stdin, stdout=subprocess.DEVNULL, stderr=end, check=True)
+        os.close(end)
+        text = os.read(terminal, 1 << 16).decode()
+        os.close(terminal)
+        return [line for line in text.replace("\x1b[K", "").split("\r") if line]
 
     def model(self, change=None):
         """A copy of the model; `change` edits its manifest."""
@@ -118,6 +133,20 @@ class Program(unittest.TestCase):
         rows = self.predict_to_csv("--csv", self.write("last.csv", 'smiles\n*CC*\n"CC'))
         self.assertIn("line 3, byte 12", rows[1]["error"])
 
+    # mutant: read_csv takes the smiles column of a record without asking `fits`.
+    def test_a_comma_that_nobody_quoted_makes_no_other_polymer_of_a_row(self):
+        path = self.write("in.csv", "name,smiles,note\npolystyrene,*CC(*)c1ccccc1\nsalt of Cl,O,*CC(*)Cl,b\nPE\nPP,*CC(*)C,,,\n")
+        rows = self.predict_to_csv("--csv", path)
+        self.assertEqual([row["smiles"] for row in rows], ["*CC(*)c1ccccc1", "", "", "*CC(*)C"])
+        self.assertEqual([row["error"] == "" for row in rows], [True, False, False, True])
+        self.assertIn("line 3, byte 44 of the file: expected the 3 fields of the header, got salt of Cl,O,*CC(*)Cl,b", rows[1]["error"])
+        self.assertTrue(rows[2]["error"].endswith("got PE"), rows[2]["error"])
+
+    # mutant: for_each_line starts at byte 0 whatever the text starts with.
+    def test_the_mark_of_utf_8_belongs_to_no_line(self):
+        rows = self.predict_to_csv("-", stdin=b"\xef\xbb\xbf*CC*\n")
+        self.assertEqual([(row["smiles"], row["error"]) for row in rows], [("*CC*", "")])
+
     # mutant: CsvReader starts at byte 0 whatever the text starts with.
     def test_the_mark_of_utf_8_belongs_to_no_column(self):
         rows = self.predict_to_csv("--csv", self.write("in.csv", b"\xef\xbb\xbfsmiles,name\n*CC*,PE\n"))
@@ -137,6 +166,23 @@ class Program(unittest.TestCase):
         self.assertNotIn("\0", output)
         self.assertIn("NUL at byte 1", output)
         self.assertRegex(output, r"(?m)^3 rows, 2 errors, \d+ rows/s, 1 batches, mean batch 1\.0, hit rate 0 %$")
+
+    # mutant: read_file opens a file called -; `voice` stays standard output.
+    def test_a_path_of_a_dash_is_standard_input_or_output(self):
+        output, errors = self.predict("--csv", "-", "--out", "-", stdin=b"smiles\n*CC*\n")
+        self.assertEqual([row["smiles"] for row in csv.DictReader(output.splitlines())], ["*CC*"])
+        self.assertIn("1 rows, 0 errors", errors)
+        output, _ = self.predict("--jsonl", "-", "--html", "-", stdin=b'"*CC*"\n')
+        self.assertRegex(output, r"\A<!doctype html>[^\0]*</html>\n\Z")
+
+    # mutant: show gives the bar thirty columns whatever the terminal has; it tells the time left before it knows a rate.
+    def test_the_progress_bar_fits_into_one_line_of_the_terminal(self):
+        for columns in (12, 40, 200):
+            shown = self.progress(b"*CC*\n" * 600, columns)
+            self.assertGreater(len(shown), 3)
+            self.assertTrue(all(len(line) < columns for line in shown), shown)
+            self.assertNotIn("left", shown[0])
+        self.assertRegex(shown[-1], r"^\[#{30}\] 600/600 rows  \d+ rows/s  0 s left$")
 
     # mutant: `units` is not given to the stage, or given before the model has passed its self-test.
     def test_an_oligomer_of_three_units_is_not_the_endless_chain(self):
@@ -165,6 +211,17 @@ class Program(unittest.TestCase):
         rest = re.sub(r"xmlns(:\w+)?=(['\"])[^'\"]*\2", "", text)
         self.assertNotRegex(rest, r"https?://|<script|<link|@import|url\(")
 
+    # mutant: escaped takes the text as it is; every row gets a card; read_handbook drops the note.
+    def test_the_page_is_utf_8_and_of_a_size_that_a_browser_opens_and_says_what_it_was_trained_on(self):
+        page = self.folder / "page.html"
+        self.predict("--csv", self.write("in.csv", b"smiles,name\n*CC(*)c1ccccc1,M\xfcller\n" + b"*OC(C)C(*)=O,\n" * 1200), "--html", page, "--out", "/dev/null")
+        text = page.read_text(encoding="utf-8")
+        self.assertIn("M\ufffdller", text)
+        self.assertEqual(text.count("<div class='card'>"), 1000)
+        self.assertIn("the first 1000 of 1201 rows", text)
+        self.assertRegex(text, "handbook 373 K <small>[^<]*trained on it")
+        self.assertNotRegex(text, "handbook 328 K <small>[^<]*trained on it")
+
     # mutant: the histogram is drawn of the first caller's first round.
     def test_the_histogram_holds_every_answer_of_every_caller(self):
         page = self.folder / "page.html"
@@ -185,6 +242,7 @@ class Program(unittest.TestCase):
     def test_input_that_cannot_be_read_is_one_sentence(self):
         for arguments, words in (
             (("--csv", self.write("other.csv", "name,formula\na,b\n")), ("smiles", "formula")),
+            (("--csv", self.write("twice.csv", "smiles,smiles\nCC,CCC\n")), ("one column", "smiles")),
             (("--csv", self.folder / "none.csv"), ("none.csv", "No such file")),
             (("--csv", self.folder), (str(self.folder), "directory")),
             (("--csv", self.write("head.csv", 'smiles,"name\nCC,a\n')), ("head.csv", "line 1")),
@@ -286,9 +344,9 @@ class Program(unittest.TestCase):
                 self.assertEqual(output, "")
                 self.assertIn(option, errors)
 
-    # mutant: main returns what CLI11 says.
+    # mutant: main returns what CLI11 says; take_smiles takes - for a SMILES among others.
     def test_wrong_usage_ends_with_2(self):
-        for arguments in (("--threads", "0"), ("--unknown",), ("--units", "x", "CC"), ("--csv", "a", "CC"), ("--csv", "a", "--jsonl", "b")):
+        for arguments in (("--threads", "0"), ("--unknown",), ("--units", "x", "CC"), ("--csv", "a", "CC"), ("--csv", "a", "--jsonl", "b"), ("-", "CC"), ("CC", "--out", "-", "--html", "-")):
             _, errors = self.predict(*arguments, status=2)
             self.assertTrue(errors)
         self.assertEqual(subprocess.run([PROGRAM], capture_output=True, check=False).returncode, 2)
