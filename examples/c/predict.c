@@ -1,8 +1,8 @@
 /* Predicts one property of one polymer, in C99, linked against libathanor.so alone.
  *
- *     predict MODEL_FOLDER SMILES OUTPUT        as in: predict examples/polymers/model '*CC(*)c1ccccc1'
- * tg_mean
- */
+ *     predict MODEL_FOLDER SMILES OUTPUT
+ *
+ * as in: predict examples/polymers/model '*CC(*)c1ccccc1' tg_mean */
 #include <athanor.h>
 #include <stdio.h>
 #include <string.h>

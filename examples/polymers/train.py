@@ -24,6 +24,7 @@ from training import baseline, export, folds, graphs  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDS = 5
 FOLD_SEED = 1
+FEWEST = 100  # fewer than that fill no batch, and principal components of so few mean nothing
 
 
 def parse_arguments():
@@ -140,6 +141,8 @@ def main():
     start = time.monotonic()
     tool = find_graph_tool(arguments.graph_tool)
     table = graphs.read_table(arguments.data, tool)
+    if len(table) < FEWEST:
+        raise SystemExit(f"{arguments.data}: {len(table)} polymers; {FEWEST} are the fewest to train {FOLDS} folds with")
     molecules = [polymer.graph for polymer in table]
     measured = np.array([polymer.measured for polymer in table])
     groups = folds.group_by_structure(molecules)

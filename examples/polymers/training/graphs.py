@@ -6,6 +6,7 @@ training and serving can not drift apart.
 
 import csv
 import json
+import math
 import subprocess
 from dataclasses import dataclass
 
@@ -62,13 +63,28 @@ def parse_graph(line, smiles):
 
 def read_table(path, tool):
     """Reads the table (columns name, smiles, tg_k) and featurises every repeat unit."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets mark UTF-8
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"{path}: cannot be read: {error}") from None
     missing = {"name", "smiles", "tg_k"} - set(rows[0] if rows else {})
     if missing:
         raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}")
     graphs = run_graph_tool(tool, [row["smiles"] for row in rows])
-    return [Polymer(row["name"], graph, float(row["tg_k"])) for row, graph in zip(rows, graphs)]
+    return [Polymer(row["name"], graph, kelvin(path, number, row["tg_k"]))
+            for number, (row, graph) in enumerate(zip(rows, graphs), 1)]
+
+
+def kelvin(path, number, text):
+    """The measured value of a row of the table."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise SystemExit(f"{path}: row {number}: tg_k: expected a temperature in kelvin, got {text!r}")
+    return value
 
 
 def identifier_matrix(graphs):
