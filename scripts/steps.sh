@@ -2,11 +2,9 @@
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${ATHANOR_CACHE:-${HOME:?is not set, and ATHANOR_CACHE neither}/.cache/athanor}
 logs=$project/out/logs
 script=$(basename "$0")
 started=$SECONDS
-mkdir -p "$logs"
 
 # fail WHAT WHAT-TO-DO: ends the script.
 fail() {
@@ -14,15 +12,36 @@ fail() {
   exit 1
 }
 
+cache=${ATHANOR_CACHE:-${HOME:+$HOME/.cache/athanor}}
+[ -n "$cache" ] || fail "neither HOME nor ATHANOR_CACHE is set" "let ATHANOR_CACHE name a folder for what has to be fetched"
+
+# Prints the comment that a script opens with.
+print_usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
+
+# Scripts of one clone write to the same folders: the second waits until the first has ended. What they start does not
+# inherit the turn (9>&-), or a process that outlives its script would keep it.
+turn=none
+take_turn() {
+  [ $turn = none ] || return 0
+  { mkdir -p "$logs" && : >>"$logs/turn"; } 2>/dev/null || fail "$logs cannot be written" \
+    "work in a clone of your own: git clone '$project'"
+  exec 9>>"$logs/turn"
+  turn=taken
+  flock -n 9 && return
+  printf '%s: waits until another script of this clone has ended\n' "$script" >&2
+  flock 9
+}
+
 # step NAME COMMAND…: runs COMMAND with its output in a log; says the name, and how long it took. A command that fails
 # ends the script with the end of its log.
 step() {
   local name=$1 begun=$SECONDS log status
   shift
+  take_turn
   log=$logs/$(tr -cs 'a-zA-Z0-9\n' '-' <<<"$script $name").log
   printf '%-44s ' "$script: $name"
   set +e
-  (set -e; "$@") >"$log" 2>&1 </dev/null
+  (set -e; "$@") >"$log" 2>&1 </dev/null 9>&-
   status=$?
   set -e
   if [ $status = 0 ]; then
@@ -40,7 +59,7 @@ build() {
   shift
   step "configure ($preset)" cmake --preset "$preset" -S "$project"
   printf '%-44s' "$script: build ($preset)"
-  if ! cmake --build "$project/out/$preset" --target "${@:-all}" 2>&1 </dev/null | tee "$log" | show_tenths; then
+  if ! cmake --build "$project/out/$preset" --target "${@:-all}" 2>&1 </dev/null 9>&- | tee "$log" | show_tenths; then
     printf ' failed after %d s\n' $((SECONDS - begun))
     grep -m 5 -A 12 -E 'error: |^FAILED' "$log" | sed 's/^/  | /' >&2 || tail -n 20 "$log" >&2
     fail "build ($preset) (whole log: $log)" "mend what the compiler names above, and run the same command again"
