@@ -10,6 +10,7 @@ consumers_test.py page PAGE HOME WORK CC       builds and runs the C example of 
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def pkg_config(main, work, compiler, **options):
         sys.exit(f"athanor.pc is in {folders or 'no folder'}")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(folders.pop())}
     run("pkg-config", "--validate", "athanor", env=environment)
-    flags = run("pkg-config", "--cflags", "--libs", "athanor", env=environment).split()
-    library = run("pkg-config", "--variable=libdir", "athanor", env=environment).strip()
+    flags = shlex.split(run("pkg-config", "--cflags", "--libs", "athanor", env=environment))
+    library = shlex.split(run("pkg-config", "--variable=libdir", "athanor", env=environment))[0]
     program = Path(work) / "pkg-config-consumer" / Path(main).parent.name
     program.parent.mkdir(exist_ok=True)
     run(compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", main, "-o", program, *flags, f"-Wl,-rpath,{library}")

@@ -1,10 +1,9 @@
 """Compiles every given header alone, twice in one file, in each language standard asked for.
 
-headers_test.py COMPILER LANGUAGE STANDARDS FLAGS_FILE HEADER…   (LANGUAGE is c or c++, STANDARDS as in c99,c11)
+headers_test.py COMPILER LANGUAGE STANDARDS FLAGS_FILE HEADER…   (LANGUAGE is c or c++, STANDARDS as in c99,c11; one flag per line)
 """
 
 import os
-import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ def compile_alone(command, header):
 
 
 def main(compiler, language, standards, flags_file, *headers):
-    flags = shlex.split(Path(flags_file).read_text(encoding="utf-8"))
+    flags = [line for line in Path(flags_file).read_text(encoding="utf-8").splitlines() if line]
     strict = STRICT + (STRICT_CXX if language == "c++" and "++" in compiler else [])
     tasks = [
         ([compiler, "-x", language, f"-std={standard}", *strict, *flags], header)
