@@ -168,29 +168,8 @@ static void sizes(void) {
   puppet_end(&on);
 }
 
-/* mutant: send the value that was set before a setter failed */
-static void overlooked_failure(void) {
-  static const float row[2] = {1, 2};
-  puppet_stage on = puppet_begin(no_cache, NULL);
-  ath_response* response = NULL;
-  ath_error* error = NULL;
-  ath_tensor_view view = view_of(row, 1, 2);
-  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
-  view.ndim = 100;
-  CHECK(ath_request_set_tensor(on.request, "x", &view, NULL) == ATH_INVALID_ARGUMENT);
-  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim");
-  view.ndim = 2;
-  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
-  check_answer(&on, row, 2);
-  CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
-  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE,
-                "cache_mode");
-  CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
-  check_answer(&on, row, 2);
-  puppet_end(&on);
-}
-
-/* mutant: keep only the failure that came last, or forget all when one input is set */
+/* mutant: send the value that was set before a setter failed, keep only the failure that came last, or forget all
+ * when one input is set */
 static void overlooked_failures(void) {
   static const float row[2] = {1, 2};
   puppet_stage on = puppet_begin(no_cache, NULL);
@@ -364,8 +343,8 @@ const test view_tests[] = {
     {"a copied tensor does not follow its source", copies},
     {"views that make no sense are refused by field", bad_views},
     {"a struct that is too short is refused, an unknown tail must be zero", sizes},
-    {"a setter's failure that was overlooked is found by the call", overlooked_failure},
-    {"a setter's failure stands until its own input is set or all is reset", overlooked_failures},
+    {"a setter's failure that was overlooked is found by the call, until its input is set or all is reset",
+     overlooked_failures},
     {"counts and lengths that no memory holds are refused and remembered", absurd_counts},
     {"tensors that do not fit the model are refused by name", wrong_for_the_model},
     {"texts can be given as offsets into one block", text_views},

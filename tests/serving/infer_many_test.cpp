@@ -127,7 +127,7 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
   CHECK(answers[7].error().reason == Reason::shape);
 }
 
-// mutant: Core::answer that wakes the leader's caller before the last call of its group is answered.
+// mutant: infer_many that takes its requests past the cache.
 TEST_CASE("equal requests of one group are computed once") {
   ManyStage stage;
   auto const answers = stage.run({5, 5, 6, 5});
@@ -139,7 +139,8 @@ TEST_CASE("equal requests of one group are computed once") {
   CHECK(stage.run({5})[0]->report.cache == CacheState::hit);
 }
 
-// mutant: Core::push that gives the calls of a group no deadline in the queue.
+// mutant: Core::push that gives the calls of a group no deadline in the queue, or Core::answer that wakes the
+// leader's caller before the last call of its group is answered.
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
   ManyStage stage(R"("batching": {"max_items": 2},)");
   REQUIRE(stage.model.load());
