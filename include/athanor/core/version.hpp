@@ -1,4 +1,4 @@
-/// The version of the library, as its package says it.
+/// The version of the library. The package takes it from here.
 #pragma once
 
 #include <string_view>
