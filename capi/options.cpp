@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <limits>
 #include <set>
 
@@ -24,9 +25,11 @@ tl::unexpected<Error> refuse(std::string_view key, std::string_view expected, Js
   return refuse_shown(key, expected, got.dump(-1, ' ', true));
 }
 
+// One overload for each type of option.
+
 /// A whole number from 0 that fits into T.
-template <class T>
-Result<void> read_whole(std::string_view key, Json const& value, T& into) {
+template <std::integral T>
+Result<void> read(std::string_view key, Json const& value, T& into) {
   auto const largest = static_cast<std::uint64_t>(std::numeric_limits<T>::max());
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() > largest)
     return refuse(key, fmt::format("a whole number from 0 to {}", largest), value);
@@ -34,8 +37,8 @@ Result<void> read_whole(std::string_view key, Json const& value, T& into) {
   return {};
 }
 
-/// Fractions of a millisecond are taken as they are.
-Result<void> read_milliseconds(std::string_view key, Json const& value, Duration& into) {
+/// Milliseconds; fractions of one are taken as they are.
+Result<void> read(std::string_view key, Json const& value, Duration& into) {
   constexpr double most = 9e12;  // as nanoseconds it still fits into 63 bits
   if (!value.is_number() || !(value.get<double>() >= 0) || value.get<double>() > most)
     return refuse(key, "milliseconds from 0 to 9e12", value);
@@ -43,7 +46,7 @@ Result<void> read_milliseconds(std::string_view key, Json const& value, Duration
   return {};
 }
 
-Result<void> read_plugins(std::string_view key, Json const& value, std::vector<std::string>& into) {
+Result<void> read(std::string_view key, Json const& value, std::vector<std::string>& into) {
   if (!value.is_array()) return refuse(key, "a list of texts", value);
   for (auto const& item : value) {
     if (!item.is_string() || item.get_ref<std::string const&>().empty())
@@ -55,7 +58,7 @@ Result<void> read_plugins(std::string_view key, Json const& value, std::vector<s
   return {};
 }
 
-Result<void> read_caller_runs(std::string_view key, Json const& value, CallerRuns& into) {
+Result<void> read(std::string_view key, Json const& value, CallerRuns& into) {
   if (value == "when_idle") {
     into = CallerRuns::when_idle;
   } else if (value == "never") {
@@ -66,45 +69,35 @@ Result<void> read_caller_runs(std::string_view key, Json const& value, CallerRun
   return {};
 }
 
-Result<void> read_switch(std::string_view key, Json const& value, bool& into) {
+Result<void> read(std::string_view key, Json const& value, bool& into) {
   if (!value.is_boolean()) return refuse(key, "true or false", value);
   into = value.get<bool>();
   return {};
 }
 
-using Key = std::string_view;
+template <auto member>
+Result<void> read_into(std::string_view key, Json const& value, HostOptions& options) {
+  return read(key, value, options.engine.*member);
+}
+
 struct Row {
-  Key key;
-  Result<void> (*read)(Key key, Json const& value, HostOptions& options);
+  std::string_view key;
+  Result<void> (*read)(std::string_view key, Json const& value, HostOptions& options);
 };
 
 constexpr std::array<Row, 11> rows{{
-    {"plugins",
-     [](Key key, Json const& value, HostOptions& to) { return read_plugins(key, value, to.plugins); }},
-    {"threads",
-     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.threads); }},
-    {"caller_runs", [](Key key, Json const& value,
-                       HostOptions& to) { return read_caller_runs(key, value, to.engine.caller_runs); }},
-    {"default_deadline_ms",
-     [](Key key, Json const& value, HostOptions& to) {
-       return read_milliseconds(key, value, to.engine.default_deadline);
-     }},
-    {"max_items",
-     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.max_items); }},
-    {"max_bytes",
-     [](Key key, Json const& value, HostOptions& to) { return read_whole(key, value, to.engine.max_bytes); }},
-    {"cache_bytes", [](Key key, Json const& value,
-                       HostOptions& to) { return read_whole(key, value, to.engine.cache_bytes); }},
-    {"cache_ttl_ms", [](Key key, Json const& value,
-                        HostOptions& to) { return read_milliseconds(key, value, to.engine.cache_ttl); }},
-    {"model_bytes", [](Key key, Json const& value,
-                       HostOptions& to) { return read_whole(key, value, to.engine.model_bytes); }},
-    {"load_deadline_ms",
-     [](Key key, Json const& value, HostOptions& to) {
-       return read_milliseconds(key, value, to.engine.load_deadline);
-     }},
-    {"breaker",
-     [](Key key, Json const& value, HostOptions& to) { return read_switch(key, value, to.engine.breaker); }},
+    {"plugins", [](std::string_view key, Json const& value,
+                   HostOptions& options) { return read(key, value, options.plugins); }},
+    {"threads", read_into<&EngineOptions::threads>},
+    {"caller_runs", read_into<&EngineOptions::caller_runs>},
+    {"default_deadline_ms", read_into<&EngineOptions::default_deadline>},
+    {"max_items", read_into<&EngineOptions::max_items>},
+    {"max_bytes", read_into<&EngineOptions::max_bytes>},
+    {"cache_bytes", read_into<&EngineOptions::cache_bytes>},
+    {"cache_ttl_ms", read_into<&EngineOptions::cache_ttl>},
+    {"model_bytes", read_into<&EngineOptions::model_bytes>},
+    {"load_deadline_ms", read_into<&EngineOptions::load_deadline>},
+    {"breaker", read_into<&EngineOptions::breaker>},
 }};
 
 // More than any option needs, and few enough for code that calls itself once for each.

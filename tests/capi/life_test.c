@@ -150,15 +150,28 @@ static void find_and_unload(void) {
   puppet_end(&on);
 }
 
-/* mutant: describe the defaults instead of the settings */
+/* mutant: describe the defaults instead of the settings, or read one option into the place of another */
 static void describe(void) {
-  ath_engine* engine =
-      puppet_engine("{\"threads\": 3, \"caller_runs\": \"never\", \"plugins\": [\"torch\"]}");
+  static const char* const settings[] = {"\"threads\": 3",
+                                         "\"caller_runs\": \"never\"",
+                                         "\"default_deadline_ms\": 4.0",
+                                         "\"max_items\": 5",
+                                         "\"max_bytes\": 6000",
+                                         "\"cache_bytes\": 7",
+                                         "\"cache_ttl_ms\": 8.0",
+                                         "\"model_bytes\": 9",
+                                         "\"load_deadline_ms\": 10.5",
+                                         "\"breaker\": false"};
+  char json[400] = "{\"plugins\": [\"torch\"]";
+  ath_engine* engine;
+  size_t i;
   ath_error* error = NULL;
   ath_text* text = NULL;
+  for (i = 0; i < sizeof(settings) / sizeof(settings[0]); ++i) strcat(strcat(json, ", "), settings[i]);
+  engine = puppet_engine(strcat(json, "}"));
   CHECK_OK(ath_engine_describe(engine, &text, &error));
-  CHECK(strstr(ath_text_data(text), "\"threads\": 3") != NULL);
-  CHECK(strstr(ath_text_data(text), "\"caller_runs\": \"never\"") != NULL);
+  for (i = 0; i < sizeof(settings) / sizeof(settings[0]); ++i)
+    CHECK(strstr(ath_text_data(text), settings[i]) != NULL);
   CHECK(strstr(ath_text_data(text), "\"puppet\"") != NULL &&
         strstr(ath_text_data(text), "\"letters\"") != NULL);
   CHECK(strstr(ath_text_data(text), "\"open\": false") != NULL &&
