@@ -303,8 +303,8 @@ ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
 ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,
                                 ath_error **out_error) ATH_NOEXCEPT;
 /* Makes a backend of the host's own known, under its table's name. The table is read until the engine, and all that was
- * made from it, has been given back. ATH_INVALID_ARGUMENT for a table that lacks something, ATH_ALREADY_EXISTS when
- * another backend of that name is known.
+ * made from it, has been given back, and the threads that a stop left inside it have come out. ATH_INVALID_ARGUMENT for a
+ * table that lacks something, ATH_ALREADY_EXISTS when another backend of that name is known.
  * The table's functions are called on threads of the engine and on those inside a function of this header. They may use
  * ath_submit and what only reads; they must not wait for the engine, stop it or destroy it. */
 ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,
