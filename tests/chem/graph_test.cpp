@@ -181,6 +181,7 @@ TEST_CASE("hydrogens count towards the limit of atoms") {
   CHECK(refused.error().message == "smiles: 9 atoms with their hydrogens, at most 8 are read");
 }
 
+// mutant: make every graph in one object that all threads share
 TEST_CASE("many threads read molecules at once and agree") {
   std::vector<MolecularGraph> expected;
   for (auto const& smiles : hand_picked) {
