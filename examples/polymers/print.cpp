@@ -40,6 +40,16 @@ std::string duration(Duration time) {
   return fmt::format("{:.2f} ms", static_cast<double>(time.count()) / 1e6);
 }
 
+// Where the time of an answer went.
+std::string explanation(Report const& report) {
+  if (report.cache == CacheState::hit) return "nothing computed: the cache held the answer";
+  if (report.cache == CacheState::joined)
+    return "nothing computed: it is the answer of an equal call under way";
+  return fmt::format("batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}",
+                     report.batch_items, report.members, duration(report.prepare), duration(report.queue),
+                     duration(report.compute), report.on_caller ? "on the caller's thread" : "on a worker");
+}
+
 std::string quoted(std::string const& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string result = "\"";
@@ -126,10 +136,7 @@ void print_table(std::vector<Prediction> const& predictions, bool explain) {
     say("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles, widest_polymer), width,
         p.tg_k, p.spread_k, domain_of(p), to_string(p.report.cache), duration(p.report.total),
         p.repeat_unit ? "" : "  (taken as a plain SMILES)");
-    if (explain)
-      say("{:<{}}    batch of {}, {} members, prepared in {}, queued {}, computed in {}, {}\n", "", width,
-          p.report.batch_items, p.report.members, duration(p.report.prepare), duration(p.report.queue),
-          duration(p.report.compute), p.report.on_caller ? "on the caller's thread" : "on a worker");
+    if (explain) say("{:<{}}    {}\n", "", width, explanation(p.report));
   }
 }
 

@@ -199,6 +199,15 @@ class Program(unittest.TestCase):
         self.assertGreater(int(re.search(r"hit rate (\d+) %", output)[1]), 50)
         self.assertIn("polystyrene", output)
 
+    # mutant: explanation speaks of a batch whatever the cache did.
+    def test_an_answer_that_was_not_computed_is_explained_by_the_cache(self):
+        lines = self.predict("--explain")[0].splitlines()
+        explained = {state: {after.split(":")[0].strip() for line, after in zip(lines, lines[1:]) if f" {state} " in line} for state in ("hit", "miss")}
+        self.assertEqual(explained["hit"], {"nothing computed"})
+        self.assertTrue(explained["miss"])
+        for text in explained["miss"]:
+            self.assertRegex(text, r"^batch of [1-9]\d*, 5 members, prepared in .* computed in ")
+
     # mutant: the page links to a style sheet.
     def test_the_page_stands_alone(self):
         page = self.folder / "page.html"
