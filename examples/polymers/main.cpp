@@ -115,7 +115,8 @@ void take_smiles(CLI::App const& command, Arguments& arguments) {
   }
   if (arguments.smiles.size() > 1 && std::ranges::find(arguments.smiles, "-") != arguments.smiles.end())
     throw CLI::ExcludesError("-", "SMILES");
-  if (arguments.out == "-" && arguments.html == "-") throw CLI::ExcludesError("--out -", "--html -");
+  if (!arguments.out.empty() && arguments.out == arguments.html)
+    throw CLI::ExcludesError("--out", "--html of the same path");
   if (!arguments.smiles.empty() && !(arguments.csv.empty() && arguments.jsonl.empty()))
     throw CLI::ExcludesError("SMILES", arguments.csv.empty() ? "--jsonl" : "--csv");
 }

@@ -199,10 +199,14 @@ Result<std::vector<Row>> read_csv(std::string const& path) {
   if (!header) return fail(Code::invalid_argument, Reason::syntax, "{}: {}", path, header.error().message);
   std::size_t const smiles = column_of(*header, {"smiles", "smiles_polymer"});
   std::size_t const name = column_of(*header, {"name"});
+  auto const columns = fmt::format("{}", fmt::join(*header, ", "));
+  if (columns.find('\r') != std::string::npos)
+    return fail(Code::invalid_argument, Reason::syntax,
+                "{}: expected lines that end with LF or CR LF, got CR", path);
   if (smiles == header->size())
     return fail(Code::invalid_argument, Reason::missing_input,
-                "{}: expected a column named smiles (or smiles_polymer), got the columns {}", path,
-                clipped(fmt::format("{}", fmt::join(*header, ", ")), 200));
+                "{}: expected a column named smiles (or smiles_polymer), got {}", path,
+                columns.empty() ? "none" : "the columns " + clipped(columns, 200));
   if (std::ranges::count(*header, (*header)[smiles]) > 1)
     return fail(Code::invalid_argument, Reason::syntax, "{}: expected one column named {}, got several", path,
                 (*header)[smiles]);

@@ -251,6 +251,8 @@ class Program(unittest.TestCase):
     def test_input_that_cannot_be_read_is_one_sentence(self):
         for arguments, words in (
             (("--csv", self.write("other.csv", "name,formula\na,b\n")), ("smiles", "formula")),
+            (("--csv", self.write("empty.csv", "")), ("smiles", "got none")),
+            (("--csv", self.write("cr.csv", "smiles,name\rCC,a\r")), ("LF", "got CR")),
             (("--csv", self.write("twice.csv", "smiles,smiles\nCC,CCC\n")), ("one column", "smiles")),
             (("--csv", self.folder / "none.csv"), ("none.csv", "No such file")),
             (("--csv", self.folder), (str(self.folder), "directory")),
@@ -353,9 +355,9 @@ class Program(unittest.TestCase):
                 self.assertEqual(output, "")
                 self.assertIn(option, errors)
 
-    # mutant: main returns what CLI11 says; take_smiles takes - for a SMILES among others.
+    # mutant: main returns what CLI11 says; take_smiles takes - for a SMILES among others, or lets the page replace the table.
     def test_wrong_usage_ends_with_2(self):
-        for arguments in (("--threads", "0"), ("--unknown",), ("--units", "x", "CC"), ("--csv", "a", "CC"), ("--csv", "a", "--jsonl", "b"), ("-", "CC"), ("CC", "--out", "-", "--html", "-")):
+        for arguments in (("--threads", "0"), ("--unknown",), ("--units", "x", "CC"), ("--csv", "a", "CC"), ("--csv", "a", "--jsonl", "b"), ("-", "CC"), ("CC", "--out", "-", "--html", "-"), ("CC", "--out", self.folder / "o", "--html", self.folder / "o")):
             _, errors = self.predict(*arguments, status=2)
             self.assertTrue(errors)
         self.assertEqual(subprocess.run([PROGRAM], capture_output=True, check=False).returncode, 2)
