@@ -51,8 +51,10 @@ class KeyHasher {
   explicit KeyHasher(Secret const& secret) noexcept;
   explicit KeyHasher(Secret&& secret) = delete;
 
-  /// Integers take eight bytes, whatever their type: 1, 1U and int64 1 are one field.
+  /// Integers take eight bytes, whatever their type: 1, 1U and int64 1 are one field. Wider ones are added in
+  /// parts.
   template <std::integral Integer>
+    requires(sizeof(Integer) <= sizeof(std::uint64_t))
   void add(Integer value) noexcept {
     add_word(static_cast<std::uint64_t>(value));
   }

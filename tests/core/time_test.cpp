@@ -1,0 +1,18 @@
+#include <athanor/core/time.hpp>
+
+#include <doctest/doctest.h>
+
+using namespace athanor;
+using namespace std::chrono_literals;
+
+// mutant: saturating_sum adds, or saturating_product multiplies, without looking
+TEST_CASE("spans of time saturate instead of wrapping") {
+  static_assert(saturating_sum(1s, 2s) == 3s);
+  static_assert(saturating_sum(Duration::max() - 1ns, 1ns) == Duration::max());
+  static_assert(saturating_sum(Duration::max(), 1ns) == Duration::max());
+  static_assert(saturating_product(2s, 3) == 6s);
+  static_assert(saturating_product(Duration::max(), 1) == Duration::max());
+  static_assert(saturating_product(Duration::max() / 2, 3) == Duration::max());
+  static_assert(saturating_product(Duration::max(), 0) == 0s);
+  CHECK(after(TimePoint(1s), Duration::max()) == no_deadline);
+}
