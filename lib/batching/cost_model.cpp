@@ -25,6 +25,7 @@ void QuantileTracker::add(double sample) noexcept {
 }
 
 void CostModel::record(std::uint32_t items, Duration run_time) noexcept {
+  items = std::max(items, 1U);
   auto& size_class = classes_[class_of(items)];
   // Zero means "nothing known".
   double const time = std::max<double>(static_cast<double>(run_time.count()), 1.0);

@@ -1,17 +1,38 @@
-#include <athanor/batching/lane.hpp>
+#include <athanor/batching/batcher.hpp>
 
 namespace athanor::inline v1::batching {
 
+namespace {
+
+constexpr std::uint32_t most_instances = 1024;
+constexpr std::uint32_t most_held = (1U << 31) - 1;
+
+template <class Got>
+tl::unexpected<Error> refuse(char const* name, std::string_view expected, Got got) {
+  return fail(Code::invalid_argument, Reason::option, "batching: {}: expected {}, got {}", name, expected,
+              got);
+}
+
+}  // namespace
+
 Result<void> validate(LaneOptions const& options) {
-  auto const refuse = [](char const* name, std::string_view expected, auto got) {
-    return fail(Code::invalid_argument, Reason::option, "batching: {}: expected {}, got {}", name, expected,
-                got);
-  };
-  if (options.instances == 0) return refuse("instances", "at least 1", options.instances);
+  if (options.instances == 0 || options.instances > most_instances)
+    return refuse("instances", "between 1 and 1024", options.instances);
   if (options.max_items == 0) return refuse("max_items", "at least 1", options.max_items);
   if (options.max_cost <= 0) return refuse("max_cost", "more than 0", options.max_cost);
   if (options.serve_others_for < Duration{})
     return refuse("serve_others_for", "no negative time", options.serve_others_for.count());
+  return {};
+}
+
+Result<void> validate(BatcherOptions const& options) {
+  if (auto valid = validate(LaneOptions{.instances = options.instances, .max_items = options.max_items});
+      !valid)
+    return valid;
+  if (options.max_delay < Duration{})
+    return refuse("max_delay", "no negative time", options.max_delay.count());
+  if (options.max_held == 0 || options.max_held > most_held)
+    return refuse("max_held", "between 1 and 2147483647", options.max_held);
   return {};
 }
 

@@ -2,9 +2,12 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include <doctest/doctest.h>
 
@@ -189,9 +192,125 @@ TEST_CASE("destroying a batcher answers everybody") {
   CHECK(batches.empty());
 }
 
+// mutant: take_call looks at max_held before it looks whether the batcher stops
+TEST_CASE("a completion that submits again while its batcher is destroyed learns that it stops") {
+  struct Again {
+    Simulated* batcher = nullptr;
+    Result<void> submitted{};
+    static void take(void* context, Result<int> result) noexcept {
+      auto& again = *static_cast<Again*>(context);
+      if (!result) again.submitted = again.batcher->submit(2, &Again::take, context);
+    }
+  };
+  Simulation world(1);
+  std::vector<std::size_t> batches;
+  Again again;
+  {
+    Simulated doubler{{.max_delay = 1s, .max_held = 1}, Doubler{&batches}};
+    again.batcher = &doubler;
+    CHECK(doubler.submit(1, &Again::take, &again));
+  }
+  REQUIRE_FALSE(again.submitted);
+  CHECK(again.submitted.error().code == Code::unavailable);
+  CHECK(again.submitted.error().reason == Reason::stopping);
+}
+
+namespace {
+
+/// An input whose move, which is in the middle of `submit`, waits for the test.
+struct Slow {
+  std::atomic<bool>* moving = nullptr;
+  std::atomic<bool>* go_on = nullptr;
+  Slow() = default;
+  Slow(std::atomic<bool>* moves, std::atomic<bool>* goes) : moving(moves), go_on(goes) {}
+  Slow(Slow const&) = default;
+  Slow& operator=(Slow const&) = default;
+  Slow(Slow&& other) noexcept : moving(other.moving), go_on(other.go_on) {
+    if (moving == nullptr) return;
+    *moving = true;
+    moving->notify_all();
+    go_on->wait(false);
+  }
+};
+
+}  // namespace
+
+// mutant: finish() calls every completion, also inside the submit that it belongs to
+TEST_CASE("a submit that the batcher's end overtakes returns the refusal, and completes nothing") {
+  std::atomic<bool> moving{false}, go_on{false};
+  std::atomic<int> completed{0};
+  Result<void> overtaken{};
+  Batcher<Slow, int>* self = nullptr;
+  constexpr auto count = [](void* context, Result<int>) noexcept {
+    ++*static_cast<std::atomic<int>*>(context);
+  };
+  constexpr auto free_it = [](void* context, Result<int> result) noexcept {
+    CHECK(result.error().reason == Reason::stopping);
+    auto& go = *static_cast<std::atomic<bool>*>(context);
+    go = true;
+    go.notify_all();
+  };
+  {
+    Batcher<Slow, int> batcher{{.max_items = 1}, [&](std::span<Slow const>, std::span<int>) {
+                                 overtaken = self->submit(Slow(&moving, &go_on), count, &completed);
+                               }};
+    self = &batcher;
+    CHECK(batcher.submit(Slow(), count, &completed));
+    moving.wait(false);
+    // It is queued behind the function; the destructor refuses it, and only then the other submit goes on.
+    CHECK(batcher.submit(Slow(), free_it, &go_on));
+  }
+  CHECK(completed == 1);
+  REQUIRE_FALSE(overtaken);
+  CHECK(overtaken.error().reason == Reason::stopping);
+}
+
+// mutant: leave the copies of a batch's inputs where they are until the next batch
+TEST_CASE("a batcher keeps nothing of an input once it has answered") {
+  Batcher<std::shared_ptr<int>, int> batcher{
+      {.caller_runs = false},
+      [](std::span<std::shared_ptr<int> const> in, std::span<int> out) { out[0] = *in[0]; }};
+  auto const input = std::make_shared<int>(5);
+  CHECK(batcher.run(input) == 5);
+  CHECK(input.use_count() == 1);
+}
+
+// mutant: outputs in a std::vector, which has no span of bool
+TEST_CASE("a batcher's outputs may be bool, or things that can only be moved") {
+  Batcher<int, bool> even{{.caller_runs = false}, [](std::span<int const> in, std::span<bool> out) {
+                            for (std::size_t i = 0; i < in.size(); ++i) out[i] = in[i] % 2 == 0;
+                          }};
+  CHECK(even.run(2) == true);
+  CHECK(even.run(3) == false);
+  Batcher<int, std::unique_ptr<int>> boxes{{},
+                                           [](std::span<int const> in, std::span<std::unique_ptr<int>> out) {
+                                             out[0] = std::make_unique<int>(in[0]);
+                                           }};
+  CHECK(**boxes.run(7) == 7);
+}
+
+// mutant: submit takes a null completion for a call of run
+TEST_CASE("a null completion and an empty function are refused") {
+  auto const nothing = [](std::span<int const>, std::span<int>) {};
+  Batcher<int, int> batcher{{}, nothing};
+  CHECK(batcher.submit(1, nullptr, nullptr).error().reason == Reason::option);
+  using Function = std::function<void(std::span<int const>, std::span<int>)>;
+  CHECK_THROWS_AS((Batcher<int, int>{{}, Function{}}), std::invalid_argument);
+  CHECK_THROWS_AS(
+      (Batcher<int, int>{{}, static_cast<void (*)(std::span<int const>, std::span<int>)>(nullptr)}),
+      std::invalid_argument);
+}
+
+// mutant: make room for the instances before their number is looked at
 TEST_CASE("impossible options of a batcher are refused by name") {
   auto const nothing = [](std::span<int const>, std::span<int>) {};
   CHECK_THROWS_WITH((Batcher<int, int>{{.max_items = 0}, nothing}),
                     "batching: max_items: expected at least 1, got 0");
+  CHECK_THROWS_WITH((Batcher<int, int>{{.instances = 4'000'000'000}, nothing}),
+                    "batching: instances: expected between 1 and 1024, got 4000000000");
   CHECK_THROWS_AS((Batcher<int, int>{{.max_held = 0}, nothing}), std::invalid_argument);
+  CHECK(batching::validate(BatcherOptions{}));
+  CHECK(batching::validate(BatcherOptions{.max_delay = -1ns}).error().message ==
+        "batching: max_delay: expected no negative time, got -1");
+  CHECK_FALSE(batching::validate(BatcherOptions{.max_held = 1U << 31}));
 }

@@ -476,7 +476,8 @@ TEST_CASE("the snapshot tells what is queued and how long it will take") {
 
 TEST_CASE("a lane that could not run anything is refused by name") {
   CHECK(validate({}));
-  CHECK(validate({.instances = 0}).error().message == "batching: instances: expected at least 1, got 0");
+  CHECK(validate({.instances = 0}).error().message ==
+        "batching: instances: expected between 1 and 1024, got 0");
   CHECK(validate({.max_items = 0}).error().reason == Reason::option);
   CHECK_FALSE(validate({.max_cost = 0}));
   CHECK_FALSE(validate({.serve_others_for = -1ns}));

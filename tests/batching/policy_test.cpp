@@ -117,3 +117,29 @@ TEST_CASE("the cost model interpolates between sizes it knows, scales above them
   CHECK(model.predicted_p95(9) == 5500us);
   CHECK(model.predicted_p95(32) == 18ms);
 }
+
+// mutant: predicted times are multiplied without an end
+TEST_CASE("what would take longer than a clock can tell is predicted as that, not as the past") {
+  QueueMachine<Immediate> machine({.max_items = 0xffffffff}, {});
+  for (int i = 0; i < 10; ++i) machine.record(0xffffffff, Duration::max() / 2);
+  machine.record(1, 1h);
+  Slot first, second;
+  first.items = second.items = 0xffffffff;
+  SlotList finished;
+  machine.add(first, start, finished);
+  machine.add(second, start, finished);
+  CHECK(machine.predicted_wait() >= Duration::max() / 2);
+  CHECK(machine.predicted_run(std::uint64_t{1} << 40) == Duration::max());
+  CHECK_FALSE(machine.ends_in_time(std::uint64_t{1} << 40, start + 1h, start));
+  REQUIRE(machine.withdraw(first));
+  REQUIRE(machine.withdraw(second));
+}
+
+// mutant: record takes a batch of no items at its word, and predicts by dividing by it
+TEST_CASE("a batch of no items teaches what one item takes") {
+  CostModel model;
+  model.record(0, 5us);
+  CHECK(model.mean(0) == 5us);
+  CHECK(model.mean(1) == 5us);
+  CHECK(model.mean(4) == 20us);
+}

@@ -4,7 +4,10 @@
 ///     Batcher<Query, Row> lookups{{.max_items = 64}, [&](std::span<Query const> queries, std::span<Row> rows) {
 ///       database.select(queries, rows);
 ///     }};
-///     Result<Row> row = lookups.run(query, 5ms);  // alone: runs here, now; in company: shares one select
+///     Result<Row> row = lookups.run(query, 5ms);  // in company: shares one select
+///
+/// A lone caller without a timeout runs the function itself, here and now. With a timeout it does so once the
+/// function is known to end well before that, which takes a few calls; until then a worker runs it.
 #pragma once
 
 #include <concepts>
@@ -22,23 +25,27 @@ namespace athanor::inline v1 {
 
 /// How a Batcher groups inputs.
 struct BatcherOptions {
-  /// Inputs that one call of the function gets at most.
+  /// Inputs that one call of the function gets at most; never more than 1024.
   std::uint32_t max_items = 32;
   /// How long the first input may wait for company; zero never waits, and batches form while the function is
-  /// busy.
+  /// busy. With a delay a lone caller waits it out: give `run` a longer timeout.
   Duration max_delay{0};
-  /// Calls of the function at once. More than 1 only for a function that allows it.
+  /// Calls of the function at once, 1 to 1024, each with a thread. More than 1 only for a function that
+  /// allows it.
   std::uint32_t instances = 1;
   /// Whether a caller who is alone runs the function itself.
   bool caller_runs = true;
-  /// Calls held at once, waiting or running; more are refused.
+  /// Calls held at once, waiting or running; more are refused. At most 2^31 - 1.
   std::uint32_t max_held = 1024;
 };
 
 namespace batching {
 
-/// A function that turns inputs into as many outputs: output i of input i. What it throws becomes an
-/// `internal` error.
+/// invalid_argument (Reason::option) naming the option, its value and what it may be.
+Result<void> validate(BatcherOptions const& options);
+
+/// A function that turns inputs into as many outputs: output i of input i. Each output is `Out{}` at first,
+/// and an input may be given again when its batch failed. What it throws becomes an `internal` error.
 template <class F, class In, class Out>
 concept BatchFunction = requires(F& function, std::span<In const> inputs, std::span<Out> outputs) {
   { function(inputs, outputs) } -> std::same_as<void>;
@@ -48,39 +55,64 @@ concept BatchFunction = requires(F& function, std::span<In const> inputs, std::s
 
 }  // namespace batching
 
-/// Thread-safe. Owns `instances` worker threads, started when first needed. Once warm, `run` allocates only
-/// what copying an In or an Out does.
+/// Thread-safe. Owns `instances` worker threads, started when first needed, and a copy of the function. Once
+/// warm, `run` allocates only what copying an In or an Out does. Copies of inputs are destroyed before their
+/// callers of `run` are answered, inputs of `submit` right after.
 template <std::copyable In, std::default_initializable Out, Environment Env = SystemEnv>
   requires std::movable<Out>
 class Batcher {
  public:
-  /// Called exactly once, on a worker's thread or another caller's, never inside `submit`.
+  /// Called exactly once for every accepted call, on a worker's thread, another caller's or the destructor's:
+  /// never inside the `submit` that it belongs to, but perhaps inside another's `run` or `submit`. It holds
+  /// that thread up, and must not wait for a lock that somebody holds around a call of the batcher.
   using Completion = void (*)(void* context, Result<Out> result) noexcept;
 
-  /// Throws std::invalid_argument for impossible options, and std::bad_alloc.
+  /// Throws std::invalid_argument for options that `batching::validate` refuses and for an empty function,
+  /// and std::bad_alloc.
   template <batching::BatchFunction<In, Out> F>
   Batcher(BatcherOptions const& options, F function);
+  /// For a function that is none: says what it lacks.
+  template <class F>
+    requires(!batching::BatchFunction<F, In, Out>)
+  Batcher(BatcherOptions const&, F) {
+    static_assert(batching::BatchFunction<F, In, Out>,
+                  "a Batcher's function takes (std::span<In const>, std::span<Out>) and returns void or "
+                  "Result<void>");
+  }
   /// Answers what waits with unavailable / stopping, lets what runs end, and returns when every caller has
-  /// its answer. Not from inside the function or a completion.
+  /// its answer. Not from inside the function or a completion; what these submit meanwhile is refused.
   ~Batcher();
   Batcher(Batcher const&) = delete;
   Batcher& operator=(Batcher const&) = delete;
 
   /// One output for one input. Blocks, on time, until `timeout` has passed: deadline_exceeded, and the input
-  /// is then no longer looked at. A failing batch is run again in pieces, so that an input that the function
-  /// refuses fails alone. resource_exhausted / queue_full above max_held; failed_precondition / reentrant
-  /// from inside the function or a completion.
+  /// is then no longer looked at; a timeout of zero or less does not run it. Only a call that this thread
+  /// runs itself ends when the function does. After its answer the thread may run batches of others for 100
+  /// us more, not beyond `timeout`.
+  ///
+  /// A failing batch is run again in pieces, so that an input that the function refuses fails alone. Two
+  /// limits: errors with code unavailable or resource_exhausted (but out_of_memory) go to all at once; and
+  /// while no piece succeeds, at most twice the batch is run again, and what is untried gets its piece's
+  /// error.
+  ///
+  /// resource_exhausted / queue_full above max_held; failed_precondition / reentrant from inside the function
+  /// or a completion; unavailable / stopping while the batcher is being destroyed.
   Result<Out> run(In const& input, Duration timeout = Duration::max());
-  /// Queues the input. A refusal is returned, and `completion` is then not called.
+  /// Queues the input. A refusal is returned, and `completion` is then not called: queue_full and stopping as
+  /// of `run`, and invalid_argument when `completion` is null. Throws what moving an In throws. `context` is
+  /// handed to the completion and not touched.
   Result<void> submit(In input, Completion completion, void* context);
 
+  /// What is queued and what ran, as counts; an item is an input.
   batching::LaneSnapshot snapshot() const noexcept { return lane_.snapshot(); }
 
  private:
   struct Call;
+  static_assert(!std::same_as<In, bool>, "an input of a Batcher is no bool: a span of them is not to be had");
   struct Instance {
     std::vector<In> inputs;
-    std::vector<Out> outputs;
+    std::unique_ptr<Out[]> outputs;
+    std::size_t room = 0;  // outputs
     std::vector<Call*> calls;
   };
   /// The lane's host, kept apart so that its functions are no part of the face.
@@ -100,7 +132,7 @@ class Batcher {
   template <class F>
   struct FunctionOf;
 
-  static batching::LaneOptions lane_options(BatcherOptions const& options);
+  static BatcherOptions const& checked(BatcherOptions const& options);
   Result<Call*> take_call();
   void drop(Call& call) noexcept;
   void release_held() noexcept;
@@ -116,7 +148,7 @@ class Batcher {
   typename Env::Mutex calls_mutex_;
   std::vector<std::unique_ptr<Call>> calls_;  // guarded by calls_mutex_
   Call* free_ = nullptr;                      // guarded by calls_mutex_
-  typename Env::Word held_;                   // calls out; the highest bit: the destructor waits
+  typename Env::Word held_;                   // calls out; the highest bit: the destructor has begun
   std::vector<Instance> instances_;
   Host host_{*this};
   typename Env::Executor executor_;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <exception>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -11,24 +13,39 @@ namespace athanor::inline v1 {
 
 namespace detail {
 
-/// Which batchers' functions are running on this thread, innermost first.
-struct RunningBatcher {
-  void const* batcher;
-  RunningBatcher* outer;
-  static inline thread_local RunningBatcher* innermost = nullptr;
+/// What this thread is inside of, innermost first; every Kind has a list of its own.
+template <class Kind>
+struct Inside {
+  void const* what;
+  Inside* outer;
+  static inline thread_local Inside* innermost = nullptr;
 
-  explicit RunningBatcher(void const* running) noexcept
-      : batcher(running), outer(std::exchange(innermost, this)) {}
-  ~RunningBatcher() { innermost = outer; }
-  RunningBatcher(RunningBatcher const&) = delete;
-  RunningBatcher& operator=(RunningBatcher const&) = delete;
+  explicit Inside(void const* entered) noexcept : what(entered), outer(std::exchange(innermost, this)) {}
+  ~Inside() { innermost = outer; }
+  Inside(Inside const&) = delete;
+  Inside& operator=(Inside const&) = delete;
 
-  static bool holds(void const* batcher) noexcept {
+  static bool holds(void const* what) noexcept {
     for (auto const* at = innermost; at != nullptr; at = at->outer)
-      if (at->batcher == batcher) return true;
+      if (at->what == what) return true;
     return false;
   }
 };
+/// Batchers whose function or completion runs on this thread.
+using RunningBatcher = Inside<struct RunningBatcherKind>;
+/// Calls that are being submitted on this thread.
+using SubmittedCall = Inside<struct SubmittedCallKind>;
+
+inline constexpr std::uint32_t batcher_stops = 1U << 31;
+
+/// The error of what was thrown. Without memory for the sentence it goes without.
+inline tl::unexpected<Error> thrown(char const* where, char const* what) noexcept {
+  try {
+    return fail(Code::internal, Reason::backend_failure, "batcher: {}: {}", where, what);
+  } catch (...) {
+    return tl::unexpected<Error>(Error{Code::internal, Reason::backend_failure, {}, {}});
+  }
+}
 
 }  // namespace detail
 
@@ -38,13 +55,14 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 struct Batcher<In, Out, Env>::Call : batching::Slot {
   // Bits of `word`.
-  static constexpr std::uint32_t reading = 1;  // the input is being copied: its owner may not go
-  static constexpr std::uint32_t done = 2;     // the answer is there
-  static constexpr std::uint32_t left = 4;     // the caller has gone, and its input with it
-  static constexpr std::uint32_t parked = 8;   // the caller sleeps on the word
+  static constexpr std::uint32_t reading = 1;   // the input is being copied: its owner may not go
+  static constexpr std::uint32_t done = 2;      // the answer is there
+  static constexpr std::uint32_t left = 4;      // the caller has gone, and its input with it
+  static constexpr std::uint32_t parked = 8;    // the caller sleeps on the word
+  static constexpr std::uint32_t refused = 16;  // `submit` is to return the error
 
   In const* input = nullptr;  // the caller's, or `kept`
-  std::vector<In> kept;       // of submit: one
+  std::optional<In> kept;     // of submit
   Out output{};
   typename Env::Word word;
   typename Env::template Atomic<std::uint32_t> owners{0};
@@ -57,7 +75,11 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 template <class F>
 struct Batcher<In, Out, Env>::FunctionOf final : Function {
-  explicit FunctionOf(F given) : function(std::move(given)) {}
+  explicit FunctionOf(F given) : function(std::move(given)) {
+    if constexpr (std::is_pointer_v<F> || requires { function.operator bool(); }) {
+      if (!function) throw std::invalid_argument("batching: expected a function, got an empty one");
+    }
+  }
   Result<void> call(std::span<In const> inputs, std::span<Out> outputs) override {
     if constexpr (std::is_void_v<decltype(function(inputs, outputs))>) {
       function(inputs, outputs);
@@ -71,16 +93,9 @@ struct Batcher<In, Out, Env>::FunctionOf final : Function {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-batching::LaneOptions Batcher<In, Out, Env>::lane_options(BatcherOptions const& options) {
-  batching::LaneOptions lane;
-  lane.instances = options.instances;
-  lane.max_items = options.max_items;
-  lane.caller_runs = options.caller_runs;
-  if (auto valid = batching::validate(lane); !valid) throw std::invalid_argument(valid.error().message);
-  if (options.max_delay < Duration{})
-    throw std::invalid_argument("batching: max_delay: expected no negative time");
-  if (options.max_held == 0) throw std::invalid_argument("batching: max_held: expected at least 1, got 0");
-  return lane;
+BatcherOptions const& Batcher<In, Out, Env>::checked(BatcherOptions const& options) {
+  if (auto valid = batching::validate(options); !valid) throw std::invalid_argument(valid.error().message);
+  return options;
 }
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
@@ -88,22 +103,21 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 template <batching::BatchFunction<In, Out> F>
 Batcher<In, Out, Env>::Batcher(BatcherOptions const& options, F function)
     : function_(std::make_unique<FunctionOf<F>>(std::move(function))),
-      max_held_(options.max_held),
+      max_held_(checked(options).max_held),
       instances_(options.instances),
       executor_(options.instances),
-      lane_(lane_options(options), batching::SizeOrDelay{options.max_items, options.max_delay}, host_,
-            executor_) {}
+      lane_({.instances = options.instances,
+             .max_items = std::min<std::uint32_t>(options.max_items, batching::detail::most_parts),
+             .caller_runs = options.caller_runs},
+            batching::SizeOrDelay{options.max_items, options.max_delay}, host_, executor_) {}
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Batcher<In, Out, Env>::~Batcher() {
-  constexpr std::uint32_t waits = 1U << 31;
+  held_.fetch_or(detail::batcher_stops);
   lane_.refuse_all(Error{Code::unavailable, Reason::stopping, "the batcher is stopping", {}});
-  for (;;) {
-    std::uint32_t const held = held_.fetch_or(waits) | waits;
-    if (held == waits) break;
+  for (std::uint32_t held = held_.load(); held != detail::batcher_stops; held = held_.load())
     held_.wait_until(held, no_deadline);
-  }
   executor_.stop(no_deadline);
 }
 
@@ -112,6 +126,8 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
   std::uint32_t held = held_.load();
   do {
+    if ((held & detail::batcher_stops) != 0)
+      return fail(Code::unavailable, Reason::stopping, "the batcher is stopping");
     if (held >= max_held_)
       return fail(Code::resource_exhausted, Reason::queue_full, "batcher: expected at most {} calls at once",
                   max_held_);
@@ -139,18 +155,19 @@ auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::release_held() noexcept {
-  constexpr std::uint32_t waits = 1U << 31;
   std::uint32_t held = held_.load();
   while (!held_.compare_exchange(held, held - 1)) {
   }
-  if (held - 1 == waits) held_.wake_all();
+  if (held - 1 == detail::batcher_stops) held_.wake_all();
 }
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::drop(Call& call) noexcept {
   if (call.owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  call.kept.clear();
+  call.kept.reset();
+  if constexpr (std::is_nothrow_default_constructible_v<Out> && std::is_nothrow_move_assignable_v<Out>)
+    call.output = Out{};
   calls_mutex_.lock();
   call.next_free = std::exchange(free_, &call);
   calls_mutex_.unlock();
@@ -218,22 +235,28 @@ void Batcher<In, Out, Env>::leave(Call& call) noexcept {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void* context) {
+  if (completion == nullptr)
+    return fail(Code::invalid_argument, Reason::option, "batcher: submit: expected a completion, got null");
   auto taken = take_call();
   if (!taken) return tl::unexpected(std::move(taken.error()));
   Call& call = **taken;
-  call.kept.clear();
+  struct Share {
+    Batcher& batcher;
+    Call& call;
+    ~Share() { batcher.drop(call); }
+  } const share{*this, call};
   call.owners.store(1, std::memory_order_relaxed);
-  try {
-    call.kept.push_back(std::move(input));
-  } catch (...) {
-    drop(call);
-    throw;
-  }
-  call.input = call.kept.data();
+  call.kept.emplace(std::move(input));
+  call.input = &*call.kept;
   call.completion = completion;
   call.context = context;
   call.deadline = no_deadline;
-  lane_.enter(call, batching::Entry::never_here);
+  call.owners.store(2, std::memory_order_relaxed);
+  {
+    detail::SubmittedCall const submitted(&call);
+    lane_.enter(call, batching::Entry::never_here);
+  }
+  if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.error));
   return {};
 }
 
@@ -254,9 +277,9 @@ Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexce
   try {
     return execute_gathered(batch, instances_[batch.instance]);
   } catch (std::exception const& exception) {
-    return fail(Code::internal, Reason::backend_failure, "batcher: copying failed: {}", exception.what());
+    return detail::thrown("copying failed", exception.what());
   } catch (...) {
-    return fail(Code::internal, Reason::backend_failure, "batcher: copying threw something unknown");
+    return detail::thrown("copying failed", "something unknown was thrown");
   }
 }
 
@@ -264,7 +287,10 @@ Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexce
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batch, Instance& instance) {
-  instance.inputs.clear();
+  struct Inputs {
+    std::vector<In>& all;
+    ~Inputs() { all.clear(); }  // nothing of a caller's stays behind
+  } const inputs{instance.inputs};
   instance.calls.clear();
   for (batching::Part const& part : batch.parts) {
     auto& call = static_cast<Call&>(*part.slot);
@@ -281,8 +307,12 @@ Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batc
     instance.inputs.push_back(*call.input);
   }
   if (instance.calls.empty()) return {};
-  if (instance.outputs.size() < instance.calls.size()) instance.outputs.resize(instance.calls.size());
-  std::span<Out> const outputs(instance.outputs.data(), instance.calls.size());
+  if (instance.room < instance.calls.size()) {
+    std::size_t const room = std::max(instance.calls.size(), 2 * instance.room);
+    instance.outputs = std::make_unique<Out[]>(room);
+    instance.room = room;
+  }
+  std::span<Out> const outputs(instance.outputs.get(), instance.calls.size());
   auto result = call_function(instance.inputs, outputs);
   if (!result) return result;
   for (std::size_t i = 0; i < outputs.size(); ++i) instance.calls[i]->output = std::move(outputs[i]);
@@ -297,9 +327,9 @@ Result<void> Batcher<In, Out, Env>::call_function(std::span<In const> inputs,
     for (Out& output : outputs) output = Out{};  // nobody sees what another caller got
     return function_->call(inputs, outputs);
   } catch (std::exception const& exception) {
-    return fail(Code::internal, Reason::backend_failure, "batcher: the function threw: {}", exception.what());
+    return detail::thrown("the function threw", exception.what());
   } catch (...) {
-    return fail(Code::internal, Reason::backend_failure, "batcher: the function threw something unknown");
+    return detail::thrown("the function threw", "something unknown");
   }
 }
 
@@ -307,7 +337,9 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noexcept {
   auto& call = static_cast<Call&>(slot);
-  if (call.completion != nullptr) {
+  if (error != nullptr && detail::SubmittedCall::holds(&call)) {
+    call.word.fetch_or(Call::refused);
+  } else if (call.completion != nullptr) {
     detail::RunningBatcher const running(this);  // a completion cannot wait for the batcher either
     if (error != nullptr) {
       call.completion(call.context, tl::unexpected(std::move(call.error)));

@@ -32,7 +32,7 @@ class CostModel {
   /// A prediction with fewer samples in its size class is a guess, not yet a promise.
   static constexpr std::uint64_t trusted_samples = 8;
 
-  /// A batch of `items` took `run_time`.
+  /// A batch of `items`, at least 1, took `run_time`.
   void record(std::uint32_t items, Duration run_time) noexcept;
   /// Samples in the size class of `items`.
   std::uint64_t samples(std::uint32_t items) const noexcept { return classes_[class_of(items)].count; }

@@ -16,9 +16,9 @@ namespace athanor::inline v1::batching {
 
 /// How one lane batches and executes.
 struct LaneOptions {
-  /// Batches that run at once; 1 for a model that must never be entered twice at once.
+  /// Batches that run at once, at most 1024; 1 for a model that must never be entered twice at once.
   std::uint32_t instances = 1;
-  /// Items of one batch. A request with more is split over several.
+  /// Items of one batch, of at most 1024 requests. A request with more is split over several.
   std::uint32_t max_items = 32;
   /// Assembly cost of one batch, in the unit of Slot::cost. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
@@ -70,8 +70,9 @@ class Lane {
   Lane(Lane const&) = delete;
   Lane& operator=(Lane const&) = delete;
 
-  /// Takes the slot until `finish` is called for it or `withdraw` returns true for it; `finish` may be called
-  /// before this returns, and on this thread if the slot ran here. Never waits for another slot. Allocates
+  /// Takes the slot until `finish` is called for it or `withdraw` returns true for it. `finish` may be called
+  /// before this returns: by another thread; on this one if the slot ran here, its deadline has passed or the
+  /// lane refuses. This thread may also finish slots of others. Never waits for another slot. Allocates
   /// nothing. `now` is of the environment's clock.
   void enter(Slot& slot, Entry entry, TimePoint now = Env::now()) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when

@@ -75,9 +75,9 @@ struct Immediate {
 
 /// Holds a batch until it has `max_items`, or until `max_delay` after the oldest request of it came. For
 /// steady open traffic on a model whose batches cost little more than single items. A lone caller waits the
-/// whole delay.
+/// whole delay, also one whose deadline is earlier, and who is not served then.
 struct SizeOrDelay {
-  std::uint32_t max_items = 32;                       ///< full at so many; the lane's limit applies besides
+  std::uint32_t max_items = 32;  ///< full at so many, 0 as at 1; the lane's limit applies besides
   Duration max_delay = std::chrono::milliseconds(1);  ///< zero behaves like Immediate
 
   constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {

@@ -192,9 +192,9 @@ bool QueueMachine<Policy>::ends_in_time(std::uint64_t items, TimePoint deadline,
   if (deadline == no_deadline) return true;
   auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
   if (!cost_model_.trusts(in_batch)) return false;
-  Duration const predicted = cost_model_.predicted_p95(in_batch) * rounds(items);
+  Duration const predicted = saturating_product(cost_model_.predicted_p95(in_batch), rounds(items));
   Duration const margin = predicted / 10 + std::chrono::microseconds(50);
-  return after(now, predicted + margin) < deadline;
+  return after(now, saturating_sum(predicted, margin)) < deadline;
 }
 
 template <BatchingPolicy Policy>
@@ -221,7 +221,8 @@ Taken QueueMachine<Policy>::lend_to_many(TimePoint now, std::span<Part> room, Sl
 template <BatchingPolicy Policy>
 Duration QueueMachine<Policy>::predicted_run(std::uint64_t items) const noexcept {
   auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
-  return cost_model_.trusts(in_batch) ? cost_model_.predicted_p50(in_batch) * rounds(items) : Duration{};
+  return cost_model_.trusts(in_batch) ? saturating_product(cost_model_.predicted_p50(in_batch), rounds(items))
+                                      : Duration{};
 }
 
 /// How many batches one after the other, when all instances share the work.
@@ -238,7 +239,7 @@ Duration QueueMachine<Policy>::predicted_wait() const noexcept {
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(queue_.items(), 1, limits_.max_items));
   std::uint64_t const queued_batches = (queue_.items() + limits_.max_items - 1) / limits_.max_items;
   auto const ahead = static_cast<std::int64_t>(queued_batches + busy_);
-  return cost_model_.predicted_p50(batch) * ahead / limits_.instances;
+  return saturating_product(cost_model_.predicted_p50(batch), ahead) / limits_.instances;
 }
 
 }  // namespace athanor::inline v1::batching

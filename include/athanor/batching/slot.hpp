@@ -35,7 +35,7 @@ enum class SlotState : std::uint8_t { outside, queued, part_taken, taken };
 struct Slot {
   std::uint64_t key = 0;    ///< only slots of equal keys share a batch
   std::uint32_t items = 1;  ///< size in items; at least 1
-  std::int64_t cost = 1;    ///< size in assembly cost (bytes, edges); at least 0
+  std::int64_t cost = 1;    ///< size in assembly cost (bytes, edges); at least 0, of all queued below 2^63
   TimePoint deadline =
       no_deadline;     ///< not executed after it; answering on time is the host's, by `withdraw`
   bool alone = false;  ///< never shares a batch
