@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
@@ -160,6 +161,52 @@ TEST_CASE("S3-7 eight threads asking for the same thing share each computation")
   CHECK(wrong == 0);
   CHECK(computed == 500);
   CHECK(cache.statistics().requests() == 4'000);
+}
+
+namespace fragile {
+
+struct Key {
+  bool breaks;
+};
+Hash128 cache_key(Key const& key) {
+  if (key.breaks) throw std::runtime_error("no key");
+  return {1, 1};
+}
+struct Value {
+  bool breaks;
+};
+std::size_t cache_bytes(Value const& value) {
+  if (value.breaks) throw std::runtime_error("no size");
+  return 1;
+}
+
+}  // namespace fragile
+
+// mutant: the value's size is asked for after the computation's catch
+TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the caller's; nothing stays open") {
+  ResponseCache<fragile::Key, fragile::Value> cache;
+  auto const unsized = cache.get_or_compute({false}, 1s, [] { return fragile::Value{true}; });
+  REQUIRE_FALSE(unsized);
+  CHECK(unsized.error().message == "cache: the computation threw: no size");
+  CHECK_THROWS_AS(static_cast<void>(cache.find({true})), std::runtime_error);
+  CHECK_THROWS_AS(cache.erase({true}), std::runtime_error);
+  CHECK(cache.statistics().flights == 0);
+  CHECK(cache.get_or_compute({false}, 1s, [] { return fragile::Value{false}; }));
+}
+
+// mutant: an array is charged as a vector, its elements twice; a vector without what it has room for
+TEST_CASE("values are charged what they hold") {
+  CHECK(caching::charged_bytes(std::array<double, 100>{}) == 800);
+  std::vector<char> roomy;
+  roomy.reserve(1000);
+  CHECK(caching::charged_bytes(roomy) == sizeof roomy + roomy.capacity());
+}
+
+// mutant: take every integer for a key: of one wider than 64 bits only the lower half would count
+TEST_CASE("an integer wider than 64 bits is no key") {
+  __extension__ using Wide = unsigned __int128;
+  static_assert(std::integral<Wide>, "this file is compiled with GNU extensions, where the question arises");
+  static_assert(!caching::CacheKey<Wide>);
 }
 
 }  // namespace

@@ -336,4 +336,14 @@ TEST_CASE("impossible options are refused by name") {
   CHECK_FALSE(validate(Options{.capacity_bytes = 10, .max_item_bytes = 11}));
 }
 
+// mutant: what hits save is added up without an end
+TEST_CASE("what hits have saved stays at its longest instead of turning negative") {
+  World world;
+  TestCall owner;
+  REQUIRE(world.join(owner, 1) == Join::owner);
+  world.store.publish(owner, value_of(7), 4, Duration::max() / 2, at(0s), world.host);
+  for (int i = 0; i < 5; ++i) CHECK(world.has(1));
+  CHECK(world.store.statistics().saved == Duration::max());
+}
+
 }  // namespace

@@ -16,7 +16,8 @@ struct Options {
   /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing,
   /// which leaves the sharing of equal computations.
   std::size_t capacity_bytes = std::size_t{64} << 20;
-  /// A value above this is handed out and not stored. 0 means an eighth of the capacity.
+  /// A value that would be charged more than this, overhead included, is handed out and not stored. 0 means
+  /// an eighth of the capacity.
   std::size_t max_item_bytes = 0;
   /// How long an entry may be served; zero means for ever.
   Duration ttl{0};
@@ -67,7 +68,7 @@ struct CacheStatistics {
   std::uint64_t invalidated = 0;  ///< entries removed by invalidate, erase or clear
   std::uint64_t not_stored =
       0;  ///< values handed out only: too large, no room, superseded or invalidated while computed
-  Duration saved{0};      ///< what the hits would have cost to compute
+  Duration saved{0};      ///< what the hits would have cost to compute; stays at its longest, 292 years
   std::size_t bytes = 0;  ///< charged to the budget now
   std::size_t entries = 0;
   std::size_t flights = 0;  ///< computations running now

@@ -32,15 +32,19 @@ struct SharedValues {
   using Eviction = typename Traits::Eviction;
 };
 
-/// A type whose function `Hash128 cache_key(Key const&)`, found beside it, says what makes two keys equal.
+/// A type whose function `Hash128 cache_key(Key const&)`, found beside it, says what makes two keys equal:
+/// keys of one hash are one key. Its bits are well mixed (`KeyHasher`, `hash128`), or looking up is slow;
+/// with a secret in it, outsiders cannot choose keys that collide.
 template <class Key>
 concept HasCacheKey = requires(Key const& key) {
   { cache_key(key) } -> std::same_as<Hash128>;
 };
 
-/// What a ResponseCache takes as key: a Hash128, an integer, text, or a type with a `cache_key` of its own.
+/// What a ResponseCache takes as key: a Hash128, an integer of at most 64 bits, text, or a type with a
+/// `cache_key` of its own.
 template <class Key>
-concept CacheKey = HasCacheKey<Key> || std::same_as<Key, Hash128> || std::integral<Key> ||
+concept CacheKey = HasCacheKey<Key> || std::same_as<Key, Hash128> ||
+                   (std::integral<Key> && sizeof(Key) <= sizeof(std::uint64_t)) ||
                    std::convertible_to<Key const&, std::string_view>;
 
 /// A type whose function `std::size_t cache_bytes(Value const&)`, found beside it, says what a value holds.
@@ -49,17 +53,20 @@ concept HasCacheBytes = requires(Value const& value) {
   { cache_bytes(value) } -> std::convertible_to<std::size_t>;
 };
 
-/// What a value is charged: its `cache_bytes`; else its size, for plain things, strings and vectors of plain
-/// things.
+/// A string or vector, of elements that hold nothing beside themselves.
 template <class Value>
-std::size_t charged_bytes(Value const& value) noexcept {
+concept VectorOfPlain = std::ranges::contiguous_range<Value const> &&
+                        std::is_trivially_copyable_v<std::ranges::range_value_t<Value const>> &&
+                        requires(Value const& value) { value.capacity(); };
+
+/// What a value is charged: its `cache_bytes`; else its size, for plain things, and for strings and vectors
+/// of plain things what they have room for.
+template <class Value>
+std::size_t charged_bytes(Value const& value) {
   if constexpr (HasCacheBytes<Value>) {
     return cache_bytes(value);
-  } else if constexpr (std::ranges::contiguous_range<Value const>) {
-    using Element = std::ranges::range_value_t<Value const>;
-    static_assert(std::is_trivially_copyable_v<Element>,
-                  "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");
-    return sizeof(Value) + std::ranges::size(value) * sizeof(Element);
+  } else if constexpr (VectorOfPlain<Value>) {
+    return sizeof(Value) + value.capacity() * sizeof(std::ranges::range_value_t<Value const>);
   } else {
     static_assert(std::is_trivially_copyable_v<Value>,
                   "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");
@@ -71,7 +78,8 @@ std::size_t charged_bytes(Value const& value) noexcept {
 
 /// A cache of immutable values behind a key, with single-flight. Thread-safe. Values are shared, never
 /// copied: what one caller holds, nobody can change, and an entry's eviction takes nothing from who holds it.
-/// Keys of integers and text are hashed with a secret of this cache.
+/// Keys of integers and text are hashed with a secret of this cache. Outlives every call of its functions;
+/// handles may outlive it. What a key's own `cache_key` throws reaches the caller, and nothing has happened.
 template <caching::CacheKey Key, class Value, class Traits = DefaultCaching>
 class ResponseCache {
  public:
@@ -84,17 +92,18 @@ class ResponseCache {
   explicit ResponseCache(Options const& options = {});
 
   /// The stored value; or that of a computation already running, waited for at most `wait`; or what
-  /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread. A failure is stored
-  /// nowhere and given to everybody who waits. Errors: what `compute` failed with (a throw is
-  /// Code::internal); deadline_exceeded; not_found with Mode only_if_cached; resource_exhausted when too many
-  /// wait. `compute` must not ask this cache for the key it computes.
+  /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread, however long that
+  /// takes. A failure is stored nowhere and given to everybody who waits. Errors: what `compute` failed with
+  /// (a throw, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with Mode
+  /// only_if_cached; resource_exhausted when too many wait. `compute` must not ask this cache for the key it
+  /// computes: it would wait for itself, for as long as `wait` says.
   template <std::invocable Compute>
   Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute, Mode mode = Mode::use);
-  /// The stored value or null; waits for nothing.
+  /// The stored value or null; waits for nothing. Counts as a lookup with only_if_cached.
   Handle find(Key const& key);
 
   /// Forgets one key, or everything; computations running now store nothing.
-  void erase(Key const& key) noexcept { store_.erase(hash(key)); }
+  void erase(Key const& key) { store_.erase(hash(key)); }
   void clear() noexcept { store_.clear(); }
 
   caching::CacheStatistics statistics() const noexcept { return store_.statistics(); }
@@ -103,11 +112,17 @@ class ResponseCache {
   using Store = caching::Store<caching::SharedValues<Value, Traits>>;
   struct Waiter;
   struct Waker;
+  struct Computed {
+    Handle value;
+    std::size_t bytes = 0;
+  };
 
-  Hash128 hash(Key const& key) const noexcept;
+  Hash128 hash(Key const& key) const;
   Result<Handle> wait_for(Waiter& waiter, TimePoint deadline, Duration wait);
   template <class Compute>
-  static Result<Handle> run(Compute& compute);
+  Result<Handle> lead(Waiter& owner, TimePoint begin, Compute& compute);
+  template <class Compute>
+  static Result<Computed> run(Compute& compute);
 
   KeyHasher::Secret const secret_;
   Store store_;

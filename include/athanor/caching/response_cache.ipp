@@ -1,6 +1,7 @@
 #pragma once
 
 #include <exception>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -23,7 +24,12 @@ struct ResponseCache<Key, Value, Traits>::Waker {
   void resume(typename Store::Slot& slot, Handle const& value, Error const* error) noexcept {
     auto& waiter = static_cast<Waiter&>(slot);
     if (error != nullptr) {
-      waiter.error = *error;
+      waiter.error.emplace(Error{error->code, error->reason, {}, error->retry_after});
+      try {
+        waiter.error->message = error->message;
+      } catch (std::bad_alloc const&) {
+        // Without memory for the sentence the waiter is answered without it.
+      }
     } else {
       waiter.result = value;
     }
@@ -36,7 +42,7 @@ ResponseCache<Key, Value, Traits>::ResponseCache(Options const& options)
     : secret_(random_secret<Env>()), store_(options) {}
 
 template <caching::CacheKey Key, class Value, class Traits>
-Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const noexcept {
+Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const {
   if constexpr (caching::HasCacheKey<Key>) {
     return cache_key(key);
   } else if constexpr (std::same_as<Key, Hash128>) {
@@ -54,18 +60,21 @@ Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const noexcept {
 
 template <caching::CacheKey Key, class Value, class Traits>
 template <class Compute>
-auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Handle> {
+auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Computed> {
   using Produced = std::remove_cvref_t<std::invoke_result_t<Compute&>>;
   static_assert(std::constructible_from<Value, Produced> || std::same_as<Produced, Result<Value>>,
                 "athanor::ResponseCache: compute() must return the Value or a Result of it");
   try {
+    Computed computed;
     if constexpr (std::same_as<Produced, Result<Value>>) {
       auto result = compute();
       if (!result) return tl::unexpected<Error>(std::move(result).error());
-      return std::make_shared<Value const>(*std::move(result));
+      computed.value = std::make_shared<Value const>(*std::move(result));
     } else {
-      return std::make_shared<Value const>(compute());
+      computed.value = std::make_shared<Value const>(compute());
     }
+    computed.bytes = caching::charged_bytes(*computed.value);
+    return computed;
   } catch (std::exception const& thrown) {
     return athanor::fail(Code::internal, Reason::none, "cache: the computation threw: {}", thrown.what());
   } catch (...) {
@@ -84,18 +93,31 @@ auto ResponseCache<Key, Value, Traits>::get_or_compute(Key const& key, Duration 
     case caching::Join::waiter: return wait_for(caller, after(begin, wait), wait);
     case caching::Join::refused:
       return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_.options()));
-    case caching::Join::bypass: return run(compute);
-    case caching::Join::owner: break;
+    case caching::Join::bypass: break;
+    case caching::Join::owner: return lead(caller, begin, compute);
   }
-  auto result = run(compute);
+  return run(compute).map([](Computed&& computed) { return std::move(computed.value); });
+}
+
+template <caching::CacheKey Key, class Value, class Traits>
+template <class Compute>
+auto ResponseCache<Key, Value, Traits>::lead(Waiter& owner, TimePoint begin, Compute& compute)
+    -> Result<Handle> {
   Waker waker;
-  if (result) {
+  try {
+    auto computed = run(compute);
+    if (!computed) {
+      store_.fail(owner, computed.error(), waker);
+      return tl::unexpected<Error>(std::move(computed).error());
+    }
     TimePoint const end = Env::now();
-    store_.publish(caller, *result, caching::charged_bytes(**result), end - begin, end, waker);
-  } else {
-    store_.fail(caller, result.error(), waker);
+    store_.publish(owner, computed->value, computed->bytes, end - begin, end, waker);
+    return std::move(computed->value);
+  } catch (...) {
+    // No memory for the sentence of a failure: those who wait are answered all the same.
+    store_.fail(owner, Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}}, waker);
+    throw;
   }
-  return result;
 }
 
 template <caching::CacheKey Key, class Value, class Traits>

@@ -115,7 +115,7 @@ class Store {
   Join join(Slot& slot, Hash128 key, Mode mode, TimePoint now) noexcept;
 
   /// The owner's result: stored if it fits and is still wanted, and given to every waiter. `bytes` is what
-  /// the value holds (the entry's own overhead is added), `cost` what it took to compute.
+  /// the value holds (the entry's own overhead is added), `cost` what it took to compute, not negative.
   template <Host<Value> H>
   void publish(Slot& owner, Value const& value, std::size_t bytes, Duration cost, TimePoint now,
                H& host) noexcept;

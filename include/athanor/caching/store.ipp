@@ -71,7 +71,7 @@ Join Store<Traits>::look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint n
   if (Entry* entry = shard.entries.find(slot.key)) {
     if (now < entry->expires) {
       ++shard.counts.hits;
-      shard.counts.saved += entry->cost;
+      shard.counts.saved = saturating_sum(shard.counts.saved, entry->cost);
       shard.eviction.touch(*entry);
       slot.value = entry->value;
       return Join::hit;
@@ -430,7 +430,7 @@ CacheStatistics Store<Traits>::statistics() const noexcept {
     total.expired += counts.expired;
     total.invalidated += counts.invalidated;
     total.not_stored += counts.not_stored;
-    total.saved += counts.saved;
+    total.saved = saturating_sum(total.saved, counts.saved);
     total.bytes += counts.bytes;
     total.entries += shard.entries.size();
     total.flights += counts.flights;
