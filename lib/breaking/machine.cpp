@@ -1,6 +1,8 @@
 #include <athanor/breaking/machine.hpp>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace athanor::inline v1::breaking {
 
@@ -13,17 +15,22 @@ tl::unexpected<Error> impossible(char const* option, char const* rule, double go
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
+/// Spans of time above this, 285 years, do not come back whole from floating point.
+constexpr double longest_open = 9e18;
+
 Options nearest_possible(Options options) {
-  options.window = std::max(options.window, 1U);
+  options.window = std::clamp(options.window, 1U, longest_window);
   options.min_calls = std::clamp(options.min_calls, 1U, options.window);
   options.probes = std::clamp(options.probes, 1U, 1024U);
   options.successes_to_close = std::max(options.successes_to_close, 1U);
   options.open_for = std::max(options.open_for, Duration{1});
   options.open_cap = std::max(options.open_cap, options.open_for);
   options.probe_lease = std::max(options.probe_lease, Duration{1});
-  options.jitter = options.jitter >= 0.0 && options.jitter <= 1.0 ? options.jitter : 0.0;
-  options.failure_rate =
-      options.failure_rate > 0.0 && options.failure_rate <= 1.0 ? options.failure_rate : 1.0;
+  Options const standard;
+  options.jitter = std::isnan(options.jitter) ? standard.jitter : std::clamp(options.jitter, 0.0, 1.0);
+  options.failure_rate = std::isnan(options.failure_rate)
+                             ? standard.failure_rate
+                             : std::clamp(options.failure_rate, std::numeric_limits<double>::min(), 1.0);
   return options;
 }
 
@@ -32,7 +39,8 @@ Options nearest_possible(Options options) {
 Result<void> validate(Options const& options) {
   if (!(options.failure_rate > 0.0 && options.failure_rate <= 1.0))
     return impossible("failure_rate", "above 0 and at most 1", options.failure_rate);
-  if (options.window == 0) return impossible("window", "at least 1", options.window);
+  if (options.window == 0 || options.window > longest_window)
+    return impossible("window", "between 1 and 1048576", options.window);
   if (options.min_calls == 0 || options.min_calls > options.window)
     return impossible("min_calls", "at least 1 and at most window", options.min_calls);
   if (options.open_for <= Duration::zero())
@@ -66,7 +74,8 @@ Outcome outcome_of(Error const& error) noexcept {
     case Reason::device_lost:
     case Reason::member_failed:
     case Reason::deadline_running: return Outcome::failure;
-    case Reason::none: break;
+    case Reason::none:
+    case Reason::file: break;
     default: return Outcome::ignored;
   }
   switch (error.code) {
@@ -206,7 +215,7 @@ void BreakerMachine::open(TimePoint now, std::uint64_t random) noexcept {
 
 Duration BreakerMachine::open_time(std::uint64_t random) const noexcept {
   double time = static_cast<double>(options_.open_for.count());
-  double const cap = static_cast<double>(options_.open_cap.count());
+  double const cap = std::min(static_cast<double>(options_.open_cap.count()), longest_open);
   for (std::uint32_t i = 0; i < reopened_ && time < cap; ++i) time *= 2;
   double const share = static_cast<double>(random >> 11U) * 0x1p-53;
   return Duration(static_cast<Duration::rep>(std::min(time, cap) * (1.0 - options_.jitter * (1.0 - share))));

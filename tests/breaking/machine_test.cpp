@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cmath>
 #include <random>
 #include <vector>
 
@@ -270,6 +271,7 @@ TEST_CASE("impossible options are refused by name") {
   CHECK(refused({.failure_rate = 0}, "failure_rate"));
   CHECK(refused({.failure_rate = 1.5}, "failure_rate"));
   CHECK(refused({.window = 0}, "window"));
+  CHECK(refused({.window = 4'000'000'000}, "window"));
   CHECK(refused({.window = 10, .min_calls = 11}, "min_calls"));
   CHECK(refused({.open_for = 0s}, "open_for"));
   CHECK(refused({.open_for = 2s, .open_cap = 1s}, "open_cap"));
@@ -277,6 +279,31 @@ TEST_CASE("impossible options are refused by name") {
   CHECK(refused({.probes = 0}, "probes"));
   CHECK(refused({.successes_to_close = 0}, "successes_to_close"));
   CHECK(refused({.probe_lease = 0s}, "probe_lease"));
+}
+
+// mutant: a rate of 0 becomes 1, or a jitter above 1 becomes 0
+TEST_CASE("impossible options are brought to the nearest possible ones") {
+  BreakerMachine const low({.failure_rate = -0.1, .window = 4'000'000'000, .jitter = -1});
+  CHECK(validate(low.options()));
+  CHECK(low.options().failure_rate < 1e-9);
+  CHECK(low.options().jitter == 0);
+  BreakerMachine const high({.failure_rate = 50, .jitter = 1.5});
+  CHECK(high.options().failure_rate == 1);
+  CHECK(high.options().jitter == 1);
+  BreakerMachine const none({.failure_rate = std::nan(""), .jitter = std::nan("")});
+  CHECK(none.options().failure_rate == Options{}.failure_rate);
+  CHECK(none.options().jitter == Options{}.jitter);
+}
+
+// mutant: open_time turns the longest span of time into one that is negative
+TEST_CASE("a breaker told to stay open for ever does") {
+  for (double const jitter : {0.0, 0.5, 1.0}) {
+    Bench bench({.open_for = Duration::max(), .open_cap = Duration::max(), .jitter = jitter});
+    bench.open();
+    bench.now += std::chrono::years(100);
+    CHECK_FALSE(bench.acquire().admitted);
+    CHECK(bench.machine.state() == State::open);
+  }
 }
 
 // mutant: an expired lease keeps its place, so that enough lost probes wedge the breaker

@@ -42,18 +42,25 @@ class CircuitBreaker {
   Result<Lease> acquire(TimePoint now);
   /// Would acquire be refused? Takes nothing, so that another may be faster.
   Result<void> peek(TimePoint now) const;
+  /// Tells how the leased execution ended. Of each lease only the first settling or abandoning counts while
+  /// half-open; while closed every one does, so call one of them once.
   void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
+  /// The leased execution did not take place.
   void abandon(Lease const& lease, TimePoint now) noexcept;
 
   /// The same as a guard that reads the clock itself, and abandons what was not settled.
   Result<Permit> acquire();
 
+  /// Refuses everything until reset or force_closed.
   void force_open() noexcept;
+  /// Admits everything, and does not open, until reset or force_open.
   void force_closed() noexcept;
+  /// Closed, with an empty window and the first open time.
   void reset() noexcept;
 
-  /// As of the last event: an open time that is over shows only when someone asks for a lease.
+  /// As of the last event: an open time that is over shows only when someone asks, by acquire or peek.
   State state() const noexcept { return static_cast<State>(word_.load(std::memory_order_acquire) & 3U); }
+  /// Counts changes of state; leases of an earlier one have no effect any more.
   std::uint32_t generation() const noexcept {
     return static_cast<std::uint32_t>(word_.load(std::memory_order_acquire) >> 2U);
   }

@@ -16,7 +16,7 @@ struct Options {
   /// Open when at least this share of the last `window` executions failed, once there were `min_calls`. In
   /// (0, 1].
   double failure_rate = 0.5;
-  std::uint32_t window = 100;
+  std::uint32_t window = 100;  ///< executions, 1 to `longest_window`
   std::uint32_t min_calls = 20;
   /// Open also after this many failures in a row; 0 turns that rule off.
   std::uint32_t consecutive = 5;
@@ -29,13 +29,15 @@ struct Options {
   double jitter = 0.5;
   /// Executions let through at a time while half-open; all others are refused at once.
   std::uint32_t probes = 3;
-  /// Successes while half-open that close it. One failure reopens.
+  /// Successes while half-open that close it, however many `probes` bring them. One failure reopens.
   std::uint32_t successes_to_close = 5;
   /// A probe not settled by then counts as failed, and gives its place back.
   Duration probe_lease = std::chrono::seconds(30);
-  /// False: everything is admitted and nothing counted.
+  /// False: everything is admitted and nothing counted, unless `force_open` says otherwise.
   bool enabled = true;
 };
+/// A breaker remembers the outcome of each execution in its window: a bit each.
+inline constexpr std::uint32_t longest_window = 1U << 20U;
 
 /// invalid_argument (Reason::option) naming the option, its value and what it may be.
 Result<void> validate(Options const& options);
@@ -52,9 +54,10 @@ enum class Outcome : std::uint8_t {
   ignored,  ///< the caller's fault, a cancel, a refusal: says nothing about what is guarded, never counts
 };
 
-/// How an Error counts: failures of the thing guarded (internal, unavailable, data loss, unknown, aborted,
-/// running past the deadline, out of memory, a lost device) are failures; everything a caller or a queue
-/// caused is ignored.
+/// How an Error counts. By its reason: failures of a backend, of its device or memory, of a member, and
+/// running past the deadline are failures. Without a reason, or with `file`, by its code: internal,
+/// unavailable, data_loss, unknown, aborted and deadline_exceeded are failures. Everything else a caller or a
+/// queue caused, and is ignored.
 Outcome outcome_of(Error const& error) noexcept;
 
 /// Leave to execute once, of one generation: settled or abandoned when that has changed, it has no effect. A
@@ -105,11 +108,13 @@ struct BreakerStatistics {
 ///   An abandoned or ignored probe frees its place and counts nothing.
 class BreakerMachine {
  public:
-  /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones.
+  /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones, and a rate
+  /// or jitter that is no number to its default.
   explicit BreakerMachine(Options const& options);
 
   Decision acquire(TimePoint now, std::uint64_t random) noexcept;
-  /// What acquire would decide, taking nothing.
+  /// What acquire would decide, taking nothing. Notices what the passing of time alone brings about, as every
+  /// event does: an open time that is over, a probe that is lost.
   Decision peek(TimePoint now, std::uint64_t random) noexcept;
   void settle(Lease const& lease, Outcome outcome, TimePoint now, std::uint64_t random) noexcept;
   /// The execution did not take place: frees a probe's place and counts nothing.
