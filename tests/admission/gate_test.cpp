@@ -32,6 +32,17 @@ TEST_CASE("S1-3 one request more than the limit is refused at once with a time t
   CHECK(gate.admit_caller(slots[8], 1, 10, at(0s)));
 }
 
+// mutant: admit_caller takes less than nothing
+TEST_CASE("a request of a negative size is refused, and makes no room for others") {
+  Simulation world(1);
+  Gate<SimulatedEnv> gate({.max_items = 8, .max_bytes = 100});
+  admission::Slot slot;
+  CHECK(gate.admit_caller(slot, 1, -1000, at(0s)).error().reason == Reason::value_range);
+  CHECK(gate.admit_caller(slot, -1, 10, at(0s)).error().reason == Reason::value_range);
+  CHECK(gate.statistics().held_items == 0);
+  CHECK(gate.statistics().held_bytes == 0);
+}
+
 // mutant: the items are not given back when the bytes do not fit
 TEST_CASE("a request refused for its bytes holds no items either") {
   Simulation world(1);

@@ -61,11 +61,12 @@ class Gate {
   Gate(Gate const&) = delete;
   Gate& operator=(Gate const&) = delete;
 
-  /// Counts `items` (at least 1) and `bytes` as held by `slot` until `leave`. Refuses with
-  /// resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`, without one, for a
-  /// request that can never fit.
+  /// Counts `items` (at least 1) and `bytes` (at least 0) as held by `slot`, which holds nothing yet, until
+  /// `leave`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
+  /// without one, for a request that can never fit; and with invalid_argument / value_range what is less than
+  /// nothing, which would let others in above the limits.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
-  /// Gives back what `slot` holds; nothing happens when it holds nothing.
+  /// Gives back what `slot` holds, to the gate that admitted it; nothing happens when it holds nothing.
   void leave(admission::Slot& slot) noexcept;
 
   GateStatistics statistics() const noexcept;

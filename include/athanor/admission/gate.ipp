@@ -29,6 +29,9 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
                                              "admission: expected at most {} bytes in one request, got {}",
                                              options_.max_bytes, bytes);
   }
+  if (items < 0 || bytes < 0)
+    return fail(Code::invalid_argument, Reason::value_range,
+                "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
   watch_drain(now);
   if (!take(items_, items, options_.max_items))
     return refuse_full(Reason::queue_full, items_.load(std::memory_order_relaxed), items);
