@@ -40,7 +40,7 @@ LoaderMachine::LoaderMachine(LoaderOptions const& options) : options_(options) {
 LoaderMachine::Id LoaderMachine::add(std::string name, std::uint64_t expected_bytes) {
   models_.emplace_back();
   models_.back().name = std::move(name);
-  models_.back().expected = expected_bytes;
+  models_.back().declared = models_.back().expected = expected_bytes;
   return models_.size() - 1;
 }
 
@@ -224,10 +224,12 @@ void LoaderMachine::drop_charge(Model& model) noexcept {
 
 void LoaderMachine::remember(Model& model, Error error, TimePoint now, std::uint64_t random) {
   Duration backoff = options_.first_backoff;
-  for (std::uint32_t i = 0; i < model.failures && backoff < options_.longest_backoff; ++i) backoff *= 2;
+  for (std::uint32_t i = 0; i < model.failures && backoff < options_.longest_backoff; ++i)
+    backoff = saturating_product(backoff, 2);
   backoff = std::min(backoff, options_.longest_backoff);
-  backoff += Duration{static_cast<std::int64_t>(static_cast<double>(backoff.count()) / 4 *
-                                                static_cast<double>(random >> 11) * 0x1p-53)};
+  Duration const jitter{static_cast<std::int64_t>(static_cast<double>(backoff.count()) / 4 *
+                                                  static_cast<double>(random >> 11) * 0x1p-53)};
+  backoff = saturating_sum(backoff, jitter);
   ++model.failures;
   ++statistics_.failures;
   model.state = ModelState::failed;
@@ -298,9 +300,10 @@ void LoaderMachine::freed(Id id) noexcept {
   models_[id].leaving = 0;
 }
 
-void LoaderMachine::forgive(Id id) noexcept {
+void LoaderMachine::forgive(Id id, std::optional<std::uint64_t> expected_bytes) noexcept {
   Model& model = models_[id];
   if (model.state == ModelState::failed) model.retry_at = TimePoint{};
+  if (model.expected > options_.budget_bytes) model.expected = expected_bytes.value_or(model.declared);
 }
 
 LoaderStatistics LoaderMachine::statistics() const noexcept {

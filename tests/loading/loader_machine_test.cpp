@@ -185,3 +185,30 @@ TEST_CASE("unloading gives up a load in progress and forgets a failure") {
   CHECK(machine.unload(id) == LoaderMachine::Unload::nothing);
   CHECK(machine.want(id, at(0s)).want == Want::load);
 }
+
+// mutant: the jitter is added to the back-off without an end
+TEST_CASE("a loader told never to try again of itself does not") {
+  LoaderMachine machine({.first_backoff = Duration::max()});
+  auto const id = machine.add("a", 10);
+  machine.reserve(id, {}, at(0s));
+  REQUIRE(machine.next_start() == id);
+  CHECK(machine.failed(id, broken, at(0s), ~0ULL).retry_after == Duration::max());
+  CHECK(machine.want(id, at(std::chrono::years(100))).want == Want::refuse);
+  machine.forgive(id, {});
+  CHECK(machine.want(id, at(1s)).want == Want::load);
+}
+
+// mutant: forgive leaves what the model was measured at
+TEST_CASE(
+    "a model once too large for the budget is forgiven at what is expected of it now, or was declared") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const grew = machine.add("grew", 20), large = machine.add("large", 200);
+  machine.learn(grew, 150);
+  CHECK(machine.want(grew, at(0s)).error.reason == Reason::budget);
+  machine.forgive(grew, {});
+  CHECK(machine.want(grew, at(0s)).want == Want::load);
+  machine.forgive(large, {});
+  CHECK(machine.want(large, at(0s)).error.reason == Reason::budget);
+  machine.forgive(large, 60);
+  CHECK(machine.want(large, at(0s)).want == Want::load);
+}

@@ -376,3 +376,36 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   CHECK(alive == 2);
   loader.release(pinned);
 }
+
+// mutant: load does not forgive that a model was too large
+TEST_CASE("a model that was too large for the budget is loaded when it was replaced and load is asked for") {
+  Simulation world(1);
+  Disk disk;
+  disk.bytes = 200;
+  Loader loader({.budget_bytes = 100}, disk.functions(10));
+  CHECK(loader.acquire("tg", 1s).error().reason == Reason::budget);
+  disk.bytes = 50;
+  CHECK(loader.acquire("tg", 1s).error().reason == Reason::budget);
+  CHECK(disk.loads["tg"] == 1);
+  CHECK(loader.load("tg", 1s));
+  CHECK(disk.loads["tg"] == 2);
+  CHECK(loader.acquire("tg", 1s));
+}
+
+// mutant: declare lets the throw of expected_bytes through
+TEST_CASE("a throw of expected_bytes is an error, and a loader knows at least one model") {
+  Simulation world(1);
+  Disk disk;
+  auto functions = disk.functions();
+  bool throws = true;
+  functions.expected_bytes = [&](std::string_view) -> std::uint64_t {
+    if (throws) throw std::runtime_error("no such disk");
+    return 10;
+  };
+  Loader loader({.max_models = 0}, std::move(functions));
+  CHECK(loader.acquire("tg", 1s).error().message ==
+        "tg: the function for its expected bytes threw: no such disk");
+  throws = false;
+  CHECK(loader.acquire("tg", 1s));
+  CHECK(loader.acquire("other", 1s).error().code == Code::resource_exhausted);
+}

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,20 +26,21 @@ enum class ModelState : std::uint8_t {
 };
 std::string_view to_string(ModelState state) noexcept;
 
-/// How the loader behaves. Times are relative; zero or negative limits are taken as their smallest sensible
-/// value.
+/// How the loader behaves. Times are relative; zero or negative times and counts are taken as the smallest
+/// sensible value. A budget of 0 holds only what takes no bytes.
 struct LoaderOptions {
   /// Bytes that all models together may hold, those being loaded and those being freed included. No limit by
   /// default.
   std::uint64_t budget_bytes = std::numeric_limits<std::uint64_t>::max();
-  Duration load_deadline =
-      std::chrono::minutes(2);  ///< of one load, warm-up included; a later finish is freed
+  /// Of one load, from the first call for it: waiting for room and for a thread, and warm-up, included.
+  /// Callers are told then; what finishes later is freed, and holds its room and its thread until it does.
+  Duration load_deadline = std::chrono::minutes(2);
   Duration first_backoff =
       std::chrono::seconds(1);  ///< after the first failed load; doubles with each further one
   Duration longest_backoff = std::chrono::seconds(60);   ///< before jitter of up to a quarter
   Duration busy_retry = std::chrono::milliseconds(100);  ///< retry_after of a refusal for lack of room
   std::uint32_t load_threads = 2;   ///< loads at the same time, of a loader with its own executor
-  std::uint32_t max_models = 4096;  ///< names that the loader remembers
+  std::uint32_t max_models = 4096;  ///< names that the loader remembers: it never forgets one
 };
 
 /// Counts since construction, and what is held now.
@@ -113,8 +115,9 @@ class LoaderMachine {
   void retire(Id id) noexcept;
   /// The memory of a model taken out is free.
   void freed(Id id) noexcept;
-  /// Forgets a remembered failure, so that the next call loads again.
-  void forgive(Id id) noexcept;
+  /// Forgets a remembered failure, so that the next call loads again. A model that turned out larger than the
+  /// budget is expected anew at `expected_bytes`, or at what `add` was told: it may have been replaced.
+  void forgive(Id id, std::optional<std::uint64_t> expected_bytes) noexcept;
 
   ModelState state(Id id) const noexcept { return models_[id].state; }
   std::uint64_t bytes(Id id) const noexcept { return models_[id].charge; }
@@ -138,6 +141,7 @@ class LoaderMachine {
     TimePoint last_used{};
     TimePoint deadline = no_deadline;
     TimePoint retry_at{};
+    std::uint64_t declared = 0;
     std::uint64_t expected = 0;  // declared, then measured
     std::uint64_t charge = 0;    // reserved or held
     std::uint64_t growth = 0;    // promised beyond what is held

@@ -32,15 +32,17 @@ namespace athanor::inline v1 {
 template <class P, Environment Env>
 class ModelLoader;
 
-/// What a load gives: the payload and the bytes that it holds, measured.
+/// What a load gives: the payload and the bytes that it holds, measured. The loader is its only owner: who
+/// keeps a copy of the pointer keeps memory that the loader counts as free.
 template <class P>
 struct Loaded {
   std::shared_ptr<P> payload;
   std::uint64_t bytes = 0;
 };
 
-/// What a loader calls. All run without a lock held, on the executor unless said otherwise, for several
-/// models at once.
+/// What a loader calls: copyable functions. All run without a lock held, on the executor unless said
+/// otherwise, for several models at once. What they throw becomes an `internal` error, but `released` must
+/// not throw.
 template <class P>
 struct LoadFunctions {
   /// Loads the model of that name. Nothing stays behind on failure. Required.
@@ -48,9 +50,11 @@ struct LoadFunctions {
   /// Makes a loaded payload fit for use; a failure fails the load. Optional.
   std::function<Result<void>(std::string_view name, P& payload)> warm_up{};
   /// Bytes to reserve before the first load, asked on the thread that first names the model; later loads
-  /// reserve what was last measured. Optional: nothing is reserved without it.
+  /// reserve what was last measured. Asked again by `load`, on its thread, in case the model was replaced by
+  /// one that fits the budget. Optional: nothing is reserved without it.
   std::function<std::uint64_t(std::string_view name)> expected_bytes{};
-  /// Told after the last pin is gone and before the payload is destroyed. Optional.
+  /// Told after the last pin is gone and before the payload is destroyed, on the thread that does it: the
+  /// executor's, or that of `unload`, `stop` or the destructor. Optional.
   std::function<void(std::string_view name, P& payload)> released{};
 };
 
@@ -83,8 +87,9 @@ struct Slot {
 };
 
 /// Who takes parked slots back. `resume` is called exactly once for every slot that was parked and not
-/// withdrawn, on the thread that loaded, without a lock: `error == nullptr` means that the slot holds a pin.
-/// It may acquire and release.
+/// withdrawn, without a lock: `error == nullptr` means that the slot holds a pin. It runs on the thread that
+/// loaded; for a failure also on that of a passed load deadline, of `unload` or of `stop`; and inside
+/// `acquire` only when the executor takes no work any more. It may acquire and release.
 template <class H, class P>
 concept Host = requires(H& host, Slot<P>& slot, Error const* error) {
   { host.resume(slot, error) } noexcept;
@@ -150,8 +155,8 @@ class ModelLoader {
   ModelLoader(ModelLoader const&) = delete;
   ModelLoader& operator=(ModelLoader const&) = delete;
 
-  /// The entry of a name, made when it is new: stable for the life of the loader. Loads nothing.
-  /// resource_exhausted when `max_models` names are known.
+  /// The entry of a name, made when it is new: stable for the life of the loader. Loads nothing, and changes
+  /// nothing for a known name. resource_exhausted when `max_models` names are known.
   Result<Entry*> declare(std::string_view name);
   Result<Entry*> declare(std::string_view name, std::uint64_t expected_bytes);
 
@@ -165,14 +170,16 @@ class ModelLoader {
   /// Takes a parked slot back: true when it was parked, and then it will not be resumed. The load goes on.
   bool withdraw(Slot& slot) noexcept;
 
-  /// Asks for a model and waits for it, at most `wait`. Not from a thread of the executor.
+  /// Asks for a model and waits for it, at most `wait`: then deadline_exceeded, and the load goes on. Not
+  /// from a thread of the executor.
   Result<Pin> acquire(std::string_view name, Duration wait);
-  /// Loads a model now, even when a failure is remembered, and waits for it.
+  /// Loads a model now, even when a failure is remembered or it was too large for the budget, and waits for
+  /// it. Does nothing when it is ready.
   Result<void> load(std::string_view name, Duration wait);
   Result<void> load(Entry& entry, Duration wait);
   /// Lets a model go: at once when nobody holds it, else after the last pin; until then it is refused to new
-  /// callers. A load in progress is given up. A later acquire loads it anew. not_found when the name is
-  /// unknown.
+  /// callers. A load in progress is given up; until it has ended the model is refused, with a retry_after. A
+  /// later acquire loads it anew. not_found when the name is unknown.
   Result<void> unload(std::string_view name);
   void unload(Entry& entry);
 
@@ -193,8 +200,10 @@ class ModelLoader {
 
   bool try_pin(Slot& slot, Entry& entry, TimePoint now) noexcept;
   void unpin(Entry& entry) noexcept;
-  Result<Acquire> acquire_slowly(Slot& slot, Entry& entry, TimePoint now, bool forgive);
-  Result<Pin> wait_for(Entry& entry, Duration wait, bool forgive);
+  Result<std::optional<std::uint64_t>> ask_expected_bytes(std::string_view name) const;
+  Result<Acquire> acquire_slowly(Slot& slot, Entry& entry, TimePoint now);
+  Result<void> forgive(Entry& entry);
+  Result<Pin> wait_for(Entry& entry, Duration wait);
   void park(Slot& slot, Entry& entry) noexcept;
   Chain take_parked(Entry& entry) noexcept;
   static void resume_all(Chain chain, Error const* error) noexcept;

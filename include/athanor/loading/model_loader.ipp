@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <exception>
 
 namespace athanor::inline v1 {
@@ -93,14 +94,27 @@ auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Entry*> {
     std::lock_guard const lock(mutex_);
     if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
   }
-  return declare(name, functions_.expected_bytes ? functions_.expected_bytes(name) : 0);
+  return ask_expected_bytes(name).and_then([&](auto bytes) { return declare(name, bytes.value_or(0)); });
+}
+
+template <class P, Environment Env>
+Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std::string_view name) const {
+  if (!functions_.expected_bytes) return std::nullopt;
+  try {
+    return functions_.expected_bytes(name);
+  } catch (std::exception const& exception) {
+    return fail(Code::internal, Reason::model_load, "{}: the function for its expected bytes threw: {}", name,
+                exception.what());
+  } catch (...) {
+    return fail(Code::internal, Reason::model_load, "{}: the function for its expected bytes threw", name);
+  }
 }
 
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Entry*> {
   std::lock_guard const lock(mutex_);
   if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
-  if (entries_.size() >= options_.max_models)
+  if (entries_.size() >= std::max(options_.max_models, 1U))
     return fail(Code::resource_exhausted, Reason::option,
                 "{}: the loader knows {} models, which is its limit", name, entries_.size());
   std::size_t const id = machine_.add(std::string(name), expected_bytes);
@@ -191,7 +205,7 @@ Result<loading::Acquire> ModelLoader<P, Env>::acquire(Slot& slot, Entry& entry, 
   slot.resume = [](void* context, Slot& resumed, Error const* error) noexcept {
     static_cast<H*>(context)->resume(resumed, error);
   };
-  return acquire_slowly(slot, entry, now, false);
+  return acquire_slowly(slot, entry, now);
 }
 
 template <class P, Environment Env>
@@ -214,12 +228,10 @@ bool ModelLoader<P, Env>::retire_all(std::vector<std::size_t> const& victims) no
 }
 
 template <class P, Environment Env>
-Result<loading::Acquire> ModelLoader<P, Env>::acquire_slowly(Slot& slot, Entry& entry, TimePoint now,
-                                                             bool forgive) {
+Result<loading::Acquire> ModelLoader<P, Env>::acquire_slowly(Slot& slot, Entry& entry, TimePoint now) {
   finish_drain(entry);
   std::unique_lock lock(mutex_);
   if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", entry.name);
-  if (forgive) machine_.forgive(entry.id);
   for (;;) {
     if (try_pin(slot, entry, now)) return Acquire::ready;
     observe_all();
@@ -245,7 +257,7 @@ Result<loading::Acquire> ModelLoader<P, Env>::acquire_slowly(Slot& slot, Entry& 
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait, bool forgive) -> Result<Pin> {
+auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait) -> Result<Pin> {
   Waiter waiter;
   typename Waiter::Host host;
   TimePoint const now = Env::now();
@@ -254,7 +266,7 @@ auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait, bool forgive) ->
     static_cast<typename Waiter::Host*>(context)->resume(slot, error);
   };
   if (!try_pin(waiter, entry, now)) {
-    auto const acquired = acquire_slowly(waiter, entry, now, forgive);
+    auto const acquired = acquire_slowly(waiter, entry, now);
     if (!acquired) return tl::unexpected(acquired.error());
     TimePoint deadline = *acquired == Acquire::parked ? after(now, wait) : now;
     while (*acquired == Acquire::parked && waiter.word.load() == 0) {
@@ -272,14 +284,22 @@ auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait, bool forgive) ->
 
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::acquire(std::string_view name, Duration wait) -> Result<Pin> {
-  return declare(name).and_then([&](Entry* entry) { return wait_for(*entry, wait, false); });
+  return declare(name).and_then([&](Entry* entry) { return wait_for(*entry, wait); });
+}
+
+template <class P, Environment Env>
+Result<void> ModelLoader<P, Env>::forgive(Entry& entry) {
+  if ((entry.word.load(std::memory_order_acquire) & Entry::ready) != 0) return {};
+  auto expected = ask_expected_bytes(entry.name);
+  if (!expected) return tl::unexpected(std::move(expected.error()));
+  std::lock_guard const lock(mutex_);
+  machine_.forgive(entry.id, *expected);
+  return {};
 }
 
 template <class P, Environment Env>
 Result<void> ModelLoader<P, Env>::load(Entry& entry, Duration wait) {
-  auto pin = wait_for(entry, wait, true);
-  if (!pin) return tl::unexpected(std::move(pin.error()));
-  return {};
+  return forgive(entry).and_then([&] { return wait_for(entry, wait); }).map([](Pin&&) {});
 }
 
 template <class P, Environment Env>
