@@ -16,7 +16,7 @@ foreach(room IN LISTS rooms)
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT athanor_dev
           FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT athanor_dev)
 endforeach()
-install(FILES ${PROJECT_SOURCE_DIR}/include/athanor/athanor.hpp OPTIONAL
+install(FILES ${PROJECT_SOURCE_DIR}/include/athanor/athanor.hpp
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/athanor COMPONENT athanor_dev)
 
 if(TARGET athanor_c)

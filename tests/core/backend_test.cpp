@@ -24,7 +24,7 @@ struct Misbehaving {
     struct Instance {
       Misbehaving* backend;
       Result<void> run(ath_batch& batch) {
-        batch.members = batch.items;
+        backend->items = batch.items;
         return backend->behave();
       }
       ~Instance() { --backend->alive; }
@@ -46,6 +46,7 @@ struct Misbehaving {
   }
   Behaviour behave = [] { return Result<void>(); };
   std::string path;
+  std::int64_t items = 0;  // of the last batch
   int alive = 0;
 };
 
@@ -126,7 +127,7 @@ TEST_CASE("a table loads, makes instances, runs and frees") {
   ath_batch batch{};
   batch.items = 3;
   CHECK(table.run(table.self, instance, &batch, &failure) == 0);
-  CHECK(batch.members == 3);
+  CHECK(backend.items == 3);
   table.destroy_instance(table.self, instance);
   table.unload(table.self, model);
   CHECK(backend.alive == 0);

@@ -2,7 +2,8 @@
  * The C tables behind which every backend and every feature stage stands. One indirect call per batch; no C++ type
  * crosses. Plugins export `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
  *
- * Growth: every struct begins with its size as its maker knows it; fields are only appended, in groups of 8 bytes.
+ * Growth: structs with a `struct_size` carry their size as their maker knows it; fields are only appended, in groups of
+ * 8 bytes. ath_failure and ath_tensor stay as they are for as long as ATH_TABLE_VERSION does.
  */
 #ifndef ATHANOR_CORE_BACKEND_TABLE_H
 #define ATHANOR_CORE_BACKEND_TABLE_H
@@ -19,15 +20,17 @@ extern "C" {
 #define ATH_MAX_TENSORS 16
 #define ATH_MAX_MESSAGE 512
 
-/* How a function failed. `code` is 0 when it did not; codes and reasons are those of athanor::Code and Reason. */
+/* How a function failed, filled by the function; the caller brings it zeroed. Codes and reasons are the numbers of
+ * athanor::Code and Reason, which athanor.h spells ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on. `message` is UTF-8
+ * and ends with a NUL: what was wrong, where, what was expected and what came. */
 typedef struct ath_failure {
   int32_t code;
   int32_t reason;
   char message[ATH_MAX_MESSAGE];
 } ath_failure;
 
-/* A dense row-major array in memory that somebody else owns. `offsets` (bytes tensors only) has elements + 1 entries;
- * NULL means one element, all of `data`. */
+/* A dense row-major array in memory that somebody else owns. Who is given one reads it; only its maker writes to `data`.
+ * `offsets` (bytes tensors only) has elements + 1 entries; NULL means one element, all of `data`. */
 typedef struct ath_tensor {
   void *data;
   const int64_t *offsets;
@@ -39,7 +42,7 @@ typedef struct ath_tensor {
   int32_t device_index;
 } ath_tensor;
 
-/* What a backend is asked to load. Strings live for the call. */
+/* What a backend is asked to load. Strings and arrays live for the call. */
 typedef struct ath_model_source {
   size_t struct_size;
   const char *path;   /* the model file */
@@ -56,9 +59,9 @@ typedef struct ath_model_source {
   int32_t reserved;
 } ath_model_source;
 
-/* One execution. The caller fills `items` and `inputs` (in the order of the source's names). The backend fills
- * `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same instance; axis 0 of
- * each must be `items` long. `members` is for ensembles: how many answered; 0 elsewhere. */
+/* One execution. The caller fills `items` and `inputs` (in the order of the source's names): memory of the callers, which
+ * must not be written to nor kept. The backend fills `outputs[0 .. output_count)` with tensors in its own memory, valid
+ * until the next run of the same instance; axis 0 of each must be `items` long. */
 typedef struct ath_batch {
   size_t struct_size;
   int64_t items;
@@ -66,7 +69,6 @@ typedef struct ath_batch {
   size_t input_count;
   ath_tensor *outputs;
   size_t output_count;
-  int64_t members;
 } ath_batch;
 
 enum {
@@ -76,7 +78,8 @@ enum {
 
 /* A backend. Every function may be called from any thread; functions on distinct models or instances may run at the same
  * time, an instance is never entered twice at once. No function may throw. Each int32_t is a code; 0 is success, else
- * `failure` says why. */
+ * `failure` says why and nothing was made. The table and `self` live for as long as any engine knows them, and threads
+ * that a stopped engine abandoned are inside them. */
 typedef struct ath_backend_table {
   size_t struct_size;
   void *self;
@@ -91,8 +94,9 @@ typedef struct ath_backend_table {
   int32_t (*run)(void *self, void *instance, ath_batch *batch, ath_failure *failure);
 } ath_backend_table;
 
-/* What a feature stage made of one item. Tensors live until `release(owner)`, and are in the order of the stage's
- * `output_names`. `cost` is the item's share of a batch's cost limit (graph edges, tokens). */
+/* What a feature stage made of one item; the caller brings it zeroed but for `struct_size`. Tensors live until
+ * `release(owner)`, which is called once, on any thread (NULL where nothing is to be given back), and are in the order of
+ * the stage's `output_names`. `cost` is the item's share of a batch's cost limit (graph edges, tokens). */
 typedef struct ath_features {
   size_t struct_size;
   ath_tensor tensors[ATH_MAX_TENSORS];
@@ -102,8 +106,10 @@ typedef struct ath_features {
   void (*release)(void *owner);
 } ath_features;
 
-/* A feature stage: turns one item of a request (a text, say) into the tensors a model reads. `prepare` may be called from
- * many threads at once. */
+/* A feature stage: turns one item of a request (a text, say) into the tensors a model reads. `open` makes a stage for the
+ * model in `folder`, with the manifest's `options`, a JSON object, any of which that it does not know it refuses; both
+ * texts live for the call. `prepare` may be called from many threads at once, `close` once, after the last of them.
+ * Codes, failures and the life of the table are as for backends. */
 typedef struct ath_feature_table {
   size_t struct_size;
   void *self;

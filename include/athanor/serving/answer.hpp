@@ -95,8 +95,8 @@ struct Answer {
   Report report;
 };
 
-/// How an asynchronous call ends: called exactly once, on a worker thread, on the thread that took the call
-/// back, or after its deadline on the engine's timer thread, never inside `submit`. It may submit and cancel;
+/// How an asynchronous call ends: called exactly once, on a thread of the engine or on one that is inside
+/// `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel;
 /// it must not block for long, and must not destroy the engine.
 struct Completion {
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;

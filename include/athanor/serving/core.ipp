@@ -333,6 +333,7 @@ void Core<T>::wait(CallType& call) noexcept {
     if ((call.word.load() & word::answered) != 0) return;
     Env::relax();
   }
+  Lending const lending;
   for (;;) {
     std::uint32_t const seen = call.word.fetch_or(word::parked) | word::parked;
     if ((seen & word::answered) != 0) return;
@@ -379,6 +380,7 @@ void Core<T>::run_group(std::span<CallType* const> calls, Cancellation* cancella
 template <class T>
 void Core<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   CallType& leader = *calls.front();
+  Lending const lending;
   bool over = false;  // then whoever claimed a call first is about to answer it
   for (;;) {
     std::uint32_t const seen = leader.word.fetch_or(word::parked) | word::parked;

@@ -90,8 +90,8 @@ class Model {
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   Result<void> load();
-  /// Releases the model's memory after its last call in flight. A later call loads it again;
-  /// answers in the cache are served without it.
+  /// Releases the model's memory after its last call in flight. A load under way is given up: who waits for
+  /// it gets `cancelled`. A later call loads it again; answers in the cache are served without it.
   Result<void> unload();
   /// Removes this model's answers from the response cache, and those being computed now are not stored. An
   /// answer never outlives its model's content: another manifest or file is another key.
@@ -124,8 +124,9 @@ class Engine {
   /// Stops with a grace of 30 s unless it was stopped.
   ~Engine();
 
-  /// Makes one more backend or feature stage known, under its table's name. The table is read until the
-  /// engine and all that was made from it is gone. already_exists when another one of that name is known.
+  /// Makes one more backend or feature stage known, under its table's name. The table is used until the
+  /// engine, all that was made from it and every thread that `stop` abandoned is gone. already_exists when
+  /// another one of that name is known.
   Result<void> add_backend(ath_backend_table const& table) { return core_->add_backend(table); }
   Result<void> add_features(ath_feature_table const& table) { return core_->add_features(table); }
   /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs
