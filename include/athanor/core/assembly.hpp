@@ -15,8 +15,8 @@ enum class Assemble : std::uint8_t {
   stack,    ///< items are concatenated along axis 0 (`items`); all other dimensions must be equal within a
             ///< batch
   ragged,   ///< items of different length are concatenated along axis 0 (a named axis other than `items`)
-  segment,  ///< made: for every element of the ragged axis, the index of the item it came from (i64)
-  count,    ///< made: how many items the batch holds (i64, one element)
+  segment,  ///< made: for every element of the ragged axis, the index of the item it came from (i32 or i64)
+  count,    ///< made: how many items the batch holds (i32 or i64, one element)
 };
 
 /// One input of the model as it executes (after the feature stage, if there is one).
