@@ -143,7 +143,7 @@ Result<Json> parse_object(std::string_view text) {
     if (!object.is_object()) return refuse_shown("", "a JSON object", object.type_name());
     return object;
   } catch (Json::parse_error const& error) {
-    return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", error.byte);
+    return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", error.byte - 1);
   } catch (Json::exception const& error) {
     return refuse_shown(watch.key, "a number that fits a double", quoted(error.what()));
   }

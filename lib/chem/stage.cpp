@@ -132,7 +132,7 @@ Result<std::unique_ptr<PolymerGraphStage::Stage>> PolymerGraphStage::open(std::s
         if (!read) return tl::unexpected(std::move(read.error()));
         domain = std::move(*read);
       } else {
-        return refuse_option("unknown option {}", key);
+        return refuse_option("unknown option {}; it takes units and domain", key);
       }
     }
   }

@@ -70,8 +70,9 @@ fmt::format_context::iterator fmt::formatter<athanor::Error>::format(athanor::Er
                                                                      fmt::format_context& context) const {
   auto out = fmt::format_to(context.out(), "{}: {}", to_string(error.code), error.message);
   if (error.retry_after.count() > 0) {
-    out =
-        fmt::format_to(out, " (retry after {:.3g} ms)", static_cast<double>(error.retry_after.count()) / 1e6);
+    double const seconds = static_cast<double>(error.retry_after.count()) / 1e9;
+    out = seconds < 1 ? fmt::format_to(out, " (retry after {:.3g} ms)", seconds * 1e3)
+                      : fmt::format_to(out, " (retry after {:.1f} s)", seconds);
   }
   return out;
 }

@@ -39,7 +39,7 @@ Result<Json> parse_json(std::string_view text, std::string_view document, Reason
     });
   } catch (Json::parse_error const& error) {
     return fail(Code::invalid_argument, reason, "{}: expected JSON, got something else at byte {}", document,
-                error.byte);
+                error.byte - 1);
   } catch (Json::exception const& error) {
     return fail(Code::invalid_argument, reason, "{}: expected JSON with numbers that fit a double, got: {}",
                 document, error.what());

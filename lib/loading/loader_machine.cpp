@@ -70,6 +70,22 @@ bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id
   return true;
 }
 
+Error LoaderMachine::larger_than_budget(Model const& model) const {
+  return Error{Code::resource_exhausted,
+               Reason::budget,
+               fmt::format("{}: expected at most the whole budget of {} bytes, the model needs {}",
+                           model.name, options_.budget_bytes, model.expected),
+               {}};
+}
+
+std::optional<Error> LoaderMachine::obstacle(Id id) const {
+  Model const& model = models_[id];
+  if (model.state == ModelState::failed) return model.failure;
+  if (model.state == ModelState::unloaded && model.expected > options_.budget_bytes)
+    return larger_than_budget(model);
+  return std::nullopt;
+}
+
 Error LoaderMachine::remembered(Model const& model, TimePoint now) const {
   Error error = model.failure;
   error.retry_after = std::max(model.retry_at - now, Duration{0});
@@ -92,14 +108,7 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
     case ModelState::unloaded:
     case ModelState::failed: break;
   }
-  if (model.expected > options_.budget_bytes)
-    return {Want::refuse,
-            {},
-            Error{Code::resource_exhausted,
-                  Reason::budget,
-                  fmt::format("{}: expected at most the whole budget of {} bytes, the model needs {}",
-                              model.name, options_.budget_bytes, model.expected),
-                  {}}};
+  if (model.expected > options_.budget_bytes) return {Want::refuse, {}, larger_than_budget(model)};
   if (model.state == ModelState::failed && (model.late || now < model.retry_at))
     return {Want::refuse, {}, remembered(model, now)};
   if (model.late)

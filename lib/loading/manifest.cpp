@@ -409,6 +409,8 @@ Result<Manifest> read_manifest(std::string const& folder) {
     return fail(Code::invalid_argument, Reason::manifest, "{}: expected at most {} bytes, got {}", path,
                 loading::largest_manifest, size);
   if (file && size > 0) text << file.rdbuf();
+  if (file && size == 0 && std::filesystem::is_regular_file(path, unknown))
+    return fail(Code::invalid_argument, Reason::manifest, "{}: expected a manifest, got an empty file", path);
   if (!file || text.tellp() <= 0)
     return fail(Code::not_found, Reason::file, "{}: expected a readable manifest, found none", path);
   return parse_manifest(text.view()).map_error([&](Error error) {

@@ -170,31 +170,36 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
   return source;
 }
 
-/// Largest difference relative to the expected value (absolute below 1); infinite where one of the two is not
-/// finite.
+bool is_real(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
+
+double real_at(DType dtype, void const* data, std::size_t place) noexcept {
+  return dtype == DType::f32 ? static_cast<double>(static_cast<float const*>(data)[place])
+                             : static_cast<double const*>(data)[place];
+}
+
+/// Difference relative to the expected value (absolute below 1); infinite where one of the two is not finite,
+/// and where elements of other types are not the same.
 double distance(TensorView const& got, std::size_t place, Tensor const& expected,
                 std::size_t index) noexcept {
-  double a = 0;
-  double b = 0;
-  switch (expected.dtype()) {
-    case DType::f32:
-      a = static_cast<double>(static_cast<float const*>(got.data)[place]);
-      b = static_cast<double>(expected.as<float>()[index]);
-      break;
-    case DType::f64:
-      a = static_cast<double const*>(got.data)[place];
-      b = expected.as<double>()[index];
-      break;
-    default: {
-      std::size_t const width = element_size(expected.dtype());
-      return std::memcmp(static_cast<std::byte const*>(got.data) + place * width,
-                         expected.data() + index * width, width) == 0
-                 ? 0
-                 : HUGE_VAL;
-    }
+  if (!is_real(expected.dtype())) {
+    std::size_t const width = element_size(expected.dtype());
+    bool const same = std::memcmp(static_cast<std::byte const*>(got.data) + place * width,
+                                  expected.data() + index * width, width) == 0;
+    return same ? 0 : HUGE_VAL;
   }
-  double const difference = std::abs(a - b) / std::max(1.0, std::abs(b));
+  double const wanted = real_at(expected.dtype(), expected.data(), index);
+  double const difference =
+      std::abs(real_at(expected.dtype(), got.data, place) - wanted) / std::max(1.0, std::abs(wanted));
   return std::isfinite(difference) ? difference : HUGE_VAL;
+}
+
+/// What a self-test says of an element that is not as expected.
+std::string off_target(TensorView const& got, std::size_t place, Tensor const& expected, std::size_t index,
+                       double tolerance) {
+  if (!is_real(expected.dtype())) return fmt::format("element {} is not the value expected", index);
+  return fmt::format("element {}: expected {:.6g} within {:.3g}, got {:.6g}", index,
+                     real_at(expected.dtype(), expected.data(), index), tolerance,
+                     real_at(expected.dtype(), got.data, place));
 }
 
 /// A request of the manifest, made ready to run.
@@ -274,11 +279,10 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
                     "self_test[{}]: output {}: expected {} {}, got {} bytes of {}", number, name,
                     to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
                     to_string(static_cast<DType>(got.dtype)));
-      double const off = distance(got, from_features ? i % per_item : i, expected, i);
-      if (off <= test.tolerance) continue;
-      return fail(Code::failed_precondition, Reason::model_load,
-                  "self_test[{}]: output {}: element {} is off by {:.3g}, more than the tolerance of {:.3g}",
-                  number, name, i, off, test.tolerance);
+      std::size_t const at = from_features ? i % per_item : i;
+      if (distance(got, at, expected, i) <= test.tolerance) continue;
+      return fail(Code::failed_precondition, Reason::model_load, "self_test[{}]: output {}: {}", number, name,
+                  off_target(got, at, expected, i, test.tolerance));
     }
   }
   return {};

@@ -35,8 +35,8 @@ static void options(void) {
   refuse_options("{\"plugins\": [1]}", "plugins: expected a list of texts");
   refuse_options("{\"plugins\": [\"\"]}", "plugins: expected a list of texts");
   refuse_options("[]", "expected a JSON object, got array");
-  refuse_options("{\"threads\": ", "not JSON at byte");
-  refuse_options("", "not JSON at byte");
+  refuse_options("{\"threads\": ", "not JSON at byte 12");
+  refuse_options("", "not JSON at byte 0");
   CHECK_OK(ath_engine_create(
       "{\"threads\": 2, \"caller_runs\": \"when_idle\", \"default_deadline_ms\": 0.5, \"max_items\": 1,"
       " \"max_bytes\": 1, \"cache_bytes\": 0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"

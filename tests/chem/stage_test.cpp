@@ -110,7 +110,7 @@ TEST_CASE("options that mean nothing are refused by name") {
   };
   CHECK(message("") == "accepted");
   CHECK(message("{}") == "accepted");
-  CHECK(message(R"({"unit": 3})") == "polymer-graph: unknown option unit");
+  CHECK(message(R"({"unit": 3})") == "polymer-graph: unknown option unit; it takes units and domain");
   CHECK(message(R"({"units": 0})") == "polymer-graph: units: expected a whole number from 1 to 2000, got 0");
   CHECK(message(R"({"units": "3"})") ==
         "polymer-graph: units: expected a whole number from 1 to 2000, got \"3\"");

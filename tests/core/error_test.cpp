@@ -49,6 +49,8 @@ TEST_CASE("an error is printed as one line, with the time to come back if there 
   CHECK(fmt::format("{}", error).ends_with("at most 64 (retry after 20 ms)"));
   error.retry_after = 1500us;
   CHECK(fmt::format("{}", error).ends_with(" (retry after 1.5 ms)"));
+  error.retry_after = 1220ms;
+  CHECK(fmt::format("{}", error).ends_with(" (retry after 1.2 s)"));
   error.retry_after = -1ns;
   CHECK(fmt::format("{}", error).ends_with("at most 64"));
 }

@@ -79,8 +79,7 @@ TEST_CASE("a failed load names the model once") {
   House house;
   char const* const wrong = R"("self_test": [{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[2, 4]]}}],)";
   auto const differs = house.refusal(ModelFolder(wrong));
-  CHECK(differs.message ==
-        "puppet@1.0.0: self_test[0]: output y: element 1 is off by 0.25, more than the tolerance of 1e-05");
+  CHECK(differs.message == "puppet@1.0.0: self_test[0]: output y: element 1: expected 4 within 1e-05, got 3");
   house.control.on_run = [](ath_batch const&) -> Result<void> {
     return fail(Code::internal, Reason::backend_failure, "told to fail");
   };

@@ -52,6 +52,9 @@ TEST_CASE("S3-15 a model larger than the budget is refused and evicts nothing") 
   CHECK(plan.error.reason == Reason::budget);
   CHECK(plan.error.retry_after == 0ns);
   CHECK(plan.error.message == "large: expected at most the whole budget of 100 bytes, the model needs 101");
+  REQUIRE(machine.obstacle(large));
+  CHECK(machine.obstacle(large)->message == plan.error.message);
+  CHECK_FALSE(machine.obstacle(small));
   CHECK(plan.victims.empty());
   CHECK(machine.state(small) == ModelState::ready);
 }

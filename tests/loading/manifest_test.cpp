@@ -397,6 +397,9 @@ TEST_CASE("a manifest is read from its folder, and its absence is a file error")
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == Code::not_found);
   CHECK(missing.error().reason == Reason::file);
+  folder.write("athanor.json", "");
+  CHECK(read_manifest(folder.path.string()).error().message ==
+        folder.path.string() + "/athanor.json: expected a manifest, got an empty file");
   folder.write("athanor.json", plain);
   CHECK(read_manifest(folder.path.string())->id() == "double@1.0.0");
   folder.write("athanor.json", with("\"outputs\"", "\"output\"", plain));

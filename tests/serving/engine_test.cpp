@@ -37,6 +37,34 @@ TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
   CHECK(stage.control.runs.load() == 1);
 }
 
+// mutant: ModelLoader::status that knows failed loads only, and no model that can never be loaded.
+TEST_CASE("an engine whose only model exceeds the budget is not ready, and says why") {
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = Engine<>::create({.backends = {&puppet.table}, .model_bytes = 3}).value();
+  CHECK_FALSE(engine.load(folder.path()));
+  auto const health = engine.health();
+  CHECK_FALSE(health.ready);
+  CHECK(health.reason.find("puppet@1.0.0: expected at most the whole budget of 3 bytes") !=
+        std::string::npos);
+}
+
+// mutant: Entry's metrics without those of its breaker.
+TEST_CASE("a breaker that opens and refuses shows in the metrics") {
+  Stage stage;
+  stage.control.on_run = [](ath_batch const&) {
+    return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
+  };
+  CallOptions const options{.cache = CacheMode::skip};
+  for (int i = 0; i < 5; ++i) CHECK(stage.model.infer(row(1), options).error().message == "down");
+  CHECK(stage.model.infer(row(1), options).error().reason == Reason::breaker_open);
+  auto const text = stage.engine.metrics_text();
+  for (auto const* line : {"athanor_breaker_open{model=\"puppet\",version=\"1.0.0\"} 1\n",
+                           "athanor_breaker_opened_total{model=\"puppet\",version=\"1.0.0\"} 1\n",
+                           "athanor_breaker_refused_total{model=\"puppet\",version=\"1.0.0\"} 1\n"})
+    CHECK_MESSAGE(text.find(line) != std::string::npos, line);
+}
+
 // mutant: infer_into that writes the outputs in the order of the signature.
 TEST_CASE("an answer is written into the caller's memory, in the order asked for") {
   Puppet puppet;

@@ -127,6 +127,9 @@ class LoaderMachine {
   Error const* failure(Id id) const noexcept {
     return models_[id].state == ModelState::failed ? &models_[id].failure : nullptr;
   }
+  /// Why the next load cannot end well: the last one failed and that is remembered, or the model needs more
+  /// than the whole budget.
+  std::optional<Error> obstacle(Id id) const;
   std::size_t size() const noexcept { return models_.size(); }
   std::uint64_t committed() const noexcept { return committed_; }
   std::uint64_t occupied() const noexcept { return occupied_; }
@@ -154,6 +157,7 @@ class LoaderMachine {
   void take_out(Id id) noexcept;
   void drop_charge(Model& model) noexcept;
   void remember(Model& model, Error error, TimePoint now, std::uint64_t random);
+  Error larger_than_budget(Model const& model) const;
   Error remembered(Model const& model, TimePoint now) const;
 
   LoaderOptions options_;

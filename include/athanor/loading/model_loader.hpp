@@ -103,7 +103,7 @@ struct ModelStatus {
   loading::ModelState state = loading::ModelState::unloaded;
   std::uint64_t bytes = 0;  ///< held or reserved
   std::uint32_t pins = 0;
-  std::optional<Error> failure;  ///< of the last load, while it is remembered
+  std::optional<Error> failure;  ///< of the last load while it is remembered, or why none can be begun
 };
 
 /// Thread-safe. See the head of this file.

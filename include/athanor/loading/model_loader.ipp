@@ -562,7 +562,7 @@ ModelStatus ModelLoader<P, Env>::status_locked(Entry const& entry) const {
                      machine_.bytes(entry.id),
                      static_cast<std::uint32_t>(entry.word.load(std::memory_order_relaxed) / Entry::pin),
                      {}};
-  if (Error const* failure = machine_.failure(entry.id)) status.failure = *failure;
+  status.failure = machine_.obstacle(entry.id);
   return status;
 }
 

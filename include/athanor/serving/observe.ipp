@@ -13,7 +13,8 @@ std::vector<Entry<T>*> Core<T>::entries() {
   return result;
 }
 
-/// Not ready: stopping, no model known, or a model whose load failed or whose breaker is open. A model that
+/// Not ready: stopping, no model known, or a model whose load failed, that exceeds the budget, or whose
+/// breaker is open. A model that
 /// nobody has asked for yet is loaded by its first call and does not keep the engine from being ready.
 template <class T>
 Health Core<T>::health() {
@@ -70,8 +71,9 @@ void Core<T>::write_model_metrics(MetricsText& text, EntryType& entry) {
                metrics.batch_failures.value());
   text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
                  HistogramUnit::count);
-  text.histogram("athanor_request_seconds", "From a call to its answer.", {model, version}, metrics.latency,
-                 HistogramUnit::nanoseconds);
+  text.histogram("athanor_request_seconds",
+                 "From a call to its answer; calls refused on arrival are left out.", {model, version},
+                 metrics.latency, HistogramUnit::nanoseconds);
   text.histogram("athanor_compute_seconds", "Run time of batches.", {model, version}, metrics.compute,
                  HistogramUnit::nanoseconds);
   auto const lane = entry.lane().snapshot();
@@ -86,6 +88,11 @@ void Core<T>::write_model_metrics(MetricsText& text, EntryType& entry) {
              status.state == loading::ModelState::ready ? 1.0 : 0.0);
   text.gauge("athanor_breaker_open", "1 when the circuit breaker refuses calls.", {model, version},
              entry.breaker().state() == breaking::State::open ? 1.0 : 0.0);
+  auto const breaker = entry.breaker().statistics();
+  text.counter("athanor_breaker_opened_total", "How often the circuit breaker opened.", {model, version},
+               breaker.opened);
+  text.counter("athanor_breaker_refused_total", "Calls and batches that the circuit breaker refused.",
+               {model, version}, breaker.refused);
 }
 
 template <class T>
@@ -93,12 +100,10 @@ std::string Core<T>::metrics_text() {
   MetricsText text;
   for (auto* entry : entries()) write_model_metrics(text, *entry);
   auto const gate = gate_.statistics();
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "queue_full"}},
-               gate.refused_queue_full);
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "memory_full"}},
-               gate.refused_memory_full);
-  text.counter("athanor_refused_total", "Calls refused at the gate, by reason.", {{"reason", "too_large"}},
-               gate.refused_too_large);
+  char const* const refused = "Calls refused for the engine's limits on what it holds at once, by reason.";
+  text.counter("athanor_refused_total", refused, {{"reason", "queue_full"}}, gate.refused_queue_full);
+  text.counter("athanor_refused_total", refused, {{"reason", "memory_full"}}, gate.refused_memory_full);
+  text.counter("athanor_refused_total", refused, {{"reason", "too_large"}}, gate.refused_too_large);
   text.gauge("athanor_held_items", "Items of all calls on their way.", {},
              static_cast<double>(gate.held_items));
   auto const cache = cache_.statistics();
