@@ -281,6 +281,13 @@ TEST_CASE("impossible options are refused by name") {
   CHECK(refused({.probe_lease = 0s}, "probe_lease"));
 }
 
+// mutant: outcome_of ignores every error with reason file
+TEST_CASE(
+    "a file that cannot be reached is a failure of what is guarded, one that is not there the caller's") {
+  CHECK(outcome_of({Code::unavailable, Reason::file, "disk: away", {}}) == Outcome::failure);
+  CHECK(outcome_of({Code::not_found, Reason::file, "a.pt: no such file", {}}) == Outcome::ignored);
+}
+
 // mutant: a rate of 0 becomes 1, or a jitter above 1 becomes 0
 TEST_CASE("impossible options are brought to the nearest possible ones") {
   BreakerMachine const low({.failure_rate = -0.1, .window = 4'000'000'000, .jitter = -1});
