@@ -17,6 +17,20 @@ struct SimulatedServing {
   using Batching = batching::SizeOrDelay;
 };
 
+}  // namespace athanor_tests
+
+// Compiled once, in simulated_stage.cpp.
+namespace athanor::inline v1 {
+extern template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
+                                     serving::Entry<athanor_tests::SimulatedServing>>;
+extern template class serving::Entry<athanor_tests::SimulatedServing>;
+extern template class serving::Core<athanor_tests::SimulatedServing>;
+extern template class Engine<athanor_tests::SimulatedServing>;
+extern template class Model<athanor_tests::SimulatedServing>;
+}  // namespace athanor::inline v1
+
+namespace athanor_tests {
+
 class SimulatedStage : public Puppet {
  public:
   using Core = serving::Core<SimulatedServing>;

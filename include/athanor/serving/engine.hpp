@@ -159,6 +159,9 @@ class Engine {
 
 namespace athanor::inline v1 {
 
+extern template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::Entry<DefaultServing>>;
+extern template class serving::Entry<DefaultServing>;
+extern template class serving::Core<DefaultServing>;
 extern template class Engine<DefaultServing>;
 extern template class Model<DefaultServing>;
 
