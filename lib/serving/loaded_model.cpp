@@ -355,8 +355,10 @@ Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::
 }
 
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
+  bool const reusable = tensor.buffer().unique();
+  if (reusable && tensor.dtype() == dtype && tensor.shape() == shape) return {};
   auto const bytes = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
-  if (tensor.buffer().unique() && tensor.buffer().capacity() >= bytes) {
+  if (reusable && tensor.buffer().capacity() >= bytes) {
     Buffer buffer = tensor.buffer();
     tensor = Tensor::over(dtype, shape, std::move(buffer));
     return {};

@@ -91,7 +91,7 @@ struct Call : AnswerHolder,
   bool refused = false;      ///< it ended inside submit
   bool failed = false;
   Error error{};                                                  ///< how the route ended, when it failed
-  typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< 0 none, 1 being made, 2 made
+  typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< of parts: 0 none, 1 being made, 2 made
 
   void lock_inputs() noexcept {
     while ((word.fetch_or(word::inputs) & word::inputs) != 0) Env::relax();

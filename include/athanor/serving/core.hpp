@@ -63,7 +63,8 @@ class Entry {
   bool is_useless() const noexcept { return load_failed_.load() && !load_worked_.load(); }
   void note_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
 
-  /// Calls of different keys never share a batch: their inputs differ beyond axis 0.
+  /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
+  /// vary.
   std::uint64_t shape_key(CallType const& call) const;
   /// What the model computed for the call may be handed on: no NaN, no infinity, but where the signature
   /// allows it.
@@ -86,7 +87,7 @@ class Entry {
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
   template <class Write>
   void write_report(batching::Part const& part, Write write) noexcept;
-  Result<void> make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept;
+  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
   Result<void> put_features(CallType& call, std::size_t output) noexcept;
 
   Core<T>& core_;

@@ -66,7 +66,6 @@ bool Entry<T>::may_try(TimePoint now, Duration predicted) noexcept {
 
 template <class T>
 std::uint64_t Entry<T>::shape_key(CallType const& call) const {
-  if (!description_.shapes_vary) return 0;
   std::array<TensorView, max_tensors> tensors;
   fill_piece(description_, *call.request, call.checked, call.features, 0, 1, tensors);
   return batching::shape_key(description_.plan.inputs, tensors);
@@ -182,7 +181,7 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
   std::size_t row = 0;
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
-    if (auto made = make_outputs(call, outputs); !made) return made;
+    if (auto made = make_outputs(part, outputs); !made) return made;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (description_.plan.outputs[i].from == OutputPlan::From::features) continue;
       std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch.items);
@@ -208,9 +207,12 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
 /// Room for all items of the call, shaped like the batch's outputs. The parts of an oversize call race for it
 /// once.
 template <class T>
-Result<void> Entry<T>::make_outputs(CallType& call, std::span<TensorView const> outputs) noexcept {
+Result<void> Entry<T>::make_outputs(batching::Part const& part,
+                                    std::span<TensorView const> outputs) noexcept {
+  auto& call = static_cast<CallType&>(*part.slot);
+  bool const shared = part.count != call.batching::Slot::items;
   std::uint32_t none = 0;
-  if (!call.outputs_state.compare_exchange_strong(none, 1)) {
+  if (shared && !call.outputs_state.compare_exchange_strong(none, 1)) {
     while (call.outputs_state.load() == 1) Env::relax();
     return {};
   }
@@ -226,7 +228,7 @@ Result<void> Entry<T>::make_outputs(CallType& call, std::span<TensorView const> 
     shape[0] = call.checked.items;
     result = make_output(call.computed[i], plan.spec.dtype, shape);
   }
-  call.outputs_state.store(result ? 2U : 0U);
+  if (shared) call.outputs_state.store(result ? 2U : 0U);
   return result;
 }
 

@@ -176,9 +176,12 @@ void Core<T>::push(CallType& call, Origin origin, TimePoint now) noexcept {
   slot.items = static_cast<std::uint32_t>(call.checked.items);
   // The default deadline bounds the wait, but does not keep a lone caller from running its own work.
   slot.deadline = call.own_deadline ? call.deadline : no_deadline;
-  call.lock_inputs();
-  slot.key = call.inputs_gone ? 0 : call.entry->shape_key(call);
-  call.unlock_inputs();
+  slot.key = 0;
+  if (call.entry->description().shapes_vary) {
+    call.lock_inputs();
+    if (!call.inputs_gone) slot.key = call.entry->shape_key(call);
+    call.unlock_inputs();
+  }
   if (origin == Origin::group) return call.leader->held.append(slot);
   bool const here = origin == Origin::caller && options_.caller_runs == CallerRuns::when_idle;
   call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here, now);
