@@ -4,18 +4,13 @@ program_test.py PROGRAM
 """
 
 import csv
-import fcntl
 import json
-import os
-import pty
 import re
 import resource
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import unittest
 from pathlib import Path
 
@@ -45,16 +40,6 @@ class Program(unittest.TestCase):
         """Runs the program with redirections that only a shell can make."""
         result = subprocess.run(["sh", "-c", f'"$0" predict {words}', PROGRAM], capture_output=True, check=False)
         return result.returncode, result.stderr.decode()
-
-    def progress(self, stdin, columns):
-        """What the progress bar showed on a terminal of so many columns, line by line."""
-        terminal, end = pty.openpty()
-        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-        subprocess.run([PROGRAM, "predict", "-"], input=stdin, stdout=subprocess.DEVNULL, stderr=end, check=True)
-        os.close(end)
-        text = os.read(terminal, 1 << 16).decode()
-        os.close(terminal)
-        return [line for line in text.replace("\x1b[K", "").split("\r") if line]
 
     def model(self, change=None):
         """A copy of the model; `change` edits its manifest."""
@@ -174,15 +159,6 @@ class Program(unittest.TestCase):
         self.assertIn("1 rows, 0 errors", errors)
         output, _ = self.predict("--jsonl", "-", "--html", "-", stdin=b'"*CC*"\n')
         self.assertRegex(output, r"\A<!doctype html>[^\0]*</html>\n\Z")
-
-    # mutant: show gives the bar thirty columns whatever the terminal has; it tells the time left before it knows a rate.
-    def test_the_progress_bar_fits_into_one_line_of_the_terminal(self):
-        for columns in (12, 40, 200):
-            shown = self.progress(b"*CC*\n" * 600, columns)
-            self.assertGreater(len(shown), 3)
-            self.assertTrue(all(len(line) < columns for line in shown), shown)
-            self.assertNotIn("left", shown[0])
-        self.assertRegex(shown[-1], r"^\[#{30}\] 600/600 rows  \d+ rows/s  0 s left$")
 
     # mutant: `units` is not given to the stage, or given before the model has passed its self-test.
     def test_an_oligomer_of_three_units_is_not_the_endless_chain(self):
