@@ -40,7 +40,7 @@ Result<void> check_request(char const* function, ath_request const* request) {
 void on_answer(void* context, Result<Answer> answer) noexcept {
   auto& call = *static_cast<ath_call*>(context);
   {
-    InsideCallback const inside(*call.callbacks);
+    Inside<Callbacks> const inside(call.callbacks.get());
     if (answer) {
       call.response->answer = std::move(*answer);
       call.completion(call.user_data, ATH_OK, call.response.release(), nullptr);
@@ -86,7 +86,7 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
 void finish_refused(ath_request const* request, ath_finalizer finalizer, void* user_data) noexcept {
   if (request == nullptr) return finalizer(user_data);
   auto const callbacks = request->callbacks;  // the finalizer may destroy the request
-  InsideCallback const inside(*callbacks);
+  Inside<Callbacks> const inside(callbacks.get());
   finalizer(user_data);
 }
 

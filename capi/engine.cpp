@@ -10,9 +10,6 @@ namespace athanor::capi {
 
 namespace {
 
-// The callback that this thread is inside of, innermost first.
-constinit thread_local InsideCallback const* innermost = nullptr;
-
 std::string health_json(Health const& health) {
   nlohmann::ordered_json text;
   text["live"] = health.live;
@@ -56,16 +53,6 @@ std::int32_t give_text(char const* function, ath_engine const* engine, ath_text*
 }
 
 }  // namespace
-
-InsideCallback::InsideCallback(Callbacks const& callbacks) noexcept
-    : callbacks_(&callbacks), outer_(std::exchange(innermost, this)) {}
-InsideCallback::~InsideCallback() { innermost = outer_; }
-
-bool Callbacks::running_here() const noexcept {
-  for (auto const* inside = innermost; inside != nullptr; inside = inside->outer_)
-    if (inside->callbacks_ == this) return true;
-  return false;
-}
 
 }  // namespace athanor::capi
 

@@ -10,6 +10,7 @@
 
 #include <athanor.h>
 
+#include <athanor/core/inside.hpp>
 #include <athanor/serving/engine.hpp>
 
 #include "plugins.hpp"
@@ -30,24 +31,10 @@ class Callbacks {
       expected_.wait(expected);
   }
   /// True on a thread that is inside one of these callbacks.
-  bool running_here() const noexcept;
+  bool running_here() const noexcept { return Inside<Callbacks>::holds(this); }
 
  private:
   std::atomic<std::uint32_t> expected_{0};
-};
-
-/// While it lives, this thread is inside a callback.
-class InsideCallback {
- public:
-  explicit InsideCallback(Callbacks const& callbacks) noexcept;
-  ~InsideCallback();
-  InsideCallback(InsideCallback const&) = delete;
-  InsideCallback& operator=(InsideCallback const&) = delete;
-
- private:
-  friend class Callbacks;
-  Callbacks const* callbacks_;
-  InsideCallback const* outer_;
 };
 
 }  // namespace athanor::capi

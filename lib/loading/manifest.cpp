@@ -403,13 +403,13 @@ Result<Manifest> read_manifest(std::string const& folder) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   std::error_code unknown;
-  auto const size =
-      std::filesystem::is_regular_file(path, unknown) ? std::filesystem::file_size(path, unknown) : 0;
+  bool const regular = std::filesystem::is_regular_file(path, unknown);
+  auto const size = regular ? std::filesystem::file_size(path, unknown) : 0;
   if (size > loading::largest_manifest)
     return fail(Code::invalid_argument, Reason::manifest, "{}: expected at most {} bytes, got {}", path,
                 loading::largest_manifest, size);
   if (file && size > 0) text << file.rdbuf();
-  if (file && size == 0 && std::filesystem::is_regular_file(path, unknown))
+  if (file && regular && size == 0)
     return fail(Code::invalid_argument, Reason::manifest, "{}: expected a manifest, got an empty file", path);
   if (!file || text.tellp() <= 0)
     return fail(Code::not_found, Reason::file, "{}: expected a readable manifest, found none", path);

@@ -40,8 +40,6 @@ bool is_ragged_axis(Manifest const& manifest, std::string_view axis) {
 }
 
 /// What means, spreads and scales are computed in.
-bool is_computable(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
-
 /// What codes and positions are given in.
 bool is_code(DType dtype) noexcept { return dtype == DType::i32 || dtype == DType::i64; }
 

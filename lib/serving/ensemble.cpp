@@ -22,12 +22,6 @@ std::int64_t code_at(TensorView const& view, std::size_t index) noexcept {
   return static_cast<std::int64_t const*>(view.data)[index];
 }
 
-double number_at(TensorView const& view, std::size_t index) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::f64))
-    return static_cast<double const*>(view.data)[index];
-  return static_cast<double>(static_cast<float const*>(view.data)[index]);
-}
-
 void put_number(TensorView& view, std::size_t index, double value) noexcept {
   if (view.dtype == static_cast<std::int32_t>(DType::f64)) {
     static_cast<double*>(view.data)[index] = value;
@@ -37,6 +31,12 @@ void put_number(TensorView& view, std::size_t index, double value) noexcept {
 }
 
 }  // namespace
+
+double number_at(TensorView const& view, std::size_t index) noexcept {
+  if (view.dtype == static_cast<std::int32_t>(DType::f64))
+    return static_cast<double const*>(view.data)[index];
+  return static_cast<double>(static_cast<float const*>(view.data)[index]);
+}
 
 TokenLookup::TokenLookup(std::span<std::int64_t const> codes) {
   rows_.reserve(codes.size());

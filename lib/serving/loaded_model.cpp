@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include <athanor/loading/model_loader.hpp>
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -170,36 +172,27 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
   return source;
 }
 
-bool is_real(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
-
-double real_at(DType dtype, void const* data, std::size_t place) noexcept {
-  return dtype == DType::f32 ? static_cast<double>(static_cast<float const*>(data)[place])
-                             : static_cast<double const*>(data)[place];
-}
-
 /// Difference relative to the expected value (absolute below 1); infinite where one of the two is not finite,
 /// and where elements of other types are not the same.
 double distance(TensorView const& got, std::size_t place, Tensor const& expected,
                 std::size_t index) noexcept {
-  if (!is_real(expected.dtype())) {
+  if (!is_computable(expected.dtype())) {
     std::size_t const width = element_size(expected.dtype());
     bool const same = std::memcmp(static_cast<std::byte const*>(got.data) + place * width,
                                   expected.data() + index * width, width) == 0;
     return same ? 0 : HUGE_VAL;
   }
-  double const wanted = real_at(expected.dtype(), expected.data(), index);
-  double const difference =
-      std::abs(real_at(expected.dtype(), got.data, place) - wanted) / std::max(1.0, std::abs(wanted));
+  double const wanted = number_at(to_view(expected), index);
+  double const difference = std::abs(number_at(got, place) - wanted) / std::max(1.0, std::abs(wanted));
   return std::isfinite(difference) ? difference : HUGE_VAL;
 }
 
 /// What a self-test says of an element that is not as expected.
 std::string off_target(TensorView const& got, std::size_t place, Tensor const& expected, std::size_t index,
                        double tolerance) {
-  if (!is_real(expected.dtype())) return fmt::format("element {} is not the value expected", index);
+  if (!is_computable(expected.dtype())) return fmt::format("element {} is not the value expected", index);
   return fmt::format("element {}: expected {:.6g} within {:.3g}, got {:.6g}", index,
-                     real_at(expected.dtype(), expected.data(), index), tolerance,
-                     real_at(expected.dtype(), got.data, place));
+                     number_at(to_view(expected), index), tolerance, number_at(got, place));
 }
 
 /// A request of the manifest, made ready to run.
@@ -337,6 +330,13 @@ Result<ModelDescription> describe_model(std::string const& folder,
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
   if (auto fits = check_feature_shapes(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
+}
+
+std::uint64_t expected_bytes_of(ModelDescription const& description) {
+  std::uint64_t bytes = 0;
+  for (auto const& member : description.manifest.members)
+    bytes += expected_bytes_of_file(description.folder + "/" + member.file.file);
+  return bytes;
 }
 
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {

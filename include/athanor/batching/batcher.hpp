@@ -108,6 +108,12 @@ class Batcher {
 
  private:
   struct Call;
+  /// A caller's own share of its call, dropped at the end of the scope.
+  struct Share {
+    Batcher& batcher;
+    Call& call;
+    ~Share() { batcher.drop(call); }
+  };
   static_assert(!std::same_as<In, bool>, "an input of a Batcher is no bool: a span of them is not to be had");
   struct Instance {
     std::vector<In> inputs;

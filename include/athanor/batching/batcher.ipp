@@ -8,33 +8,11 @@
 #include <utility>
 
 #include <athanor/batching/batcher.hpp>
+#include <athanor/core/inside.hpp>
 
 namespace athanor::inline v1 {
 
 namespace detail {
-
-/// What this thread is inside of, innermost first; every Kind has a list of its own.
-template <class Kind>
-struct Inside {
-  void const* what;
-  Inside* outer;
-  static inline thread_local Inside* innermost = nullptr;
-
-  explicit Inside(void const* entered) noexcept : what(entered), outer(std::exchange(innermost, this)) {}
-  ~Inside() { innermost = outer; }
-  Inside(Inside const&) = delete;
-  Inside& operator=(Inside const&) = delete;
-
-  static bool holds(void const* what) noexcept {
-    for (auto const* at = innermost; at != nullptr; at = at->outer)
-      if (at->what == what) return true;
-    return false;
-  }
-};
-/// Batchers whose function or completion runs on this thread.
-using RunningBatcher = Inside<struct RunningBatcherKind>;
-/// Calls that are being submitted on this thread.
-using SubmittedCall = Inside<struct SubmittedCallKind>;
 
 inline constexpr std::uint32_t batcher_stops = 1U << 31;
 
@@ -177,7 +155,7 @@ void Batcher<In, Out, Env>::drop(Call& call) noexcept {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
-  if (detail::RunningBatcher::holds(this))
+  if (Inside<Batcher>::holds(this))
     return fail(Code::failed_precondition, Reason::reentrant,
                 "batcher: a blocking call from inside its own function might never end");
   TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
@@ -189,11 +167,7 @@ Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
   call.deadline = deadline;
   call.owners.store(2, std::memory_order_relaxed);
   lane_.enter(call, batching::Entry::may_run_here);
-  struct Share {
-    Batcher& batcher;
-    Call& call;
-    ~Share() { batcher.drop(call); }
-  } const share{*this, call};
+  Share const share{*this, call};
   return wait(call, deadline);
 }
 
@@ -240,11 +214,7 @@ Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void
   auto taken = take_call();
   if (!taken) return tl::unexpected(std::move(taken.error()));
   Call& call = **taken;
-  struct Share {
-    Batcher& batcher;
-    Call& call;
-    ~Share() { batcher.drop(call); }
-  } const share{*this, call};
+  Share const share{*this, call};
   call.owners.store(1, std::memory_order_relaxed);
   call.kept.emplace(std::move(input));
   call.input = &*call.kept;
@@ -253,7 +223,7 @@ Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void
   call.deadline = no_deadline;
   call.owners.store(2, std::memory_order_relaxed);
   {
-    detail::SubmittedCall const submitted(&call);
+    Inside<Call> const submitted(&call);
     lane_.enter(call, batching::Entry::never_here);
   }
   if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.error));
@@ -269,7 +239,7 @@ bool Batcher<In, Out, Env>::Host::wanted(batching::Slot& slot) noexcept {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexcept {
-  detail::RunningBatcher const running(this);
+  Inside<Batcher> const running(this);
   auto& first = static_cast<Call&>(*batch.parts[0].slot);
   // Nobody can leave a call that runs on its caller's thread, and a submitted call has its input with it.
   if (batch.parts.size() == 1 && (batch.on_caller || first.completion != nullptr))
@@ -337,10 +307,10 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noexcept {
   auto& call = static_cast<Call&>(slot);
-  if (error != nullptr && detail::SubmittedCall::holds(&call)) {
+  if (error != nullptr && Inside<Call>::holds(&call)) {
     call.word.fetch_or(Call::refused);
   } else if (call.completion != nullptr) {
-    detail::RunningBatcher const running(this);  // a completion cannot wait for the batcher either
+    Inside<Batcher> const running(this);  // a completion cannot wait for the batcher either
     if (error != nullptr) {
       call.completion(call.context, tl::unexpected(std::move(call.error)));
     } else {

@@ -10,8 +10,6 @@ namespace athanor::inline v1::batching {
 
 namespace detail {
 
-inline bool is_whole(Part const& part) noexcept { return part.count == part.slot->items; }
-
 inline std::uint32_t items_of(std::span<Part const> parts) noexcept {
   std::uint32_t items = 0;
   for (Part const& part : parts) items += part.count;
@@ -249,7 +247,7 @@ void Lane<Env, Policy, H>::rerun(Runner& runner, std::span<Part const> parts, Er
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::fail_parts(std::span<Part const> parts, Error const& error) noexcept {
   for (Part const& part : parts) {
-    if (detail::is_whole(part)) {
+    if (part.whole()) {
       set_error(*part.slot, error);
       continue;
     }
@@ -265,7 +263,7 @@ void Lane<Env, Policy, H>::finish_parts(std::span<Part const> parts, TimePoint n
   for (Part const& part : parts) {
     Slot& slot = *part.slot;
     bool complete = true;
-    if (!detail::is_whole(part)) {
+    if (!part.whole()) {
       Deferred deferred;
       acquire();
       complete = machine_.settle(part);

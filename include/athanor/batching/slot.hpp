@@ -58,6 +58,9 @@ struct Part {
   Slot* slot = nullptr;
   std::uint32_t first = 0;
   std::uint32_t count = 0;
+
+  /// All of its slot; otherwise other parts may be in other batches at the same time.
+  bool whole() const noexcept { return count == slot->items; }
 };
 
 /// What executes at once. Borrowed by Host functions for the time of their call.

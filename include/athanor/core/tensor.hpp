@@ -39,6 +39,8 @@ std::string_view to_string(DType dtype) noexcept;
 Result<DType> parse_dtype(std::string_view name);
 /// Bytes per element; 0 for `bytes`, whose elements vary in length.
 std::size_t element_size(DType dtype) noexcept;
+/// The types that the library itself computes in: means, spreads, scales, differences.
+constexpr bool is_computable(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
 
 template <class T>
 consteval DType dtype_of() {

@@ -96,8 +96,8 @@ struct Answer {
 };
 
 /// How an asynchronous call ends: called exactly once, on a thread of the engine or on one that is inside
-/// `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel;
-/// it must not block for long, and must not destroy the engine.
+/// `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel; it must not
+/// block for long, and must not destroy the engine.
 struct Completion {
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
   void* context = nullptr;

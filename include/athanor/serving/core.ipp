@@ -81,10 +81,7 @@ LoadFunctions<LoadedModel> Core<T>::load_functions() {
   functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
     auto entry = loading(id);
     if (!entry) return 0;
-    std::uint64_t bytes = 0;
-    for (auto const& member : (*entry)->description().manifest.members)
-      bytes += expected_bytes_of_file((*entry)->description().folder + "/" + member.file.file);
-    return bytes;
+    return expected_bytes_of((*entry)->description());
   };
   return functions;
 }
@@ -137,10 +134,7 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
       loaded_as = fmt::format("{}#{}", id, before + 2);
     }
   }
-  std::uint64_t bytes = 0;
-  for (auto const& member : description->manifest.members)
-    bytes += expected_bytes_of_file(folder + "/" + member.file.file);
-  auto load_entry = loader_.declare(loaded_as, bytes);
+  auto load_entry = loader_.declare(loaded_as, expected_bytes_of(*description));
   if (!load_entry) return tl::unexpected(std::move(load_entry.error()));
   auto entry = std::make_unique<EntryType>(*this, std::move(*description), **load_entry);
   std::lock_guard const lock(mutex_);

@@ -13,6 +13,9 @@
 
 namespace athanor::inline v1::serving {
 
+/// Element `index` of an array of f32 or f64.
+double number_at(TensorView const& view, std::size_t index) noexcept;
+
 /// Maps codes to tokens: the code at index i of `codes` is token i + 2, every other code is token 1.
 /// Immutable.
 class TokenLookup {

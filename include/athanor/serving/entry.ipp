@@ -3,17 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include <athanor/core/inside.hpp>
 #include <athanor/serving/core.hpp>
 
 namespace athanor::inline v1::serving {
-
-/// The entry whose backend this thread is inside of, innermost first.
-struct RunningHere {
-  void const* entry;
-  RunningHere const* outer;
-  static thread_local RunningHere const* innermost;
-};
-inline thread_local RunningHere const* RunningHere::innermost = nullptr;
 
 template <class T>
 Entry<T>::Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry)
@@ -53,9 +46,7 @@ typename T::Batching Entry<T>::policy() const {
 
 template <class T>
 bool Entry<T>::is_running_here() const noexcept {
-  for (auto const* frame = RunningHere::innermost; frame != nullptr; frame = frame->outer)
-    if (frame->entry == this) return true;
-  return false;
+  return Inside<Entry>::holds(this);
 }
 
 template <class T>
@@ -127,12 +118,12 @@ Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
   Worker& worker = model.worker(batch.instance);
   auto result = gather(batch, worker);
   if (result) {
-    RunningHere const here{this, RunningHere::innermost};
-    RunningHere::innermost = &here;
     if (Lending::depth > 0) core_.caller_enters_backend();
-    auto members = worker.ensemble.run(worker.assembler.inputs(), batch.items);
+    auto members = [&] {
+      Inside<Entry> const here(this);
+      return worker.ensemble.run(worker.assembler.inputs(), batch.items);
+    }();
     if (Lending::depth > 0) core_.caller_leaves_backend();
-    RunningHere::innermost = here.outer;
     if (members) {
       result = scatter(batch, worker, *members);
     } else {
@@ -210,7 +201,7 @@ template <class T>
 Result<void> Entry<T>::make_outputs(batching::Part const& part,
                                     std::span<TensorView const> outputs) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
-  bool const shared = part.count != call.batching::Slot::items;
+  bool const shared = !part.whole();
   std::uint32_t none = 0;
   if (shared && !call.outputs_state.compare_exchange_strong(none, 1)) {
     while (call.outputs_state.load() == 1) Env::relax();
@@ -261,7 +252,7 @@ template <class T>
 template <class Write>
 void Entry<T>::write_report(batching::Part const& part, Write write) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
-  bool const shared = part.count != call.batching::Slot::items;
+  bool const shared = !part.whole();
   if (shared) call.lock_inputs();
   write(call.report);
   if (shared) call.unlock_inputs();

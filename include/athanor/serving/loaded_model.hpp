@@ -71,6 +71,9 @@ Result<ModelDescription> describe_model(std::string const& folder,
                                         std::span<ath_backend_table const* const> backends,
                                         std::span<ath_feature_table const* const> stages);
 
+/// What the loaded model is expected to hold, by the files of its members.
+std::uint64_t expected_bytes_of(ModelDescription const& description);
+
 class LoadedModel {
  public:
   /// Verifies digests, loads every member, makes `instances` workers, and proves each of them: the manifest's

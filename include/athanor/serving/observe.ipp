@@ -14,8 +14,8 @@ std::vector<Entry<T>*> Core<T>::entries() {
 }
 
 /// Not ready: stopping, no model known, or a model whose load failed, that exceeds the budget, or whose
-/// breaker is open. A model that
-/// nobody has asked for yet is loaded by its first call and does not keep the engine from being ready.
+/// breaker is open. A model that nobody has asked for yet is loaded by its first call and does not keep the
+/// engine from being ready.
 template <class T>
 Health Core<T>::health() {
   Health health;

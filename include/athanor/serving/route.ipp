@@ -211,8 +211,7 @@ void Core<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPoint
   call.report.cache = CacheState::joined;
   call.at = At::settle;
   if (error != nullptr) {
-    call.failed = true;
-    call.error = *error;
+    end_route(call, *error);
   } else {
     call.stored = value;
     call.report.members = value->members;

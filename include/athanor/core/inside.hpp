@@ -1,0 +1,30 @@
+/// What a thread is inside of, so that it is not made to wait for itself.
+#pragma once
+
+#include <utility>
+
+namespace athanor::inline v1 {
+
+/// While one lives, its thread is inside `what`. Lives on that thread's stack; may be nested.
+template <class T>
+class Inside {
+ public:
+  explicit Inside(T const* what) noexcept : what_(what), outer_(std::exchange(innermost, this)) {}
+  ~Inside() { innermost = outer_; }
+  Inside(Inside const&) = delete;
+  Inside& operator=(Inside const&) = delete;
+
+  /// True on a thread that is inside `what`.
+  static bool holds(T const* what) noexcept {
+    for (auto const* at = innermost; at != nullptr; at = at->outer_)
+      if (at->what_ == what) return true;
+    return false;
+  }
+
+ private:
+  T const* what_;
+  Inside const* outer_;
+  static inline thread_local Inside const* innermost = nullptr;
+};
+
+}  // namespace athanor::inline v1
