@@ -109,12 +109,12 @@ std::int32_t ath_engine_add_backend(ath_engine* engine, const ath_backend_table*
   });
 }
 
-std::int32_t ath_engine_add_features(ath_engine* engine, const ath_feature_table* table,
-                                     ath_error** out_error) noexcept {
+std::int32_t ath_engine_add_processor(ath_engine* engine, const ath_processor_table* table,
+                                      ath_error** out_error) noexcept {
   return guard(out_error, [&]() -> Result<void> {
-    if (auto given = need("ath_engine_add_features", {{"engine", engine}, {"table", table}}); !given)
+    if (auto given = need("ath_engine_add_processor", {{"engine", engine}, {"table", table}}); !given)
       return given;
-    return engine->engine.add_features(*table);
+    return engine->engine.add_processor(*table);
   });
 }
 

@@ -10,7 +10,7 @@
 
 #include <athanor.h>
 
-#include <athanor/core/inside.hpp>
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/serving/engine.hpp>
 
 #include "plugins.hpp"

@@ -88,7 +88,7 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
 Result<void> add_tables(Engine<>& engine, ath_plugin const& plugin) {
   if (plugin.backend != nullptr)
     if (auto added = engine.add_backend(*plugin.backend); !added) return added;
-  if (plugin.features != nullptr) return engine.add_features(*plugin.features);
+  if (plugin.features != nullptr) return engine.add_processor(*plugin.features);
   return {};
 }
 

@@ -1,4 +1,4 @@
-/// Plugins: backends and feature stages in shared libraries that are opened when a model is first asked for.
+/// Plugins: backends and processors in shared libraries that are opened when a model is first asked for.
 /// Opened libraries stay in the process.
 #pragma once
 

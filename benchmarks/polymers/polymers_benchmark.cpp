@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <athanor/chem/stage.hpp>
+#include <athanor/chem/processor.hpp>
 #include <athanor/serving/engine.hpp>
 #include <athanor/torch/backend.hpp>
 #include <support/figure.hpp>
@@ -72,7 +72,7 @@ void measure(Figures& figures, std::string const& name, Model<>& model, Polymers
 int main(int argc, char** argv) {
   Figures figures(argc, argv);
   auto engine = Engine<>::create(
-      {.backends = {&athanor::torch::backend()}, .features = {&chem::features()}, .threads = 2});
+      {.backends = {&athanor::libtorch::backend()}, .processors = {&chem::processor()}, .threads = 2});
   auto model = engine->load(POLYMERS_MODEL);
   if (!model) {
     figures.fail("polymers.rate", model.error().message);

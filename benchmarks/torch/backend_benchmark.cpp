@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   tests::Description description;
   description.path = (folder / "perceptron.pt").string();
   write_perceptron(description.path);
-  auto const model = tests::Model::load(athanor::torch::backend(), description);
+  auto const model = tests::Model::load(athanor::libtorch::backend(), description);
   if (!model) {
     figures.fail(name, model.error().message);
     return figures.exit_code();

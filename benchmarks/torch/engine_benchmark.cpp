@@ -30,7 +30,7 @@ std::vector<float> values_of(std::int64_t rows) {
 struct Subject {
   athanor_tests::ModelFolder folder{"", "null"};
   Engine<> engine =
-      Engine<>::create({.backends = {&athanor::torch::backend()}, .threads = 2, .cache_bytes = 0}).value();
+      Engine<>::create({.backends = {&athanor::libtorch::backend()}, .threads = 2, .cache_bytes = 0}).value();
 
   Subject() {
     std::string const file = folder.path() + "/perceptron.pt";

@@ -174,9 +174,9 @@ typedef struct ath_request ath_request;
 typedef struct ath_response ath_response;
 typedef struct ath_call ath_call;
 
-/* Defined in athanor/core/backend_table.h, for who writes a backend or a feature stage. */
+/* Defined in athanor/plugin.h, for who writes a backend or a processor. */
 struct ath_backend_table;
-struct ath_feature_table;
+struct ath_processor_table;
 
 #define ATH_MAX_RANK 8
 
@@ -309,10 +309,10 @@ ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *
  * ath_submit and what only reads; they must not wait for the engine, stop it or destroy it. */
 ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,
                                        ath_error **out_error) ATH_NOEXCEPT;
-/* The same for a feature stage. */
-ATH_API int32_t ath_engine_add_features(ath_engine *engine, const struct ath_feature_table *table,
+/* The same for a processor. */
+ATH_API int32_t ath_engine_add_processor(ath_engine *engine, const struct ath_processor_table *table,
                                         ath_error **out_error) ATH_NOEXCEPT;
-/* Version, settings, plugins, backends, feature stages and models, as a JSON object. */
+/* Version, settings, plugins, backends, processors and models, as a JSON object. */
 ATH_API int32_t ath_engine_describe(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 /* Live, ready and why not, model by model, as a JSON object. */
 ATH_API int32_t ath_engine_health(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
@@ -328,7 +328,7 @@ ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text
  * from a callback of the same engine). */
 ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
-/* Like ath_model_load, but only reads the manifest and opens its feature stage: the first call that needs the model loads
+/* Like ath_model_load, but only reads the manifest and opens its processor: the first call that needs the model loads
  * it. */
 ATH_API int32_t ath_model_add(ath_engine *engine, const char *folder, ath_model **out_model,
                               ath_error **out_error) ATH_NOEXCEPT;

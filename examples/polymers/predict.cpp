@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <athanor/chem/stage.hpp>
+#include <athanor/chem/processor.hpp>
 #include <athanor/torch/backend.hpp>
 
 namespace polymers {
@@ -18,34 +18,34 @@ using namespace athanor;
 
 namespace {
 
-// The chemistry stage with a number of units that the command line chose. The model's self-test knows endless
-// chains, so these are what it gets until the model is loaded.
-class OligomerStage {
+// The chemistry processor with a number of units that the command line chose. The model's self-test knows
+// endless chains, so these are what it gets until the model is loaded.
+class OligomerProcessor {
  public:
-  struct Stage {
-    std::unique_ptr<chem::PolymerGraphStage::Stage> endless;
-    std::unique_ptr<chem::PolymerGraphStage::Stage> oligomer;
+  struct Opened {
+    std::unique_ptr<chem::PolymerGraphProcessor::Opened> endless;
+    std::unique_ptr<chem::PolymerGraphProcessor::Opened> oligomer;
     std::atomic<bool> const& loaded;
 
-    Result<FeatureItem> prepare(Tensor const& item) const {
+    Result<Preprocessed> prepare(Tensor const& item) const {
       return (loaded.load() ? oligomer : endless)->prepare(item);
     }
   };
-  static constexpr char const* name = chem::PolymerGraphStage::name;
-  static constexpr auto output_names = chem::PolymerGraphStage::output_names;
-  static constexpr auto output_dtypes = chem::PolymerGraphStage::output_dtypes;
+  static constexpr char const* name = chem::PolymerGraphProcessor::name;
+  static constexpr auto output_names = chem::PolymerGraphProcessor::output_names;
+  static constexpr auto output_dtypes = chem::PolymerGraphProcessor::output_dtypes;
 
   std::int64_t units = 1;
   std::atomic<bool> loaded{false};
 
-  Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) const {
+  Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) const {
     auto own = nlohmann::json::parse(options);
-    auto endless = chem::PolymerGraphStage().open(folder, own.dump());
+    auto endless = chem::PolymerGraphProcessor().open(folder, own.dump());
     if (!endless) return tl::unexpected(std::move(endless.error()));
     own["units"] = units;
-    auto oligomer = chem::PolymerGraphStage().open(folder, own.dump());
+    auto oligomer = chem::PolymerGraphProcessor().open(folder, own.dump());
     if (!oligomer) return tl::unexpected(std::move(oligomer.error()));
-    return std::make_unique<Stage>(Stage{std::move(*endless), std::move(*oligomer), loaded});
+    return std::make_unique<Opened>(Opened{std::move(*endless), std::move(*oligomer), loaded});
   }
 };
 
@@ -100,12 +100,12 @@ Prediction predicted(Row const& row, Result<Answer> const& answer) {
 }  // namespace
 
 Result<Predictor> Predictor::open(Settings const& settings) {
-  static OligomerStage oligomers;
-  static ath_feature_table const oligomer_table = make_table(oligomers);
+  static OligomerProcessor oligomers;
+  static ath_processor_table const oligomer_table = make_table(oligomers);
   if (settings.units) oligomers.units = *settings.units;
   EngineOptions options;
-  options.backends = {&torch::backend()};
-  options.features = {settings.units ? &oligomer_table : &chem::features()};
+  options.backends = {&libtorch::backend()};
+  options.processors = {settings.units ? &oligomer_table : &chem::processor()};
   options.threads = settings.threads;
   auto engine = Engine<>::create(std::move(options));
   if (!engine) return tl::unexpected(std::move(engine.error()));

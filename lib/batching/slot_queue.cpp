@@ -1,4 +1,4 @@
-#include <athanor/batching/slot_queue.hpp>
+#include <athanor/batching/detail/slot_queue.hpp>
 
 #include <algorithm>
 #include <cassert>

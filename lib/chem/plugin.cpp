@@ -1,6 +1,6 @@
 /// The chemistry room as a plugin, for hosts that link neither this library nor RDKit.
-#include <athanor/core/backend_table.h>
-#include <athanor/chem/stage.hpp>
+#include <athanor/plugin.h>
+#include <athanor/chem/processor.hpp>
 
 extern "C" __attribute__((visibility("default"))) int32_t athanor_plugin(ath_plugin* out_plugin,
                                                                          ath_failure* failure) noexcept {
@@ -17,6 +17,6 @@ extern "C" __attribute__((visibility("default"))) int32_t athanor_plugin(ath_plu
   out_plugin->table_version = ATH_TABLE_VERSION;
   out_plugin->reserved = 0;
   out_plugin->backend = nullptr;
-  out_plugin->features = &athanor::chem::feature_table();
+  out_plugin->features = &athanor::chem::processor();
   return 0;
 }

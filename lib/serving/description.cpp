@@ -1,4 +1,4 @@
-#include <athanor/serving/description.hpp>
+#include <athanor/serving/detail/description.hpp>
 
 #include <limits>
 
@@ -46,8 +46,8 @@ Result<void> validate(ath_backend_table const& table) {
   });
 }
 
-Result<void> validate(ath_feature_table const& table) {
-  return check_table("feature", table, [](ath_feature_table const& given) {
+Result<void> validate(ath_processor_table const& table) {
+  return check_table("processor", table, [](ath_processor_table const& given) {
     return given.open != nullptr && given.close != nullptr && given.prepare != nullptr;
   });
 }
@@ -69,8 +69,8 @@ Result<void> validate(EngineOptions const& options) {
     if (table == nullptr) return refuse("backends", "tables", "a null");
     if (auto valid = validate(*table); !valid) return valid;
   }
-  for (auto const* table : options.features) {
-    if (table == nullptr) return refuse("features", "tables", "a null");
+  for (auto const* table : options.processors) {
+    if (table == nullptr) return refuse("processors", "tables", "a null");
     if (auto valid = validate(*table); !valid) return valid;
   }
   return {};
@@ -94,8 +94,8 @@ std::string describe(EngineOptions const& options, Health const& health) {
   settings["breaker"] = options.breaker;
   text["backends"] = nlohmann::ordered_json::array();
   for (auto const* table : options.backends) text["backends"].push_back(table->name);
-  text["features"] = nlohmann::ordered_json::array();
-  for (auto const* table : options.features) text["features"].push_back(table->name);
+  text["processors"] = nlohmann::ordered_json::array();
+  for (auto const* table : options.processors) text["processors"].push_back(table->name);
   text["models"] = nlohmann::ordered_json::array();
   for (auto const& model : health.models) {
     nlohmann::ordered_json row;

@@ -1,4 +1,4 @@
-#include <athanor/serving/handles.hpp>
+#include <athanor/serving/detail/handles.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -25,23 +25,23 @@ Result<Instance> LoadedFile::make_instance() const {
   return Instance(*table_, instance);
 }
 
-Result<OpenStage> OpenStage::open(ath_feature_table const& table, std::string const& folder,
-                                  std::string const& options) {
+Result<OpenProcessor> OpenProcessor::open(ath_processor_table const& table, std::string const& folder,
+                                          std::string const& options) {
   ath_failure failure{};
-  void* stage = nullptr;
-  std::int32_t const code = table.open(table.self, folder.c_str(), options.c_str(), &stage, &failure);
+  void* processor = nullptr;
+  std::int32_t const code = table.open(table.self, folder.c_str(), options.c_str(), &processor, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return OpenStage(table, stage);
+  return OpenProcessor(table, processor);
 }
 
-Result<Features> OpenStage::prepare(Tensor const& item) const {
+Result<MadeItem> OpenProcessor::prepare(Tensor const& item) const {
   ath_failure failure{};
-  ath_features raw{};
-  raw.struct_size = sizeof(ath_features);
+  ath_made raw{};
+  raw.struct_size = sizeof(ath_made);
   TensorView const view = to_view(item);
-  std::int32_t const code = table_->prepare(table_->self, stage_, &view, &raw, &failure);
+  std::int32_t const code = table_->prepare(table_->self, processor_, &view, &raw, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return Features(raw);
+  return MadeItem(raw);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -1,4 +1,4 @@
-#include <athanor/serving/loaded_model.hpp>
+#include <athanor/serving/detail/loaded_model.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,10 +15,10 @@ tl::unexpected<Error> bad_manifest(std::string const& id, std::string message) {
       Error{Code::invalid_argument, Reason::manifest, fmt::format("{}: {}", id, message), {}});
 }
 
-/// A stage names its option; what it refuses stands in the manifest.
-Error refused_stage(std::string const& id, Error error) {
+/// A processor names its option; what it refuses stands in the manifest.
+Error refused_processor(std::string const& id, Error error) {
   if (error.code == Code::invalid_argument) error.reason = Reason::manifest;
-  error.message = fmt::format("{}: features: {}", id, error.message);
+  error.message = fmt::format("{}: processor: {}", id, error.message);
   return error;
 }
 
@@ -35,9 +35,9 @@ Table const* find_table(std::span<Table const* const> tables, std::string_view n
   return at == tables.end() ? nullptr : *at;
 }
 
-std::optional<std::size_t> output_of(ath_feature_table const& stage, std::string_view name) noexcept {
-  for (std::size_t i = 0; i < stage.output_count; ++i)
-    if (stage.output_names[i] == name) return i;
+std::optional<std::size_t> output_of(ath_processor_table const& processor, std::string_view name) noexcept {
+  for (std::size_t i = 0; i < processor.output_count; ++i)
+    if (processor.output_names[i] == name) return i;
   return std::nullopt;
 }
 
@@ -48,27 +48,27 @@ std::size_t place_of(Specs const& specs, std::string_view name) noexcept {
   return place;
 }
 
-OutputPlan::From from_of(loading::OutputSource source) noexcept {
+OutputPlan::From from_of(manifest::OutputSource source) noexcept {
   switch (source) {
-    case loading::OutputSource::model: return OutputPlan::From::model;
-    case loading::OutputSource::mean: return OutputPlan::From::mean;
-    case loading::OutputSource::spread: return OutputPlan::From::deviation;
-    case loading::OutputSource::unknown: return OutputPlan::From::unknown;
-    case loading::OutputSource::members: return OutputPlan::From::members;
-    case loading::OutputSource::features: return OutputPlan::From::features;
+    case manifest::OutputSource::model: return OutputPlan::From::model;
+    case manifest::OutputSource::mean: return OutputPlan::From::mean;
+    case manifest::OutputSource::spread: return OutputPlan::From::deviation;
+    case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
+    case manifest::OutputSource::members: return OutputPlan::From::members;
+    case manifest::OutputSource::processor: return OutputPlan::From::processor;
   }
   return OutputPlan::From::model;
 }
 
-MemberPlan plan_member(Manifest const& manifest, loading::Member const& member) {
+MemberPlan plan_member(Manifest const& manifest, manifest::Member const& member) {
   MemberPlan plan;
   plan.file = member.file.file;
   for (ModelInput const& input : manifest.model_inputs) {
-    auto const lookup = std::ranges::find(member.lookups, input.spec.name, &loading::Lookup::input);
+    auto const lookup = std::ranges::find(member.lookups, input.spec.name, &manifest::Lookup::input);
     plan.lookups.push_back(lookup == member.lookups.end() ? TokenLookup() : TokenLookup(lookup->codes));
   }
   for (TensorSpec const& output : manifest.model_outputs) {
-    auto const scale = std::ranges::find(member.scales, output.name, &loading::Scale::output);
+    auto const scale = std::ranges::find(member.scales, output.name, &manifest::Scale::output);
     plan.scalers.push_back(scale == member.scales.end() ? Scaler{} : Scaler{scale->center, scale->scale});
   }
   return plan;
@@ -80,38 +80,39 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
                              [&](MemberPlan const& member) { return !member.lookups[input].empty(); });
 }
 
-/// With lookups the batch is gathered in the stage's own element type; the member's table makes tokens of it.
-Result<void> join_stage(ModelDescription& description) {
-  auto const& features = *description.manifest.features;
-  ath_feature_table const& stage = description.stage->table();
-  description.text_input = place_of(description.manifest.inputs, features.input);
+/// With lookups the batch is gathered in the processor's own element type; the member's table makes tokens of
+/// it.
+Result<void> join_processor(ModelDescription& description) {
+  auto const& section = *description.manifest.processor;
+  ath_processor_table const& processor = description.processor->table();
+  description.text_input = place_of(description.manifest.inputs, section.input);
   for (ModelInput& input : description.plan.inputs) {
-    std::size_t feature = 0;
+    std::size_t place_made = 0;
     if (!is_made(input)) {
-      auto const place = output_of(stage, input.spec.name);
+      auto const place = output_of(processor, input.spec.name);
       if (!place)
         return bad_manifest(description.id,
-                            fmt::format("model input {}: the feature stage '{}' has no output of that name",
-                                        input.spec.name, stage.name));
-      feature = *place;
-      auto const made = static_cast<DType>(stage.output_dtypes[feature]);
-      std::size_t const at = description.feature_of_input.size();
+                            fmt::format("model input {}: the processor '{}' has no output of that name",
+                                        input.spec.name, processor.name));
+      place_made = *place;
+      auto const made = static_cast<DType>(processor.output_dtypes[place_made]);
+      std::size_t const at = description.made_of_input.size();
       bool const mapped = is_mapped(description.plan, at);
       bool const fits = mapped ? made == DType::i32 || made == DType::i64 : made == input.spec.dtype;
       if (!fits)
         return bad_manifest(
             description.id,
-            fmt::format("model input {}: expected {}, the feature stage '{}' makes {}", input.spec.name,
+            fmt::format("model input {}: expected {}, the processor '{}' makes {}", input.spec.name,
                         mapped ? "codes of i32 or i64 for its lookups" : to_string(input.spec.dtype),
-                        stage.name, to_string(made)));
+                        processor.name, to_string(made)));
       input.spec.dtype = made;
     }
-    description.feature_of_input.push_back(feature);
+    description.made_of_input.push_back(place_made);
   }
   return {};
 }
 
-/// Without a stage too, the batch is gathered as the request gives it.
+/// Without a processor too, the batch is gathered as the request gives it.
 void join_request(ModelDescription& description) {
   auto const& inputs = description.manifest.inputs;
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
@@ -123,17 +124,19 @@ Result<void> plan_outputs(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   for (auto const& output : manifest.outputs) {
     OutputPlan plan{output.spec, from_of(output.source), 0};
-    if (plan.from == OutputPlan::From::features) {
-      auto const place = description.stage ? output_of(description.stage->table(), output.of) : std::nullopt;
+    if (plan.from == OutputPlan::From::processor) {
+      auto const place =
+          description.processor ? output_of(description.processor->table(), output.of) : std::nullopt;
       if (!place)
-        return bad_manifest(description.id, fmt::format("output {}: no feature of the name '{}'",
-                                                        output.spec.name, output.of));
+        return bad_manifest(description.id,
+                            fmt::format("output {}: the processor makes nothing of the name '{}'",
+                                        output.spec.name, output.of));
       plan.index = *place;
-      auto const made = static_cast<DType>(description.stage->table().output_dtypes[plan.index]);
+      auto const made = static_cast<DType>(description.processor->table().output_dtypes[plan.index]);
       if (made != plan.spec.dtype)
         return bad_manifest(description.id,
-                            fmt::format("output {}: expected {}, the feature stage makes {}",
-                                        output.spec.name, to_string(plan.spec.dtype), to_string(made)));
+                            fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
+                                        to_string(plan.spec.dtype), to_string(made)));
     } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
                plan.from == OutputPlan::From::deviation) {
       plan.index = place_of(manifest.model_outputs, output.of);
@@ -199,7 +202,7 @@ std::string off_target(TensorView const& got, std::size_t place, Tensor const& e
 struct Sample {
   Request const* request;
   CheckedRequest checked;
-  std::vector<Features> features;
+  std::vector<MadeItem> made;
   Result<void> run;
 };
 
@@ -207,31 +210,31 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   auto checked = check(description.signature, request);
   if (!checked) return tl::unexpected(std::move(checked.error()));
   Sample sample{&request, *checked, {}, {}};
-  if (!description.stage) return sample;
+  if (!description.processor) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto const& texts = request.inputs()[checked->place[description.text_input]].value;
-    auto features = prepare_item(*description.stage, texts, item);
-    if (!features) return tl::unexpected(std::move(features.error()));
-    sample.features.push_back(std::move(*features));
+    auto made = prepare_item(*description.processor, texts, item);
+    if (!made) return tl::unexpected(std::move(made.error()));
+    sample.made.push_back(std::move(*made));
   }
   return sample;
 }
 
-/// A stage declares types, not shapes: the first self-test shows what it gives for an item.
-Result<void> check_feature_shapes(ModelDescription const& description) {
+/// A processor declares types, not shapes: the first self-test shows what it gives for an item.
+Result<void> check_made_shapes(ModelDescription const& description) {
   auto const& outputs = description.plan.outputs;
-  bool const taken = std::ranges::count(outputs, OutputPlan::From::features, &OutputPlan::from) != 0;
+  bool const taken = std::ranges::count(outputs, OutputPlan::From::processor, &OutputPlan::from) != 0;
   if (!taken || description.manifest.self_tests.empty()) return {};
   auto const sample = make_sample(description, description.manifest.self_tests[0].inputs);
   if (!sample) return bad_manifest(description.id, fmt::format("self_test[0]: {}", sample.error().message));
   for (OutputPlan const& output : outputs) {
-    if (output.from != OutputPlan::From::features) continue;
-    TensorView const& row = sample->features[0].tensor(output.index);
+    if (output.from != OutputPlan::From::processor) continue;
+    TensorView const& row = sample->made[0].tensor(output.index);
     if (is_row_of(output.spec, row)) continue;
     auto const rank = static_cast<std::size_t>(std::clamp<std::int32_t>(row.rank, 0, Shape::max_rank));
     Shape const shape(std::span<std::int64_t const>(row.shape, rank));
     return bad_manifest(description.id,
-                        fmt::format("output {}: expected one row of {}, the feature stage gives {}",
+                        fmt::format("output {}: expected one row of {}, the processor gives {}",
                                     output.spec.name, to_string(output.spec), to_string(shape)));
   }
   return {};
@@ -243,7 +246,7 @@ Result<void> run_sample(ModelDescription const& description, Worker& worker, Sam
   worker.pieces.clear();
   std::int64_t items = 0;
   do {
-    append_pieces(description, *sample.request, sample.checked, sample.features, 0,
+    append_pieces(description, *sample.request, sample.checked, sample.made, 0,
                   static_cast<std::uint32_t>(sample.checked.items), worker.pieces);
     items += sample.checked.items;
   } while (items < batch);
@@ -253,26 +256,26 @@ Result<void> run_sample(ModelDescription const& description, Worker& worker, Sam
   return {};
 }
 
-Result<void> compare(ModelDescription const& description, Worker const& worker, loading::SelfTest const& test,
-                     Sample const& sample, std::size_t number) {
+Result<void> compare(ModelDescription const& description, Worker const& worker,
+                     manifest::SelfTest const& test, Sample const& sample, std::size_t number) {
   for (auto const& [name, expected] : test.outputs) {
     std::size_t const place = place_of(description.signature.outputs, name);
     OutputPlan const& plan = description.plan.outputs[place];
     auto const per_item = static_cast<std::size_t>(expected.shape().elements() /
                                                    std::max<std::int64_t>(sample.checked.items, 1));
     for (std::size_t i = 0; i < static_cast<std::size_t>(expected.shape().elements()); ++i) {
-      bool const from_features = plan.from == OutputPlan::From::features;
+      bool const from_processor = plan.from == OutputPlan::From::processor;
       TensorView const& got =
-          from_features ? sample.features[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[place];
+          from_processor ? sample.made[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[place];
       std::size_t const whole =
-          from_features ? per_item : static_cast<std::size_t>(expected.shape().elements());
+          from_processor ? per_item : static_cast<std::size_t>(expected.shape().elements());
       if (got.dtype != static_cast<std::int32_t>(expected.dtype()) ||
           got.size_bytes != whole * element_size(expected.dtype()))
         return fail(Code::failed_precondition, Reason::model_load,
                     "self_test[{}]: output {}: expected {} {}, got {} bytes of {}", number, name,
                     to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
                     to_string(static_cast<DType>(got.dtype)));
-      std::size_t const at = from_features ? i % per_item : i;
+      std::size_t const at = from_processor ? i % per_item : i;
       if (distance(got, at, expected, i) <= test.tolerance) continue;
       return fail(Code::failed_precondition, Reason::model_load, "self_test[{}]: output {}: {}", number, name,
                   off_target(got, at, expected, i, test.tolerance));
@@ -285,7 +288,7 @@ Result<void> compare(ModelDescription const& description, Worker const& worker, 
 
 Result<ModelDescription> describe_model(std::string const& folder,
                                         std::span<ath_backend_table const* const> backends,
-                                        std::span<ath_feature_table const* const> stages) {
+                                        std::span<ath_processor_table const* const> processors) {
   ModelDescription description;
   auto manifest = read_manifest(folder);
   if (!manifest) return tl::unexpected(std::move(manifest.error()));
@@ -308,27 +311,27 @@ Result<ModelDescription> describe_model(std::string const& folder,
   for (auto const& member : description.manifest.members)
     plan.members.push_back(plan_member(description.manifest, member));
 
-  if (auto const& features = description.manifest.features) {
-    auto const* stage = find_table(stages, features->stage);
-    if (stage == nullptr)
-      return bad_manifest(description.id, fmt::format("feature stage '{}' is not there; known: {}",
-                                                      features->stage, names_of(stages)));
-    for (auto const& file : features->digests)
+  if (auto const& section = description.manifest.processor) {
+    auto const* processor = find_table(processors, section->name);
+    if (processor == nullptr)
+      return bad_manifest(description.id, fmt::format("processor '{}' is not there; known: {}", section->name,
+                                                      names_of(processors)));
+    for (auto const& file : section->digests)
       if (auto same = verify_digest(folder + "/" + file.file, file.digest); !same)
         return tl::unexpected(std::move(same.error()));
-    auto opened = OpenStage::open(*stage, folder, features->options_json);
-    if (!opened) return tl::unexpected(refused_stage(description.id, std::move(opened.error())));
-    description.stage.emplace(std::move(*opened));
-    if (auto joined = join_stage(description); !joined) return tl::unexpected(std::move(joined.error()));
+    auto opened = OpenProcessor::open(*processor, folder, section->options_json);
+    if (!opened) return tl::unexpected(refused_processor(description.id, std::move(opened.error())));
+    description.processor.emplace(std::move(*opened));
+    if (auto joined = join_processor(description); !joined) return tl::unexpected(std::move(joined.error()));
   }
   for (ModelInput const& input : plan.inputs) {
     description.request_place.push_back(place_of(description.manifest.inputs, input.spec.name));
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
       description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
   }
-  if (!description.stage) join_request(description);
+  if (!description.processor) join_request(description);
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
-  if (auto fits = check_feature_shapes(description); !fits) return tl::unexpected(std::move(fits.error()));
+  if (auto fits = check_made_shapes(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
 }
 
@@ -347,11 +350,11 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
   return true;
 }
 
-Result<Features> prepare_item(OpenStage const& stage, Tensor const& texts, std::int64_t index) {
-  auto features = stage.prepare(Tensor::text(texts.text_at(index)));
-  if (!features && texts.shape().elements() > 1)
-    features.error().message = fmt::format("item {}: {}", index, features.error().message);
-  return features;
+Result<MadeItem> prepare_item(OpenProcessor const& processor, Tensor const& texts, std::int64_t index) {
+  auto made = processor.prepare(Tensor::text(texts.text_at(index)));
+  if (!made && texts.shape().elements() > 1)
+    made.error().message = fmt::format("item {}: {}", index, made.error().message);
+  return made;
 }
 
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
@@ -370,13 +373,13 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
 }
 
 void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                std::span<Features const> features, std::uint32_t first, std::uint32_t count,
+                std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count,
                 std::span<TensorView> tensors) noexcept {
   auto const& inputs = description.plan.inputs;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (is_made(inputs[i])) continue;
-    if (description.stage) {
-      tensors[i] = features[first].tensor(description.feature_of_input[i]);
+    if (description.processor) {
+      tensors[i] = made[first].tensor(description.made_of_input[i]);
       continue;
     }
     Tensor const& tensor = request.inputs()[checked.place[description.request_place[i]]].value;
@@ -386,11 +389,11 @@ void fill_piece(ModelDescription const& description, Request const& request, Che
 }
 
 void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                   std::span<Features const> features, std::uint32_t first, std::uint32_t count,
+                   std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count,
                    batching::Pieces& pieces) {
-  std::uint32_t const step = description.stage ? 1 : count;
+  std::uint32_t const step = description.processor ? 1 : count;
   for (std::uint32_t item = first; item < first + count; item += step)
-    fill_piece(description, request, checked, features, item, step, pieces.add(step));
+    fill_piece(description, request, checked, made, item, step, pieces.add(step));
 }
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,

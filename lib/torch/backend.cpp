@@ -21,7 +21,7 @@
 #include "program.hpp"
 #include "runtime.hpp"
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -220,7 +220,7 @@ Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names,
     if (!to_scalar_type(dtype))
       return fail(
           Code::invalid_argument, Reason::manifest,
-          "torch backend: {} '{}': expected a numeric element type; got {}, which a feature stage must turn "
+          "torch backend: {} '{}': expected a numeric element type; got {}, which a processor must turn "
           "into numbers first",
           kind, names[i], to_string(dtype));
     slots.push_back({names[i], dtype});
@@ -298,4 +298,4 @@ ath_backend_table const& backend() noexcept {
   return table;
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -5,7 +5,7 @@
 
 #include <c10/util/Exception.h>
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -96,4 +96,4 @@ Error describe_current_exception(Stage stage, std::string_view subject) noexcept
   }
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -9,7 +9,7 @@
 #include "program.hpp"
 #include "runtime.hpp"
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -74,4 +74,4 @@ Result<std::unique_ptr<Program>> load_package(ProgramSource const& source) {
   return std::make_unique<Package>(source);
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -9,11 +9,11 @@ extern "C" __attribute__((visibility("default"))) std::int32_t athanor_plugin(at
       return fail(Code::failed_precondition, Reason::model_load,
                   "torch plugin: expected a struct_size of {} or more; got {}", sizeof(ath_plugin),
                   out_plugin->struct_size);
-    if (auto checked = athanor::torch::check_release(); !checked) return checked;
+    if (auto checked = athanor::libtorch::check_release(); !checked) return checked;
     *out_plugin = {};
     out_plugin->struct_size = sizeof(ath_plugin);
     out_plugin->table_version = ATH_TABLE_VERSION;
-    out_plugin->backend = &athanor::torch::backend();
+    out_plugin->backend = &athanor::libtorch::backend();
     return {};
   });
 }

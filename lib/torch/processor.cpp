@@ -7,7 +7,7 @@
 
 #include "program.hpp"
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -71,4 +71,4 @@ Result<void> check_processor(std::string_view subject, std::string_view machine,
   return {};
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -12,7 +12,7 @@
 
 #include <athanor/core/error.hpp>
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 /// What a loader is told.
 struct ProgramSource {
@@ -45,4 +45,4 @@ Result<std::unique_ptr<Program>> load_package(ProgramSource const& source);
 /// (`AVX512 AVX512_VNNI`) can run on this processor. Empty strings are not checked.
 Result<void> check_processor(std::string_view subject, std::string_view machine, std::string_view isa);
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -38,7 +38,7 @@ extern unsigned char const athanor_libtorch_stub[] __attribute__((visibility("hi
 extern unsigned char const athanor_libtorch_stub_end[] __attribute__((visibility("hidden")));
 }
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -157,4 +157,4 @@ void release_free_memory(c10::Device device) noexcept {
 #endif
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

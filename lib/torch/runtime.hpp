@@ -7,7 +7,7 @@
 
 #include <athanor/core/error.hpp>
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 /// Fails unless `loaded`, as aoti_torch_abi_version() spells a release, has the major and minor number of
 /// `compiled`.
@@ -24,4 +24,4 @@ Result<void> provide_libtorch();
 /// Gives freed memory back: to the system, and to `device` if it is not the host.
 void release_free_memory(c10::Device device) noexcept;
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

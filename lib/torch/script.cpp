@@ -8,7 +8,7 @@
 
 #include "program.hpp"
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace {
 
@@ -140,4 +140,4 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   return std::make_unique<Script>(jit::freeze(module), source.subject);
 }
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

@@ -5,7 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <athanor/batching/batcher.hpp>
-#include <athanor/batching/lane.hpp>
+#include <athanor/batching/detail/lane.hpp>
 
 using namespace athanor;
 using namespace athanor::batching;

@@ -1,4 +1,4 @@
-#include <athanor/batching/lane.hpp>
+#include <athanor/batching/detail/lane.hpp>
 
 #include <deque>
 

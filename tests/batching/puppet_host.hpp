@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include <athanor/batching/lane.hpp>
+#include <athanor/batching/detail/lane.hpp>
 #include <athanor/core/simulation.hpp>
 
 namespace athanor::batching {

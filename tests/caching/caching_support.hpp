@@ -2,7 +2,7 @@
 /// counts.
 #pragma once
 
-#include <athanor/caching/store.hpp>
+#include <athanor/caching/detail/store.hpp>
 
 #include <memory>
 #include <string>

@@ -131,28 +131,28 @@ void puppet_let_go(void) {
 static const char* const letter_names[] = {"x"};
 static const int32_t letter_dtypes[] = {ATH_DTYPE_F32};
 
-static int32_t open_letters(void* self, const char* folder, const char* options, void** out_stage,
+static int32_t open_letters(void* self, const char* folder, const char* options, void** out_processor,
                             ath_failure* failure) {
   (void)self;
   (void)folder;
   (void)options;
   (void)failure;
-  *out_stage = malloc(1);
+  *out_processor = malloc(1);
   return ATH_OK;
 }
 
-static void close_letters(void* self, void* stage) {
+static void close_letters(void* self, void* processor) {
   (void)self;
-  free(stage);
+  free(processor);
 }
 
-static int32_t prepare_letters(void* self, void* stage, const ath_tensor* item, ath_features* out,
+static int32_t prepare_letters(void* self, void* processor, const ath_tensor* item, ath_made* out,
                                ath_failure* failure) {
   const char* text = item->data;
   float* counts = calloc(2, sizeof(float));
   uint64_t i;
   (void)self;
-  (void)stage;
+  (void)processor;
   for (i = 0; i < item->size_bytes; ++i) {
     if (text[i] == '!') {
       free(counts);
@@ -175,7 +175,7 @@ static int32_t prepare_letters(void* self, void* stage, const ath_tensor* item, 
   return ATH_OK;
 }
 
-const ath_feature_table letters_table = {sizeof(ath_feature_table),
+const ath_processor_table letters_table = {sizeof(ath_processor_table),
                                          NULL,
                                          "letters",
                                          letter_names,
@@ -230,7 +230,7 @@ ath_engine* puppet_engine(const char* options_json) {
   ath_error* error = NULL;
   CHECK_OK(ath_engine_create(options_json, &engine, &error));
   CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
-  CHECK_OK(ath_engine_add_features(engine, &letters_table, &error));
+  CHECK_OK(ath_engine_add_processor(engine, &letters_table, &error));
   return engine;
 }
 
@@ -252,7 +252,7 @@ ath_model* puppet_text_model(ath_engine* engine) {
           "letters",
           "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
           "\"max_bytes\": 100}], "
-          "\"features\": {\"stage\": \"letters\", \"input\": \"words\", \"options\": {}}, "
+          "\"processor\": {\"name\": \"letters\", \"input\": \"words\", \"options\": {}}, "
           "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
           "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]"));
 }
@@ -270,15 +270,15 @@ ath_request* puppet_request(const ath_model* model, const float* row) {
   return request;
 }
 
-puppet_stage puppet_begin(const char* options_json, const float* row) {
-  puppet_stage on;
+puppet_processor puppet_begin(const char* options_json, const float* row) {
+  puppet_processor on;
   on.engine = puppet_engine(options_json);
   on.model = puppet_model(on.engine);
   on.request = row != NULL ? puppet_request(on.model, row) : ath_request_create(on.model);
   return on;
 }
 
-void puppet_end(puppet_stage* on) {
+void puppet_end(puppet_processor* on) {
   ath_request_destroy(on->request);
   ath_model_release(on->model);
   ath_engine_destroy(on->engine);

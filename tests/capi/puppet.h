@@ -3,7 +3,7 @@
 #define ATHANOR_TESTS_CAPI_PUPPET_H
 
 #include <athanor.h>
-#include <athanor/core/backend_table.h>
+#include <athanor/plugin.h>
 
 /* Inputs that the puppet understands as orders. */
 #define PUPPET_FAIL 13.0f /* refuse the batch */
@@ -23,24 +23,24 @@ void puppet_let_go(void);
 const char* puppet_folder(const char* name);
 void puppet_remove(const char* folder);
 /* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!'. */
-extern const ath_feature_table letters_table;
+extern const ath_processor_table letters_table;
 
 /* An engine with both tables, and models of it. Checks that they could be made. */
 ath_engine* puppet_engine(const char* options_json);
 ath_model* puppet_model(ath_engine* engine);
-/* A model with a text input "words", whose stage counts letters. */
+/* A model with a text input "words", whose processor counts letters. */
 ath_model* puppet_text_model(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */
 ath_request* puppet_request(const ath_model* model, const float* row);
 
 /* What most tests need. */
-typedef struct puppet_stage {
+typedef struct puppet_processor {
   ath_engine* engine;
   ath_model* model;
   ath_request* request;
-} puppet_stage;
+} puppet_processor;
 /* With a request for `row`, or an empty one when that is NULL. */
-puppet_stage puppet_begin(const char* options_json, const float* row);
-void puppet_end(puppet_stage* on);
+puppet_processor puppet_begin(const char* options_json, const float* row);
+void puppet_end(puppet_processor* on);
 
 #endif

@@ -77,7 +77,7 @@ static void hostile_options(void) {
 /* mutant: drop one of the NULL checks */
 static void nulls(void) {
   static const float row[2] = {1, 2};
-  puppet_stage on = puppet_begin(NULL, row);
+  puppet_processor on = puppet_begin(NULL, row);
   ath_model* other = on.model;
   ath_response* response = NULL;
   ath_text* text = NULL;
@@ -93,7 +93,7 @@ static void nulls(void) {
   CHECK_REFUSED(ath_engine_stop(NULL, 0, NULL, &error), bad, ATH_REASON_NONE, "engine");
   CHECK_REFUSED(ath_engine_stop(on.engine, -1, NULL, &error), bad, ATH_REASON_VALUE_RANGE, "grace_ns");
   CHECK_REFUSED(ath_engine_add_backend(on.engine, NULL, &error), bad, ATH_REASON_NONE, "table");
-  CHECK_REFUSED(ath_engine_add_features(NULL, &letters_table, &error), bad, ATH_REASON_NONE, "engine");
+  CHECK_REFUSED(ath_engine_add_processor(NULL, &letters_table, &error), bad, ATH_REASON_NONE, "engine");
   CHECK_REFUSED(ath_model_load(NULL, "folder", &other, &error), bad, ATH_REASON_NONE, "engine");
   CHECK(other == NULL);
   CHECK_REFUSED(ath_model_load(on.engine, "folder", NULL, &error), bad, ATH_REASON_NONE, "out_model");
@@ -163,11 +163,11 @@ static void tables(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_error* error = NULL;
   ath_backend_table table = puppet_table;
-  ath_feature_table features = letters_table;
+  ath_processor_table features = letters_table;
   CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
                 "puppet");
-  CHECK_REFUSED(ath_engine_add_features(engine, &features, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
+  CHECK_REFUSED(ath_engine_add_processor(engine, &features, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
                 "letters");
   table.run = NULL;
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
@@ -176,7 +176,7 @@ static void tables(void) {
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
                 "struct_size");
   features.name = "";
-  CHECK_REFUSED(ath_engine_add_features(engine, &features, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+  CHECK_REFUSED(ath_engine_add_processor(engine, &features, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
                 "name");
   ath_engine_destroy(engine);
 }

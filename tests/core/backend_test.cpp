@@ -14,7 +14,7 @@ namespace {
 
 using namespace athanor;
 
-/// What every function of the backend or stage under test does first.
+/// What every function of the backend or processor under test does first.
 using Behaviour = std::function<Result<void>()>;
 
 struct Misbehaving {
@@ -55,23 +55,23 @@ struct Halves {
   static constexpr std::array<char const*, 2> output_names{"front", "back"};
   static constexpr std::array<std::int32_t, 2> output_dtypes{static_cast<std::int32_t>(DType::bytes),
                                                              static_cast<std::int32_t>(DType::bytes)};
-  struct Stage {
+  struct Opened {
     Behaviour behave;
-    Result<FeatureItem> prepare(Tensor const& item) {
+    Result<Preprocessed> prepare(Tensor const& item) {
       if (auto result = behave(); !result) return tl::unexpected(std::move(result.error()));
       auto const text = item.text_at(0);
       std::array<std::string_view, 1> const front{text.substr(0, text.size() / 2)};
       std::array<std::string_view, 1> const back{text.substr(text.size() / 2)};
-      FeatureItem features;
+      Preprocessed features;
       features.tensors.push_back(Tensor::copy_texts(front).value());
       features.tensors.push_back(Tensor::copy_texts(back).value());
       features.cost = static_cast<std::int64_t>(text.size());
       return features;
     }
   };
-  Result<std::unique_ptr<Stage>> open(std::string_view folder, std::string_view options) {
+  Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) {
     if (options != "{}") return fail(Code::invalid_argument, Reason::option, "{}: {}", folder, options);
-    return std::make_unique<Stage>(Stage{behave});
+    return std::make_unique<Opened>(Opened{behave});
   }
   Behaviour behave = [] { return Result<void>(); };
 };
@@ -159,9 +159,9 @@ TEST_CASE("nothing that a backend throws or returns crosses its table but a code
 }
 
 // mutant: a table of features whose release forgets the owner, or that swaps the tensors
-TEST_CASE("a feature stage stands behind its table as a backend does") {
-  Halves stage;
-  ath_feature_table const table = make_table(stage);
+TEST_CASE("a processor stands behind its table as a backend does") {
+  Halves processor;
+  ath_processor_table const table = make_table(processor);
   CHECK(std::string_view(table.name) == "halves");
   REQUIRE(table.output_count == 2);
   CHECK(std::string_view(table.output_names[1]) == "back");
@@ -173,7 +173,7 @@ TEST_CASE("a feature stage stands behind its table as a backend does") {
   CHECK(std::string_view(failure.message) == "folder: {\"x\": 1}");
   REQUIRE(table.open(table.self, "folder", "{}", &opened, &failure) == 0);
   TensorView const item = to_view(Tensor::text("abcdef"));
-  ath_features features{};
+  ath_made features{};
   REQUIRE(table.prepare(table.self, opened, &item, &features, &failure) == 0);
   REQUIRE(features.tensor_count == 2);
   CHECK(from_view(features.tensors[0]).text_at(0) == "abc");
@@ -181,7 +181,7 @@ TEST_CASE("a feature stage stands behind its table as a backend does") {
   CHECK(features.cost == 6);
   features.release(features.owner);
   for (auto const& escape : escapes()) {
-    static_cast<Halves::Stage*>(opened)->behave = escape.behave;
+    static_cast<Halves::Opened*>(opened)->behave = escape.behave;
     arrives(table.prepare(table.self, opened, &item, &features, &failure), failure, escape);
   }
   table.close(table.self, opened);

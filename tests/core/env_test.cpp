@@ -248,7 +248,7 @@ TEST_CASE("a stopped executor fires no timer, armed before or after") {
 // mutant: stop that joins an abandoned worker, or a worker that holds no copy of its owner
 TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, and keeps its owner alive") {
   // Outlives the test: an abandoned worker may still be on its way out when the test ends.
-  static std::atomic<int> stage{0};
+  static std::atomic<int> processor{0};
   static std::atomic<bool> owner_gone{false};
   struct Owner {
     ~Owner() {
@@ -258,46 +258,46 @@ TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, a
   };
   static Task blocked;
   blocked.run = [](Task&) noexcept {
-    stage = 1;
-    stage.notify_all();
-    stage.wait(1);
+    processor = 1;
+    processor.notify_all();
+    processor.wait(1);
   };
   auto owner = std::make_shared<Owner>();
   {
     SystemExecutor executor(1);
     executor.keep_alive_with(owner);
     CHECK(executor.post(blocked));
-    stage.wait(0);
+    processor.wait(0);
     CHECK(executor.stop(SystemEnv::now()) == 1);
   }
   owner.reset();
   CHECK_FALSE(owner_gone.load());
-  stage = 2;
-  stage.notify_all();
+  processor = 2;
+  processor.notify_all();
   owner_gone.wait(false);
   CHECK(owner_gone.load());
 }
 
 // mutant: stop that drops what was posted behind an abandoned task
 TEST_CASE("what was posted behind an abandoned task is run by who stops the executor") {
-  static std::atomic<int> stage{0};
+  static std::atomic<int> processor{0};
   static std::atomic<bool> ran{false};
   static Task blocked;
   blocked.run = [](Task&) noexcept {
-    stage = 1;
-    stage.notify_all();
-    stage.wait(1);
+    processor = 1;
+    processor.notify_all();
+    processor.wait(1);
   };
   static Task behind;
   behind.run = [](Task&) noexcept { ran = true; };
   SystemExecutor executor(1);
   CHECK(executor.post(blocked));
-  stage.wait(0);
+  processor.wait(0);
   CHECK(executor.post(behind));
   CHECK(executor.stop(SystemEnv::now()) == 1);
   CHECK(ran.load());
-  stage = 2;
-  stage.notify_all();
+  processor = 2;
+  processor.notify_all();
 }
 
 }  // namespace

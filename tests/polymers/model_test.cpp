@@ -12,7 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <athanor/chem/stage.hpp>
+#include <athanor/chem/processor.hpp>
 #include <athanor/serving/engine.hpp>
 #include <athanor/torch/backend.hpp>
 
@@ -36,8 +36,8 @@ std::vector<Oracle> read_oracle() {
 
 // One engine for all tests; the cache is off, so that every answer is computed.
 Model<>& model() {
-  static Engine<> engine = Engine<>::create({.backends = {&athanor::torch::backend()},
-                                             .features = {&chem::features()},
+  static Engine<> engine = Engine<>::create({.backends = {&athanor::libtorch::backend()},
+                                             .processors = {&chem::processor()},
                                              .threads = 2,
                                              .cache_bytes = 0})
                                .value();

@@ -12,7 +12,7 @@ using namespace athanor_tests;
 
 namespace {
 
-struct Stage : Puppet {
+struct Opened : Puppet {
   ModelFolder folder;
   Engine<> engine = Engine<>::create({.backends = {&table}}).value();
   Model<> model = engine.load(folder.path()).value();
@@ -22,19 +22,19 @@ struct Stage : Puppet {
 
 // mutant: Core::push that lends no instance to a caller, or Core::join that calls a hit a miss.
 TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
-  Stage stage;
-  auto answer = stage.model.infer(row(1, 2));
+  Opened processor;
+  auto answer = processor.model.infer(row(1, 2));
   REQUIRE(answer);
   CHECK(answer->outputs["y"].as<float>()[0] == 2);
   CHECK(answer->outputs["y"].as<float>()[1] == 3);
   CHECK(answer->report.on_caller == true);
   CHECK(answer->report.cache == CacheState::miss);
   CHECK(answer->report.batch_items == 1);
-  auto again = stage.model.infer(row(1, 2));
+  auto again = processor.model.infer(row(1, 2));
   REQUIRE(again);
   CHECK(again->report.cache == CacheState::hit);
   CHECK(again->outputs["y"].as<float>()[1] == 3);
-  CHECK(stage.control.runs.load() == 1);
+  CHECK(processor.control.runs.load() == 1);
 }
 
 // mutant: ModelLoader::status that knows failed loads only, and no model that can never be loaded.
@@ -51,14 +51,14 @@ TEST_CASE("an engine whose only model exceeds the budget is not ready, and says 
 
 // mutant: Entry's metrics without those of its breaker.
 TEST_CASE("a breaker that opens and refuses shows in the metrics") {
-  Stage stage;
-  stage.control.on_run = [](ath_batch const&) {
+  Opened processor;
+  processor.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
   };
   CallOptions const options{.cache = CacheMode::skip};
-  for (int i = 0; i < 5; ++i) CHECK(stage.model.infer(row(1), options).error().message == "down");
-  CHECK(stage.model.infer(row(1), options).error().reason == Reason::breaker_open);
-  auto const text = stage.engine.metrics_text();
+  for (int i = 0; i < 5; ++i) CHECK(processor.model.infer(row(1), options).error().message == "down");
+  CHECK(processor.model.infer(row(1), options).error().reason == Reason::breaker_open);
+  auto const text = processor.engine.metrics_text();
   for (auto const* line : {"athanor_breaker_open{model=\"puppet\",version=\"1.0.0\"} 1\n",
                            "athanor_breaker_opened_total{model=\"puppet\",version=\"1.0.0\"} 1\n",
                            "athanor_breaker_refused_total{model=\"puppet\",version=\"1.0.0\"} 1\n"})
@@ -90,9 +90,9 @@ TEST_CASE("an answer is written into the caller's memory, in the order asked for
 
 // mutant: infer_into without the check of the count, or that compares the sizes in bytes only.
 TEST_CASE("memory that does not fit an answer is refused by the output's name and left alone") {
-  Stage stage;
+  Opened processor;
   auto const refused = [&](std::span<Tensor> room) {
-    auto const report = stage.model.infer_into(row(1), room);
+    auto const report = processor.model.infer_into(row(1), room);
     REQUIRE_FALSE(report);
     CHECK(report.error().code == Code::invalid_argument);
     CHECK(report.error().reason == Reason::shape);
@@ -112,12 +112,12 @@ TEST_CASE("memory that does not fit an answer is refused by the output's name an
 
 // mutant: forget_answers that asks the cache for another tag than the answers have.
 TEST_CASE("a model forgets its answers and no other model's") {
-  Stage stage;
+  Opened processor;
   ModelFolder const other_folder("", "other");
-  auto other = stage.engine.load(other_folder.path()).value();
-  REQUIRE(stage.model.infer(row(1)));
+  auto other = processor.engine.load(other_folder.path()).value();
+  REQUIRE(processor.model.infer(row(1)));
   REQUIRE(other.infer(row(1)));
-  stage.model.forget_answers();
-  CHECK(stage.model.infer(row(1))->report.cache == CacheState::miss);
+  processor.model.forget_answers();
+  CHECK(processor.model.infer(row(1))->report.cache == CacheState::miss);
   CHECK(other.infer(row(1))->report.cache == CacheState::hit);
 }

@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include <serving/simulated_stage.hpp>
+#include <serving/simulated_processor.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -14,10 +14,10 @@ using namespace std::chrono_literals;
 namespace {
 
 // The face of a model over the simulated engine.
-struct ManyStage : SimulatedStage {
+struct ManyProcessor : SimulatedProcessor {
   Model<SimulatedServing> model{core, *entry};
 
-  using SimulatedStage::SimulatedStage;
+  using SimulatedProcessor::SimulatedProcessor;
   std::vector<Result<Answer>> run(std::vector<float> const& values, CallOptions const& options = {}) {
     std::vector<Request> requests;
     for (float const value : values) requests.push_back(row(value));
@@ -26,14 +26,14 @@ struct ManyStage : SimulatedStage {
 };
 
 // On real threads: the first batch stays inside the backend until it is let go.
-struct HeldStage : Puppet {
+struct HeldProcessor : Puppet {
   Held held{control};
   ModelFolder folder{R"("batching": {"max_items": 2},)"};
   Engine<> engine = Engine<>::create({.backends = {&table}, .caller_runs = CallerRuns::never}).value();
   Model<> model = engine.load(folder.path()).value();
   std::vector<Request> six;
 
-  HeldStage() {
+  HeldProcessor() {
     for (int i = 0; i < 6; ++i) six.push_back(row(static_cast<float>(i)));
   }
 };
@@ -55,17 +55,17 @@ bool right(std::vector<Result<Answer>> const& answers) {
 
 // mutant: run_group that pushes every call by itself: the first batch then holds one item.
 TEST_CASE("many requests to an idle model run on their caller's thread, in full batches") {
-  ManyStage stage(R"("batching": {"max_items": 8},)");
-  REQUIRE(stage.model.load());
-  auto const before = stage.world.steps();
-  auto const answers = stage.run(numbers(20), {.cache = CacheMode::skip});
+  ManyProcessor processor(R"("batching": {"max_items": 8},)");
+  REQUIRE(processor.model.load());
+  auto const before = processor.world.steps();
+  auto const answers = processor.run(numbers(20), {.cache = CacheMode::skip});
   CHECK(right(answers));
-  CHECK(stage.control.runs.load() == 3);
-  CHECK(stage.control.largest_batch.load() == 8);
+  CHECK(processor.control.runs.load() == 3);
+  CHECK(processor.control.largest_batch.load() == 8);
   CHECK(answers[0]->report.batch_items == 8);
   CHECK(answers[19]->report.batch_items == 4);
-  CHECK(stage.world.steps() == before);
-  CHECK(stage.core->routes() == 0);
+  CHECK(processor.world.steps() == before);
+  CHECK(processor.core->routes() == 0);
 }
 
 // mutant: batched() without check_answer, or check_answer that looks at the first output only
@@ -77,15 +77,15 @@ TEST_CASE(
                   {"name": "twice", "dtype": "f32", "shape": ["items", 2])" +
            std::string(more) + "}],";
   };
-  ManyStage stage;
+  ManyProcessor processor;
   ModelFolder const strict("", "strict", "1.0.0", tensors(""));
   ModelFolder const lenient("", "lenient", "1.0.0", tensors(R"(, "non_finite": "allow")"));
-  Model<SimulatedServing> model(stage.core, *stage.core->add(strict.path()).value());
+  Model<SimulatedServing> model(processor.core, *processor.core->add(strict.path()).value());
   REQUIRE(model.load());
   std::vector<Request> requests;
   for (float const value : {0.0F, 3e38F, 2.0F}) requests.push_back(row(value));
   auto answers = model.infer_many(requests);
-  CHECK(stage.control.runs.load() == 1);
+  CHECK(processor.control.runs.load() == 1);
   REQUIRE(answers[0]);
   REQUIRE(answers[2]);
   CHECK(answers[2]->outputs["twice"].as<float>()[0] == 4);
@@ -96,7 +96,7 @@ TEST_CASE(
         "strict@1.0.0: output twice: element 0: expected a finite value, the model gave NaN or infinity");
   CHECK_FALSE(model.infer(requests[1], {.cache = CacheMode::only_if_cached}));
 
-  Model<SimulatedServing> allowing(stage.core, *stage.core->add(lenient.path()).value());
+  Model<SimulatedServing> allowing(processor.core, *processor.core->add(lenient.path()).value());
   REQUIRE(allowing.load());
   auto const infinite = allowing.infer(requests[1]);
   REQUIRE(infinite);
@@ -105,8 +105,8 @@ TEST_CASE(
 
 // mutant: infer_many that stops at the first error, or puts results in the order of answering.
 TEST_CASE("S1-6 one bad request of many gets its own error, and the others their answers in their places") {
-  ManyStage stage(R"("batching": {"max_items": 8},)");
-  stage.control.on_run = [](ath_batch const& batch) {
+  ManyProcessor processor(R"("batching": {"max_items": 8},)");
+  processor.control.on_run = [](ath_batch const& batch) {
     auto const* x = static_cast<float const*>(batch.inputs[0].data);
     for (std::int64_t i = 0; i < 2 * batch.items; ++i)
       if (x[i] == 3) return Result<void>(fail(Code::internal, Reason::backend_failure, "three"));
@@ -116,7 +116,7 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
   for (int i = 0; i < 10; ++i) requests.push_back(row(static_cast<float>(i)));
   float const narrow[1] = {1};
   requests[7] = Request{{"x", Tensor::view<float>(narrow, Shape{1, 1})}};
-  auto const answers = stage.model.infer_many(requests);
+  auto const answers = processor.model.infer_many(requests);
   REQUIRE(answers.size() == 10);
   for (std::size_t i = 0; i < 10; ++i) {
     bool const bad = i == 3 || i == 7;
@@ -129,47 +129,47 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
 
 // mutant: infer_many that takes its requests past the cache.
 TEST_CASE("equal requests of one group are computed once") {
-  ManyStage stage;
-  auto const answers = stage.run({5, 5, 6, 5});
+  ManyProcessor processor;
+  auto const answers = processor.run({5, 5, 6, 5});
   REQUIRE(answers.size() == 4);
   for (std::size_t i = 0; i < 4; ++i)
     CHECK(answers[i].value().outputs["y"].as<float>()[0] == (i == 2 ? 7 : 6));
-  CHECK(stage.control.items.load() == 2);
+  CHECK(processor.control.items.load() == 2);
   CHECK(answers[1]->report.cache == CacheState::joined);
-  CHECK(stage.run({5})[0]->report.cache == CacheState::hit);
+  CHECK(processor.run({5})[0]->report.cache == CacheState::hit);
 }
 
 // mutant: Core::push that gives the calls of a group no deadline in the queue, or Core::answer that wakes the
 // leader's caller before the last call of its group is answered.
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
-  ManyStage stage(R"("batching": {"max_items": 2},)");
-  REQUIRE(stage.model.load());
-  stage.control.on_run = [&](ath_batch const&) {
-    stage.world.advance(4ms);
+  ManyProcessor processor(R"("batching": {"max_items": 2},)");
+  REQUIRE(processor.model.load());
+  processor.control.on_run = [&](ath_batch const&) {
+    processor.world.advance(4ms);
     return Result<void>();
   };
-  TimePoint const start = stage.world.now();
-  auto const answers = stage.run(numbers(6), {.deadline = 6ms, .cache = CacheMode::skip});
-  CHECK(stage.world.now() - start <= 8ms);
+  TimePoint const start = processor.world.now();
+  auto const answers = processor.run(numbers(6), {.deadline = 6ms, .cache = CacheMode::skip});
+  CHECK(processor.world.now() - start <= 8ms);
   std::size_t late = 0;
   for (auto const& answer : answers)
     if (!answer) late += answer.error().code == Code::deadline_exceeded ? 1U : 0U;
   CHECK(late >= 2);
   CHECK(late < 6);
-  stage.world.run_until_idle();
-  CHECK(stage.core->routes() == 0);
+  processor.world.run_until_idle();
+  CHECK(processor.core->routes() == 0);
 }
 
 // mutant: infer_many without the check of would_wait_for_itself: it waits until the deadline.
 TEST_CASE("many requests from inside their own model are refused at once") {
-  ManyStage stage;
-  REQUIRE(stage.model.load());
+  ManyProcessor processor;
+  REQUIRE(processor.model.load());
   std::vector<Result<Answer>> inner;
-  stage.control.on_run = [&](ath_batch const&) {
-    if (inner.empty()) inner = stage.run({1, 2});
+  processor.control.on_run = [&](ath_batch const&) {
+    if (inner.empty()) inner = processor.run({1, 2});
     return Result<void>();
   };
-  CHECK(stage.run({9})[0].has_value());
+  CHECK(processor.run({9})[0].has_value());
   REQUIRE(inner.size() == 2);
   CHECK(inner[0].error().reason == Reason::reentrant);
   CHECK(inner[1].error().reason == Reason::reentrant);
@@ -180,18 +180,18 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   EngineOptions options;
   options.max_items = 4;
   options.caller_runs = CallerRuns::never;
-  ManyStage stage("", options);
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> others;
-  for (int i = 0; i < 4; ++i) others.push_back(stage.submit(row(100 + static_cast<float>(i))));
-  CHECK(right(stage.run(numbers(9))));
+  ManyProcessor processor("", options);
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> others;
+  for (int i = 0; i < 4; ++i) others.push_back(processor.submit(row(100 + static_cast<float>(i))));
+  CHECK(right(processor.run(numbers(9))));
   for (auto const& other : others) CHECK(other->has_value());
 }
 
 // mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).
 TEST_CASE("many requests end at their deadline while the model still runs") {
-  HeldStage stage;
-  auto const answers = stage.model.infer_many(stage.six, {.deadline = 5ms});
-  stage.held.let_go();
+  HeldProcessor processor;
+  auto const answers = processor.model.infer_many(processor.six, {.deadline = 5ms});
+  processor.held.let_go();
   for (auto const& answer : answers) {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::deadline_exceeded);
@@ -200,14 +200,14 @@ TEST_CASE("many requests end at their deadline while the model still runs") {
 
 // mutant: Core::revoke that does not wake a parked leader (the test hangs).
 TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
-  HeldStage stage;
+  HeldProcessor processor;
   Cancellation cancellation;
   std::jthread const canceller([&] {
-    stage.held.wait_until_inside();
+    processor.held.wait_until_inside();
     cancellation.cancel();
   });
-  auto const answers = stage.model.infer_many(stage.six, {.cancellation = &cancellation});
-  stage.held.let_go();
+  auto const answers = processor.model.infer_many(processor.six, {.cancellation = &cancellation});
+  processor.held.let_go();
   for (auto const& answer : answers) {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::cancelled);

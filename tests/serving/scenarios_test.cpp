@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <serving/simulated_stage.hpp>
+#include <serving/simulated_processor.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -28,12 +28,12 @@ Result<void> fail_on_poison(ath_batch const& batch) {
 
 // mutant: Ensemble::run that returns the outputs it has when a member failed.
 TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never a number") {
-  SimulatedStage stage;
-  stage.control.on_run = [](ath_batch const&) {
+  SimulatedProcessor processor;
+  processor.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "no weights"));
   };
-  auto ticket = stage.submit(row(1));
-  stage.world.run_until_idle();
+  auto ticket = processor.submit(row(1));
+  processor.world.run_until_idle();
   REQUIRE(ticket->done());
   CHECK_FALSE(ticket->has_value());
   CHECK(ticket->error().code == Code::internal);
@@ -44,13 +44,13 @@ TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never 
 // mutant: Lane without bisection (rework_limit 0).
 TEST_CASE(
     "S0-3 bad items at the ends and in the middle spoil nobody else, and every result stays in its place") {
-  SimulatedStage stage(R"("batching": {"max_items": 16},)");
-  stage.control.on_run = fail_on_poison;
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
+  SimulatedProcessor processor(R"("batching": {"max_items": 16},)");
+  processor.control.on_run = fail_on_poison;
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
   for (int i = 0; i < 9; ++i)
-    tickets.push_back(stage.submit(
+    tickets.push_back(processor.submit(
         row(i == 0 || i == 4 || i == 8 ? 666 : static_cast<float>(i), static_cast<float>(10 * i))));
-  stage.world.run_until_idle();
+  processor.world.run_until_idle();
   for (int i = 0; i < 9; ++i) {
     auto const& ticket = *tickets[static_cast<std::size_t>(i)];
     REQUIRE(ticket.done());
@@ -83,22 +83,22 @@ TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cache
 
 // mutant: Core::choose_outputs that skips names it does not know.
 TEST_CASE("S0-5 asking a model of one output for four is an error that names the missing three") {
-  SimulatedStage stage;
+  SimulatedProcessor processor;
   std::array<std::string_view, 4> const wanted{"y", "melting", "density", "modulus"};
-  auto const answer = stage.infer(row(1), {.outputs = wanted});
+  auto const answer = processor.infer(row(1), {.outputs = wanted});
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::output_missing);
   CHECK(answer.error().message.find("melting, density, modulus") != std::string::npos);
-  CHECK(stage.core->routes() == 0);
+  CHECK(processor.core->routes() == 0);
 }
 
 // mutant: Outputs::operator[] that hands out the stored buffer for writing.
 TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the next") {
-  SimulatedStage stage;
-  auto first = stage.infer(row(5)).value();
+  SimulatedProcessor processor;
+  auto first = processor.infer(row(5)).value();
   auto copy = first.outputs["y"].clone().value();
   copy.mutable_data()[0] = std::byte{0xff};
-  auto const second = stage.infer(row(5)).value();
+  auto const second = processor.infer(row(5)).value();
   CHECK(second.report.cache == CacheState::hit);
   CHECK(second.outputs["y"].as<float>()[0] == 6);
   static_assert(std::is_same_v<decltype(second.outputs["y"]), Tensor const&>);
@@ -107,56 +107,56 @@ TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the ne
 // mutant: Core::acquire that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
-  SimulatedStage stage;
-  stage.control.on_load = [](std::string_view) {
+  SimulatedProcessor processor;
+  processor.control.on_load = [](std::string_view) {
     return Result<void>(fail(Code::internal, Reason::model_load, "truncated"));
   };
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-  for (int i = 0; i < 50; ++i) tickets.push_back(stage.submit(row(static_cast<float>(i))));
-  stage.world.run_until_idle();
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+  for (int i = 0; i < 50; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
+  processor.world.run_until_idle();
   for (auto const& ticket : tickets) {
     REQUIRE(ticket->done());
     CHECK(ticket->error().reason == Reason::model_load);
   }
-  CHECK(stage.control.loads.load() == 1);
-  auto const soon = stage.infer(row(99));
+  CHECK(processor.control.loads.load() == 1);
+  auto const soon = processor.infer(row(99));
   REQUIRE_FALSE(soon);
   CHECK(soon.error().retry_after > 0ns);
-  CHECK(stage.control.loads.load() == 1);
-  stage.world.advance(5min);
-  stage.control.on_load = [](std::string_view) { return Result<void>(); };
-  CHECK(stage.infer(row(99)).has_value());
-  CHECK(stage.control.loads.load() == 2);
+  CHECK(processor.control.loads.load() == 1);
+  processor.world.advance(5min);
+  processor.control.on_load = [](std::string_view) { return Result<void>(); };
+  CHECK(processor.infer(row(99)).has_value());
+  CHECK(processor.control.loads.load() == 2);
 }
 
 // mutant: Entry that makes two workers for one instance, or a lane of two instances.
 TEST_CASE("S1-4 a model of one instance is never entered twice at once, one of three is entered threefold") {
   for (int const instances : {1, 3}) {
-    SimulatedStage stage(fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances),
-                         {.threads = 8});
-    REQUIRE(stage.core->loader().load(stage.entry->load_entry(), 1s));
+    SimulatedProcessor processor(
+        fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances), {.threads = 8});
+    REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
     int depth = 0;
-    stage.control.on_run = [&](ath_batch const&) {
+    processor.control.on_run = [&](ath_batch const&) {
       // Others act while this batch runs.
-      if (++depth < 6) stage.world.step_now();
+      if (++depth < 6) processor.world.step_now();
       --depth;
       return Result<void>();
     };
-    std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-    for (int i = 0; i < 12; ++i) tickets.push_back(stage.submit(row(static_cast<float>(i))));
-    stage.world.run_until_idle();
+    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+    for (int i = 0; i < 12; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
+    processor.world.run_until_idle();
     for (auto const& ticket : tickets) CHECK(ticket->has_value());
-    CHECK(stage.control.most_inside.load() == instances);
+    CHECK(processor.control.most_inside.load() == instances);
   }
 }
 
 // mutant: Ensemble::check_outputs without the comparison of rows.
 TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a shorter answer") {
-  SimulatedStage stage;
-  stage.control.rows_too_many = -1;
+  SimulatedProcessor processor;
+  processor.control.rows_too_many = -1;
   auto tensor = Tensor::allocate(DType::f32, Shape{3, 2}).value();
   std::memset(tensor.mutable_data(), 0, tensor.size_bytes());
-  auto const answer = stage.infer(Request{{"x", std::move(tensor)}});
+  auto const answer = processor.infer(Request{{"x", std::move(tensor)}});
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::backend_contract);
   CHECK(answer.error().message.find("expected 3 rows, the backend returned 2") != std::string::npos);
@@ -164,31 +164,32 @@ TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a s
 
 // mutant: SizeOrDelay that waits from the newest request.
 TEST_CASE("S3-1 a request alone on a model that holds batches is answered after the hold and its run") {
-  SimulatedStage stage(R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
-  REQUIRE(stage.core->loader().load(stage.entry->load_entry(), 1s));
-  TimePoint const start = stage.world.now();
-  stage.control.on_run = [&](ath_batch const&) {
-    stage.world.advance(2ms);
+  SimulatedProcessor processor(
+      R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
+  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  TimePoint const start = processor.world.now();
+  processor.control.on_run = [&](ath_batch const&) {
+    processor.world.advance(2ms);
     return Result<void>();
   };
-  auto const answer = stage.infer(row(1)).value();
-  CHECK(stage.world.now() - start == 2500us);
+  auto const answer = processor.infer(row(1)).value();
+  CHECK(processor.world.now() - start == 2500us);
   CHECK(answer.report.queue == 500us);
   CHECK(answer.report.compute == 2ms);
 }
 
 // mutant: Lane that counts requests instead of items.
 TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the requests carry") {
-  SimulatedStage stage(R"("batching": {"max_items": 4},)", {.cache_bytes = 0});
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
+  SimulatedProcessor processor(R"("batching": {"max_items": 4},)", {.cache_bytes = 0});
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
   for (std::int64_t items = 1; items <= 11; ++items) {
     auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
     auto* values = reinterpret_cast<float*>(tensor.mutable_data());
     for (std::int64_t i = 0; i < 2 * items; ++i) values[i] = static_cast<float>(100 * items + i);
-    tickets.push_back(stage.submit(Request{{"x", std::move(tensor)}}));
+    tickets.push_back(processor.submit(Request{{"x", std::move(tensor)}}));
   }
-  stage.world.run_until_idle();
-  CHECK(stage.control.largest_batch.load() == 4);
+  processor.world.run_until_idle();
+  CHECK(processor.control.largest_batch.load() == 4);
   for (std::int64_t items = 1; items <= 11; ++items) {
     auto const& ticket = *tickets[static_cast<std::size_t>(items - 1)];
     REQUIRE(ticket.has_value());
@@ -228,11 +229,11 @@ TEST_CASE("S3-3 requests that differ in more than their rows are not executed as
 // mutant: Ensemble::check_outputs without the comparison of rows.
 TEST_CASE("S3-4 a backend that returns more or fewer results than items fails every caller of the batch") {
   for (std::int64_t const off : {-1, 1}) {
-    SimulatedStage stage(R"("batching": {"max_items": 8},)");
-    stage.control.rows_too_many = off;
-    std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-    for (int i = 0; i < 5; ++i) tickets.push_back(stage.submit(row(static_cast<float>(i))));
-    stage.world.run_until_idle();
+    SimulatedProcessor processor(R"("batching": {"max_items": 8},)");
+    processor.control.rows_too_many = off;
+    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+    for (int i = 0; i < 5; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
+    processor.world.run_until_idle();
     for (auto const& ticket : tickets) {
       REQUIRE(ticket->done());
       CHECK(ticket->error().reason == Reason::backend_contract);
@@ -243,92 +244,93 @@ TEST_CASE("S3-4 a backend that returns more or fewer results than items fails ev
 
 // mutant: Lane::halve that gives up at the first failed half.
 TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and one fails") {
-  SimulatedStage stage(R"("batching": {"max_items": 32},)");
-  REQUIRE(stage.core->loader().load(stage.entry->load_entry(), 1s));
-  stage.control.on_run = fail_on_poison;
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-  for (int i = 0; i < 32; ++i) tickets.push_back(stage.submit(row(i == 19 ? 666 : static_cast<float>(i))));
-  stage.world.run_until_idle();
+  SimulatedProcessor processor(R"("batching": {"max_items": 32},)");
+  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  processor.control.on_run = fail_on_poison;
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+  for (int i = 0; i < 32; ++i)
+    tickets.push_back(processor.submit(row(i == 19 ? 666 : static_cast<float>(i))));
+  processor.world.run_until_idle();
   auto const good = std::ranges::count_if(tickets, [](auto const& ticket) { return ticket->has_value(); });
   CHECK(good == 31);
   CHECK_FALSE(tickets[19]->has_value());
-  CHECK(stage.entry->breaker().state() == breaking::State::closed);
+  CHECK(processor.entry->breaker().state() == breaking::State::closed);
 }
 
 // mutant: Core::join that treats a waiter as an owner.
 TEST_CASE(
     "S3-7 ten equal misses compute once, and when that fails each of them gets the error and nothing is "
     "stored") {
-  SimulatedStage stage;
-  std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-  for (int i = 0; i < 10; ++i) tickets.push_back(stage.submit(row(7)));
-  stage.world.run_until_idle();
-  CHECK(stage.control.runs.load() == 1);
+  SimulatedProcessor processor;
+  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+  for (int i = 0; i < 10; ++i) tickets.push_back(processor.submit(row(7)));
+  processor.world.run_until_idle();
+  CHECK(processor.control.runs.load() == 1);
   for (auto const& ticket : tickets) CHECK(ticket->y() == 8);
   CHECK(std::ranges::count_if(tickets, [](auto const& ticket) {
           return ticket->answer->value().report.cache == CacheState::joined;
         }) == 9);
 
-  stage.control.on_run = [](ath_batch const&) {
+  processor.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "no"));
   };
   tickets.clear();
-  for (int i = 0; i < 10; ++i) tickets.push_back(stage.submit(row(8)));
-  stage.world.run_until_idle();
+  for (int i = 0; i < 10; ++i) tickets.push_back(processor.submit(row(8)));
+  processor.world.run_until_idle();
   for (auto const& ticket : tickets) CHECK(ticket->error().reason == Reason::backend_failure);
-  CHECK(stage.core->cache().statistics().entries == 1);
+  CHECK(processor.core->cache().statistics().entries == 1);
 }
 
 // mutant: Core::leave that drops the work of an owner although others wait for it.
 TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others still get their answer") {
-  SimulatedStage stage;
-  auto owner = stage.submit(row(7));
-  auto waiter = stage.submit(row(7));
-  auto other = stage.submit(row(7));
-  stage.cancel(*owner);
+  SimulatedProcessor processor;
+  auto owner = processor.submit(row(7));
+  auto waiter = processor.submit(row(7));
+  auto other = processor.submit(row(7));
+  processor.cancel(*owner);
   REQUIRE(owner->done());
   CHECK(owner->error().code == Code::cancelled);
-  stage.cancel(*other);
-  stage.world.run_until_idle();
+  processor.cancel(*other);
+  processor.world.run_until_idle();
   REQUIRE(waiter->has_value());
   CHECK(waiter->y() == 8);
-  CHECK(stage.control.runs.load() == 1);
+  CHECK(processor.control.runs.load() == 1);
 }
 
 // mutant: the breaker settled with success whatever the verdict (Entry::end).
 TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close it") {
-  SimulatedStage stage("", {.cache_bytes = 0});
-  REQUIRE(stage.core->loader().load(stage.entry->load_entry(), 1s));
-  stage.control.on_run = [](ath_batch const&) {
+  SimulatedProcessor processor("", {.cache_bytes = 0});
+  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  processor.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
   };
-  for (int i = 0; i < 5; ++i) CHECK_FALSE(stage.infer(row(static_cast<float>(i))));
-  CHECK(stage.entry->breaker().state() == breaking::State::open);
-  auto const refused = stage.infer(row(1));
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(processor.infer(row(static_cast<float>(i))));
+  CHECK(processor.entry->breaker().state() == breaking::State::open);
+  auto const refused = processor.infer(row(1));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::breaker_open);
   CHECK(refused.error().retry_after > 0ns);
   auto const stale = breaking::Lease{0, 0, -1, true};
   for (int i = 0; i < 100; ++i)
-    stage.entry->breaker().settle(stale, breaking::Outcome::success, stage.world.now());
-  CHECK(stage.entry->breaker().state() == breaking::State::open);
-  stage.world.advance(10s);
-  stage.control.on_run = [](ath_batch const&) { return Result<void>(); };
-  for (int i = 0; i < 10; ++i) CHECK(stage.infer(row(static_cast<float>(i))));
-  CHECK(stage.entry->breaker().state() == breaking::State::closed);
+    processor.entry->breaker().settle(stale, breaking::Outcome::success, processor.world.now());
+  CHECK(processor.entry->breaker().state() == breaking::State::open);
+  processor.world.advance(10s);
+  processor.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  for (int i = 0; i < 10; ++i) CHECK(processor.infer(row(static_cast<float>(i))));
+  CHECK(processor.entry->breaker().state() == breaking::State::closed);
 }
 
 // mutant: Core::resume of the loader that resumes only the first of those parked.
 TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed load reaches all twenty") {
   for (bool const fails : {false, true}) {
-    SimulatedStage stage;
-    stage.control.on_load = [&](std::string_view) {
+    SimulatedProcessor processor;
+    processor.control.on_load = [&](std::string_view) {
       return fails ? Result<void>(fail(Code::data_loss, Reason::model_load, "short file")) : Result<void>();
     };
-    std::vector<std::unique_ptr<SimulatedStage::Ticket>> tickets;
-    for (int i = 0; i < 20; ++i) tickets.push_back(stage.submit(row(static_cast<float>(i))));
-    stage.world.run_until_idle();
-    CHECK(stage.control.loads.load() == 1);
+    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+    for (int i = 0; i < 20; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
+    processor.world.run_until_idle();
+    CHECK(processor.control.loads.load() == 1);
     for (auto const& ticket : tickets) {
       REQUIRE(ticket->done());
       CHECK(ticket->has_value() == !fails);
@@ -340,42 +342,42 @@ TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed
 TEST_CASE(
     "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero means "
     "now") {
-  SimulatedStage stage("", {.cache_bytes = 0});
-  REQUIRE(stage.core->loader().load(stage.entry->load_entry(), 1s));
-  auto const now = stage.infer(row(1), {.deadline = 0ns});
+  SimulatedProcessor processor("", {.cache_bytes = 0});
+  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  auto const now = processor.infer(row(1), {.deadline = 0ns});
   REQUIRE_FALSE(now);
   CHECK(now.error().code == Code::deadline_exceeded);
 
-  std::unique_ptr<SimulatedStage::Ticket> late;
+  std::unique_ptr<SimulatedProcessor::Ticket> late;
   TimePoint answered_at{};
-  stage.control.on_run = [&](ath_batch const&) {
+  processor.control.on_run = [&](ath_batch const&) {
     if (late != nullptr) return Result<void>();
-    late = stage.submit(row(2), {.deadline = 3ms});
-    while (!late->done() && stage.world.step()) {
+    late = processor.submit(row(2), {.deadline = 3ms});
+    while (!late->done() && processor.world.step()) {
     }
-    answered_at = stage.world.now();
-    stage.world.advance(2s);
+    answered_at = processor.world.now();
+    processor.world.advance(2s);
     return Result<void>();
   };
-  TimePoint const start = stage.world.now();
-  auto const slow = stage.submit(row(1));
-  stage.world.run_until_idle();
+  TimePoint const start = processor.world.now();
+  auto const slow = processor.submit(row(1));
+  processor.world.run_until_idle();
   CHECK(slow->has_value());
   REQUIRE(late->done());
   CHECK(late->error().code == Code::deadline_exceeded);
   CHECK(answered_at - start == 3ms);
-  CHECK(stage.control.runs.load() == 1);
+  CHECK(processor.control.runs.load() == 1);
 }
 
 // mutant: Core::make_call that leaves the report of an earlier call in the pooled one.
 TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time") {
-  SimulatedStage stage;
-  stage.control.on_run = [&](ath_batch const&) {
-    stage.world.advance(40ms);
+  SimulatedProcessor processor;
+  processor.control.on_run = [&](ath_batch const&) {
+    processor.world.advance(40ms);
     return Result<void>();
   };
-  CHECK(stage.infer(row(1)).value().report.total >= 40ms);  // and its call is in the pool again
-  auto const cached = stage.infer(row(1)).value();
+  CHECK(processor.infer(row(1)).value().report.total >= 40ms);  // and its call is in the pool again
+  auto const cached = processor.infer(row(1)).value();
   CHECK(cached.report.cache == CacheState::hit);
   CHECK(cached.report.total < 1ms);
   CHECK(cached.report.compute == 0ns);
@@ -385,34 +387,34 @@ TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time"
 TEST_CASE(
     "S4-5 equal bytes under another shape or model version are another key; borrowed or owned is the same "
     "one") {
-  SimulatedStage stage;
+  SimulatedProcessor processor;
   std::array<float, 4> const values{1, 2, 3, 4};
-  auto const tall = stage.infer(Request{{"x", Tensor::view<float>(values, Shape{2, 2})}}).value();
+  auto const tall = processor.infer(Request{{"x", Tensor::view<float>(values, Shape{2, 2})}}).value();
   CHECK(tall.report.cache == CacheState::miss);
   auto const owned = Tensor::view<float>(values, Shape{2, 2}).clone().value();
-  CHECK(stage.infer(Request{{"x", owned}}).value().report.cache == CacheState::hit);
+  CHECK(processor.infer(Request{{"x", owned}}).value().report.cache == CacheState::hit);
   std::array<float, 2> const half{1, 2};
-  auto const flat = stage.infer(Request{{"x", Tensor::view<float>(half, Shape{1, 2})}}).value();
+  auto const flat = processor.infer(Request{{"x", Tensor::view<float>(half, Shape{1, 2})}}).value();
   CHECK(flat.report.cache == CacheState::miss);
   CHECK(flat.outputs["y"].shape() == Shape{1, 2});
 
   ModelFolder const next("", "puppet", "1.0.1");
-  auto* newer = stage.core->add(next.path()).value();
-  CHECK(newer->description().content != stage.entry->description().content);
+  auto* newer = processor.core->add(next.path()).value();
+  CHECK(newer->description().content != processor.entry->description().content);
 }
 
 // mutant: LoadedModel::load without verify_digest.
 TEST_CASE(
     "S4-9 a model file that is not what its manifest promises is refused, and another version keeps "
     "serving") {
-  SimulatedStage stage;
-  REQUIRE(stage.infer(row(1)));
+  SimulatedProcessor processor;
+  REQUIRE(processor.infer(row(1)));
   ModelFolder const next("", "puppet", "2.0.0");
   next.write("model.bin", "weight");
-  auto* newer = stage.core->add(next.path()).value();
-  auto const loaded = stage.core->loader().load(newer->load_entry(), 1s);
+  auto* newer = processor.core->add(next.path()).value();
+  auto const loaded = processor.core->loader().load(newer->load_entry(), 1s);
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == Code::data_loss);
   CHECK(loaded.error().reason == Reason::digest);
-  CHECK(stage.infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
+  CHECK(processor.infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
 }

@@ -15,7 +15,7 @@ using namespace athanor::tests;
 
 namespace {
 
-ath_backend_table const& table() { return athanor::torch::backend(); }
+ath_backend_table const& table() { return athanor::libtorch::backend(); }
 
 bool contains(std::string const& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
@@ -76,7 +76,7 @@ Error run_error(Model const& model, std::vector<Tensor> const& inputs) {
 
 }  // namespace
 
-static_assert(Backend<athanor::torch::TorchBackend>);
+static_assert(Backend<athanor::libtorch::TorchBackend>);
 
 // mutant: borrow() passes the shape reversed
 TEST_CASE("a perceptron answers what its weights say, row by row and in a batch") {

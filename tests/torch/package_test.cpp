@@ -24,7 +24,7 @@ Description package(char const* name) {
 }
 
 Model load(Description const& description) {
-  auto model = Model::load(athanor::torch::backend(), description);
+  auto model = Model::load(athanor::libtorch::backend(), description);
   REQUIRE_MESSAGE(model, model.error().message);
   return *model;
 }
@@ -114,7 +114,7 @@ TEST_CASE("a pt2 package that is cut off, or a manifest with too many inputs, is
   std::filesystem::resize_file(copy, std::filesystem::file_size(copy) / 2);
   auto cut = description;
   cut.path = copy.string();
-  auto const broken = Model::load(athanor::torch::backend(), cut);
+  auto const broken = Model::load(athanor::libtorch::backend(), cut);
   REQUIRE(!broken);
   CHECK(broken.error().reason == Reason::model_load);
   description.inputs = {DType::f32, DType::f32};

@@ -126,8 +126,8 @@ def signature():
             column("tg_mean", "f32", "items", unit="K", **{"from": "mean:tg"}),
             column("tg_std", "f32", "items", unit="K", **{"from": "std:tg"}),
             column("unknown_tokens", "i64", "items", **{"from": "unknown"}),
-            column("unseen_identifiers", "i64", "items", **{"from": "features:unseen_identifiers"}),
-            column("repeat_unit", "i64", "items", **{"from": "features:polymer"})]}
+            column("unseen_identifiers", "i64", "items", **{"from": "processor:unseen_identifiers"}),
+            column("repeat_unit", "i64", "items", **{"from": "processor:polymer"})]}
 
 
 def write_manifest(folder, folds, rows):
@@ -140,7 +140,7 @@ def write_manifest(folder, folds, rows):
         "description": "Glass transition temperature of homopolymers from the repeat unit: five graph networks, "
                        "their mean and population standard deviation in kelvin. See MODEL_CARD.md.",
         "backend": "torch", "format": "torchscript",
-        "features": {"stage": "polymer-graph", "input": "smiles", "options": {"domain": "domain.json"},
+        "processor": {"name": "polymer-graph", "input": "smiles", "options": {"domain": "domain.json"},
                      "digests": {"domain.json": digest(folder / "domain.json")}},
         **signature(), "members": members, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
 

@@ -102,4 +102,4 @@ extern template class Gate<SystemEnv>;
 
 }  // namespace athanor::inline v1
 
-#include <athanor/admission/gate.ipp>
+#include <athanor/admission/detail/gate.ipp>

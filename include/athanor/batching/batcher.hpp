@@ -17,7 +17,7 @@
 #include <type_traits>
 #include <vector>
 
-#include <athanor/batching/lane.hpp>
+#include <athanor/batching/detail/lane.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 
@@ -163,4 +163,4 @@ class Batcher {
 
 }  // namespace athanor::inline v1
 
-#include <athanor/batching/batcher.ipp>
+#include <athanor/batching/detail/batcher.ipp>

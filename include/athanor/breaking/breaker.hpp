@@ -110,4 +110,4 @@ class [[nodiscard]] CircuitBreaker<Env>::Permit {
 
 }  // namespace athanor::inline v1
 
-#include <athanor/breaking/breaker.ipp>
+#include <athanor/breaking/detail/breaker.ipp>

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include <athanor/caching/store.hpp>
+#include <athanor/caching/detail/store.hpp>
 #include <athanor/core/hash.hpp>
 
 namespace athanor::inline v1 {
@@ -130,4 +130,4 @@ class ResponseCache {
 
 }  // namespace athanor::inline v1
 
-#include <athanor/caching/response_cache.ipp>
+#include <athanor/caching/detail/response_cache.ipp>

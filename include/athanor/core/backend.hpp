@@ -1,4 +1,4 @@
-/// The Backend and FeatureStage concepts, and the C tables made from them.
+/// The Backend and Processor concepts, and the C tables made from them.
 ///
 /// A Backend executes models. Duties, beyond the syntax that the concept checks:
 ///
@@ -11,13 +11,13 @@
 /// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
 /// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in its own memory, valid until its next run; never entered twice at once; reads inputs only until it returns |
 ///
-/// A FeatureStage turns one item of a request into model inputs:
+/// A Processor turns one item of a request into model inputs:
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
 /// | `F::name`, `F::output_names`, `F::output_dtypes` | constants | same order as the tensors that prepare makes |
-/// | `f.open(folder, options_json)` | `Result<std::unique_ptr<Stage>>` | reads what it needs from the model's folder; unknown options are refused by name |
-/// | `s.prepare(item)` | `Result<FeatureItem>` | from many threads at once; no state that grows with use |
+/// | `f.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads what it needs from the model's folder; unknown options are refused by name |
+/// | `s.prepare(item)` | `Result<Preprocessed>` | from many threads at once; no state that grows with use |
 ///
 /// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure`
 /// errors.
@@ -34,7 +34,7 @@
 #include <utility>
 #include <vector>
 
-#include <athanor/core/backend_table.h>
+#include <athanor/plugin.h>
 #include <athanor/core/error.hpp>
 #include <athanor/core/tensor.hpp>
 
@@ -82,20 +82,20 @@ concept Backend = requires(B& backend, ModelSource const& source) {
   { backend.load(source) } -> std::same_as<Result<std::unique_ptr<typename B::Model>>>;
 } && BackendModel<typename B::Model>;
 
-/// One item's features: tensors that own their memory, in the stage's output order, and the item's cost.
-struct FeatureItem {
+/// One item's made: tensors that own their memory, in the processor's output order, and the item's cost.
+struct Preprocessed {
   std::vector<Tensor> tensors;
   std::int64_t cost = 1;
 };
 
 template <class F>
-concept FeatureStage =
-    requires(F& stage, typename F::Stage& opened, std::string_view text, Tensor const& item) {
+concept Processor =
+    requires(F& processor, typename F::Opened& opened, std::string_view text, Tensor const& item) {
       { F::name } -> std::convertible_to<char const*>;
       { F::output_names.data() } -> std::convertible_to<char const* const*>;
       { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
-      { stage.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Stage>>>;
-      { opened.prepare(item) } -> std::same_as<Result<FeatureItem>>;
+      { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Opened>>>;
+      { opened.prepare(item) } -> std::same_as<Result<Preprocessed>>;
     };
 
 namespace detail {
@@ -153,13 +153,13 @@ ath_backend_table make_table(B& backend) noexcept {
   return table;
 }
 
-/// The C table of a feature stage, which must outlive every use of the table.
-template <FeatureStage F>
-ath_feature_table make_table(F& stage) noexcept {
-  using Stage = typename F::Stage;
-  ath_feature_table table{};
-  table.struct_size = sizeof(ath_feature_table);
-  table.self = &stage;
+/// The C table of a processor, which must outlive every use of the table.
+template <Processor F>
+ath_processor_table make_table(F& processor) noexcept {
+  using Opened = typename F::Opened;
+  ath_processor_table table{};
+  table.struct_size = sizeof(ath_processor_table);
+  table.self = &processor;
   table.name = F::name;
   table.output_names = F::output_names.data();
   table.output_dtypes = F::output_dtypes.data();
@@ -173,17 +173,17 @@ ath_feature_table make_table(F& stage) noexcept {
       return {};
     });
   };
-  table.close = [](void*, void* opened) noexcept { delete static_cast<Stage*>(opened); };
-  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_features* out,
+  table.close = [](void*, void* opened) noexcept { delete static_cast<Opened*>(opened); };
+  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_made* out,
                      ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
-      auto features = static_cast<Stage*>(opened)->prepare(from_view(*item));
-      if (!features) return tl::unexpected(std::move(features.error()));
-      auto owner = std::make_unique<FeatureItem>(std::move(*features));
+      auto made = static_cast<Opened*>(opened)->prepare(from_view(*item));
+      if (!made) return tl::unexpected(std::move(made.error()));
+      auto owner = std::make_unique<Preprocessed>(std::move(*made));
       out->tensor_count = std::min(owner->tensors.size(), max_tensors);
       for (std::size_t i = 0; i < out->tensor_count; ++i) out->tensors[i] = to_view(owner->tensors[i]);
       out->cost = owner->cost;
-      out->release = [](void* item_owner) { delete static_cast<FeatureItem*>(item_owner); };
+      out->release = [](void* item_owner) { delete static_cast<Preprocessed*>(item_owner); };
       out->owner = owner.release();
       return {};
     });

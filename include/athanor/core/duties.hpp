@@ -1,4 +1,4 @@
-/// Says in one sentence each which duties a type lacks that wants to be a Backend or a FeatureStage.
+/// Says in one sentence each which duties a type lacks that wants to be a Backend or a Processor.
 /// `make_table` calls these for a type that its concepts refuse; an author may ask earlier:
 /// `static_assert(athanor::check_backend<Mine>());`.
 #pragma once
@@ -59,41 +59,40 @@ consteval bool check_backend() {
 }
 
 template <class F>
-consteval bool check_feature_stage() {
+consteval bool check_processor() {
   static_assert(
       requires {
         { F::name } -> std::convertible_to<char const*>;
-      }, "a FeatureStage has `static constexpr char const* name`: how manifests name it");
+      }, "a Processor has `static constexpr char const* name`: how manifests name it");
   static_assert(
       requires {
         { F::output_names.data() } -> std::convertible_to<char const* const*>;
-      },
-      "a FeatureStage has `output_names`, an array of names in the order of the tensors that prepare makes");
+      }, "a Processor has `output_names`, an array of names in the order of the tensors that prepare makes");
   static_assert(
       requires {
         { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
-      }, "a FeatureStage has `output_dtypes`, an array as long as output_names");
+      }, "a Processor has `output_dtypes`, an array as long as output_names");
   static_assert(
-      requires { typename F::Stage; }, "a FeatureStage names its `Stage` type");
-  if constexpr (requires { typename F::Stage; }) {
+      requires { typename F::Opened; }, "a Processor names its `Opened` type");
+  if constexpr (requires { typename F::Opened; }) {
     static_assert(
-        requires(F& stage, std::string_view text) {
-          { stage.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Stage>>>;
-        }, "a FeatureStage has `open(folder, options)` that returns Result<std::unique_ptr<Stage>>");
+        requires(F& processor, std::string_view text) {
+          { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Opened>>>;
+        }, "a Processor has `open(folder, options)` that returns Result<std::unique_ptr<Opened>>");
     static_assert(
-        requires(typename F::Stage& opened, Tensor const& item) {
-          { opened.prepare(item) } -> std::same_as<Result<FeatureItem>>;
-        }, "a Stage has `prepare(Tensor const&)` that returns Result<FeatureItem>");
+        requires(typename F::Opened& opened, Tensor const& item) {
+          { opened.prepare(item) } -> std::same_as<Result<Preprocessed>>;
+        }, "an Opened has `prepare(Tensor const&)` that returns Result<Preprocessed>");
   }
-  return FeatureStage<F>;
+  return Processor<F>;
 }
 
 /// A type that is neither: the sentences above say what it lacks.
 template <class T>
-  requires(!Backend<T> && !FeatureStage<T>)
+  requires(!Backend<T> && !Processor<T>)
 void make_table(T&) {
-  if constexpr (requires { typename T::Stage; }) {
-    static_cast<void>(check_feature_stage<T>());
+  if constexpr (requires { typename T::Opened; }) {
+    static_cast<void>(check_processor<T>());
   } else {
     static_cast<void>(check_backend<T>());
   }

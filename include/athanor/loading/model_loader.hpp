@@ -243,4 +243,4 @@ class ModelLoader {
 
 }  // namespace athanor::inline v1
 
-#include <athanor/loading/model_loader.ipp>
+#include <athanor/loading/detail/model_loader.ipp>

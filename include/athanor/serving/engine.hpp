@@ -1,8 +1,8 @@
 /// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every
 /// call answered exactly once. The one place that composes the other rooms.
 ///
-///     auto engine = athanor::Engine<>::create({.backends = {&athanor::torch::backend()},
-///                                              .features = {&athanor::chem::features()}}).value();
+///     auto engine = athanor::Engine<>::create({.backends = {&athanor::libtorch::backend()},
+///                                              .processors = {&athanor::chem::processor()}}).value();
 ///     auto tg = engine.load("models/glass-transition").value();
 ///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
 ///
@@ -19,7 +19,7 @@
 #include <athanor/batching/policy.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/serving/answer.hpp>
-#include <athanor/serving/core.hpp>
+#include <athanor/serving/detail/core.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 
@@ -124,11 +124,11 @@ class Engine {
   /// Stops with a grace of 30 s unless it was stopped.
   ~Engine();
 
-  /// Makes one more backend or feature stage known, under its table's name. The table is used until the
+  /// Makes one more backend or processor known, under its table's name. The table is used until the
   /// engine, all that was made from it and every thread that `stop` abandoned is gone. already_exists when
   /// another one of that name is known.
   Result<void> add_backend(ath_backend_table const& table) { return core_->add_backend(table); }
-  Result<void> add_features(ath_feature_table const& table) { return core_->add_features(table); }
+  Result<void> add_processor(ath_processor_table const& table) { return core_->add_processor(table); }
   /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs
   /// it loads it.
   Result<Model<T>> add(std::string const& folder);
@@ -145,7 +145,7 @@ class Engine {
   Health health() const;
   /// All metrics in the Prometheus text format.
   std::string metrics_text() const;
-  /// Version, options, backends, feature stages and models, as JSON.
+  /// Version, options, backends, processors and models, as JSON.
   std::string describe() const;
 
  private:
@@ -155,7 +155,7 @@ class Engine {
 
 }  // namespace athanor::inline v1
 
-#include <athanor/serving/engine.ipp>
+#include <athanor/serving/detail/engine.ipp>
 
 namespace athanor::inline v1 {
 

@@ -30,9 +30,9 @@ enum class CacheMode : std::uint8_t {
 /// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
 /// once.
 struct EngineOptions {
-  /// Backends and feature stages that manifests may name. The tables must outlive the engine.
+  /// Backends and processors that manifests may name. The tables must outlive the engine.
   std::vector<ath_backend_table const*> backends{};
-  std::vector<ath_feature_table const*> features{};
+  std::vector<ath_processor_table const*> processors{};
   /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads. Started
   /// on demand, and one more with the first timer; 0 means one per core, at least two.
   std::size_t threads = 0;
@@ -78,7 +78,7 @@ struct Report {
   std::uint32_t attempts = 0;     ///< executions that this call's items took part in
   std::uint32_t batch_items = 0;  ///< items of the (last) batch it shared
   std::uint32_t members = 0;      ///< members of the ensemble that answered; 0 when it is not an ensemble
-  Duration prepare{0};            ///< features of this call
+  Duration prepare{0};            ///< preprocessing of this call
   Duration queue{0};              ///< from entering the queue to the start of its batch
   Duration compute{0};            ///< gathering, running and scattering its batch, with every attempt
   Duration total{0};              ///< from the call to its answer

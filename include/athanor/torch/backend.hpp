@@ -1,9 +1,9 @@
 /// The LibTorch backend: runs TorchScript modules (format `torchscript`) and AOTInductor packages (format
 /// `pt2`).
 ///
-/// C++ hosts that link `athanor::torch` hand `athanor::torch::backend()` to an engine; everybody else opens
-/// the plugin `libathanor_torch.so`, whose one exported function offers the same table. No LibTorch type
-/// appears here.
+/// C++ hosts that link `athanor::torch` hand `athanor::libtorch::backend()` to an engine; everybody else
+/// opens the plugin `libathanor_torch.so`, whose one exported function offers the same table. No LibTorch
+/// type appears here.
 ///
 /// What a model may be:
 /// - its `forward` takes as many tensors as the model has inputs (`model_inputs` of the manifest),
@@ -29,7 +29,7 @@
 
 #include <athanor/core/backend.hpp>
 
-namespace athanor::inline v1::torch {
+namespace athanor::inline v1::libtorch {
 
 namespace detail {
 class LoadedModel;
@@ -93,4 +93,4 @@ Result<void> check_release();
 /// The table of the one TorchBackend of the process; valid until the process ends.
 ath_backend_table const& backend() noexcept;
 
-}  // namespace athanor::inline v1::torch
+}  // namespace athanor::inline v1::libtorch

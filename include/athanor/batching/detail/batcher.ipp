@@ -1,0 +1,325 @@
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include <athanor/batching/batcher.hpp>
+#include <athanor/core/detail/inside.hpp>
+
+namespace athanor::inline v1 {
+
+namespace detail {
+
+inline constexpr std::uint32_t batcher_stops = 1U << 31;
+
+/// The error of what was thrown. Without memory for the sentence it goes without.
+inline tl::unexpected<Error> thrown(char const* where, char const* what) noexcept {
+  try {
+    return fail(Code::internal, Reason::backend_failure, "batcher: {}: {}", where, what);
+  } catch (...) {
+    return tl::unexpected<Error>(Error{Code::internal, Reason::backend_failure, {}, {}});
+  }
+}
+
+}  // namespace detail
+
+/// Shared by a caller and the lane, which may let go in any order: a caller whose deadline passes leaves a
+/// running call.
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+struct Batcher<In, Out, Env>::Call : batching::Slot {
+  // Bits of `word`.
+  static constexpr std::uint32_t reading = 1;   // the input is being copied: its owner may not go
+  static constexpr std::uint32_t done = 2;      // the answer is there
+  static constexpr std::uint32_t left = 4;      // the caller has gone, and its input with it
+  static constexpr std::uint32_t parked = 8;    // the caller sleeps on the word
+  static constexpr std::uint32_t refused = 16;  // `submit` is to return the error
+
+  In const* input = nullptr;  // the caller's, or `kept`
+  std::optional<In> kept;     // of submit
+  Out output{};
+  typename Env::Word word;
+  typename Env::template Atomic<std::uint32_t> owners{0};
+  Completion completion = nullptr;
+  void* context = nullptr;
+  Call* next_free = nullptr;
+};
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+template <class F>
+struct Batcher<In, Out, Env>::FunctionOf final : Function {
+  explicit FunctionOf(F given) : function(std::move(given)) {
+    if constexpr (std::is_pointer_v<F> || requires { function.operator bool(); }) {
+      if (!function) throw std::invalid_argument("batching: expected a function, got an empty one");
+    }
+  }
+  Result<void> call(std::span<In const> inputs, std::span<Out> outputs) override {
+    if constexpr (std::is_void_v<decltype(function(inputs, outputs))>) {
+      function(inputs, outputs);
+      return {};
+    } else {
+      return function(inputs, outputs);
+    }
+  }
+  F function;
+};
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+BatcherOptions const& Batcher<In, Out, Env>::checked(BatcherOptions const& options) {
+  if (auto valid = batching::validate(options); !valid) throw std::invalid_argument(valid.error().message);
+  return options;
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+template <batching::BatchFunction<In, Out> F>
+Batcher<In, Out, Env>::Batcher(BatcherOptions const& options, F function)
+    : function_(std::make_unique<FunctionOf<F>>(std::move(function))),
+      max_held_(checked(options).max_held),
+      instances_(options.instances),
+      executor_(options.instances),
+      lane_({.instances = options.instances,
+             .max_items = std::min<std::uint32_t>(options.max_items, batching::detail::most_parts),
+             .caller_runs = options.caller_runs},
+            batching::SizeOrDelay{options.max_items, options.max_delay}, host_, executor_) {}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Batcher<In, Out, Env>::~Batcher() {
+  held_.fetch_or(detail::batcher_stops);
+  lane_.refuse_all(Error{Code::unavailable, Reason::stopping, "the batcher is stopping", {}});
+  for (std::uint32_t held = held_.load(); held != detail::batcher_stops; held = held_.load())
+    held_.wait_until(held, no_deadline);
+  executor_.stop(no_deadline);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
+  std::uint32_t held = held_.load();
+  do {
+    if ((held & detail::batcher_stops) != 0)
+      return fail(Code::unavailable, Reason::stopping, "the batcher is stopping");
+    if (held >= max_held_)
+      return fail(Code::resource_exhausted, Reason::queue_full, "batcher: expected at most {} calls at once",
+                  max_held_);
+  } while (!held_.compare_exchange(held, held + 1));
+  Call* call = nullptr;
+  calls_mutex_.lock();
+  try {
+    if (free_ == nullptr) {
+      calls_.push_back(std::make_unique<Call>());
+      free_ = calls_.back().get();
+    }
+    call = std::exchange(free_, free_->next_free);
+  } catch (std::bad_alloc const&) {
+  }
+  calls_mutex_.unlock();
+  if (call == nullptr) {
+    release_held();
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "batcher: no memory for another call");
+  }
+  call->next_free = nullptr;
+  call->word.store(0);
+  return call;
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::release_held() noexcept {
+  std::uint32_t held = held_.load();
+  while (!held_.compare_exchange(held, held - 1)) {
+  }
+  if (held - 1 == detail::batcher_stops) held_.wake_all();
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::drop(Call& call) noexcept {
+  if (call.owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  call.kept.reset();
+  if constexpr (std::is_nothrow_default_constructible_v<Out> && std::is_nothrow_move_assignable_v<Out>)
+    call.output = Out{};
+  calls_mutex_.lock();
+  call.next_free = std::exchange(free_, &call);
+  calls_mutex_.unlock();
+  release_held();
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
+  if (Inside<Batcher>::holds(this))
+    return fail(Code::failed_precondition, Reason::reentrant,
+                "batcher: a blocking call from inside its own function might never end");
+  TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
+  auto taken = take_call();
+  if (!taken) return tl::unexpected(std::move(taken.error()));
+  Call& call = **taken;
+  call.input = &input;
+  call.completion = nullptr;
+  call.deadline = deadline;
+  call.owners.store(2, std::memory_order_relaxed);
+  lane_.enter(call, batching::Entry::may_run_here);
+  Share const share{*this, call};
+  return wait(call, deadline);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
+  for (;;) {
+    std::uint32_t const word = call.word.load();
+    if ((word & Call::done) != 0) {
+      if (call.failed) return tl::unexpected(std::move(call.error));
+      return std::move(call.output);
+    }
+    if (Env::now() < deadline) {
+      std::uint32_t const before = call.word.fetch_or(Call::parked);
+      if ((before & Call::done) == 0) call.word.wait_until(before | Call::parked, deadline);
+      continue;
+    }
+    if (lane_.withdraw(call)) {
+      drop(call);
+      return fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                  "the deadline passed while the call waited");
+    }
+    leave(call);
+    return fail(Code::deadline_exceeded, Reason::deadline_running, "the deadline passed while the call ran");
+  }
+}
+
+/// After it the lane never looks at the input again. A copying that goes on ends first.
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::leave(Call& call) noexcept {
+  std::uint32_t word = call.word.fetch_or(Call::left) | Call::left;
+  while ((word & Call::reading) != 0) {
+    call.word.wait_until(word, no_deadline);
+    word = call.word.load();
+  }
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void* context) {
+  if (completion == nullptr)
+    return fail(Code::invalid_argument, Reason::option, "batcher: submit: expected a completion, got null");
+  auto taken = take_call();
+  if (!taken) return tl::unexpected(std::move(taken.error()));
+  Call& call = **taken;
+  Share const share{*this, call};
+  call.owners.store(1, std::memory_order_relaxed);
+  call.kept.emplace(std::move(input));
+  call.input = &*call.kept;
+  call.completion = completion;
+  call.context = context;
+  call.deadline = no_deadline;
+  call.owners.store(2, std::memory_order_relaxed);
+  {
+    Inside<Call> const submitted(&call);
+    lane_.enter(call, batching::Entry::never_here);
+  }
+  if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.error));
+  return {};
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+bool Batcher<In, Out, Env>::Host::wanted(batching::Slot& slot) noexcept {
+  return (static_cast<Call&>(slot).word.load() & Call::left) == 0;
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexcept {
+  Inside<Batcher> const running(this);
+  auto& first = static_cast<Call&>(*batch.parts[0].slot);
+  // Nobody can leave a call that runs on its caller's thread, and a submitted call has its input with it.
+  if (batch.parts.size() == 1 && (batch.on_caller || first.completion != nullptr))
+    return call_function({first.input, 1}, {&first.output, 1});
+  try {
+    return execute_gathered(batch, instances_[batch.instance]);
+  } catch (std::exception const& exception) {
+    return detail::thrown("copying failed", exception.what());
+  } catch (...) {
+    return detail::thrown("copying failed", "something unknown was thrown");
+  }
+}
+
+/// Copies the inputs of those who have not left, so that these may leave while the function runs.
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batch, Instance& instance) {
+  struct Inputs {
+    std::vector<In>& all;
+    ~Inputs() { all.clear(); }  // nothing of a caller's stays behind
+  } const inputs{instance.inputs};
+  instance.calls.clear();
+  for (batching::Part const& part : batch.parts) {
+    auto& call = static_cast<Call&>(*part.slot);
+    struct Reading {
+      Call& call;
+      bool const allowed;
+      explicit Reading(Call& of) : call(of), allowed((of.word.fetch_or(Call::reading) & Call::left) == 0) {}
+      ~Reading() {
+        if ((call.word.fetch_and(~Call::reading) & (Call::left | Call::parked)) != 0) call.word.wake_all();
+      }
+    } const reading(call);
+    if (!reading.allowed) continue;
+    instance.calls.push_back(&call);
+    instance.inputs.push_back(*call.input);
+  }
+  if (instance.calls.empty()) return {};
+  if (instance.room < instance.calls.size()) {
+    std::size_t const room = std::max(instance.calls.size(), 2 * instance.room);
+    instance.outputs = std::make_unique<Out[]>(room);
+    instance.room = room;
+  }
+  std::span<Out> const outputs(instance.outputs.get(), instance.calls.size());
+  auto result = call_function(instance.inputs, outputs);
+  if (!result) return result;
+  for (std::size_t i = 0; i < outputs.size(); ++i) instance.calls[i]->output = std::move(outputs[i]);
+  return {};
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<void> Batcher<In, Out, Env>::call_function(std::span<In const> inputs,
+                                                  std::span<Out> outputs) noexcept {
+  try {
+    for (Out& output : outputs) output = Out{};  // nobody sees what another caller got
+    return function_->call(inputs, outputs);
+  } catch (std::exception const& exception) {
+    return detail::thrown("the function threw", exception.what());
+  } catch (...) {
+    return detail::thrown("the function threw", "something unknown");
+  }
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noexcept {
+  auto& call = static_cast<Call&>(slot);
+  if (error != nullptr && Inside<Call>::holds(&call)) {
+    call.word.fetch_or(Call::refused);
+  } else if (call.completion != nullptr) {
+    Inside<Batcher> const running(this);  // a completion cannot wait for the batcher either
+    if (error != nullptr) {
+      call.completion(call.context, tl::unexpected(std::move(call.error)));
+    } else {
+      call.completion(call.context, std::move(call.output));
+    }
+  } else if ((call.word.fetch_or(Call::done) & Call::parked) != 0) {
+    call.word.wake_all();
+  }
+  drop(call);
+}
+
+}  // namespace athanor::inline v1

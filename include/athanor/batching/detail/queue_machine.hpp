@@ -1,0 +1,111 @@
+/// Decides what runs when: events and `now` in, batches and plans out. No clock, lock, thread or allocation.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include <athanor/batching/cost_model.hpp>
+#include <athanor/batching/detail/slot.hpp>
+#include <athanor/batching/detail/slot_queue.hpp>
+#include <athanor/batching/policy.hpp>
+
+namespace athanor::inline v1::batching {
+
+/// What one batch, and one lane, may hold.
+struct BatchLimits {
+  std::uint32_t instances = 1;   ///< batches that may run at once
+  std::uint32_t max_items = 32;  ///< items of one batch
+  /// Assembly cost of one batch. A single item above it runs alone.
+  std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
+};
+
+/// What shall happen besides: so many idle instances are to be summoned, and the machine wants to be asked
+/// again then.
+struct Plan {
+  std::uint32_t summon = 0;
+  TimePoint wake_at = no_deadline;
+};
+
+/// A batch that was taken from the queue; no parts when there was nothing to take.
+struct Taken {
+  std::size_t parts = 0;
+  std::uint32_t items = 0;
+  std::int64_t cost = 0;
+};
+
+/// Instances are idle, summoned (somebody is on the way to take a batch for it) or running. A batch is formed
+/// when an instance is there to execute it, not when it is summoned: what enters meanwhile still shares it.
+///
+/// Invariants: a slot is in the queue or in batches or both, until all of its items are settled; no batch
+/// exceeds BatchLimits; running + summoned <= instances.
+template <BatchingPolicy Policy>
+class QueueMachine {
+ public:
+  QueueMachine(BatchLimits const& limits, Policy policy) : limits_(limits), policy_(std::move(policy)) {}
+
+  /// Queues the slot, or, when its deadline has passed, appends it to `finished` with that error.
+  void add(Slot& slot, TimePoint now, SlotList& finished) noexcept;
+  /// True when the slot was wholly queued and now is outside.
+  bool withdraw(Slot& slot) noexcept;
+  /// Everything queued fails with `error`; slots of which nothing is in a batch are appended to `finished`.
+  void refuse(Error const& error, SlotList& finished) noexcept;
+
+  /// Summons idle instances for what the policy dispatches now, beyond those on their way.
+  Plan plan(TimePoint now) noexcept;
+  /// A summoned instance is there; it may take.
+  void arrive() noexcept { --summoned_; }
+  /// Takes a batch for an instance that has arrived, or that ran one and was not released, unless its
+  /// predicted time exceeds `budget`. Slots whose deadline has passed are appended to `finished` instead.
+  Taken take(TimePoint now, std::span<Part> room, Duration budget, SlotList& finished) noexcept;
+  /// Takes a batch of exactly `slot` for an instance of its caller's, if this is the only slot in sight, an
+  /// instance is idle, the policy dispatches, and it will, as far as is known, end well before the slot's
+  /// deadline.
+  Taken lend(Slot& slot, TimePoint now, std::span<Part> room) noexcept;
+  /// Takes a batch, whatever it holds, for an idle instance of somebody who brought several slots.
+  Taken lend_to_many(TimePoint now, std::span<Part> room, SlotList& finished) noexcept;
+  /// The instance is idle again.
+  void release() noexcept { --busy_; }
+
+  /// The part, and with it its slot, failed: nothing more of the slot is taken.
+  void fail(Slot& slot, Error const& error) noexcept;
+  /// The part came out of its batch. True when the slot is complete and to be finished.
+  bool settle(Part const& part) noexcept;
+
+  void record(std::uint32_t items, Duration run_time) noexcept { cost_model_.record(items, run_time); }
+  CostModel const& cost_model() const noexcept { return cost_model_; }
+  /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// size are known well enough to refuse work by it.
+  Duration predicted_run(std::uint64_t items) const noexcept;
+  /// So many items, begun now, end well before the deadline, as far as is known.
+  bool ends_in_time(std::uint64_t items, TimePoint deadline, TimePoint now) const noexcept;
+  /// How long something that enters now waits until its batch begins, by what batches took so far.
+  Duration predicted_wait() const noexcept;
+
+  SlotQueue const& queue() const noexcept { return queue_; }
+  std::uint32_t busy_instances() const noexcept { return busy_; }
+  std::uint32_t idle_instances() const noexcept { return limits_.instances - busy_; }
+  std::uint64_t expired() const noexcept { return expired_; }
+
+ private:
+  std::int64_t rounds(std::uint64_t items) const noexcept;
+  QueueSnapshot look(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
+  BatchDecision decide(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
+  Taken fill(Slot* first, std::uint32_t max_items, TimePoint now, std::span<Part> room,
+             SlotList& finished) noexcept;
+  std::uint32_t fitting(Slot const& slot, Taken const& taken, std::uint32_t max_items) const noexcept;
+  void expire(Slot& slot, SlotList& finished) noexcept;
+  void drop_rest(Slot& slot) noexcept;
+
+  BatchLimits limits_;
+  [[no_unique_address]] Policy policy_;
+  SlotQueue queue_;
+  CostModel cost_model_;
+  std::uint32_t busy_ = 0;      // summoned or running
+  std::uint32_t summoned_ = 0;  // of these
+  std::uint64_t expired_ = 0;
+};
+
+}  // namespace athanor::inline v1::batching
+
+#include <athanor/batching/detail/queue_machine.ipp>

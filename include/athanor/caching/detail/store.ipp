@@ -1,0 +1,460 @@
+#pragma once
+
+#include <algorithm>
+#include <new>
+
+#include <athanor/caching/detail/store.hpp>
+
+namespace athanor::inline v1::caching {
+
+/// Entries taken out under a lock, destroyed after it: what a value's destructor does must not meet the
+/// store's locks.
+template <StoreTraits Traits>
+class Store<Traits>::Removed {
+ public:
+  Removed() = default;
+  Removed(Removed const&) = delete;
+  Removed& operator=(Removed const&) = delete;
+  ~Removed() {
+    while (first_ != nullptr) delete std::exchange(first_, first_->chain);
+  }
+  void add(Entry& entry) noexcept { entry.chain = std::exchange(first_, &entry); }
+
+ private:
+  Entry* first_ = nullptr;
+};
+
+template <StoreTraits Traits>
+Store<Traits>::Store(Options const& options) noexcept
+    : options_(options),
+      max_charge_(options.max_item_bytes != 0 ? std::min(options.max_item_bytes, options.capacity_bytes)
+                                              : options.capacity_bytes / 8) {}
+
+template <StoreTraits Traits>
+Store<Traits>::~Store() {
+  clear();
+  for (Shard& shard : shards_)
+    while (shard.last_made != nullptr) delete std::exchange(shard.last_made, shard.last_made->made_before);
+}
+
+// Joining.
+
+template <StoreTraits Traits>
+Join Store<Traits>::join(Slot& slot, Hash128 key, Mode mode, TimePoint now) noexcept {
+  slot.key = key;
+  slot.value = Value{};
+  slot.refusal = Reason::none;
+  slot.flight = nullptr;
+  slot.may_store = false;
+  Removed removed;
+  Shard& shard = shard_of(key);
+  Lock const lock(shard.mutex);
+  switch (mode) {
+    case Mode::skip:
+      ++shard.counts.bypasses;
+      slot.joined = Join::bypass;
+      break;
+    case Mode::refresh:
+      ++shard.counts.bypasses;
+      if (Flight* running = shard.flights.find(key)) drop_from_table(shard, *running);
+      slot.joined = lead(shard, slot);
+      break;
+    case Mode::use: slot.joined = look_up(shard, slot, true, now, removed); break;
+    case Mode::only_if_cached: slot.joined = look_up(shard, slot, false, now, removed); break;
+  }
+  return slot.joined;
+}
+
+template <StoreTraits Traits>
+Join Store<Traits>::look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now,
+                            Removed& removed) noexcept {
+  if (Entry* entry = shard.entries.find(slot.key)) {
+    if (now < entry->expires) {
+      ++shard.counts.hits;
+      shard.counts.saved = saturating_sum(shard.counts.saved, entry->cost);
+      shard.eviction.touch(*entry);
+      slot.value = entry->value;
+      return Join::hit;
+    }
+    ++shard.counts.expired;
+    take_out(shard, *entry, removed);
+  }
+  if (!may_lead) return refuse(shard, slot, Reason::not_cached);
+  Flight* const flight = shard.flights.find(slot.key);
+  if (flight == nullptr) {
+    Join const joined = lead(shard, slot);
+    ++(joined == Join::owner ? shard.counts.misses : shard.counts.bypasses);
+    return joined;
+  }
+  if (flight->waiters >= options_.max_waiters) return refuse(shard, slot, Reason::queue_full);
+  slot.flight = flight;
+  slot.next = nullptr;
+  slot.previous = flight->last;
+  (flight->last != nullptr ? flight->last->next : flight->first) = &slot;
+  flight->last = &slot;
+  ++flight->waiters;
+  ++shard.counts.waiters;
+  ++shard.counts.misses;
+  ++shard.counts.joins;
+  return Join::waiter;
+}
+
+template <StoreTraits Traits>
+Join Store<Traits>::lead(Shard& shard, Slot& slot) noexcept {
+  Flight* const flight = take_flight(shard);
+  if (flight == nullptr) return Join::bypass;
+  flight->key = slot.key;
+  flight->tag = slot.tag;
+  flight->owner = &slot;
+  if (!shard.flights.insert(*flight)) {
+    retire(shard, *flight);
+    return Join::bypass;
+  }
+  flight->current = true;
+  slot.flight = flight;
+  slot.epoch = shard.epoch;
+  slot.may_store = true;
+  return Join::owner;
+}
+
+template <StoreTraits Traits>
+Join Store<Traits>::refuse(Shard& shard, Slot& slot, Reason reason) noexcept {
+  ++shard.counts.misses;
+  ++shard.counts.refusals;
+  slot.refusal = reason;
+  return Join::refused;
+}
+
+// Flights.
+
+template <StoreTraits Traits>
+auto Store<Traits>::take_flight(Shard& shard) noexcept -> Flight* {
+  Flight* flight = shard.pool;
+  if (flight != nullptr) {
+    shard.pool = flight->chain;
+    flight->chain = nullptr;
+  } else {
+    flight = new (std::nothrow) Flight;
+    if (flight == nullptr) return nullptr;
+    flight->made_before = std::exchange(shard.last_made, flight);
+  }
+  ++shard.counts.flights;
+  return flight;
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::retire(Shard& shard, Flight& flight) noexcept {
+  drop_from_table(shard, flight);
+  Flight* const made_before = flight.made_before;
+  flight = Flight{};
+  flight.made_before = made_before;
+  flight.chain = std::exchange(shard.pool, &flight);
+  --shard.counts.flights;
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::drop_from_table(Shard& shard, Flight& flight) noexcept {
+  if (std::exchange(flight.current, false)) shard.flights.remove(flight);
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::unlink(Flight& flight, Slot& waiter) noexcept {
+  (waiter.previous != nullptr ? waiter.previous->next : flight.first) = waiter.next;
+  (waiter.next != nullptr ? waiter.next->previous : flight.last) = waiter.previous;
+  waiter.next = waiter.previous = nullptr;
+  waiter.flight = nullptr;
+  --flight.waiters;
+}
+
+/// Ends the owner's flight: its waiters, no longer reachable by `leave`, linked by `next`.
+template <StoreTraits Traits>
+auto Store<Traits>::close(Shard& shard, Slot& owner) noexcept -> Slot* {
+  owner.may_store = false;
+  Flight* const flight = std::exchange(owner.flight, nullptr);
+  if (flight == nullptr) return nullptr;
+  Slot* const first = flight->first;
+  for (Slot* waiter = first; waiter != nullptr; waiter = waiter->next) waiter->flight = nullptr;
+  shard.counts.waiters -= flight->waiters;
+  retire(shard, *flight);
+  return first;
+}
+
+template <StoreTraits Traits>
+template <std::invocable<caching::Slot<typename Traits::Value>&> Retain>
+auto Store<Traits>::leave(Slot& waiter, Retain retain) noexcept -> Departure {
+  Shard& shard = shard_of(waiter.key);
+  Lock const lock(shard.mutex);
+  Flight* const flight = waiter.flight;
+  if (flight == nullptr || flight->owner == &waiter) return {};
+  unlink(*flight, waiter);
+  --shard.counts.waiters;
+  if (flight->waiters != 0 || !flight->owner_left) return {true, nullptr};
+  Slot* const owner = flight->owner;
+  owner->flight = nullptr;
+  owner->may_store = flight->current;
+  retire(shard, *flight);
+  retain(*owner);
+  return {true, owner};
+}
+
+template <StoreTraits Traits>
+bool Store<Traits>::owner_leaves(Slot& owner) noexcept {
+  Shard& shard = shard_of(owner.key);
+  Lock const lock(shard.mutex);
+  Flight* const flight = owner.flight;
+  if (flight == nullptr) return true;
+  flight->owner_left = true;
+  if (flight->waiters != 0) return false;
+  owner.flight = nullptr;
+  owner.may_store = flight->current;
+  retire(shard, *flight);
+  return true;
+}
+
+template <StoreTraits Traits>
+auto Store<Traits>::hand_over(Slot& owner) noexcept -> Slot* {
+  Shard& shard = shard_of(owner.key);
+  Lock const lock(shard.mutex);
+  Flight* const flight = std::exchange(owner.flight, nullptr);
+  owner.may_store = false;
+  if (flight == nullptr) return nullptr;
+  Slot* const heir = flight->first;
+  if (heir == nullptr) {
+    retire(shard, *flight);
+    return nullptr;
+  }
+  unlink(*flight, *heir);
+  --shard.counts.waiters;
+  heir->flight = flight;
+  heir->joined = Join::owner;
+  heir->epoch = owner.epoch;
+  heir->may_store = true;
+  flight->owner = heir;
+  flight->owner_left = false;
+  return heir;
+}
+
+// Results.
+
+template <StoreTraits Traits>
+template <Host<typename Traits::Value> H>
+void Store<Traits>::resume_all(Slot* first, Value const& value, Error const* error, H& host) noexcept {
+  while (first != nullptr) {
+    Slot& waiter = *first;
+    first = waiter.next;  // the slot may be gone once it is resumed
+    host.resume(waiter, value, error);
+  }
+}
+
+template <StoreTraits Traits>
+template <Host<typename Traits::Value> H>
+void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, Duration cost, TimePoint now,
+                            H& host) noexcept {
+  Slot* waiters = nullptr;
+  {
+    Removed removed;
+    std::size_t const charge = bytes + entry_overhead();
+    Entry* entry = nullptr;
+    if (charge > bytes && charge <= max_charge_) entry = new (std::nothrow) Entry;
+    Shard& shard = shard_of(owner.key);
+    Lock const lock(shard.mutex);
+    bool const store = wanted(shard, owner);
+    waiters = close(shard, owner);
+    if (entry == nullptr || !store) {
+      ++shard.counts.not_stored;
+      if (entry != nullptr) removed.add(*entry);
+    } else {
+      entry->key = owner.key;
+      entry->value = value;
+      entry->tag = owner.tag;
+      entry->charge = charge;
+      entry->cost = cost;
+      entry->expires = options_.ttl > Duration::zero() ? after(now, options_.ttl) : no_deadline;
+      insert(shard, *entry, removed);
+    }
+  }
+  resume_all(waiters, value, nullptr, host);
+}
+
+template <StoreTraits Traits>
+template <Host<typename Traits::Value> H>
+void Store<Traits>::fail(Slot& owner, Error const& error, H& host) noexcept {
+  Slot* waiters = nullptr;
+  {
+    Shard& shard = shard_of(owner.key);
+    Lock const lock(shard.mutex);
+    waiters = close(shard, owner);
+  }
+  resume_all(waiters, Value{}, &error, host);
+}
+
+/// Whether the owner's value may be stored: its flight is current, or nobody waited for it and nothing has
+/// happened since to its key.
+template <StoreTraits Traits>
+bool Store<Traits>::wanted(Shard const& shard, Slot const& owner) const noexcept {
+  if (!owner.may_store) return false;
+  if (owner.flight != nullptr) return owner.flight->current;
+  return owner.epoch == shard.epoch && shard.entries.find(owner.key) == nullptr &&
+         shard.flights.find(owner.key) == nullptr;
+}
+
+// Entries and their budget.
+
+template <StoreTraits Traits>
+void Store<Traits>::insert(Shard& shard, Entry& entry, Removed& removed) noexcept {
+  if (Entry* old = shard.entries.find(entry.key)) take_out(shard, *old, removed);
+  if (!make_room(shard, entry.charge, removed)) {
+    ++shard.counts.not_stored;
+    removed.add(entry);
+    return;
+  }
+  if (!shard.entries.insert(entry)) {
+    used_.fetch_sub(entry.charge);
+    ++shard.counts.not_stored;
+    removed.add(entry);
+    return;
+  }
+  shard.eviction.admit(entry, EntryFacts{entry.charge, entry.cost, entry.tag});
+  shard.counts.bytes += entry.charge;
+  ++shard.counts.insertions;
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::take_out(Shard& shard, Entry& entry, Removed& removed) noexcept {
+  shard.entries.remove(entry);
+  shard.eviction.erase(entry);
+  shard.counts.bytes -= entry.charge;
+  used_.fetch_sub(entry.charge);
+  removed.add(entry);
+}
+
+template <StoreTraits Traits>
+bool Store<Traits>::reserve(std::size_t bytes) noexcept {
+  std::size_t used = used_.load();
+  do {
+    if (bytes > options_.capacity_bytes - used) return false;
+  } while (!used_.compare_exchange_weak(used, used + bytes));
+  return true;
+}
+
+template <StoreTraits Traits>
+bool Store<Traits>::make_room(Shard& own, std::size_t bytes, Removed& removed) noexcept {
+  while (!reserve(bytes))
+    if (!evict_from(own, removed) && !evict_elsewhere(own, removed)) return false;
+  return true;
+}
+
+template <StoreTraits Traits>
+bool Store<Traits>::evict_from(Shard& shard, Removed& removed) noexcept {
+  auto* const victim = shard.eviction.victim();
+  if (victim == nullptr) return false;
+  take_out(shard, static_cast<Entry&>(*victim), removed);
+  ++shard.counts.evictions;
+  return true;
+}
+
+/// Only tries the other locks: whoever holds one may be trying ours.
+template <StoreTraits Traits>
+bool Store<Traits>::evict_elsewhere(Shard& own, Removed& removed) noexcept {
+  auto const start = static_cast<std::size_t>(&own - shards_.data());
+  for (std::size_t i = 1; i < shard_count; ++i) {
+    Shard& other = shards_[(start + i) % shard_count];
+    Lock const lock(other.mutex, std::try_to_lock);
+    if (lock.owns_lock() && evict_from(other, removed)) return true;
+  }
+  return false;
+}
+
+template <StoreTraits Traits>
+template <class Chosen>
+void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept {
+  ++shard.epoch;
+  shard.entries.remove_if(chosen, [&](Entry& entry) {
+    shard.eviction.erase(entry);
+    shard.counts.bytes -= entry.charge;
+    used_.fetch_sub(entry.charge);
+    ++shard.counts.invalidated;
+    removed.add(entry);
+  });
+  shard.flights.remove_if(chosen, [](Flight& flight) { flight.current = false; });
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::invalidate(std::uint64_t tag) noexcept {
+  for (Shard& shard : shards_) {
+    Removed removed;
+    Lock const lock(shard.mutex);
+    remove_matching(
+        shard, [tag](auto const& node) { return node.tag == tag; }, removed);
+  }
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::erase(Hash128 key) noexcept {
+  Removed removed;
+  Shard& shard = shard_of(key);
+  Lock const lock(shard.mutex);
+  ++shard.epoch;
+  if (Entry* entry = shard.entries.find(key)) {
+    take_out(shard, *entry, removed);
+    ++shard.counts.invalidated;
+  }
+  if (Flight* flight = shard.flights.find(key)) drop_from_table(shard, *flight);
+}
+
+template <StoreTraits Traits>
+void Store<Traits>::clear() noexcept {
+  for (Shard& shard : shards_) {
+    Removed removed;
+    Lock const lock(shard.mutex);
+    remove_matching(
+        shard, [](auto const&) { return true; }, removed);
+  }
+}
+
+// Counting.
+
+template <StoreTraits Traits>
+CacheStatistics Store<Traits>::statistics() const noexcept {
+  CacheStatistics total;
+  for (Shard const& shard : shards_) {
+    Lock const lock(shard.mutex);
+    CacheStatistics const& counts = shard.counts;
+    total.hits += counts.hits;
+    total.misses += counts.misses;
+    total.bypasses += counts.bypasses;
+    total.joins += counts.joins;
+    total.refusals += counts.refusals;
+    total.insertions += counts.insertions;
+    total.evictions += counts.evictions;
+    total.expired += counts.expired;
+    total.invalidated += counts.invalidated;
+    total.not_stored += counts.not_stored;
+    total.saved = saturating_sum(total.saved, counts.saved);
+    total.bytes += counts.bytes;
+    total.entries += shard.entries.size();
+    total.flights += counts.flights;
+    total.waiters += counts.waiters;
+  }
+  return total;
+}
+
+template <StoreTraits Traits>
+Audit Store<Traits>::audit() const noexcept {
+  Audit audit;
+  for (Shard const& shard : shards_) {
+    Lock const lock(shard.mutex);
+    shard.entries.for_each([&](Entry const& entry) {
+      audit.charged += entry.charge;
+      ++audit.entries;
+    });
+    shard.flights.for_each([&](Flight const& flight) {
+      ++audit.flights;
+      for (Slot const* waiter = flight.first; waiter != nullptr; waiter = waiter->next) ++audit.waiters;
+    });
+  }
+  audit.budget_used = used_.load();
+  return audit;
+}
+
+}  // namespace athanor::inline v1::caching

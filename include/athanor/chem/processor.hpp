@@ -1,0 +1,63 @@
+/// The feature stage `polymer-graph`: one text in, the tensors of its molecular graph out.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include <athanor/chem/domain.hpp>
+#include <athanor/chem/polymer.hpp>
+#include <athanor/core/backend.hpp>
+
+namespace athanor::inline v1::chem {
+
+/// Satisfies Processor. An item is a `bytes` tensor of one element: a repeat unit with two `*`, or a plain
+/// SMILES.
+///
+/// | output | type, shape | what |
+/// |---|---|---|
+/// | `atom` | i32 [atoms] | atom codes; a model's token table maps them |
+/// | `bond` | i32 [edges] | bond codes |
+/// | `source`, `target` | i64 [edges] | ends of the directed edges |
+/// | `unseen_identifiers` | i64 [1] | identifiers outside the domain of validity; -1 without a domain, or for a molecule too large to tell |
+/// | `heavy_atoms` | i64 [1] | atoms that are not hydrogen |
+/// | `polymer` | i64 [1] | 1 for a repeat unit, 0 for a plain SMILES |
+///
+/// The cost of an item is its edges.
+class PolymerGraphProcessor {
+ public:
+  static constexpr char const* name = "polymer-graph";
+  static constexpr std::array<char const*, 7> output_names = {
+      "atom", "bond", "source", "target", "unseen_identifiers", "heavy_atoms", "polymer"};
+  static constexpr std::array<std::int32_t, 7> output_dtypes = {
+      static_cast<std::int32_t>(DType::i32), static_cast<std::int32_t>(DType::i32),
+      static_cast<std::int32_t>(DType::i64), static_cast<std::int32_t>(DType::i64),
+      static_cast<std::int32_t>(DType::i64), static_cast<std::int32_t>(DType::i64),
+      static_cast<std::int32_t>(DType::i64)};
+
+  /// An opened stage: immutable, used from many threads at once.
+  class Opened {
+   public:
+    Opened(PolymerOptions options, std::optional<DomainOfValidity> domain);
+    /// Fails as prepare_polymer does, and with invalid_argument / dtype or shape for an item that is not one
+    /// text.
+    Result<Preprocessed> prepare(Tensor const& item) const;
+
+   private:
+    PolymerOptions options_;
+    std::optional<DomainOfValidity> domain_;
+  };
+
+  /// `options` is empty or a JSON object: `units` (an oligomer of so many units in place of the endless
+  /// chain) and `domain` (a file of DomainOfValidity inside `folder`; its digest is for the caller to
+  /// verify). Fails with invalid_argument / option, naming an unknown key or a wrong value, with not_found or
+  /// unavailable / file, or as DomainOfValidity::from_json does.
+  Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) const;
+};
+
+/// The processor as a table: static, never freed, for any number of threads.
+ath_processor_table const& processor();
+
+}  // namespace athanor::inline v1::chem

@@ -1,0 +1,101 @@
+/// Puts a batch's model inputs together from the tensors of its items: the one copy on the way in.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <athanor/core/backend.hpp>
+#include <athanor/core/error.hpp>
+#include <athanor/core/tensor.hpp>
+#include <athanor/manifest/model_input.hpp>
+
+namespace athanor::inline v1::batching {
+
+/// What a batch is made of. A piece is some items, with a tensor for every model input that is `stack` or
+/// `ragged`, at that input's index (others are ignored). Of a `stack` input axis 0 is `items` long. A piece
+/// of a model with `ragged` inputs is one item. Borrows the tensors' bytes; keeps its own memory when
+/// cleared.
+class Pieces {
+ public:
+  /// `inputs` of the model.
+  explicit Pieces(std::size_t inputs) noexcept : inputs_(inputs) {}
+
+  void clear() noexcept { items_.clear(); }
+  /// One more piece. Returns its tensors, by model input, to be filled before the next one is added.
+  std::span<TensorView> add(std::uint32_t items);
+
+  std::size_t size() const noexcept { return items_.size(); }
+  std::uint32_t items(std::size_t piece) const noexcept { return items_[piece]; }
+  TensorView const& tensor(std::size_t piece, std::size_t input) const noexcept {
+    return tensors_[piece * inputs_ + input];
+  }
+
+ private:
+  std::size_t inputs_;
+  std::vector<std::uint32_t> items_;  // by piece
+  std::vector<TensorView> tensors_;   // piece-major
+};
+
+/// Hash of what must agree for requests to share a batch: element type, rank and all dimensions but the first
+/// of every `stack` and `ragged` input. `tensors` are those of a piece.
+std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
+
+/// One per instance of a model. Keeps its buffers and lets them grow: after warm-up, gathering allocates
+/// nothing. Not thread-safe.
+class Assembler {
+ public:
+  /// At most max_tensors inputs; the order of `inputs` is that of the model.
+  explicit Assembler(std::span<ModelInput const> inputs);
+
+  /// Builds the inputs of a batch of these pieces, in their order. With `may_view`, a batch of one piece
+  /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied.
+  /// invalid_argument, naming the input, expected and got, when pieces do not fit together or an index lies
+  /// outside its item; then the inputs are void. resource_exhausted / out_of_memory when there is no memory
+  /// for the batch.
+  Result<void> gather(Pieces const& pieces, bool may_view) noexcept;
+
+  /// Of the last batch gathered, in the order of the model. Valid until the next gather.
+  std::span<TensorView const> inputs() const noexcept { return views_; }
+  std::int64_t items() const noexcept { return items_; }
+
+ private:
+  static constexpr std::size_t no_axis = static_cast<std::size_t>(-1);
+  struct Input {
+    std::string name;
+    Assemble assemble = Assemble::stack;
+    DType dtype = DType::f32;
+    std::size_t rank = 0;
+    std::size_t axis = no_axis;      // ragged, segment
+    std::size_t index_of = no_axis;  // ragged
+    Buffer data;
+    Buffer offsets;  // of bytes
+  };
+
+  std::size_t axis_index(std::string const& name);
+  std::int64_t& axis_start(std::size_t piece, std::size_t axis) noexcept {
+    return starts_[piece * axes_.size() + axis];
+  }
+  Result<void> measure(Pieces const& pieces);
+  Result<void> check_alike(Input const& input, std::size_t place, Pieces const& pieces);
+  Result<void> gather_input(std::size_t place, Pieces const& pieces, bool view);
+  Result<void> copy_elements(std::size_t place, Pieces const& pieces);
+  Result<void> copy_texts(std::size_t place, Pieces const& pieces);
+  Result<void> check_positions(Input const& input, TensorView const& values, std::int64_t limit);
+  void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
+  Result<void> make_segments(std::size_t place, Pieces const& pieces);
+  Result<void> make_count(std::size_t place);
+  Result<std::byte*> room(Buffer& buffer, std::size_t bytes, std::string const& name);
+
+  std::vector<Input> inputs_;
+  std::vector<std::string> axes_;  // names of ragged axes
+  std::vector<std::int64_t>
+      starts_;  // per piece and axis, where the piece's elements begin; one row more for the end
+  std::vector<TensorView> views_;
+  std::int64_t items_ = 0;
+};
+
+}  // namespace athanor::inline v1::batching

@@ -1,0 +1,270 @@
+/// The engine's inside: the entry of each model, and the route that every call takes through the rooms.
+/// Included through serving/engine.hpp.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/lockfree/stack.hpp>
+
+#include <athanor/core/metrics.hpp>
+#include <athanor/serving/detail/call.hpp>
+#include <athanor/serving/health.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// What one model counts. Recording is lock-free.
+struct ModelMetrics {
+  static constexpr std::size_t outcomes = 16;  ///< by Code
+  std::array<Counter, outcomes> requests;
+  Counter cache_hits;
+  Counter cache_joined;
+  Counter batches;
+  Counter batch_failures;
+  Counter degraded;  ///< answers that fewer than all members of an ensemble gave
+  Histogram batch_items;
+  Histogram latency;
+  Histogram compute;
+};
+
+/// One model version: its description, its queue, its breaker. Lives as long as the core; the memory of the
+/// model itself comes and goes with the loader. As the lane's host it gathers, runs and scatters batches.
+template <class T>
+class Entry {
+ public:
+  using Env = typename T::Env;
+  using CallType = Call<T>;
+  using Lane = batching::Lane<Env, typename T::Batching, Entry>;
+
+  using LoadEntry = typename ModelLoader<LoadedModel, Env>::Entry;
+
+  Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry);
+
+  ModelDescription const& description() const noexcept { return description_; }
+  CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
+  Lane& lane() noexcept { return lane_; }
+  ModelMetrics& metrics() noexcept { return metrics_; }
+  LoadEntry& load_entry() noexcept { return load_entry_; }
+  std::size_t instances() const noexcept { return instances_; }
+  /// Marks responses in the cache as this model's.
+  std::uint64_t tag() const noexcept { return description_.content.low; }
+  /// True once in as long as a call is predicted to take: then it may run although it is expected too late. A
+  /// model on which nothing ran would never be seen to have become faster.
+  bool may_try(TimePoint now, Duration predicted) noexcept;
+  /// True on a thread that is inside this model's backend right now.
+  bool is_running_here() const noexcept;
+
+  /// Nothing but failed loads so far: a corrected manifest may take its name and version.
+  bool is_useless() const noexcept { return load_failed_.load() && !load_worked_.load(); }
+  void note_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
+
+  /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
+  /// vary.
+  std::uint64_t shape_key(CallType const& call) const;
+  /// What the model computed for the call may be handed on: no NaN, no infinity, but where the signature
+  /// allows it.
+  Result<void> check_answer(CallType const& call) const;
+  /// Counts an answered call, and one that was refused before it became a call.
+  void record(CallType const& call) noexcept;
+  void record_refusal(Error const& error) noexcept;
+
+  // Host of the lane.
+  bool wanted(batching::Slot& slot) noexcept;
+  Result<void> begin(batching::Batch const& batch) noexcept;
+  Result<void> execute(batching::Batch const& batch) noexcept;
+  void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
+  void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
+
+ private:
+  batching::LaneOptions lane_options() const;
+  typename T::Batching policy() const;
+  Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
+  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
+  template <class Write>
+  void write_report(batching::Part const& part, Write write) noexcept;
+  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
+  Result<void> put_made(CallType& call, std::size_t output) noexcept;
+
+  Core<T>& core_;
+  ModelDescription description_;
+  LoadEntry& load_entry_;
+  std::size_t instances_;
+  ModelMetrics metrics_;
+  CircuitBreaker<Env> breaker_;
+  std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
+  std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
+  typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
+  typename Env::template Atomic<bool> load_failed_{false};
+  typename Env::template Atomic<bool> load_worked_{false};
+  Lane lane_;
+};
+
+/// While one lives, its thread is a caller's, inside infer or submit: completions of others are not run on
+/// it.
+struct Lending {
+  Lending() noexcept { ++depth; }
+  ~Lending() { --depth; }
+  Lending(Lending const&) = delete;
+  Lending& operator=(Lending const&) = delete;
+  static inline thread_local int depth = 0;
+};
+
+/// Everything behind an Engine handle. Calls, models and workers share it, so that it outlives an abandoned
+/// thread.
+template <class T>
+class Core : public std::enable_shared_from_this<Core<T>> {
+ public:
+  using Env = typename T::Env;
+  using CallType = Call<T>;
+  using EntryType = Entry<T>;
+  struct CacheTraits {
+    using Env = typename T::Env;
+    using Value = StoredAnswerPointer;
+    using Eviction = caching::Lru;
+  };
+  using Cache = caching::Store<CacheTraits>;
+
+  explicit Core(EngineOptions options);
+  ~Core();
+
+  /// Makes one more backend or processor known; models added from now on may name it.
+  Result<void> add_backend(ath_backend_table const& table);
+  Result<void> add_processor(ath_processor_table const& table);
+  Result<EntryType*> add(std::string const& folder);
+  Result<EntryType*> find(std::string_view name);
+
+  /// A pooled call for `request`, checked against the entry's signature; owned by its caller and by the
+  /// engine.
+  Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options,
+                              TimePoint now);
+  /// Takes a blocking call through the rooms, as far as it goes on this thread.
+  void start(CallType& call) noexcept {
+    call.word.store(0);  // last: from here on a stop may answer it
+    watch(call);
+    Lending const lending;
+    advance(call, Origin::caller, call.began);
+  }
+  /// Takes blocking calls of one entry, made at one time, through the rooms together. The first leads: its
+  /// word says when all are answered.
+  void start_group(std::span<CallType* const> calls) noexcept;
+  /// Starts them and parks until all are answered, taking them back at their deadline or when revoked.
+  void run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept;
+  /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
+  /// `completion` is not called. The first form reads `request` until the completion.
+  Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options,
+                           Completion completion);
+  Result<CallType*> submit(EntryType& entry, Request&& request, CallOptions const& options,
+                           Completion completion);
+  /// Parks until the call is answered, taking it back at its deadline or when it is revoked.
+  void wait(CallType& call) noexcept;
+  /// Takes the answer of an answered call; its caller's ownership goes into the Answer or is released.
+  Result<Answer> collect(CallType& call) noexcept;
+  /// Answers the caller with `error` unless it has been answered, and drops its work if nobody else wants it.
+  void leave(CallType& call, Error error) noexcept;
+
+  static Error taken_back(CallType const& call);
+  static Error late(CallType const& call);
+
+  std::size_t stop(Duration grace) noexcept;
+  bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
+
+  Health health();
+  std::string metrics_text();
+  std::string describe();
+
+  /// Of the two lists of tables only a copy taken under the lock may be read.
+  EngineOptions const& options() const noexcept { return options_; }
+  typename Env::Executor& executor() noexcept { return executor_; }
+  Cache& cache() noexcept { return cache_; }
+  ModelLoader<LoadedModel, Env>& loader() noexcept { return loader_; }
+  Gate<Env>& gate() noexcept { return gate_; }
+  /// A thread of the host's own goes into a backend, and comes out.
+  void caller_enters_backend() noexcept { callers_in_backends_.fetch_add(1); }
+  void caller_leaves_backend() noexcept { callers_in_backends_.fetch_sub(1); }
+  /// Calls on their way through the rooms.
+  std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
+
+  // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
+  void resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
+              Error const* error) noexcept;
+  void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
+  void batched(CallType& call, Error const* error, TimePoint now) noexcept;
+  /// False when the caller has been answered and nobody else waits for the call's work.
+  bool is_needed(CallType& call) noexcept;
+
+ private:
+  using Pool = boost::lockfree::stack<CallType*>;
+
+  std::vector<EntryType*> entries();
+  Result<EntryType*> loading(std::string_view name);
+  EngineOptions options_now();
+  void write_model_metrics(MetricsText& text, EntryType& entry);
+  static loading::LoaderOptions loader_options(EngineOptions const& options);
+  LoadFunctions<LoadedModel> load_functions();
+  CallType* take_call();
+  Result<CallType*> launch(CallType& call, Completion completion) noexcept;
+  void drain(TimePoint deadline) noexcept;
+  void end_of_route() noexcept;
+  static void recycle(AnswerHolder& holder) noexcept;
+  static void on_task(Task& task) noexcept;
+  static void on_timer(Timer& timer) noexcept;
+  static void on_cancelled(CancelHook& hook) noexcept;
+  static void revoke(CallType& call) noexcept;
+  Result<void> choose_outputs(CallType& call, CallOptions const& options);
+
+  // The route, room by room. Each says whether the call goes on or is parked: then another thread may have it
+  // already.
+  enum class Step : std::uint8_t { next, parked };
+  void advance(CallType& call, Origin origin, TimePoint now) noexcept;
+  Step join(CallType& call, TimePoint now) noexcept;
+  Step admit_work(CallType& call, TimePoint now) noexcept;
+  Step guard(CallType& call, TimePoint now) noexcept;
+  Step prepare(CallType& call, Origin origin, TimePoint now) noexcept;
+  Step acquire(CallType& call, TimePoint now) noexcept;
+  void push(CallType& call, Origin origin, TimePoint now) noexcept;
+  void settle(CallType& call, Origin origin, TimePoint now) noexcept;
+  Step end_route(CallType& call, Error error) noexcept;
+  static Result<Tensor> texts_of(CallType& call, Origin origin);
+  Result<void> prepare_items(CallType& call, Origin origin);
+  void publish(CallType& call, TimePoint now) noexcept;
+
+  bool claim(CallType& call) noexcept;
+  bool others_wait(CallType& call) noexcept;
+  void wait_for_group(std::span<CallType* const> calls) noexcept;
+  void answer(CallType& call, TimePoint now) noexcept;
+  void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
+  static Result<EntryType*> same_content(EntryType& known, Hash128 content);
+  static void on_delivery(Task& task) noexcept;
+  void watch(CallType& call) noexcept;
+  void unwatch(CallType& call) noexcept;
+
+  EngineOptions options_;
+  int const spins_before_parking_;
+  KeyHasher::Secret const secret_;  // of the cache's keys: nobody can choose inputs that share one
+  typename Env::template Atomic<bool> stopping_{false};
+  typename Env::template Atomic<std::int64_t> routes_{0};  // calls on their way
+  typename Env::template Atomic<std::size_t> callers_in_backends_{0};
+  typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way
+  Gate<Env> gate_;
+  Cache cache_;
+  typename Env::Executor executor_;
+  ModelLoader<LoadedModel, Env> loader_;
+
+  mutable std::mutex mutex_;
+  std::map<std::string, std::unique_ptr<EntryType>, std::less<>> entries_;  // guarded by mutex_
+  std::vector<std::unique_ptr<EntryType>> replaced_;  // guarded by mutex_; their handles may still be in use
+  std::vector<std::unique_ptr<CallType>> calls_;      // guarded by mutex_; all ever made
+  Pool pool_{64};
+};
+
+}  // namespace athanor::inline v1::serving
+
+#include <athanor/serving/detail/core.ipp>
+#include <athanor/serving/detail/entry.ipp>
+#include <athanor/serving/detail/observe.ipp>
+#include <athanor/serving/detail/route.ipp>

@@ -1,0 +1,464 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include <athanor/manifest/model_name.hpp>
+#include <athanor/serving/detail/core.hpp>
+#include <athanor/serving/detail/description.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Adds `table` unless it is there; another one of its name is refused.
+template <class Table>
+Result<void> add_table(std::vector<Table const*>& tables, Table const& table) {
+  auto const known = std::ranges::find_if(
+      tables, [&](Table const* other) { return std::string_view(other->name) == table.name; });
+  if (known == tables.end()) {
+    tables.push_back(&table);
+  } else if (*known != &table) {
+    return fail(Code::already_exists, Reason::option, "{}: another table of that name is known", table.name);
+  }
+  return {};
+}
+
+inline std::size_t thread_count(EngineOptions const& options) noexcept {
+  if (options.threads != 0) return options.threads;
+  return std::max<std::size_t>(std::thread::hardware_concurrency(), 2);
+}
+
+template <class T>
+Core<T>::Core(EngineOptions options)
+    : options_(std::move(options)),
+      spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0 : 200),
+      secret_(random_secret<Env>()),
+      gate_(GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
+      cache_(caching::Options{
+          .capacity_bytes = options_.cache_bytes,
+          .ttl = options_.cache_ttl,
+          .max_waiters = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.max_items, 1U << 31U))}),
+      executor_(thread_count(options_)),
+      loader_(loader_options(options_), load_functions(), executor_) {}
+
+template <class T>
+Core<T>::~Core() {
+  stop(Duration{0});
+}
+
+template <class T>
+loading::LoaderOptions Core<T>::loader_options(EngineOptions const& options) {
+  loading::LoaderOptions result;
+  if (options.model_bytes != 0) result.budget_bytes = options.model_bytes;
+  result.load_deadline = options.load_deadline;
+  return result;
+}
+
+template <class T>
+LoadFunctions<LoadedModel> Core<T>::load_functions() {
+  LoadFunctions<LoadedModel> functions;
+  functions.load = [this](std::string_view id) -> Result<Loaded<LoadedModel>> {
+    auto entry = loading(id);
+    if (!entry) return tl::unexpected(std::move(entry.error()));
+    TimePoint const start = Env::now();
+    auto model = LoadedModel::load((*entry)->description(), (*entry)->instances());
+    (*entry)->note_load(model.has_value());
+    emit(options_.sink, Event{model ? Happening::model_loaded : Happening::model_load_failed,
+                              (*entry)->description().manifest.name, (*entry)->description().manifest.version,
+                              model ? fmt::format("took {} ms", (Env::now() - start).count() / 1'000'000)
+                                    : model.error().message});
+    if (!model) return tl::unexpected(std::move(model.error()));
+    std::uint64_t const bytes = (*model)->bytes();
+    return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
+  };
+  functions.released = [this](std::string_view id, LoadedModel&) {
+    if (auto entry = loading(id))
+      emit(options_.sink, Event{Happening::model_unloaded,
+                                (*entry)->description().manifest.name,
+                                (*entry)->description().manifest.version,
+                                {}});
+  };
+  functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
+    auto entry = loading(id);
+    if (!entry) return 0;
+    return expected_bytes_of((*entry)->description());
+  };
+  return functions;
+}
+
+template <class T>
+EngineOptions Core<T>::options_now() {
+  std::lock_guard const lock(mutex_);
+  return options_;
+}
+
+template <class T>
+Result<void> Core<T>::add_backend(ath_backend_table const& table) {
+  if (auto valid = validate(table); !valid) return valid;
+  std::lock_guard const lock(mutex_);
+  return add_table(options_.backends, table);
+}
+
+template <class T>
+Result<void> Core<T>::add_processor(ath_processor_table const& table) {
+  if (auto valid = validate(table); !valid) return valid;
+  std::lock_guard const lock(mutex_);
+  return add_table(options_.processors, table);
+}
+
+template <class T>
+Result<Entry<T>*> Core<T>::same_content(EntryType& known, Hash128 content) {
+  if (known.description().content == content) return &known;
+  return fail(
+      Code::already_exists, Reason::manifest,
+      "{}: another manifest of that name and version is known, from {}; give the new one its own version",
+      known.description().id, known.description().folder);
+}
+
+template <class T>
+Result<Entry<T>*> Core<T>::add(std::string const& folder) {
+  EngineOptions const known_tables = options_now();
+  auto description = describe_model(folder, known_tables.backends, known_tables.processors);
+  if (!description) return tl::unexpected(std::move(description.error()));
+  std::string const id = description->id;
+  Hash128 const content = description->content;
+  std::string loaded_as = id;
+  {
+    std::lock_guard const lock(mutex_);
+    if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+    if (auto known = entries_.find(id); known != entries_.end()) {
+      if (known->second->description().content == content || !known->second->is_useless())
+        return same_content(*known->second, content);
+      auto const before =
+          std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
+      loaded_as = fmt::format("{}#{}", id, before + 2);
+    }
+  }
+  auto load_entry = loader_.declare(loaded_as, expected_bytes_of(*description));
+  if (!load_entry) return tl::unexpected(std::move(load_entry.error()));
+  auto entry = std::make_unique<EntryType>(*this, std::move(*description), **load_entry);
+  std::lock_guard const lock(mutex_);
+  auto& place = entries_[id];
+  if (place != nullptr && place->description().content != content && place->is_useless())
+    replaced_.push_back(std::exchange(place, nullptr));
+  if (place == nullptr) place = std::move(entry);
+  return same_content(*place, content);
+}
+
+/// The entry whose model the loader knows by that name.
+template <class T>
+Result<Entry<T>*> Core<T>::loading(std::string_view name) {
+  std::lock_guard const lock(mutex_);
+  for (auto const& [id, entry] : entries_)
+    if (entry->load_entry().name == name) return entry.get();
+  for (auto const& entry : replaced_)
+    if (entry->load_entry().name == name) return entry.get();
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
+}
+
+template <class T>
+Result<Entry<T>*> Core<T>::find(std::string_view text) {
+  auto name = parse_model_name(text);
+  if (!name) return tl::unexpected(std::move(name.error()));
+  std::lock_guard const lock(mutex_);
+  EntryType* best = nullptr;
+  for (auto const& [id, entry] : entries_) {
+    Manifest const& manifest = entry->description().manifest;
+    if (manifest.name != name->name || (!name->version.empty() && manifest.version != name->version))
+      continue;
+    if (best == nullptr || compare_versions(manifest.version, best->description().manifest.version) > 0)
+      best = entry.get();
+  }
+  if (best != nullptr) return best;
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is known", text);
+}
+
+template <class T>
+typename Core<T>::CallType* Core<T>::take_call() {
+  CallType* call = nullptr;
+  if (pool_.pop(call)) return call;
+  auto made = std::make_unique<CallType>();
+  call = made.get();
+  call->AnswerHolder::recycle = &Core::recycle;
+  call->Continuation::run = &Core::on_task;
+  call->Delivery::run = &Core::on_delivery;
+  call->computed.reserve(max_tensors);
+  call->word.store(word::claimed);
+  std::lock_guard const lock(mutex_);
+  calls_.push_back(std::move(made));
+  pool_.reserve(1);
+  return call;
+}
+
+/// Back to the pool. The last thing that a call does may be to let the core go.
+template <class T>
+void Core<T>::recycle(AnswerHolder& holder) noexcept {
+  auto& call = static_cast<CallType&>(holder);
+  auto const core = std::move(call.core);
+  call.request = nullptr;
+  call.owned_request.clear();
+  call.made.clear();
+  call.stored.reset();
+  call.caching::template Slot<StoredAnswerPointer>::value.reset();
+  core->pool_.push(&call);
+}
+
+template <class T>
+Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options) {
+  auto const& specs = call.entry->description().signature.outputs;
+  call.specs = &specs;
+  if (options.outputs.empty()) {
+    call.chosen_count = specs.size();
+    for (std::size_t i = 0; i < specs.size(); ++i) call.chosen[i] = static_cast<std::uint8_t>(i);
+    return {};
+  }
+  std::string missing;
+  call.chosen_count = 0;
+  for (auto const name : options.outputs) {
+    auto const at = std::ranges::find(specs, name, &TensorSpec::name);
+    if (at == specs.end()) {
+      missing += (missing.empty() ? "" : ", ") + std::string(name);
+    } else if (call.chosen_count == max_tensors) {
+      return fail(Code::invalid_argument, Reason::option, "{}: expected at most {} outputs, got {}",
+                  call.entry->description().id, max_tensors, options.outputs.size());
+    } else {
+      call.chosen[call.chosen_count++] = static_cast<std::uint8_t>(at - specs.begin());
+    }
+  }
+  if (missing.empty()) return {};
+  std::string known;
+  for (auto const& spec : specs) known += (known.empty() ? "" : ", ") + spec.name;
+  return fail(Code::invalid_argument, Reason::output_missing,
+              "{}: no output of the name {}; the model gives {}", call.entry->description().id, missing,
+              known);
+}
+
+template <class T>
+Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, CallOptions const& options,
+                                    TimePoint now) {
+  if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+  auto checked = check(entry.description().signature, request);
+  if (!checked) {
+    entry.record_refusal(checked.error());
+    return tl::unexpected(std::move(checked.error()));
+  }
+  CallType& call = *take_call();
+  call.core = this->shared_from_this();
+  routes_.fetch_add(1);
+  call.owners.store(2, std::memory_order_relaxed);
+  call.entry = &entry;
+  call.request = &request;
+  call.checked = *checked;
+  call.began = now;
+  call.deadline = after(now, options.deadline.count() < 0 ? options_.default_deadline : options.deadline);
+  call.own_deadline = options.deadline.count() >= 0;
+  call.cache_mode = options.cache;
+  call.cancellation = options.cancellation;
+  call.completion = {};
+  call.leader = nullptr;
+  call.report = {};
+  call.report.model = entry.description().id;
+  call.at = At::join;
+  call.role.store(caching::Join::bypass, std::memory_order_relaxed);
+  call.inputs_gone = false;
+  call.watch.store(Watch::off, std::memory_order_relaxed);
+  call.refused = false;
+  call.failed = false;
+  call.answer_failed = false;
+  call.alone = false;
+  call.outputs_state.store(0, std::memory_order_relaxed);
+  call.running.store(false, std::memory_order_relaxed);
+  call.tag = entry.tag();
+  call.borrowed = true;  // the request itself is the caller's
+  Result<void> admitted = choose_outputs(call, options);
+  if (admitted && call.deadline <= now)
+    admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                    "{}: the deadline was over when the call came", entry.description().id);
+  if (admitted) admitted = gate_.admit_caller(call, checked->items, checked->bytes, now);
+  if (admitted && call.cancellation != nullptr && call.cancellation->is_cancelled())
+    admitted = tl::unexpected(taken_back(call));
+  if (admitted) return &call;  // its word stays claimed until it starts: a stop passes it by
+  gate_.leave(call);
+  end_of_route();
+  entry.record_refusal(admitted.error());
+  call.release();
+  call.release();
+  return tl::unexpected(std::move(admitted.error()));
+}
+
+template <class T>
+Result<Call<T>*> Core<T>::submit(EntryType& entry, Request const& request, CallOptions const& options,
+                                 Completion completion) {
+  auto call = make_call(entry, request, options, Env::now());
+  if (!call) return call;
+  return launch(**call, completion);
+}
+
+template <class T>
+Result<Call<T>*> Core<T>::submit(EntryType& entry, Request&& request, CallOptions const& options,
+                                 Completion completion) {
+  auto call = make_call(entry, request, options, Env::now());
+  if (!call) return call;
+  (*call)->owned_request = std::move(request);
+  (*call)->request = &(*call)->owned_request;
+  (*call)->borrowed = std::ranges::any_of((*call)->owned_request.inputs(),
+                                          [](NamedTensor const& input) { return !input.value.owned(); });
+  return launch(**call, completion);
+}
+
+template <class T>
+Result<Call<T>*> Core<T>::launch(CallType& call, Completion completion) noexcept {
+  call.completion = completion;
+  call.word.store(0);
+  Lending const lending;
+  advance(call, Origin::submitter, call.began);
+  if (!call.refused) {
+    watch(call);
+    return &call;
+  }
+  Error error = std::move(call.answer_error);
+  call.release();
+  return tl::unexpected(std::move(error));
+}
+
+template <class T>
+void Core<T>::wait(CallType& call) noexcept {
+  for (int spins = 0; spins < spins_before_parking_; ++spins) {
+    if ((call.word.load() & word::answered) != 0) return;
+    Env::relax();
+  }
+  Lending const lending;
+  for (;;) {
+    std::uint32_t const seen = call.word.fetch_or(word::parked) | word::parked;
+    if ((seen & word::answered) != 0) return;
+    if ((seen & word::revoked) != 0 && (seen & word::claimed) == 0) {
+      leave(call, taken_back(call));
+    } else if (!call.word.wait_until(seen, call.deadline)) {
+      leave(call, late(call));
+      // Whoever claimed it first is about to answer: a moment, not a wait.
+      while ((call.word.load() & word::answered) == 0)
+        call.word.wait_until(call.word.load(), after(Env::now(), std::chrono::milliseconds(1)));
+    }
+  }
+}
+
+template <class T>
+void Core<T>::start_group(std::span<CallType* const> calls) noexcept {
+  CallType& leader = *calls.front();
+  leader.unanswered.store(calls.size());
+  for (CallType* call : calls) call->leader = &leader;
+  for (CallType* call : calls) call->word.store(0);  // last: from here on a stop may answer them
+  Lending const lending;
+  for (CallType* call : calls) advance(*call, Origin::group, call->began);
+  bool const here = options_.caller_runs == CallerRuns::when_idle;
+  leader.entry->lane().enter_all(
+      leader.held, here ? batching::Entry::may_run_here : batching::Entry::never_here, leader.began);
+}
+
+template <class T>
+void Core<T>::run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept {
+  struct Hook : CancelHook {
+    CallType& leader;
+    explicit Hook(CallType& of) noexcept : leader(of) {}
+  };
+  CallType& leader = *calls.front();
+  Hook hook(leader);
+  hook.cancelled = [](CancelHook& self) noexcept { revoke(static_cast<Hook&>(self).leader); };
+  start_group(calls);
+  if (cancellation != nullptr && !cancellation->link(hook)) revoke(leader);
+  wait_for_group(calls);
+  if (cancellation != nullptr) cancellation->unlink(hook);
+}
+
+/// Like wait, with one park for all of them.
+template <class T>
+void Core<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
+  CallType& leader = *calls.front();
+  Lending const lending;
+  bool over = false;  // then whoever claimed a call first is about to answer it
+  for (;;) {
+    std::uint32_t const seen = leader.word.fetch_or(word::parked) | word::parked;
+    if ((seen & word::gathered) != 0) return;
+    bool const revoked = !over && (seen & word::revoked) != 0;
+    if (!revoked && leader.word.wait_until(seen, over ? no_deadline : leader.deadline)) continue;
+    over = true;
+    for (CallType* call : calls)
+      if ((call->word.load() & word::claimed) == 0) leave(*call, revoked ? taken_back(*call) : late(*call));
+  }
+}
+
+template <class T>
+Error Core<T>::taken_back(CallType const& call) {
+  return Error{Code::cancelled,
+               Reason::cancelled,
+               fmt::format("{}: the call was taken back", call.entry->description().id),
+               {}};
+}
+
+template <class T>
+Error Core<T>::late(CallType const& call) {
+  bool const running = call.running.load(std::memory_order_relaxed);
+  return Error{Code::deadline_exceeded,
+               running ? Reason::deadline_running : Reason::deadline_waiting,
+               fmt::format("{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
+                           static_cast<double>((call.deadline - call.began).count()) / 1e6,
+                           running ? "had begun" : "had not begun"),
+               {}};
+}
+
+template <class T>
+Result<Answer> Core<T>::collect(CallType& call) noexcept {
+  if (call.answer_failed) {
+    Error error = std::move(call.answer_error);
+    if (!call.asynchronous()) call.release();
+    return tl::unexpected(std::move(error));
+  }
+  if (call.asynchronous()) call.owners.fetch_add(1, std::memory_order_relaxed);
+  return Answer{Outputs(call), call.report};
+}
+
+template <class T>
+void Core<T>::end_of_route() noexcept {
+  if (routes_.fetch_sub(1) != 1 || !stopping()) return;
+  drained_.store(1);
+  drained_.wake_all();
+}
+
+/// Waits until no call is on its way, or until the deadline.
+template <class T>
+void Core<T>::drain(TimePoint deadline) noexcept {
+  while (routes_.load() != 0 && Env::now() < deadline) {
+    drained_.store(0);
+    if (routes_.load() != 0) drained_.wait_until(0, deadline);
+  }
+}
+
+template <class T>
+std::size_t Core<T>::stop(Duration grace) noexcept {
+  if (stopping_.exchange(true)) return 0;
+  emit(options_.sink, Event{Happening::engine_stopping, {}, {}, {}});
+  TimePoint const deadline = after(Env::now(), grace);
+  Error const stopping{Code::unavailable, Reason::stopping, "the engine is stopping", {}};
+  for (auto* entry : entries()) entry->lane().refuse_all(stopping);
+  loader_.stop();
+  drain(deadline);
+  std::vector<CallType*> calls;
+  {
+    std::lock_guard const lock(mutex_);
+    for (auto const& call : calls_) calls.push_back(call.get());
+  }
+  for (auto* call : calls) {
+    if (!call->retain()) continue;
+    leave(*call, stopping);
+    call->release();
+  }
+  std::size_t const abandoned = executor_.stop(deadline) + callers_in_backends_.load();
+  if (abandoned != 0)
+    emit(options_.sink, Event{Happening::work_abandoned,
+                              {},
+                              {},
+                              fmt::format("{} threads are still inside a backend", abandoned)});
+  return abandoned;
+}
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,106 @@
+/// A model as it executes: one member, or an ensemble whose members read the same assembled batch, each
+/// through its own token table and scaler. One entry, one batch, one answer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <athanor/core/backend.hpp>
+#include <athanor/manifest/model_input.hpp>
+#include <athanor/serving/detail/handles.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Element `index` of an array of f32 or f64.
+double number_at(TensorView const& view, std::size_t index) noexcept;
+
+/// Maps codes to tokens: the code at index i of `codes` is token i + 2, every other code is token 1.
+/// Immutable.
+class TokenLookup {
+ public:
+  static constexpr std::int64_t unknown = 1;
+
+  TokenLookup() = default;
+  explicit TokenLookup(std::span<std::int64_t const> codes);
+  bool empty() const noexcept { return rows_.empty(); }
+  std::int64_t token(std::int64_t code) const noexcept;
+
+ private:
+  struct Row {
+    std::int64_t code;
+    std::int64_t token;
+  };
+  std::vector<Row> rows_;  // ascending by code
+};
+
+/// value = raw * scale + center.
+struct Scaler {
+  double center = 0;
+  double scale = 1;
+};
+
+struct MemberPlan {
+  std::string file;
+  std::vector<TokenLookup> lookups;  ///< by model input; an empty one passes the input through
+  std::vector<Scaler> scalers;       ///< by model output
+};
+
+/// Where an output of the public signature comes from.
+struct OutputPlan {
+  enum class From : std::uint8_t { model, mean, deviation, unknown, members, processor };
+  TensorSpec spec;
+  From from = From::model;
+  std::size_t index = 0;  ///< of the model output, or of the processor's output
+};
+
+/// Everything that is the same for all instances of a model.
+struct ExecutionPlan {
+  std::vector<ModelInput> inputs;
+  std::vector<TensorSpec> model_outputs;
+  std::vector<OutputPlan> outputs;
+  std::vector<MemberPlan> members;
+  std::size_t min_members = 1;
+};
+
+/// One instance of every member. Not thread-safe: one run at a time.
+class Ensemble {
+ public:
+  /// `plan` must outlive the ensemble; one instance per member of the plan, in its order.
+  Ensemble(ExecutionPlan const& plan, std::vector<Instance> members);
+
+  /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how
+  /// many members answered. Checks what each returns: count, element type, rows. Fewer than `min_members`
+  /// good answers fail the batch with the first member's error, named by its file.
+  Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items);
+
+  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that come from
+  /// The processor's are left empty. Valid until the next run.
+  std::span<TensorView const> outputs() const noexcept { return outputs_; }
+
+ private:
+  Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
+  void map_tokens(std::size_t member, std::span<TensorView const> inputs);
+  Result<void> check_outputs(std::size_t member, std::int64_t items) const;
+  double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
+  double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
+  TensorView room_for(std::size_t output, TensorView const& like);
+  void fill_output(std::size_t output, std::int64_t items, std::uint32_t good);
+
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  ExecutionPlan const& plan_;
+  std::vector<Instance> members_;
+  std::vector<std::vector<std::int64_t>> tokens_;  // by model input: the mapped tokens of the member at hand
+  std::vector<std::size_t> segments_;       // by model input: the input that says which item an element is of
+  std::vector<std::int64_t> unknown_;       // by item: most unknown elements that any member met
+  std::vector<std::int64_t> unknown_here_;  // by item: those of the member at hand
+  std::vector<TensorView> mapped_;          // by model input
+  std::vector<TensorView> raw_;             // member-major: member * model outputs + output
+  std::vector<std::vector<std::byte>> computed_;  // by public output
+  std::vector<std::uint8_t> answered_;
+  std::vector<TensorView> outputs_;
+};
+
+}  // namespace athanor::inline v1::serving

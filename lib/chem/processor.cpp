@@ -1,0 +1,148 @@
+#include <athanor/chem/processor.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace athanor::inline v1::chem {
+
+static_assert(Processor<PolymerGraphProcessor>);
+
+namespace {
+
+constexpr std::uintmax_t largest_domain = 64U << 20;
+
+template <class... Args>
+tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&... args) {
+  return tl::unexpected(Error{Code::invalid_argument,
+                              Reason::option,
+                              "polymer-graph: " + fmt::format(sentence, std::forward<Args>(args)...),
+                              {}});
+}
+
+/// The manifest's own rule for files of the model's folder: relative, and never out of it.
+bool is_inside(std::string_view name) {
+  bool good = !name.empty() && name.front() != '/' && name.find('\\') == std::string_view::npos &&
+              name.find('\0') == std::string_view::npos;
+  for (auto const& part : std::filesystem::path(name)) good = good && part != ".." && !part.empty();
+  return good;
+}
+
+Result<std::string> read_file(std::string const& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    return fail(Code::not_found, Reason::file,
+                "polymer-graph: domain: expected a regular file, got none at {}", path);
+  auto const size = std::filesystem::file_size(path, error);
+  if (!error && size > largest_domain)
+    return refuse_option("domain: expected a file of at most {} bytes, got {} of {}", largest_domain, size,
+                         path);
+  std::ifstream file(path, std::ios::binary);
+  std::string text(error ? 0 : static_cast<std::size_t>(size), '\0');
+  if (error || !file.read(text.data(), static_cast<std::streamsize>(text.size())))
+    return fail(Code::unavailable, Reason::file, "polymer-graph: domain: {} cannot be read", path);
+  return text;
+}
+
+Result<DomainOfValidity> read_domain(std::string_view folder, std::string const& name) {
+  if (!is_inside(name))
+    return refuse_option("domain: expected a path inside the model's folder, without '..'; got '{}'", name);
+  std::string const path = folder.empty() ? name : fmt::format("{}/{}", folder, name);
+  auto const text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
+  auto domain = DomainOfValidity::from_json(*text);
+  if (!domain)
+    domain.error().message = fmt::format("polymer-graph: domain: {}: {}", path, domain.error().message);
+  return domain;
+}
+
+/// An owned tensor [values], converted element by element.
+template <class To>
+Result<Tensor> copy(std::span<std::int32_t const> values) {
+  auto tensor = Tensor::allocate(dtype_of<To>(), Shape{static_cast<std::int64_t>(values.size())});
+  if (tensor) std::copy(values.begin(), values.end(), reinterpret_cast<To*>(tensor->mutable_data()));
+  return tensor;
+}
+
+Result<Tensor> single(std::int64_t value) {
+  auto tensor = Tensor::allocate(DType::i64, Shape{1});
+  if (tensor) *reinterpret_cast<std::int64_t*>(tensor->mutable_data()) = value;
+  return tensor;
+}
+
+}  // namespace
+
+PolymerGraphProcessor::Opened::Opened(PolymerOptions options, std::optional<DomainOfValidity> domain)
+    : options_(options), domain_(std::move(domain)) {
+  options_.identifiers = domain_.has_value();
+}
+
+Result<Preprocessed> PolymerGraphProcessor::Opened::prepare(Tensor const& item) const {
+  if (item.dtype() != DType::bytes)
+    return fail(Code::invalid_argument, Reason::dtype, "polymer-graph: expected a text (bytes), got {}",
+                to_string(item.dtype()));
+  if (item.shape().elements() != 1)
+    return fail(Code::invalid_argument, Reason::shape, "polymer-graph: expected one text, got shape {}",
+                to_string(item.shape()));
+  auto const prepared = prepare_polymer(item.text_at(0), options_);
+  if (!prepared) return tl::unexpected(prepared.error());
+
+  std::int64_t const unseen =
+      domain_ && prepared->identifiers ? domain_->unseen(*prepared->identifiers) : std::int64_t{-1};
+  MolecularGraph const& graph = prepared->graph;
+  std::array<Result<Tensor>, 7> tensors = {copy<std::int32_t>(graph.atom),
+                                           copy<std::int32_t>(graph.bond),
+                                           copy<std::int64_t>(graph.source),
+                                           copy<std::int64_t>(graph.target),
+                                           single(unseen),
+                                           single(graph.heavy_atoms),
+                                           single(prepared->polymer ? 1 : 0)};
+  Preprocessed features;
+  features.tensors.reserve(tensors.size());
+  for (auto& tensor : tensors) {
+    if (!tensor) return tl::unexpected(std::move(tensor.error()));
+    features.tensors.push_back(std::move(*tensor));
+  }
+  features.cost = static_cast<std::int64_t>(graph.bond.size());
+  return features;
+}
+
+Result<std::unique_ptr<PolymerGraphProcessor::Opened>> PolymerGraphProcessor::open(
+    std::string_view folder, std::string_view options) const {
+  PolymerOptions polymer;
+  std::optional<DomainOfValidity> domain;
+  if (!options.empty()) {
+    auto const document = nlohmann::json::parse(options, nullptr, false);
+    if (!document.is_object()) return refuse_option("options: expected a JSON object");
+    for (auto const& [key, value] : document.items()) {
+      if (key == "units") {
+        if (!value.is_number_integer() || value < 1 || value > polymer.limits.heavy_atoms)
+          return refuse_option("units: expected a whole number from 1 to {}, got {}",
+                               polymer.limits.heavy_atoms, value.dump());
+        polymer.units = value.get<std::int32_t>();
+      } else if (key == "domain") {
+        if (!value.is_string()) return refuse_option("domain: expected a file name, got {}", value.dump());
+        auto read = read_domain(folder, value.get<std::string>());
+        if (!read) return tl::unexpected(std::move(read.error()));
+        domain = std::move(*read);
+      } else {
+        return refuse_option("unknown option {}; it takes units and domain", key);
+      }
+    }
+  }
+  return std::make_unique<Opened>(polymer, std::move(domain));
+}
+
+ath_processor_table const& processor() {
+  static PolymerGraphProcessor stage;
+  static ath_processor_table const table = make_table(stage);
+  return table;
+}
+
+}  // namespace athanor::inline v1::chem

@@ -1,0 +1,422 @@
+#include <athanor/manifest/manifest.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <athanor/manifest/model_name.hpp>
+
+#include "json_text.hpp"
+#include "manifest_checks.hpp"
+
+namespace athanor::inline v1 {
+
+namespace manifest {
+
+namespace {
+
+constexpr std::int64_t no_limit = INT64_MAX;
+/// More than the cores of one machine; kernels that are asked for thousands end the process.
+constexpr std::int64_t most_threads = 256;
+constexpr std::uintmax_t largest_manifest = 64U << 20;
+
+/// A file of the model's folder: relative, and never out of it.
+std::string read_path(Node const& node) {
+  std::string path = node.text();
+  bool good = !path.empty() && path.front() != '/' && path.find('\\') == std::string::npos &&
+              path.find('\0') == std::string::npos;
+  for (auto const& part : std::filesystem::path(path)) good = good && part != ".." && !part.empty();
+  if (!good && node.present())
+    node.reader().refuse(node.path(), "expected a path inside the model's folder, without '..'; got '{}'",
+                         path);
+  return path;
+}
+
+std::string read_digest(Node const& node) {
+  constexpr std::string_view prefix = "xxh128:";
+  std::string digest = node.text();
+  bool const good = digest.starts_with(prefix) && digest.size() == prefix.size() + 32 &&
+                    std::ranges::all_of(std::string_view(digest).substr(prefix.size()), [](char c) {
+                      return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+                    });
+  if (!good)
+    node.reader().refuse(node.path(), "expected 'xxh128:' and 32 lower-case hexadecimal digits, got '{}'",
+                         digest);
+  return digest;
+}
+
+std::vector<Dim> read_shape(Node const& node) {
+  std::vector<Dim> dims;
+  if (!node.present()) node.reader().refuse(node.path(), "expected a list of dimensions, got nothing");
+  for (Node const& entry : node.list()) {
+    if (entry.json()->is_null()) {
+      dims.push_back(Dim::any());
+    } else if (entry.json()->is_string()) {
+      dims.push_back(Dim::named(entry.name()));
+    } else if (entry.json()->is_number_integer()) {
+      dims.push_back(Dim::fixed(entry.integer(1, INT32_MAX)));
+    } else {
+      node.reader().refuse(entry.path(), "expected a length, the name of an axis or null, got {}",
+                           describe(*entry.json()));
+    }
+  }
+  if (dims.size() > Shape::max_rank)
+    node.reader().refuse(node.path(), "expected at most {} dimensions, got {}", Shape::max_rank, dims.size());
+  return dims;
+}
+
+/// Name, dtype and shape, which every tensor has.
+TensorSpec read_tensor(Node const& node) {
+  TensorSpec spec;
+  spec.name = node["name"].name();
+  if (auto dtype = parse_dtype(node["dtype"].text())) {
+    spec.dtype = *dtype;
+  } else {
+    node.reader().refuse(node["dtype"].path(), "{}", dtype.error().message);
+  }
+  spec.dims = read_shape(node["shape"]);
+  return spec;
+}
+
+void read_non_finite(Node const& node, TensorSpec& spec) {
+  if (!node.present()) return;
+  std::string const text = node.text();
+  if (text != "refuse" && text != "allow")
+    node.reader().refuse(node.path(), "expected 'refuse' or 'allow', got '{}'", text);
+  spec.non_finite = text == "allow" ? NonFinite::allow : NonFinite::refuse;
+}
+
+TensorSpec read_input(Node const& node) {
+  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "unit"})) return {};
+  TensorSpec spec = read_tensor(node);
+  read_non_finite(node["non_finite"], spec);
+  if (auto const limit = node["max_bytes"]; limit.present()) {
+    spec.max_bytes = limit.integer(1, no_limit);
+    if (spec.dtype != DType::bytes)
+      node.reader().refuse(limit.path(), "expected only for dtype bytes, got it for {}",
+                           to_string(spec.dtype));
+  }
+  if (node["unit"].present()) spec.unit = node["unit"].text();
+  return spec;
+}
+
+/// How an input that is not made joins a batch, by its first dimension.
+void place_in_batch(ModelInput& input, Node const& node) {
+  auto const& dims = input.spec.dims;
+  if (dims.empty() || dims[0].kind != Dim::Kind::named) {
+    node.reader().refuse(node["shape"].path(),
+                         "expected 'items' or the name of a ragged axis as the first dimension, got {}",
+                         to_string(input.spec));
+    return;
+  }
+  bool const stacks = input.spec.stacks();
+  input.assemble = stacks ? Assemble::stack : Assemble::ragged;
+  if (!stacks) input.axis = dims[0].name;
+}
+
+ModelInput read_model_input(Node const& node) {
+  ModelInput input;
+  if (!node.object({"name", "dtype", "shape", "index_of", "make"})) return input;
+  input.spec = read_tensor(node);
+  input.spec.non_finite = NonFinite::allow;  // the request's own inputs are what is checked
+  auto const make = node["make"];
+  std::string const how = make.present() ? make.text() : "";
+  if (!make.present()) {
+    place_in_batch(input, node);
+  } else if (how == "segment") {
+    place_in_batch(input, node);
+    input.assemble = Assemble::segment;
+  } else if (how == "count") {
+    input.assemble = Assemble::count;
+  } else {
+    node.reader().refuse(make.path(), "expected 'segment' or 'count', got '{}'", how);
+  }
+  if (node["index_of"].present()) input.index_of = node["index_of"].name();
+  return input;
+}
+
+TensorSpec read_model_output(Node const& node) {
+  return node.object({"name", "dtype", "shape"}) ? read_tensor(node) : TensorSpec{};
+}
+
+void read_source(Node const& node, OutputSection& output) {
+  output.of = output.spec.name;
+  if (!node.present()) return;
+  std::string const from = node.text();
+  auto const colon = from.find(':');
+  std::string const head = from.substr(0, colon);
+  output.of = colon == std::string::npos ? std::string() : from.substr(colon + 1);
+  bool const names = !output.of.empty();
+  if (head == "model" && names) {
+    output.source = OutputSource::model;
+  } else if (head == "mean" && names) {
+    output.source = OutputSource::mean;
+  } else if (head == "std" && names) {
+    output.source = OutputSource::spread;
+  } else if (head == "processor" && names) {
+    output.source = OutputSource::processor;
+  } else if (from == "unknown") {
+    output.source = OutputSource::unknown;
+  } else if (from == "members") {
+    output.source = OutputSource::members;
+  } else {
+    node.reader().refuse(
+        node.path(), "expected model:NAME, mean:NAME, std:NAME, processor:NAME, unknown or members; got '{}'",
+        from);
+  }
+}
+
+OutputSection read_output(Node const& node) {
+  OutputSection output;
+  if (!node.object({"name", "dtype", "shape", "non_finite", "unit", "from"})) return output;
+  output.spec = read_tensor(node);
+  read_non_finite(node["non_finite"], output.spec);
+  if (node["unit"].present()) output.spec.unit = node["unit"].text();
+  read_source(node["from"], output);
+  return output;
+}
+
+ProcessorSection read_processor(Node const& node) {
+  ProcessorSection section;
+  if (!node.object({"name", "input", "options", "digests"})) return section;
+  section.name = node["name"].name();
+  section.input = node["input"].name();
+  if (auto const options = node["options"]; options.present() && options.object())
+    section.options_json = options.json()->dump();
+  for (auto const& [file, digest] : node["digests"].named()) {
+    Json const name = file;
+    section.digests.push_back({read_path({node.reader(), &name, digest.path()}), read_digest(digest)});
+  }
+  return section;
+}
+
+Member read_member(Node const& node) {
+  Member member;
+  if (!node.object({"file", "digest", "lookups", "scale"})) return member;
+  member.file = {read_path(node["file"]), read_digest(node["digest"])};
+  for (auto const& [input, codes] : node["lookups"].named()) {
+    Lookup& lookup = member.lookups.emplace_back(Lookup{input, {}});
+    for (Node const& code : codes.list(1)) lookup.codes.push_back(code.integer(INT64_MIN, no_limit));
+  }
+  for (auto const& [output, entry] : node["scale"].named()) {
+    if (!entry.object({"center", "scale"})) continue;
+    Scale const scale{output, entry["center"].number(), entry["scale"].number()};
+    if (scale.scale == 0)
+      node.reader().refuse(entry["scale"].path(), "expected a number other than 0, got 0");
+    member.scales.push_back(scale);
+  }
+  return member;
+}
+
+BatchingSection read_batching(Node const& node) {
+  BatchingSection batching;
+  if (!node.present() || !node.object({"max_items", "max_cost", "policy", "max_delay_us", "instances"}))
+    return batching;
+  auto const read = [&](std::string_view key, std::int64_t least, std::int64_t most,
+                        std::optional<std::int64_t>& out) {
+    if (auto const entry = node[key]; entry.present()) out = entry.integer(least, most);
+  };
+  read("max_items", 1, 1 << 20, batching.max_items);
+  read("max_cost", 1, no_limit, batching.max_cost);
+  read("max_delay_us", 0, 60'000'000, batching.max_delay_us);
+  read("instances", 1, 1024, batching.instances);
+  if (auto const policy = node["policy"]; policy.present()) {
+    std::string const name = policy.text();
+    if (name != "immediate" && name != "size_or_delay")
+      node.reader().refuse(policy.path(), "expected 'immediate' or 'size_or_delay', got '{}'", name);
+    batching.policy =
+        name == "immediate" ? BatchingSection::Policy::immediate : BatchingSection::Policy::size_or_delay;
+  }
+  if (batching.max_delay_us && batching.policy != BatchingSection::Policy::size_or_delay)
+    node.reader().refuse(node["max_delay_us"].path(),
+                         "expected only with the policy 'size_or_delay', got it with 'immediate'");
+  return batching;
+}
+
+/// A tensor of a self-test, under the spec of that name.
+std::optional<Tensor> read_value(std::string const& name, Node const& node,
+                                 std::vector<TensorSpec> const& specs) {
+  auto const spec = std::ranges::find(specs, name, &TensorSpec::name);
+  if (spec == specs.end()) {
+    std::vector<std::string> known;
+    for (auto const& each : specs) known.push_back(each.name);
+    node.reader().refuse(node.path(), "expected one of {}, got '{}'", fmt::join(known, ", "), name);
+    return {};
+  }
+  auto tensor = convert_tensor(*node.json(), *spec);
+  if (tensor) return std::move(*tensor);
+  node.reader().refuse(node.path(), "{}", tensor.error().message);
+  return {};
+}
+
+SelfTest read_self_test(Node const& node, Signature const& signature) {
+  SelfTest test;
+  if (!node.object({"inputs", "outputs", "tolerance"})) return test;
+  for (auto const& [name, value] : node["inputs"].named())
+    if (auto tensor = read_value(name, value, signature.inputs)) test.inputs.set(name, std::move(*tensor));
+  for (auto const& [name, value] : node["outputs"].named())
+    if (auto tensor = read_value(name, value, signature.outputs))
+      test.outputs.emplace_back(name, std::move(*tensor));
+  if (auto const tolerance = node["tolerance"]; tolerance.present()) {
+    test.tolerance = tolerance.number();
+    if (!(test.tolerance >= 0))
+      node.reader().refuse(tolerance.path(), "expected at least 0, got {}", test.tolerance);
+  }
+  if (node.reader().failed()) return test;
+  auto const checked = check(signature, test.inputs);
+  if (!checked) {
+    node.reader().refuse(node["inputs"].path(), "{}", checked.error().message);
+    return test;
+  }
+  if (test.outputs.empty())
+    node.reader().refuse(node["outputs"].path(), "expected at least one output, got none");
+  for (auto const& output : test.outputs)
+    if (output.value.shape()[0] != checked->items)
+      node.reader().refuse(fmt::format("{}.{}", node["outputs"].path(), output.name),
+                           "expected {} items as in the inputs, got {}", checked->items,
+                           output.value.shape()[0]);
+  return test;
+}
+
+/// Before anything else, since a later format has keys that this one does not know.
+bool is_known_format(Node const& root) {
+  if (!root.object()) return false;
+  std::int64_t const format = root["athanor"].integer(1, no_limit);
+  if (format != manifest_format)
+    root.reader().refuse("athanor", "expected format {}, got {}: this library is older than the manifest",
+                         manifest_format, format);
+  return !root.reader().failed();
+}
+
+void read_identity(Node const& root, Manifest& manifest) {
+  manifest.name = root["name"].name();
+  manifest.version = root["version"].text();
+  if (!is_semantic_version(manifest.version))
+    root.reader().refuse("version", "expected a semantic version such as 1.0.0, got '{}'", manifest.version);
+  if (root["description"].present()) manifest.description = root["description"].text();
+  manifest.backend = root["backend"].name();
+  manifest.format = root["format"].name();
+}
+
+/// Without a list of its own, the model gives what the outputs take from it.
+void name_model_outputs(Manifest& manifest) {
+  for (auto const& output : manifest.outputs) {
+    bool const taken = output.source == OutputSource::model || output.source == OutputSource::mean ||
+                       output.source == OutputSource::spread;
+    if (!taken || std::ranges::find(manifest.model_outputs, output.of, &TensorSpec::name) !=
+                      manifest.model_outputs.end())
+      continue;
+    TensorSpec spec = output.spec;
+    spec.name = output.of;
+    spec.unit.clear();
+    manifest.model_outputs.push_back(std::move(spec));
+  }
+}
+
+void read_tensors(Node const& root, Manifest& manifest) {
+  if (root["processor"].present()) manifest.processor = read_processor(root["processor"]);
+  for (Node const& node : root["inputs"].list(1)) manifest.inputs.push_back(read_input(node));
+  for (Node const& node : root["outputs"].list(1)) manifest.outputs.push_back(read_output(node));
+  if (auto const inputs = root["model_inputs"]; inputs.present()) {
+    for (Node const& node : inputs.list(1)) manifest.model_inputs.push_back(read_model_input(node));
+  } else if (manifest.processor) {
+    root.reader().refuse("model_inputs", "expected what the model reads of the processor, got nothing");
+  } else {
+    auto const nodes = root["inputs"].list(1);
+    for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {
+      ModelInput& input = manifest.model_inputs.emplace_back(ModelInput{manifest.inputs[i], {}, {}, {}});
+      if (!root.reader().failed()) place_in_batch(input, nodes[i]);
+    }
+  }
+  if (auto const outputs = root["model_outputs"]; outputs.present()) {
+    for (Node const& node : outputs.list(1)) manifest.model_outputs.push_back(read_model_output(node));
+  } else {
+    name_model_outputs(manifest);
+  }
+}
+
+void read_warm_up(Node const& root, Manifest& manifest) {
+  auto const warm_up = root["warm_up"];
+  if (!warm_up.present() || !warm_up.object({"batches"})) return;
+  for (Node const& batch : warm_up["batches"].list(1))
+    manifest.warm_up_batches.push_back(batch.integer(1, 1 << 20));
+  if (root["self_test"].list().empty())
+    root.reader().refuse(warm_up.path(),
+                         "expected a self_test whose inputs the batches are made of, got none");
+}
+
+void read_execution(Node const& root, Manifest& manifest) {
+  for (Node const& node : root["members"].list(1)) manifest.members.push_back(read_member(node));
+  manifest.min_members = static_cast<std::int64_t>(manifest.members.size());
+  if (auto const least = root["min_members"]; least.present())
+    manifest.min_members = least.integer(1, no_limit);
+  manifest.batching = read_batching(root["batching"]);
+  if (root["cache"].present()) manifest.cache = root["cache"].flag();
+  if (auto const device = root["device"]; device.present()) {
+    auto parsed = parse_device(device.text());
+    if (parsed) {
+      manifest.device = *parsed;
+    } else {
+      root.reader().refuse(device.path(), "{}", parsed.error().message);
+    }
+  }
+  if (root["threads"].present()) manifest.threads = root["threads"].integer(1, most_threads);
+  read_warm_up(root, manifest);
+}
+
+}  // namespace
+
+}  // namespace manifest
+
+Signature Manifest::signature() const {
+  Signature signature{inputs, {}};
+  for (auto const& output : outputs) signature.outputs.push_back(output.spec);
+  return signature;
+}
+
+Result<Manifest> parse_manifest(std::string_view json) {
+  auto document = manifest::parse_json(json, manifest_file, Reason::manifest);
+  if (!document) return tl::unexpected(std::move(document.error()));
+  manifest::Reader reader(manifest_file);
+  manifest::Node const root(reader, &*document, "");
+  Manifest manifest;
+  if (manifest::is_known_format(root) &&
+      root.object({"athanor", "name", "version", "description", "backend", "format", "processor", "inputs",
+                   "model_inputs", "model_outputs", "outputs", "members", "min_members", "batching", "cache",
+                   "device", "threads", "self_test", "warm_up"})) {
+    manifest::read_identity(root, manifest);
+    manifest::read_tensors(root, manifest);
+    manifest::read_execution(root, manifest);
+    if (!reader.failed()) manifest::check_references(manifest, reader);
+    for (auto const& node : root["self_test"].list())
+      if (!reader.failed())
+        manifest.self_tests.push_back(manifest::read_self_test(node, manifest.signature()));
+  }
+  if (reader.failed()) return tl::unexpected(reader.take_error());
+  return manifest;
+}
+
+Result<Manifest> read_manifest(std::string const& folder) {
+  std::string const path = folder + "/" + std::string(manifest_file);
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  std::error_code unknown;
+  bool const regular = std::filesystem::is_regular_file(path, unknown);
+  auto const size = regular ? std::filesystem::file_size(path, unknown) : 0;
+  if (size > manifest::largest_manifest)
+    return fail(Code::invalid_argument, Reason::manifest, "{}: expected at most {} bytes, got {}", path,
+                manifest::largest_manifest, size);
+  if (file && size > 0) text << file.rdbuf();
+  if (file && regular && size == 0)
+    return fail(Code::invalid_argument, Reason::manifest, "{}: expected a manifest, got an empty file", path);
+  if (!file || text.tellp() <= 0)
+    return fail(Code::not_found, Reason::file, "{}: expected a readable manifest, found none", path);
+  return parse_manifest(text.view()).map_error([&](Error error) {
+    error.message = folder + "/" + error.message;
+    return error;
+  });
+}
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,251 @@
+#include "manifest_checks.hpp"
+
+#include <algorithm>
+
+namespace athanor::inline v1::manifest {
+
+namespace {
+
+template <class List, class Name>
+void check_unique(Reader& reader, std::string const& path, List const& list, Name const& name_of) {
+  if (list.size() > max_tensors) reader.refuse(path, "expected at most {}, got {}", max_tensors, list.size());
+  for (std::size_t i = 0; i < list.size(); ++i)
+    for (std::size_t earlier = 0; earlier < i; ++earlier)
+      if (name_of(list[i]) == name_of(list[earlier]))
+        reader.refuse(fmt::format("{}[{}].name", path, i), "expected a name of its own, got '{}' again",
+                      name_of(list[i]));
+}
+
+TensorSpec const* find(std::vector<TensorSpec> const& specs, std::string_view name) {
+  auto const found = std::ranges::find(specs, name, &TensorSpec::name);
+  return found == specs.end() ? nullptr : &*found;
+}
+
+std::string names(std::vector<TensorSpec> const& specs) {
+  std::string all;
+  for (auto const& spec : specs) all += (all.empty() ? "" : ", ") + spec.name;
+  return all;
+}
+
+ModelInput const* find_input(Manifest const& manifest, std::string_view name) {
+  for (auto const& input : manifest.model_inputs)
+    if (input.spec.name == name) return &input;
+  return nullptr;
+}
+
+bool is_ragged_axis(Manifest const& manifest, std::string_view axis) {
+  return std::ranges::any_of(manifest.model_inputs, [&](ModelInput const& input) {
+    return input.assemble == Assemble::ragged && input.axis == axis;
+  });
+}
+
+/// What means, spreads and scales are computed in.
+/// What codes and positions are given in.
+bool is_code(DType dtype) noexcept { return dtype == DType::i32 || dtype == DType::i64; }
+
+bool has_lookup(Member const& member, std::string_view input) {
+  return std::ranges::find(member.lookups, input, &Lookup::input) != member.lookups.end();
+}
+
+bool is_mapped(Manifest const& manifest, std::string_view input) {
+  return std::ranges::any_of(manifest.members,
+                             [&](Member const& member) { return has_lookup(member, input); });
+}
+
+/// True when `source` has every length that `declared` promises, on as many axes.
+bool keeps_shape(TensorSpec const& source, TensorSpec const& declared) {
+  if (source.dims.size() != declared.dims.size() || source.stacks() != declared.stacks()) return false;
+  for (std::size_t axis = 1; axis < source.dims.size(); ++axis)
+    if (declared.dims[axis].kind == Dim::Kind::fixed && declared.dims[axis] != source.dims[axis])
+      return false;
+  return true;
+}
+
+void check_index_of(Manifest const& manifest, ModelInput const& input, std::string const& path,
+                    Reader& reader) {
+  if (input.assemble != Assemble::ragged || !is_code(input.spec.dtype))
+    reader.refuse(path, "expected a ragged input of i32 or i64, got {}", to_string(input.spec));
+  if (!is_ragged_axis(manifest, input.index_of))
+    reader.refuse(path, "expected the axis of a ragged model input, got '{}'", input.index_of);
+}
+
+void check_made_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
+                      Reader& reader) {
+  TensorSpec const& spec = input.spec;
+  if (input.assemble == Assemble::segment) {
+    if (!is_ragged_axis(manifest, input.axis))
+      reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);
+    if (spec.dtype != DType::i64 || spec.dims.size() != 1)
+      reader.refuse(path, "expected i64 of one dimension for '{}', which is made; got {}", spec.name,
+                    to_string(spec));
+    return;
+  }
+  bool const single = spec.dims.empty() || (spec.dims.size() == 1 && spec.dims[0] == Dim::fixed(1));
+  if (spec.dtype != DType::i64 || !single)
+    reader.refuse(path, "expected i64 [] or i64 [1] for '{}', which is made; got {}", spec.name,
+                  to_string(spec));
+}
+
+/// Without a processor, a model input is the request's input of that name.
+void check_given_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
+                       Reader& reader) {
+  TensorSpec const* source = find(manifest.inputs, input.spec.name);
+  if (source == nullptr)
+    return reader.refuse(path + ".name", "expected one of the inputs ({}), got '{}'", names(manifest.inputs),
+                         input.spec.name);
+  if (is_mapped(manifest, input.spec.name)) {
+    if (!is_code(source->dtype))
+      reader.refuse(path + ".dtype", "expected lookups of an input of i32 or i64, got {}",
+                    to_string(*source));
+  } else if (source->dtype != input.spec.dtype) {
+    reader.refuse(path + ".dtype", "expected {} as in inputs, got {}", to_string(source->dtype),
+                  to_string(input.spec.dtype));
+  }
+  if (!keeps_shape(*source, input.spec))
+    reader.refuse(path + ".shape", "expected the axes of '{}' as in inputs, {}; got {}", input.spec.name,
+                  to_string(*source), to_string(input.spec));
+}
+
+void check_model_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
+                       Reader& reader) {
+  if (!input.index_of.empty()) check_index_of(manifest, input, path + ".index_of", reader);
+  if (is_made(input)) return check_made_input(manifest, input, path, reader);
+  if (!manifest.processor) check_given_input(manifest, input, path, reader);
+}
+
+/// Backends give rows for items, and texts have no rows to copy.
+void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
+  if (!spec.stacks())
+    reader.refuse(path + ".shape", "expected '{}' as the first dimension, got {}", items_axis,
+                  to_string(spec));
+  if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
+}
+
+/// Unknown codes are counted by item, so something must tell the items of a ragged axis apart.
+void check_unknown(Manifest const& manifest, std::string const& path, Reader& reader) {
+  for (auto const& input : manifest.model_inputs) {
+    bool const told_apart = std::ranges::any_of(manifest.model_inputs, [&](ModelInput const& other) {
+      return other.assemble == Assemble::segment && other.axis == input.axis;
+    });
+    if (is_mapped(manifest, input.spec.name) && !told_apart)
+      reader.refuse(path,
+                    "expected a segment input along the axis of '{}', to tell the items apart; got none",
+                    input.spec.name);
+  }
+}
+
+/// An output that the model gives, of one member or over all of them.
+void check_computed(Manifest const& manifest, OutputSection const& output, std::string const& path,
+                    Reader& reader) {
+  TensorSpec const& spec = output.spec;
+  TensorSpec const* source = find(manifest.model_outputs, output.of);
+  if (source == nullptr)
+    return reader.refuse(path + ".from", "expected one of the model outputs ({}), got '{}'",
+                         names(manifest.model_outputs), output.of);
+  if (source->dtype != spec.dtype)
+    reader.refuse(path + ".dtype", "expected {} as in model_outputs, got {}", to_string(source->dtype),
+                  to_string(spec.dtype));
+  if (!keeps_shape(*source, spec))
+    reader.refuse(path + ".shape", "expected '{}' to have the shape of the model output '{}', {}; got {}",
+                  spec.name, output.of, to_string(*source), to_string(spec));
+  if (output.source == OutputSource::model) {
+    if (manifest.members.size() > 1)
+      reader.refuse(path + ".from",
+                    "expected mean:{0} or std:{0} of {1} members, got the output of one model", output.of,
+                    manifest.members.size());
+    return;
+  }
+  if (!is_computable(spec.dtype))
+    reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a spread, got {}",
+                  to_string(spec.dtype));
+  if (output.source == OutputSource::spread && manifest.members.size() < 2)
+    reader.refuse(path + ".from", "expected several members for a spread, got 1");
+}
+
+void check_output(Manifest const& manifest, OutputSection const& output, std::string const& path,
+                  Reader& reader) {
+  TensorSpec const& spec = output.spec;
+  switch (output.source) {
+    case OutputSource::members:
+    case OutputSource::unknown:
+      if (spec.dtype != DType::i64 || spec.dims.size() != 1)
+        reader.refuse(path, "expected i64 [items] for a count, got {}", to_string(spec));
+      if (output.source == OutputSource::unknown) check_unknown(manifest, path + ".from", reader);
+      return;
+    case OutputSource::processor:
+      if (!manifest.processor)
+        reader.refuse(path + ".from", "expected a processor to take '{}' from, got none", output.of);
+      return;
+    case OutputSource::model:
+    case OutputSource::mean:
+    case OutputSource::spread: return check_computed(manifest, output, path, reader);
+  }
+}
+
+void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string const& place, Reader& reader) {
+  ModelInput const* input = find_input(manifest, lookup.input);
+  if (input == nullptr || is_made(*input) || input->spec.dtype != DType::i64)
+    reader.refuse(place, "expected the name of an i64 model input that is not made, got {}",
+                  input == nullptr ? fmt::format("'{}'", lookup.input) : to_string(input->spec));
+  // Tokens for one member and bare codes for the next cannot both be what the model was trained with.
+  for (std::size_t i = 0; i < manifest.members.size(); ++i)
+    if (!has_lookup(manifest.members[i], lookup.input))
+      reader.refuse(place, "expected lookups of '{}' for all members or for none, got none for members[{}]",
+                    lookup.input, i);
+  auto codes = lookup.codes;
+  std::ranges::sort(codes);
+  if (auto const repeated = std::ranges::adjacent_find(codes); repeated != codes.end())
+    reader.refuse(place, "expected every code once, got {} twice", *repeated);
+}
+
+void check_member(Manifest const& manifest, Member const& member, std::string const& path, Reader& reader) {
+  for (auto const& lookup : member.lookups)
+    check_lookup(manifest, lookup, fmt::format("{}.lookups.{}", path, lookup.input), reader);
+  for (auto const& scale : member.scales) {
+    std::string const place = fmt::format("{}.scale.{}", path, scale.output);
+    TensorSpec const* output = find(manifest.model_outputs, scale.output);
+    if (output == nullptr)
+      reader.refuse(place, "expected the name of a model output ({}), got '{}'",
+                    names(manifest.model_outputs), scale.output);
+    else if (!is_computable(output->dtype))
+      reader.refuse(place, "expected a model output of f32 or f64, got {}", to_string(*output));
+  }
+}
+
+void check_processor_section(Manifest const& manifest, Reader& reader) {
+  TensorSpec const* text = find(manifest.inputs, manifest.processor->input);
+  if (text == nullptr)
+    return reader.refuse("processor.input", "expected one of the inputs ({}), got '{}'",
+                         names(manifest.inputs), manifest.processor->input);
+  if (text->dtype != DType::bytes || text->dims.size() != 1 || !text->stacks())
+    reader.refuse("processor.input", "expected bytes [{}] for '{}', got {}", items_axis, text->name,
+                  to_string(*text));
+}
+
+}  // namespace
+
+void check_references(Manifest const& manifest, Reader& reader) {
+  check_unique(reader, "inputs", manifest.inputs, [](TensorSpec const& spec) { return spec.name; });
+  check_unique(reader, "model_inputs", manifest.model_inputs,
+               [](ModelInput const& input) { return input.spec.name; });
+  check_unique(reader, "model_outputs", manifest.model_outputs,
+               [](TensorSpec const& spec) { return spec.name; });
+  check_unique(reader, "outputs", manifest.outputs,
+               [](OutputSection const& output) { return output.spec.name; });
+  if (manifest.processor) check_processor_section(manifest, reader);
+  for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
+    check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
+    check_rows(manifest.outputs[i].spec, fmt::format("outputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.model_outputs.size(); ++i)
+    check_rows(manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
+    check_output(manifest, manifest.outputs[i], fmt::format("outputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.members.size(); ++i)
+    check_member(manifest, manifest.members[i], fmt::format("members[{}]", i), reader);
+  auto const members = static_cast<std::int64_t>(manifest.members.size());
+  if (manifest.min_members > members)
+    reader.refuse("min_members", "expected at most the {} members, got {}", members, manifest.min_members);
+}
+
+}  // namespace athanor::inline v1::manifest

@@ -1,0 +1,14 @@
+/// What the parts of a manifest owe each other.
+#pragma once
+
+#include <athanor/manifest/manifest.hpp>
+
+#include "json_text.hpp"
+
+namespace athanor::inline v1::manifest {
+
+/// Names once, references that lead somewhere, types that fit. Reports to `reader`, which keeps the first
+/// mistake.
+void check_references(Manifest const& manifest, Reader& reader);
+
+}  // namespace athanor::inline v1::manifest

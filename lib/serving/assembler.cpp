@@ -1,0 +1,332 @@
+#include <athanor/serving/detail/assembler.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+
+namespace athanor::inline v1::batching {
+
+namespace {
+
+bool is_given(Assemble assemble) noexcept {
+  return assemble == Assemble::stack || assemble == Assemble::ragged;
+}
+
+/// Elements of all dimensions but the first.
+std::int64_t row_elements(TensorView const& tensor) noexcept {
+  std::int64_t elements = 1;
+  for (std::int32_t axis = 1; axis < tensor.rank; ++axis) elements *= tensor.shape[axis];
+  return elements;
+}
+
+std::string shape_of(TensorView const& tensor) {
+  return to_string(Shape(std::span(tensor.shape, static_cast<std::size_t>(tensor.rank))));
+}
+
+TensorView dense(DType dtype, std::byte* data, std::size_t bytes, std::int64_t length) noexcept {
+  TensorView view{};
+  view.data = data;
+  view.size_bytes = bytes;
+  view.rank = 1;
+  view.shape[0] = length;
+  view.dtype = static_cast<std::int32_t>(dtype);
+  view.device_type = static_cast<std::int32_t>(DeviceType::cpu);
+  return view;
+}
+
+std::uint64_t mix(std::uint64_t hash, std::uint64_t value) noexcept {
+  hash = (hash ^ value) * 0xff51afd7ed558ccdULL;
+  return hash ^ (hash >> 32);
+}
+
+template <class T>
+void fill_segments(std::byte* data, std::int64_t const* starts, std::size_t stride,
+                   std::size_t pieces) noexcept {
+  auto* values = reinterpret_cast<T*>(data);
+  for (std::size_t piece = 0; piece < pieces; ++piece)
+    std::fill(values + starts[piece * stride], values + starts[(piece + 1) * stride], static_cast<T>(piece));
+}
+
+/// The first value outside [0, limit), or null.
+template <class T>
+T const* find_outside(TensorView const& values, std::int64_t limit) noexcept {
+  auto const* first = static_cast<T const*>(values.data);
+  auto const* last = first + values.size_bytes / sizeof(T);
+  auto const* at = std::find_if(first, last, [limit](T value) { return value < 0 || value >= limit; });
+  return at == last ? nullptr : at;
+}
+
+template <class T>
+void add_to_all(std::byte* data, std::size_t count, std::int64_t by) noexcept {
+  auto* values = reinterpret_cast<T*>(data);
+  for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(values[i] + by);
+}
+
+}  // namespace
+
+std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept {
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_given(inputs[i].assemble)) continue;
+    hash = mix(hash, static_cast<std::uint64_t>(tensors[i].dtype) << 8 |
+                         static_cast<std::uint64_t>(tensors[i].rank));
+    for (std::int32_t axis = 1; axis < tensors[i].rank; ++axis)
+      hash = mix(hash, static_cast<std::uint64_t>(tensors[i].shape[axis]));
+  }
+  return hash;
+}
+
+std::span<TensorView> Pieces::add(std::uint32_t items) {
+  items_.push_back(items);
+  if (tensors_.size() < items_.size() * inputs_) tensors_.resize(items_.size() * inputs_);
+  return std::span(tensors_).subspan((items_.size() - 1) * inputs_, inputs_);
+}
+
+Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size()) {
+  inputs_.reserve(inputs.size());
+  for (ModelInput const& from : inputs) {
+    Input input;
+    input.name = from.spec.name;
+    input.assemble = from.assemble;
+    input.dtype = from.spec.dtype;
+    input.rank = from.spec.dims.size();
+    if (from.assemble == Assemble::ragged || from.assemble == Assemble::segment)
+      input.axis = axis_index(from.axis);
+    if (!from.index_of.empty()) input.index_of = axis_index(from.index_of);
+    inputs_.push_back(std::move(input));
+  }
+}
+
+std::size_t Assembler::axis_index(std::string const& name) {
+  auto const at = std::ranges::find(axes_, name);
+  auto const index = static_cast<std::size_t>(at - axes_.begin());
+  if (at == axes_.end()) axes_.push_back(name);
+  return index;
+}
+
+Result<void> Assembler::gather(Pieces const& pieces, bool may_view) noexcept {
+  try {
+    items_ = 0;
+    if (pieces.size() == 0)
+      return fail(Code::invalid_argument, Reason::missing_input,
+                  "batch: expected at least one piece, got none");
+    for (std::size_t piece = 0; piece < pieces.size(); ++piece) items_ += pieces.items(piece);
+    if (auto measured = measure(pieces); !measured) return measured;
+    for (std::size_t place = 0; place < inputs_.size(); ++place)
+      if (auto gathered = gather_input(place, pieces, may_view && pieces.size() == 1); !gathered)
+        return gathered;
+    return {};
+  } catch (std::bad_alloc const&) {
+    return tl::unexpected<Error>(Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}});
+  }
+}
+
+/// Lays the pieces' elements along every ragged axis one after the other.
+Result<void> Assembler::measure(Pieces const& pieces) {
+  if (axes_.empty()) return {};
+  starts_.assign((pieces.size() + 1) * axes_.size(), -1);
+  for (std::size_t axis = 0; axis < axes_.size(); ++axis) axis_start(0, axis) = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    if (pieces.items(piece) != 1)
+      return fail(Code::invalid_argument, Reason::shape,
+                  "batch: a piece with ragged inputs: expected 1 item, got {}", pieces.items(piece));
+    for (std::size_t place = 0; place < inputs_.size(); ++place) {
+      Input const& input = inputs_[place];
+      if (input.assemble != Assemble::ragged) continue;
+      TensorView const& tensor = pieces.tensor(piece, place);
+      std::int64_t const length = tensor.rank > 0 ? tensor.shape[0] : 0;
+      std::int64_t& next = axis_start(piece + 1, input.axis);
+      std::int64_t const start = axis_start(piece, input.axis);
+      if (next >= 0 && next - start != length)
+        return fail(Code::invalid_argument, Reason::shape, "{}: axis '{}': expected length {}, got {}",
+                    input.name, axes_[input.axis], next - start, length);
+      next = start + length;
+    }
+    for (std::size_t axis = 0; axis < axes_.size(); ++axis)
+      if (axis_start(piece + 1, axis) < 0)
+        return fail(Code::failed_precondition, Reason::manifest, "batch: no ragged input has the axis '{}'",
+                    axes_[axis]);
+  }
+  return {};
+}
+
+Result<void> Assembler::gather_input(std::size_t place, Pieces const& pieces, bool view) {
+  Input const& input = inputs_[place];
+  if (input.assemble == Assemble::segment) return make_segments(place, pieces);
+  if (input.assemble == Assemble::count) return make_count(place);
+  if (auto alike = check_alike(input, place, pieces); !alike) return alike;
+  if (view) {
+    views_[place] = pieces.tensor(0, place);
+    return {};
+  }
+  return input.dtype == DType::bytes ? copy_texts(place, pieces) : copy_elements(place, pieces);
+}
+
+Result<void> Assembler::check_alike(Input const& input, std::size_t place, Pieces const& pieces) {
+  TensorView const& like = pieces.tensor(0, place);
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    TensorView const& tensor = pieces.tensor(piece, place);
+    if (tensor.dtype != static_cast<std::int32_t>(input.dtype))
+      return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
+                  to_string(input.dtype), to_string(static_cast<DType>(tensor.dtype)));
+    if (tensor.rank < 1 || tensor.rank != like.rank ||
+        !std::equal(tensor.shape + 1, tensor.shape + tensor.rank, like.shape + 1))
+      return fail(Code::invalid_argument, Reason::shape, "{}: expected the batch's {} beyond axis 0, got {}",
+                  input.name, shape_of(like), shape_of(tensor));
+    if (input.assemble == Assemble::stack && tensor.shape[0] != pieces.items(piece))
+      return fail(Code::invalid_argument, Reason::shape, "{}: expected {} rows, got {}", input.name,
+                  pieces.items(piece), shape_of(tensor));
+    if (input.index_of == no_axis) continue;
+    std::int64_t const limit = axis_start(piece + 1, input.index_of) - axis_start(piece, input.index_of);
+    if (auto inside = check_positions(input, tensor, limit); !inside) return inside;
+  }
+  return {};
+}
+
+/// A position outside its own item would point into a neighbour's.
+Result<void> Assembler::check_positions(Input const& input, TensorView const& values, std::int64_t limit) {
+  std::int64_t outside = 0;
+  bool found = false;
+  if (input.dtype == DType::i64) {
+    auto const* at = find_outside<std::int64_t>(values, limit);
+    found = at != nullptr;
+    outside = found ? *at : 0;
+  } else if (input.dtype == DType::i32) {
+    auto const* at = find_outside<std::int32_t>(values, limit);
+    found = at != nullptr;
+    outside = found ? *at : 0;
+  } else {
+    return fail(Code::failed_precondition, Reason::manifest, "{}: positions: expected i32 or i64, got {}",
+                input.name, to_string(input.dtype));
+  }
+  if (!found) return {};
+  return fail(Code::invalid_argument, Reason::value_range,
+              "{}: expected positions in [0, {}) of axis '{}', got {}", input.name, limit,
+              axes_[input.index_of], outside);
+}
+
+void Assembler::shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by) {
+  if (by == 0) return;
+  if (input.dtype == DType::i64) {
+    add_to_all<std::int64_t>(values, count, by);
+  } else {
+    add_to_all<std::int32_t>(values, count, by);
+  }
+}
+
+Result<std::byte*> Assembler::room(Buffer& buffer, std::size_t bytes, std::string const& name) {
+  if (buffer.capacity() < bytes || !buffer) {
+    buffer = Buffer();
+    buffer = Buffer::allocate(std::max<std::size_t>(bytes + bytes / 2, 64));
+    if (!buffer) buffer = Buffer::allocate(std::max<std::size_t>(bytes, 64));
+    if (!buffer)
+      return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: no memory for {} bytes of the batch",
+                  name, bytes);
+  }
+  return buffer.data();
+}
+
+Result<void> Assembler::copy_elements(std::size_t place, Pieces const& pieces) {
+  Input& input = inputs_[place];
+  std::size_t const width = element_size(input.dtype);
+  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
+  std::int64_t rows = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) rows += pieces.tensor(piece, place).shape[0];
+  if (input.index_of != no_axis && input.dtype == DType::i32 &&
+      axis_start(pieces.size(), input.index_of) > std::numeric_limits<std::int32_t>::max())
+    return fail(Code::invalid_argument, Reason::too_large,
+                "{}: expected at most 2^31 - 1 elements of axis '{}', got {}", input.name,
+                axes_[input.index_of], axis_start(pieces.size(), input.index_of));
+  std::size_t const bytes = static_cast<std::size_t>(rows * in_row) * width;
+  auto data = room(input.data, bytes, input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+
+  std::byte* to = *data;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    TensorView const& tensor = pieces.tensor(piece, place);
+    std::size_t const count = static_cast<std::size_t>(tensor.shape[0] * in_row);
+    if (count == 0) continue;
+    std::memcpy(to, tensor.data, count * width);
+    if (input.index_of != no_axis) shift_positions(input, to, count, axis_start(piece, input.index_of));
+    to += count * width;
+  }
+  views_[place] = pieces.tensor(0, place);
+  views_[place].data = *data;
+  views_[place].size_bytes = bytes;
+  views_[place].shape[0] = rows;
+  return {};
+}
+
+Result<void> Assembler::copy_texts(std::size_t place, Pieces const& pieces) {
+  Input& input = inputs_[place];
+  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
+  std::int64_t rows = 0;
+  std::size_t bytes = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    rows += pieces.tensor(piece, place).shape[0];
+    bytes += pieces.tensor(piece, place).size_bytes;
+  }
+  auto data = room(input.data, bytes, input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  auto offsets =
+      room(input.offsets, static_cast<std::size_t>(rows * in_row + 1) * sizeof(std::int64_t), input.name);
+  if (!offsets) return tl::unexpected(std::move(offsets.error()));
+
+  auto* next = reinterpret_cast<std::int64_t*>(*offsets);
+  std::int64_t start = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    TensorView const& tensor = pieces.tensor(piece, place);
+    std::int64_t const count = tensor.shape[0] * in_row;
+    for (std::int64_t i = 0; i < count; ++i)
+      *next++ = start + (tensor.offsets != nullptr ? tensor.offsets[i] : 0);
+    if (tensor.size_bytes > 0) std::memcpy(*data + start, tensor.data, tensor.size_bytes);
+    start += static_cast<std::int64_t>(tensor.size_bytes);
+  }
+  *next = start;
+  views_[place] = pieces.tensor(0, place);
+  views_[place].data = *data;
+  views_[place].offsets = reinterpret_cast<std::int64_t const*>(*offsets);
+  views_[place].size_bytes = bytes;
+  views_[place].shape[0] = rows;
+  return {};
+}
+
+Result<void> Assembler::make_segments(std::size_t place, Pieces const& pieces) {
+  Input& input = inputs_[place];
+  std::int64_t const length = axis_start(pieces.size(), input.axis);
+  std::size_t const bytes = static_cast<std::size_t>(length) * element_size(input.dtype);
+  auto data = room(input.data, bytes, input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  std::int64_t const* starts = starts_.data() + input.axis;
+  if (input.dtype == DType::i64) {
+    fill_segments<std::int64_t>(*data, starts, axes_.size(), pieces.size());
+  } else if (input.dtype == DType::i32) {
+    fill_segments<std::int32_t>(*data, starts, axes_.size(), pieces.size());
+  } else {
+    return fail(Code::failed_precondition, Reason::manifest, "{}: segments: expected i32 or i64, got {}",
+                input.name, to_string(input.dtype));
+  }
+  views_[place] = dense(input.dtype, *data, bytes, length);
+  return {};
+}
+
+Result<void> Assembler::make_count(std::size_t place) {
+  Input& input = inputs_[place];
+  auto data = room(input.data, sizeof(std::int64_t), input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  if (input.dtype == DType::i64) {
+    std::memcpy(*data, &items_, sizeof(items_));
+  } else if (input.dtype == DType::i32) {
+    auto const items = static_cast<std::int32_t>(items_);
+    std::memcpy(*data, &items, sizeof(items));
+  } else {
+    return fail(Code::failed_precondition, Reason::manifest, "{}: count: expected i32 or i64, got {}",
+                input.name, to_string(input.dtype));
+  }
+  views_[place] = dense(input.dtype, *data, element_size(input.dtype), 1);
+  if (input.rank == 0) views_[place].rank = 0;
+  return {};
+}
+
+}  // namespace athanor::inline v1::batching

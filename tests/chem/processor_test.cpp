@@ -1,0 +1,234 @@
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <athanor/chem/processor.hpp>
+
+using namespace athanor;
+using namespace athanor::chem;
+using namespace std::string_literals;
+
+namespace {
+
+/// A folder that goes away with the test.
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-chem-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(Folder const&) = delete;
+  Folder& operator=(Folder const&) = delete;
+
+  std::string const& path() const { return path_; }
+  void write(std::string const& name, std::string const& text) const {
+    std::ofstream(path_ + "/" + name) << text;
+  }
+
+ private:
+  std::string path_;
+};
+
+std::unique_ptr<PolymerGraphProcessor::Opened> opened(std::string const& folder = {},
+                                                      std::string const& options = {}) {
+  auto stage = PolymerGraphProcessor{}.open(folder, options);
+  REQUIRE_MESSAGE(stage, stage.error().message);
+  return std::move(*stage);
+}
+
+Preprocessed prepare(PolymerGraphProcessor::Opened const& stage, std::string const& smiles) {
+  auto features = stage.prepare(Tensor::text(smiles));
+  REQUIRE_MESSAGE(features, features.error().message);
+  return std::move(*features);
+}
+
+std::int64_t single(Preprocessed const& features, std::size_t output) {
+  return features.tensors[output].as<std::int64_t>()[0];
+}
+
+}  // namespace
+
+// mutant: swap source and target
+TEST_CASE("the stage gives the tensors of the graph in the order of its outputs") {
+  auto const stage = opened();
+  Preprocessed const features = prepare(*stage, "*CC(*)C");
+  auto const graph = prepare_polymer("*CC(*)C")->graph;
+  REQUIRE(features.tensors.size() == PolymerGraphProcessor::output_names.size());
+  for (std::size_t i = 0; i < features.tensors.size(); ++i) {
+    CHECK(static_cast<std::int32_t>(features.tensors[i].dtype()) == PolymerGraphProcessor::output_dtypes[i]);
+    CHECK(features.tensors[i].owned());
+  }
+  auto const atoms = features.tensors[0].as<std::int32_t>();
+  auto const bonds = features.tensors[1].as<std::int32_t>();
+  auto const sources = features.tensors[2].as<std::int64_t>();
+  auto const targets = features.tensors[3].as<std::int64_t>();
+  CHECK(std::equal(atoms.begin(), atoms.end(), graph.atom.begin(), graph.atom.end()));
+  CHECK(std::equal(bonds.begin(), bonds.end(), graph.bond.begin(), graph.bond.end()));
+  CHECK(std::equal(sources.begin(), sources.end(), graph.source.begin(), graph.source.end()));
+  CHECK(std::equal(targets.begin(), targets.end(), graph.target.begin(), graph.target.end()));
+  CHECK(single(features, 4) == -1);
+  CHECK(single(features, 5) == 3);
+  CHECK(single(features, 6) == 1);
+  CHECK(features.cost == static_cast<std::int64_t>(graph.bond.size()));
+  CHECK(single(prepare(*stage, "CCO"), 6) == 0);
+}
+
+// mutant: answer 0 instead of -1 when identifiers were not computed
+TEST_CASE("the domain of validity is counted against the model's own file") {
+  Folder const folder;
+  std::string list;
+  auto const training = morgan_identifiers("CCCCO");
+  for (auto const& [identifier, times] : *training)
+    list += (list.empty() ? "" : ", ") + std::to_string(identifier);
+  folder.write("domain.json", R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [)" + list + "]}");
+  auto const stage = opened(folder.path(), R"({"domain": "domain.json"})");
+  CHECK(single(prepare(*stage, "CCCCO"), 4) == 0);
+  CHECK(single(prepare(*stage, "CCCCCO"), 4) == 2);
+  CHECK(single(prepare(*stage, std::string(1001, 'C')), 4) == -1);
+}
+
+// mutant: read `units` and forget it
+TEST_CASE("units asks for an oligomer") {
+  auto const stage = opened({}, R"({"units": 3})");
+  Preprocessed const features = prepare(*stage, "*CC*");
+  CHECK(single(features, 5) == 6);
+  CHECK(single(features, 6) == 1);
+}
+
+// mutant: skip unknown keys in open()
+TEST_CASE("options that mean nothing are refused by name") {
+  auto message = [](std::string const& options) {
+    auto const stage = PolymerGraphProcessor{}.open("/nowhere", options);
+    return stage ? std::string("accepted") : stage.error().message;
+  };
+  CHECK(message("") == "accepted");
+  CHECK(message("{}") == "accepted");
+  CHECK(message(R"({"unit": 3})") == "polymer-graph: unknown option unit; it takes units and domain");
+  CHECK(message(R"({"units": 0})") == "polymer-graph: units: expected a whole number from 1 to 2000, got 0");
+  CHECK(message(R"({"units": "3"})") ==
+        "polymer-graph: units: expected a whole number from 1 to 2000, got \"3\"");
+  CHECK(message(R"({"domain": 3})") == "polymer-graph: domain: expected a file name, got 3");
+  CHECK(message(R"({"domain": "none.json"})") ==
+        "polymer-graph: domain: expected a regular file, got none at /nowhere/none.json");
+  CHECK(message("[") == "polymer-graph: options: expected a JSON object");
+  Folder const folder;
+  folder.write("domain.json", R"({"radius": 2})");
+  auto const stage = PolymerGraphProcessor{}.open(folder.path(), R"({"domain": "domain.json"})");
+  REQUIRE(!stage);
+  CHECK(stage.error().message.starts_with("polymer-graph: domain: " + folder.path() +
+                                          "/domain.json: domain of validity: "));
+}
+
+// mutant: leave is_inside out of read_domain, or is_regular_file out of read_file
+TEST_CASE("the domain is a file of the model's folder and nothing else") {
+  Folder const outer;
+  std::string const identifiers = R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1]})";
+  outer.write("domain.json", identifiers);
+  std::string const model = outer.path() + "/model";
+  std::filesystem::create_directories(model + "/parts");
+  std::filesystem::copy_file(outer.path() + "/domain.json", model + "/parts/domain.json");
+  auto const open = [&](std::string const& name) {
+    return PolymerGraphProcessor{}.open(model, R"({"domain": ")" + name + "\"}");
+  };
+  CHECK(open("parts/domain.json"));
+  for (auto const& name : {""s, "../domain.json"s, "parts/../../domain.json"s, outer.path() + "/domain.json",
+                           "parts/"s, "parts\\\\domain.json"s, "parts/domain.json\\u0000"s}) {
+    auto const refused = open(name);
+    REQUIRE_MESSAGE(!refused, name);
+    CHECK(refused.error().code == Code::invalid_argument);
+    CHECK(refused.error().reason == Reason::option);
+    CHECK_MESSAGE(
+        refused.error().message.starts_with(
+            "polymer-graph: domain: expected a path inside the model's folder, without '..'; got '"),
+        refused.error().message);
+  }
+  auto const folder = open("parts");
+  REQUIRE(!folder);
+  CHECK(folder.error().code == Code::not_found);
+  CHECK(folder.error().reason == Reason::file);
+  CHECK(folder.error().message ==
+        "polymer-graph: domain: expected a regular file, got none at " + model + "/parts");
+  std::ofstream const empty(model + "/empty.json");
+  CHECK(open("empty.json").error().reason == Reason::syntax);
+}
+
+// mutant: leave out the look at the number of edges
+TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {
+  auto const stage = opened();
+  for (auto const* text : {"[Na+]", "[He]", "[Na+].[Cl-]"}) {
+    auto const features = stage->prepare(Tensor::text(text));
+    REQUIRE(!features);
+    CHECK(features.error().code == Code::invalid_argument);
+    CHECK(features.error().reason == Reason::chemistry);
+  }
+}
+
+// mutant: refuse `\` in the lexer, or leave out its limit on bytes
+TEST_CASE("S0-9 every kind of text has a defined result") {
+  auto const stage = opened();
+  for (std::string const& text :
+       {"COC(=O)c1ccc(C(=O)O)cc1.OCCO"s, "C/C=C\\C"s, "F\\C=C\\F"s, "*OCCO*"s, "[Na+].[O-]C(=O)C"s})
+    CHECK_MESSAGE(stage->prepare(Tensor::text(text)), text);
+  auto reason = [&](std::string const& text) {
+    auto const features = stage->prepare(Tensor::text(text));
+    return features ? Reason::none : features.error().reason;
+  };
+  CHECK(reason("") == Reason::syntax);
+  CHECK(reason("   ") == Reason::syntax);
+  CHECK(reason("<script>") == Reason::syntax);
+  CHECK(reason("CC\0O"s) == Reason::syntax);
+  CHECK(reason(std::string(10'000'000, 'C')) == Reason::too_large);
+}
+
+// mutant: leave out the look at the number of texts, or at the element type
+TEST_CASE("an item that is not one text is refused") {
+  auto const stage = opened();
+  std::vector<float> const numbers(3);
+  CHECK(stage->prepare(Tensor::view(std::span<float const>(numbers), Shape{3})).error().reason ==
+        Reason::dtype);
+  std::vector<std::string_view> const two = {"CC", "CCO"};
+  CHECK(stage->prepare(*Tensor::copy_texts(two)).error().reason == Reason::shape);
+}
+
+// mutant: fill a struct of any size
+TEST_CASE("the plugin offers the same stage through its table") {
+  void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
+  REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread
+  auto const entry = reinterpret_cast<ath_plugin_entry>(dlsym(library, "athanor_plugin"));
+  REQUIRE((entry != nullptr));
+  ath_failure failure{};
+  ath_plugin plugin{};
+  CHECK(entry(&plugin, &failure) == static_cast<std::int32_t>(Code::failed_precondition));
+  CHECK(std::string(failure.message).starts_with("chem plugin: ath_plugin has 0 bytes"));
+  plugin.struct_size = sizeof(plugin);
+  REQUIRE(entry(&plugin, &failure) == 0);
+  CHECK(plugin.table_version == ATH_TABLE_VERSION);
+  CHECK(plugin.backend == nullptr);
+  REQUIRE(plugin.features != nullptr);
+  CHECK(plugin.features->name == "polymer-graph"s);
+
+  void* stage = nullptr;
+  REQUIRE(plugin.features->open(plugin.features->self, "", "", &stage, &failure) == 0);
+  std::string const smiles = "*CC*";
+  Tensor const text = Tensor::text(smiles);
+  ath_tensor const item = to_view(text);
+  ath_made features{};
+  features.struct_size = sizeof(features);
+  REQUIRE(plugin.features->prepare(plugin.features->self, stage, &item, &features, &failure) == 0);
+  CHECK(features.tensor_count == 7);
+  CHECK(features.cost == 12);
+  features.release(features.owner);
+  std::string const wrong = "C1CC";
+  ath_tensor const bad = to_view(Tensor::text(wrong));
+  CHECK(plugin.features->prepare(plugin.features->self, stage, &bad, &features, &failure) ==
+        static_cast<std::int32_t>(Code::invalid_argument));
+  CHECK(failure.message == "smiles: ring 1 opened at byte 1 is never closed"s);
+  plugin.features->close(plugin.features->self, stage);
+}

@@ -1,0 +1,162 @@
+// What a manifest says, held against the backends and processors that are there to fulfil it.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+
+namespace {
+
+// Gives the model `x`, f32 [1, 2], and an output `row`, f32 [1, 3]; refuses every option.
+struct RowsProcessor {
+  static constexpr char const* name = "rows";
+  static constexpr std::array<char const*, 2> output_names = {"x", "row"};
+  static constexpr std::array<std::int32_t, 2> output_dtypes = {static_cast<std::int32_t>(DType::f32),
+                                                                static_cast<std::int32_t>(DType::f32)};
+  struct Opened {
+    Result<Preprocessed> prepare(Tensor const&) const {
+      Preprocessed item;
+      for (std::int64_t const width : {2, 3}) {
+        auto tensor = Tensor::allocate(DType::f32, Shape{1, width}).value();
+        std::fill_n(reinterpret_cast<float*>(tensor.mutable_data()), width, 1.0F);
+        item.tensors.push_back(std::move(tensor));
+      }
+      return item;
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view options) const {
+    if (options != "{}") return fail(Code::invalid_argument, Reason::option, "rows: unknown option");
+    return std::make_unique<Opened>();
+  }
+};
+static_assert(Processor<RowsProcessor>);
+
+struct House {
+  PuppetControl control;
+  PuppetBackend backend{control};
+  RowsProcessor processor;
+  ath_backend_table backends = make_table(backend);
+  ath_processor_table processors = make_table(processor);
+  Engine<> engine = Engine<>::create({.backends = {&backends}, .processors = {&processors}}).value();
+
+  Error refusal(ModelFolder const& folder) {
+    auto const model = engine.load(folder.path());
+    REQUIRE_FALSE(model);
+    return model.error();
+  }
+};
+
+std::string text_tensors(std::string_view row_shape, std::string_view options = "{}") {
+  return fmt::format(R"("inputs": [{{"name": "text", "dtype": "bytes", "shape": ["items"]}}],
+      "processor": {{"name": "rows", "input": "text", "options": {}}},
+      "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 2]}}],
+      "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items", 2]}},
+                  {{"name": "row", "dtype": "f32", "shape": {}, "from": "processor:row"}}],)",
+                     options, row_shape);
+}
+
+std::string self_test(std::string_view outputs) {
+  return fmt::format(R"("self_test": [{{"inputs": {{"text": ["a"]}}, "outputs": {{{}}}}}],)", outputs);
+}
+
+std::size_t occurrences(std::string_view text, std::string_view part) {
+  std::size_t count = 0;
+  for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+}  // namespace
+
+// mutant: compare() and prove() put description.id before their sentence
+TEST_CASE("a failed load names the model once") {
+  House house;
+  char const* const wrong = R"("self_test": [{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[2, 4]]}}],)";
+  auto const differs = house.refusal(ModelFolder(wrong));
+  CHECK(differs.message == "puppet@1.0.0: self_test[0]: output y: element 1: expected 4 within 1e-05, got 3");
+  house.control.on_run = [](ath_batch const&) -> Result<void> {
+    return fail(Code::internal, Reason::backend_failure, "told to fail");
+  };
+  auto const failed = house.refusal(ModelFolder(wrong, "other"));
+  CHECK(occurrences(failed.message, "other@1.0.0") == 1);
+  CHECK(failed.message.ends_with("self_test[0]: told to fail"));
+}
+
+// mutant: is_row_of compares ranks only
+TEST_CASE("an output that a processor gives has the shape that the processor gives") {
+  House house;
+  char const* const answer = R"("y": [[2, 2]])";
+  for (auto const* shape : {R"(["items"])", R"(["items", 2])", R"(["items", 3, 1])"}) {
+    auto const error = house.refusal(ModelFolder(self_test(answer), "rows", "1.0.0", text_tensors(shape)));
+    CHECK(error.reason == Reason::manifest);
+    CHECK_MESSAGE(error.message.starts_with("rows@1.0.0: output row: expected one row of f32 [items"), shape);
+    CHECK_MESSAGE(error.message.ends_with(", the processor gives [1, 3]"), error.message);
+  }
+  CHECK(house.control.loads.load() == 0);
+  std::string version = "1.0.0";
+  for (auto const* shape : {R"(["items", 3])", R"(["items", null])"}) {
+    ++version.back();
+    ModelFolder const folder(self_test(answer), "rows", version, text_tensors(shape));
+    CHECK_MESSAGE(house.engine.load(folder.path()), shape);
+  }
+}
+
+// mutant: put_made looks at the rows and bytes only
+TEST_CASE("without a self-test, the first answer shows what a processor really gives") {
+  House house;
+  ModelFolder const folder("", "rows", "1.0.0", text_tensors(R"(["items", 2])"));
+  auto model = house.engine.load(folder.path());
+  REQUIRE(model);
+  auto const answer = model->infer({{"text", "a"}});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::backend_contract);
+  CHECK(answer.error().message ==
+        "rows@1.0.0: output row: expected one row of f32 [items, 2] for every item, of equal size, from the "
+        "processor");
+}
+
+// mutant: describe_model passes on what the processor said
+TEST_CASE("what a processor refuses is a refusal of the manifest that names the model") {
+  House house;
+  auto const error =
+      house.refusal(ModelFolder("", "rows", "1.0.0", text_tensors(R"(["items", 3])", R"({"colour": 1})")));
+  CHECK(error.code == Code::invalid_argument);
+  CHECK(error.reason == Reason::manifest);
+  CHECK(error.message == "rows@1.0.0: processor: rows: unknown option");
+}
+
+// mutant: leave join_request out
+TEST_CASE("codes of i32 in a request become tokens of i64 for the model") {
+  House house;
+  std::vector<std::int64_t> tokens;
+  house.control.on_run = [&](ath_batch const& batch) -> Result<void> {
+    CHECK(batch.inputs[1].dtype == static_cast<std::int32_t>(DType::i64));
+    auto const* first = static_cast<std::int64_t const*>(batch.inputs[1].data);
+    tokens.assign(first, first + batch.items);
+    return {};
+  };
+  ModelFolder const folder;
+  folder.write(
+      "athanor.json",
+      R"({"athanor": 1, "name": "mapped", "version": "1.0.0", "backend": "puppet", "format": "puppet",
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}, {"name": "code", "dtype": "i32", "shape": ["items"]}],
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}, {"name": "code", "dtype": "i64", "shape": ["items"]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+      "members": [{"file": "model.bin", "lookups": {"code": [70, 5]}, "digest": "xxh128:)" +
+          to_hex(*hash_file(folder.path() + "/model.bin")) + R"("}]})");
+  auto model = house.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::array<float, 3> const x{1, 2, 3};
+  std::array<std::int32_t, 3> const codes{5, 70, 9};
+  auto const answer =
+      model->infer(Request{{"x", Tensor::view(std::span<float const>(x), Shape{3})},
+                           {"code", Tensor::view(std::span<std::int32_t const>(codes), Shape{3})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(tokens == std::vector<std::int64_t>{3, 2, 1});
+}

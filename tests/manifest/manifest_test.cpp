@@ -1,0 +1,409 @@
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+
+#include <doctest/doctest.h>
+#include <athanor/core/hash.hpp>
+#include <athanor/manifest/manifest.hpp>
+
+using namespace athanor;
+using manifest::OutputSource;
+
+namespace {
+
+std::string const zeros(32, '0');
+
+/// A whole ensemble manifest; tests replace one piece of it.
+std::string const whole =
+    R"({
+  "athanor": 1, "name": "tg", "version": "1.2.0", "description": "glass transition", "backend": "torch", "format": "torchscript",
+  "processor": {"name": "polymer-graph", "input": "smiles", "options": {"units": 1}, "digests": {"domain.json": "xxh128:)" +
+    zeros +
+    R"("}},
+  "inputs": [{"name": "smiles", "dtype": "bytes", "shape": ["items"], "max_bytes": 4096}],
+  "model_inputs": [
+    {"name": "atom", "dtype": "i64", "shape": ["atoms"]},
+    {"name": "edge", "dtype": "i64", "shape": ["edges", 2], "index_of": "atoms"},
+    {"name": "segment", "dtype": "i64", "shape": ["atoms"], "make": "segment"},
+    {"name": "graphs", "dtype": "i64", "shape": [1], "make": "count"}],
+  "model_outputs": [{"name": "tg", "dtype": "f32", "shape": ["items"]}],
+  "outputs": [
+    {"name": "tg_mean", "dtype": "f32", "shape": ["items"], "unit": "K", "from": "mean:tg"},
+    {"name": "tg_std", "dtype": "f32", "shape": ["items"], "unit": "K", "from": "std:tg"},
+    {"name": "unknown", "dtype": "i64", "shape": ["items"], "from": "unknown"},
+    {"name": "answered", "dtype": "i64", "shape": ["items"], "from": "members"},
+    {"name": "unseen", "dtype": "i64", "shape": ["items"], "from": "processor:unseen"}],
+  "members": [
+    {"file": "fold-0.pt", "digest": "xxh128:)" +
+    zeros + R"(", "lookups": {"atom": [70, 5]}, "scale": {"tg": {"center": 300.5, "scale": 80}}},
+    {"file": "folds/fold-1.pt", "digest": "xxh128:)" +
+    zeros + R"(", "lookups": {"atom": [5]}}],
+  "min_members": 1,
+  "batching": {"max_items": 32, "max_cost": 20000, "policy": "size_or_delay", "max_delay_us": 500, "instances": 2},
+  "cache": false, "device": "cuda:1", "threads": 2,
+  "self_test": [{"inputs": {"smiles": ["*CC*"]}, "outputs": {"tg_mean": [251.5]}, "tolerance": 1e-4}],
+  "warm_up": {"batches": [1, 8]}
+})";
+
+std::string with(std::string_view piece, std::string_view replacement, std::string text = whole) {
+  auto const at = text.find(piece);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, piece.size(), replacement);
+}
+
+std::string const plain =
+    R"({"athanor": 1, "name": "double", "version": "1.0.0", "backend": "torch", "format": "pt2",
+  "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 3]}],
+  "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],
+  "members": [{"file": "double.pt2", "digest": "xxh128:)" +
+    zeros + R"("}]})";
+
+std::string refusal(std::string const& json) {
+  auto const manifest = parse_manifest(json);
+  REQUIRE_FALSE(manifest);
+  CHECK(manifest.error().code == Code::invalid_argument);
+  CHECK(manifest.error().reason == Reason::manifest);
+  return manifest.error().message;
+}
+
+/// A folder that is gone when the test ends.
+struct Folder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("athanor-{}", std::random_device{}());
+  Folder() { std::filesystem::create_directories(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+  void write(std::string const& name, std::string_view content) const {
+    std::ofstream(path / name) << content;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a whole manifest is read into its parts") {
+  auto const read = parse_manifest(whole);
+  REQUIRE_MESSAGE(read, (read ? "" : read.error().message));
+  Manifest const& manifest = *read;
+  CHECK(manifest.id() == "tg@1.2.0");
+  CHECK(manifest.processor->name == "polymer-graph");
+  CHECK(manifest.processor->options_json == R"({"units":1})");
+  REQUIRE(manifest.processor->digests.size() == 1);
+  CHECK(manifest.processor->digests[0].file == "domain.json");
+  CHECK(manifest.inputs[0].max_bytes == 4096);
+  REQUIRE(manifest.model_inputs.size() == 4);
+  CHECK(manifest.model_inputs[0].assemble == Assemble::ragged);
+  CHECK(manifest.model_inputs[0].axis == "atoms");
+  CHECK(manifest.model_inputs[1].index_of == "atoms");
+  CHECK(manifest.model_inputs[2].assemble == Assemble::segment);
+  CHECK(manifest.model_inputs[2].axis == "atoms");
+  CHECK(manifest.model_inputs[3].assemble == Assemble::count);
+  CHECK(manifest.outputs[0].source == OutputSource::mean);
+  CHECK(manifest.outputs[0].of == "tg");
+  CHECK(manifest.outputs[0].spec.unit == "K");
+  CHECK(manifest.outputs[1].source == OutputSource::spread);
+  CHECK(manifest.outputs[4].of == "unseen");
+  CHECK(manifest.members[0].lookups[0].codes == std::vector<std::int64_t>{70, 5});
+  CHECK(manifest.members[0].scales[0].center == 300.5);
+  CHECK(manifest.members[1].file.file == "folds/fold-1.pt");
+  CHECK(manifest.min_members == 1);
+  CHECK(manifest.batching.policy == manifest::BatchingSection::Policy::size_or_delay);
+  CHECK(manifest.batching.instances == 2);
+  CHECK_FALSE(manifest.cache);
+  CHECK(manifest.device == Device{DeviceType::cuda, 1});
+  CHECK(manifest.self_tests[0].inputs.inputs()[0].value.text_at(0) == "*CC*");
+  CHECK(manifest.self_tests[0].outputs[0].value.as<float>()[0] == 251.5f);
+  CHECK(manifest.self_tests[0].tolerance == 1e-4);
+  CHECK(manifest.warm_up_batches == std::vector<std::int64_t>{1, 8});
+  CHECK(manifest.signature().outputs[4].name == "unseen");
+}
+
+TEST_CASE("a plain model needs only its tensors and its file") {
+  auto const read = parse_manifest(plain);
+  REQUIRE_MESSAGE(read, (read ? "" : read.error().message));
+  CHECK(read->model_inputs.size() == 1);
+  CHECK(read->model_inputs[0].assemble == Assemble::stack);
+  CHECK(read->model_outputs[0].name == "y");
+  CHECK(read->outputs[0].source == OutputSource::model);
+  CHECK(read->outputs[0].of == "y");
+  CHECK(read->min_members == 1);
+  CHECK(read->cache);
+  CHECK_FALSE(read->device);
+}
+
+// mutant: Node::object returns before it looks at the keys
+TEST_CASE("S3-22 unknown keys and impossible values are refused by name") {
+  CHECK(refusal(with(R"("digest": "xxh128:)", R"("digst": "xxh128:)")) ==
+        "athanor.json: members[0]: unknown key 'digst'; known: file, digest, lookups, scale");
+  CHECK(refusal(with(R"("cache")", R"("cash")"))
+            .starts_with("athanor.json: unknown key 'cash'; known: athanor, name,"));
+  CHECK(refusal(with(R"("max_cost")", R"("max_costs")")) ==
+        "athanor.json: batching: unknown key 'max_costs'; known: max_items, max_cost, policy, max_delay_us, "
+        "instances");
+  CHECK(refusal(with(R"("max_items": 32)", R"("max_items": 0)")) ==
+        "athanor.json: batching.max_items: expected a whole number from 1 to 1048576, got 0");
+  CHECK(refusal(with(R"("min_members": 1)", R"("min_members": 3)")) ==
+        "athanor.json: min_members: expected at most the 2 members, got 3");
+  CHECK(refusal(with("\"1.2.0\"", "\"1.2\"")) ==
+        "athanor.json: version: expected a semantic version such as 1.0.0, got '1.2'");
+  CHECK(refusal(with(R"("athanor": 1)", R"("athanor": 2)")) ==
+        "athanor.json: athanor: expected format 1, got 2: this library is older than the manifest");
+}
+
+// mutant: check_references is not called
+TEST_CASE("every mistake in a manifest is named with its place, what was expected and what came") {
+  struct Row {
+    char const* piece;
+    char const* replacement;
+    char const* message;
+  };
+  Row const rows[] = {
+      {R"("name": "tg", )", "",
+       "athanor.json: name: expected a name of 1 to 128 letters, digits, '.', '_' or '-', got nothing"},
+      {R"("name": "tg", )", R"("name": "t g", )",
+       "athanor.json: name: expected a name of 1 to 128 letters, digits, '.', '_' or '-', got \"t g\""},
+      {R"("name": "tg", )", R"("name": "tg", "name": "tg", )",
+       "athanor.json: the key 'name' is given twice in one object"},
+      {R"("dtype": "bytes")", R"("dtype": "string")",
+       "athanor.json: inputs[0].dtype: dtype: expected one of bool, u8, i8, i16, i32, i64, f16, bf16, f32, "
+       "f64, bytes; got 'string'"},
+      {R"(["edges", 2])", R"(["edges", -2])",
+       "athanor.json: model_inputs[1].shape[1]: expected a whole number from 1 to 2147483647, got -2"},
+      {R"("shape": ["edges", 2])", R"("shape": [5, 2])",
+       "athanor.json: model_inputs[1].shape: expected 'items' or the name of a ragged axis as the first "
+       "dimension, got i64 [5, 2]"},
+      {R"("index_of": "atoms")", R"("index_of": "bonds")",
+       "athanor.json: model_inputs[1].index_of: expected the axis of a ragged model input, got 'bonds'"},
+      {R"("make": "count")", R"("make": "zeros")",
+       "athanor.json: model_inputs[3].make: expected 'segment' or 'count', got 'zeros'"},
+      {R"("name": "edge")", R"("name": "atom")",
+       "athanor.json: model_inputs[1].name: expected a name of its own, got 'atom' again"},
+      {R"("from": "mean:tg")", R"("from": "mean:tq")",
+       "athanor.json: outputs[0].from: expected one of the model outputs (tg), got 'tq'"},
+      {R"("from": "mean:tg")", R"("from": "median:tg")",
+       "athanor.json: outputs[0].from: expected model:NAME, mean:NAME, std:NAME, processor:NAME, unknown or "
+       "members; got 'median:tg'"},
+      {R"("from": "mean:tg")", R"("from": "model:tg")",
+       "athanor.json: outputs[0].from: expected mean:tg or std:tg of 2 members, got the output of one model"},
+      {R"("lookups": {"atom": [70, 5]})", R"("lookups": {"tg": [70, 5]})",
+       "athanor.json: members[0].lookups.tg: expected the name of an i64 model input that is not made, "
+       "got 'tg'"},
+      {"[70, 5]", "[70, 5, 70]",
+       "athanor.json: members[0].lookups.atom: expected every code once, got 70 twice"},
+      {R"("scale": 80)", R"("scale": 0)",
+       "athanor.json: members[0].scale.tg.scale: expected a number other than 0, got 0"},
+      {R"("file": "fold-0.pt")", R"("file": "../fold-0.pt")",
+       "athanor.json: members[0].file: expected a path inside the model's folder, without '..'; got "
+       "'../fold-0.pt'"},
+      {R"("file": "fold-0.pt")", R"("file": "/fold-0.pt")",
+       "athanor.json: members[0].file: expected a path inside the model's folder, without '..'; got "
+       "'/fold-0.pt'"},
+      {R"("input": "smiles")", R"("input": "text")",
+       "athanor.json: processor.input: expected one of the inputs (smiles), got 'text'"},
+      {R"("unit": "K", "from": "mean:tg")", R"("unit": "K", "non_finite": "keep", "from": "mean:tg")",
+       "athanor.json: outputs[0].non_finite: expected 'refuse' or 'allow', got 'keep'"},
+      {R"("policy": "size_or_delay")", R"("policy": "eager")",
+       "athanor.json: batching.policy: expected 'immediate' or 'size_or_delay', got 'eager'"},
+      {R"("cuda:1")", R"("gpu")", "athanor.json: device: device: expected cpu, cuda or cuda:N; got 'gpu'"},
+      {R"("cache": false)", R"("cache": 0)", "athanor.json: cache: expected true or false, got 0"},
+      {R"({"tg_mean": [251.5]})", R"({"tg_mean": ["hot"]})",
+       "athanor.json: self_test[0].outputs.tg_mean: tg_mean: [0]: expected f32, got \"hot\""},
+      {R"({"tg_mean": [251.5]})", R"({"tg_mean": [251.5, 3]})",
+       "athanor.json: self_test[0].outputs.tg_mean: expected 1 items as in the inputs, got 2"},
+      {R"({"smiles": ["*CC*"]})", R"({})",
+       "athanor.json: self_test[0].inputs: smiles: expected bytes [items], got no input of that name"},
+      {R"("unit": "K", "from": "mean:tg")", R"("unit": "K", "from": "mean:tg",)",
+       "athanor.json: expected JSON, got something else at byte 1113"},
+  };
+  for (auto const& row : rows) {
+    CAPTURE(row.piece);
+    CAPTURE(row.replacement);
+    auto const message = refusal(with(row.piece, row.replacement));
+    if (std::string_view(row.message).find("at byte") == std::string_view::npos)
+      CHECK(message == row.message);
+    else
+      CHECK(message.starts_with("athanor.json: expected JSON, got something else at byte"));
+  }
+  CHECK(refusal("[]") == "athanor.json: expected an object, got []");
+  CHECK(refusal("").starts_with("athanor.json: expected JSON"));
+  CHECK(refusal(R"({"athanor": 1, "x": )" + std::string(100, '[') + std::string(100, ']') + "}") ==
+        "athanor.json: expected at most 64 levels of nesting, got more");
+  CHECK(refusal(with(R"("f32", "shape": ["items", null])", R"("f64", "shape": ["rows"])", plain)) ==
+        "athanor.json: outputs[0].shape: expected 'items' as the first dimension, got f64 [rows]");
+  CHECK(refusal(with(R"("outputs")",
+                     R"("model_inputs": [{"name": "z", "dtype": "f32", "shape": ["items"]}], "outputs")",
+                     plain)) ==
+        "athanor.json: model_inputs[0].name: expected one of the inputs (x), got 'z'");
+}
+
+// mutant: keeps_shape compares only the number of dimensions
+TEST_CASE("a shape that nothing gives is refused") {
+  char const* const mean = R"("tg_mean", "dtype": "f32", "shape": ["items"])";
+  CHECK(refusal(with(mean, R"("tg_mean", "dtype": "f32", "shape": ["items", 2])")) ==
+        "athanor.json: outputs[0].shape: expected 'tg_mean' to have the shape of the model output 'tg', f32 "
+        "[items]; got f32 [items, 2]");
+  auto const wide = [&](std::string_view given, std::string_view declared) {
+    auto text = with(
+        R"("outputs")",
+        fmt::format(R"("model_outputs": [{{"name": "y", "dtype": "f32", "shape": {}}}], "outputs")", given),
+        plain);
+    return with(R"(["items", null]}],
+  "members")",
+                fmt::format("{}}}],\n  \"members\"", declared), text);
+  };
+  CHECK(refusal(wide(R"(["items", 1])", R"(["items", 2])")) ==
+        "athanor.json: outputs[0].shape: expected 'y' to have the shape of the model output 'y', f32 [items, "
+        "1]; got f32 [items, 2]");
+  CHECK(refusal(wide(R"(["items", null])", R"(["items", 2])"))
+            .starts_with("athanor.json: outputs[0].shape: expected 'y' to have"));
+  CHECK(refusal(wide(R"(["rows", 2])", R"(["items", 2])")) ==
+        "athanor.json: model_outputs[0].shape: expected 'items' as the first dimension, got f32 [rows, 2]");
+  for (auto const& [given, declared] :
+       {std::pair(R"(["items", 2])", R"(["items", 2])"), std::pair(R"(["items", 2])", R"(["items", null])"),
+        std::pair(R"(["items", null])", R"(["items", "width"])")})
+    CHECK_MESSAGE(parse_manifest(wide(given, declared)), given, " ", declared);
+  CHECK(refusal(with(R"("unknown", "dtype": "i64", "shape": ["items"])",
+                     R"("unknown", "dtype": "i64", "shape": ["items", 1])")) ==
+        "athanor.json: outputs[2]: expected i64 [items] for a count, got i64 [items, 1]");
+  CHECK(refusal(with(R"("outputs")",
+                     R"("model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 4]}], "outputs")",
+                     plain)) ==
+        "athanor.json: model_inputs[0].shape: expected the axes of 'x' as in inputs, f32 [items, 3]; got f32 "
+        "[items, 4]");
+}
+
+// mutant: check_made_input looks at the type of a count only
+TEST_CASE("an input that is made has the shape that it is made in") {
+  auto const shaped = [](std::string_view name, std::string_view from, std::string_view to) {
+    return with(fmt::format(R"("{}", "dtype": "i64", "shape": {})", name, from),
+                fmt::format(R"("{}", "dtype": "i64", "shape": {})", name, to));
+  };
+  for (auto const* shape : {"[5]", R"(["items"])", "[null]", "[1, 1]"})
+    CHECK_MESSAGE(refusal(shaped("graphs", "[1]", shape))
+                      .starts_with("athanor.json: model_inputs[3]: expected i64 [] or i64 [1] for 'graphs', "
+                                   "which is made; got i64 ["),
+                  shape);
+  CHECK(parse_manifest(shaped("graphs", "[1]", "[]")));
+  CHECK(refusal(shaped("segment", R"(["atoms"])", R"(["atoms", 1])")) ==
+        "athanor.json: model_inputs[2]: expected i64 of one dimension for 'segment', which is made; got i64 "
+        "[atoms, 1]");
+  CHECK(
+      refusal(shaped("segment", R"(["atoms"])", "[]"))
+          .starts_with("athanor.json: model_inputs[2].shape: expected 'items' or the name of a ragged axis"));
+}
+
+// mutant: check_lookup leaves out the other members
+TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
+  CHECK(refusal(with(R"(, "lookups": {"atom": [5]})", "")) ==
+        "athanor.json: members[0].lookups.atom: expected lookups of 'atom' for all members or for none, got "
+        "none for members[1]");
+  CHECK(
+      refusal(with(R"("atom", "dtype": "i64")", R"("atom", "dtype": "i32")")) ==
+      "athanor.json: members[0].lookups.atom: expected the name of an i64 model input that is not made, got "
+      "i32 [atoms]");
+  CHECK(refusal(with(R"({"name": "segment", "dtype": "i64", "shape": ["atoms"], "make": "segment"},)", "")) ==
+        "athanor.json: outputs[2].from: expected a segment input along the axis of 'atom', to tell the items "
+        "apart; got none");
+}
+
+// mutant: is_computable is true for f16
+TEST_CASE("means, spreads and scales are of types that are computed in") {
+  for (auto const* dtype : {"f16", "bf16", "i64"}) {
+    std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
+    text = with(R"("tg_mean", "dtype": "f32")", fmt::format(R"("tg_mean", "dtype": "{}")", dtype), text);
+    CHECK(refusal(text) ==
+          fmt::format("athanor.json: outputs[0].dtype: expected f32 or f64 for a mean or a spread, got {}",
+                      dtype));
+  }
+  std::string const half = with(R"("y", "dtype": "f32")", R"("y", "dtype": "f16")", plain);
+  CHECK(parse_manifest(half));
+  CHECK(refusal(with(R"("file")", R"("scale": {"y": {"center": 0, "scale": 2}}, "file")", half)) ==
+        "athanor.json: members[0].scale.y: expected a model output of f32 or f64, got f16 [items, ?]");
+  CHECK(refusal(with(R"("y", "dtype": "f32")", R"("y", "dtype": "bytes")", plain)) ==
+        "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
+}
+
+// mutant: read_batching returns before it looks at max_delay_us
+TEST_CASE("a setting that nothing would heed is refused") {
+  CHECK(refusal(with(R"("policy": "size_or_delay", )", "")) ==
+        "athanor.json: batching.max_delay_us: expected only with the policy 'size_or_delay', got it with "
+        "'immediate'");
+  auto const tests = whole.find(R"("self_test")");
+  auto const end = whole.find(R"("warm_up")");
+  std::string untested = whole;
+  CHECK(refusal(untested.erase(tests, end - tests)) ==
+        "athanor.json: warm_up: expected a self_test whose inputs the batches are made of, got none");
+  CHECK(refusal(with(R"("threads": 2)", R"("threads": 257)")) ==
+        "athanor.json: threads: expected a whole number from 1 to 256, got 257");
+  CHECK(parse_manifest(with(R"("threads": 2)", R"("threads": 256)")));
+}
+
+// mutant: check_processor_section looks at the name only
+TEST_CASE("a processor reads a list of texts") {
+  CHECK(refusal(
+            with(R"("dtype": "bytes", "shape": ["items"])", R"("dtype": "bytes", "shape": ["items", 2])")) ==
+        "athanor.json: processor.input: expected bytes [items] for 'smiles', got bytes [items, 2]");
+}
+
+TEST_CASE("no cut of a manifest is taken for a whole one") {
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    if (whole.find_first_not_of(" \n", length) == std::string::npos) break;
+    CHECK_FALSE(parse_manifest(std::string_view(whole).substr(0, length)));
+  }
+}
+
+// mutant: verify_digest returns success when the file is shorter
+TEST_CASE("S4-9 a changed, truncated or missing file is refused with the digest expected and got") {
+  Folder folder;
+  folder.write("fold.pt", "weights");
+  std::string const path = (folder.path / "fold.pt").string();
+  std::string const digest = "xxh128:" + to_hex(hash128("weights"));
+  CHECK(verify_digest(path, digest));
+  folder.write("fold.pt", "weight");
+  auto const changed = verify_digest(path, digest);
+  REQUIRE_FALSE(changed);
+  CHECK(changed.error().code == Code::data_loss);
+  CHECK(changed.error().reason == Reason::digest);
+  CHECK(changed.error().message == fmt::format("{}: expected content with digest {}, got xxh128:{}", path,
+                                               digest, to_hex(hash128("weight"))));
+  auto const missing = verify_digest(path + "x", digest);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().reason == Reason::file);
+}
+
+// mutant: verify_files looks at the first member only
+TEST_CASE("S4-9 every file that a manifest names is verified") {
+  Folder folder;
+  auto const digest = [](std::string_view content) { return "xxh128:" + to_hex(hash128(content)); };
+  folder.write("a.pt", "a");
+  folder.write("b.pt", "b");
+  folder.write("domain.json", "{}");
+  Manifest manifest;
+  manifest.processor.emplace();
+  manifest.processor->digests = {{"domain.json", digest("{}")}};
+  manifest.members.resize(2);
+  manifest.members[0].file = {"a.pt", digest("a")};
+  manifest.members[1].file = {"b.pt", digest("b")};
+  CHECK(verify_files(folder.path.string(), manifest));
+  folder.write("b.pt", "c");
+  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+  folder.write("b.pt", "b");
+  folder.write("domain.json", "[]");
+  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+}
+
+TEST_CASE("a manifest is read from its folder, and its absence is a file error") {
+  Folder folder;
+  auto const missing = read_manifest(folder.path.string());
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().code == Code::not_found);
+  CHECK(missing.error().reason == Reason::file);
+  folder.write("athanor.json", "");
+  CHECK(read_manifest(folder.path.string()).error().message ==
+        folder.path.string() + "/athanor.json: expected a manifest, got an empty file");
+  folder.write("athanor.json", plain);
+  CHECK(read_manifest(folder.path.string())->id() == "double@1.0.0");
+  folder.write("athanor.json", with("\"outputs\"", "\"output\"", plain));
+  CHECK(read_manifest(folder.path.string())
+            .error()
+            .message.starts_with(folder.path.string() + "/athanor.json: unknown key 'output'; known: "));
+}

@@ -1,0 +1,160 @@
+#include <athanor/serving/detail/assembler.hpp>
+
+#include <vector>
+
+#include <doctest/doctest.h>
+
+using namespace athanor;
+using namespace athanor::batching;
+
+namespace {
+
+ModelInput input(std::string name, DType dtype, std::size_t rank, Assemble assemble, std::string axis = {},
+                 std::string index_of = {}) {
+  ModelInput made;
+  made.spec.name = std::move(name);
+  made.spec.dtype = dtype;
+  made.spec.dims.resize(rank);
+  made.assemble = assemble;
+  made.axis = std::move(axis);
+  made.index_of = std::move(index_of);
+  return made;
+}
+
+template <class T>
+TensorView view(std::vector<T> const& values, Shape const& shape) {
+  return to_view(Tensor::view(std::span<T const>(values), shape));
+}
+
+template <class T>
+std::vector<T> values_of(TensorView const& tensor) {
+  auto const values = from_view(tensor).as<T>();
+  return {values.begin(), values.end()};
+}
+
+/// Atoms, bonds that name their source atom, which molecule an atom is of, and how many molecules there are.
+std::vector<ModelInput> const graph_inputs{
+    input("atoms", DType::f32, 2, Assemble::ragged, "atoms"),
+    input("source", DType::i64, 1, Assemble::ragged, "bonds", "atoms"),
+    input("molecule", DType::i64, 1, Assemble::segment, "atoms"),
+    input("count", DType::i64, 1, Assemble::count),
+};
+
+struct Graph {
+  std::vector<float> atoms;
+  std::vector<std::int64_t> source;
+};
+
+Pieces pieces_of(std::initializer_list<Graph const*> graphs) {
+  Pieces pieces(graph_inputs.size());
+  for (Graph const* graph : graphs) {
+    auto const tensors = pieces.add(1);
+    tensors[0] = view(graph->atoms, {static_cast<std::int64_t>(graph->atoms.size()) / 2, 2});
+    tensors[1] = view(graph->source, {static_cast<std::int64_t>(graph->source.size())});
+  }
+  return pieces;
+}
+
+/// One piece of a model with one input.
+Pieces lone(std::uint32_t items, TensorView const& tensor) {
+  Pieces pieces(1);
+  pieces.add(items)[0] = tensor;
+  return pieces;
+}
+
+}  // namespace
+
+// mutant: copy all pieces to the start of the buffer
+TEST_CASE("stacked inputs follow each other along axis 0, in the order of the pieces") {
+  Assembler assembler(
+      std::vector{input("x", DType::f32, 2, Assemble::stack), input("t", DType::bytes, 1, Assemble::stack)});
+  std::vector<float> const a{1, 2, 3, 4};
+  std::vector<float> const b{5, 6};
+  std::vector<std::int64_t> const offsets{0, 2, 3};
+  Pieces pieces(2);
+  auto const first = pieces.add(2);
+  first[0] = view(a, {2, 2});
+  first[1] = to_view(Tensor::texts(offsets, "CCO", {2}));
+  auto const second = pieces.add(1);
+  second[0] = view(b, {1, 2});
+  second[1] = to_view(Tensor::text("N#N"));
+  REQUIRE(assembler.gather(pieces, true));
+  CHECK(assembler.items() == 3);
+  auto const inputs = assembler.inputs();
+  CHECK(values_of<float>(inputs[0]) == std::vector<float>{1, 2, 3, 4, 5, 6});
+  CHECK(from_view(inputs[0]).shape() == Shape{3, 2});
+  Tensor const texts = from_view(inputs[1]);
+  CHECK(texts.text_at(0) == "CC");
+  CHECK(texts.text_at(1) == "O");
+  CHECK(texts.text_at(2) == "N#N");
+}
+
+// mutant: view whatever may_view says; or copy a single piece
+TEST_CASE("a single piece is borrowed only when that is allowed") {
+  Assembler assembler(std::vector{input("x", DType::f32, 1, Assemble::stack)});
+  std::vector<float> const a{1, 2};
+  Pieces const piece = lone(2, view(a, {2}));
+  REQUIRE(assembler.gather(piece, true));
+  CHECK(assembler.inputs()[0].data == a.data());
+  REQUIRE(assembler.gather(piece, false));
+  CHECK(assembler.inputs()[0].data != a.data());
+  CHECK(values_of<float>(assembler.inputs()[0]) == a);
+  void const* const kept = assembler.inputs()[0].data;
+  REQUIRE(assembler.gather(piece, false));
+  CHECK(assembler.inputs()[0].data == kept);
+}
+
+// mutant: shift by the elements of the index's own axis
+TEST_CASE("graphs of different size share a batch: positions are shifted, segments and count are made") {
+  Assembler assembler(graph_inputs);
+  Graph const a{{1, 1, 2, 2}, {0, 1, 1}};
+  Graph const empty{{}, {}};
+  Graph const b{{3, 3, 4, 4, 5, 5}, {2, 0}};
+  REQUIRE(assembler.gather(pieces_of({&a, &empty, &b}), false));
+  auto const inputs = assembler.inputs();
+  CHECK(values_of<float>(inputs[0]) == std::vector<float>{1, 1, 2, 2, 3, 3, 4, 4, 5, 5});
+  CHECK(values_of<std::int64_t>(inputs[1]) == std::vector<std::int64_t>{0, 1, 1, 4, 2});
+  CHECK(values_of<std::int64_t>(inputs[2]) == std::vector<std::int64_t>{0, 0, 2, 2, 2});
+  CHECK(values_of<std::int64_t>(inputs[3]) == std::vector<std::int64_t>{3});
+  REQUIRE(assembler.gather(pieces_of({&b}), true));
+  CHECK(values_of<std::int64_t>(assembler.inputs()[1]) == std::vector<std::int64_t>{2, 0});
+  CHECK(values_of<std::int64_t>(assembler.inputs()[2]) == std::vector<std::int64_t>{0, 0, 0});
+}
+
+// mutant: leave out check_positions(): the answer of a neighbour changes silently
+TEST_CASE("a position outside its own item is refused by name") {
+  Assembler assembler(graph_inputs);
+  Graph const good{{1, 1}, {0}};
+  Graph const bad{{1, 1}, {1}};
+  auto const refused = assembler.gather(pieces_of({&bad, &good}), false);
+  CHECK(refused.error().reason == Reason::value_range);
+  CHECK(refused.error().message == "source: expected positions in [0, 1) of axis 'atoms', got 1");
+  CHECK(assembler.gather(pieces_of({&good}), false));
+}
+
+TEST_CASE("pieces that do not fit together are refused by name") {
+  Assembler assembler(std::vector{input("x", DType::f32, 2, Assemble::stack)});
+  std::vector<float> const values(6);
+  Pieces pieces = lone(3, view(values, {3, 2}));
+  pieces.add(2)[0] = view(values, {2, 3});
+  CHECK(assembler.gather(pieces, false).error().message ==
+        "x: expected the batch's [3, 2] beyond axis 0, got [2, 3]");
+  CHECK(assembler.gather(lone(2, view(values, {3, 2})), false).error().message ==
+        "x: expected 2 rows, got [3, 2]");
+  CHECK(assembler.gather(Pieces(1), false).error().reason == Reason::missing_input);
+  std::vector<double> const doubles(6);
+  CHECK(assembler.gather(lone(2, view(doubles, {2, 3})), false).error().reason == Reason::dtype);
+}
+
+// mutant: leave axis 0 in the key, so that requests of different size never meet
+TEST_CASE("the shape key tells shapes apart beyond axis 0 and only there") {
+  std::vector const inputs{input("x", DType::f32, 2, Assemble::stack)};
+  std::vector<float> const values(6);
+  auto const key = [&](Shape const& shape) {
+    auto const count = static_cast<std::size_t>(shape.elements());
+    return shape_key(inputs, std::vector{to_view(Tensor::view(std::span(values).first(count), shape))});
+  };
+  CHECK(key({3, 2}) == key({1, 2}));
+  CHECK(key({3, 2}) != key({2, 3}));
+  CHECK(key({6}) != key({6, 1}));
+}

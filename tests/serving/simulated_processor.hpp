@@ -1,0 +1,93 @@
+// The real engine over a puppet in a simulated world: what happens when is the test's to say.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor/core/simulation.hpp>
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+namespace athanor_tests {
+
+struct SimulatedServing {
+  using Env = SimulatedEnv;
+  using Batching = batching::SizeOrDelay;
+};
+
+}  // namespace athanor_tests
+
+// Compiled once, in simulated_processor.cpp.
+namespace athanor::inline v1 {
+extern template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
+                                     serving::Entry<athanor_tests::SimulatedServing>>;
+extern template class serving::Entry<athanor_tests::SimulatedServing>;
+extern template class serving::Core<athanor_tests::SimulatedServing>;
+extern template class Engine<athanor_tests::SimulatedServing>;
+extern template class Model<athanor_tests::SimulatedServing>;
+}  // namespace athanor::inline v1
+
+namespace athanor_tests {
+
+class SimulatedProcessor : public Puppet {
+ public:
+  using Core = serving::Core<SimulatedServing>;
+  using CallType = serving::Call<SimulatedServing>;
+
+  Simulation world;
+  ModelFolder folder;
+  std::shared_ptr<Core> core;
+  serving::Entry<SimulatedServing>* entry;
+
+  explicit SimulatedProcessor(std::string_view manifest = "", EngineOptions options = {},
+                              std::uint64_t seed = 1)
+      : world(seed), folder(manifest) {
+    options.backends = {&table};
+    core = std::make_shared<Core>(options);
+    entry = core->add(folder.path()).value();
+  }
+  ~SimulatedProcessor() { core->stop(Duration{0}); }
+
+  // One asynchronous call and what came of it.
+  struct Ticket {
+    std::optional<Result<Answer>> answer;
+    std::optional<Error> refusal;
+    CallType* call = nullptr;
+    ~Ticket() {
+      if (call != nullptr) call->release();
+    }
+    bool done() const { return answer.has_value() || refusal.has_value(); }
+    bool has_value() const { return answer.has_value() && answer->has_value(); }
+    Error const& error() const { return refusal ? *refusal : answer->error(); }
+    float y(std::size_t index = 0) const { return (*answer)->outputs["y"].as<float>()[index]; }
+  };
+
+  std::unique_ptr<Ticket> submit(Request request, CallOptions const& options = {}) {
+    auto ticket = std::make_unique<Ticket>();
+    auto call = core->submit(*entry, std::move(request), options, {&on_answer, ticket.get()});
+    if (call) {
+      ticket->call = *call;
+    } else {
+      ticket->refusal = call.error();
+    }
+    return ticket;
+  }
+  // A blocking call; others act while it waits.
+  Result<Answer> infer(Request const& request, CallOptions const& options = {}) {
+    auto call = core->make_call(*entry, request, options, SimulatedEnv::now());
+    if (!call) return tl::unexpected(call.error());
+    core->start(**call);
+    core->wait(**call);
+    return core->collect(**call);
+  }
+  void cancel(Ticket& ticket) { core->leave(*ticket.call, Core::taken_back(*ticket.call)); }
+
+ private:
+  static void on_answer(void* context, Result<Answer> answer) noexcept {
+    static_cast<Ticket*>(context)->answer.emplace(std::move(answer));
+  }
+};
+
+}  // namespace athanor_tests
