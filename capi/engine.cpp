@@ -1,3 +1,5 @@
+#include <array>
+#include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -10,33 +12,16 @@ namespace athanor::capi {
 
 namespace {
 
-std::string health_json(Health const& health) {
-  nlohmann::ordered_json text;
-  text["live"] = health.live;
-  text["ready"] = health.ready;
-  text["reason"] = health.reason;
-  text["models"] = nlohmann::ordered_json::array();
-  for (auto const& model : health.models)
-    text["models"].push_back({{"id", model.id},
-                              {"state", model.state},
-                              {"ready", model.ready},
-                              {"reason", model.reason},
-                              {"breaker", model.breaker},
-                              {"bytes", model.bytes},
-                              {"queued_items", model.queued_items}});
-  return text.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
 std::string description_json(ath_engine const& engine) {
-  auto text = nlohmann::ordered_json::parse(engine.engine.describe());
-  text["abi"] = ath_abi_version();
-  text["plugins"] = nlohmann::ordered_json::array();
+  auto plugins = nlohmann::ordered_json::array();
   for (auto const& plugin : engine.plugins.states()) {
     nlohmann::ordered_json row{{"name", plugin.name}, {"open", !plugin.file.empty()}};
     if (!plugin.file.empty()) row["file"] = plugin.file;
-    text["plugins"].push_back(std::move(row));
+    plugins.push_back(std::move(row));
   }
-  return text.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  std::string const text = plugins.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return engine.engine.describe(
+      std::array{JsonMember{"abi", std::to_string(ath_abi_version())}, JsonMember{"plugins", text}});
 }
 
 /// What describe, health and metrics have in common: `text_of(engine)` as an object of the caller's.
@@ -126,7 +111,7 @@ std::int32_t ath_engine_describe(const ath_engine* engine, ath_text** out_text,
 std::int32_t ath_engine_health(const ath_engine* engine, ath_text** out_text,
                                ath_error** out_error) noexcept {
   return give_text("ath_engine_health", engine, out_text, out_error,
-                   [](ath_engine const& of) { return health_json(of.engine.health()); });
+                   [](ath_engine const& of) { return to_json(of.engine.health()); });
 }
 
 std::int32_t ath_engine_metrics(const ath_engine* engine, ath_text** out_text,

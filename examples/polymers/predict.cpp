@@ -184,11 +184,9 @@ Result<std::vector<std::vector<Prediction>>> Predictor::rounds(std::vector<Row> 
 Summary Predictor::finish() {
   engine_.stop(std::chrono::seconds(10));
   Summary summary = summary_;
-  auto const& metrics = model_.entry().metrics();
-  summary.batches = metrics.batches.value();
-  if (summary.batches != 0)
-    summary.mean_batch =
-        static_cast<double>(metrics.batch_items.sum()) / static_cast<double>(summary.batches);
+  auto const statistics = model_.statistics();
+  summary.batches = statistics.batches;
+  summary.mean_batch = statistics.batch_items.mean;
   summary.hit_rate = summary.rows == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.rows);
   return summary;
 }

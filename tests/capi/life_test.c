@@ -179,7 +179,7 @@ static void describe(void) {
   ath_text_destroy(text);
   CHECK_OK(ath_engine_health(engine, &text, &error));
   CHECK(strstr(ath_text_data(text), "\"ready\": false") != NULL);
-  CHECK(strstr(ath_text_data(text), "no model is known") != NULL);
+  CHECK(strstr(ath_text_data(text), "no model is registered") != NULL);
   ath_text_destroy(text);
   ath_engine_destroy(engine);
 }

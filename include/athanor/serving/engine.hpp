@@ -22,6 +22,7 @@
 #include <athanor/serving/detail/core.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
+#include <athanor/serving/statistics.hpp>
 
 namespace athanor::inline v1 {
 
@@ -97,7 +98,8 @@ class Model {
   /// answer never outlives its model's content: another manifest or file is another key.
   void forget_answers() noexcept;
 
-  serving::Entry<T>& entry() const noexcept { return *entry_; }
+  /// What the model has done since it was added, and what it holds now.
+  ModelStatistics statistics() const;
 
  private:
   bool would_wait_for_itself() const noexcept;
@@ -145,8 +147,8 @@ class Engine {
   Health health() const;
   /// All metrics in the Prometheus text format.
   std::string metrics_text() const;
-  /// Version, options, backends, processors and models, as JSON.
-  std::string describe() const;
+  /// Version, options, backends, processors and models as a JSON object that ends with the members `more`.
+  std::string describe(std::span<JsonMember const> more = {}) const;
 
  private:
   explicit Engine(std::shared_ptr<serving::Core<T>> core) noexcept : core_(std::move(core)) {}

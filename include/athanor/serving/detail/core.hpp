@@ -2,7 +2,6 @@
 /// Included through serving/engine.hpp.
 #pragma once
 
-#include <array>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,25 +11,11 @@
 
 #include <boost/lockfree/stack.hpp>
 
-#include <athanor/core/metrics.hpp>
 #include <athanor/serving/detail/call.hpp>
-#include <athanor/serving/health.hpp>
+#include <athanor/serving/detail/model_metrics.hpp>
+#include <athanor/serving/detail/observe.hpp>
 
 namespace athanor::inline v1::serving {
-
-/// What one model counts. Recording is lock-free.
-struct ModelMetrics {
-  static constexpr std::size_t outcomes = 16;  ///< by Code
-  std::array<Counter, outcomes> requests;
-  Counter cache_hits;
-  Counter cache_joined;
-  Counter batches;
-  Counter batch_failures;
-  Counter degraded;  ///< answers that fewer than all members of an ensemble gave
-  Histogram batch_items;
-  Histogram latency;
-  Histogram compute;
-};
 
 /// One model version: its description, its queue, its breaker. Lives as long as the core; the memory of the
 /// model itself comes and goes with the loader. As the lane's host it gathers, runs and scatters batches.
@@ -175,7 +160,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
 
   Health health();
   std::string metrics_text();
-  std::string describe();
+  std::string describe(std::span<JsonMember const> more);
+  ModelStatistics statistics(EntryType& entry);
 
   /// Of the two lists of tables only a copy taken under the lock may be read.
   EngineOptions const& options() const noexcept { return options_; }
@@ -203,7 +189,8 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   std::vector<EntryType*> entries();
   Result<EntryType*> loading(std::string_view name);
   EngineOptions options_now();
-  void write_model_metrics(MetricsText& text, EntryType& entry);
+  ModelFacts facts_of(EntryType& entry);
+  EngineFacts facts();
   static loading::LoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
   CallType* take_call();

@@ -6,7 +6,7 @@
 
 #include <athanor/manifest/model_name.hpp>
 #include <athanor/serving/detail/core.hpp>
-#include <athanor/serving/detail/description.hpp>
+#include <athanor/serving/detail/engine_options.hpp>
 
 namespace athanor::inline v1::serving {
 

@@ -128,6 +128,11 @@ void Model<T>::forget_answers() noexcept {
 }
 
 template <ServingTraits T>
+ModelStatistics Model<T>::statistics() const {
+  return core_->statistics(*entry_);
+}
+
+template <ServingTraits T>
 Result<Engine<T>> Engine<T>::create(EngineOptions options) {
   if (auto valid = serving::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
   auto core = std::make_shared<serving::Core<T>>(std::move(options));
@@ -178,8 +183,8 @@ std::string Engine<T>::metrics_text() const {
 }
 
 template <ServingTraits T>
-std::string Engine<T>::describe() const {
-  return core_->describe();
+std::string Engine<T>::describe(std::span<JsonMember const> more) const {
+  return core_->describe(more);
 }
 
 }  // namespace athanor::inline v1

@@ -1,10 +1,7 @@
-/// What an engine says about itself.
+/// Checks of what a host hands to an engine.
 #pragma once
 
-#include <string>
-
 #include <athanor/core/error.hpp>
-#include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 
 namespace athanor::inline v1::serving {
@@ -15,8 +12,5 @@ Result<void> validate(ath_backend_table const& table);
 Result<void> validate(ath_processor_table const& table);
 /// invalid_argument / option for settings that cannot work, naming the setting.
 Result<void> validate(EngineOptions const& options);
-
-/// Version, settings, backends, processors and models as JSON.
-std::string describe(EngineOptions const& options, Health const& health);
 
 }  // namespace athanor::inline v1::serving

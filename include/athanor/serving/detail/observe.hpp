@@ -1,0 +1,41 @@
+/// Metrics, health and statistics, written from facts that the engine has collected.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <athanor/admission/gate.hpp>
+#include <athanor/batching/detail/lane.hpp>
+#include <athanor/breaking/machine.hpp>
+#include <athanor/caching/options.hpp>
+#include <athanor/loading/model_loader.hpp>
+#include <athanor/manifest/manifest.hpp>
+#include <athanor/serving/detail/model_metrics.hpp>
+#include <athanor/serving/health.hpp>
+#include <athanor/serving/statistics.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// What the rooms report about one model. The references live as long as its entry.
+struct ModelFacts {
+  Manifest const& manifest;
+  ModelMetrics const& metrics;
+  batching::LaneSnapshot lane;
+  ModelStatus load;
+  breaking::BreakerStatistics breaker;
+};
+
+/// What the rooms report about an engine; models are ordered by id.
+struct EngineFacts {
+  bool stopping = false;
+  std::vector<ModelFacts> models;
+  GateStatistics gate;
+  caching::CacheStatistics cache;
+};
+
+ModelStatistics statistics_of(ModelFacts const& facts);
+Health health_of(EngineFacts const& facts);
+/// All metrics in the Prometheus text format.
+std::string metrics_text(EngineFacts const& facts);
+
+}  // namespace athanor::inline v1::serving

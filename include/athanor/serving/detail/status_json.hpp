@@ -1,0 +1,15 @@
+/// An engine's description of itself.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include <athanor/serving/health.hpp>
+#include <athanor/serving/options.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Version, settings, backends, processors and models as a JSON object that ends with the members `more`.
+std::string describe(EngineOptions const& options, Health const& health, std::span<JsonMember const> more);
+
+}  // namespace athanor::inline v1::serving

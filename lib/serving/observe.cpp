@@ -1,0 +1,152 @@
+#include <athanor/serving/detail/observe.hpp>
+
+namespace athanor::inline v1::serving {
+
+namespace {
+
+ValueSummary summary_of(Histogram const& histogram) {
+  ValueSummary summary;
+  summary.count = histogram.count();
+  summary.sum = histogram.sum();
+  if (summary.count != 0)
+    summary.mean = static_cast<double>(summary.sum) / static_cast<double>(summary.count);
+  summary.p50 = histogram.quantile(0.5);
+  summary.p99 = histogram.quantile(0.99);
+  return summary;
+}
+
+ModelHealth health_of(ModelFacts const& facts) {
+  ModelHealth model;
+  model.id = facts.manifest.id();
+  model.state = to_string(facts.load.state);
+  model.breaker = breaking::to_string(facts.breaker.state);
+  model.bytes = facts.load.bytes;
+  model.queued_items = static_cast<std::int64_t>(facts.lane.queued_items);
+  bool const open = facts.breaker.state == breaking::State::open;
+  model.ready = facts.load.state == loading::ModelState::ready && !open;
+  if (facts.load.failure) {
+    model.reason = fmt::format("{}", *facts.load.failure);
+  } else if (open) {
+    model.reason = "its circuit breaker is open";
+  } else if (!model.ready) {
+    model.reason = "it is " + model.state;
+  }
+  return model;
+}
+
+void write_calls(MetricsText& text, ModelFacts const& facts) {
+  Label const model{"model", facts.manifest.name};
+  Label const version{"version", facts.manifest.version};
+  ModelMetrics const& metrics = facts.metrics;
+  for (std::size_t code = 0; code < ModelMetrics::outcomes; ++code) {
+    std::uint64_t const count = metrics.requests[code].value();
+    if (count == 0 && code != 0) continue;
+    text.counter("athanor_requests_total", "Calls that were answered or refused, by outcome.",
+                 {model, version, {"outcome", to_string(static_cast<Code>(code))}}, count);
+  }
+  text.counter("athanor_cache_hits_total", "Calls answered from the response cache.", {model, version},
+               metrics.cache_hits.value());
+  text.counter("athanor_cache_joined_total", "Calls answered by an equal call in flight.", {model, version},
+               metrics.cache_joined.value());
+  text.counter("athanor_degraded_total", "Calls that fewer than all members of an ensemble answered.",
+               {model, version}, metrics.degraded.value());
+  text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batches.value());
+  text.counter("athanor_batch_failures_total", "Batches of which no call succeeded.", {model, version},
+               metrics.batch_failures.value());
+  text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
+                 HistogramUnit::count);
+  text.histogram("athanor_request_seconds",
+                 "From a call to its answer; calls refused on arrival are left out.", {model, version},
+                 metrics.latency, HistogramUnit::nanoseconds);
+  text.histogram("athanor_compute_seconds", "Run time of batches.", {model, version}, metrics.compute,
+                 HistogramUnit::nanoseconds);
+}
+
+void write_state(MetricsText& text, ModelFacts const& facts) {
+  Label const model{"model", facts.manifest.name};
+  Label const version{"version", facts.manifest.version};
+  text.gauge("athanor_queued_items", "Items that wait for a batch.", {model, version},
+             static_cast<double>(facts.lane.queued_items));
+  text.gauge("athanor_busy_instances", "Instances that run a batch.", {model, version},
+             static_cast<double>(facts.lane.busy_instances));
+  text.gauge("athanor_model_bytes", "Bytes that the model holds or reserves.", {model, version},
+             static_cast<double>(facts.load.bytes));
+  text.gauge("athanor_model_ready", "1 when the model is loaded.", {model, version},
+             facts.load.state == loading::ModelState::ready ? 1.0 : 0.0);
+  text.gauge("athanor_breaker_open", "1 when the circuit breaker refuses calls.", {model, version},
+             facts.breaker.state == breaking::State::open ? 1.0 : 0.0);
+  text.counter("athanor_breaker_opened_total", "How often the circuit breaker opened.", {model, version},
+               facts.breaker.opened);
+  text.counter("athanor_breaker_refused_total", "Calls and batches that the circuit breaker refused.",
+               {model, version}, facts.breaker.refused);
+}
+
+}  // namespace
+
+ModelStatistics statistics_of(ModelFacts const& facts) {
+  ModelMetrics const& metrics = facts.metrics;
+  ModelStatistics statistics;
+  for (std::size_t code = 0; code < ModelMetrics::outcomes; ++code)
+    statistics.requests[code] = metrics.requests[code].value();
+  statistics.cache_hits = metrics.cache_hits.value();
+  statistics.cache_joined = metrics.cache_joined.value();
+  statistics.degraded = metrics.degraded.value();
+  statistics.batches = metrics.batches.value();
+  statistics.batch_failures = metrics.batch_failures.value();
+  statistics.batch_items = summary_of(metrics.batch_items);
+  statistics.latency = summary_of(metrics.latency);
+  statistics.compute = summary_of(metrics.compute);
+  statistics.queued_items = facts.lane.queued_items;
+  statistics.busy_instances = facts.lane.busy_instances;
+  statistics.bytes = facts.load.bytes;
+  statistics.breaker_opened = facts.breaker.opened;
+  statistics.breaker_refused = facts.breaker.refused;
+  return statistics;
+}
+
+Health health_of(EngineFacts const& facts) {
+  Health health;
+  for (ModelFacts const& model : facts.models) {
+    health.models.push_back(health_of(model));
+    bool const broken = model.load.failure || model.breaker.state == breaking::State::open;
+    if (health.reason.empty() && broken)
+      health.reason = health.models.back().id + ": " + health.models.back().reason;
+  }
+  if (facts.stopping) {
+    health.reason = "the engine is stopping";
+  } else if (health.models.empty()) {
+    health.reason = "no model is registered";
+  }
+  health.ready = health.reason.empty();
+  return health;
+}
+
+std::string metrics_text(EngineFacts const& facts) {
+  MetricsText text;
+  for (ModelFacts const& model : facts.models) {
+    write_calls(text, model);
+    write_state(text, model);
+  }
+  auto const& gate = facts.gate;
+  char const* const refused = "Calls refused for the engine's limits on what it holds at once, by reason.";
+  text.counter("athanor_refused_total", refused, {{"reason", "queue_full"}}, gate.refused_queue_full);
+  text.counter("athanor_refused_total", refused, {{"reason", "memory_full"}}, gate.refused_memory_full);
+  text.counter("athanor_refused_total", refused, {{"reason", "too_large"}}, gate.refused_too_large);
+  text.gauge("athanor_held_items", "Items of all calls on their way.", {},
+             static_cast<double>(gate.held_items));
+  auto const& cache = facts.cache;
+  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "hit"}}, cache.hits);
+  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "miss"}},
+               cache.misses);
+  text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "bypass"}},
+               cache.bypasses);
+  text.counter("athanor_cache_evictions_total", "Entries removed to make room.", {}, cache.evictions);
+  text.counter_of("athanor_cache_saved_seconds_total", "Compute time that hits did not need.", {},
+                  static_cast<double>(cache.saved.count()) / 1e9);
+  text.gauge("athanor_cache_bytes", "Bytes charged to the cache's budget.", {},
+             static_cast<double>(cache.bytes));
+  text.gauge("athanor_cache_entries", "Entries in the cache.", {}, static_cast<double>(cache.entries));
+  return text.text();
+}
+
+}  // namespace athanor::inline v1::serving

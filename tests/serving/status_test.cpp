@@ -1,0 +1,76 @@
+// What an engine reports about itself and its models.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <string>
+
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+
+// mutant: statistics_of with cache_hits and cache_joined exchanged, or summary_of with the count as the mean.
+TEST_CASE("a model's statistics count its calls, batches and items") {
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto const model = [&] { return engine.model("puppet").value(); };
+  CHECK(engine.load(folder.path()).value().statistics().requests_with(Code::ok) == 0);
+  REQUIRE(model().infer(row(1)));
+  REQUIRE(model().infer(row(1)));
+  std::array<float, 4> const two_rows{1, 2, 3, 4};
+  REQUIRE(model().infer(Request{{"x", Tensor::view<float>(two_rows, Shape{2, 2})}}));
+  CHECK_FALSE(model().infer(Request{}));
+
+  ModelStatistics const seen = model().statistics();
+  CHECK(seen.requests_with(Code::ok) == 3);
+  CHECK(seen.requests_with(Code::invalid_argument) == 1);
+  CHECK(seen.cache_hits == 1);
+  CHECK(seen.cache_joined == 0);
+  CHECK(seen.batches == 2);
+  CHECK(seen.batch_failures == 0);
+  CHECK(seen.batch_items.count == 2);
+  CHECK(seen.batch_items.sum == 3);
+  CHECK(seen.batch_items.mean == 1.5);
+  CHECK(seen.batch_items.p50 == 1);
+  CHECK(seen.batch_items.p99 == 2);
+  CHECK(seen.latency.count == 3);
+  CHECK(seen.compute.count == 2);
+  CHECK(seen.queued_items == 0);
+  CHECK(seen.busy_instances == 0);
+  CHECK(seen.bytes != 0);
+  CHECK(seen.breaker_opened == 0);
+}
+
+// mutant: models_json without one of the seven members.
+TEST_CASE("health is written as JSON, member by member") {
+  ModelHealth model{.id = "m@1.0.0", .state = "failed", .reason = "it broke: \"x\"", .breaker = "open"};
+  model.bytes = 5;
+  model.queued_items = 7;
+  Health const health{.reason = "m@1.0.0: it broke", .models = {model}};
+  CHECK(to_json(health) == R"({
+  "live": true,
+  "ready": false,
+  "reason": "m@1.0.0: it broke",
+  "models": [
+    {
+      "id": "m@1.0.0",
+      "state": "failed",
+      "ready": false,
+      "reason": "it broke: \"x\"",
+      "breaker": "open",
+      "bytes": 5,
+      "queued_items": 7
+    }
+  ]
+})");
+}
+
+// mutant: describe that leaves the members out, or adds them as texts.
+TEST_CASE("an engine's description ends with the members that its caller adds") {
+  auto engine = Engine<>::create().value();
+  std::string const text = engine.describe(std::array{JsonMember{"abi", "1"}});
+  CHECK(text.find("\"backends\": []") != std::string::npos);
+  CHECK(text.ends_with("\"abi\": 1\n}"));
+}
