@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 
+#include <fmt/format.h>
+
 #include <dlfcn.h>
 #include <unistd.h>
 

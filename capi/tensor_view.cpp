@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include <fmt/format.h>
+
 #include "structs.hpp"
 
 namespace athanor::capi {

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <athanor/core/format.hpp>
+
 #include "predict.hpp"
 #include "print.hpp"
 #include "report.hpp"

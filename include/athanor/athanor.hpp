@@ -9,3 +9,4 @@
 #include <athanor/core/version.hpp>
 #include <athanor/loading/model_loader.hpp>
 #include <athanor/serving/engine.hpp>
+#include <athanor/serving/format.hpp>

@@ -1,5 +1,7 @@
 #include <athanor/breaking/breaker.hpp>
 
+#include <fmt/format.h>
+
 namespace athanor::inline v1 {
 
 namespace breaking {

@@ -1,5 +1,7 @@
 #include <athanor/caching/options.hpp>
 
+#include <fmt/format.h>
+
 namespace athanor::inline v1::caching {
 
 Result<void> validate(Options const& options) {

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <optional>
 
+#include <fmt/format.h>
+
 #include <athanor/chem/graph.hpp>
 
 #include "elements.hpp"

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include <DataStructs/SparseIntVect.h>
+#include <fmt/format.h>
 #include <GraphMol/Fingerprints/MorganFingerprints.h>
 #include <GraphMol/GraphMol.h>
 #include <nlohmann/json.hpp>

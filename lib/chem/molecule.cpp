@@ -3,6 +3,7 @@
 #include <exception>
 #include <new>
 
+#include <fmt/format.h>
 #include <GraphMol/MolOps.h>
 #include <GraphMol/SanitException.h>
 #include <GraphMol/SmilesParse/SmilesParse.h>

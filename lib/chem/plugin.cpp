@@ -2,6 +2,8 @@
 #include <athanor/plugin.h>
 #include <athanor/chem/processor.hpp>
 
+#include <fmt/format.h>
+
 extern "C" __attribute__((visibility("default"))) int32_t athanor_plugin(ath_plugin* out_plugin,
                                                                          ath_failure* failure) noexcept {
   using athanor::Code;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
 #include <GraphMol/GraphMol.h>
 #include <GraphMol/MolOps.h>
 

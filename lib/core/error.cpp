@@ -1,5 +1,9 @@
 #include <athanor/core/error.hpp>
 
+#include <iterator>
+
+#include <fmt/format.h>
+
 namespace athanor::inline v1 {
 
 std::string_view to_string(Code code) noexcept {
@@ -64,15 +68,35 @@ std::string_view to_string(Reason reason) noexcept {
   return "none";
 }
 
-}  // namespace athanor::inline v1
-
-fmt::format_context::iterator fmt::formatter<athanor::Error>::format(athanor::Error const& error,
-                                                                     fmt::format_context& context) const {
-  auto out = fmt::format_to(context.out(), "{}: {}", to_string(error.code), error.message);
+std::string to_string(Error const& error) {
+  std::string text = fmt::format("{}: {}", to_string(error.code), error.message);
   if (error.retry_after.count() > 0) {
     double const seconds = static_cast<double>(error.retry_after.count()) / 1e9;
-    out = seconds < 1 ? fmt::format_to(out, " (retry after {:.3g} ms)", seconds * 1e3)
-                      : fmt::format_to(out, " (retry after {:.1f} s)", seconds);
+    text += seconds < 1 ? fmt::format(" (retry after {:.3g} ms)", seconds * 1e3)
+                        : fmt::format(" (retry after {:.1f} s)", seconds);
   }
-  return out;
+  return text;
 }
+
+std::string detail::format(std::string_view sentence, std::initializer_list<FormatArgument> args) {
+  std::string text;
+  text.reserve(sentence.size() + 16 * args.size());
+  auto const* arg = args.begin();
+  for (std::size_t i = 0; i < sentence.size(); ++i) {
+    bool const is_brace = sentence[i] == '{' || sentence[i] == '}';
+    if (!is_brace || sentence[i + 1] == sentence[i]) {
+      i += is_brace ? 1 : 0;
+      text += sentence[i];
+      continue;
+    }
+    std::size_t const end = sentence.find('}', i);
+    auto const braces = sentence.substr(i, end + 1 - i);
+    std::visit(
+        [&](auto const& value) { fmt::format_to(std::back_inserter(text), fmt::runtime(braces), value); },
+        *arg++);
+    i = end;
+  }
+  return text;
+}
+
+}  // namespace athanor::inline v1

@@ -1,5 +1,6 @@
 #include <athanor/core/hash.hpp>
 
+#include <fmt/format.h>
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 

@@ -8,6 +8,8 @@
 #include <new>
 #include <optional>
 
+#include <fmt/ranges.h>
+
 namespace athanor::inline v1 {
 
 namespace {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include <fmt/ranges.h>
+
 namespace athanor::inline v1::manifest {
 
 namespace {

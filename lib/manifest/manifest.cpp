@@ -6,6 +6,8 @@
 #include <fstream>
 #include <sstream>
 
+#include <fmt/ranges.h>
+
 #include <athanor/manifest/model_name.hpp>
 
 #include "json_text.hpp"

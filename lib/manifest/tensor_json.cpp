@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "json_text.hpp"
 
 namespace athanor::inline v1 {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include <athanor/breaking/breaker.hpp>
 
 namespace athanor::inline v1::serving {

@@ -25,7 +25,7 @@ ModelHealth health_of(ModelFacts const& facts) {
   bool const open = facts.breaker.state == breaking::State::open;
   model.ready = facts.load.state == loading::ModelState::ready && !open;
   if (facts.load.failure) {
-    model.reason = fmt::format("{}", *facts.load.failure);
+    model.reason = to_string(*facts.load.failure);
   } else if (open) {
     model.reason = "its circuit breaker is open";
   } else if (!model.ready) {

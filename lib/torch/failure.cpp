@@ -4,6 +4,7 @@
 #include <string>
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 namespace athanor::inline v1::libtorch {
 

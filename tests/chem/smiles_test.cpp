@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <athanor/chem/graph.hpp>
 #include <athanor/chem/smiles.hpp>

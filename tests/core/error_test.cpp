@@ -1,6 +1,8 @@
 #include <athanor/core/error.hpp>
+#include <athanor/core/format.hpp>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <set>
 #include <string>
@@ -65,6 +67,20 @@ TEST_CASE("fail makes the failing state of any result, from a sentence with its 
   CHECK(number.error() == Error{Code::not_found, Reason::model_missing, "model 'tg': no version 3", {}});
   CHECK(number.error() != nothing.error());
   CHECK(Error{}.code == Code::unknown);
+}
+
+// mutant: a bool formatted as a number, or `{{` that stays doubled
+TEST_CASE("a message is formatted as fmt would") {
+  std::string const owned = "owned";
+  CHECK(detail::format("{} {} {}", owned, std::string_view("viewed"), "literal") == "owned viewed literal");
+  CHECK(detail::format("{} {} {}", std::int8_t{-3}, INT64_MIN, UINT64_MAX) ==
+        fmt::format("{} {} {}", -3, INT64_MIN, UINT64_MAX));
+  CHECK(detail::format("{} {} {}", 0.1, 1e300, 1.0) == fmt::format("{} {} {}", 0.1, 1e300, 1.0));
+  CHECK(detail::format("{:.3g} {:.1f}", 1234.5, 0.25F) == fmt::format("{:.3g} {:.1f}", 1234.5, 0.25F));
+  CHECK(detail::format("{} {}", true, 'c') == "true c");
+  CHECK(detail::format("{{{}}} }}{{", 1) == "{1} }{");
+  CHECK(detail::format("").empty());
+  CHECK(make_error(Code::aborted, Reason::rate, "{}", 7) == Error{Code::aborted, Reason::rate, "7", {}});
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <athanor/core/signature.hpp>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdlib>

@@ -1,6 +1,7 @@
 #include <athanor/core/tensor.hpp>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdint>

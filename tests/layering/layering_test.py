@@ -34,6 +34,8 @@ SYSTEM = ["sys/", "linux/", "cuda", "emmintrin.h", "immintrin.h"]
 # Never in a header that a user includes: their types would become part of our interface.
 NEVER_PUBLIC = ["nlohmann/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/"]
 PLUGIN_HEADER = "athanor/plugin.h"
+# A user's program may have another fmt than ours: only these headers, which need nothing compiled of it, speak of it.
+FORMAT_HEADER = "format.hpp"
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^">]+)[">]')
 DEPENDS = re.compile(r"athanor_add_room\(\s*\w+(.*?)\)", re.S)
@@ -67,6 +69,8 @@ def check_file(root, path, room, rooms_allowed):
                 yield where + f"{room} may not include <{target}>: {other} is not below it"
         elif public and target.startswith(tuple(NEVER_PUBLIC)):
             yield where + f"a public header may not include <{target}>"
+        elif public and target.startswith("fmt/") and path.name != FORMAT_HEADER:
+            yield where + f"a public header may not include <{target}>; only a {FORMAT_HEADER} may"
         elif "/" in target and room in OUTSIDE:
             if not target.startswith((*OUTSIDE[room], *SYSTEM)) and not (path.parent / target).exists():
                 yield where + f"{room} may not include <{target}>, which is none of its dependencies"
@@ -99,6 +103,7 @@ OFFENCES = {
     "include/athanor/core/a.hpp": ("#include <athanor/caching/cache.hpp>", "caching is not below it"),
     "include/athanor/caching/b.hpp": ("#include <athanor/batching/batcher.hpp>", "batching is not below it"),
     "include/athanor/loading/c.hpp": ("#include <nlohmann/json.hpp>", "a public header may not include"),
+    "include/athanor/admission/i.hpp": ("#include <fmt/format.h>", "only a format.hpp may"),
     "include/athanor/breaking/d.hpp": ("#include <athanor/athanor.hpp>", "all rooms at once"),
     "lib/serving/e.cpp": ("#include <torch/script.h>", "none of its dependencies"),
     "lib/chem/f.cpp": ('#include "../core/g.hpp"', "climbs out"),

@@ -1,5 +1,6 @@
 // What a manifest says, held against the backends and processors that are there to fulfil it.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <memory>

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <athanor/core/hash.hpp>
 #include <athanor/manifest/manifest.hpp>
 

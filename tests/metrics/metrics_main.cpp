@@ -2,6 +2,8 @@
 #include <athanor/serving/engine.hpp>
 #include <support/puppet.hpp>
 
+#include <fmt/format.h>
+
 using namespace athanor;
 using namespace athanor_tests;
 

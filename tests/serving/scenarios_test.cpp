@@ -1,5 +1,6 @@
 // The scenarios of docs/scenarios.md that the engine as a whole must hold, in simulated time.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>

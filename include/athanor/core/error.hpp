@@ -5,9 +5,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include <fmt/format.h>
+#include <athanor/core/detail/format_string.hpp>
 #include <tl/expected.hpp>
 
 namespace athanor::inline v1 {
@@ -86,22 +85,30 @@ struct [[nodiscard]] Error {
   bool operator==(Error const&) const = default;
 };
 
+/// `invalid_argument: smiles: ring 1 opened at byte 9 is never closed (retry after 20 ms)`. core/format.hpp
+/// makes fmt print an Error like that.
+std::string to_string(Error const& error);
+
 /// Value or Error. Athanor's functions report expected failure with it and never throw.
 template <class T>
 using Result = tl::expected<T, Error>;
 
-/// An Error as the failing state of any Result.
+/// An Error whose message is `sentence` with an argument in place of each `{}`: a text, a number or a bool.
+/// `make_error(Code::not_found, Reason::model_missing, "model '{}': no version {}", name, 3)`
 template <class... Args>
-[[nodiscard]] tl::unexpected<Error> fail(Code code, Reason reason, fmt::format_string<Args...> sentence,
-                                         Args&&... args) {
-  return tl::unexpected<Error>(Error{code, reason, fmt::format(sentence, std::forward<Args>(args)...), {}});
+[[nodiscard]] Error make_error(Code code, Reason reason,
+                               detail::FormatString<std::type_identity_t<Args>...> sentence,
+                               Args const&... args) {
+  return {code, reason, detail::format(sentence.text(), {detail::format_argument(args)...}), {}};
+}
+
+/// The same as the failing state of any Result.
+template <class... Args>
+[[nodiscard]] tl::unexpected<Error> fail(Code code, Reason reason,
+                                         detail::FormatString<std::type_identity_t<Args>...> sentence,
+                                         Args const&... args) {
+  return tl::unexpected<Error>(
+      Error{code, reason, detail::format(sentence.text(), {detail::format_argument(args)...}), {}});
 }
 
 }  // namespace athanor::inline v1
-
-/// Formats as `invalid_argument: smiles: ring 1 opened at byte 9 is never closed (retry after 20 ms)`.
-template <>
-struct fmt::formatter<athanor::Error> {
-  constexpr auto parse(format_parse_context& context) { return context.begin(); }
-  fmt::format_context::iterator format(athanor::Error const& error, fmt::format_context& context) const;
-};

@@ -85,11 +85,8 @@ struct Report {
   std::string_view model;         ///< `name@version`; lives as long as the engine
 };
 
-}  // namespace athanor::inline v1
+/// `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`. serving/format.hpp
+/// makes fmt print a Report like that.
+std::string to_string(Report const& report);
 
-/// Formats as `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.
-template <>
-struct fmt::formatter<athanor::Report> {
-  constexpr auto parse(format_parse_context& context) { return context.begin(); }
-  fmt::format_context::iterator format(athanor::Report const& report, fmt::format_context& context) const;
-};
+}  // namespace athanor::inline v1

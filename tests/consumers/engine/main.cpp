@@ -1,5 +1,7 @@
 #include <athanor/athanor.hpp>
 
+#include <fmt/format.h>
+
 // The engine and its templates are there to be used, and a missing model gets a sentence.
 int main() {
   auto engine = athanor::Engine<>::create();

@@ -65,7 +65,7 @@ LoadFunctions<LoadedModel> Core<T>::load_functions() {
     (*entry)->note_load(model.has_value());
     emit(options_.sink, Event{model ? Happening::model_loaded : Happening::model_load_failed,
                               (*entry)->description().manifest.name, (*entry)->description().manifest.version,
-                              model ? fmt::format("took {} ms", (Env::now() - start).count() / 1'000'000)
+                              model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
                                     : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
     std::uint64_t const bytes = (*model)->bytes();
@@ -131,7 +131,7 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
         return same_content(*known->second, content);
       auto const before =
           std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
-      loaded_as = fmt::format("{}#{}", id, before + 2);
+      loaded_as = detail::format("{}#{}", id, before + 2);
     }
   }
   auto load_entry = loader_.declare(loaded_as, expected_bytes_of(*description));
@@ -391,7 +391,7 @@ template <class T>
 Error Core<T>::taken_back(CallType const& call) {
   return Error{Code::cancelled,
                Reason::cancelled,
-               fmt::format("{}: the call was taken back", call.entry->description().id),
+               detail::format("{}: the call was taken back", call.entry->description().id),
                {}};
 }
 
@@ -400,9 +400,9 @@ Error Core<T>::late(CallType const& call) {
   bool const running = call.running.load(std::memory_order_relaxed);
   return Error{Code::deadline_exceeded,
                running ? Reason::deadline_running : Reason::deadline_waiting,
-               fmt::format("{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
-                           static_cast<double>((call.deadline - call.began).count()) / 1e6,
-                           running ? "had begun" : "had not begun"),
+               detail::format("{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
+                              static_cast<double>((call.deadline - call.began).count()) / 1e6,
+                              running ? "had begun" : "had not begun"),
                {}};
 }
 
@@ -457,7 +457,7 @@ std::size_t Core<T>::stop(Duration grace) noexcept {
     emit(options_.sink, Event{Happening::work_abandoned,
                               {},
                               {},
-                              fmt::format("{} threads are still inside a backend", abandoned)});
+                              detail::format("{} threads are still inside a backend", abandoned)});
   return abandoned;
 }
 

@@ -22,8 +22,8 @@ Error Model<T>::reentrant() const {
   return Error{
       Code::failed_precondition,
       Reason::reentrant,
-      fmt::format("{}: a blocking call from inside the model's own backend would wait for itself; use submit",
-                  id()),
+      detail::format(
+          "{}: a blocking call from inside the model's own backend would wait for itself; use submit", id()),
       {}};
 }
 

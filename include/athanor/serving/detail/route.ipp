@@ -48,7 +48,7 @@ typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
     if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
     return end_route(call, Error{Code::not_found,
                                  Reason::not_cached,
-                                 fmt::format("{}: its answers are not cached", description.id),
+                                 detail::format("{}: its answers are not cached", description.id),
                                  {}});
   }
   KeyHasher hasher(secret_);
@@ -103,7 +103,7 @@ typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
   if (breaker.state() == breaking::State::closed) return Step::next;
   auto lease = breaker.acquire(now);
   if (!lease) {
-    lease.error().message = fmt::format("{}: {}", call.entry->description().id, lease.error().message);
+    lease.error().message = detail::format("{}: {}", call.entry->description().id, lease.error().message);
     return end_route(call, std::move(lease.error()));
   }
   if (lease->probe >= 0) {
