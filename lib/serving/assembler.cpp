@@ -5,7 +5,7 @@
 #include <limits>
 #include <new>
 
-namespace athanor::inline v1::batching {
+namespace athanor::inline v1::serving {
 
 namespace {
 
@@ -113,8 +113,8 @@ Result<void> Assembler::gather(Pieces const& pieces, bool may_view) noexcept {
                   "batch: expected at least one piece, got none");
     for (std::size_t piece = 0; piece < pieces.size(); ++piece) items_ += pieces.items(piece);
     if (auto measured = measure(pieces); !measured) return measured;
-    for (std::size_t place = 0; place < inputs_.size(); ++place)
-      if (auto gathered = gather_input(place, pieces, may_view && pieces.size() == 1); !gathered)
+    for (std::size_t index = 0; index < inputs_.size(); ++index)
+      if (auto gathered = gather_input(index, pieces, may_view && pieces.size() == 1); !gathered)
         return gathered;
     return {};
   } catch (std::bad_alloc const&) {
@@ -131,10 +131,10 @@ Result<void> Assembler::measure(Pieces const& pieces) {
     if (pieces.items(piece) != 1)
       return fail(Code::invalid_argument, Reason::shape,
                   "batch: a piece with ragged inputs: expected 1 item, got {}", pieces.items(piece));
-    for (std::size_t place = 0; place < inputs_.size(); ++place) {
-      Input const& input = inputs_[place];
+    for (std::size_t index = 0; index < inputs_.size(); ++index) {
+      Input const& input = inputs_[index];
       if (input.assemble != Assemble::ragged) continue;
-      TensorView const& tensor = pieces.tensor(piece, place);
+      TensorView const& tensor = pieces.tensor(piece, index);
       std::int64_t const length = tensor.rank > 0 ? tensor.shape[0] : 0;
       std::int64_t& next = axis_start(piece + 1, input.axis);
       std::int64_t const start = axis_start(piece, input.axis);
@@ -151,22 +151,22 @@ Result<void> Assembler::measure(Pieces const& pieces) {
   return {};
 }
 
-Result<void> Assembler::gather_input(std::size_t place, Pieces const& pieces, bool view) {
-  Input const& input = inputs_[place];
-  if (input.assemble == Assemble::segment) return make_segments(place, pieces);
-  if (input.assemble == Assemble::count) return make_count(place);
-  if (auto alike = check_alike(input, place, pieces); !alike) return alike;
+Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bool view) {
+  Input const& input = inputs_[index];
+  if (input.assemble == Assemble::segment) return make_segments(index, pieces);
+  if (input.assemble == Assemble::count) return make_count(index);
+  if (auto alike = check_alike(input, index, pieces); !alike) return alike;
   if (view) {
-    views_[place] = pieces.tensor(0, place);
+    views_[index] = pieces.tensor(0, index);
     return {};
   }
-  return input.dtype == DType::bytes ? copy_texts(place, pieces) : copy_elements(place, pieces);
+  return input.dtype == DType::bytes ? copy_texts(index, pieces) : copy_elements(index, pieces);
 }
 
-Result<void> Assembler::check_alike(Input const& input, std::size_t place, Pieces const& pieces) {
-  TensorView const& like = pieces.tensor(0, place);
+Result<void> Assembler::check_alike(Input const& input, std::size_t index, Pieces const& pieces) {
+  TensorView const& like = pieces.tensor(0, index);
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    TensorView const& tensor = pieces.tensor(piece, place);
+    TensorView const& tensor = pieces.tensor(piece, index);
     if (tensor.dtype != static_cast<std::int32_t>(input.dtype))
       return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
                   to_string(input.dtype), to_string(static_cast<DType>(tensor.dtype)));
@@ -184,7 +184,7 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t place, Piece
   return {};
 }
 
-/// A position outside its own item would point into a neighbour's.
+/// A position outside its own item would refer to another item of the batch.
 Result<void> Assembler::check_positions(Input const& input, TensorView const& values, std::int64_t limit) {
   std::int64_t outside = 0;
   bool found = false;
@@ -215,7 +215,7 @@ void Assembler::shift_positions(Input const& input, std::byte* values, std::size
   }
 }
 
-Result<std::byte*> Assembler::room(Buffer& buffer, std::size_t bytes, std::string const& name) {
+Result<std::byte*> Assembler::buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name) {
   if (buffer.capacity() < bytes || !buffer) {
     buffer = Buffer();
     buffer = Buffer::allocate(std::max<std::size_t>(bytes + bytes / 2, 64));
@@ -227,56 +227,56 @@ Result<std::byte*> Assembler::room(Buffer& buffer, std::size_t bytes, std::strin
   return buffer.data();
 }
 
-Result<void> Assembler::copy_elements(std::size_t place, Pieces const& pieces) {
-  Input& input = inputs_[place];
+Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
+  Input& input = inputs_[index];
   std::size_t const width = element_size(input.dtype);
-  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
+  std::int64_t const in_row = row_elements(pieces.tensor(0, index));
   std::int64_t rows = 0;
-  for (std::size_t piece = 0; piece < pieces.size(); ++piece) rows += pieces.tensor(piece, place).shape[0];
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) rows += pieces.tensor(piece, index).shape[0];
   if (input.index_of != no_axis && input.dtype == DType::i32 &&
       axis_start(pieces.size(), input.index_of) > std::numeric_limits<std::int32_t>::max())
     return fail(Code::invalid_argument, Reason::too_large,
                 "{}: expected at most 2^31 - 1 elements of axis '{}', got {}", input.name,
                 axes_[input.index_of], axis_start(pieces.size(), input.index_of));
   std::size_t const bytes = static_cast<std::size_t>(rows * in_row) * width;
-  auto data = room(input.data, bytes, input.name);
+  auto data = buffer_of(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
 
   std::byte* to = *data;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    TensorView const& tensor = pieces.tensor(piece, place);
+    TensorView const& tensor = pieces.tensor(piece, index);
     std::size_t const count = static_cast<std::size_t>(tensor.shape[0] * in_row);
     if (count == 0) continue;
     std::memcpy(to, tensor.data, count * width);
     if (input.index_of != no_axis) shift_positions(input, to, count, axis_start(piece, input.index_of));
     to += count * width;
   }
-  views_[place] = pieces.tensor(0, place);
-  views_[place].data = *data;
-  views_[place].size_bytes = bytes;
-  views_[place].shape[0] = rows;
+  views_[index] = pieces.tensor(0, index);
+  views_[index].data = *data;
+  views_[index].size_bytes = bytes;
+  views_[index].shape[0] = rows;
   return {};
 }
 
-Result<void> Assembler::copy_texts(std::size_t place, Pieces const& pieces) {
-  Input& input = inputs_[place];
-  std::int64_t const in_row = row_elements(pieces.tensor(0, place));
+Result<void> Assembler::copy_texts(std::size_t index, Pieces const& pieces) {
+  Input& input = inputs_[index];
+  std::int64_t const in_row = row_elements(pieces.tensor(0, index));
   std::int64_t rows = 0;
   std::size_t bytes = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    rows += pieces.tensor(piece, place).shape[0];
-    bytes += pieces.tensor(piece, place).size_bytes;
+    rows += pieces.tensor(piece, index).shape[0];
+    bytes += pieces.tensor(piece, index).size_bytes;
   }
-  auto data = room(input.data, bytes, input.name);
+  auto data = buffer_of(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
-  auto offsets =
-      room(input.offsets, static_cast<std::size_t>(rows * in_row + 1) * sizeof(std::int64_t), input.name);
+  auto offsets = buffer_of(input.offsets, static_cast<std::size_t>(rows * in_row + 1) * sizeof(std::int64_t),
+                           input.name);
   if (!offsets) return tl::unexpected(std::move(offsets.error()));
 
   auto* next = reinterpret_cast<std::int64_t*>(*offsets);
   std::int64_t start = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    TensorView const& tensor = pieces.tensor(piece, place);
+    TensorView const& tensor = pieces.tensor(piece, index);
     std::int64_t const count = tensor.shape[0] * in_row;
     for (std::int64_t i = 0; i < count; ++i)
       *next++ = start + (tensor.offsets != nullptr ? tensor.offsets[i] : 0);
@@ -284,19 +284,19 @@ Result<void> Assembler::copy_texts(std::size_t place, Pieces const& pieces) {
     start += static_cast<std::int64_t>(tensor.size_bytes);
   }
   *next = start;
-  views_[place] = pieces.tensor(0, place);
-  views_[place].data = *data;
-  views_[place].offsets = reinterpret_cast<std::int64_t const*>(*offsets);
-  views_[place].size_bytes = bytes;
-  views_[place].shape[0] = rows;
+  views_[index] = pieces.tensor(0, index);
+  views_[index].data = *data;
+  views_[index].offsets = reinterpret_cast<std::int64_t const*>(*offsets);
+  views_[index].size_bytes = bytes;
+  views_[index].shape[0] = rows;
   return {};
 }
 
-Result<void> Assembler::make_segments(std::size_t place, Pieces const& pieces) {
-  Input& input = inputs_[place];
+Result<void> Assembler::make_segments(std::size_t index, Pieces const& pieces) {
+  Input& input = inputs_[index];
   std::int64_t const length = axis_start(pieces.size(), input.axis);
   std::size_t const bytes = static_cast<std::size_t>(length) * element_size(input.dtype);
-  auto data = room(input.data, bytes, input.name);
+  auto data = buffer_of(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
   std::int64_t const* starts = starts_.data() + input.axis;
   if (input.dtype == DType::i64) {
@@ -307,13 +307,13 @@ Result<void> Assembler::make_segments(std::size_t place, Pieces const& pieces) {
     return fail(Code::failed_precondition, Reason::manifest, "{}: segments: expected i32 or i64, got {}",
                 input.name, to_string(input.dtype));
   }
-  views_[place] = dense(input.dtype, *data, bytes, length);
+  views_[index] = dense(input.dtype, *data, bytes, length);
   return {};
 }
 
-Result<void> Assembler::make_count(std::size_t place) {
-  Input& input = inputs_[place];
-  auto data = room(input.data, sizeof(std::int64_t), input.name);
+Result<void> Assembler::make_count(std::size_t index) {
+  Input& input = inputs_[index];
+  auto data = buffer_of(input.data, sizeof(std::int64_t), input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
   if (input.dtype == DType::i64) {
     std::memcpy(*data, &items_, sizeof(items_));
@@ -324,9 +324,9 @@ Result<void> Assembler::make_count(std::size_t place) {
     return fail(Code::failed_precondition, Reason::manifest, "{}: count: expected i32 or i64, got {}",
                 input.name, to_string(input.dtype));
   }
-  views_[place] = dense(input.dtype, *data, element_size(input.dtype), 1);
-  if (input.rank == 0) views_[place].rank = 0;
+  views_[index] = dense(input.dtype, *data, element_size(input.dtype), 1);
+  if (input.rank == 0) views_[index].rank = 0;
   return {};
 }
 
-}  // namespace athanor::inline v1::batching
+}  // namespace athanor::inline v1::serving

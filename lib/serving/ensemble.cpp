@@ -70,7 +70,7 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
   }
 }
 
-/// The member's own tokens in place of the codes; everything else as it was gathered.
+/// Replaces codes by the member's tokens; passes every other input through.
 void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs) {
   std::ranges::copy(inputs, mapped_.begin());
   std::ranges::fill(unknown_here_, 0);
@@ -117,7 +117,7 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
     for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
       fits = shape[axis] >= 0 &&
              (spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis]);
-    // Members that answered before agree with each other, so the first of them speaks for all.
+    // Members that answered earlier have equal shapes: comparing with any of them is enough.
     for (std::size_t other = 0; fits && other < member; ++other)
       fits = answered_[other] == 0 ||
              std::equal(got.shape, got.shape + got.rank, raw_[other * plan_.model_outputs.size() + i].shape);
@@ -161,7 +161,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     if (first.message.empty()) {
       first = std::move(ran.error());
       first.message = fmt::format("member {}: {}", plan_.members[member].file, first.message);
-      // A refusal stays one: bad input is no failure of the model.
+      // Invalid input is not a failure of the model: its reason stays.
       bool const failed = breaking::outcome_of(first) == breaking::Outcome::failure;
       if (failed && first.reason != Reason::out_of_memory && first.reason != Reason::device_lost)
         first.reason = Reason::member_failed;
@@ -178,7 +178,7 @@ double Ensemble::value_of(std::size_t member, OutputPlan const& plan, std::size_
          scaler.center;
 }
 
-/// The mean or the population standard deviation of what the members that answered say.
+/// The mean or the population standard deviation over the members that answered.
 double Ensemble::over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept {
   double sum = 0;
   for (std::size_t member = 0; member < answered_.size(); ++member)
@@ -193,7 +193,7 @@ double Ensemble::over_members(OutputPlan const& plan, std::size_t index, std::ui
   return std::sqrt(squares / good);
 }
 
-TensorView Ensemble::room_for(std::size_t output, TensorView const& like) {
+TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
   std::size_t const bytes = elements_of(like) * element_size(static_cast<DType>(like.dtype));
   computed_[output].resize(bytes);
   TensorView view = like;
@@ -212,7 +212,7 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
     counts.device_type = static_cast<std::int32_t>(DeviceType::cpu);
     counts.rank = 1;
     counts.shape[0] = items;
-    outputs_[output] = room_for(output, counts);
+    outputs_[output] = buffer_for(output, counts);
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row)
       static_cast<std::int64_t*>(outputs_[output].data)[row] =
           plan.from == OutputPlan::From::unknown ? unknown_[row] : static_cast<std::int64_t>(good);
@@ -226,7 +226,7 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
     outputs_[output] = raw;
     return;
   }
-  outputs_[output] = room_for(output, raw);
+  outputs_[output] = buffer_for(output, raw);
   for (std::size_t i = 0; i < elements_of(raw); ++i)
     put_number(outputs_[output], i,
                plan.from == OutputPlan::From::model ? value_of(first, plan, i) : over_members(plan, i, good));

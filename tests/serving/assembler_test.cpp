@@ -5,7 +5,7 @@
 #include <doctest/doctest.h>
 
 using namespace athanor;
-using namespace athanor::batching;
+using namespace athanor::serving;
 
 namespace {
 

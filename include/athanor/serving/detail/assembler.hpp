@@ -1,4 +1,4 @@
-/// Puts a batch's model inputs together from the tensors of its items: the one copy on the way in.
+/// Assembles the model inputs of a batch from the tensors of its items: the only copy of inputs.
 #pragma once
 
 #include <cstddef>
@@ -13,19 +13,18 @@
 #include <athanor/core/tensor.hpp>
 #include <athanor/manifest/model_input.hpp>
 
-namespace athanor::inline v1::batching {
+namespace athanor::inline v1::serving {
 
-/// What a batch is made of. A piece is some items, with a tensor for every model input that is `stack` or
-/// `ragged`, at that input's index (others are ignored). Of a `stack` input axis 0 is `items` long. A piece
-/// of a model with `ragged` inputs is one item. Borrows the tensors' bytes; keeps its own memory when
-/// cleared.
+/// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack` or
+/// `ragged`, at that input's index (others are ignored). Axis 0 of a `stack` input is `items` long. A piece of
+/// a model with `ragged` inputs is one item. Borrows the tensors' bytes; clear() keeps capacity.
 class Pieces {
  public:
   /// `inputs` of the model.
   explicit Pieces(std::size_t inputs) noexcept : inputs_(inputs) {}
 
   void clear() noexcept { items_.clear(); }
-  /// One more piece. Returns its tensors, by model input, to be filled before the next one is added.
+  /// Adds a piece. Returns its tensors, by model input; fill them in before adding the next piece.
   std::span<TensorView> add(std::uint32_t items);
 
   std::size_t size() const noexcept { return items_.size(); }
@@ -40,7 +39,7 @@ class Pieces {
   std::vector<TensorView> tensors_;   // piece-major
 };
 
-/// Hash of what must agree for requests to share a batch: element type, rank and all dimensions but the first
+/// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but the first
 /// of every `stack` and `ragged` input. `tensors` are those of a piece.
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
@@ -80,22 +79,22 @@ class Assembler {
     return starts_[piece * axes_.size() + axis];
   }
   Result<void> measure(Pieces const& pieces);
-  Result<void> check_alike(Input const& input, std::size_t place, Pieces const& pieces);
-  Result<void> gather_input(std::size_t place, Pieces const& pieces, bool view);
-  Result<void> copy_elements(std::size_t place, Pieces const& pieces);
-  Result<void> copy_texts(std::size_t place, Pieces const& pieces);
+  Result<void> check_alike(Input const& input, std::size_t index, Pieces const& pieces);
+  Result<void> gather_input(std::size_t index, Pieces const& pieces, bool view);
+  Result<void> copy_elements(std::size_t index, Pieces const& pieces);
+  Result<void> copy_texts(std::size_t index, Pieces const& pieces);
   Result<void> check_positions(Input const& input, TensorView const& values, std::int64_t limit);
   void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
-  Result<void> make_segments(std::size_t place, Pieces const& pieces);
-  Result<void> make_count(std::size_t place);
-  Result<std::byte*> room(Buffer& buffer, std::size_t bytes, std::string const& name);
+  Result<void> make_segments(std::size_t index, Pieces const& pieces);
+  Result<void> make_count(std::size_t index);
+  Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
 
   std::vector<Input> inputs_;
   std::vector<std::string> axes_;  // names of ragged axes
-  std::vector<std::int64_t>
-      starts_;  // per piece and axis, where the piece's elements begin; one row more for the end
+  // By piece and axis: where the piece's elements begin; one more row for the end.
+  std::vector<std::int64_t> starts_;
   std::vector<TensorView> views_;
   std::int64_t items_ = 0;
 };
 
-}  // namespace athanor::inline v1::batching
+}  // namespace athanor::inline v1::serving

@@ -12,6 +12,7 @@
 #include <athanor/serving/answer.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/pieces.hpp>
 
 namespace athanor::inline v1::serving {
 

@@ -1,5 +1,5 @@
-/// A model as it executes: one member, or an ensemble whose members read the same assembled batch, each
-/// through its own token table and scaler. One entry, one batch, one answer.
+/// Execution of a model: one member, or an ensemble whose members read the same assembled batch, each with its
+/// own token table and scaler.
 #pragma once
 
 #include <cstdint>
@@ -47,9 +47,9 @@ struct MemberPlan {
   std::vector<Scaler> scalers;       ///< by model output
 };
 
-/// Where an output of the public signature comes from.
+/// The source of an output of the public signature.
 struct OutputPlan {
-  enum class From : std::uint8_t { model, mean, deviation, unknown, members, processor };
+  enum class From : std::uint8_t { model, mean, standard_deviation, unknown, members, processor };
   TensorSpec spec;
   From from = From::model;
   std::size_t index = 0;  ///< of the model output, or of the processor's output
@@ -75,8 +75,8 @@ class Ensemble {
   /// good answers fail the batch with the first member's error, named by its file.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items);
 
-  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that come from
-  /// The processor's are left empty. Valid until the next run.
+  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
+  /// makes are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return outputs_; }
 
  private:
@@ -85,17 +85,17 @@ class Ensemble {
   Result<void> check_outputs(std::size_t member, std::int64_t items) const;
   double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
   double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
-  TensorView room_for(std::size_t output, TensorView const& like);
+  TensorView buffer_for(std::size_t output, TensorView const& like);
   void fill_output(std::size_t output, std::int64_t items, std::uint32_t good);
 
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
   ExecutionPlan const& plan_;
   std::vector<Instance> members_;
-  std::vector<std::vector<std::int64_t>> tokens_;  // by model input: the mapped tokens of the member at hand
+  std::vector<std::vector<std::int64_t>> tokens_;  // by model input: tokens of the current member
   std::vector<std::size_t> segments_;       // by model input: the input that says which item an element is of
-  std::vector<std::int64_t> unknown_;       // by item: most unknown elements that any member met
-  std::vector<std::int64_t> unknown_here_;  // by item: those of the member at hand
+  std::vector<std::int64_t> unknown_;       // by item: the largest number of unknown codes of any member
+  std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
   std::vector<TensorView> raw_;             // member-major: member * model outputs + output
   std::vector<std::vector<std::byte>> computed_;  // by public output

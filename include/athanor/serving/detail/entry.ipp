@@ -59,7 +59,7 @@ template <class T>
 std::uint64_t Entry<T>::shape_key(CallType const& call) const {
   std::array<TensorView, max_tensors> tensors;
   fill_piece(description_, *call.request, call.checked, call.made, 0, 1, tensors);
-  return batching::shape_key(description_.plan.inputs, tensors);
+  return serving::shape_key(description_.plan.inputs, tensors);
 }
 
 template <class T>

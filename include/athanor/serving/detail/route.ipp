@@ -134,7 +134,7 @@ Result<void> Core<T>::prepare_items(CallType& call, Origin origin) {
   if (!texts) return tl::unexpected(texts.error());
   call.batching::Slot::cost = 0;
   for (std::int64_t item = 0; item < call.checked.items; ++item) {
-    auto made = prepare_item(*call.entry->description().processor, *texts, item);
+    auto made = preprocess_item(*call.entry->description().processor, *texts, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batching::Slot::cost += made->cost();
     call.made.push_back(std::move(*made));

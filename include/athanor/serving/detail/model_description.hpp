@@ -1,0 +1,45 @@
+/// What a model's manifest says, checked against the backends and processors at hand and translated once
+/// into what every call needs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <athanor/core/hash.hpp>
+#include <athanor/manifest/manifest.hpp>
+#include <athanor/serving/detail/ensemble.hpp>
+#include <athanor/serving/detail/handles.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Immutable.
+struct ModelDescription {
+  std::string id;  ///< `name@version`
+  std::string folder;
+  Manifest manifest;
+  Hash128 content{};    ///< over the manifest, whose digests cover the files
+  Signature signature;  ///< what callers see
+  ExecutionPlan plan;
+  ath_backend_table const* backend = nullptr;
+  /// Opened with the description, so that bad input is refused before it costs a load.
+  std::optional<OpenProcessor> processor;
+  /// With a processor: model input i is the processor's output made_of_input[i].
+  std::vector<std::size_t> made_of_input;
+  std::size_t text_input = 0;  ///< index of the signature input that the processor reads
+  /// Without one: model input i is signature input request_index[i].
+  std::vector<std::size_t> request_index;
+  bool shapes_vary = false;  ///< some model input has dimensions beyond axis 0 that are not fixed
+};
+
+/// Reads the folder's manifest and checks it against the backends and processors at hand.
+Result<ModelDescription> describe_model(std::string const& folder,
+                                        std::span<ath_backend_table const* const> backends,
+                                        std::span<ath_processor_table const* const> processors);
+
+/// The bytes that the model is expected to hold when loaded, estimated from the files of its members.
+std::uint64_t expected_bytes_of(ModelDescription const& description);
+
+}  // namespace athanor::inline v1::serving

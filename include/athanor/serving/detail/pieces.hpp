@@ -1,0 +1,36 @@
+/// The tensors that requests and answers exchange with batches, item by item.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <athanor/core/signature.hpp>
+#include <athanor/core/tensor.hpp>
+#include <athanor/serving/detail/assembler.hpp>
+#include <athanor/serving/detail/handles.hpp>
+#include <athanor/serving/detail/model_description.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Makes `tensor` owned memory of that type and shape. Reuses its buffer if that is large enough and nothing
+/// else refers to it.
+Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
+
+/// Fills in the tensors, by model input, of one piece: items `first .. first + count` of a request. With a
+/// processor a piece is one item.
+void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
+                std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count,
+                std::span<TensorView> tensors) noexcept;
+
+/// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor as one piece
+/// per item.
+void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
+                   std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count, Pieces& pieces);
+
+/// True when `row` is one row of a tensor of that spec.
+bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
+
+/// Preprocesses item `index` of `texts`; the error names the item when there are several.
+Result<MadeItem> preprocess_item(OpenProcessor const& processor, Tensor const& texts, std::int64_t index);
+
+}  // namespace athanor::inline v1::serving

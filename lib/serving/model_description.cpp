@@ -1,0 +1,213 @@
+#include <athanor/serving/detail/model_description.hpp>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <athanor/loading/model_loader.hpp>
+#include <athanor/serving/detail/self_test.hpp>
+
+namespace athanor::inline v1::serving {
+
+namespace {
+
+tl::unexpected<Error> bad_manifest(std::string const& id, std::string const& message) {
+  return fail(Code::invalid_argument, Reason::manifest, "{}: {}", id, message);
+}
+
+/// The error of a processor that rejects its options, which the manifest holds.
+Error refused_processor(std::string const& id, Error error) {
+  if (error.code == Code::invalid_argument) error.reason = Reason::manifest;
+  error.message = fmt::format("{}: processor: {}", id, error.message);
+  return error;
+}
+
+template <class Table>
+std::string names_of(std::span<Table const* const> tables) {
+  std::string names;
+  for (auto const* table : tables) names += (names.empty() ? "" : ", ") + std::string(table->name);
+  return names.empty() ? "none" : names;
+}
+
+template <class Table>
+Table const* find_table(std::span<Table const* const> tables, std::string_view name) noexcept {
+  auto const at = std::ranges::find_if(tables, [&](Table const* table) { return table->name == name; });
+  return at == tables.end() ? nullptr : *at;
+}
+
+std::optional<std::size_t> output_of(ath_processor_table const& processor, std::string_view name) noexcept {
+  for (std::size_t i = 0; i < processor.output_count; ++i)
+    if (processor.output_names[i] == name) return i;
+  return std::nullopt;
+}
+
+/// The index of the spec of that name; specs.size() when there is none.
+std::size_t position_of(std::vector<TensorSpec> const& specs, std::string_view name) noexcept {
+  return static_cast<std::size_t>(std::ranges::find(specs, name, &TensorSpec::name) - specs.begin());
+}
+
+OutputPlan::From from_of(manifest::OutputSource source) noexcept {
+  switch (source) {
+    case manifest::OutputSource::model: return OutputPlan::From::model;
+    case manifest::OutputSource::mean: return OutputPlan::From::mean;
+    case manifest::OutputSource::spread: return OutputPlan::From::standard_deviation;
+    case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
+    case manifest::OutputSource::members: return OutputPlan::From::members;
+    case manifest::OutputSource::processor: return OutputPlan::From::processor;
+  }
+  return OutputPlan::From::model;
+}
+
+MemberPlan plan_member(Manifest const& manifest, manifest::Member const& member) {
+  MemberPlan plan;
+  plan.file = member.file.file;
+  for (ModelInput const& input : manifest.model_inputs) {
+    auto const lookup = std::ranges::find(member.lookups, input.spec.name, &manifest::Lookup::input);
+    plan.lookups.push_back(lookup == member.lookups.end() ? TokenLookup() : TokenLookup(lookup->codes));
+  }
+  for (TensorSpec const& output : manifest.model_outputs) {
+    auto const scale = std::ranges::find(member.scales, output.name, &manifest::Scale::output);
+    plan.scalers.push_back(scale == member.scales.end() ? Scaler{} : Scaler{scale->center, scale->scale});
+  }
+  return plan;
+}
+
+/// True when some member maps the codes of that model input to its own tokens.
+bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
+  return std::ranges::any_of(plan.members,
+                             [&](MemberPlan const& member) { return !member.lookups[input].empty(); });
+}
+
+/// Finds the processor's output for every model input. An input with lookups is gathered in the processor's
+/// element type; each member's table turns its codes into tokens.
+Result<void> join_processor(ModelDescription& description) {
+  auto const& section = *description.manifest.processor;
+  ath_processor_table const& processor = description.processor->table();
+  description.text_input = position_of(description.manifest.inputs, section.input);
+  for (ModelInput& input : description.plan.inputs) {
+    std::size_t output = 0;
+    if (!is_made(input)) {
+      auto const found = output_of(processor, input.spec.name);
+      if (!found)
+        return bad_manifest(description.id,
+                            fmt::format("model input {}: the processor '{}' has no output of that name",
+                                        input.spec.name, processor.name));
+      output = *found;
+      auto const made = static_cast<DType>(processor.output_dtypes[output]);
+      bool const mapped = is_mapped(description.plan, description.made_of_input.size());
+      bool const fits = mapped ? made == DType::i32 || made == DType::i64 : made == input.spec.dtype;
+      if (!fits)
+        return bad_manifest(
+            description.id,
+            fmt::format("model input {}: expected {}, the processor '{}' makes {}", input.spec.name,
+                        mapped ? "codes of i32 or i64 for its lookups" : to_string(input.spec.dtype),
+                        processor.name, to_string(made)));
+      input.spec.dtype = made;
+    }
+    description.made_of_input.push_back(output);
+  }
+  return {};
+}
+
+/// Without a processor, an input with lookups is gathered in the request's element type.
+void join_request(ModelDescription& description) {
+  auto const& inputs = description.manifest.inputs;
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
+    if (is_mapped(description.plan, i))
+      description.plan.inputs[i].spec.dtype = inputs[description.request_index[i]].dtype;
+}
+
+Result<void> plan_outputs(ModelDescription& description) {
+  Manifest const& manifest = description.manifest;
+  for (auto const& output : manifest.outputs) {
+    OutputPlan plan{output.spec, from_of(output.source), 0};
+    if (plan.from == OutputPlan::From::processor) {
+      auto const found =
+          description.processor ? output_of(description.processor->table(), output.of) : std::nullopt;
+      if (!found)
+        return bad_manifest(description.id, fmt::format("output {}: the processor has no output '{}'",
+                                                        output.spec.name, output.of));
+      plan.index = *found;
+      auto const made = static_cast<DType>(description.processor->table().output_dtypes[plan.index]);
+      if (made != plan.spec.dtype)
+        return bad_manifest(description.id,
+                            fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
+                                        to_string(plan.spec.dtype), to_string(made)));
+    } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
+               plan.from == OutputPlan::From::standard_deviation) {
+      plan.index = position_of(manifest.model_outputs, output.of);
+    }
+    description.plan.outputs.push_back(std::move(plan));
+  }
+  return {};
+}
+
+/// Opens the processor that the manifest names, if any, and joins it to the model.
+Result<void> open_processor(ModelDescription& description,
+                            std::span<ath_processor_table const* const> processors) {
+  auto const& section = description.manifest.processor;
+  if (!section) return {};
+  auto const* processor = find_table(processors, section->name);
+  if (processor == nullptr)
+    return bad_manifest(description.id, fmt::format("unknown processor '{}'; registered: {}", section->name,
+                                                    names_of(processors)));
+  for (auto const& file : section->digests)
+    if (auto same = verify_digest(description.folder + "/" + file.file, file.digest); !same) return same;
+  auto opened = OpenProcessor::open(*processor, description.folder, section->options_json);
+  if (!opened) return tl::unexpected(refused_processor(description.id, std::move(opened.error())));
+  description.processor.emplace(std::move(*opened));
+  return join_processor(description);
+}
+
+/// Everything in the plan that the manifest alone decides.
+void plan_model(ModelDescription& description) {
+  Manifest const& manifest = description.manifest;
+  ExecutionPlan& plan = description.plan;
+  plan.inputs = manifest.model_inputs;
+  plan.model_outputs = manifest.model_outputs;
+  plan.min_members = static_cast<std::size_t>(manifest.min_members);
+  for (auto const& member : manifest.members) plan.members.push_back(plan_member(manifest, member));
+  for (ModelInput const& input : plan.inputs) {
+    description.request_index.push_back(position_of(manifest.inputs, input.spec.name));
+    for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
+      description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
+  }
+}
+
+}  // namespace
+
+Result<ModelDescription> describe_model(std::string const& folder,
+                                        std::span<ath_backend_table const* const> backends,
+                                        std::span<ath_processor_table const* const> processors) {
+  ModelDescription description;
+  auto manifest = read_manifest(folder);
+  if (!manifest) return tl::unexpected(std::move(manifest.error()));
+  description.manifest = std::move(*manifest);
+  description.folder = folder;
+  description.id = description.manifest.id();
+  description.signature = description.manifest.signature();
+  auto content = hash_file(folder + "/" + std::string(manifest_file));
+  if (!content) return tl::unexpected(std::move(content.error()));
+  description.content = *content;
+
+  description.backend = find_table(backends, description.manifest.backend);
+  if (description.backend == nullptr)
+    return bad_manifest(description.id, fmt::format("unknown backend '{}'; registered: {}",
+                                                    description.manifest.backend, names_of(backends)));
+  plan_model(description);
+  if (auto opened = open_processor(description, processors); !opened)
+    return tl::unexpected(std::move(opened.error()));
+  if (!description.processor) join_request(description);
+  if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
+  if (auto fits = check_processor_rows(description); !fits) return tl::unexpected(std::move(fits.error()));
+  return description;
+}
+
+std::uint64_t expected_bytes_of(ModelDescription const& description) {
+  std::uint64_t bytes = 0;
+  for (auto const& member : description.manifest.members)
+    bytes += expected_bytes_of_file(description.folder + "/" + member.file.file);
+  return bytes;
+}
+
+}  // namespace athanor::inline v1::serving
