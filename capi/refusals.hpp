@@ -63,13 +63,13 @@ class Refusals {
     try {
       throw;
     } catch (std::bad_alloc const&) {
-      return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: there was no memory to set it", name)
-          .value();
+      return make_error(Code::resource_exhausted, Reason::out_of_memory, "{}: there was no memory to set it",
+                        name);
     } catch (std::exception const& exception) {
-      return fail(Code::internal, Reason::none, "{}: could not be set: {}", name, exception.what()).value();
+      return make_error(Code::internal, Reason::none, "{}: could not be set: {}", name, exception.what());
     } catch (...) {
-      return fail(Code::internal, Reason::none, "{}: could not be set: an exception of unknown type", name)
-          .value();
+      return make_error(Code::internal, Reason::none, "{}: could not be set: an exception of unknown type",
+                        name);
     }
   }
 

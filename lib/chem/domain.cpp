@@ -28,10 +28,8 @@ constexpr std::array<MorganCount, 20> known_identifiers = {{
 
 template <class... Args>
 tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... args) {
-  return tl::unexpected(Error{Code::invalid_argument,
-                              Reason::syntax,
-                              "domain of validity: " + fmt::format(sentence, std::forward<Args>(args)...),
-                              {}});
+  return fail(Code::invalid_argument, Reason::syntax, "domain of validity: {}",
+              fmt::format(sentence, std::forward<Args>(args)...));
 }
 
 Result<void> check_toolkit() {

@@ -2,20 +2,16 @@
 #include <athanor/plugin.h>
 #include <athanor/chem/processor.hpp>
 
-#include <fmt/format.h>
-
 extern "C" __attribute__((visibility("default"))) int32_t athanor_plugin(ath_plugin* out_plugin,
                                                                          ath_failure* failure) noexcept {
   using athanor::Code;
   using athanor::Error;
   using athanor::Reason;
   if (out_plugin->struct_size < sizeof(ath_plugin))
-    return athanor::put_failure(
-        *failure, Error{Code::failed_precondition,
-                        Reason::option,
-                        fmt::format("chem plugin: ath_plugin has {} bytes, at least {} are filled",
-                                    out_plugin->struct_size, sizeof(ath_plugin)),
-                        {}});
+    return athanor::put_failure(*failure,
+                                make_error(Code::failed_precondition, Reason::option,
+                                           "chem plugin: ath_plugin has {} bytes, at least {} are filled",
+                                           out_plugin->struct_size, sizeof(ath_plugin)));
   out_plugin->table_version = ATH_TABLE_VERSION;
   out_plugin->reserved = 0;
   out_plugin->backend = nullptr;

@@ -30,10 +30,8 @@ struct Unit {
 
 template <class... Args>
 tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... args) {
-  return tl::unexpected(Error{Code::invalid_argument,
-                              Reason::chemistry,
-                              "repeat unit: " + fmt::format(sentence, std::forward<Args>(args)...),
-                              {}});
+  return fail(Code::invalid_argument, Reason::chemistry, "repeat unit: {}",
+              fmt::format(sentence, std::forward<Args>(args)...));
 }
 
 std::uint32_t bond_order(RDKit::Bond::BondType type) {

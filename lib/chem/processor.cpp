@@ -21,10 +21,8 @@ constexpr std::uintmax_t largest_domain = 64U << 20;
 
 template <class... Args>
 tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&... args) {
-  return tl::unexpected(Error{Code::invalid_argument,
-                              Reason::option,
-                              "polymer-graph: " + fmt::format(sentence, std::forward<Args>(args)...),
-                              {}});
+  return fail(Code::invalid_argument, Reason::option, "polymer-graph: {}",
+              fmt::format(sentence, std::forward<Args>(args)...));
 }
 
 /// The manifest's own rule for files of the model's folder: relative, and never out of it.

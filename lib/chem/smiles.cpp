@@ -75,10 +75,8 @@ class Lexer {
  private:
   template <class... Args>
   bool refuse(fmt::format_string<Args...> sentence, Args&&... args) {
-    error_ = Error{Code::invalid_argument,
-                   Reason::syntax,
-                   "smiles: " + fmt::format(sentence, std::forward<Args>(args)...),
-                   {}};
+    error_ = make_error(Code::invalid_argument, Reason::syntax, "smiles: {}",
+                        fmt::format(sentence, std::forward<Args>(args)...));
     return false;
   }
   template <class... Args>

@@ -13,10 +13,8 @@ namespace {
 
 template <class... Args>
 tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... args) {
-  return tl::unexpected(Error{Code::invalid_argument,
-                              Reason::syntax,
-                              "token table: " + fmt::format(sentence, std::forward<Args>(args)...),
-                              {}});
+  return fail(Code::invalid_argument, Reason::syntax, "token table: {}",
+              fmt::format(sentence, std::forward<Args>(args)...));
 }
 
 /// The `_data` of one of nfp's tokenizers: key text to token.

@@ -9,10 +9,6 @@ namespace athanor::inline v1 {
 
 namespace {
 
-tl::unexpected<Error> bad(Reason reason, std::string message) {
-  return tl::unexpected<Error>(Error{Code::invalid_argument, reason, std::move(message), {}});
-}
-
 /// The named lengths that a request has fixed so far. Every call makes one: the entries beyond `count` are
 /// left as they lie.
 struct NamedLengths {
@@ -34,28 +30,28 @@ struct NamedLengths {
 Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengths& lengths) {
   auto const& shape = tensor.shape();
   if (shape.rank() != spec.dims.size())
-    return bad(Reason::shape, fmt::format("{}: expected {}, got {} {}", spec.name, to_string(spec),
-                                          to_string(tensor.dtype()), to_string(shape)));
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected {}, got {} {}", spec.name,
+                to_string(spec), to_string(tensor.dtype()), to_string(shape));
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
     Dim const& dim = spec.dims[axis];
     std::int64_t const length = shape[axis];
     if (length < 0)
-      return bad(Reason::shape,
-                 fmt::format("{}: axis {}: expected a length, got {}", spec.name, axis, length));
+      return fail(Code::invalid_argument, Reason::shape, "{}: axis {}: expected a length, got {}", spec.name,
+                  axis, length);
     if (dim.kind == Dim::Kind::fixed && length != dim.length)
-      return bad(Reason::shape, fmt::format("{}: axis {}: expected {}, got {} (shape {})", spec.name, axis,
-                                            dim.length, length, to_string(shape)));
+      return fail(Code::invalid_argument, Reason::shape, "{}: axis {}: expected {}, got {} (shape {})",
+                  spec.name, axis, dim.length, length, to_string(shape));
     if (dim.kind != Dim::Kind::named) continue;
     if (auto const* known = lengths.find(dim.name)) {
       if (known->length != length)
-        return bad(Reason::shape, fmt::format("{}: axis {} ({}): expected {} as in {}, got {}", spec.name,
-                                              axis, dim.name, known->length, known->spec->name, length));
+        return fail(Code::invalid_argument, Reason::shape, "{}: axis {} ({}): expected {} as in {}, got {}",
+                    spec.name, axis, dim.name, known->length, known->spec->name, length);
     } else {
       lengths.entries[lengths.count++] = {&dim, length, &spec};
     }
     if (dim.name == items_axis && length == 0)
-      return bad(Reason::shape,
-                 fmt::format("{}: an empty batch: expected at least 1 item, got 0", spec.name));
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: an empty batch: expected at least 1 item, got 0", spec.name);
   }
   return {};
 }
@@ -87,38 +83,41 @@ std::int64_t first_non_finite_half(Tensor const& tensor, std::uint16_t exponent)
 Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const at = first_non_finite(tensor);
   if (at < 0) return {};
-  return bad(Reason::non_finite,
-             fmt::format("{}: element {}: expected a finite value, got NaN or infinity", spec.name, at));
+  return fail(Code::invalid_argument, Reason::non_finite,
+              "{}: element {}: expected a finite value, got NaN or infinity", spec.name, at);
 }
 
 Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const count = tensor.shape().elements();
   if (tensor.offsets() == nullptr && count != 1)
-    return bad(Reason::shape, fmt::format("{}: {} texts need offsets, none were given", spec.name, count));
+    return fail(Code::invalid_argument, Reason::shape, "{}: {} texts need offsets, none were given",
+                spec.name, count);
   if (auto const* offsets = tensor.offsets()) {
     for (std::int64_t i = 0; i < count; ++i)
       if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
           static_cast<std::uint64_t>(offsets[i + 1]) > tensor.size_bytes())
-        return bad(Reason::shape,
-                   fmt::format("{}: element {}: offsets {} to {} do not lie in {} bytes in ascending order",
-                               spec.name, i, offsets[i], offsets[i + 1], tensor.size_bytes()));
+        return fail(Code::invalid_argument, Reason::shape,
+                    "{}: element {}: offsets {} to {} do not lie in {} bytes in ascending order", spec.name,
+                    i, offsets[i], offsets[i + 1], tensor.size_bytes());
   }
   for (std::int64_t i = 0; i < count; ++i) {
     auto const text = tensor.text_at(i);
     if (spec.max_bytes > 0 && static_cast<std::int64_t>(text.size()) > spec.max_bytes)
-      return bad(Reason::too_large, fmt::format("{}: element {}: expected at most {} bytes, got {}",
-                                                spec.name, i, spec.max_bytes, text.size()));
+      return fail(Code::invalid_argument, Reason::too_large,
+                  "{}: element {}: expected at most {} bytes, got {}", spec.name, i, spec.max_bytes,
+                  text.size());
     std::size_t at = 0;
     if (!is_utf8(text, &at))
-      return bad(Reason::syntax, fmt::format("{}: element {}: byte {} is not UTF-8", spec.name, i, at));
+      return fail(Code::invalid_argument, Reason::syntax, "{}: element {}: byte {} is not UTF-8", spec.name,
+                  i, at);
   }
   return {};
 }
 
 Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLengths& lengths) {
   if (tensor.dtype() != spec.dtype)
-    return bad(Reason::dtype, fmt::format("{}: expected {}, got {}", spec.name, to_string(spec.dtype),
-                                          to_string(tensor.dtype())));
+    return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", spec.name,
+                to_string(spec.dtype), to_string(tensor.dtype()));
   return check_dims(spec, tensor, lengths)
       .and_then([&]() -> Result<void> {
         return spec.dtype == DType::bytes ? check_texts(spec, tensor) : Result<void>{};
@@ -178,8 +177,8 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
     std::size_t place = 0;
     while (place < given.size() && given[place].name != spec.name) ++place;
     if (place == given.size())
-      return bad(Reason::missing_input,
-                 fmt::format("{}: expected {}, got no input of that name", spec.name, to_string(spec)));
+      return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
+                  spec.name, to_string(spec));
     if (auto ok = check_tensor(spec, given[place].value, lengths); !ok)
       return tl::unexpected(std::move(ok.error()));
     checked.place[i] = static_cast<std::uint8_t>(place);
@@ -192,10 +191,8 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
       bool known = false;
       for (auto const& spec : signature.inputs) known = known || spec.name == input.name;
       if (!known || times > 1)
-        return bad(Reason::extra_input,
-                   fmt::format("{}: {}; the model takes {}", input.name,
-                               known ? "given more than once" : "not an input of the model",
-                               known_names(signature)));
+        return fail(Code::invalid_argument, Reason::extra_input, "{}: {}; the model takes {}", input.name,
+                    known ? "given more than once" : "not an input of the model", known_names(signature));
     }
   }
   if (auto const* items = lengths.find(items_axis)) checked.items = items->length;

@@ -73,11 +73,9 @@ bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id
 }
 
 Error LoaderMachine::larger_than_budget(Model const& model) const {
-  return Error{Code::resource_exhausted,
-               Reason::budget,
-               fmt::format("{}: expected at most the whole budget of {} bytes, the model needs {}",
-                           model.name, options_.budget_bytes, model.expected),
-               {}};
+  return make_error(Code::resource_exhausted, Reason::budget,
+                    "{}: expected at most the whole budget of {} bytes, the model needs {}", model.name,
+                    options_.budget_bytes, model.expected);
 }
 
 std::optional<Error> LoaderMachine::obstacle(Id id) const {
@@ -171,11 +169,9 @@ LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
   if (bytes > options_.budget_bytes)
     return {Want::refuse,
             {},
-            Error{Code::resource_exhausted,
-                  Reason::budget,
-                  fmt::format("expected at most the whole budget of {} bytes, the loaded model holds {}",
-                              options_.budget_bytes, bytes),
-                  {}}};
+            make_error(Code::resource_exhausted, Reason::budget,
+                       "expected at most the whole budget of {} bytes, the loaded model holds {}",
+                       options_.budget_bytes, bytes)};
   Plan plan{Want::load, {}, {}};
   if (bytes <= model.charge) return plan;
   std::uint64_t const held =
@@ -183,12 +179,10 @@ LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
   if (held > options_.budget_bytes && !find_victims(id, held - options_.budget_bytes, plan.victims))
     return {Want::refuse,
             {},
-            Error{Code::resource_exhausted,
-                  Reason::memory_full,
-                  fmt::format("{} bytes were reserved, the loaded model holds {} and the rest of the "
-                              "budget of {} is in use",
-                              model.charge, bytes, options_.budget_bytes),
-                  {}}};
+            make_error(Code::resource_exhausted, Reason::memory_full,
+                       "{} bytes were reserved, the loaded model holds {} and the rest of the "
+                       "budget of {} is in use",
+                       model.charge, bytes, options_.budget_bytes)};
   return plan;
 }
 
@@ -275,10 +269,8 @@ bool LoaderMachine::overdue(Id id, TimePoint now, std::uint64_t random) {
     drop_charge(model);
   }
   remember(model,
-           Error{Code::deadline_exceeded,
-                 Reason::model_load,
-                 fmt::format("the load did not end within {:.3f} ms", milliseconds(options_.load_deadline)),
-                 {}},
+           make_error(Code::deadline_exceeded, Reason::model_load, "the load did not end within {:.3f} ms",
+                      milliseconds(options_.load_deadline)),
            now, random);
   return true;
 }

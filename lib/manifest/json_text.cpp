@@ -67,11 +67,8 @@ std::string describe(Json const& value) {
 
 void Reader::keep(std::string const& path, std::string const& sentence) {
   if (error_) return;
-  error_ = Error{Code::invalid_argument,
-                 Reason::manifest,
-                 path.empty() ? fmt::format("{}: {}", document_, sentence)
-                              : fmt::format("{}: {}: {}", document_, path, sentence),
-                 {}};
+  error_ = make_error(Code::invalid_argument, Reason::manifest, "{}: {}{}{}", document_, path,
+                      path.empty() ? "" : ": ", sentence);
 }
 
 void Node::expected(std::string_view what) const {

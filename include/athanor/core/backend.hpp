@@ -109,8 +109,8 @@ std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
   } catch (std::exception const& exception) {
     return put_failure(*failure, Error{Code::internal, Reason::backend_failure, exception.what(), {}});
   } catch (...) {
-    return put_failure(
-        *failure, Error{Code::internal, Reason::backend_failure, "an exception of unknown type escaped", {}});
+    return put_failure(*failure, make_error(Code::internal, Reason::backend_failure,
+                                            "an exception of unknown type escaped"));
   }
 }
 

@@ -93,7 +93,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Batcher<In, Out, Env>::~Batcher() {
   held_.fetch_or(detail::batcher_stops);
-  lane_.refuse_all(Error{Code::unavailable, Reason::stopping, "the batcher is stopping", {}});
+  lane_.refuse_all(make_error(Code::unavailable, Reason::stopping, "the batcher is stopping"));
   for (std::uint32_t held = held_.load(); held != detail::batcher_stops; held = held_.load())
     held_.wait_until(held, no_deadline);
   executor_.stop(no_deadline);

@@ -200,7 +200,7 @@ void Lane<Env, Policy, H>::post_summoned(Deferred& deferred) noexcept {
     rest(*runner);
     count_out();
     Deferred refused;
-    refuse_queued(Error{Code::unavailable, Reason::stopping, "the executor is stopping", {}}, refused);
+    refuse_queued(make_error(Code::unavailable, Reason::stopping, "the executor is stopping"), refused);
     release(Env::now(), refused);
   }
 }

@@ -189,7 +189,7 @@ void Lane<Env, Policy, H>::drop_unwanted(Runner& runner) noexcept {
       continue;
     }
     fail_parts({&part, 1},
-               Error{Code::cancelled, Reason::cancelled, "nobody waits for the answer any more", {}});
+               make_error(Code::cancelled, Reason::cancelled, "nobody waits for the answer any more"));
     finish_parts({&part, 1}, Env::now());
   }
   if (kept == batch.parts.size()) return;

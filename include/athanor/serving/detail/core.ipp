@@ -389,21 +389,17 @@ void Core<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
 
 template <class T>
 Error Core<T>::taken_back(CallType const& call) {
-  return Error{Code::cancelled,
-               Reason::cancelled,
-               detail::format("{}: the call was taken back", call.entry->description().id),
-               {}};
+  return make_error(Code::cancelled, Reason::cancelled, "{}: the call was taken back",
+                    call.entry->description().id);
 }
 
 template <class T>
 Error Core<T>::late(CallType const& call) {
   bool const running = call.running.load(std::memory_order_relaxed);
-  return Error{Code::deadline_exceeded,
-               running ? Reason::deadline_running : Reason::deadline_waiting,
-               detail::format("{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
-                              static_cast<double>((call.deadline - call.began).count()) / 1e6,
-                              running ? "had begun" : "had not begun"),
-               {}};
+  return make_error(Code::deadline_exceeded, running ? Reason::deadline_running : Reason::deadline_waiting,
+                    "{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
+                    static_cast<double>((call.deadline - call.began).count()) / 1e6,
+                    running ? "had begun" : "had not begun");
 }
 
 template <class T>

@@ -19,12 +19,9 @@ bool Model<T>::would_wait_for_itself() const noexcept {
 
 template <ServingTraits T>
 Error Model<T>::reentrant() const {
-  return Error{
-      Code::failed_precondition,
-      Reason::reentrant,
-      detail::format(
-          "{}: a blocking call from inside the model's own backend would wait for itself; use submit", id()),
-      {}};
+  return make_error(
+      Code::failed_precondition, Reason::reentrant,
+      "{}: a blocking call from inside the model's own backend would wait for itself; use submit", id());
 }
 
 template <ServingTraits T>

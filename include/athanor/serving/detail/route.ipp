@@ -12,7 +12,7 @@ template <class T>
 void Core<T>::advance(CallType& call, Origin origin, TimePoint now) noexcept {
   for (;;) {
     if (call.at != At::join && call.at != At::settle && !is_needed(call))
-      end_route(call, Error{Code::cancelled, Reason::cancelled, "nobody waits for this work any more", {}});
+      end_route(call, make_error(Code::cancelled, Reason::cancelled, "nobody waits for this work any more"));
     Step step = Step::next;
     switch (call.at) {
       case At::join: step = join(call, now); break;
@@ -46,10 +46,8 @@ typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
   if (!cached || call.cache_mode == CacheMode::skip) {
     if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
-    return end_route(call, Error{Code::not_found,
-                                 Reason::not_cached,
-                                 detail::format("{}: its answers are not cached", description.id),
-                                 {}});
+    return end_route(call, make_error(Code::not_found, Reason::not_cached, "{}: its answers are not cached",
+                                      description.id));
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
@@ -149,7 +147,7 @@ typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint
   if (call.entry->description().processor) {
     if (origin == Origin::submitter || origin == Origin::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
-      return end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
+      return end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
     }
     auto prepared = prepare_items(call, origin);
     call.report.prepare = Env::now() - now;
@@ -251,7 +249,7 @@ void Core<T>::settle(CallType& call, Origin origin, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
   if (origin == Origin::submitter && !call.failed) {
     if (executor_.post(static_cast<Continuation&>(call))) return;
-    end_route(call, Error{Code::unavailable, Reason::stopping, "the engine is stopping", {}});
+    end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
   }
   if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
     if (call.failed) {
@@ -356,7 +354,7 @@ void Core<T>::leave(CallType& call, Error error) noexcept {
     if (!mine) keep_or_lose_inputs(call, needed);
   }
   if (mine) {
-    end_route(call, Error{Code::cancelled, Reason::cancelled, "the caller left", {}});
+    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the caller left"));
     settle(call, Origin::worker, Env::now());
   }
   answer(call, Env::now());
