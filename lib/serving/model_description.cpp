@@ -83,7 +83,7 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
 Result<void> join_processor(ModelDescription& description) {
   auto const& section = *description.manifest.processor;
   ath_processor_table const& processor = description.processor->table();
-  description.text_input = position_of(description.manifest.inputs, section.input);
+  description.processor_inputs.push_back(position_of(description.manifest.inputs, section.input));
   for (ModelInput& input : description.plan.inputs) {
     std::size_t output = 0;
     if (!is_made(input)) {

@@ -4,6 +4,16 @@
 
 namespace athanor::inline v1::serving {
 
+namespace {
+
+/// Row `index` as a tensor of one row, borrowed. A row of one text or of opaque bytes needs no offsets.
+Tensor row_of(Tensor const& tensor, std::int64_t index) {
+  bool const one_element = tensor.dtype() == DType::bytes && tensor.shape().rank() == 1;
+  return one_element ? Tensor::text(tensor.text_at(index)) : tensor.rows(index, 1);
+}
+
+}  // namespace
+
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
   if (row.rank < 1 || static_cast<std::size_t>(row.rank) != spec.dims.size() || row.shape[0] != 1)
     return false;
@@ -12,9 +22,10 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
   return true;
 }
 
-Result<MadeItem> preprocess_item(OpenProcessor const& processor, Tensor const& texts, std::int64_t index) {
-  auto made = processor.prepare(Tensor::text(texts.text_at(index)));
-  if (!made && texts.shape().elements() > 1)
+Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tensor const> inputs,
+                                 std::int64_t index) {
+  auto made = processor.prepare(row_of(inputs[0], index));
+  if (!made && inputs[0].shape()[0] > 1)
     made.error().message = fmt::format("item {}: {}", index, made.error().message);
   return made;
 }

@@ -49,9 +49,11 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   if (!checked) return tl::unexpected(std::move(checked.error()));
   Sample sample{&request, *checked, {}, {}};
   if (!description.processor) return sample;
+  std::vector<Tensor> inputs;
+  for (std::size_t const input : description.processor_inputs)
+    inputs.push_back(request.inputs()[checked->place[input]].value);
   for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto const& texts = request.inputs()[checked->place[description.text_input]].value;
-    auto made = preprocess_item(*description.processor, texts, item);
+    auto made = preprocess_item(*description.processor, inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     sample.made.push_back(std::move(*made));
   }

@@ -216,7 +216,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   void push(CallType& call, Origin origin, TimePoint now) noexcept;
   void settle(CallType& call, Origin origin, TimePoint now) noexcept;
   Step end_route(CallType& call, Error error) noexcept;
-  static Result<Tensor> texts_of(CallType& call, Origin origin);
+  static Result<std::vector<Tensor>> processor_inputs(CallType& call, Origin origin);
   Result<void> prepare_items(CallType& call, Origin origin);
   void publish(CallType& call, TimePoint now) noexcept;
 

@@ -28,7 +28,8 @@ struct ModelDescription {
   std::optional<OpenProcessor> processor;
   /// With a processor: model input i is the processor's output made_of_input[i].
   std::vector<std::size_t> made_of_input;
-  std::size_t text_input = 0;  ///< index of the signature input that the processor reads
+  /// With a processor: the signature inputs that it reads, in its order.
+  std::vector<std::size_t> processor_inputs;
   /// Without one: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
   bool shapes_vary = false;  ///< some model input has dimensions beyond axis 0 that are not fixed

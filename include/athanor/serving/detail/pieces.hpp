@@ -30,7 +30,9 @@ void append_pieces(ModelDescription const& description, Request const& request, 
 /// True when `row` is one row of a tensor of that spec.
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
 
-/// Preprocesses item `index` of `texts`; the error names the item when there are several.
-Result<MadeItem> preprocess_item(OpenProcessor const& processor, Tensor const& texts, std::int64_t index);
+/// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
+/// items the error names the item.
+Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tensor const> inputs,
+                                 std::int64_t index);
 
 }  // namespace athanor::inline v1::serving

@@ -111,28 +111,41 @@ typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
   return Step::next;
 }
 
-/// What the processor reads, however long it takes: a caller who may leave meanwhile does not wait for
-/// it.
+/// The inputs that the processor reads. They are copied if the caller may leave while the processor runs, so
+/// that leaving never waits for it.
 template <class T>
-Result<Tensor> Core<T>::texts_of(CallType& call, Origin origin) {
+Result<std::vector<Tensor>> Core<T>::processor_inputs(CallType& call, Origin origin) {
+  bool const may_leave = call.borrowed && origin != Origin::caller;
+  auto const& wanted = call.entry->description().processor_inputs;
+  std::vector<Tensor> inputs;
+  inputs.reserve(wanted.size());
+  Result<void> taken;
   call.lock_inputs();
-  Result<Tensor> texts = fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
-  if (!call.inputs_gone) {
-    Tensor const& given = call.input(call.entry->description().text_input);
-    bool const may_go = call.borrowed && origin != Origin::caller;
-    texts = may_go ? given.clone() : Result<Tensor>(given);
+  if (call.inputs_gone) {
+    taken = fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
+  } else {
+    for (std::size_t const index : wanted) {
+      Tensor const& given = call.input(index);
+      Result<Tensor> input = may_leave ? given.clone() : Result<Tensor>(given);
+      if (!input) {
+        taken = tl::unexpected(std::move(input.error()));
+        break;
+      }
+      inputs.push_back(std::move(*input));
+    }
   }
   call.unlock_inputs();
-  return texts;
+  if (!taken) return tl::unexpected(std::move(taken.error()));
+  return inputs;
 }
 
 template <class T>
 Result<void> Core<T>::prepare_items(CallType& call, Origin origin) {
-  auto const texts = texts_of(call, origin);
-  if (!texts) return tl::unexpected(texts.error());
+  auto const inputs = processor_inputs(call, origin);
+  if (!inputs) return tl::unexpected(inputs.error());
   call.batching::Slot::cost = 0;
   for (std::int64_t item = 0; item < call.checked.items; ++item) {
-    auto made = preprocess_item(*call.entry->description().processor, *texts, item);
+    auto made = preprocess_item(*call.entry->description().processor, *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batching::Slot::cost += made->cost();
     call.made.push_back(std::move(*made));
