@@ -27,9 +27,9 @@ ModelHealth health_of(ModelFacts const& facts) {
   if (facts.load.failure) {
     model.reason = to_string(*facts.load.failure);
   } else if (open) {
-    model.reason = "its circuit breaker is open";
+    model.reason = "circuit breaker open";
   } else if (!model.ready) {
-    model.reason = "it is " + model.state;
+    model.reason = "model " + model.state;
   }
   return model;
 }
@@ -41,17 +41,17 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   for (std::size_t code = 0; code < ModelMetrics::outcomes; ++code) {
     std::uint64_t const count = metrics.requests[code].value();
     if (count == 0 && code != 0) continue;
-    text.counter("athanor_requests_total", "Calls that were answered or refused, by outcome.",
+    text.counter("athanor_requests_total", "Calls answered or refused, by outcome.",
                  {model, version, {"outcome", to_string(static_cast<Code>(code))}}, count);
   }
   text.counter("athanor_cache_hits_total", "Calls answered from the response cache.", {model, version},
                metrics.cache_hits.value());
   text.counter("athanor_cache_joined_total", "Calls answered by an equal call in flight.", {model, version},
                metrics.cache_joined.value());
-  text.counter("athanor_degraded_total", "Calls that fewer than all members of an ensemble answered.",
+  text.counter("athanor_degraded_total", "Calls answered by fewer than all members of an ensemble.",
                {model, version}, metrics.degraded.value());
   text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batches.value());
-  text.counter("athanor_batch_failures_total", "Batches of which no call succeeded.", {model, version},
+  text.counter("athanor_batch_failures_total", "Batches in which no call succeeded.", {model, version},
                metrics.batch_failures.value());
   text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
                  HistogramUnit::count);
@@ -65,9 +65,9 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
 void write_state(MetricsText& text, ModelFacts const& facts) {
   Label const model{"model", facts.manifest.name};
   Label const version{"version", facts.manifest.version};
-  text.gauge("athanor_queued_items", "Items that wait for a batch.", {model, version},
+  text.gauge("athanor_queued_items", "Items waiting for a batch.", {model, version},
              static_cast<double>(facts.lane.queued_items));
-  text.gauge("athanor_busy_instances", "Instances that run a batch.", {model, version},
+  text.gauge("athanor_busy_instances", "Instances running a batch.", {model, version},
              static_cast<double>(facts.lane.busy_instances));
   text.gauge("athanor_model_bytes", "Bytes that the model holds or reserves.", {model, version},
              static_cast<double>(facts.load.bytes));
@@ -128,20 +128,19 @@ std::string metrics_text(EngineFacts const& facts) {
     write_state(text, model);
   }
   auto const& gate = facts.gate;
-  char const* const refused = "Calls refused for the engine's limits on what it holds at once, by reason.";
+  char const* const refused = "Calls refused because of the engine's limits on calls in flight, by reason.";
   text.counter("athanor_refused_total", refused, {{"reason", "queue_full"}}, gate.refused_queue_full);
   text.counter("athanor_refused_total", refused, {{"reason", "memory_full"}}, gate.refused_memory_full);
   text.counter("athanor_refused_total", refused, {{"reason", "too_large"}}, gate.refused_too_large);
-  text.gauge("athanor_held_items", "Items of all calls on their way.", {},
-             static_cast<double>(gate.held_items));
+  text.gauge("athanor_held_items", "Items of all calls in flight.", {}, static_cast<double>(gate.held_items));
   auto const& cache = facts.cache;
   text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "hit"}}, cache.hits);
   text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "miss"}},
                cache.misses);
   text.counter("athanor_cache_lookups_total", "Cache look-ups, by result.", {{"result", "bypass"}},
                cache.bypasses);
-  text.counter("athanor_cache_evictions_total", "Entries removed to make room.", {}, cache.evictions);
-  text.counter_of("athanor_cache_saved_seconds_total", "Compute time that hits did not need.", {},
+  text.counter("athanor_cache_evictions_total", "Entries evicted to free memory.", {}, cache.evictions);
+  text.counter_of("athanor_cache_saved_seconds_total", "Compute time saved by cache hits.", {},
                   static_cast<double>(cache.saved.count()) / 1e9);
   text.gauge("athanor_cache_bytes", "Bytes charged to the cache's budget.", {},
              static_cast<double>(cache.bytes));

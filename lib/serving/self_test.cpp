@@ -29,9 +29,10 @@ double distance(TensorView const& got, std::size_t at, Tensor const& expected, s
 }
 
 /// The sentence about an element that differs from the expected one.
-std::string off_target(TensorView const& got, std::size_t at, Tensor const& expected, std::size_t index,
-                       double tolerance) {
-  if (!is_computable(expected.dtype())) return fmt::format("element {} is not the value expected", index);
+std::string mismatch(TensorView const& got, std::size_t at, Tensor const& expected, std::size_t index,
+                     double tolerance) {
+  if (!is_computable(expected.dtype()))
+    return fmt::format("element {}: differs from the expected value", index);
   return fmt::format("element {}: expected {:.6g} within {:.3g}, got {:.6g}", index,
                      number_at(to_view(expected), index), tolerance, number_at(got, at));
 }
@@ -100,7 +101,7 @@ Result<void> compare(ModelDescription const& description, Worker const& worker,
       std::size_t const at = from_processor ? i % per_item : i;
       if (distance(got, at, expected, i) <= test.tolerance) continue;
       return fail(Code::failed_precondition, Reason::model_load, "self_test[{}]: output {}: {}", number, name,
-                  off_target(got, at, expected, i, test.tolerance));
+                  mismatch(got, at, expected, i, test.tolerance));
     }
   }
   return {};

@@ -39,25 +39,24 @@ class Pieces {
   std::vector<TensorView> tensors_;   // piece-major
 };
 
-/// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but the first
-/// of every `stack` and `ragged` input. `tensors` are those of a piece.
+/// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but
+/// the first of every `stack` and `ragged` input. `tensors` are those of a piece.
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
-/// One per instance of a model. Keeps its buffers and lets them grow: after warm-up, gathering allocates
-/// nothing. Not thread-safe.
+/// One per instance of a model. Buffers are kept and grow: after warm-up, gathering does not allocate. Not
+/// thread-safe.
 class Assembler {
  public:
   /// At most max_tensors inputs; the order of `inputs` is that of the model.
   explicit Assembler(std::span<ModelInput const> inputs);
 
-  /// Builds the inputs of a batch of these pieces, in their order. With `may_view`, a batch of one piece
-  /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied.
-  /// invalid_argument, naming the input, expected and got, when pieces do not fit together or an index lies
-  /// outside its item; then the inputs are void. resource_exhausted / out_of_memory when there is no memory
-  /// for the batch.
+  /// Assembles the inputs of a batch of these pieces, in their order. With `may_view`, a batch of one piece
+  /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied. Fails
+  /// with invalid_argument, naming the input, if pieces do not fit together or an index lies outside its item,
+  /// and with resource_exhausted / out_of_memory; inputs() is then undefined.
   Result<void> gather(Pieces const& pieces, bool may_view) noexcept;
 
-  /// Of the last batch gathered, in the order of the model. Valid until the next gather.
+  /// The inputs of the last batch, in the model's order. Valid until the next gather.
   std::span<TensorView const> inputs() const noexcept { return views_; }
   std::int64_t items() const noexcept { return items_; }
 
