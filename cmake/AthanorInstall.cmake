@@ -1,14 +1,13 @@
-# Install rules. Components of find_package(athanor): c, core (every room without models), torch, chem.
+# Install rules. Components of find_package(athanor): c, engine (every room without models), torch, chem.
 # Install components: athanor_runtime (what a program needs to run), athanor_dev (what it needs to be built).
 include(CMakePackageConfigHelpers)
 
 set(athanor_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/athanor)
 set(athanor_components "")
 
-get_property(rooms GLOBAL PROPERTY ATHANOR_ROOMS)
-foreach(room IN LISTS rooms)
-  set(component core)
-  if(room MATCHES "^(torch|chem)$")
+foreach(room IN LISTS ATHANOR_ROOMS)
+  set(component engine)
+  if(room IN_LIST ATHANOR_MODEL_ROOMS)
     set(component ${room})
   endif()
   list(APPEND athanor_components ${component})

@@ -1,5 +1,25 @@
 # One target per room, mirrored by its folders: include/athanor/<room>, lib/<room>, tests/<room>, benchmarks/<room>.
 
+# The rooms, each after those that it may include. A room with models needs a library of its own and is optional.
+set(ATHANOR_ROOMS core batching caching breaking admission loading manifest serving)
+set(ATHANOR_MODEL_ROOMS "")
+if(ATHANOR_WITH_TORCH)
+  list(APPEND ATHANOR_MODEL_ROOMS torch)
+endif()
+if(ATHANOR_WITH_CHEM)
+  list(APPEND ATHANOR_MODEL_ROOMS chem)
+endif()
+list(APPEND ATHANOR_ROOMS ${ATHANOR_MODEL_ROOMS})
+
+# athanor_add_floor(): adds the folder of each room that has one on this floor (lib, tests or benchmarks).
+macro(athanor_add_floor)
+  foreach(room IN LISTS ATHANOR_ROOMS)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${room}/CMakeLists.txt)
+      add_subdirectory(${room})
+    endif()
+  endforeach()
+endmacro()
+
 # Warnings and sanitizers of our own code; never imposed on a consumer.
 add_library(athanor_developer INTERFACE)
 if(ATHANOR_DEVELOPER_MODE)
@@ -50,7 +70,6 @@ function(athanor_add_room room)
     endif()
     target_link_libraries(${target} PRIVATE ${library})
   endforeach()
-  set_property(GLOBAL APPEND PROPERTY ATHANOR_ROOMS ${room})
 endfunction()
 
 # athanor_add_tests(<room> SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry.

@@ -77,9 +77,9 @@ class Scripts(unittest.TestCase):
     def test_lint_finds_files_from_where_the_caller_stands(self):
         for name in ("a b.cpp", "c++.cpp"):
             source = self.write(f"lib/core/{name}", "int x;\n")
-            self.write("out/core/compile_commands.json", f'"file": "{source}"\n')
-            self.run_script("lint", name, "--core", cwd=source.parent)
-            self.run_script("lint", source, "--core")
+            self.write("out/no-models/compile_commands.json", f'"file": "{source}"\n')
+            self.run_script("lint", name, "--no-models", cwd=source.parent)
+            self.run_script("lint", source, "--no-models")
         self.assertEqual(self.checked_files(), ["lib/core/a b.cpp"] * 2 + ["lib/core/c++.cpp"] * 2)
 
     # mutant: lint starts the checker without a file to check.
