@@ -4,6 +4,7 @@
 #include <array>
 #include <concepts>
 #include <limits>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -36,6 +37,12 @@ Result<void> read(std::string_view key, Json const& value, T& into) {
     return refuse(key, fmt::format("a whole number from 0 to {}", largest), value);
   into = static_cast<T>(value.get<std::uint64_t>());
   return {};
+}
+
+/// A limit; without the key there is none.
+template <std::integral T>
+Result<void> read(std::string_view key, Json const& value, std::optional<T>& into) {
+  return read(key, value, into.emplace());
 }
 
 /// Milliseconds; fractions of one are taken as they are.

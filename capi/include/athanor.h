@@ -288,7 +288,7 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  *   max_items, max_bytes held at once over all models, queued or running; 4096 and 256 MiB
  *   cache_bytes          budget of the response cache, 0 turns it off; 64 MiB
  *   cache_ttl_ms         how long an answer may be served from it; 0, which means until it is evicted
- *   model_bytes          what loaded models may hold together; 0, which means no limit
+ *   model_bytes          what loaded models may hold together, at least 1; no limit without it
  *   load_deadline_ms     a load that takes longer fails for those who wait for it; 300000
  *   breaker              the circuit breaker of each model; true */
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;

@@ -1,22 +1,12 @@
-#include <athanor/loading/loader_machine.hpp>
+#include <athanor/loading/detail/loader_machine.hpp>
 
 #include <algorithm>
 #include <cassert>
+#include <limits>
 
 #include <fmt/format.h>
 
-namespace athanor::inline v1::loading {
-
-namespace {
-
-std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
-  std::uint64_t sum = 0;
-  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
-}
-
-double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
-
-}  // namespace
+namespace athanor::inline v1 {
 
 std::string_view to_string(ModelState state) noexcept {
   switch (state) {
@@ -31,7 +21,21 @@ std::string_view to_string(ModelState state) noexcept {
   return "unknown";
 }
 
-LoaderMachine::LoaderMachine(LoaderOptions const& options) : options_(options) {
+namespace loading {
+
+namespace {
+
+std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
+  std::uint64_t sum = 0;
+  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
+
+double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
+
+}  // namespace
+
+LoaderMachine::LoaderMachine(ModelLoaderOptions const& options)
+    : options_(options), budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {
   constexpr Duration least{1};
   options_.load_deadline = std::max(options_.load_deadline, least);
   options_.first_backoff = std::max(options_.first_backoff, least);
@@ -75,18 +79,17 @@ bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id
 Error LoaderMachine::larger_than_budget(Model const& model) const {
   return make_error(Code::resource_exhausted, Reason::budget,
                     "{}: expected at most the whole budget of {} bytes, the model needs {}", model.name,
-                    options_.budget_bytes, model.expected);
+                    budget_, model.expected);
 }
 
 std::optional<Error> LoaderMachine::obstacle(Id id) const {
   Model const& model = models_[id];
   if (model.state == ModelState::failed) return model.failure;
-  if (model.state == ModelState::unloaded && model.expected > options_.budget_bytes)
-    return larger_than_budget(model);
+  if (model.state == ModelState::unloaded && model.expected > budget_) return larger_than_budget(model);
   return std::nullopt;
 }
 
-Error LoaderMachine::remembered(Model const& model, TimePoint now) const {
+Error LoaderMachine::backoff_error(Model const& model, TimePoint now) const {
   Error error = model.failure;
   error.retry_after = std::max(model.retry_at - now, Duration{0});
   if (model.late) error.retry_after = std::max(error.retry_after, options_.busy_retry);
@@ -108,9 +111,9 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
     case ModelState::unloaded:
     case ModelState::failed: break;
   }
-  if (model.expected > options_.budget_bytes) return {Want::refuse, {}, larger_than_budget(model)};
+  if (model.expected > budget_) return {Want::refuse, {}, larger_than_budget(model)};
   if (model.state == ModelState::failed && (model.late || now < model.retry_at))
-    return {Want::refuse, {}, remembered(model, now)};
+    return {Want::refuse, {}, backoff_error(model, now)};
   if (model.late)
     return {Want::refuse,
             {},
@@ -118,18 +121,18 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
                   fmt::format("{}: a load that was given up has not ended yet", model.name),
                   options_.busy_retry}};
   Plan plan{Want::load, {}, {}};
-  std::uint64_t const room = options_.budget_bytes - committed_;
-  if (model.expected > room && !find_victims(id, model.expected - room, plan.victims))
+  std::uint64_t const free = budget_ - committed_;
+  if (model.expected > free && !find_victims(id, model.expected - free, plan.victims))
     return {Want::refuse,
             {},
             Error{Code::resource_exhausted, Reason::memory_full,
                   fmt::format("{}: needs {} bytes, {} of {} are free and the rest is in use", model.name,
-                              model.expected, room, options_.budget_bytes),
+                              model.expected, free, budget_),
                   options_.busy_retry}};
   return plan;
 }
 
-void LoaderMachine::take_out(Id id) noexcept {
+void LoaderMachine::evict(Id id) noexcept {
   Model& model = models_[id];
   model.state = ModelState::unloaded;
   model.leaving = model.charge;
@@ -138,7 +141,7 @@ void LoaderMachine::take_out(Id id) noexcept {
 }
 
 void LoaderMachine::reserve(Id id, std::vector<Id> const& victims, TimePoint now) {
-  for (Id const victim : victims) take_out(victim);
+  for (Id const victim : victims) evict(victim);
   statistics_.evictions += victims.size();
   Model& model = models_[id];
   assert(!model.late && model.charge == 0);
@@ -154,7 +157,7 @@ LoaderMachine::Id LoaderMachine::next_start() noexcept {
   for (Id id = 0; id < models_.size(); ++id) {
     Model const& model = models_[id];
     if (model.state != ModelState::reserved || model.leaving != 0) continue;
-    if (plus(plus(occupied_, pending_growth_), model.charge) > options_.budget_bytes) continue;
+    if (plus(plus(occupied_, pending_growth_), model.charge) > budget_) continue;
     if (best == none || model.ticket < models_[best].ticket) best = id;
   }
   if (best == none) return none;
@@ -166,28 +169,28 @@ LoaderMachine::Id LoaderMachine::next_start() noexcept {
 
 LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
   Model const& model = models_[id];
-  if (bytes > options_.budget_bytes)
+  if (bytes > budget_)
     return {Want::refuse,
             {},
             make_error(Code::resource_exhausted, Reason::budget,
-                       "expected at most the whole budget of {} bytes, the loaded model holds {}",
-                       options_.budget_bytes, bytes)};
+                       "expected at most the whole budget of {} bytes, the loaded model holds {}", budget_,
+                       bytes)};
   Plan plan{Want::load, {}, {}};
   if (bytes <= model.charge) return plan;
   std::uint64_t const held =
       plus(std::max(committed_, plus(occupied_, pending_growth_)), bytes - model.charge);
-  if (held > options_.budget_bytes && !find_victims(id, held - options_.budget_bytes, plan.victims))
+  if (held > budget_ && !find_victims(id, held - budget_, plan.victims))
     return {Want::refuse,
             {},
             make_error(Code::resource_exhausted, Reason::memory_full,
                        "{} bytes were reserved, the loaded model holds {} and the rest of the "
                        "budget of {} is in use",
-                       model.charge, bytes, options_.budget_bytes)};
+                       model.charge, bytes, budget_)};
   return plan;
 }
 
-void LoaderMachine::promise(Id id, std::uint64_t bytes, std::vector<Id> const& victims) {
-  for (Id const victim : victims) take_out(victim);
+void LoaderMachine::reserve_growth(Id id, std::uint64_t bytes, std::vector<Id> const& victims) {
+  for (Id const victim : victims) evict(victim);
   statistics_.evictions += victims.size();
   Model& model = models_[id];
   if (bytes <= model.charge) return;
@@ -196,7 +199,7 @@ void LoaderMachine::promise(Id id, std::uint64_t bytes, std::vector<Id> const& v
   pending_growth_ += model.growth;
 }
 
-void LoaderMachine::adjust(Id id, std::uint64_t bytes) noexcept {
+void LoaderMachine::charge_measured(Id id, std::uint64_t bytes) noexcept {
   Model& model = models_[id];
   if (bytes < model.charge) {
     committed_ -= model.charge - bytes;
@@ -219,7 +222,7 @@ void LoaderMachine::publish(Id id, TimePoint now) noexcept {
   ++statistics_.loaded;
 }
 
-void LoaderMachine::drop_charge(Model& model) noexcept {
+void LoaderMachine::return_charge(Model& model) noexcept {
   committed_ -= model.charge + model.growth;
   pending_growth_ -= model.growth;
   if (model.state != ModelState::reserved) occupied_ -= model.charge;
@@ -227,7 +230,7 @@ void LoaderMachine::drop_charge(Model& model) noexcept {
   model.growth = 0;
 }
 
-void LoaderMachine::remember(Model& model, Error error, TimePoint now, std::uint64_t random) {
+void LoaderMachine::record_failure(Model& model, Error error, TimePoint now, std::uint64_t random) {
   Duration backoff = options_.first_backoff;
   for (std::uint32_t i = 0; i < model.failures && backoff < options_.longest_backoff; ++i)
     backoff = saturating_product(backoff, 2);
@@ -247,14 +250,14 @@ void LoaderMachine::remember(Model& model, Error error, TimePoint now, std::uint
 Error LoaderMachine::failed(Id id, Error const& error, TimePoint now, std::uint64_t random) {
   Model& model = models_[id];
   assert(!model.late);
-  drop_charge(model);
-  remember(model, error, now, random);
+  return_charge(model);
+  record_failure(model, error, now, random);
   return model.failure;
 }
 
 void LoaderMachine::late_finish(Id id) noexcept {
   Model& model = models_[id];
-  drop_charge(model);
+  return_charge(model);
   model.late = false;
   ++statistics_.late;
 }
@@ -266,12 +269,12 @@ bool LoaderMachine::overdue(Id id, TimePoint now, std::uint64_t random) {
   if (begun) {
     model.late = true;
   } else {
-    drop_charge(model);
+    return_charge(model);
   }
-  remember(model,
-           make_error(Code::deadline_exceeded, Reason::model_load, "the load did not end within {:.3f} ms",
-                      milliseconds(options_.load_deadline)),
-           now, random);
+  record_failure(model,
+                 make_error(Code::deadline_exceeded, Reason::model_load,
+                            "the load did not end within {:.3f} ms", milliseconds(options_.load_deadline)),
+                 now, random);
   return true;
 }
 
@@ -285,7 +288,7 @@ LoaderMachine::Unload LoaderMachine::unload(Id id) noexcept {
       model.failures = 0;
       return Unload::nothing;
     case ModelState::ready: model.state = ModelState::draining; return Unload::drain;
-    case ModelState::reserved: drop_charge(model); break;
+    case ModelState::reserved: return_charge(model); break;
     case ModelState::loading:
     case ModelState::warming: model.late = true; break;
   }
@@ -294,7 +297,7 @@ LoaderMachine::Unload LoaderMachine::unload(Id id) noexcept {
 }
 
 void LoaderMachine::retire(Id id) noexcept {
-  take_out(id);
+  evict(id);
   ++statistics_.unloads;
 }
 
@@ -303,18 +306,20 @@ void LoaderMachine::freed(Id id) noexcept {
   models_[id].leaving = 0;
 }
 
-void LoaderMachine::forgive(Id id, std::optional<std::uint64_t> expected_bytes) noexcept {
+void LoaderMachine::retry_now(Id id, std::optional<std::uint64_t> expected_bytes) noexcept {
   Model& model = models_[id];
   if (model.state == ModelState::failed) model.retry_at = TimePoint{};
-  if (model.expected > options_.budget_bytes) model.expected = expected_bytes.value_or(model.declared);
+  if (model.expected > budget_) model.expected = expected_bytes.value_or(model.declared);
 }
 
-LoaderStatistics LoaderMachine::statistics() const noexcept {
-  LoaderStatistics statistics = statistics_;
+ModelLoaderStatistics LoaderMachine::statistics() const noexcept {
+  ModelLoaderStatistics statistics = statistics_;
   statistics.occupied_bytes = occupied_;
   statistics.ready_models =
       static_cast<std::uint64_t>(std::ranges::count(models_, ModelState::ready, &Model::state));
   return statistics;
 }
 
-}  // namespace athanor::inline v1::loading
+}  // namespace loading
+
+}  // namespace athanor::inline v1

@@ -43,6 +43,7 @@ Result<void> validate(EngineOptions const& options) {
   if (options.max_items < 1 || options.max_items > std::numeric_limits<std::int32_t>::max())
     return refuse("max_items", "1 to 2147483647", options.max_items);
   if (options.max_bytes < 1) return refuse("max_bytes", "at least 1", options.max_bytes);
+  if (options.model_bytes == 0) return refuse("model_bytes", "at least 1, or none for no limit", 0);
   if (options.default_deadline.count() <= 0)
     return refuse("default_deadline", "more than 0 ns", options.default_deadline.count());
   if (options.load_deadline.count() <= 0)

@@ -23,7 +23,7 @@ ModelHealth health_of(ModelFacts const& facts) {
   model.bytes = facts.load.bytes;
   model.queued_items = static_cast<std::int64_t>(facts.lane.queued_items);
   bool const open = facts.breaker.state == breaking::State::open;
-  model.ready = facts.load.state == loading::ModelState::ready && !open;
+  model.ready = facts.load.state == ModelState::ready && !open;
   if (facts.load.failure) {
     model.reason = to_string(*facts.load.failure);
   } else if (open) {
@@ -72,7 +72,7 @@ void write_state(MetricsText& text, ModelFacts const& facts) {
   text.gauge("athanor_model_bytes", "Bytes that the model holds or reserves.", {model, version},
              static_cast<double>(facts.load.bytes));
   text.gauge("athanor_model_ready", "1 when the model is loaded.", {model, version},
-             facts.load.state == loading::ModelState::ready ? 1.0 : 0.0);
+             facts.load.state == ModelState::ready ? 1.0 : 0.0);
   text.gauge("athanor_breaker_open", "1 when the circuit breaker refuses calls.", {model, version},
              facts.breaker.state == breaking::State::open ? 1.0 : 0.0);
   text.counter("athanor_breaker_opened_total", "How often the circuit breaker opened.", {model, version},

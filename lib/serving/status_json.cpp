@@ -30,7 +30,7 @@ nlohmann::ordered_json options_json(EngineOptions const& options) {
           {"max_bytes", options.max_bytes},
           {"cache_bytes", options.cache_bytes},
           {"cache_ttl_ms", milliseconds(options.cache_ttl)},
-          {"model_bytes", options.model_bytes},
+          {"model_bytes", options.model_bytes ? nlohmann::ordered_json(*options.model_bytes) : nullptr},
           {"load_deadline_ms", milliseconds(options.load_deadline)},
           {"breaker", options.breaker}};
 }

@@ -28,6 +28,7 @@ static void options(void) {
   refuse_options("{\"load_deadline_ms\": -1}", "load_deadline_ms");
   refuse_options("{\"cache_ttl_ms\": null}", "cache_ttl_ms");
   refuse_options("{\"max_items\": 0}", "max_items: expected 1 to 2147483647, got 0");
+  refuse_options("{\"model_bytes\": 0}", "model_bytes: expected at least 1, or none for no limit, got 0");
   refuse_options("{\"max_bytes\": 1e99}", "max_bytes");
   refuse_options("{\"max_bytes\": 18446744073709551615}", "max_bytes");
   refuse_options("{\"breaker\": 1}", "breaker: expected true or false, got 1");

@@ -1,4 +1,4 @@
-#include <athanor/loading/loader_machine.hpp>
+#include <athanor/loading/detail/loader_machine.hpp>
 
 #include <doctest/doctest.h>
 
@@ -18,7 +18,7 @@ void make_ready(LoaderMachine& machine, LoaderMachine::Id id, TimePoint now) {
   machine.reserve(id, plan.victims, now);
   for (auto const victim : plan.victims) machine.freed(victim);
   REQUIRE(machine.next_start() == id);
-  machine.adjust(id, machine.bytes(id));
+  machine.charge_measured(id, machine.bytes(id));
   machine.publish(id, now);
 }
 
@@ -160,11 +160,11 @@ TEST_CASE("S3-15 a model that turns out larger than declared displaces others, o
   CHECK(machine.measured(grows, 31).victims == std::vector<LoaderMachine::Id>{idle});
   CHECK(machine.measured(grows, 81).error.reason == Reason::memory_full);
   CHECK(machine.measured(grows, 101).error.reason == Reason::budget);
-  machine.promise(grows, 80, {idle});
+  machine.reserve_growth(grows, 80, {idle});
   CHECK(machine.committed() == 100);
   CHECK(machine.occupied() == 90);
   machine.freed(idle);
-  machine.adjust(grows, 80);
+  machine.charge_measured(grows, 80);
   CHECK(machine.occupied() == 100);
   CHECK(machine.state(grows) == ModelState::warming);
 }
@@ -197,21 +197,21 @@ TEST_CASE("a loader told never to try again of itself does not") {
   REQUIRE(machine.next_start() == id);
   CHECK(machine.failed(id, broken, at(0s), ~0ULL).retry_after == Duration::max());
   CHECK(machine.want(id, at(std::chrono::years(100))).want == Want::refuse);
-  machine.forgive(id, {});
+  machine.retry_now(id, {});
   CHECK(machine.want(id, at(1s)).want == Want::load);
 }
 
-// mutant: forgive leaves what the model was measured at
+// mutant: retry_now leaves what the model was measured at
 TEST_CASE(
-    "a model once too large for the budget is forgiven at what is expected of it now, or was declared") {
+    "a model once too large for the budget is expected anew at its expected size now, or its declared one") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const grew = machine.add("grew", 20), large = machine.add("large", 200);
-  machine.learn(grew, 150);
+  machine.expect(grew, 150);
   CHECK(machine.want(grew, at(0s)).error.reason == Reason::budget);
-  machine.forgive(grew, {});
+  machine.retry_now(grew, {});
   CHECK(machine.want(grew, at(0s)).want == Want::load);
-  machine.forgive(large, {});
+  machine.retry_now(large, {});
   CHECK(machine.want(large, at(0s)).error.reason == Reason::budget);
-  machine.forgive(large, 60);
+  machine.retry_now(large, 60);
   CHECK(machine.want(large, at(0s)).want == Want::load);
 }

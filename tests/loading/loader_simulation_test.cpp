@@ -9,7 +9,7 @@
 
 using namespace athanor;
 using namespace std::chrono_literals;
-using loading::Acquire;
+using loading::PinResult;
 
 namespace {
 
@@ -45,7 +45,7 @@ struct World {
   SimulatedExecutor executor{2};
   Loader loader;
   std::array<Caller, caller_count> callers{};
-  std::vector<Loader::Entry*> entries;
+  std::vector<Loader::Record*> records;
 
   explicit World(std::uint64_t seed)
       : simulation(seed),
@@ -53,7 +53,7 @@ struct World {
             {.budget_bytes = budget, .load_deadline = 50ms, .first_backoff = 10ms, .longest_backoff = 100ms},
             functions(), executor) {
     for (std::size_t i = 0; i < model_count; ++i)
-      entries.push_back(*loader.declare("m" + std::to_string(i), expected(i)));
+      records.push_back(*loader.declare("m" + std::to_string(i), expected(i)));
   }
 
   static std::uint64_t expected(std::size_t model) { return 20 + 15 * model; }
@@ -117,7 +117,7 @@ struct World {
         }
         break;
       case 7:
-        if (simulation.below(4) == 0) loader.unload(*entries[simulation.below(model_count)]);
+        if (simulation.below(4) == 0) loader.unload(*records[simulation.below(model_count)]);
         break;
       case 8: simulation.advance(Duration(simulation.below(5'000'000))); break;
       default: simulation.step_now(); break;
@@ -127,10 +127,10 @@ struct World {
 
   void enter(Caller& caller) {
     if (caller.at != Caller::At::outside) return;
-    auto& entry = *entries[simulation.below(model_count)];
-    auto const acquired = loader.acquire(caller, entry, simulation.now(), *this);
+    auto& record = *records[simulation.below(model_count)];
+    auto const acquired = loader.pin(caller, record, simulation.now(), *this);
     if (!acquired) return;
-    if (*acquired == Acquire::ready) {
+    if (*acquired == PinResult::ready) {
       caller.at = Caller::At::pinned;
       return;
     }
@@ -142,7 +142,7 @@ struct World {
     if (caller.at != Caller::At::pinned) return;
     if (caller.payload->sound != 0x600d) unsound = true;
     caller.at = Caller::At::outside;
-    loader.release(caller);
+    loader.unpin(caller);
   }
 };
 
@@ -183,7 +183,7 @@ TEST_CASE(
       REQUIRE(caller.at == Caller::At::outside);
       REQUIRE(caller.parked_times == caller.ended_times);
     }
-    for (auto const* entry : world.entries) REQUIRE(world.loader.status(*entry).pins == 0);
+    for (auto const* record : world.records) REQUIRE(world.loader.status(*record).pins == 0);
   }
   // The schedules reach what they are for.
   CHECK(loads > 2000);

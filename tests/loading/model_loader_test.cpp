@@ -11,8 +11,7 @@
 
 using namespace athanor;
 using namespace std::chrono_literals;
-using loading::Acquire;
-using loading::ModelState;
+using loading::PinResult;
 
 namespace {
 
@@ -37,7 +36,7 @@ struct Callers {
     if (error != nullptr) caller.error = *error;
   }
 };
-static_assert(loading::Host<Callers, Model>);
+static_assert(loading::LoaderClient<Callers, Model>);
 
 /// A disk that tells how often it was asked.
 struct Disk {
@@ -66,29 +65,29 @@ Error const missing{Code::not_found, Reason::file, "no such file", {}};
 
 }  // namespace
 
-// mutant: acquire_slowly reserves a load for a caller that finds one in progress
+// mutant: pin_or_park reserves a load for a caller that finds one in progress
 TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin") {
   Simulation world(1);
   Disk disk;
   Loader loader({}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   std::vector<Caller> callers(20);
-  for (auto& caller : callers) CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  for (auto& caller : callers) CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
   CHECK(disk.loads.empty());  // nothing is loaded on a caller's thread
   world.run_until_idle();
   CHECK(disk.loads["tg"] == 1);
-  CHECK(loader.status(entry).pins == 20);
+  CHECK(loader.status(record).pins == 20);
   for (auto& caller : callers) {
     CHECK(caller.resumed == 1);
     CHECK_FALSE(caller.error);
     REQUIRE(caller.payload != nullptr);
-    loader.release(caller);
+    loader.unpin(caller);
   }
-  CHECK(loader.status(entry).pins == 0);
+  CHECK(loader.status(record).pins == 0);
   Caller late;
-  CHECK(*loader.acquire(late, entry, world.now(), host) == Acquire::ready);
-  loader.release(late);
+  CHECK(*loader.pin(late, record, world.now(), client) == PinResult::ready);
+  loader.unpin(late);
   CHECK(loader.statistics().loads == 1);
   CHECK(loader.statistics().joined == 19);
 }
@@ -100,10 +99,10 @@ TEST_CASE(
   Disk disk;
   disk.broken["tg"] = missing;
   Loader loader({}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   std::vector<Caller> callers(50);
-  for (auto& caller : callers) CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  for (auto& caller : callers) CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
   world.run_until_idle();
   CHECK(disk.loads["tg"] == 1);
   for (auto const& caller : callers) {
@@ -115,18 +114,18 @@ TEST_CASE(
   }
   Caller next;
   for (int i = 0; i < 100; ++i) {
-    auto const refused = loader.acquire(next, entry, world.now(), host);
+    auto const refused = loader.pin(next, record, world.now(), client);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().retry_after > 0ns);
   }
   CHECK(disk.loads["tg"] == 1);
   disk.broken.clear();
   world.advance(callers[0].error->retry_after);
-  CHECK(*loader.acquire(next, entry, world.now(), host) == Acquire::parked);
+  CHECK(*loader.pin(next, record, world.now(), client) == PinResult::parked);
   world.run_until_idle();
   CHECK(disk.loads["tg"] == 2);
   REQUIRE(next.payload != nullptr);
-  loader.release(next);
+  loader.unpin(next);
 }
 
 // mutant: on_deadline does not resume those who wait
@@ -135,10 +134,10 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   Disk disk;
   disk.takes = 10s;
   Loader loader({.load_deadline = 2s}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   Caller caller;
-  CHECK(*loader.acquire(caller, entry, world.now(), host) == Acquire::parked);
+  CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
   world.run_until_idle();
   CHECK(caller.resumed == 1);
   REQUIRE(caller.error);
@@ -147,7 +146,7 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   CHECK(disk.alive == 0);
   CHECK(loader.statistics().late == 1);
   CHECK(loader.statistics().occupied_bytes == 0);
-  CHECK(loader.status(entry).state == ModelState::failed);
+  CHECK(loader.status(record).state == ModelState::failed);
 }
 
 // mutant: observe_all reports every model as pinned
@@ -207,19 +206,19 @@ TEST_CASE("a withdrawn slot is not resumed, and the others are") {
   Simulation world(1);
   Disk disk;
   Loader loader({}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   Caller callers[3];
-  for (auto& caller : callers) REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  for (auto& caller : callers) REQUIRE(loader.pin(caller, record, world.now(), client));
   CHECK(loader.withdraw(callers[1]));
   CHECK_FALSE(loader.withdraw(callers[1]));
   world.run_until_idle();
   CHECK(callers[1].resumed == 0);
-  CHECK(loader.status(entry).pins == 2);
+  CHECK(loader.status(record).pins == 2);
   for (int i : {0, 2}) {
     CHECK(callers[i].resumed == 1);
     CHECK_FALSE(loader.withdraw(callers[i]));
-    loader.release(callers[i]);
+    loader.unpin(callers[i]);
   }
 }
 
@@ -257,16 +256,16 @@ TEST_CASE("stopping answers everybody who waits and refuses everybody who comes"
   Simulation world(1);
   Disk disk;
   Loader loader({}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   Caller caller, other;
   auto held = loader.acquire("held", 1s);
-  REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  REQUIRE(loader.pin(caller, record, world.now(), client));
   loader.stop();
   CHECK(caller.resumed == 1);
   REQUIRE(caller.error);
   CHECK(caller.error->reason == Reason::stopping);
-  CHECK(loader.acquire(other, entry, world.now(), host).error().reason == Reason::stopping);
+  CHECK(loader.pin(other, record, world.now(), client).error().reason == Reason::stopping);
   CHECK(disk.alive == 1);
   held = tl::unexpected(Error{});
   world.run_until_idle();
@@ -291,15 +290,15 @@ TEST_CASE("a caller that waits no longer than its time is told so, and the load 
   Simulation world(1);
   Disk disk;
   Loader loader({.load_deadline = 1h}, disk.functions());
-  Callers host;
-  auto& entry = **loader.declare("tg");
+  Callers client;
+  auto& record = **loader.declare("tg");
   auto const pin = loader.acquire("tg", 0ms);
   if (!pin) CHECK(pin.error().reason == Reason::deadline_waiting);
   Caller caller;
-  REQUIRE(loader.acquire(caller, entry, world.now(), host));
+  REQUIRE(loader.pin(caller, record, world.now(), client));
   world.run_until_idle();
   CHECK(disk.loads["tg"] == 1);
-  loader.release(caller);
+  loader.unpin(caller);
 }
 
 // mutant: the model stays when its measured bytes exceed the budget
@@ -350,7 +349,7 @@ struct RacingEnv : SimulatedEnv {
 
 }  // namespace
 
-// mutant: retire_all closes a victim by exchange(0), without comparing with an idle word
+// mutant: close_to_pins closes a victim by exchange(0), without comparing with an idle word
 TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared, and another goes") {
   Simulation world(1);
   int alive = 0;
@@ -365,19 +364,19 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   world.advance(1ms);
   REQUIRE(loader.acquire("older", 1s));
   Slot pinned;
-  Callers host;
+  Callers client;
   auto& oldest = **loader.declare("oldest");
   // The pin does not count as a use here, so that only the comparison can save the model.
-  other_thread = [&] { REQUIRE(*loader.acquire(pinned, oldest, TimePoint{}, host) == Acquire::ready); };
+  other_thread = [&] { REQUIRE(*loader.pin(pinned, oldest, TimePoint{}, client) == PinResult::ready); };
   REQUIRE(loader.acquire("new", 1s));
   CHECK(loader.status("oldest")->state == ModelState::ready);
   CHECK(loader.status("oldest")->pins == 1);
   CHECK(loader.status("older")->state == ModelState::unloaded);
   CHECK(alive == 2);
-  loader.release(pinned);
+  loader.unpin(pinned);
 }
 
-// mutant: load does not forgive that a model was too large
+// mutant: load leaves what the model was measured at
 TEST_CASE("a model that was too large for the budget is loaded when it was replaced and load is asked for") {
   Simulation world(1);
   Disk disk;

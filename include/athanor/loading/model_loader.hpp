@@ -25,7 +25,8 @@
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
-#include <athanor/loading/loader_machine.hpp>
+#include <athanor/loading/detail/loader_machine.hpp>
+#include <athanor/loading/options.hpp>
 
 namespace athanor::inline v1 {
 
@@ -64,109 +65,100 @@ std::uint64_t expected_bytes_of_file(std::string const& path) noexcept;
 
 namespace loading {
 
-/// What asking for a model came to.
-enum class Acquire : std::uint8_t {
-  ready,   ///< the slot holds a pin: `release` it
+/// How a request for a pin ended.
+enum class PinResult : std::uint8_t {
+  ready,   ///< the slot holds a pin: `unpin` it
   parked,  ///< the slot will be resumed, or can be withdrawn
 };
 
 template <class P, class Env>
-struct Entry;
+struct ModelRecord;
 
 /// What a caller keeps while it waits for a model or holds it: a base of the call, or a plain local. Not to
 /// be moved or destroyed while parked or pinned.
 template <class P>
 struct Slot {
   P* payload = nullptr;    ///< the model, while the slot holds a pin
-  void* wanted = nullptr;  ///< the entry asked for, while parked or pinned
+  void* wanted = nullptr;  ///< the record asked for, while parked or pinned
   Slot* next = nullptr;
   Slot* previous = nullptr;
   bool parked = false;  ///< guarded by the loader's lock
-  void* host = nullptr;
-  void (*resume)(void* host, Slot& slot, Error const* error) noexcept = nullptr;
+  void* client = nullptr;
+  void (*resume)(void* client, Slot& slot, Error const* error) noexcept = nullptr;
 };
 
-/// Who takes parked slots back. `resume` is called exactly once for every slot that was parked and not
+/// Takes parked slots back. `resume` is called exactly once for every slot that was parked and not
 /// withdrawn, without a lock: `error == nullptr` means that the slot holds a pin. It runs on the thread that
 /// loaded; for a failure also on that of a passed load deadline, of `unload` or of `stop`; and inside
-/// `acquire` only when the executor takes no work any more. It may acquire and release.
+/// `pin` only when the executor takes no work any more. It may pin and unpin.
 template <class H, class P>
-concept Host = requires(H& host, Slot<P>& slot, Error const* error) {
-  { host.resume(slot, error) } noexcept;
+concept LoaderClient = requires(H& client, Slot<P>& slot, Error const* error) {
+  { client.resume(slot, error) } noexcept;
 };
 
 }  // namespace loading
-
-/// One model as it is now.
-struct ModelStatus {
-  std::string name;
-  loading::ModelState state = loading::ModelState::unloaded;
-  std::uint64_t bytes = 0;  ///< held or reserved
-  std::uint32_t pins = 0;
-  std::optional<Error> failure;  ///< of the last load while it is remembered, or why none can be begun
-};
 
 /// Thread-safe. See the head of this file.
 template <class P, Environment Env = SystemEnv>
 class ModelLoader {
  public:
-  using Entry = loading::Entry<P, Env>;
+  using Record = loading::ModelRecord<P, Env>;
   using Slot = loading::Slot<P>;
 
   /// A model held: it stays loaded until this is destroyed. Outlived by its loader.
   class Pin {
    public:
     Pin(Pin&& other) noexcept
-        : loader_(std::exchange(other.loader_, nullptr)), entry_(other.entry_), payload_(other.payload_) {}
+        : loader_(std::exchange(other.loader_, nullptr)), record_(other.record_), payload_(other.payload_) {}
     Pin& operator=(Pin&& other) noexcept {
       std::swap(loader_, other.loader_);
-      std::swap(entry_, other.entry_);
+      std::swap(record_, other.record_);
       std::swap(payload_, other.payload_);
       return *this;
     }
     ~Pin() {
-      if (loader_ != nullptr) loader_->unpin(*entry_);
+      if (loader_ != nullptr) loader_->drop_pin(*record_);
     }
     P& operator*() const noexcept { return *payload_; }
     P* operator->() const noexcept { return payload_; }
 
    private:
     friend class ModelLoader;
-    Pin(ModelLoader& loader, Entry& entry, P& payload) noexcept
-        : loader_(&loader), entry_(&entry), payload_(&payload) {}
+    Pin(ModelLoader& loader, Record& record, P& payload) noexcept
+        : loader_(&loader), record_(&record), payload_(&payload) {}
     ModelLoader* loader_;
-    Entry* entry_;
+    Record* record_;
     P* payload_;
   };
 
   /// With an executor of its own, of `options.load_threads` threads.
-  ModelLoader(loading::LoaderOptions const& options, LoadFunctions<P> functions);
+  ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions);
   /// The same with a load function alone.
   template <class F>
     requires std::is_invocable_r_v<Result<Loaded<P>>, F&, std::string_view>
-  ModelLoader(loading::LoaderOptions const& options, F function)
+  ModelLoader(ModelLoaderOptions const& options, F function)
       : ModelLoader(options, LoadFunctions<P>{.load = std::move(function)}) {}
   /// On the host's executor, which must be stopped, or have nothing of this loader left to run, before the
   /// loader goes.
-  ModelLoader(loading::LoaderOptions const& options, LoadFunctions<P> functions,
+  ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions,
               typename Env::Executor& executor);
   /// Stops; waits for loads in progress when the executor is its own. No pin may be left.
   ~ModelLoader();
   ModelLoader(ModelLoader const&) = delete;
   ModelLoader& operator=(ModelLoader const&) = delete;
 
-  /// The entry of a name, made when it is new: stable for the life of the loader. Loads nothing, and changes
+  /// The record of a name, made when it is new: stable for the life of the loader. Loads nothing, and changes
   /// nothing for a known name. resource_exhausted when `max_models` names are known.
-  Result<Entry*> declare(std::string_view name);
-  Result<Entry*> declare(std::string_view name, std::uint64_t expected_bytes);
+  Result<Record*> declare(std::string_view name);
+  Result<Record*> declare(std::string_view name, std::uint64_t expected_bytes);
 
   /// Asks for a model without blocking. Ready: one atomic addition, no lock, no allocation. Errors: the
   /// remembered failure of the last load, `budget` (can never fit), `memory_full` (everything that could go
   /// is in use), each with its retry_after; `stopping` while draining or after stop.
-  template <loading::Host<P> H>
-  Result<loading::Acquire> acquire(Slot& slot, Entry& entry, TimePoint now, H& host);
-  /// Lets go of a pinned slot.
-  void release(Slot& slot) noexcept;
+  template <loading::LoaderClient<P> H>
+  Result<loading::PinResult> pin(Slot& slot, Record& record, TimePoint now, H& client);
+  /// Returns the pin of a pinned slot.
+  void unpin(Slot& slot) noexcept;
   /// Takes a parked slot back: true when it was parked, and then it will not be resumed. The load goes on.
   bool withdraw(Slot& slot) noexcept;
 
@@ -176,59 +168,59 @@ class ModelLoader {
   /// Loads a model now, even when a failure is remembered or it was too large for the budget, and waits for
   /// it. Does nothing when it is ready.
   Result<void> load(std::string_view name, Duration wait);
-  Result<void> load(Entry& entry, Duration wait);
+  Result<void> load(Record& record, Duration wait);
   /// Lets a model go: at once when nobody holds it, else after the last pin; until then it is refused to new
   /// callers. A load in progress is given up; until it has ended the model is refused, with a retry_after. A
   /// later acquire loads it anew. not_found when the name is unknown.
   Result<void> unload(std::string_view name);
-  void unload(Entry& entry);
+  void unload(Record& record);
 
   Result<ModelStatus> status(std::string_view name) const;
-  ModelStatus status(Entry const& entry) const;
+  ModelStatus status(Record const& record) const;
   std::vector<ModelStatus> list() const;
-  loading::LoaderStatistics statistics() const;
+  ModelLoaderStatistics statistics() const;
 
   /// Fails everything parked, refuses everything new, and lets every model go as soon as it is not held.
   void stop();
 
  private:
-  friend Entry;
-  using Acquire = loading::Acquire;
+  friend Record;
+  using PinResult = loading::PinResult;
   using LoaderMachine = loading::LoaderMachine;
   struct Waiter;
-  using Chain = Slot*;  // singly linked by next; owned by whoever took it off an entry
+  using Chain = Slot*;  // singly linked by next; owned by whoever took it off an record
 
-  bool try_pin(Slot& slot, Entry& entry, TimePoint now) noexcept;
-  void unpin(Entry& entry) noexcept;
+  bool try_pin(Slot& slot, Record& record, TimePoint now) noexcept;
+  void drop_pin(Record& record) noexcept;
   Result<std::optional<std::uint64_t>> ask_expected_bytes(std::string_view name) const;
-  Result<Acquire> acquire_slowly(Slot& slot, Entry& entry, TimePoint now);
-  Result<void> forgive(Entry& entry);
-  Result<Pin> wait_for(Entry& entry, Duration wait);
-  void park(Slot& slot, Entry& entry) noexcept;
-  Chain take_parked(Entry& entry) noexcept;
+  Result<PinResult> pin_or_park(Slot& slot, Record& record, TimePoint now);
+  Result<void> retry_now(Record& record);
+  Result<Pin> wait_for(Record& record, Duration wait);
+  void park(Slot& slot, Record& record) noexcept;
+  Chain take_parked(Record& record) noexcept;
   static void resume_all(Chain chain, Error const* error) noexcept;
 
   void observe_all() noexcept;
-  bool retire_all(std::vector<std::size_t> const& victims) noexcept;
+  bool close_to_pins(std::vector<std::size_t> const& victims) noexcept;
 
-  void start_waiting() noexcept;
-  void run_load(Entry& entry) noexcept;
-  Result<Loaded<P>> call_load(Entry& entry) noexcept;
-  Result<void> call_warm_up(Entry& entry, P& payload) noexcept;
-  Result<void> make_room(Entry& entry, std::uint64_t bytes);
-  void end_load(Entry& entry, Result<std::shared_ptr<P>> outcome) noexcept;
-  void on_deadline(Entry& entry) noexcept;
+  void start_reserved() noexcept;
+  void run_load(Record& record) noexcept;
+  Result<Loaded<P>> call_load(Record& record) noexcept;
+  Result<void> call_warm_up(Record& record, P& payload) noexcept;
+  Result<void> evict_for(Record& record, std::uint64_t bytes);
+  void end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept;
+  void on_deadline(Record& record) noexcept;
 
-  void tell_released(Entry& entry, P& payload) noexcept;
-  void destroy_payload(Entry& entry) noexcept;
-  void free_payload(Entry& entry) noexcept;
-  void post_free(Entry& entry) noexcept;
-  bool retire_drained(Entry& entry) noexcept;
-  void finish_drain(Entry& entry) noexcept;
-  Chain begin_unload(Entry& entry, bool& free) noexcept;
-  ModelStatus status_locked(Entry const& entry) const;
+  void call_released(Record& record, P& payload) noexcept;
+  void destroy_payload(Record& record) noexcept;
+  void free_payload(Record& record) noexcept;
+  void post_free(Record& record) noexcept;
+  bool retire_drained(Record& record) noexcept;
+  void finish_drain(Record& record) noexcept;
+  Chain begin_unload(Record& record, bool& free) noexcept;
+  ModelStatus status_locked(Record const& record) const;
 
-  loading::LoaderOptions options_;
+  ModelLoaderOptions options_;
   LoadFunctions<P> functions_;
   std::optional<typename Env::Executor> own_executor_;
   typename Env::Executor& executor_;
@@ -236,8 +228,8 @@ class ModelLoader {
   mutable typename Env::Mutex mutex_;
   // Guarded by mutex_.
   LoaderMachine machine_;
-  std::deque<std::unique_ptr<Entry>> entries_;  // entries_[id]
-  std::unordered_map<std::string_view, Entry*> by_name_;
+  std::deque<std::unique_ptr<Record>> records_;  // records_[id]
+  std::unordered_map<std::string_view, Record*> by_name_;
   bool stopping_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -47,8 +48,8 @@ struct EngineOptions {
   std::size_t cache_bytes = std::size_t{64} << 20;
   /// How long an answer may be served from the cache; zero means until it is evicted.
   Duration cache_ttl{0};
-  /// Measured bytes that loaded models may hold together; 0 means no limit.
-  std::uint64_t model_bytes = 0;
+  /// Measured bytes that loaded models may hold together, at least 1. No limit by default.
+  std::optional<std::uint64_t> model_bytes{};
   /// A load that takes longer fails for those who wait.
   Duration load_deadline = std::chrono::minutes(5);
   /// The circuit breaker of each model; false lets every call through.

@@ -7,32 +7,33 @@ namespace athanor::inline v1 {
 
 namespace loading {
 
-/// One name that a loader knows. Entries never move and live as long as the loader; their fields are the
+/// One name that a loader knows. Records never move and live as long as the loader; their fields are the
 /// loader's.
 template <class P, class Env>
-struct Entry {
+struct ModelRecord {
   using Loader = ModelLoader<P, Env>;
   struct Work : Task {
-    Entry* entry;
+    ModelRecord* record;
   };
   struct Deadline : Timer {
-    Entry* entry;
+    ModelRecord* record;
   };
 
-  Entry(Loader& owner, std::string_view model, std::size_t number) : loader(owner), name(model), id(number) {
+  ModelRecord(Loader& owner, std::string_view model, std::size_t number)
+      : loader(owner), name(model), id(number) {
     load_task.run = [](Task& task) noexcept {
-      Entry& entry = *static_cast<Work&>(task).entry;
-      entry.loader.run_load(entry);
+      ModelRecord& record = *static_cast<Work&>(task).record;
+      record.loader.run_load(record);
     };
     free_task.run = [](Task& task) noexcept {
-      Entry& entry = *static_cast<Work&>(task).entry;
-      entry.loader.free_payload(entry);
+      ModelRecord& record = *static_cast<Work&>(task).record;
+      record.loader.free_payload(record);
     };
     deadline.fire = [](Timer& timer) noexcept {
-      Entry& entry = *static_cast<Deadline&>(timer).entry;
-      entry.loader.on_deadline(entry);
+      ModelRecord& record = *static_cast<Deadline&>(timer).record;
+      record.loader.on_deadline(record);
     };
-    load_task.entry = free_task.entry = deadline.entry = this;
+    load_task.record = free_task.record = deadline.record = this;
   }
 
   Loader& loader;
@@ -59,7 +60,7 @@ struct ModelLoader<P, Env>::Waiter : loading::Slot<P> {
   typename Env::Word word{};
   std::optional<Error> failure{};
 
-  struct Host {
+  struct Client {
     void resume(loading::Slot<P>& slot, Error const* error) noexcept {
       auto& waiter = static_cast<Waiter&>(slot);
       if (error != nullptr) waiter.failure = *error;
@@ -70,7 +71,7 @@ struct ModelLoader<P, Env>::Waiter : loading::Slot<P> {
 };
 
 template <class P, Environment Env>
-ModelLoader<P, Env>::ModelLoader(loading::LoaderOptions const& options, LoadFunctions<P> functions)
+ModelLoader<P, Env>::ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions)
     : options_(options),
       functions_(std::move(functions)),
       own_executor_(std::in_place, options.load_threads == 0 ? 1 : options.load_threads),
@@ -78,7 +79,7 @@ ModelLoader<P, Env>::ModelLoader(loading::LoaderOptions const& options, LoadFunc
       machine_(options) {}
 
 template <class P, Environment Env>
-ModelLoader<P, Env>::ModelLoader(loading::LoaderOptions const& options, LoadFunctions<P> functions,
+ModelLoader<P, Env>::ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions,
                                  typename Env::Executor& executor)
     : options_(options), functions_(std::move(functions)), executor_(executor), machine_(options) {}
 
@@ -89,7 +90,7 @@ ModelLoader<P, Env>::~ModelLoader() {
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Entry*> {
+auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Record*> {
   {
     std::lock_guard const lock(mutex_);
     if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
@@ -111,65 +112,65 @@ Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Entry*> {
+auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Record*> {
   std::lock_guard const lock(mutex_);
   if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
-  if (entries_.size() >= std::max(options_.max_models, 1U))
+  if (records_.size() >= std::max(options_.max_models, 1U))
     return fail(Code::resource_exhausted, Reason::option,
-                "{}: the loader knows {} models, which is its limit", name, entries_.size());
+                "{}: the loader knows {} models, which is its limit", name, records_.size());
   std::size_t const id = machine_.add(std::string(name), expected_bytes);
-  Entry& entry = *entries_.emplace_back(std::make_unique<Entry>(*this, name, id));
-  by_name_.emplace(entry.name, &entry);
-  return &entry;
+  Record& record = *records_.emplace_back(std::make_unique<Record>(*this, name, id));
+  by_name_.emplace(record.name, &record);
+  return &record;
 }
 
 // Pins.
 
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::try_pin(Slot& slot, Entry& entry, TimePoint now) noexcept {
-  if ((entry.word.load(std::memory_order_relaxed) & Entry::ready) == 0) return false;
-  if ((entry.word.fetch_add(Entry::pin, std::memory_order_acquire) & Entry::ready) == 0) {
+bool ModelLoader<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noexcept {
+  if ((record.word.load(std::memory_order_relaxed) & Record::ready) == 0) return false;
+  if ((record.word.fetch_add(Record::pin, std::memory_order_acquire) & Record::ready) == 0) {
     // It went meanwhile. This pin of a moment may have hidden the last real one: the slow path settles that.
-    entry.word.fetch_sub(Entry::pin, std::memory_order_release);
+    record.word.fetch_sub(Record::pin, std::memory_order_release);
     return false;
   }
-  entry.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-  slot.payload = entry.payload.get();
-  slot.wanted = &entry;
+  record.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  slot.payload = record.payload.get();
+  slot.wanted = &record;
   return true;
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::unpin(Entry& entry) noexcept {
-  if (entry.word.fetch_sub(Entry::pin, std::memory_order_acq_rel) == Entry::pin) finish_drain(entry);
+void ModelLoader<P, Env>::drop_pin(Record& record) noexcept {
+  if (record.word.fetch_sub(Record::pin, std::memory_order_acq_rel) == Record::pin) finish_drain(record);
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::release(Slot& slot) noexcept {
-  Entry& entry = *static_cast<Entry*>(slot.wanted);
+void ModelLoader<P, Env>::unpin(Slot& slot) noexcept {
+  Record& record = *static_cast<Record*>(slot.wanted);
   slot.wanted = nullptr;
   slot.payload = nullptr;
-  unpin(entry);
+  drop_pin(record);
 }
 
 // Parked slots.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::park(Slot& slot, Entry& entry) noexcept {
-  slot.wanted = &entry;
+void ModelLoader<P, Env>::park(Slot& slot, Record& record) noexcept {
+  slot.wanted = &record;
   slot.parked = true;
   slot.previous = nullptr;
-  slot.next = entry.first_parked;
+  slot.next = record.first_parked;
   if (slot.next != nullptr) slot.next->previous = &slot;
-  entry.first_parked = &slot;
+  record.first_parked = &slot;
 }
 
 template <class P, Environment Env>
 bool ModelLoader<P, Env>::withdraw(Slot& slot) noexcept {
   std::lock_guard const lock(mutex_);
   if (!slot.parked) return false;
-  Entry& entry = *static_cast<Entry*>(slot.wanted);
-  (slot.previous != nullptr ? slot.previous->next : entry.first_parked) = slot.next;
+  Record& record = *static_cast<Record*>(slot.wanted);
+  (slot.previous != nullptr ? slot.previous->next : record.first_parked) = slot.next;
   if (slot.next != nullptr) slot.next->previous = slot.previous;
   slot.parked = false;
   slot.wanted = nullptr;
@@ -177,8 +178,8 @@ bool ModelLoader<P, Env>::withdraw(Slot& slot) noexcept {
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::take_parked(Entry& entry) noexcept -> Chain {
-  Chain const chain = std::exchange(entry.first_parked, nullptr);
+auto ModelLoader<P, Env>::take_parked(Record& record) noexcept -> Chain {
+  Chain const chain = std::exchange(record.first_parked, nullptr);
   for (Slot* slot = chain; slot != nullptr; slot = slot->next) {
     slot->parked = false;
     slot->wanted = nullptr;
@@ -191,143 +192,143 @@ void ModelLoader<P, Env>::resume_all(Chain chain, Error const* error) noexcept {
   while (chain != nullptr) {
     Slot& slot = *chain;
     chain = slot.next;  // before the slot is its owner's again
-    slot.resume(slot.host, slot, error);
+    slot.resume(slot.client, slot, error);
   }
 }
 
 // Acquiring.
 
 template <class P, Environment Env>
-template <loading::Host<P> H>
-Result<loading::Acquire> ModelLoader<P, Env>::acquire(Slot& slot, Entry& entry, TimePoint now, H& host) {
-  if (try_pin(slot, entry, now)) return Acquire::ready;
-  slot.host = &host;
+template <loading::LoaderClient<P> H>
+Result<loading::PinResult> ModelLoader<P, Env>::pin(Slot& slot, Record& record, TimePoint now, H& client) {
+  if (try_pin(slot, record, now)) return PinResult::ready;
+  slot.client = &client;
   slot.resume = [](void* context, Slot& resumed, Error const* error) noexcept {
     static_cast<H*>(context)->resume(resumed, error);
   };
-  return acquire_slowly(slot, entry, now);
+  return pin_or_park(slot, record, now);
 }
 
 template <class P, Environment Env>
 void ModelLoader<P, Env>::observe_all() noexcept {
-  for (auto const& entry : entries_)
-    machine_.observe(entry->id, entry->word.load(std::memory_order_relaxed) >= Entry::pin,
-                     TimePoint(Duration(entry->last_used.load(std::memory_order_relaxed))));
+  for (auto const& record : records_)
+    machine_.observe(record->id, record->word.load(std::memory_order_relaxed) >= Record::pin,
+                     TimePoint(Duration(record->last_used.load(std::memory_order_relaxed))));
 }
 
 /// Closes all victims to new pins, or none when one of them has just been pinned.
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::retire_all(std::vector<std::size_t> const& victims) noexcept {
+bool ModelLoader<P, Env>::close_to_pins(std::vector<std::size_t> const& victims) noexcept {
   for (std::size_t i = 0; i < victims.size(); ++i) {
-    std::uint64_t idle = Entry::ready;
-    if (entries_[victims[i]]->word.compare_exchange_strong(idle, 0, std::memory_order_acq_rel)) continue;
-    while (i > 0) entries_[victims[--i]]->word.fetch_or(Entry::ready, std::memory_order_release);
+    std::uint64_t idle = Record::ready;
+    if (records_[victims[i]]->word.compare_exchange_strong(idle, 0, std::memory_order_acq_rel)) continue;
+    while (i > 0) records_[victims[--i]]->word.fetch_or(Record::ready, std::memory_order_release);
     return false;
   }
   return true;
 }
 
 template <class P, Environment Env>
-Result<loading::Acquire> ModelLoader<P, Env>::acquire_slowly(Slot& slot, Entry& entry, TimePoint now) {
-  finish_drain(entry);
+Result<loading::PinResult> ModelLoader<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
+  finish_drain(record);
   std::unique_lock lock(mutex_);
-  if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", entry.name);
+  if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", record.name);
   for (;;) {
-    if (try_pin(slot, entry, now)) return Acquire::ready;
+    if (try_pin(slot, record, now)) return PinResult::ready;
     observe_all();
-    auto plan = machine_.want(entry.id, now);
+    auto plan = machine_.want(record.id, now);
     if (plan.want == LoaderMachine::Want::refuse) {
       machine_.refuse();
       return tl::unexpected(std::move(plan.error));
     }
     if (plan.want == LoaderMachine::Want::join) {
       machine_.join();
-      park(slot, entry);
-      return Acquire::parked;
+      park(slot, record);
+      return PinResult::parked;
     }
-    if (plan.want != LoaderMachine::Want::load || !retire_all(plan.victims)) continue;
-    machine_.reserve(entry.id, plan.victims, now);
-    executor_.arm(entry.deadline, machine_.deadline(entry.id));
-    park(slot, entry);
+    if (plan.want != LoaderMachine::Want::load || !close_to_pins(plan.victims)) continue;
+    machine_.reserve(record.id, plan.victims, now);
+    executor_.arm(record.deadline, machine_.deadline(record.id));
+    park(slot, record);
     lock.unlock();
-    for (auto const victim : plan.victims) post_free(*entries_[victim]);
-    start_waiting();
-    return Acquire::parked;
+    for (auto const victim : plan.victims) post_free(*records_[victim]);
+    start_reserved();
+    return PinResult::parked;
   }
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::wait_for(Entry& entry, Duration wait) -> Result<Pin> {
+auto ModelLoader<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin> {
   Waiter waiter;
-  typename Waiter::Host host;
+  typename Waiter::Client client;
   TimePoint const now = Env::now();
-  waiter.host = &host;
+  waiter.client = &client;
   waiter.resume = [](void* context, Slot& slot, Error const* error) noexcept {
-    static_cast<typename Waiter::Host*>(context)->resume(slot, error);
+    static_cast<typename Waiter::Client*>(context)->resume(slot, error);
   };
-  if (!try_pin(waiter, entry, now)) {
-    auto const acquired = acquire_slowly(waiter, entry, now);
+  if (!try_pin(waiter, record, now)) {
+    auto const acquired = pin_or_park(waiter, record, now);
     if (!acquired) return tl::unexpected(acquired.error());
-    TimePoint deadline = *acquired == Acquire::parked ? after(now, wait) : now;
-    while (*acquired == Acquire::parked && waiter.word.load() == 0) {
+    TimePoint deadline = *acquired == PinResult::parked ? after(now, wait) : now;
+    while (*acquired == PinResult::parked && waiter.word.load() == 0) {
       if (waiter.word.wait_until(0, deadline)) continue;
       if (withdraw(waiter))
         return fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                    "{}: it was not loaded within {:.3f} ms", entry.name,
+                    "{}: it was not loaded within {:.3f} ms", record.name,
                     static_cast<double>(wait.count()) * 1e-6);
       deadline = no_deadline;  // it is being resumed
     }
     if (waiter.failure) return tl::unexpected(std::move(*waiter.failure));
   }
-  return Pin(*this, entry, *waiter.payload);
+  return Pin(*this, record, *waiter.payload);
 }
 
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::acquire(std::string_view name, Duration wait) -> Result<Pin> {
-  return declare(name).and_then([&](Entry* entry) { return wait_for(*entry, wait); });
+  return declare(name).and_then([&](Record* record) { return wait_for(*record, wait); });
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::forgive(Entry& entry) {
-  if ((entry.word.load(std::memory_order_acquire) & Entry::ready) != 0) return {};
-  auto expected = ask_expected_bytes(entry.name);
+Result<void> ModelLoader<P, Env>::retry_now(Record& record) {
+  if ((record.word.load(std::memory_order_acquire) & Record::ready) != 0) return {};
+  auto expected = ask_expected_bytes(record.name);
   if (!expected) return tl::unexpected(std::move(expected.error()));
   std::lock_guard const lock(mutex_);
-  machine_.forgive(entry.id, *expected);
+  machine_.retry_now(record.id, *expected);
   return {};
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::load(Entry& entry, Duration wait) {
-  return forgive(entry).and_then([&] { return wait_for(entry, wait); }).map([](Pin&&) {});
+Result<void> ModelLoader<P, Env>::load(Record& record, Duration wait) {
+  return retry_now(record).and_then([&] { return wait_for(record, wait); }).map([](Pin&&) {});
 }
 
 template <class P, Environment Env>
 Result<void> ModelLoader<P, Env>::load(std::string_view name, Duration wait) {
-  return declare(name).and_then([&](Entry* entry) { return load(*entry, wait); });
+  return declare(name).and_then([&](Record* record) { return load(*record, wait); });
 }
 
 // Loading, on the executor.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::start_waiting() noexcept {
+void ModelLoader<P, Env>::start_reserved() noexcept {
   for (;;) {
-    Entry* entry = nullptr;
+    Record* record = nullptr;
     {
       std::lock_guard const lock(mutex_);
       auto const id = machine_.next_start();
       if (id == LoaderMachine::none) return;
-      entry = entries_[id].get();
+      record = records_[id].get();
     }
-    if (!executor_.post(entry->load_task))
-      end_load(*entry, fail(Code::unavailable, Reason::stopping, "the executor is stopping"));
+    if (!executor_.post(record->load_task))
+      end_load(*record, fail(Code::unavailable, Reason::stopping, "the executor is stopping"));
   }
 }
 
 template <class P, Environment Env>
-Result<Loaded<P>> ModelLoader<P, Env>::call_load(Entry& entry) noexcept {
+Result<Loaded<P>> ModelLoader<P, Env>::call_load(Record& record) noexcept {
   try {
-    auto loaded = functions_.load(entry.name);
+    auto loaded = functions_.load(record.name);
     if (loaded && loaded->payload == nullptr)
       return fail(Code::internal, Reason::model_load, "the load function gave no payload and no error");
     return loaded;
@@ -339,10 +340,10 @@ Result<Loaded<P>> ModelLoader<P, Env>::call_load(Entry& entry) noexcept {
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::call_warm_up(Entry& entry, P& payload) noexcept {
+Result<void> ModelLoader<P, Env>::call_warm_up(Record& record, P& payload) noexcept {
   if (!functions_.warm_up) return {};
   try {
-    return functions_.warm_up(entry.name, payload);
+    return functions_.warm_up(record.name, payload);
   } catch (std::exception const& exception) {
     return fail(Code::internal, Reason::model_load, "the warm-up function threw: {}", exception.what());
   } catch (...) {
@@ -351,225 +352,227 @@ Result<void> ModelLoader<P, Env>::call_warm_up(Entry& entry, P& payload) noexcep
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::make_room(Entry& entry, std::uint64_t bytes) {
+Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
   std::unique_lock lock(mutex_);
-  machine_.learn(entry.id, bytes);
+  machine_.expect(record.id, bytes);
   for (;;) {
-    if (machine_.is_late(entry.id))
+    if (machine_.is_late(record.id))
       return fail(Code::deadline_exceeded, Reason::model_load, "nobody waits for this load any more");
     observe_all();
-    auto plan = machine_.measured(entry.id, bytes);
+    auto plan = machine_.measured(record.id, bytes);
     if (plan.want == LoaderMachine::Want::refuse) return tl::unexpected(std::move(plan.error));
-    if (!retire_all(plan.victims)) continue;
-    machine_.promise(entry.id, bytes, plan.victims);
+    if (!close_to_pins(plan.victims)) continue;
+    machine_.reserve_growth(record.id, bytes, plan.victims);
     if (!plan.victims.empty()) {
       lock.unlock();
-      for (auto const victim : plan.victims) destroy_payload(*entries_[victim]);
+      for (auto const victim : plan.victims) destroy_payload(*records_[victim]);
       lock.lock();
       for (auto const victim : plan.victims) machine_.freed(victim);
     }
-    machine_.adjust(entry.id, bytes);
+    machine_.charge_measured(record.id, bytes);
     lock.unlock();
-    start_waiting();
+    start_reserved();
     return {};
   }
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::run_load(Entry& entry) noexcept {
+void ModelLoader<P, Env>::run_load(Record& record) noexcept {
   {
     std::unique_lock lock(mutex_);
-    if (machine_.is_late(entry.id)) {
-      machine_.late_finish(entry.id);
+    if (machine_.is_late(record.id)) {
+      machine_.late_finish(record.id);
       lock.unlock();
-      return start_waiting();
+      return start_reserved();
     }
   }
-  auto loaded = call_load(entry);
-  if (!loaded) return end_load(entry, tl::unexpected(std::move(loaded.error())));
-  auto fit = make_room(entry, loaded->bytes).and_then([&] { return call_warm_up(entry, *loaded->payload); });
-  if (fit) return end_load(entry, std::move(loaded->payload));
-  tell_released(entry, *loaded->payload);
+  auto loaded = call_load(record);
+  if (!loaded) return end_load(record, tl::unexpected(std::move(loaded.error())));
+  auto fit =
+      evict_for(record, loaded->bytes).and_then([&] { return call_warm_up(record, *loaded->payload); });
+  if (fit) return end_load(record, std::move(loaded->payload));
+  call_released(record, *loaded->payload);
   loaded->payload.reset();
-  end_load(entry, tl::unexpected(std::move(fit.error())));
+  end_load(record, tl::unexpected(std::move(fit.error())));
 }
 
 /// The one end of every load: publishes the payload, or frees it first and then tells why not.
 template <class P, Environment Env>
-void ModelLoader<P, Env>::end_load(Entry& entry, Result<std::shared_ptr<P>> outcome) noexcept {
+void ModelLoader<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept {
   std::unique_lock lock(mutex_);
-  executor_.disarm(entry.deadline);
+  executor_.disarm(record.deadline);
   Chain chain = nullptr;
   std::optional<Error> error;
-  if (machine_.is_late(entry.id)) {
+  if (machine_.is_late(record.id)) {
     if (outcome) {
       lock.unlock();
-      tell_released(entry, **outcome);
+      call_released(record, **outcome);
       outcome->reset();
       lock.lock();
     }
-    machine_.late_finish(entry.id);
+    machine_.late_finish(record.id);
   } else if (!outcome) {
-    error = machine_.failed(entry.id, outcome.error(), Env::now(), Env::random());
-    chain = take_parked(entry);
+    error = machine_.failed(record.id, outcome.error(), Env::now(), Env::random());
+    chain = take_parked(record);
   } else {
     TimePoint const now = Env::now();
-    entry.payload = std::move(*outcome);
-    entry.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    machine_.publish(entry.id, now);
-    chain = take_parked(entry);
+    record.payload = std::move(*outcome);
+    record.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+    machine_.publish(record.id, now);
+    chain = take_parked(record);
     std::uint64_t pins = 0;
     for (Slot* slot = chain; slot != nullptr; slot = slot->next) {
-      slot->payload = entry.payload.get();
-      slot->wanted = &entry;
-      pins += Entry::pin;
+      slot->payload = record.payload.get();
+      slot->wanted = &record;
+      pins += Record::pin;
     }
-    entry.word.fetch_add(Entry::ready + pins, std::memory_order_release);
+    record.word.fetch_add(Record::ready + pins, std::memory_order_release);
   }
   lock.unlock();
   resume_all(chain, error ? &*error : nullptr);
-  start_waiting();
+  start_reserved();
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::on_deadline(Entry& entry) noexcept {
+void ModelLoader<P, Env>::on_deadline(Record& record) noexcept {
   Chain chain = nullptr;
   Error error;
   {
     std::lock_guard const lock(mutex_);
-    if (!machine_.overdue(entry.id, Env::now(), Env::random())) return;
-    error = *machine_.failure(entry.id);
-    chain = take_parked(entry);
+    if (!machine_.overdue(record.id, Env::now(), Env::random())) return;
+    error = *machine_.failure(record.id);
+    chain = take_parked(record);
   }
   resume_all(chain, &error);
-  start_waiting();
+  start_reserved();
 }
 
 // Letting go.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::tell_released(Entry& entry, P& payload) noexcept {
-  if (functions_.released) functions_.released(entry.name, payload);
+void ModelLoader<P, Env>::call_released(Record& record, P& payload) noexcept {
+  if (functions_.released) functions_.released(record.name, payload);
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::destroy_payload(Entry& entry) noexcept {
-  tell_released(entry, *entry.payload);
-  entry.payload.reset();
+void ModelLoader<P, Env>::destroy_payload(Record& record) noexcept {
+  call_released(record, *record.payload);
+  record.payload.reset();
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::free_payload(Entry& entry) noexcept {
-  destroy_payload(entry);
+void ModelLoader<P, Env>::free_payload(Record& record) noexcept {
+  destroy_payload(record);
   {
     std::lock_guard const lock(mutex_);
-    machine_.freed(entry.id);
+    machine_.freed(record.id);
   }
-  start_waiting();
+  start_reserved();
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::post_free(Entry& entry) noexcept {
-  if (!executor_.post(entry.free_task)) free_payload(entry);
+void ModelLoader<P, Env>::post_free(Record& record) noexcept {
+  if (!executor_.post(record.free_task)) free_payload(record);
 }
 
-/// Called with the lock held: true when the entry was draining and its last pin is gone; the caller then
+/// Called with the lock held: true when the record was draining and its last pin is gone; the caller then
 /// frees it.
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::retire_drained(Entry& entry) noexcept {
-  if (machine_.state(entry.id) != loading::ModelState::draining) return false;
-  if (entry.word.load(std::memory_order_acquire) != 0) return false;
-  machine_.retire(entry.id);
+bool ModelLoader<P, Env>::retire_drained(Record& record) noexcept {
+  if (machine_.state(record.id) != ModelState::draining) return false;
+  if (record.word.load(std::memory_order_acquire) != 0) return false;
+  machine_.retire(record.id);
   return true;
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::finish_drain(Entry& entry) noexcept {
+void ModelLoader<P, Env>::finish_drain(Record& record) noexcept {
   {
     std::lock_guard const lock(mutex_);
-    if (!retire_drained(entry)) return;
+    if (!retire_drained(record)) return;
   }
-  post_free(entry);
+  post_free(record);
 }
 
 /// Called with the lock held. Returns the slots that waited for a load given up; sets `free` when the payload
 /// can go now.
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::begin_unload(Entry& entry, bool& free) noexcept -> Chain {
-  switch (machine_.unload(entry.id)) {
+auto ModelLoader<P, Env>::begin_unload(Record& record, bool& free) noexcept -> Chain {
+  switch (machine_.unload(record.id)) {
     case LoaderMachine::Unload::nothing: break;
     case LoaderMachine::Unload::drain:
-      entry.word.fetch_and(~Entry::ready, std::memory_order_acq_rel);
-      free = retire_drained(entry);
+      record.word.fetch_and(~Record::ready, std::memory_order_acq_rel);
+      free = retire_drained(record);
       break;
-    case LoaderMachine::Unload::abandon: executor_.disarm(entry.deadline); return take_parked(entry);
+    case LoaderMachine::Unload::abandon: executor_.disarm(record.deadline); return take_parked(record);
   }
   return nullptr;
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::unload(Entry& entry) {
+void ModelLoader<P, Env>::unload(Record& record) {
   bool free = false;
   Chain chain = nullptr;
   {
     std::lock_guard const lock(mutex_);
-    chain = begin_unload(entry, free);
+    chain = begin_unload(record, free);
   }
-  Error const error{Code::cancelled, Reason::cancelled, entry.name + ": it was unloaded while it loaded", {}};
+  Error const error{
+      Code::cancelled, Reason::cancelled, record.name + ": it was unloaded while it loaded", {}};
   resume_all(chain, &error);
-  if (free) return free_payload(entry);
-  start_waiting();
+  if (free) return free_payload(record);
+  start_reserved();
 }
 
 template <class P, Environment Env>
 Result<void> ModelLoader<P, Env>::unload(std::string_view name) {
-  Entry* entry = nullptr;
+  Record* record = nullptr;
   {
     std::lock_guard const lock(mutex_);
     auto const known = by_name_.find(name);
     if (known == by_name_.end())
       return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
-    entry = known->second;
+    record = known->second;
   }
-  unload(*entry);
+  unload(*record);
   return {};
 }
 
 template <class P, Environment Env>
 void ModelLoader<P, Env>::stop() {
   std::vector<Chain> chains;
-  std::vector<Entry*> idle;
+  std::vector<Record*> idle;
   {
     std::lock_guard const lock(mutex_);
     stopping_ = true;
-    for (auto const& entry : entries_) {
+    for (auto const& record : records_) {
       bool free = false;
-      chains.push_back(begin_unload(*entry, free));
-      if (free) idle.push_back(entry.get());
+      chains.push_back(begin_unload(*record, free));
+      if (free) idle.push_back(record.get());
     }
   }
   Error const error{Code::unavailable, Reason::stopping, "the loader is stopping", {}};
   for (Chain const chain : chains) resume_all(chain, &error);
-  for (Entry* entry : idle) free_payload(*entry);
+  for (Record* record : idle) free_payload(*record);
 }
 
 // Looking.
 
 template <class P, Environment Env>
-ModelStatus ModelLoader<P, Env>::status_locked(Entry const& entry) const {
-  ModelStatus status{entry.name,
-                     machine_.state(entry.id),
-                     machine_.bytes(entry.id),
-                     static_cast<std::uint32_t>(entry.word.load(std::memory_order_relaxed) / Entry::pin),
+ModelStatus ModelLoader<P, Env>::status_locked(Record const& record) const {
+  ModelStatus status{record.name,
+                     machine_.state(record.id),
+                     machine_.bytes(record.id),
+                     static_cast<std::uint32_t>(record.word.load(std::memory_order_relaxed) / Record::pin),
                      {}};
-  status.failure = machine_.obstacle(entry.id);
+  status.failure = machine_.obstacle(record.id);
   return status;
 }
 
 template <class P, Environment Env>
-ModelStatus ModelLoader<P, Env>::status(Entry const& entry) const {
+ModelStatus ModelLoader<P, Env>::status(Record const& record) const {
   std::lock_guard const lock(mutex_);
-  return status_locked(entry);
+  return status_locked(record);
 }
 
 template <class P, Environment Env>
@@ -585,12 +588,12 @@ template <class P, Environment Env>
 std::vector<ModelStatus> ModelLoader<P, Env>::list() const {
   std::lock_guard const lock(mutex_);
   std::vector<ModelStatus> all;
-  for (auto const& entry : entries_) all.push_back(status_locked(*entry));
+  for (auto const& record : records_) all.push_back(status_locked(*record));
   return all;
 }
 
 template <class P, Environment Env>
-loading::LoaderStatistics ModelLoader<P, Env>::statistics() const {
+ModelLoaderStatistics ModelLoader<P, Env>::statistics() const {
   std::lock_guard const lock(mutex_);
   return machine_.statistics();
 }

@@ -26,7 +26,7 @@ class Entry {
   using CallType = Call<T>;
   using Lane = batching::Lane<Env, typename T::Batching, Entry>;
 
-  using LoadEntry = typename ModelLoader<LoadedModel, Env>::Entry;
+  using LoadEntry = typename ModelLoader<LoadedModel, Env>::Record;
 
   Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry);
 
@@ -191,7 +191,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   EngineOptions options_now();
   ModelFacts facts_of(EntryType& entry);
   EngineFacts facts();
-  static loading::LoaderOptions loader_options(EngineOptions const& options);
+  static ModelLoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
   CallType* take_call();
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;

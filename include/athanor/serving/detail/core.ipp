@@ -47,9 +47,9 @@ Core<T>::~Core() {
 }
 
 template <class T>
-loading::LoaderOptions Core<T>::loader_options(EngineOptions const& options) {
-  loading::LoaderOptions result;
-  if (options.model_bytes != 0) result.budget_bytes = options.model_bytes;
+ModelLoaderOptions Core<T>::loader_options(EngineOptions const& options) {
+  ModelLoaderOptions result;
+  result.budget_bytes = options.model_bytes;
   result.load_deadline = options.load_deadline;
   return result;
 }

@@ -175,9 +175,9 @@ typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint
 template <class T>
 typename Core<T>::Step Core<T>::acquire(CallType& call, TimePoint now) noexcept {
   call.at = At::push;
-  auto acquired = loader_.acquire(call, call.entry->load_entry(), now, *this);
+  auto acquired = loader_.pin(call, call.entry->load_entry(), now, *this);
   if (!acquired) return end_route(call, std::move(acquired.error()));
-  return *acquired == loading::Acquire::ready ? Step::next : Step::parked;
+  return *acquired == loading::PinResult::ready ? Step::next : Step::parked;
 }
 
 template <class T>
@@ -271,7 +271,7 @@ void Core<T>::settle(CallType& call, Origin origin, TimePoint now) noexcept {
       publish(call, now);
     }
   }
-  if (call.payload != nullptr) loader_.release(call);
+  if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.entry->breaker().abandon(call.lease, now);
   call.lease = {};
   gate_.leave(call);

@@ -1,9 +1,8 @@
 /// The loader as a pure state machine: events and the time in, decisions out. No thread, lock, clock or
-/// payload here; model_loader.hpp is the shell that carries the decisions out.
+/// payload here; ModelLoader is the shell that carries the decisions out.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,51 +10,9 @@
 
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
+#include <athanor/loading/options.hpp>
 
 namespace athanor::inline v1::loading {
-
-/// Where a model is in its life.
-enum class ModelState : std::uint8_t {
-  unloaded,
-  reserved,  ///< a load waits until what it displaces is freed
-  loading,
-  warming,
-  ready,
-  draining,  ///< unloaded as soon as the last user lets go
-  failed,    ///< the last load failed; remembered until the back-off ends
-};
-std::string_view to_string(ModelState state) noexcept;
-
-/// How the loader behaves. Times are relative; zero or negative times and counts are taken as the smallest
-/// sensible value. A budget of 0 holds only what takes no bytes.
-struct LoaderOptions {
-  /// Bytes that all models together may hold, those being loaded and those being freed included. No limit by
-  /// default.
-  std::uint64_t budget_bytes = std::numeric_limits<std::uint64_t>::max();
-  /// Of one load, from the first call for it: waiting for room and for a thread, and warm-up, included.
-  /// Callers are told then; what finishes later is freed, and holds its room and its thread until it does.
-  Duration load_deadline = std::chrono::minutes(2);
-  Duration first_backoff =
-      std::chrono::seconds(1);  ///< after the first failed load; doubles with each further one
-  Duration longest_backoff = std::chrono::seconds(60);   ///< before jitter of up to a quarter
-  Duration busy_retry = std::chrono::milliseconds(100);  ///< retry_after of a refusal for lack of room
-  std::uint32_t load_threads = 2;   ///< loads at the same time, of a loader with its own executor
-  std::uint32_t max_models = 4096;  ///< names that the loader remembers: it never forgets one
-};
-
-/// Counts since construction, and what is held now.
-struct LoaderStatistics {
-  std::uint64_t loads = 0;     ///< begun
-  std::uint64_t loaded = 0;    ///< ended well
-  std::uint64_t failures = 0;  ///< ended badly, deadlines included
-  std::uint64_t late = 0;      ///< ended after nobody waited for them any more; freed
-  std::uint64_t evictions = 0;
-  std::uint64_t unloads = 0;
-  std::uint64_t joined = 0;          ///< calls that waited for a load that another had begun
-  std::uint64_t refused = 0;         ///< calls refused: no room, back-off, draining
-  std::uint64_t occupied_bytes = 0;  ///< held now
-  std::uint64_t ready_models = 0;
-};
 
 /// Not thread-safe: the shell's lock guards it. Models are numbered from 0 in the order of `add`.
 ///
@@ -65,7 +22,7 @@ class LoaderMachine {
  public:
   using Id = std::size_t;
 
-  explicit LoaderMachine(LoaderOptions const& options);
+  explicit LoaderMachine(ModelLoaderOptions const& options);
 
   Id add(std::string name, std::uint64_t expected_bytes);
   /// What the shell sees of a ready model right now; refreshed before want and measured.
@@ -79,7 +36,7 @@ class LoaderMachine {
   };
   /// What a call for the model gets now. Decides only; `reserve` carries out a `load`.
   Plan want(Id id, TimePoint now) const;
-  /// Takes the victims out (their memory is freed later: `freed`) and reserves room for the load.
+  /// Evicts the victims (their memory is freed later: `freed`) and reserves memory for the load.
   void reserve(Id id, std::vector<Id> const& victims, TimePoint now);
   void join() noexcept { ++statistics_.joined; }
   void refuse() noexcept { ++statistics_.refused; }
@@ -89,14 +46,14 @@ class LoaderMachine {
   Id next_start() noexcept;
 
   /// A load has its payload, which holds `bytes`. Plans what must go when that is more than was reserved:
-  /// `load`, or `refuse` when there is no room for it.
+  /// `load`, or `refuse` when it cannot fit.
   Plan measured(Id id, std::uint64_t bytes) const;
   /// Later loads of the model reserve `bytes`.
-  void learn(Id id, std::uint64_t bytes) noexcept { models_[id].expected = bytes; }
-  /// Promises the difference and takes the victims out; once they are freed, `adjust` takes it.
-  void promise(Id id, std::uint64_t bytes, std::vector<Id> const& victims);
+  void expect(Id id, std::uint64_t bytes) noexcept { models_[id].expected = bytes; }
+  /// Reserves the difference and evicts the victims; once they are freed, `charge_measured` charges it.
+  void reserve_growth(Id id, std::uint64_t bytes, std::vector<Id> const& victims);
   /// Charges what was measured; the model is warming from here.
-  void adjust(Id id, std::uint64_t bytes) noexcept;
+  void charge_measured(Id id, std::uint64_t bytes) noexcept;
   /// True when nobody waits for this load any more: it ended, or will end, as `late`.
   bool is_late(Id id) const noexcept { return models_[id].late; }
   void publish(Id id, TimePoint now) noexcept;
@@ -117,7 +74,7 @@ class LoaderMachine {
   void freed(Id id) noexcept;
   /// Forgets a remembered failure, so that the next call loads again. A model that turned out larger than the
   /// budget is expected anew at `expected_bytes`, or at what `add` was told: it may have been replaced.
-  void forgive(Id id, std::optional<std::uint64_t> expected_bytes) noexcept;
+  void retry_now(Id id, std::optional<std::uint64_t> expected_bytes) noexcept;
 
   ModelState state(Id id) const noexcept { return models_[id].state; }
   std::uint64_t bytes(Id id) const noexcept { return models_[id].charge; }
@@ -133,7 +90,7 @@ class LoaderMachine {
   std::size_t size() const noexcept { return models_.size(); }
   std::uint64_t committed() const noexcept { return committed_; }
   std::uint64_t occupied() const noexcept { return occupied_; }
-  LoaderStatistics statistics() const noexcept;
+  ModelLoaderStatistics statistics() const noexcept;
 
  private:
   struct Model {
@@ -154,19 +111,20 @@ class LoaderMachine {
     Error failure{};
   };
   bool find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const;
-  void take_out(Id id) noexcept;
-  void drop_charge(Model& model) noexcept;
-  void remember(Model& model, Error error, TimePoint now, std::uint64_t random);
+  void evict(Id id) noexcept;
+  void return_charge(Model& model) noexcept;
+  void record_failure(Model& model, Error error, TimePoint now, std::uint64_t random);
   Error larger_than_budget(Model const& model) const;
-  Error remembered(Model const& model, TimePoint now) const;
+  Error backoff_error(Model const& model, TimePoint now) const;
 
-  LoaderOptions options_;
+  ModelLoaderOptions options_;
+  std::uint64_t budget_;
   std::vector<Model> models_;
   std::uint64_t committed_ = 0;       // charges and growths of all states
   std::uint64_t occupied_ = 0;        // charges of begun loads and of payloads, and what is leaving
   std::uint64_t pending_growth_ = 0;  // promised, not yet in occupied_
   std::uint64_t next_ticket_ = 0;
-  LoaderStatistics statistics_;
+  ModelLoaderStatistics statistics_;
 };
 
 }  // namespace athanor::inline v1::loading
