@@ -1,0 +1,26 @@
+# Finds xxHash and makes the imported target athanor::xxhash of it. Only compiled code includes its header, so that a
+# program which uses an installed Athanor merely links the library.
+include(FindPackageHandleStandardArgs)
+
+find_package(xxHash QUIET CONFIG)
+if(TARGET xxHash::xxhash)
+  set(AthanorXxhash_LIBRARY xxHash::xxhash)
+  find_package_handle_standard_args(AthanorXxhash REQUIRED_VARS AthanorXxhash_LIBRARY)
+  if(NOT TARGET athanor::xxhash)
+    add_library(athanor::xxhash INTERFACE IMPORTED)
+    set_target_properties(athanor::xxhash PROPERTIES INTERFACE_LINK_LIBRARIES xxHash::xxhash)
+  endif()
+  return()
+endif()
+
+find_library(AthanorXxhash_LIBRARY xxhash)
+find_path(AthanorXxhash_INCLUDE_DIR xxhash.h)
+mark_as_advanced(AthanorXxhash_LIBRARY AthanorXxhash_INCLUDE_DIR)
+find_package_handle_standard_args(AthanorXxhash REQUIRED_VARS AthanorXxhash_LIBRARY)
+if(AthanorXxhash_FOUND AND NOT TARGET athanor::xxhash)
+  add_library(athanor::xxhash UNKNOWN IMPORTED)
+  set_target_properties(athanor::xxhash PROPERTIES IMPORTED_LOCATION ${AthanorXxhash_LIBRARY})
+  if(AthanorXxhash_INCLUDE_DIR)
+    set_target_properties(athanor::xxhash PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${AthanorXxhash_INCLUDE_DIR})
+  endif()
+endif()
