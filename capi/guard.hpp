@@ -3,7 +3,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <initializer_list>
 #include <new>
 #include <string_view>
@@ -11,7 +10,7 @@
 
 #include <athanor.h>
 
-#include <athanor/core/error.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::capi {
 
@@ -32,11 +31,8 @@ std::int32_t guard(ath_error** out_error, Body&& body) noexcept {
     return result ? ATH_OK : give_error(out_error, result.error());
   } catch (std::bad_alloc const&) {
     return give_out_of_memory(out_error);
-  } catch (std::exception const& exception) {
-    return give_error(out_error, Code::internal, Reason::none, exception.what());
   } catch (...) {
-    return give_error(out_error, Code::internal, Reason::none,
-                      "an exception of unknown type came to the C border");
+    return give_error(out_error, detail::caught(Code::internal, Reason::none, {}));
   }
 }
 

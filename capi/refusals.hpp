@@ -2,13 +2,12 @@
 /// call.
 #pragma once
 
-#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <athanor/core/error.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::capi {
 
@@ -65,11 +64,8 @@ class Refusals {
     } catch (std::bad_alloc const&) {
       return make_error(Code::resource_exhausted, Reason::out_of_memory, "{}: there was no memory to set it",
                         name);
-    } catch (std::exception const& exception) {
-      return make_error(Code::internal, Reason::none, "{}: could not be set: {}", name, exception.what());
     } catch (...) {
-      return make_error(Code::internal, Reason::none, "{}: could not be set: an exception of unknown type",
-                        name);
+      return detail::caught(Code::internal, Reason::none, detail::format("{}: could not be set", name));
     }
   }
 

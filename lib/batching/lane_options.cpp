@@ -1,4 +1,5 @@
 #include <athanor/batching/batcher.hpp>
+#include <athanor/core/detail/reason_table.hpp>
 
 namespace athanor::inline v1::batching {
 
@@ -39,24 +40,7 @@ Result<void> validate(BatcherOptions const& options) {
 bool splitting_may_help(Error const& error) noexcept {
   // One caller of the batch took its inputs back: only its part is lost.
   if (error.code == Code::aborted && error.reason == Reason::cancelled) return true;
-  switch (error.reason) {
-    case Reason::out_of_memory: return true;
-    case Reason::queue_full:
-    case Reason::memory_full:
-    case Reason::rate:
-    case Reason::expected_wait:
-    case Reason::breaker_open:
-    case Reason::deadline_waiting:
-    case Reason::deadline_running:
-    case Reason::cancelled:
-    case Reason::stopping:
-    case Reason::model_missing:
-    case Reason::model_load:
-    case Reason::budget:
-    case Reason::device_lost:
-    case Reason::reentrant: return false;
-    default: return error.code != Code::unavailable && error.code != Code::resource_exhausted;
-  }
+  return athanor::detail::splitting_helps(error.code, error.reason);
 }
 
 }  // namespace athanor::inline v1::batching

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
-#include <new>
+
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::inline v1::batching {
 
@@ -32,18 +33,11 @@ void set_error(Slot& slot, Error const& error) noexcept {
   set_error(slot, error.code, error.reason, error.message, error.retry_after);
 }
 
-void set_error(Slot& slot, Code code, Reason reason, std::string_view sentence,
+void set_error(Slot& slot, Code code, Reason reason, std::string_view message,
                Duration retry_after) noexcept {
   if (slot.failed) return;
   slot.failed = true;
-  slot.error.code = code;
-  slot.error.reason = reason;
-  slot.error.retry_after = retry_after;
-  try {
-    slot.error.message = sentence;
-  } catch (std::bad_alloc const&) {
-    slot.error.message.clear();
-  }
+  athanor::detail::set_error(slot.error, code, reason, message, retry_after);
 }
 
 Slot*& SlotQueue::bucket(std::uint64_t key) noexcept {

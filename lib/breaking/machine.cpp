@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include <athanor/core/detail/reason_table.hpp>
+
 namespace athanor::inline v1::breaking {
 
 namespace {
@@ -67,26 +69,8 @@ std::string_view to_string(State state) noexcept {
 }
 
 Outcome outcome_of(Error const& error) noexcept {
-  switch (error.reason) {
-    case Reason::backend_contract:
-    case Reason::backend_failure:
-    case Reason::out_of_memory:
-    case Reason::device_lost:
-    case Reason::member_failed:
-    case Reason::deadline_running: return Outcome::failure;
-    case Reason::none:
-    case Reason::file: break;
-    default: return Outcome::ignored;
-  }
-  switch (error.code) {
-    case Code::unknown:
-    case Code::deadline_exceeded:
-    case Code::aborted:
-    case Code::internal:
-    case Code::unavailable:
-    case Code::data_loss: return Outcome::failure;
-    default: return Outcome::ignored;
-  }
+  return detail::fault_of(error.code, error.reason) == detail::Fault::model ? Outcome::failure
+                                                                            : Outcome::ignored;
 }
 
 BreakerMachine::BreakerMachine(Options const& options)

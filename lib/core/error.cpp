@@ -1,72 +1,18 @@
 #include <athanor/core/error.hpp>
 
+#include <exception>
 #include <iterator>
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/core/detail/reason_table.hpp>
+
 namespace athanor::inline v1 {
 
-std::string_view to_string(Code code) noexcept {
-  switch (code) {
-    case Code::ok: return "ok";
-    case Code::cancelled: return "cancelled";
-    case Code::unknown: return "unknown";
-    case Code::invalid_argument: return "invalid_argument";
-    case Code::deadline_exceeded: return "deadline_exceeded";
-    case Code::not_found: return "not_found";
-    case Code::already_exists: return "already_exists";
-    case Code::permission_denied: return "permission_denied";
-    case Code::resource_exhausted: return "resource_exhausted";
-    case Code::failed_precondition: return "failed_precondition";
-    case Code::aborted: return "aborted";
-    case Code::out_of_range: return "out_of_range";
-    case Code::unimplemented: return "unimplemented";
-    case Code::internal: return "internal";
-    case Code::unavailable: return "unavailable";
-    case Code::data_loss: return "data_loss";
-  }
-  return "unknown";
-}
+std::string_view to_string(Code code) noexcept { return detail::row_of(code).name; }
 
-std::string_view to_string(Reason reason) noexcept {
-  switch (reason) {
-    case Reason::none: return "none";
-    case Reason::shape: return "shape";
-    case Reason::dtype: return "dtype";
-    case Reason::missing_input: return "missing_input";
-    case Reason::extra_input: return "extra_input";
-    case Reason::non_finite: return "non_finite";
-    case Reason::value_range: return "value_range";
-    case Reason::too_large: return "too_large";
-    case Reason::syntax: return "syntax";
-    case Reason::chemistry: return "chemistry";
-    case Reason::queue_full: return "queue_full";
-    case Reason::memory_full: return "memory_full";
-    case Reason::rate: return "rate";
-    case Reason::expected_wait: return "expected_wait";
-    case Reason::breaker_open: return "breaker_open";
-    case Reason::deadline_waiting: return "deadline_waiting";
-    case Reason::deadline_running: return "deadline_running";
-    case Reason::cancelled: return "cancelled";
-    case Reason::stopping: return "stopping";
-    case Reason::model_missing: return "model_missing";
-    case Reason::model_load: return "model_load";
-    case Reason::digest: return "digest";
-    case Reason::manifest: return "manifest";
-    case Reason::budget: return "budget";
-    case Reason::backend_contract: return "backend_contract";
-    case Reason::backend_failure: return "backend_failure";
-    case Reason::out_of_memory: return "out_of_memory";
-    case Reason::device_lost: return "device_lost";
-    case Reason::member_failed: return "member_failed";
-    case Reason::not_cached: return "not_cached";
-    case Reason::reentrant: return "reentrant";
-    case Reason::file: return "file";
-    case Reason::option: return "option";
-    case Reason::output_missing: return "output_missing";
-  }
-  return "none";
-}
+std::string_view to_string(Reason reason) noexcept { return detail::row_of(reason).name; }
 
 std::string to_string(Error const& error) {
   std::string text = fmt::format("{}: {}", to_string(error.code), error.message);
@@ -97,6 +43,39 @@ std::string detail::format(std::string_view sentence, std::initializer_list<Form
     i = end;
   }
   return text;
+}
+
+Error detail::caught(Code code, Reason reason, std::string_view where) noexcept {
+  Error error{code, reason, {}, {}};
+  try {
+    try {
+      throw;
+    } catch (std::exception const& exception) {
+      error.message = where.empty() ? exception.what() : format("{}: {}", where, exception.what());
+    } catch (...) {
+      error.message = where.empty() ? "an exception of unknown type escaped"
+                                    : format("{}: an exception of unknown type", where);
+    }
+  } catch (...) {
+    // No memory for the message.
+  }
+  return error;
+}
+
+void detail::set_error(Error& to, Code code, Reason reason, std::string_view message,
+                       std::chrono::nanoseconds retry_after) noexcept {
+  to.code = code;
+  to.reason = reason;
+  to.retry_after = retry_after;
+  try {
+    to.message = message;
+  } catch (...) {
+    to.message.clear();
+  }
+}
+
+void detail::copy_error(Error& to, Error const& from) noexcept {
+  set_error(to, from.code, from.reason, from.message, from.retry_after);
 }
 
 }  // namespace athanor::inline v1

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include <athanor/breaking/breaker.hpp>
+#include <athanor/core/detail/reason_table.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -162,7 +162,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
       first = std::move(ran.error());
       first.message = fmt::format("member {}: {}", plan_.members[member].file, first.message);
       // Invalid input is not a failure of the model: its reason stays.
-      bool const failed = breaking::outcome_of(first) == breaking::Outcome::failure;
+      bool const failed = detail::fault_of(first.code, first.reason) == detail::Fault::model;
       if (failed && first.reason != Reason::out_of_memory && first.reason != Reason::device_lost)
         first.reason = Reason::member_failed;
     }

@@ -1,3 +1,4 @@
+#include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/format.hpp>
 
@@ -5,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <set>
+#include <stdexcept>
 #include <string>
 
 namespace {
@@ -67,6 +69,26 @@ TEST_CASE("fail makes the failing state of any result, from a sentence with its 
   CHECK(number.error() == Error{Code::not_found, Reason::model_missing, "model 'tg': no version 3", {}});
   CHECK(number.error() != nothing.error());
   CHECK(Error{}.code == Code::unknown);
+}
+
+// mutant: caught that lets an exception which is no std::exception through, or leaves `where` out
+TEST_CASE("a caught exception becomes an error, whatever it is") {
+  auto const throwing = [](std::string_view where, auto const& exception) {
+    try {
+      throw exception;
+    } catch (...) {
+      return detail::caught(Code::internal, Reason::backend_failure, where);
+    }
+  };
+  Error const named = throwing("the function threw", std::runtime_error("no database"));
+  CHECK(named == Error{Code::internal, Reason::backend_failure, "the function threw: no database", {}});
+  CHECK(throwing("", std::runtime_error("no database")).message == "no database");
+  CHECK(throwing("the function threw", 7).message == "the function threw: an exception of unknown type");
+  CHECK(throwing("", 7).message == "an exception of unknown type escaped");
+
+  Error copy{Code::aborted, Reason::rate, "before", 1ms};
+  detail::copy_error(copy, named);
+  CHECK(copy == named);
 }
 
 // mutant: a bool formatted as a number, or `{{` that stays doubled

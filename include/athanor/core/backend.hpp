@@ -35,6 +35,7 @@
 #include <vector>
 
 #include <athanor/plugin.h>
+#include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/tensor.hpp>
 
@@ -106,11 +107,8 @@ std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
   try {
     Result<void> const result = body();
     return result ? 0 : put_failure(*failure, result.error());
-  } catch (std::exception const& exception) {
-    return put_failure(*failure, Error{Code::internal, Reason::backend_failure, exception.what(), {}});
   } catch (...) {
-    return put_failure(*failure, make_error(Code::internal, Reason::backend_failure,
-                                            "an exception of unknown type escaped"));
+    return put_failure(*failure, caught(Code::internal, Reason::backend_failure, {}));
   }
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <exception>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -9,21 +8,13 @@
 
 #include <athanor/batching/batcher.hpp>
 #include <athanor/core/detail/inside.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::inline v1 {
 
 namespace detail {
 
 inline constexpr std::uint32_t batcher_stops = 1U << 31;
-
-/// The error of what was thrown. Without memory for the sentence it goes without.
-inline tl::unexpected<Error> thrown(char const* where, char const* what) noexcept {
-  try {
-    return fail(Code::internal, Reason::backend_failure, "batcher: {}: {}", where, what);
-  } catch (...) {
-    return tl::unexpected<Error>(Error{Code::internal, Reason::backend_failure, {}, {}});
-  }
-}
 
 }  // namespace detail
 
@@ -246,10 +237,8 @@ Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexce
     return call_function({first.input, 1}, {&first.output, 1});
   try {
     return execute_gathered(batch, instances_[batch.instance]);
-  } catch (std::exception const& exception) {
-    return detail::thrown("copying failed", exception.what());
   } catch (...) {
-    return detail::thrown("copying failed", "something unknown was thrown");
+    return tl::unexpected(detail::caught(Code::internal, Reason::backend_failure, "batcher: copying failed"));
   }
 }
 
@@ -296,10 +285,9 @@ Result<void> Batcher<In, Out, Env>::call_function(std::span<In const> inputs,
   try {
     for (Out& output : outputs) output = Out{};  // nobody sees what another caller got
     return function_->call(inputs, outputs);
-  } catch (std::exception const& exception) {
-    return detail::thrown("the function threw", exception.what());
   } catch (...) {
-    return detail::thrown("the function threw", "something unknown");
+    return tl::unexpected(
+        detail::caught(Code::internal, Reason::backend_failure, "batcher: the function threw"));
   }
 }
 

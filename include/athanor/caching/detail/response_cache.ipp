@@ -1,11 +1,10 @@
 #pragma once
 
-#include <exception>
-#include <new>
 #include <optional>
 #include <utility>
 
 #include <athanor/caching/response_cache.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::inline v1 {
 
@@ -24,12 +23,7 @@ struct ResponseCache<Key, Value, Traits>::Waker {
   void resume(typename Store::Slot& slot, Handle const& value, Error const* error) noexcept {
     auto& waiter = static_cast<Waiter&>(slot);
     if (error != nullptr) {
-      waiter.error.emplace(Error{error->code, error->reason, {}, error->retry_after});
-      try {
-        waiter.error->message = error->message;
-      } catch (std::bad_alloc const&) {
-        // Without memory for the sentence the waiter is answered without it.
-      }
+      detail::copy_error(waiter.error.emplace(), *error);
     } else {
       waiter.result = value;
     }
@@ -75,10 +69,8 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Computed
     }
     computed.bytes = caching::charged_bytes(*computed.value);
     return computed;
-  } catch (std::exception const& thrown) {
-    return athanor::fail(Code::internal, Reason::none, "cache: the computation threw: {}", thrown.what());
   } catch (...) {
-    return athanor::fail(Code::internal, Reason::none, "cache: the computation threw something unknown");
+    return tl::unexpected(detail::caught(Code::internal, Reason::none, "cache: the computation threw"));
   }
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <algorithm>
-#include <exception>
+
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::inline v1 {
 
@@ -103,11 +104,10 @@ Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std
   if (!functions_.expected_bytes) return std::nullopt;
   try {
     return functions_.expected_bytes(name);
-  } catch (std::exception const& exception) {
-    return fail(Code::internal, Reason::model_load, "{}: the function for its expected bytes threw: {}", name,
-                exception.what());
   } catch (...) {
-    return fail(Code::internal, Reason::model_load, "{}: the function for its expected bytes threw", name);
+    return tl::unexpected(
+        detail::caught(Code::internal, Reason::model_load,
+                       detail::format("{}: the function for its expected bytes threw", name)));
   }
 }
 
@@ -332,10 +332,8 @@ Result<Loaded<P>> ModelLoader<P, Env>::call_load(Record& record) noexcept {
     if (loaded && loaded->payload == nullptr)
       return fail(Code::internal, Reason::model_load, "the load function gave no payload and no error");
     return loaded;
-  } catch (std::exception const& exception) {
-    return fail(Code::internal, Reason::model_load, "the load function threw: {}", exception.what());
   } catch (...) {
-    return fail(Code::internal, Reason::model_load, "the load function threw");
+    return tl::unexpected(detail::caught(Code::internal, Reason::model_load, "the load function threw"));
   }
 }
 
@@ -344,10 +342,8 @@ Result<void> ModelLoader<P, Env>::call_warm_up(Record& record, P& payload) noexc
   if (!functions_.warm_up) return {};
   try {
     return functions_.warm_up(record.name, payload);
-  } catch (std::exception const& exception) {
-    return fail(Code::internal, Reason::model_load, "the warm-up function threw: {}", exception.what());
   } catch (...) {
-    return fail(Code::internal, Reason::model_load, "the warm-up function threw");
+    return tl::unexpected(detail::caught(Code::internal, Reason::model_load, "the warm-up function threw"));
   }
 }
 
