@@ -1,7 +1,6 @@
 """page_test.py PAGE EXAMPLE: the code on PAGE is that of the program in the folder EXAMPLE, which is compiled and run.
 
-Every block of PAGE marked cpp must stand in EXAMPLE/main.cpp, every block marked json in EXAMPLE/model/athanor.json, line by
-line; indentation may differ, since a page shows members without the class around them.
+Every block of PAGE marked cpp must stand in EXAMPLE/main.cpp, every block marked json in EXAMPLE/model/athanor.json.
 """
 
 import re
@@ -9,12 +8,9 @@ import sys
 from pathlib import Path
 
 
-def lines_of(text):
-    return [line.strip() for line in text.splitlines()]
-
-
-def contains(lines, block):
-    return any(lines[start : start + len(block)] == block for start in range(len(lines) - len(block) + 1))
+def squeezed(text):
+    """Without white space: a page shows members without the class around them, and its lines may break elsewhere."""
+    return "".join(text.split())
 
 
 def main(page, example):
@@ -23,7 +19,7 @@ def main(page, example):
     if not any(language == "cpp" for language, _ in blocks):
         sys.exit(f"{page} has no block of C++")
     for language, block in blocks:
-        if not contains(lines_of(sources[language].read_text(encoding="utf-8")), lines_of(block)):
+        if squeezed(block) not in squeezed(sources[language].read_text(encoding="utf-8")):
             sys.exit(f"{page}: this block is not in {sources[language]}:\n{block}")
     print(f"{len(blocks)} blocks of {page} stand in {example}")
 
