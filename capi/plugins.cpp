@@ -101,7 +101,7 @@ Plugins::Plugins(std::vector<std::string> names) {
 }
 
 Result<void> Plugins::open_all(Engine<>& engine) {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   for (auto& plugin : plugins_) {
     if (!plugin.file.empty()) continue;
     auto library = open_library(plugin.name);
@@ -115,7 +115,7 @@ Result<void> Plugins::open_all(Engine<>& engine) {
 }
 
 std::vector<Plugins::State> Plugins::states() const {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   return plugins_;
 }
 

@@ -2,10 +2,10 @@
 /// Opened libraries stay in the process.
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/engine.hpp>
 
 namespace athanor::capi {
@@ -26,8 +26,8 @@ class Plugins {
   std::vector<State> states() const;
 
  private:
-  mutable std::mutex mutex_;
-  std::vector<State> plugins_;  // guarded by mutex_
+  mutable SystemMutex mutex_;
+  std::vector<State> plugins_ ATH_GUARDED_BY(mutex_);
 };
 
 }  // namespace athanor::capi

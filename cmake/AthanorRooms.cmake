@@ -30,8 +30,8 @@ if(ATHANOR_DEVELOPER_MODE)
     target_compile_options(athanor_developer INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    # A guarded_by annotation is checked where Clang can; GCC reads it as nothing.
-    target_compile_options(athanor_developer INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>)
+    # Lock annotations are checked by Clang; GCC reads them as nothing.
+    target_compile_options(athanor_developer INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety -Werror=thread-safety>)
   endif()
   if(ATHANOR_SANITIZE)
     target_compile_options(athanor_developer INTERFACE -fsanitize=${ATHANOR_SANITIZE} -fno-omit-frame-pointer -g)

@@ -4,7 +4,7 @@ namespace athanor::inline v1 {
 
 // Hooks are called under the mutex: that is what lets unlink promise that no call of the hook is under way.
 void Cancellation::cancel() noexcept {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   cancelled_ = true;
   while (CancelHook* hook = first_) {
     first_ = hook->next;
@@ -15,12 +15,12 @@ void Cancellation::cancel() noexcept {
 }
 
 bool Cancellation::is_cancelled() const noexcept {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   return cancelled_;
 }
 
 bool Cancellation::link(CancelHook& hook) noexcept {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   if (cancelled_) return false;
   hook.previous = nullptr;
   hook.next = first_;
@@ -31,7 +31,7 @@ bool Cancellation::link(CancelHook& hook) noexcept {
 }
 
 void Cancellation::unlink(CancelHook& hook) noexcept {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   if (!hook.linked) return;
   (hook.previous != nullptr ? hook.previous->next : first_) = hook.next;
   if (hook.next != nullptr) hook.next->previous = hook.previous;

@@ -63,37 +63,66 @@ std::uint64_t SystemEnv::random() noexcept {
   return generator();
 }
 
+namespace {
+
+/// A condition variable that is waited on with a SystemMutex held.
+class Condition {
+ public:
+  void notify_one() noexcept { condition_.notify_one(); }
+  void notify_all() noexcept { condition_.notify_all(); }
+  void wait(SystemMutex& mutex) ATH_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.native(), std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  /// False when `deadline` has passed.
+  bool wait_until(SystemMutex& mutex, TimePoint deadline) ATH_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.native(), std::adopt_lock);
+    auto const status = condition_.wait_until(lock, deadline);
+    lock.release();
+    return status == std::cv_status::no_timeout;
+  }
+
+ private:
+  std::condition_variable condition_;
+};
+
+}  // namespace
+
 /// Everything the threads touch; shared so that an abandoned one keeps it.
 struct SystemExecutor::State {
-  std::mutex mutex;
-  std::condition_variable work;      // a task, or stopping
-  std::condition_variable time;      // an earlier timer, or stopping
-  std::condition_variable finished;  // a thread ended, or came out of a task or timer
-  Task* head = nullptr;
-  Task* tail = nullptr;
-  std::vector<Timer*> timers;  // binary heap, earliest first; Timer::place is the index
-  std::size_t limit = 1;       // of workers
-  std::size_t workers = 0;
-  std::size_t idle = 0;
-  std::size_t signalled = 0;  // idle workers already asked to wake
-  bool keeps_time = false;    // the thread that fires timers has been started
-  std::size_t inside = 0;     // threads inside a task or a timer
-  std::size_t ended = 0;      // threads
-  bool stopping = false;
-  bool abandoned = false;
-  std::weak_ptr<void> owner;
-  std::vector<std::thread> threads;
+  SystemMutex mutex;
+  Condition work;      // a task, or stopping
+  Condition time;      // an earlier timer, or stopping
+  Condition finished;  // a thread ended, or came out of a task or timer
+  Task* head ATH_GUARDED_BY(mutex) = nullptr;
+  Task* tail ATH_GUARDED_BY(mutex) = nullptr;
+  // A binary heap, earliest first; Timer::place is the index.
+  std::vector<Timer*> timers ATH_GUARDED_BY(mutex);
+  std::size_t limit ATH_GUARDED_BY(mutex) = 1;  // of workers
+  std::size_t workers ATH_GUARDED_BY(mutex) = 0;
+  std::size_t idle ATH_GUARDED_BY(mutex) = 0;
+  std::size_t signalled ATH_GUARDED_BY(mutex) = 0;  // idle workers already asked to wake
+  bool keeps_time ATH_GUARDED_BY(mutex) = false;    // the thread that fires timers has been started
+  std::size_t inside ATH_GUARDED_BY(mutex) = 0;     // threads inside a task or a timer
+  std::size_t ended ATH_GUARDED_BY(mutex) = 0;      // threads
+  bool stopping ATH_GUARDED_BY(mutex) = false;
+  bool abandoned ATH_GUARDED_BY(mutex) = false;
+  std::weak_ptr<void> owner ATH_GUARDED_BY(mutex);
+  std::vector<std::thread> threads ATH_GUARDED_BY(mutex);
 
-  bool earlier(std::size_t a, std::size_t b) const { return timers[a]->at < timers[b]->at; }
-  void exchange(std::size_t a, std::size_t b) {
+  bool earlier(std::size_t a, std::size_t b) const ATH_REQUIRES(mutex) {
+    return timers[a]->at < timers[b]->at;
+  }
+  void exchange(std::size_t a, std::size_t b) ATH_REQUIRES(mutex) {
     std::swap(timers[a], timers[b]);
     timers[a]->place = a;
     timers[b]->place = b;
   }
-  void rise(std::size_t i) {
+  void rise(std::size_t i) ATH_REQUIRES(mutex) {
     for (; i > 0 && earlier(i, (i - 1) / 2); i = (i - 1) / 2) exchange(i, (i - 1) / 2);
   }
-  void sink(std::size_t i) {
+  void sink(std::size_t i) ATH_REQUIRES(mutex) {
     for (;;) {
       std::size_t least = i;
       for (std::size_t child : {2 * i + 1, 2 * i + 2})
@@ -103,7 +132,7 @@ struct SystemExecutor::State {
       i = least;
     }
   }
-  void remove_timer(std::size_t i) {
+  void remove_timer(std::size_t i) ATH_REQUIRES(mutex) {
     timers[i]->place = Timer::unarmed;
     std::size_t const last = timers.size() - 1;
     if (i != last) {
@@ -118,12 +147,11 @@ struct SystemExecutor::State {
   }
 
   /// One more thread; false when the system has none to give: then the next need for it tries again.
-  bool start(std::shared_ptr<State> const& self,
-             void (State::*serve)(std::unique_lock<std::mutex>& lock)) noexcept {
+  bool start(std::shared_ptr<State> const& self, void (State::*serve)()) noexcept ATH_REQUIRES(mutex) {
     try {
       threads.emplace_back([self, serve, keep = owner.lock()] {
-        std::unique_lock lock(self->mutex);
-        ((*self).*serve)(lock);
+        detail::Lock const lock(self->mutex);
+        ((*self).*serve)();
         ++self->ended;
         self->finished.notify_all();
       });
@@ -133,8 +161,8 @@ struct SystemExecutor::State {
     }
   }
 
-  /// Makes sure that a worker attends to a new task. Called with the mutex held.
-  void summon(std::shared_ptr<State> const& self) {
+  /// Makes sure that a worker takes the new task.
+  void call_worker(std::shared_ptr<State> const& self) ATH_REQUIRES(mutex) {
     if (idle > signalled) {
       ++signalled;
       work.notify_one();
@@ -143,50 +171,52 @@ struct SystemExecutor::State {
     }
   }
 
-  void run_tasks(std::unique_lock<std::mutex>& lock) {
+  void run_tasks() ATH_REQUIRES(mutex) {
     while (!abandoned) {
       if (Task* const task = head; task != nullptr) {
         head = task->next;
         if (head == nullptr) tail = nullptr;
-        go_inside(lock, [task]() noexcept { task->run(*task); });
+        go_inside([task]() noexcept { task->run(*task); });
       } else if (stopping) {
         return;
       } else {
         ++idle;
-        work.wait(lock);
+        work.wait(mutex);
         --idle;
         if (signalled > 0) --signalled;
       }
     }
   }
 
-  void fire_timers(std::unique_lock<std::mutex>& lock) {
+  void fire_timers() ATH_REQUIRES(mutex) {
     while (!stopping) {
       TimePoint const at = timers.empty() ? no_deadline : timers.front()->at;
       if (at == no_deadline) {
-        time.wait(lock);
+        time.wait(mutex);
       } else if (at > std::chrono::steady_clock::now()) {
-        time.wait_until(lock, at);
+        time.wait_until(mutex, at);
       } else {
         Timer* const timer = timers.front();
         remove_timer(0);
-        go_inside(lock, [timer]() noexcept { timer->fire(*timer); });
+        go_inside([timer]() noexcept { timer->fire(*timer); });
       }
     }
   }
 
+  /// Runs `body` without the mutex.
   template <class Body>
-  void go_inside(std::unique_lock<std::mutex>& lock, Body body) noexcept {
+  void go_inside(Body body) noexcept ATH_REQUIRES(mutex) {
     ++inside;
-    lock.unlock();
+    mutex.unlock();
     body();
-    lock.lock();
+    mutex.lock();
     --inside;
     if (stopping) finished.notify_all();
   }
 };
 
 SystemExecutor::SystemExecutor(std::size_t threads) : state_(std::make_shared<State>()) {
+  detail::Lock const lock(state_->mutex);
   state_->limit = std::max<std::size_t>(threads, 1);
   state_->threads.reserve(state_->limit + 1);
   state_->timers.reserve(64);
@@ -195,22 +225,22 @@ SystemExecutor::SystemExecutor(std::size_t threads) : state_(std::make_shared<St
 SystemExecutor::~SystemExecutor() { stop(no_deadline); }
 
 void SystemExecutor::keep_alive_with(std::weak_ptr<void> owner) noexcept {
-  std::lock_guard const lock(state_->mutex);
+  detail::Lock const lock(state_->mutex);
   state_->owner = std::move(owner);
 }
 
 bool SystemExecutor::post(Task& task) noexcept {
-  std::lock_guard const lock(state_->mutex);
+  detail::Lock const lock(state_->mutex);
   if (state_->stopping) return false;
   task.next = nullptr;
   (state_->tail != nullptr ? state_->tail->next : state_->head) = &task;
   state_->tail = &task;
-  state_->summon(state_);
+  state_->call_worker(state_);
   return true;
 }
 
 void SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
-  std::lock_guard const lock(state_->mutex);
+  detail::Lock const lock(state_->mutex);
   if (timer.place != Timer::unarmed) state_->remove_timer(timer.place);
   timer.at = at;
   timer.place = state_->timers.size();
@@ -225,30 +255,30 @@ void SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
 }
 
 bool SystemExecutor::disarm(Timer& timer) noexcept {
-  std::lock_guard const lock(state_->mutex);
+  detail::Lock const lock(state_->mutex);
   if (timer.place == Timer::unarmed) return false;
   state_->remove_timer(timer.place);
   return true;
 }
 
 std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
-  std::unique_lock lock(state_->mutex);
+  detail::Lock lock(state_->mutex);
   if (state_->threads.empty() && state_->stopping) return 0;
   state_->stopping = true;
   state_->work.notify_all();
   state_->time.notify_all();
   std::size_t const started = state_->threads.size();
-  auto const all_ended = [&] { return state_->ended == started; };
   if (deadline == no_deadline) {
-    state_->finished.wait(lock, all_ended);
+    while (state_->ended != started) state_->finished.wait(state_->mutex);
   } else {
-    state_->finished.wait_until(lock, deadline, all_ended);
-    // Who is not inside a task is on the way out.
-    state_->finished.wait(lock, [&] { return state_->ended + state_->inside >= started; });
+    while (state_->ended != started && state_->finished.wait_until(state_->mutex, deadline)) {
+    }
+    // A thread that is not inside a task is about to end.
+    while (state_->ended + state_->inside < started) state_->finished.wait(state_->mutex);
   }
   std::size_t const left = started - state_->ended;
   state_->abandoned = left != 0;
-  // What the abandoned would have run: somebody waits for it.
+  // Tasks that the abandoned threads would have run: callers wait for them.
   while (Task* const task = left != 0 ? state_->head : nullptr) {
     state_->head = task->next;
     lock.unlock();

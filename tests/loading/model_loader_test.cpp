@@ -333,6 +333,7 @@ struct RacingEnv : SimulatedEnv {
   template <class T>
   struct Atomic : std::atomic<T> {
     using std::atomic<T>::atomic;
+    using std::atomic<T>::compare_exchange_strong;
     bool compare_exchange_strong(T& expected, T desired, std::memory_order order) noexcept {
       let_others_act();
       return std::atomic<T>::compare_exchange_strong(expected, desired, order);

@@ -152,9 +152,9 @@ class Batcher {
   std::unique_ptr<Function> function_;
   std::uint32_t const max_held_;
   typename Env::Mutex calls_mutex_;
-  std::vector<std::unique_ptr<Call>> calls_;  // guarded by calls_mutex_
-  Call* free_ = nullptr;                      // guarded by calls_mutex_
-  typename Env::Word held_;                   // calls out; the highest bit: the destructor has begun
+  std::vector<std::unique_ptr<Call>> calls_ ATH_GUARDED_BY(calls_mutex_);
+  Call* free_ ATH_GUARDED_BY(calls_mutex_) = nullptr;
+  typename Env::Word held_;  // calls out; the highest bit: the destructor has begun
   std::vector<Instance> instances_;
   Host host_{*this};
   typename Env::Executor executor_;

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <utility>
 
 #include <athanor/breaking/machine.hpp>
@@ -67,15 +66,16 @@ class CircuitBreaker {
   breaking::BreakerStatistics statistics() const noexcept;
 
  private:
-  using Lock = std::unique_lock<typename Env::Mutex>;
+  using Lock = detail::Lock<typename Env::Mutex>;
 
-  void mirror() const noexcept;
+  /// Copies generation and state to word_; after every event of the machine.
+  void mirror() const noexcept ATH_REQUIRES(mutex_);
   static bool closed(std::uint64_t word) noexcept {
     return (word & 3U) == static_cast<std::uint64_t>(State::closed);
   }
 
   mutable typename Env::Mutex mutex_;
-  mutable breaking::BreakerMachine machine_;  // guarded by mutex_; peek may notice an expired probe
+  mutable breaking::BreakerMachine machine_ ATH_GUARDED_BY(mutex_);  // peek may notice an expired probe
   mutable typename Env::template Atomic<std::uint64_t> word_{0};  // generation << 2 | state, of the machine
 };
 

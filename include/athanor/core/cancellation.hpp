@@ -1,7 +1,7 @@
-/// Taking calls back from another thread.
+/// Cancels calls from another thread.
 #pragma once
 
-#include <mutex>
+#include <athanor/core/detail/lock.hpp>
 
 namespace athanor::inline v1 {
 
@@ -13,8 +13,8 @@ struct CancelHook {
   bool linked = false;
 };
 
-/// Takes back every call that was given this object and has not been answered; later calls with it are
-/// refused at once. Thread-safe. Must outlive the calls that were given it.
+/// `cancel` ends every unanswered call that was given this object; later calls with it are refused at once.
+/// Thread-safe. Must outlive the calls that were given it.
 class Cancellation {
  public:
   Cancellation() = default;
@@ -24,15 +24,15 @@ class Cancellation {
   void cancel() noexcept;
   bool is_cancelled() const noexcept;
 
-  /// False when it is cancelled already: the hook was not linked. Used by whoever runs the call.
+  /// For the engine. False when this is cancelled already: then the hook was not linked.
   bool link(CancelHook& hook) noexcept;
-  /// After it returns, the hook is not called (any more).
+  /// After it returns, the hook is not being called and will not be.
   void unlink(CancelHook& hook) noexcept;
 
  private:
-  mutable std::mutex mutex_;
-  CancelHook* first_ = nullptr;
-  bool cancelled_ = false;
+  mutable SystemMutex mutex_;
+  CancelHook* first_ ATH_GUARDED_BY(mutex_) = nullptr;
+  bool cancelled_ ATH_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace athanor::inline v1

@@ -1,9 +1,11 @@
-/// Says in one sentence each which duties a type lacks that wants to be a Backend or a Processor.
+/// Says in one sentence each which duties a type lacks that is meant to be a Backend, a Processor or an
+/// Environment.
 /// `make_table` calls these for a type that its concepts refuse; an author may ask earlier:
 /// `static_assert(athanor::check_backend<Mine>());`.
 #pragma once
 
 #include <athanor/core/backend.hpp>
+#include <athanor/core/env.hpp>
 
 namespace athanor::inline v1 {
 
@@ -85,6 +87,101 @@ consteval bool check_processor() {
         }, "an Opened has `prepare(Tensor const&)` that returns Result<Preprocessed>");
   }
   return Processor<F>;
+}
+
+template <class W>
+consteval bool check_environment_word() {
+  static_assert(std::default_initializable<W>, "a Word is made without arguments, and holds 0");
+  static_assert(
+      requires(W const& word) {
+        { word.load() } -> std::same_as<std::uint32_t>;
+      }, "a Word has `std::uint32_t load() const`");
+  static_assert(
+      requires(W& word, std::uint32_t value) { word.store(value); }, "a Word has `store(std::uint32_t)`");
+  static_assert(
+      requires(W& word, std::uint32_t value) {
+        { word.exchange(value) } -> std::same_as<std::uint32_t>;
+      }, "a Word has `std::uint32_t exchange(std::uint32_t)`");
+  static_assert(
+      requires(W& word, std::uint32_t value) {
+        { word.fetch_or(value) } -> std::same_as<std::uint32_t>;
+      }, "a Word has `std::uint32_t fetch_or(std::uint32_t)`");
+  static_assert(
+      requires(W& word, std::uint32_t value) {
+        { word.fetch_and(value) } -> std::same_as<std::uint32_t>;
+      }, "a Word has `std::uint32_t fetch_and(std::uint32_t)`");
+  static_assert(
+      requires(W& word, std::uint32_t& old, std::uint32_t value) {
+        { word.compare_exchange(old, value) } -> std::same_as<bool>;
+      }, "a Word has `bool compare_exchange(std::uint32_t& expected, std::uint32_t desired)`");
+  static_assert(
+      requires(W& word, std::uint32_t value, TimePoint at) {
+        { word.wait_until(value, at) } -> std::same_as<bool>;
+      }, "a Word has `bool wait_until(std::uint32_t expected, TimePoint)`: false if the time has passed");
+  static_assert(
+      requires(W& word) { word.wake_all(); }, "a Word has `wake_all()`");
+  return detail::Word<W>;
+}
+
+template <class X>
+consteval bool check_environment_executor() {
+  static_assert(std::constructible_from<X, std::size_t>,
+                "an Executor is made from the number of its threads");
+  static_assert(
+      requires(X& executor, std::weak_ptr<void> owner) { executor.keep_alive_with(owner); },
+      "an Executor has `keep_alive_with(std::weak_ptr<void>)`");
+  static_assert(
+      requires(X& executor, Task& task) {
+        { executor.post(task) } -> std::same_as<bool>;
+      }, "an Executor has `bool post(Task&)`: false if it is stopping");
+  static_assert(
+      requires(X& executor, Timer& timer, TimePoint at) { executor.arm(timer, at); },
+      "an Executor has `arm(Timer&, TimePoint)`");
+  static_assert(
+      requires(X& executor, Timer& timer) {
+        { executor.disarm(timer) } -> std::same_as<bool>;
+      }, "an Executor has `bool disarm(Timer&)`: true if the timer will not fire");
+  static_assert(
+      requires(X& executor, TimePoint at) {
+        { executor.stop(at) } -> std::same_as<std::size_t>;
+      }, "an Executor has `std::size_t stop(TimePoint)`: the number of threads it abandoned");
+  return detail::Executor<X>;
+}
+
+template <class E>
+consteval bool check_environment() {
+  static_assert(
+      requires {
+        { E::now() } -> std::same_as<TimePoint>;
+      }, "an Environment has `static TimePoint now()`: monotonic time");
+  static_assert(
+      requires {
+        { E::random() } -> std::same_as<std::uint64_t>;
+      }, "an Environment has `static std::uint64_t random()`: 64 random bits");
+  static_assert(
+      requires { E::relax(); }, "an Environment has `static void relax()`: one pause of a spin loop");
+  static_assert(
+      requires { typename std::bool_constant<E::simulated>; },
+      "an Environment has `static constexpr bool simulated`: whether only parking lets others run");
+  static_assert(
+      requires { typename E::template Atomic<std::uint64_t>; },
+      "an Environment names its `Atomic<T>` template");
+  if constexpr (requires { typename E::template Atomic<std::uint64_t>; })
+    static_assert(detail::AtomicInteger<typename E::template Atomic<std::uint64_t>, std::uint64_t> &&
+                      detail::AtomicOf<typename E::template Atomic<void*>, void*>,
+                  "an Environment's `Atomic<T>` has the interface of std::atomic<T>");
+  static_assert(
+      requires { typename E::Mutex; }, "an Environment names its `Mutex` type");
+  if constexpr (requires { typename E::Mutex; })
+    static_assert(detail::Mutex<typename E::Mutex>, "a Mutex has `lock()`, `bool try_lock()` and `unlock()`");
+  static_assert(
+      requires { typename E::Word; }, "an Environment names its `Word` type");
+  if constexpr (requires { typename E::Word; }) static_cast<void>(check_environment_word<typename E::Word>());
+  static_assert(
+      requires { typename E::Executor; }, "an Environment names its `Executor` type");
+  if constexpr (requires { typename E::Executor; })
+    static_cast<void>(check_environment_executor<typename E::Executor>());
+  return Environment<E>;
 }
 
 /// A type that is neither: the sentences above say what it lacks.

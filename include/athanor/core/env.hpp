@@ -1,16 +1,18 @@
 /// Environment: where time, threads, parking and randomness come from. Every machine and shell of Athanor is
 /// a template over one, so that the same code runs on a real system and, seeded and single-threaded, in the
-/// simulator.
+/// simulator. `static_assert(athanor::check_environment<Mine>())`, of core/duties.hpp, says in a sentence each
+/// what an environment lacks.
 ///
 /// | expression | duty |
 /// |---|---|
-/// | `E::now()` | monotonic TimePoint |
+/// | `E::now()` | monotonic TimePoint; any thread |
 /// | `E::random()` | 64 random bits; any thread |
-/// | `E::relax()` | one pause of a spin |
-/// | `E::Atomic<T>` | the interface of std::atomic |
-/// | `E::Mutex` | Lockable |
-/// | `E::Word` | a 32-bit atomic that threads can park on |
-/// | `E::Executor` | runs posted tasks and fires timers; see SystemExecutor |
+/// | `E::relax()` | one pause of a spin loop |
+/// | `E::simulated` | true if only parking lets other actors run: then nothing spins before it parks |
+/// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
+/// | `E::Mutex` | `lock`, `try_lock` (may fail spuriously), `unlock`; not recursive |
+/// | `E::Word` | a 32-bit atomic that threads park on, 0 at first; see SystemWord |
+/// | `E::Executor` | made from a number of threads; runs posted tasks and fires timers; see SystemExecutor |
 #pragma once
 
 #include <atomic>
@@ -23,18 +25,19 @@
 #include <thread>
 #include <vector>
 
+#include <athanor/core/detail/lock.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1 {
 
-/// A unit of posted work, embedded in whatever it works on: posting allocates nothing. The owner keeps it
-/// alive until `run` begins, and does not post it again before that.
+/// A unit of posted work, embedded in the object that it works on: posting allocates nothing. The owner keeps
+/// it alive until `run` begins, and does not post it again before that.
 struct Task {
   void (*run)(Task& self) noexcept = nullptr;
   Task* next = nullptr;  ///< used by the executor while the task waits
 };
 
-/// A call at a moment, embedded like a Task. Armed at most once at a time.
+/// A call at a point in time, embedded like a Task. Armed at most once at a time.
 struct Timer {
   void (*fire)(Timer& self) noexcept = nullptr;
   TimePoint at = no_deadline;
@@ -54,10 +57,10 @@ class SystemWord {
     return value_.compare_exchange_strong(expected, desired);
   }
   /// Parks while the word holds `expected`, at most until `deadline`. May return early for no reason; false
-  /// only when the deadline passed.
+  /// only if the deadline has passed.
   bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
-  /// Wakes everybody parked here. The word may be gone when the woken run: its memory is not touched after
-  /// the wake.
+  /// Wakes every thread parked here. A woken thread may destroy the word at once: its memory is not touched
+  /// after the wake.
   void wake_all() noexcept;
 
  private:
@@ -79,19 +82,18 @@ class SystemExecutor {
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
 
-  /// Every thread that starts from now on shares `owner` while it lives, so that what its tasks touch
-  /// outlives an abandoned one.
+  /// Every thread that starts from now on shares `owner` while it lives, so that what its tasks use outlives
+  /// an abandoned thread.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept;
   /// False when the executor is stopping: the task was not taken.
   bool post(Task& task) noexcept;
   /// Arms or re-arms. Once the executor is stopping no timer fires; what is armed stays so until disarmed.
   void arm(Timer& timer, TimePoint at) noexcept;
-  /// True when the timer was armed and will not fire; false when it is not armed (any more), so that it may
-  /// be firing now.
+  /// True if the timer was armed and will not fire; false if it was not armed: then it may be firing now.
   bool disarm(Timer& timer) noexcept;
-  /// Runs what is posted, fires no further timer, and joins the threads. One still inside a task or timer at
-  /// `deadline` is abandoned: detached and counted. Returns how many were. Called once, and not from a task
-  /// or timer.
+  /// Runs what is posted, fires no further timer, and joins the threads. A thread still inside a task or timer
+  /// at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called once, and not from
+  /// a task or timer.
   std::size_t stop(TimePoint deadline) noexcept;
 
  private:
@@ -99,11 +101,11 @@ class SystemExecutor {
   std::shared_ptr<State> state_;
 };
 
-/// The real thing: steady clock, std atomics and mutexes, futex parking, worker threads.
+/// The production environment: steady clock, standard atomics and mutexes, futex parking, worker threads.
 struct SystemEnv {
   template <class T>
   using Atomic = std::atomic<T>;
-  using Mutex = std::mutex;
+  using Mutex = SystemMutex;
   using Word = SystemWord;
   using Executor = SystemExecutor;
   static constexpr bool simulated = false;
@@ -117,26 +119,71 @@ struct SystemEnv {
   }
 };
 
-template <class E>
-concept Environment = requires(typename E::Mutex& mutex, typename E::Word& word,
-                               typename E::Executor& executor, Task& task, Timer& timer, TimePoint at) {
-  { E::now() } -> std::same_as<TimePoint>;
-  { E::random() } -> std::same_as<std::uint64_t>;
-  E::relax();
-  { E::simulated } -> std::convertible_to<bool>;
-  typename E::template Atomic<std::uint64_t>;
+namespace detail {
+
+template <class A, class T>
+concept AtomicOf =
+    std::constructible_from<A, T> && requires(A& atomic, T& old, T value, std::memory_order order) {
+      { atomic.load(order) } -> std::same_as<T>;
+      atomic.store(value, order);
+      { atomic.exchange(value, order) } -> std::same_as<T>;
+      { atomic.compare_exchange_weak(old, value, order) } -> std::same_as<bool>;
+      { atomic.compare_exchange_weak(old, value, order, order) } -> std::same_as<bool>;
+      { atomic.compare_exchange_strong(old, value, order) } -> std::same_as<bool>;
+      { atomic.compare_exchange_strong(old, value, order, order) } -> std::same_as<bool>;
+    };
+
+template <class A, class T>
+concept AtomicInteger = AtomicOf<A, T> && requires(A& atomic, T value, std::memory_order order) {
+  { atomic.fetch_add(value, order) } -> std::same_as<T>;
+  { atomic.fetch_sub(value, order) } -> std::same_as<T>;
+  { atomic.fetch_or(value, order) } -> std::same_as<T>;
+  { atomic.fetch_and(value, order) } -> std::same_as<T>;
+};
+
+template <class M>
+concept Mutex = std::default_initializable<M> && requires(M& mutex) {
   mutex.lock();
   { mutex.try_lock() } -> std::same_as<bool>;
   mutex.unlock();
-  { word.load() } -> std::same_as<std::uint32_t>;
-  { word.exchange(1U) } -> std::same_as<std::uint32_t>;
-  { word.fetch_or(1U) } -> std::same_as<std::uint32_t>;
-  { word.wait_until(0U, at) } -> std::same_as<bool>;
-  word.wake_all();
-  { executor.post(task) } -> std::same_as<bool>;
-  executor.arm(timer, at);
-  { executor.disarm(timer) } -> std::same_as<bool>;
 };
+
+template <class W>
+concept Word = std::default_initializable<W> &&
+               requires(W& word, W const& constant, std::uint32_t value, std::uint32_t& old, TimePoint at) {
+                 { constant.load() } -> std::same_as<std::uint32_t>;
+                 word.store(value);
+                 { word.exchange(value) } -> std::same_as<std::uint32_t>;
+                 { word.fetch_or(value) } -> std::same_as<std::uint32_t>;
+                 { word.fetch_and(value) } -> std::same_as<std::uint32_t>;
+                 { word.compare_exchange(old, value) } -> std::same_as<bool>;
+                 { word.wait_until(value, at) } -> std::same_as<bool>;
+                 word.wake_all();
+               };
+
+template <class X>
+concept Executor = std::constructible_from<X, std::size_t> &&
+                   requires(X& executor, Task& task, Timer& timer, TimePoint at, std::weak_ptr<void> owner) {
+                     executor.keep_alive_with(owner);
+                     { executor.post(task) } -> std::same_as<bool>;
+                     executor.arm(timer, at);
+                     { executor.disarm(timer) } -> std::same_as<bool>;
+                     { executor.stop(at) } -> std::same_as<std::size_t>;
+                   };
+
+}  // namespace detail
+
+/// What the templates of Athanor ask of their environment; the head of this file lists the duties.
+template <class E>
+concept Environment =
+    requires {
+      { E::now() } -> std::same_as<TimePoint>;
+      { E::random() } -> std::same_as<std::uint64_t>;
+      E::relax();
+      typename std::bool_constant<E::simulated>;
+    } && detail::AtomicInteger<typename E::template Atomic<std::uint64_t>, std::uint64_t> &&
+    detail::AtomicOf<typename E::template Atomic<void*>, void*> && detail::Mutex<typename E::Mutex> &&
+    detail::Word<typename E::Word> && detail::Executor<typename E::Executor>;
 
 static_assert(Environment<SystemEnv>);
 

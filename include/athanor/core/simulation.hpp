@@ -89,13 +89,13 @@ class SimulatedExecutor {
 };
 
 /// Not recursive; locking it twice would hang a real thread, so it aborts here.
-class SimulatedMutex {
+class ATH_CAPABILITY("mutex") SimulatedMutex {
  public:
-  void lock() noexcept {
-    if (!try_lock()) std::abort();
+  void lock() noexcept ATH_ACQUIRE() {
+    if (std::exchange(locked_, true)) std::abort();
   }
-  bool try_lock() noexcept { return !std::exchange(locked_, true); }
-  void unlock() noexcept { locked_ = false; }
+  bool try_lock() noexcept ATH_TRY_ACQUIRE(true) { return !std::exchange(locked_, true); }
+  void unlock() noexcept ATH_RELEASE() { locked_ = false; }
 
  private:
   bool locked_ = false;

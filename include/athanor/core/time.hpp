@@ -11,7 +11,7 @@ using Duration = std::chrono::nanoseconds;
 /// A moment of the monotonic clock. Wall-clock time is used nowhere.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
-/// The deadline of who has none.
+/// No deadline; compares later than every other time point.
 inline constexpr TimePoint no_deadline = TimePoint::max();
 
 /// `now + wait`, or `no_deadline` where that would overflow.

@@ -13,7 +13,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -187,6 +186,7 @@ class ModelLoader {
   friend Record;
   using PinResult = loading::PinResult;
   using LoaderMachine = loading::LoaderMachine;
+  using Lock = detail::Lock<typename Env::Mutex>;
   struct Waiter;
   using Chain = Slot*;  // singly linked by next; owned by whoever took it off an record
 
@@ -196,12 +196,13 @@ class ModelLoader {
   Result<PinResult> pin_or_park(Slot& slot, Record& record, TimePoint now);
   Result<void> retry_now(Record& record);
   Result<Pin> wait_for(Record& record, Duration wait);
-  void park(Slot& slot, Record& record) noexcept;
-  Chain take_parked(Record& record) noexcept;
+  void park(Slot& slot, Record& record) noexcept ATH_REQUIRES(mutex_);
+  Chain take_parked(Record& record) noexcept ATH_REQUIRES(mutex_);
   static void resume_all(Chain chain, Error const* error) noexcept;
 
-  void observe_all() noexcept;
-  bool close_to_pins(std::vector<std::size_t> const& victims) noexcept;
+  std::vector<Record*> records_of(std::vector<std::size_t> const& ids) const ATH_REQUIRES(mutex_);
+  void observe_all() noexcept ATH_REQUIRES(mutex_);
+  bool close_to_pins(std::vector<std::size_t> const& victims) noexcept ATH_REQUIRES(mutex_);
 
   void start_reserved() noexcept;
   void run_load(Record& record) noexcept;
@@ -215,10 +216,10 @@ class ModelLoader {
   void destroy_payload(Record& record) noexcept;
   void free_payload(Record& record) noexcept;
   void post_free(Record& record) noexcept;
-  bool retire_drained(Record& record) noexcept;
+  bool retire_drained(Record& record) noexcept ATH_REQUIRES(mutex_);
   void finish_drain(Record& record) noexcept;
-  Chain begin_unload(Record& record, bool& free) noexcept;
-  ModelStatus status_locked(Record const& record) const;
+  Chain begin_unload(Record& record, bool& free) noexcept ATH_REQUIRES(mutex_);
+  ModelStatus status_locked(Record const& record) const ATH_REQUIRES(mutex_);
 
   ModelLoaderOptions options_;
   LoadFunctions<P> functions_;
@@ -226,11 +227,10 @@ class ModelLoader {
   typename Env::Executor& executor_;
 
   mutable typename Env::Mutex mutex_;
-  // Guarded by mutex_.
-  LoaderMachine machine_;
-  std::deque<std::unique_ptr<Record>> records_;  // records_[id]
-  std::unordered_map<std::string_view, Record*> by_name_;
-  bool stopping_ = false;
+  LoaderMachine machine_ ATH_GUARDED_BY(mutex_);
+  std::deque<std::unique_ptr<Record>> records_ ATH_GUARDED_BY(mutex_);  // records_[id]
+  std::unordered_map<std::string_view, Record*> by_name_ ATH_GUARDED_BY(mutex_);
+  bool stopping_ ATH_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace athanor::inline v1

@@ -102,8 +102,8 @@ auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
                   max_held_);
   } while (!held_.compare_exchange(held, held + 1));
   Call* call = nullptr;
-  calls_mutex_.lock();
   try {
+    detail::Lock const lock(calls_mutex_);
     if (free_ == nullptr) {
       calls_.push_back(std::make_unique<Call>());
       free_ = calls_.back().get();
@@ -111,7 +111,6 @@ auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
     call = std::exchange(free_, free_->next_free);
   } catch (std::bad_alloc const&) {
   }
-  calls_mutex_.unlock();
   if (call == nullptr) {
     release_held();
     return fail(Code::resource_exhausted, Reason::out_of_memory, "batcher: no memory for another call");
@@ -137,9 +136,10 @@ void Batcher<In, Out, Env>::drop(Call& call) noexcept {
   call.kept.reset();
   if constexpr (std::is_nothrow_default_constructible_v<Out> && std::is_nothrow_move_assignable_v<Out>)
     call.output = Out{};
-  calls_mutex_.lock();
-  call.next_free = std::exchange(free_, &call);
-  calls_mutex_.unlock();
+  {
+    detail::Lock const lock(calls_mutex_);
+    call.next_free = std::exchange(free_, &call);
+  }
   release_held();
 }
 

@@ -127,27 +127,28 @@ class Lane {
   static void on_timer(Timer& timer) noexcept;
 
   // The mutex and the inbox; see lane.ipp for why nothing is lost between them.
-  void acquire() const noexcept;
+  void acquire() const noexcept ATH_ACQUIRE(mutex_);
   void push(Slot& slot) noexcept;
   static void reset(Slot& slot, TimePoint now) noexcept;
   bool inbox_is_empty() const noexcept;
-  void absorb(TimePoint now, Deferred& deferred) noexcept;
-  void release(TimePoint now, Deferred& deferred) noexcept;
-  void admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept;
-  void arm(TimePoint at) noexcept;
-  void publish() noexcept;
+  void absorb(TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void release(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
+  void publish() noexcept ATH_REQUIRES(mutex_);
   void post_summoned(Deferred& deferred) noexcept;
-  void refuse_queued(Error const& error, Deferred& deferred) noexcept;
+  void refuse_queued(Error const& error, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   template <class Look>
   auto peek(Look look) const noexcept;
 
   // Serving.
-  Runner* lend(Slot& slot, TimePoint now) noexcept;
-  Runner* lend_to_many(std::uint64_t items, TimePoint deadline, TimePoint now, Deferred& deferred) noexcept;
+  Runner* lend(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
+  Runner* lend_to_many(std::uint64_t items, TimePoint deadline, TimePoint now, Deferred& deferred) noexcept
+      ATH_REQUIRES(mutex_);
   void load(Runner& runner, Taken const& taken, TimePoint now, bool on_caller) noexcept;
-  void rest(Runner& runner) noexcept;
+  void rest(Runner& runner) noexcept ATH_REQUIRES(mutex_);
   bool next_batch(Runner& runner, TimePoint now, Duration budget) noexcept;
-  void note_batch(Runner& runner) noexcept;
+  void note_batch(Runner& runner) noexcept ATH_REQUIRES(mutex_);
   void serve_as_caller(Runner& runner, TimePoint deadline, std::uint64_t owed) noexcept;
   void serve_summoned(Runner& runner) noexcept;
 
@@ -190,13 +191,13 @@ class Lane {
 
   alignas(64) mutable typename Env::template Atomic<Slot*> inbox_{nullptr};
   alignas(64) mutable typename Env::Mutex mutex_;
-  QueueMachine<Policy> machine_;      // guarded by mutex_
-  Runner* idle_ = nullptr;            // guarded by mutex_
-  TimePoint armed_at_ = no_deadline;  // guarded by mutex_
-  std::uint32_t fires_due_ = 0;       // guarded by mutex_; of timer_: armed or firing
-  bool refusing_ = false;             // guarded by mutex_
-  Error refusal_;                     // guarded by mutex_
-  alignas(64) Published published_;   // written under mutex_, read by anybody
+  QueueMachine<Policy> machine_ ATH_GUARDED_BY(mutex_);
+  Runner* idle_ ATH_GUARDED_BY(mutex_) = nullptr;
+  TimePoint armed_at_ ATH_GUARDED_BY(mutex_) = no_deadline;
+  std::uint32_t fires_due_ ATH_GUARDED_BY(mutex_) = 0;  // of timer_: armed or firing
+  bool refusing_ ATH_GUARDED_BY(mutex_) = false;
+  Error refusal_ ATH_GUARDED_BY(mutex_);
+  alignas(64) Published published_;  // written under mutex_, read by anybody
 };
 
 }  // namespace athanor::inline v1::batching

@@ -4,7 +4,6 @@
 
 namespace athanor::inline v1 {
 
-/// Called under the lock after every event of the machine.
 template <Environment Env>
 void CircuitBreaker<Env>::mirror() const noexcept {
   word_.store(std::uint64_t{machine_.generation()} << 2U | static_cast<std::uint64_t>(machine_.state()),

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include <athanor/core/hash.hpp>
 
@@ -41,9 +42,10 @@ class KeyTable {
     --count_;
   }
 
-  /// Removes every node that `chosen(node)` picks and hands it to `take(node)`.
-  template <class Chosen, class Take>
-  void remove_if(Chosen chosen, Take take) noexcept {
+  /// Removes every node that `chosen(node)` picks; returns them, linked by `chain`.
+  template <class Chosen>
+  Node* remove_if(Chosen chosen) noexcept {
+    Node* removed = nullptr;
     for (std::size_t i = 0; i < size_; ++i) {
       for (Node** link = &buckets_[i]; *link != nullptr;) {
         Node& node = **link;
@@ -52,11 +54,11 @@ class KeyTable {
           continue;
         }
         *link = node.chain;
-        node.chain = nullptr;
+        node.chain = std::exchange(removed, &node);
         --count_;
-        take(node);
       }
     }
+    return removed;
   }
 
   template <class Visit>

@@ -168,38 +168,38 @@ class Store {
   };
   struct alignas(64) Shard {
     mutable typename Env::Mutex mutex;
-    // All below guarded by mutex.
-    KeyTable<Entry> entries;
-    KeyTable<Flight> flights;
-    Eviction eviction;
-    Flight* pool = nullptr;
-    Flight* last_made = nullptr;
-    std::uint64_t epoch = 0;  ///< counts invalidations
-    CacheStatistics counts;
+    KeyTable<Entry> entries ATH_GUARDED_BY(mutex);
+    KeyTable<Flight> flights ATH_GUARDED_BY(mutex);
+    Eviction eviction ATH_GUARDED_BY(mutex);
+    Flight* pool ATH_GUARDED_BY(mutex) = nullptr;
+    Flight* last_made ATH_GUARDED_BY(mutex) = nullptr;
+    std::uint64_t epoch ATH_GUARDED_BY(mutex) = 0;  ///< counts invalidations
+    CacheStatistics counts ATH_GUARDED_BY(mutex);
   };
   class Removed;
-  using Lock = std::unique_lock<typename Env::Mutex>;
+  using Lock = detail::Lock<typename Env::Mutex>;
 
   static constexpr std::size_t shard_count = 16;
 
   Shard& shard_of(Hash128 key) noexcept { return shards_[static_cast<std::size_t>(key.high % shard_count)]; }
-  Join look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now, Removed& removed) noexcept;
-  Join lead(Shard& shard, Slot& slot) noexcept;
-  Join refuse(Shard& shard, Slot& slot, Reason reason) noexcept;
-  Flight* take_flight(Shard& shard) noexcept;
-  void retire(Shard& shard, Flight& flight) noexcept;
-  static void drop_from_table(Shard& shard, Flight& flight) noexcept;
+  Join look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now, Removed& removed) noexcept
+      ATH_REQUIRES(shard.mutex);
+  Join lead(Shard& shard, Slot& slot) noexcept ATH_REQUIRES(shard.mutex);
+  Join refuse(Shard& shard, Slot& slot, Reason reason) noexcept ATH_REQUIRES(shard.mutex);
+  Flight* take_flight(Shard& shard) noexcept ATH_REQUIRES(shard.mutex);
+  void retire(Shard& shard, Flight& flight) noexcept ATH_REQUIRES(shard.mutex);
+  static void drop_from_table(Shard& shard, Flight& flight) noexcept ATH_REQUIRES(shard.mutex);
   static void unlink(Flight& flight, Slot& waiter) noexcept;
-  Slot* close(Shard& shard, Slot& owner) noexcept;
-  bool wanted(Shard const& shard, Slot const& owner) const noexcept;
-  void insert(Shard& shard, Entry& entry, Removed& removed) noexcept;
-  void take_out(Shard& shard, Entry& entry, Removed& removed) noexcept;
+  Slot* close(Shard& shard, Slot& owner) noexcept ATH_REQUIRES(shard.mutex);
+  bool wanted(Shard const& shard, Slot const& owner) const noexcept ATH_REQUIRES(shard.mutex);
+  void insert(Shard& shard, Entry& entry, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
+  void take_out(Shard& shard, Entry& entry, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
   bool reserve(std::size_t bytes) noexcept;
-  bool make_room(Shard& own, std::size_t bytes, Removed& removed) noexcept;
-  bool evict_from(Shard& shard, Removed& removed) noexcept;
-  bool evict_elsewhere(Shard& own, Removed& removed) noexcept;
+  bool make_room(Shard& own, std::size_t bytes, Removed& removed) noexcept ATH_REQUIRES(own.mutex);
+  bool evict_from(Shard& shard, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
+  bool evict_elsewhere(Shard& own, Removed& removed) noexcept ATH_REQUIRES(own.mutex);
   template <class Chosen>
-  void remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept;
+  void remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
   template <Host<Value> H>
   static void resume_all(Slot* first, Value const& value, Error const* error, H& host) noexcept;
 

@@ -359,8 +359,10 @@ bool Store<Traits>::evict_elsewhere(Shard& own, Removed& removed) noexcept {
   auto const start = static_cast<std::size_t>(&own - shards_.data());
   for (std::size_t i = 1; i < shard_count; ++i) {
     Shard& other = shards_[(start + i) % shard_count];
-    Lock const lock(other.mutex, std::try_to_lock);
-    if (lock.owns_lock() && evict_from(other, removed)) return true;
+    if (!other.mutex.try_lock()) continue;
+    bool const evicted = evict_from(other, removed);
+    other.mutex.unlock();
+    if (evicted) return true;
   }
   return false;
 }
@@ -369,14 +371,19 @@ template <StoreTraits Traits>
 template <class Chosen>
 void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept {
   ++shard.epoch;
-  shard.entries.remove_if(chosen, [&](Entry& entry) {
+  for (Entry* next = shard.entries.remove_if(chosen); next != nullptr;) {
+    Entry& entry = *std::exchange(next, next->chain);
     shard.eviction.erase(entry);
     shard.counts.bytes -= entry.charge;
     used_.fetch_sub(entry.charge);
     ++shard.counts.invalidated;
     removed.add(entry);
-  });
-  shard.flights.remove_if(chosen, [](Flight& flight) { flight.current = false; });
+  }
+  for (Flight* next = shard.flights.remove_if(chosen); next != nullptr;) {
+    Flight& flight = *std::exchange(next, next->chain);
+    flight.chain = nullptr;
+    flight.current = false;
+  }
 }
 
 template <StoreTraits Traits>

@@ -93,7 +93,7 @@ ModelLoader<P, Env>::~ModelLoader() {
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Record*> {
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
   }
   return ask_expected_bytes(name).and_then([&](auto bytes) { return declare(name, bytes.value_or(0)); });
@@ -113,7 +113,7 @@ Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std
 
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Record*> {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
   if (records_.size() >= std::max(options_.max_models, 1U))
     return fail(Code::resource_exhausted, Reason::option,
@@ -167,7 +167,7 @@ void ModelLoader<P, Env>::park(Slot& slot, Record& record) noexcept {
 
 template <class P, Environment Env>
 bool ModelLoader<P, Env>::withdraw(Slot& slot) noexcept {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   if (!slot.parked) return false;
   Record& record = *static_cast<Record*>(slot.wanted);
   (slot.previous != nullptr ? slot.previous->next : record.first_parked) = slot.next;
@@ -209,6 +209,14 @@ Result<loading::PinResult> ModelLoader<P, Env>::pin(Slot& slot, Record& record, 
   return pin_or_park(slot, record, now);
 }
 
+/// For use after an unlock: a record never moves, but the list of them grows.
+template <class P, Environment Env>
+auto ModelLoader<P, Env>::records_of(std::vector<std::size_t> const& ids) const -> std::vector<Record*> {
+  std::vector<Record*> records;
+  for (auto const id : ids) records.push_back(records_[id].get());
+  return records;
+}
+
 template <class P, Environment Env>
 void ModelLoader<P, Env>::observe_all() noexcept {
   for (auto const& record : records_)
@@ -231,7 +239,7 @@ bool ModelLoader<P, Env>::close_to_pins(std::vector<std::size_t> const& victims)
 template <class P, Environment Env>
 Result<loading::PinResult> ModelLoader<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
   finish_drain(record);
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", record.name);
   for (;;) {
     if (try_pin(slot, record, now)) return PinResult::ready;
@@ -246,12 +254,13 @@ Result<loading::PinResult> ModelLoader<P, Env>::pin_or_park(Slot& slot, Record& 
       park(slot, record);
       return PinResult::parked;
     }
+    auto const victims = records_of(plan.victims);
     if (plan.want != LoaderMachine::Want::load || !close_to_pins(plan.victims)) continue;
     machine_.reserve(record.id, plan.victims, now);
     executor_.arm(record.deadline, machine_.deadline(record.id));
     park(slot, record);
     lock.unlock();
-    for (auto const victim : plan.victims) post_free(*records_[victim]);
+    for (Record* victim : victims) post_free(*victim);
     start_reserved();
     return PinResult::parked;
   }
@@ -293,7 +302,7 @@ Result<void> ModelLoader<P, Env>::retry_now(Record& record) {
   if ((record.word.load(std::memory_order_acquire) & Record::ready) != 0) return {};
   auto expected = ask_expected_bytes(record.name);
   if (!expected) return tl::unexpected(std::move(expected.error()));
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   machine_.retry_now(record.id, *expected);
   return {};
 }
@@ -315,7 +324,7 @@ void ModelLoader<P, Env>::start_reserved() noexcept {
   for (;;) {
     Record* record = nullptr;
     {
-      std::lock_guard const lock(mutex_);
+      Lock const lock(mutex_);
       auto const id = machine_.next_start();
       if (id == LoaderMachine::none) return;
       record = records_[id].get();
@@ -349,7 +358,7 @@ Result<void> ModelLoader<P, Env>::call_warm_up(Record& record, P& payload) noexc
 
 template <class P, Environment Env>
 Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   machine_.expect(record.id, bytes);
   for (;;) {
     if (machine_.is_late(record.id))
@@ -360,8 +369,9 @@ Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes)
     if (!close_to_pins(plan.victims)) continue;
     machine_.reserve_growth(record.id, bytes, plan.victims);
     if (!plan.victims.empty()) {
+      auto const victims = records_of(plan.victims);
       lock.unlock();
-      for (auto const victim : plan.victims) destroy_payload(*records_[victim]);
+      for (Record* victim : victims) destroy_payload(*victim);
       lock.lock();
       for (auto const victim : plan.victims) machine_.freed(victim);
     }
@@ -375,7 +385,7 @@ Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes)
 template <class P, Environment Env>
 void ModelLoader<P, Env>::run_load(Record& record) noexcept {
   {
-    std::unique_lock lock(mutex_);
+    Lock lock(mutex_);
     if (machine_.is_late(record.id)) {
       machine_.late_finish(record.id);
       lock.unlock();
@@ -395,7 +405,7 @@ void ModelLoader<P, Env>::run_load(Record& record) noexcept {
 /// The one end of every load: publishes the payload, or frees it first and then tells why not.
 template <class P, Environment Env>
 void ModelLoader<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   executor_.disarm(record.deadline);
   Chain chain = nullptr;
   std::optional<Error> error;
@@ -434,7 +444,7 @@ void ModelLoader<P, Env>::on_deadline(Record& record) noexcept {
   Chain chain = nullptr;
   Error error;
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     if (!machine_.overdue(record.id, Env::now(), Env::random())) return;
     error = *machine_.failure(record.id);
     chain = take_parked(record);
@@ -460,7 +470,7 @@ template <class P, Environment Env>
 void ModelLoader<P, Env>::free_payload(Record& record) noexcept {
   destroy_payload(record);
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     machine_.freed(record.id);
   }
   start_reserved();
@@ -471,8 +481,7 @@ void ModelLoader<P, Env>::post_free(Record& record) noexcept {
   if (!executor_.post(record.free_task)) free_payload(record);
 }
 
-/// Called with the lock held: true when the record was draining and its last pin is gone; the caller then
-/// frees it.
+/// True if the record was draining and its last pin is gone; the caller then frees it.
 template <class P, Environment Env>
 bool ModelLoader<P, Env>::retire_drained(Record& record) noexcept {
   if (machine_.state(record.id) != ModelState::draining) return false;
@@ -484,14 +493,13 @@ bool ModelLoader<P, Env>::retire_drained(Record& record) noexcept {
 template <class P, Environment Env>
 void ModelLoader<P, Env>::finish_drain(Record& record) noexcept {
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     if (!retire_drained(record)) return;
   }
   post_free(record);
 }
 
-/// Called with the lock held. Returns the slots that waited for a load given up; sets `free` when the payload
-/// can go now.
+/// Returns the slots that waited for a load given up; sets `free` when the payload can go now.
 template <class P, Environment Env>
 auto ModelLoader<P, Env>::begin_unload(Record& record, bool& free) noexcept -> Chain {
   switch (machine_.unload(record.id)) {
@@ -510,7 +518,7 @@ void ModelLoader<P, Env>::unload(Record& record) {
   bool free = false;
   Chain chain = nullptr;
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     chain = begin_unload(record, free);
   }
   Error const error{
@@ -524,7 +532,7 @@ template <class P, Environment Env>
 Result<void> ModelLoader<P, Env>::unload(std::string_view name) {
   Record* record = nullptr;
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     auto const known = by_name_.find(name);
     if (known == by_name_.end())
       return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
@@ -539,7 +547,7 @@ void ModelLoader<P, Env>::stop() {
   std::vector<Chain> chains;
   std::vector<Record*> idle;
   {
-    std::lock_guard const lock(mutex_);
+    Lock const lock(mutex_);
     stopping_ = true;
     for (auto const& record : records_) {
       bool free = false;
@@ -567,13 +575,13 @@ ModelStatus ModelLoader<P, Env>::status_locked(Record const& record) const {
 
 template <class P, Environment Env>
 ModelStatus ModelLoader<P, Env>::status(Record const& record) const {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   return status_locked(record);
 }
 
 template <class P, Environment Env>
 Result<ModelStatus> ModelLoader<P, Env>::status(std::string_view name) const {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   auto const known = by_name_.find(name);
   if (known == by_name_.end())
     return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
@@ -582,7 +590,7 @@ Result<ModelStatus> ModelLoader<P, Env>::status(std::string_view name) const {
 
 template <class P, Environment Env>
 std::vector<ModelStatus> ModelLoader<P, Env>::list() const {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   std::vector<ModelStatus> all;
   for (auto const& record : records_) all.push_back(status_locked(*record));
   return all;
@@ -590,7 +598,7 @@ std::vector<ModelStatus> ModelLoader<P, Env>::list() const {
 
 template <class P, Environment Env>
 ModelLoaderStatistics ModelLoader<P, Env>::statistics() const {
-  std::lock_guard const lock(mutex_);
+  Lock const lock(mutex_);
   return machine_.statistics();
 }
 
