@@ -63,7 +63,7 @@ std::int32_t ath_engine_create(const char* options_json, ath_engine** out_engine
 
 void ath_engine_destroy(ath_engine* engine) noexcept {
   if (engine == nullptr || engine->callbacks->running_here()) return;
-  engine->engine.stop(std::chrono::seconds(30));
+  engine->engine.stop(default_stop_grace);
   engine->callbacks->wait_for_all();
   delete engine;
 }

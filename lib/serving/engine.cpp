@@ -2,9 +2,9 @@
 
 namespace athanor::inline v1 {
 
-template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::Entry<DefaultServing>>;
-template class serving::Entry<DefaultServing>;
-template class serving::Core<DefaultServing>;
+template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::ServedModel<DefaultServing>>;
+template class serving::ServedModel<DefaultServing>;
+template class serving::EngineState<DefaultServing>;
 template class Engine<DefaultServing>;
 template class Model<DefaultServing>;
 

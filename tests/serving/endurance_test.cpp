@@ -26,7 +26,7 @@ struct EnsembleProcessor : SimulatedProcessor {
         "members": [{"file": "model.bin", "digest": "xxh128:)" +
                                   digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest +
                                   "\"}]}");
-    entry = core->add(two.path()).value();
+    served = state->add(two.path()).value();
   }
 };
 
@@ -49,7 +49,7 @@ TEST_CASE("a slow first batch does not shut out callers with short deadlines") {
   CHECK(refused <= 8);
 }
 
-// mutant: Entry::may_try that says no: a model that became fast is never seen to.
+// mutant: ServedModel::allow_trial that says no: a model that became fast is never seen to.
 TEST_CASE("a model known to be slow is tried again, once in as long as it is known to take") {
   SimulatedProcessor processor;
   Duration takes = 400ms;
@@ -71,7 +71,7 @@ TEST_CASE("a model known to be slow is tried again, once in as long as it is kno
   CHECK(answered > refused);
 }
 
-// mutant: Core::batched that fails the flight with its owner's deadline.
+// mutant: EngineState::batched that fails the flight with its owner's deadline.
 TEST_CASE(
     "S3-6 the caller whose request carries the work runs out of time, and the others get their answer") {
   EngineOptions options;
@@ -87,7 +87,7 @@ TEST_CASE(
   CHECK(waiter->y() == 8);
 }
 
-// mutant: Core::late that always says deadline_waiting.
+// mutant: EngineState::late that always says deadline_waiting.
 TEST_CASE("a call that is late says whether its work had begun") {
   SimulatedProcessor processor;
   REQUIRE(processor.infer(row(1)));
@@ -103,7 +103,7 @@ TEST_CASE("a call that is late says whether its work had begun") {
   CHECK(late->error().message.find("had begun") != std::string::npos);
 }
 
-// mutant: Core::add that keeps an entry of which no load ever worked.
+// mutant: EngineState::add that keeps an entry of which no load ever worked.
 TEST_CASE("a model whose load failed may be added again with a corrected manifest") {
   Simulation world(1);
   Puppet puppet;
@@ -133,7 +133,7 @@ TEST_CASE("an engine that is assigned over is stopped") {
   CHECK(model.infer(row(1)).error().reason == Reason::stopping);
 }
 
-// mutant: Core::stop that returns only what the executor abandoned.
+// mutant: EngineState::stop that returns only what the executor abandoned.
 TEST_CASE("a caller's own thread inside a backend is counted when the engine stops") {
   Puppet puppet;
   Held held(puppet.control);
@@ -146,7 +146,7 @@ TEST_CASE("a caller's own thread inside a backend is counted when the engine sto
   held.let_go();
 }
 
-// mutant: Core::publish that keeps no count of members.
+// mutant: EngineState::publish that keeps no count of members.
 TEST_CASE("who joins or hits the answer of an ensemble is told how many members gave it") {
   EnsembleProcessor processor;
   auto const first = processor.submit(row(3));
@@ -168,5 +168,5 @@ TEST_CASE("S3-12 inputs that an ensemble refuses do not open its breaker") {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::invalid_argument);
   }
-  CHECK(processor.entry->breaker().state() == breaking::State::closed);
+  CHECK(processor.served->breaker().state() == breaking::State::closed);
 }

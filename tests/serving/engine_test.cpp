@@ -20,7 +20,8 @@ struct Opened : Puppet {
 
 }  // namespace
 
-// mutant: Core::push that lends no instance to a caller, or Core::join that calls a hit a miss.
+// mutant: EngineState::push_step that lends no instance to a caller, or EngineState::join_step that calls a
+// hit a miss.
 TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
   Opened processor;
   auto answer = processor.model.infer(row(1, 2));
@@ -49,7 +50,7 @@ TEST_CASE("an engine whose only model exceeds the budget is not ready, and says 
         std::string::npos);
 }
 
-// mutant: Entry's metrics without those of its breaker.
+// mutant: ServedModel's metrics without those of its breaker.
 TEST_CASE("a breaker that opens and refuses shows in the metrics") {
   Opened processor;
   processor.control.on_run = [](ath_batch const&) {
@@ -102,10 +103,10 @@ TEST_CASE("memory that does not fit an answer is refused by the output's name an
   std::array<std::int32_t, 2> whole{7, 7};
   Tensor standing = Tensor::view<float>(y, Shape{2, 1});
   Tensor whole_numbers = Tensor::view<std::int32_t>(whole, Shape{1, 2});
-  CHECK(refused({}) == "puppet@1.0.0: expected room for 1 outputs, got 0");
-  CHECK(refused({&standing, 1}) == "puppet@1.0.0: output y: expected room for f32 [1, 2], got f32 [2, 1]");
+  CHECK(refused({}) == "puppet@1.0.0: expected 1 output tensors, got 0");
+  CHECK(refused({&standing, 1}) == "puppet@1.0.0: output y: expected a tensor of f32 [1, 2], got f32 [2, 1]");
   CHECK(refused({&whole_numbers, 1}) ==
-        "puppet@1.0.0: output y: expected room for f32 [1, 2], got i32 [1, 2]");
+        "puppet@1.0.0: output y: expected a tensor of f32 [1, 2], got i32 [1, 2]");
   CHECK(y == std::array<float, 2>{7, 7});
   CHECK(whole == std::array<std::int32_t, 2>{7, 7});
 }

@@ -15,7 +15,7 @@ namespace {
 
 // The face of a model over the simulated engine.
 struct ManyProcessor : SimulatedProcessor {
-  Model<SimulatedServing> model{core, *entry};
+  Model<SimulatedServing> model{state, *served};
 
   using SimulatedProcessor::SimulatedProcessor;
   std::vector<Result<Answer>> run(std::vector<float> const& values, CallOptions const& options = {}) {
@@ -65,7 +65,7 @@ TEST_CASE("many requests to an idle model run on their caller's thread, in full 
   CHECK(answers[0]->report.batch_items == 8);
   CHECK(answers[19]->report.batch_items == 4);
   CHECK(processor.world.steps() == before);
-  CHECK(processor.core->routes() == 0);
+  CHECK(processor.state->routes() == 0);
 }
 
 // mutant: batched() without check_answer, or check_answer that looks at the first output only
@@ -80,7 +80,7 @@ TEST_CASE(
   ManyProcessor processor;
   ModelFolder const strict("", "strict", "1.0.0", tensors(""));
   ModelFolder const lenient("", "lenient", "1.0.0", tensors(R"(, "non_finite": "allow")"));
-  Model<SimulatedServing> model(processor.core, *processor.core->add(strict.path()).value());
+  Model<SimulatedServing> model(processor.state, *processor.state->add(strict.path()).value());
   REQUIRE(model.load());
   std::vector<Request> requests;
   for (float const value : {0.0F, 3e38F, 2.0F}) requests.push_back(row(value));
@@ -96,7 +96,7 @@ TEST_CASE(
         "strict@1.0.0: output twice: element 0: expected a finite value, the model gave NaN or infinity");
   CHECK_FALSE(model.infer(requests[1], {.cache = CacheMode::only_if_cached}));
 
-  Model<SimulatedServing> allowing(processor.core, *processor.core->add(lenient.path()).value());
+  Model<SimulatedServing> allowing(processor.state, *processor.state->add(lenient.path()).value());
   REQUIRE(allowing.load());
   auto const infinite = allowing.infer(requests[1]);
   REQUIRE(infinite);
@@ -139,8 +139,8 @@ TEST_CASE("equal requests of one group are computed once") {
   CHECK(processor.run({5})[0]->report.cache == CacheState::hit);
 }
 
-// mutant: Core::push that gives the calls of a group no deadline in the queue, or Core::answer that wakes the
-// leader's caller before the last call of its group is answered.
+// mutant: EngineState::push_step that gives the calls of a group no deadline in the queue, or
+// EngineState::answer that wakes the leader's caller before the last call of its group is answered.
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
   ManyProcessor processor(R"("batching": {"max_items": 2},)");
   REQUIRE(processor.model.load());
@@ -157,7 +157,7 @@ TEST_CASE("the deadline of many requests is that of all of them, and each is ans
   CHECK(late >= 2);
   CHECK(late < 6);
   processor.world.run_until_idle();
-  CHECK(processor.core->routes() == 0);
+  CHECK(processor.state->routes() == 0);
 }
 
 // mutant: infer_many without the check of would_wait_for_itself: it waits until the deadline.
@@ -198,7 +198,7 @@ TEST_CASE("many requests end at their deadline while the model still runs") {
   }
 }
 
-// mutant: Core::revoke that does not wake a parked leader (the test hangs).
+// mutant: EngineState::revoke that does not wake a parked leader (the test hangs).
 TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
   HeldProcessor processor;
   Cancellation cancellation;

@@ -62,7 +62,7 @@ TEST_CASE(
   }
 }
 
-// mutant: Core::choose_outputs that stores i instead of the place of the name.
+// mutant: EngineState::choose_outputs that stores i instead of the index of the name.
 TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cached or not") {
   Simulation world(1);
   Puppet puppet;
@@ -82,7 +82,7 @@ TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cache
   }
 }
 
-// mutant: Core::choose_outputs that skips names it does not know.
+// mutant: EngineState::choose_outputs that skips names it does not know.
 TEST_CASE("S0-5 asking a model of one output for four is an error that names the missing three") {
   SimulatedProcessor processor;
   std::array<std::string_view, 4> const wanted{"y", "melting", "density", "modulus"};
@@ -90,7 +90,7 @@ TEST_CASE("S0-5 asking a model of one output for four is an error that names the
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::output_missing);
   CHECK(answer.error().message.find("melting, density, modulus") != std::string::npos);
-  CHECK(processor.core->routes() == 0);
+  CHECK(processor.state->routes() == 0);
 }
 
 // mutant: Outputs::operator[] that hands out the stored buffer for writing.
@@ -105,7 +105,7 @@ TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the ne
   static_assert(std::is_same_v<decltype(second.outputs["y"]), Tensor const&>);
 }
 
-// mutant: Core::acquire that loads on every call instead of asking the loader.
+// mutant: EngineState::acquire_step that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
   SimulatedProcessor processor;
@@ -130,12 +130,12 @@ TEST_CASE(
   CHECK(processor.control.loads.load() == 2);
 }
 
-// mutant: Entry that makes two workers for one instance, or a lane of two instances.
+// mutant: ServedModel that makes two workers for one instance, or a lane of two instances.
 TEST_CASE("S1-4 a model of one instance is never entered twice at once, one of three is entered threefold") {
   for (int const instances : {1, 3}) {
     SimulatedProcessor processor(
         fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances), {.threads = 8});
-    REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+    REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
     int depth = 0;
     processor.control.on_run = [&](ath_batch const&) {
       // Others act while this batch runs.
@@ -167,7 +167,7 @@ TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a s
 TEST_CASE("S3-1 a request alone on a model that holds batches is answered after the hold and its run") {
   SimulatedProcessor processor(
       R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
-  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
   TimePoint const start = processor.world.now();
   processor.control.on_run = [&](ath_batch const&) {
     processor.world.advance(2ms);
@@ -199,7 +199,7 @@ TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the 
   }
 }
 
-// mutant: Entry::shape_key that returns 0.
+// mutant: ServedModel::shape_key that returns 0.
 TEST_CASE("S3-3 requests that differ in more than their rows are not executed as one") {
   Simulation world(1);
   Puppet puppet;
@@ -246,7 +246,7 @@ TEST_CASE("S3-4 a backend that returns more or fewer results than items fails ev
 // mutant: Lane::halve that gives up at the first failed half.
 TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and one fails") {
   SimulatedProcessor processor(R"("batching": {"max_items": 32},)");
-  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
   processor.control.on_run = fail_on_poison;
   std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
   for (int i = 0; i < 32; ++i)
@@ -255,10 +255,10 @@ TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and on
   auto const good = std::ranges::count_if(tickets, [](auto const& ticket) { return ticket->has_value(); });
   CHECK(good == 31);
   CHECK_FALSE(tickets[19]->has_value());
-  CHECK(processor.entry->breaker().state() == breaking::State::closed);
+  CHECK(processor.served->breaker().state() == breaking::State::closed);
 }
 
-// mutant: Core::join that treats a waiter as an owner.
+// mutant: EngineState::join_step that treats a waiter as an owner.
 TEST_CASE(
     "S3-7 ten equal misses compute once, and when that fails each of them gets the error and nothing is "
     "stored") {
@@ -279,10 +279,10 @@ TEST_CASE(
   for (int i = 0; i < 10; ++i) tickets.push_back(processor.submit(row(8)));
   processor.world.run_until_idle();
   for (auto const& ticket : tickets) CHECK(ticket->error().reason == Reason::backend_failure);
-  CHECK(processor.core->cache().statistics().entries == 1);
+  CHECK(processor.state->cache().statistics().entries == 1);
 }
 
-// mutant: Core::leave that drops the work of an owner although others wait for it.
+// mutant: EngineState::abandon that drops the work of an owner although others wait for it.
 TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others still get their answer") {
   SimulatedProcessor processor;
   auto owner = processor.submit(row(7));
@@ -298,30 +298,30 @@ TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others
   CHECK(processor.control.runs.load() == 1);
 }
 
-// mutant: the breaker settled with success whatever the verdict (Entry::end).
+// mutant: the breaker settled with success whatever the verdict (ServedModel::end).
 TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close it") {
   SimulatedProcessor processor("", {.cache_bytes = 0});
-  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
   processor.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
   };
   for (int i = 0; i < 5; ++i) CHECK_FALSE(processor.infer(row(static_cast<float>(i))));
-  CHECK(processor.entry->breaker().state() == breaking::State::open);
+  CHECK(processor.served->breaker().state() == breaking::State::open);
   auto const refused = processor.infer(row(1));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::breaker_open);
   CHECK(refused.error().retry_after > 0ns);
   auto const stale = breaking::Lease{0, 0, -1, true};
   for (int i = 0; i < 100; ++i)
-    processor.entry->breaker().settle(stale, breaking::Outcome::success, processor.world.now());
-  CHECK(processor.entry->breaker().state() == breaking::State::open);
+    processor.served->breaker().settle(stale, breaking::Outcome::success, processor.world.now());
+  CHECK(processor.served->breaker().state() == breaking::State::open);
   processor.world.advance(10s);
   processor.control.on_run = [](ath_batch const&) { return Result<void>(); };
   for (int i = 0; i < 10; ++i) CHECK(processor.infer(row(static_cast<float>(i))));
-  CHECK(processor.entry->breaker().state() == breaking::State::closed);
+  CHECK(processor.served->breaker().state() == breaking::State::closed);
 }
 
-// mutant: Core::resume of the loader that resumes only the first of those parked.
+// mutant: EngineState::resume of the loader that resumes only the first of those parked.
 TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed load reaches all twenty") {
   for (bool const fails : {false, true}) {
     SimulatedProcessor processor;
@@ -339,12 +339,12 @@ TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed
   }
 }
 
-// mutant: Core::watch that arms no timer, or make_call that takes a deadline of 0 for the default.
+// mutant: EngineState::watch that arms no timer, or make_call that takes a deadline of 0 for the default.
 TEST_CASE(
     "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero means "
     "now") {
   SimulatedProcessor processor("", {.cache_bytes = 0});
-  REQUIRE(processor.core->loader().load(processor.entry->load_entry(), 1s));
+  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
   auto const now = processor.infer(row(1), {.deadline = 0ns});
   REQUIRE_FALSE(now);
   CHECK(now.error().code == Code::deadline_exceeded);
@@ -370,7 +370,7 @@ TEST_CASE(
   CHECK(processor.control.runs.load() == 1);
 }
 
-// mutant: Core::make_call that leaves the report of an earlier call in the pooled one.
+// mutant: EngineState::make_call that leaves the report of an earlier call in the pooled one.
 TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time") {
   SimulatedProcessor processor;
   processor.control.on_run = [&](ath_batch const&) {
@@ -384,7 +384,7 @@ TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time"
   CHECK(cached.report.compute == 0ns);
 }
 
-// mutant: Core::join that hashes only the bytes of the inputs.
+// mutant: EngineState::join_step that hashes only the bytes of the inputs.
 TEST_CASE(
     "S4-5 equal bytes under another shape or model version are another key; borrowed or owned is the same "
     "one") {
@@ -400,8 +400,8 @@ TEST_CASE(
   CHECK(flat.outputs["y"].shape() == Shape{1, 2});
 
   ModelFolder const next("", "puppet", "1.0.1");
-  auto* newer = processor.core->add(next.path()).value();
-  CHECK(newer->description().content != processor.entry->description().content);
+  auto* newer = processor.state->add(next.path()).value();
+  CHECK(newer->description().content != processor.served->description().content);
 }
 
 // mutant: LoadedModel::load without verify_digest.
@@ -412,8 +412,8 @@ TEST_CASE(
   REQUIRE(processor.infer(row(1)));
   ModelFolder const next("", "puppet", "2.0.0");
   next.write("model.bin", "weight");
-  auto* newer = processor.core->add(next.path()).value();
-  auto const loaded = processor.core->loader().load(newer->load_entry(), 1s);
+  auto* newer = processor.state->add(next.path()).value();
+  auto const loaded = processor.state->loader().load(newer->load_record(), 1s);
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == Code::data_loss);
   CHECK(loaded.error().reason == Reason::digest);

@@ -3,9 +3,9 @@
 namespace athanor::inline v1 {
 
 template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
-                              serving::Entry<athanor_tests::SimulatedServing>>;
-template class serving::Entry<athanor_tests::SimulatedServing>;
-template class serving::Core<athanor_tests::SimulatedServing>;
+                              serving::ServedModel<athanor_tests::SimulatedServing>>;
+template class serving::ServedModel<athanor_tests::SimulatedServing>;
+template class serving::EngineState<athanor_tests::SimulatedServing>;
 template class Engine<athanor_tests::SimulatedServing>;
 template class Model<athanor_tests::SimulatedServing>;
 

@@ -22,9 +22,9 @@ struct SimulatedServing {
 // Compiled once, in simulated_processor.cpp.
 namespace athanor::inline v1 {
 extern template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
-                                     serving::Entry<athanor_tests::SimulatedServing>>;
-extern template class serving::Entry<athanor_tests::SimulatedServing>;
-extern template class serving::Core<athanor_tests::SimulatedServing>;
+                                     serving::ServedModel<athanor_tests::SimulatedServing>>;
+extern template class serving::ServedModel<athanor_tests::SimulatedServing>;
+extern template class serving::EngineState<athanor_tests::SimulatedServing>;
 extern template class Engine<athanor_tests::SimulatedServing>;
 extern template class Model<athanor_tests::SimulatedServing>;
 }  // namespace athanor::inline v1
@@ -33,22 +33,22 @@ namespace athanor_tests {
 
 class SimulatedProcessor : public Puppet {
  public:
-  using Core = serving::Core<SimulatedServing>;
+  using State = serving::EngineState<SimulatedServing>;
   using CallType = serving::Call<SimulatedServing>;
 
   Simulation world;
   ModelFolder folder;
-  std::shared_ptr<Core> core;
-  serving::Entry<SimulatedServing>* entry;
+  std::shared_ptr<State> state;
+  serving::ServedModel<SimulatedServing>* served;
 
   explicit SimulatedProcessor(std::string_view manifest = "", EngineOptions options = {},
                               std::uint64_t seed = 1)
       : world(seed), folder(manifest) {
     options.backends = {&table};
-    core = std::make_shared<Core>(options);
-    entry = core->add(folder.path()).value();
+    state = std::make_shared<State>(options);
+    served = state->add(folder.path()).value();
   }
-  ~SimulatedProcessor() { core->stop(Duration{0}); }
+  ~SimulatedProcessor() { state->stop(Duration{0}); }
 
   // One asynchronous call and what came of it.
   struct Ticket {
@@ -56,7 +56,7 @@ class SimulatedProcessor : public Puppet {
     std::optional<Error> refusal;
     CallType* call = nullptr;
     ~Ticket() {
-      if (call != nullptr) call->release();
+      if (call != nullptr) call->unref();
     }
     bool done() const { return answer.has_value() || refusal.has_value(); }
     bool has_value() const { return answer.has_value() && answer->has_value(); }
@@ -66,7 +66,7 @@ class SimulatedProcessor : public Puppet {
 
   std::unique_ptr<Ticket> submit(Request request, CallOptions const& options = {}) {
     auto ticket = std::make_unique<Ticket>();
-    auto call = core->submit(*entry, std::move(request), options, {&on_answer, ticket.get()});
+    auto call = state->submit(*served, std::move(request), options, {&on_answer, ticket.get()});
     if (call) {
       ticket->call = *call;
     } else {
@@ -76,13 +76,13 @@ class SimulatedProcessor : public Puppet {
   }
   // A blocking call; others act while it waits.
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) {
-    auto call = core->make_call(*entry, request, options, SimulatedEnv::now());
+    auto call = state->make_call(*served, request, options, SimulatedEnv::now());
     if (!call) return tl::unexpected(call.error());
-    core->start(**call);
-    core->wait(**call);
-    return core->collect(**call);
+    state->start(**call);
+    state->wait(**call);
+    return state->collect(**call);
   }
-  void cancel(Ticket& ticket) { core->leave(*ticket.call, Core::taken_back(*ticket.call)); }
+  void cancel(Ticket& ticket) { state->abandon(*ticket.call, State::taken_back(*ticket.call)); }
 
  private:
   static void on_answer(void* context, Result<Answer> answer) noexcept {

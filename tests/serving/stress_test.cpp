@@ -104,7 +104,7 @@ struct Caller {
 
 }  // namespace
 
-// mutant: Core::leave that does not wait for the gather of borrowed inputs (an ASan or TSan report).
+// mutant: EngineState::abandon that does not wait for the gather of borrowed inputs (an ASan or TSan report).
 TEST_CASE("callers of every kind on real threads get their own answers") {
   Rig rig;
   std::vector<std::unique_ptr<Caller>> callers;
@@ -118,7 +118,7 @@ TEST_CASE("callers of every kind on real threads get their own answers") {
   CHECK(rig.control.largest_batch.load() <= 8);
 }
 
-// mutant: Core::stop that does not answer calls whose batch is still running.
+// mutant: EngineState::stop that does not answer calls whose batch is still running.
 TEST_CASE("an engine that stops under load answers everybody, and its handles may outlive it") {
   for (int round = 0; round < 20; ++round) {
     auto rig = std::make_unique<Rig>();
@@ -137,7 +137,7 @@ TEST_CASE("an engine that stops under load answers everybody, and its handles ma
   }
 }
 
-// mutant: Core::stop that joins a thread which is inside a backend.
+// mutant: EngineState::stop that joins a thread which is inside a backend.
 TEST_CASE("a backend that does not come back is abandoned and counted when the engine stops") {
   Puppet puppet;
   Held held(puppet.control);

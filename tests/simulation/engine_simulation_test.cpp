@@ -26,7 +26,7 @@ std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
 
 }  // namespace
 
-// mutant: Core::leave without claim(), or Lane::withdraw that returns true for a slot in execution.
+// mutant: EngineState::abandon without claim(), or Lane::withdraw that returns true for a slot in execution.
 TEST_CASE("every seeded schedule of submit, cancel, expire, fail, unload and stop answers each call once") {
   ModelFolder const folder(batching_section);
   // A failing seed is printed; ATHANOR_SEED replays it alone, ATHANOR_SCHEDULES changes how many run.

@@ -20,7 +20,7 @@ struct SimulatedServing {
   using Batching = batching::SizeOrDelay;
 };
 
-using SimulatedCore = serving::Core<SimulatedServing>;
+using SimulatedEngineState = serving::EngineState<SimulatedServing>;
 using SimulatedCall = serving::Call<SimulatedServing>;
 
 // What one schedule saw, for the test to add up.
@@ -44,8 +44,8 @@ class World {
     options.breaker = simulation_.below(2) == 0;
     options.caller_runs = simulation_.below(3) == 0 ? CallerRuns::never : CallerRuns::when_idle;
     faults_ = simulation_.below(4);
-    core_ = std::make_shared<SimulatedCore>(options);
-    entry_ = core_->add(folder).value();
+    state_ = std::make_shared<SimulatedEngineState>(options);
+    model_ = state_->add(folder).value();
   }
   World(World const&) = delete;
   World& operator=(World const&) = delete;
@@ -53,13 +53,13 @@ class World {
   // Runs the schedule to its end. The text says what did not hold; empty when all did.
   std::string run(std::size_t actions) {
     for (std::size_t i = 0; i < actions && wrong_.empty(); ++i) act();
-    if (simulation_.below(3) == 0) core_->stop(Duration(simulation_.below(3'000'000)));
+    if (simulation_.below(3) == 0) state_->stop(Duration(simulation_.below(3'000'000)));
     for (int rounds = 0; rounds < 10'000 && (simulation_.step() || !blocking_.empty() || !groups_.empty());
          ++rounds) {
       visit_callers();
       if (rounds % 16 == 15) simulation_.advance(std::chrono::milliseconds(1));
     }
-    core_->stop(std::chrono::milliseconds(5));
+    state_->stop(std::chrono::milliseconds(5));
     visit_callers();
     check_end();
     return wrong_;
@@ -124,7 +124,7 @@ class World {
       case 6: cancel_some(); break;
       case 7: simulation_.advance(Duration(simulation_.below(2'000'000))); break;
       case 8:
-        if (simulation_.below(8) == 0) core_->loader().unload(entry_->load_entry());
+        if (simulation_.below(8) == 0) state_->loader().unload(model_->load_record());
         break;
       case 9: visit_callers(); break;
       case 10: begin_group(); break;
@@ -147,12 +147,12 @@ class World {
     CallOptions options;
     choose(value, items, options);
     requests_.push_back(std::make_unique<Request>(make_request(value, items)));
-    auto call = core_->make_call(*entry_, *requests_.back(), options, simulation_.now());
+    auto call = state_->make_call(*model_, *requests_.back(), options, simulation_.now());
     if (!call) {
       ++tally_.refusals;
       return;
     }
-    core_->start(**call);
+    state_->start(**call);
     blocking_.push_back({*call, value, items});
   }
 
@@ -169,7 +169,7 @@ class World {
       choose(value, items, of_this);
       of_this.deadline = options.deadline;
       requests_.push_back(std::make_unique<Request>(make_request(value, items)));
-      auto call = core_->make_call(*entry_, *requests_.back(), of_this, now);
+      auto call = state_->make_call(*model_, *requests_.back(), of_this, now);
       if (call) {
         group.calls.push_back(*call);
         group.expected.push_back({*call, value, items});
@@ -178,7 +178,7 @@ class World {
       }
     }
     if (group.calls.empty()) return;
-    core_->start_group(group.calls);
+    state_->start_group(group.calls);
     groups_.push_back(std::move(group));
   }
 
@@ -191,7 +191,7 @@ class World {
         Pending{this, value, items, after(simulation_.now(), std::max(options.deadline, Duration{0}))}));
     Pending& pending = *pending_.back();
     inside_submit_ = true;
-    auto call = core_->submit(*entry_, make_request(value, items), options, {&on_answer, &pending});
+    auto call = state_->submit(*model_, make_request(value, items), options, {&on_answer, &pending});
     inside_submit_ = false;
     if (!call) {
       ++tally_.refusals;
@@ -202,7 +202,7 @@ class World {
     if (simulation_.below(2) == 0) {
       pending.call = *call;
     } else {
-      (*call)->release();
+      (*call)->unref();
     }
   }
 
@@ -236,31 +236,32 @@ class World {
     Pending& pending = *pending_[simulation_.below(pending_.size())];
     if (pending.call == nullptr) return;
     auto* call = std::exchange(pending.call, nullptr);
-    core_->leave(*call, SimulatedCore::taken_back(*call));
+    state_->abandon(*call, SimulatedEngineState::taken_back(*call));
     // Its completion has run, or a worker has it.
-    if ((call->word.load() & serving::word::claimed) == 0) wrong("a call that was taken back has no answer");
-    call->release();
+    if ((call->word.load() & serving::call_bits::claimed) == 0)
+      wrong("a call that was taken back has no answer");
+    call->unref();
   }
 
   // What a parked thread does when it wakes.
   void visit_callers() {
     for (std::size_t i = 0; i < blocking_.size();) {
       auto [call, value, items] = blocking_[i];
-      if ((call->word.load() & serving::word::answered) == 0 && simulation_.now() >= call->deadline)
-        core_->leave(*call, SimulatedCore::late(*call));
-      if ((call->word.load() & serving::word::answered) == 0) {
+      if ((call->word.load() & serving::call_bits::answered) == 0 && simulation_.now() >= call->deadline)
+        state_->abandon(*call, SimulatedEngineState::late(*call));
+      if ((call->word.load() & serving::call_bits::answered) == 0) {
         ++i;
         continue;
       }
       blocking_.erase(blocking_.begin() + static_cast<std::ptrdiff_t>(i));
       TimePoint const deadline = call->deadline;
-      judge(core_->collect(*call), value, items, deadline);
+      judge(state_->collect(*call), value, items, deadline);
     }
     for (std::size_t i = 0; i < groups_.size();) {
       SimulatedCall& leader = *groups_[i].calls.front();
       if (simulation_.now() >= leader.deadline)
-        for (auto* call : groups_[i].calls) core_->leave(*call, SimulatedCore::late(*call));
-      if ((leader.word.load() & serving::word::gathered) == 0) {
+        for (auto* call : groups_[i].calls) state_->abandon(*call, SimulatedEngineState::late(*call));
+      if ((leader.word.load() & serving::call_bits::gathered) == 0) {
         ++i;
         continue;
       }
@@ -268,7 +269,7 @@ class World {
       groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(i));
       for (auto const& [call, value, items] : group.expected) {
         TimePoint const deadline = call->deadline;
-        judge(core_->collect(*call), value, items, deadline);
+        judge(state_->collect(*call), value, items, deadline);
       }
     }
   }
@@ -277,17 +278,17 @@ class World {
     if (!blocking_.empty() || !groups_.empty()) wrong("a blocking caller without an answer");
     for (auto const& pending : pending_) {
       if (pending->accepted && pending->answers != 1) wrong("an accepted call without an answer");
-      if (pending->call != nullptr) pending->call->release();
+      if (pending->call != nullptr) pending->call->unref();
     }
-    if (core_->routes() != 0) wrong("calls are still on their way");
-    if (core_->gate().statistics().held_items != 0 || core_->gate().statistics().held_bytes != 0)
+    if (state_->routes() != 0) wrong("calls are still on their way");
+    if (state_->gate().statistics().held_items != 0 || state_->gate().statistics().held_bytes != 0)
       wrong("the gate still holds something");
-    auto const audit = core_->cache().audit();
+    auto const audit = state_->cache().audit();
     if (audit.flights != 0 || audit.waiters != 0) wrong("the cache still has flights");
     if (audit.charged != audit.budget_used) wrong("the cache's budget does not add up");
-    auto const lane = entry_->lane().snapshot();
+    auto const lane = model_->lane().snapshot();
     if (lane.queued_items != 0 || lane.busy_instances != 0) wrong("the lane still holds something");
-    if (core_->loader().status(entry_->load_entry()).pins != 0) wrong("the model is still pinned");
+    if (state_->loader().status(model_->load_record()).pins != 0) wrong("the model is still pinned");
     if (control_.inside.load() != 0) wrong("the backend was left inside");
   }
 
@@ -314,8 +315,8 @@ class World {
   std::vector<std::unique_ptr<Pending>> pending_;
   std::vector<Blocking> blocking_;
   std::vector<Group> groups_;
-  std::shared_ptr<SimulatedCore> core_;
-  serving::Entry<SimulatedServing>* entry_ = nullptr;
+  std::shared_ptr<SimulatedEngineState> state_;
+  serving::ServedModel<SimulatedServing>* model_ = nullptr;
 };
 
 }  // namespace athanor_tests

@@ -1,4 +1,4 @@
-/// What a call gives back: outputs by name, and the report of what happened to it.
+/// The answer of a call: its outputs by name, and its report.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct StoredAnswer {
   std::uint32_t members = 0;    ///< of the ensemble, that answered
 };
 
-/// What a pooled call holds of its answer, whatever the engine's traits.
+/// The part of a pooled call that its answer needs; the same for all engines.
 struct AnswerHolder {
   std::atomic<std::uint32_t> owners{0};
   void (*recycle)(AnswerHolder& self) noexcept = nullptr;
@@ -35,14 +35,14 @@ struct AnswerHolder {
       stored{};  ///< set when the answer came from the cache or from another's flight
   Report report{};
 
-  /// One more ownership, unless the call is back in the pool.
-  bool retain() noexcept {
+  /// Takes one more reference, unless the call is back in the pool.
+  bool try_ref() noexcept {
     auto held = owners.load(std::memory_order_acquire);
     while (held != 0 && !owners.compare_exchange_weak(held, held + 1, std::memory_order_acq_rel)) {
     }
     return held != 0;
   }
-  void release() noexcept {
+  void unref() noexcept {
     if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(*this);
   }
 };
@@ -54,7 +54,7 @@ struct AnswerHolder {
 class Outputs {
  public:
   Outputs() = default;
-  /// Takes over one ownership of `holder`.
+  /// Takes over one reference to `holder`.
   explicit Outputs(serving::AnswerHolder& holder) noexcept : holder_(&holder) {}
   Outputs(Outputs&& other) noexcept : holder_(std::exchange(other.holder_, nullptr)) {}
   Outputs& operator=(Outputs&& other) noexcept {
@@ -62,7 +62,7 @@ class Outputs {
     return *this;
   }
   ~Outputs() {
-    if (holder_ != nullptr) holder_->release();
+    if (holder_ != nullptr) holder_->unref();
   }
 
   std::size_t size() const noexcept { return holder_ != nullptr ? holder_->chosen_count : 0; }
@@ -70,8 +70,8 @@ class Outputs {
     return (*holder_->specs)[holder_->chosen[index]];
   }
   Tensor const& operator[](std::size_t index) const noexcept {
-    auto const place = holder_->chosen[index];
-    return holder_->stored != nullptr ? holder_->stored->outputs[place] : holder_->computed[place];
+    auto const position = holder_->chosen[index];
+    return holder_->stored != nullptr ? holder_->stored->outputs[position] : holder_->computed[position];
   }
   /// The output of that name, or null.
   Tensor const* find(std::string_view name) const noexcept {
@@ -95,9 +95,9 @@ struct Answer {
   Report report;
 };
 
-/// How an asynchronous call ends: called exactly once, on a thread of the engine or on one that is inside
-/// `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel; it must not
-/// block for long, and must not destroy the engine.
+/// The callback of an asynchronous call: called exactly once, on a thread of the engine or on one that is
+/// inside `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel; it must
+/// not block for long, and must not destroy the engine.
 struct Completion {
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
   void* context = nullptr;

@@ -6,8 +6,8 @@
 ///     auto tg = engine.load("models/glass-transition").value();
 ///     auto answer = tg.infer({{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 50ms});
 ///
-/// Thread-safe throughout. `Model` handles may be copied; an engine has one `Engine` handle, may be moved,
-/// and stops when `stop` is called or that is gone.
+/// Thread-safe. `Model` handles may be copied; an engine has one `Engine` handle, which may be
+/// moved; it stops when `stop` is called or that handle is destroyed.
 #pragma once
 
 #include <memory>
@@ -19,14 +19,14 @@
 #include <athanor/batching/policy.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/serving/answer.hpp>
-#include <athanor/serving/detail/core.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 #include <athanor/serving/statistics.hpp>
 
 namespace athanor::inline v1 {
 
-/// The policies that an engine is made of, by name. Derive from it and shadow what differs.
+/// The policies of an engine, by name. Derive from it and shadow what differs.
 struct DefaultServing {
   using Env = SystemEnv;
   using Batching = batching::SizeOrDelay;
@@ -49,27 +49,27 @@ class Submission {
     return *this;
   }
   ~Submission() {
-    if (call_ != nullptr) call_->release();
+    if (call_ != nullptr) call_->unref();
   }
 
-  /// Takes the call back: its completion has run with `cancelled`, or with its answer if that came first,
-  /// when this returns or soon after. Queued work is not executed; running work ends unseen.
+  /// Cancels the call: its completion has run with `cancelled`, or with its answer if that came first,
+  /// when this returns or soon after. Queued work is not executed; the result of running work is discarded.
   void cancel() noexcept;
 
  private:
   serving::Call<T>* call_;
 };
 
-/// A model known to an engine. Cheap to copy; keeps the engine's core alive.
+/// A model registered with an engine. Cheap to copy; keeps the engine's state alive.
 template <ServingTraits T = DefaultServing>
 class Model {
  public:
-  Model(std::shared_ptr<serving::Core<T>> core, serving::Entry<T>& entry) noexcept
-      : core_(std::move(core)), entry_(&entry) {}
+  Model(std::shared_ptr<serving::EngineState<T>> engine, serving::ServedModel<T>& model) noexcept
+      : engine_(std::move(engine)), model_(&model) {}
 
-  std::string const& id() const noexcept { return entry_->description().id; }
-  Signature const& signature() const noexcept { return entry_->description().signature; }
-  Manifest const& manifest() const noexcept { return entry_->description().manifest; }
+  std::string const& id() const noexcept { return model_->description().id; }
+  Signature const& signature() const noexcept { return model_->description().signature; }
+  Manifest const& manifest() const noexcept { return model_->description().manifest; }
 
   /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it
   /// shares a batch. `request` is read until the call returns. Fails with invalid_argument (the request),
@@ -91,8 +91,8 @@ class Model {
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   Result<void> load();
-  /// Releases the model's memory after its last call in flight. A load under way is given up: who waits for
-  /// it gets `cancelled`. A later call loads it again; answers in the cache are served without it.
+  /// Releases the model's memory after its last call in flight. A load in progress is given up: its
+  /// waiters get `cancelled`. A later call loads it again; answers in the cache are served without it.
   Result<void> unload();
   /// Removes this model's answers from the response cache, and those being computed now are not stored. An
   /// answer never outlives its model's content: another manifest or file is another key.
@@ -105,8 +105,8 @@ class Model {
   bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
 
-  std::shared_ptr<serving::Core<T>> core_;
-  serving::Entry<T>* entry_;
+  std::shared_ptr<serving::EngineState<T>> engine_;
+  serving::ServedModel<T>* model_;
 };
 
 template <ServingTraits T = DefaultServing>
@@ -118,21 +118,21 @@ class Engine {
   /// Stops the engine that was here, like the destructor.
   Engine& operator=(Engine&& other) noexcept {
     Engine old(std::move(other));
-    std::swap(core_, old.core_);
+    std::swap(engine_, old.engine_);
     return *this;
   }
   Engine(Engine const&) = delete;
   Engine& operator=(Engine const&) = delete;
-  /// Stops with a grace of 30 s unless it was stopped.
+  /// Stops with `default_stop_grace` unless it was stopped.
   ~Engine();
 
-  /// Makes one more backend or processor known, under its table's name. The table is used until the
+  /// Registers one more backend or processor under its table's name. The table is used until the
   /// engine, all that was made from it and every thread that `stop` abandoned is gone. already_exists when
-  /// another one of that name is known.
-  Result<void> add_backend(ath_backend_table const& table) { return core_->add_backend(table); }
-  Result<void> add_processor(ath_processor_table const& table) { return core_->add_processor(table); }
-  /// Makes the model in `folder` (with its athanor.json) known without loading it; the first call that needs
-  /// it loads it.
+  /// a different one of that name is registered.
+  Result<void> add_backend(ath_backend_table const& table) { return engine_->add_backend(table); }
+  Result<void> add_processor(ath_processor_table const& table) { return engine_->add_processor(table); }
+  /// Registers the model in `folder` (with its athanor.json) without loading it; the first call that needs it
+  /// loads it.
   Result<Model<T>> add(std::string const& folder);
   /// `add`, then waits until the model is ready.
   Result<Model<T>> load(std::string const& folder);
@@ -151,8 +151,8 @@ class Engine {
   std::string describe(std::span<JsonMember const> more = {}) const;
 
  private:
-  explicit Engine(std::shared_ptr<serving::Core<T>> core) noexcept : core_(std::move(core)) {}
-  std::shared_ptr<serving::Core<T>> core_;
+  explicit Engine(std::shared_ptr<serving::EngineState<T>> engine) noexcept : engine_(std::move(engine)) {}
+  std::shared_ptr<serving::EngineState<T>> engine_;
 };
 
 }  // namespace athanor::inline v1
@@ -161,9 +161,9 @@ class Engine {
 
 namespace athanor::inline v1 {
 
-extern template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::Entry<DefaultServing>>;
-extern template class serving::Entry<DefaultServing>;
-extern template class serving::Core<DefaultServing>;
+extern template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::ServedModel<DefaultServing>>;
+extern template class serving::ServedModel<DefaultServing>;
+extern template class serving::EngineState<DefaultServing>;
 extern template class Engine<DefaultServing>;
 extern template class Model<DefaultServing>;
 

@@ -1,4 +1,4 @@
-/// What an engine and a single call can be told, and what a call's report tells back.
+/// Options of an engine and of a single call, and the report of a call.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,9 @@ class Cancellation;
 
 /// Whether a lone blocking call may run the model on its own thread.
 enum class CallerRuns : std::uint8_t { when_idle, never };
+
+/// The time that an engine's destructor gives running calls.
+inline constexpr Duration default_stop_grace = std::chrono::seconds(30);
 
 /// How a call uses the response cache.
 enum class CacheMode : std::uint8_t {
@@ -65,7 +68,7 @@ struct CallOptions {
   CacheMode cache = CacheMode::use;
   /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.
   std::span<std::string_view const> outputs{};
-  /// Lets another thread take the call back; must outlive the call.
+  /// Lets another thread cancel the call; must outlive the call.
   Cancellation* cancellation = nullptr;
 };
 
@@ -86,8 +89,8 @@ struct Report {
   std::string_view model;         ///< `name@version`; lives as long as the engine
 };
 
-/// `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`. serving/format.hpp
-/// makes fmt print a Report like that.
+/// `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.
+/// serving/format.hpp makes fmt print a Report like that.
 std::string to_string(Report const& report);
 
 }  // namespace athanor::inline v1

@@ -9,12 +9,12 @@ namespace athanor::inline v1 {
 template <ServingTraits T>
 void Submission<T>::cancel() noexcept {
   auto& call = *call_;
-  call.core->leave(call, serving::Core<T>::taken_back(call));
+  call.engine->abandon(call, serving::EngineState<T>::taken_back(call));
 }
 
 template <ServingTraits T>
 bool Model<T>::would_wait_for_itself() const noexcept {
-  return entry_->is_running_here() && entry_->lane().snapshot().idle_instances == 0;
+  return model_->is_running_here() && model_->lane().snapshot().idle_instances == 0;
 }
 
 template <ServingTraits T>
@@ -27,11 +27,11 @@ Error Model<T>::reentrant() const {
 template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) {
   if (would_wait_for_itself()) return tl::unexpected(reentrant());
-  auto call = core_->make_call(*entry_, request, options, T::Env::now());
+  auto call = engine_->make_call(*model_, request, options, T::Env::now());
   if (!call) return tl::unexpected(std::move(call.error()));
-  core_->start(**call);
-  core_->wait(**call);
-  return core_->collect(**call);
+  engine_->start(**call);
+  engine_->wait(**call);
+  return engine_->collect(**call);
 }
 
 template <ServingTraits T>
@@ -40,14 +40,15 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   if (outputs.size() != answer->outputs.size())
-    return fail(Code::invalid_argument, Reason::shape, "{}: expected room for {} outputs, got {}", id(),
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected {} output tensors, got {}", id(),
                 answer->outputs.size(), outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Tensor const& from = answer->outputs[i];
     if (outputs[i].dtype() != from.dtype() || outputs[i].shape() != from.shape())
-      return fail(Code::invalid_argument, Reason::shape, "{}: output {}: expected room for {} {}, got {} {}",
-                  id(), answer->outputs.spec(i).name, to_string(from.dtype()), to_string(from.shape()),
-                  to_string(outputs[i].dtype()), to_string(outputs[i].shape()));
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: output {}: expected a tensor of {} {}, got {} {}", id(), answer->outputs.spec(i).name,
+                  to_string(from.dtype()), to_string(from.shape()), to_string(outputs[i].dtype()),
+                  to_string(outputs[i].shape()));
     std::memcpy(outputs[i].mutable_data(), from.data(), from.size_bytes());
   }
   return answer->report;
@@ -55,7 +56,7 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
 
 template <ServingTraits T>
 Result<Submission<T>> Model<T>::submit(Request request, CallOptions const& options, Completion completion) {
-  auto call = core_->submit(*entry_, std::move(request), options, completion);
+  auto call = engine_->submit(*model_, std::move(request), options, completion);
   if (!call) return tl::unexpected(std::move(call.error()));
   return Submission<T>(**call);
 }
@@ -71,25 +72,25 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     return results;
   }
   std::size_t const window =
-      static_cast<std::size_t>(std::max<std::int64_t>(core_->options().max_items / 4, 1));
+      static_cast<std::size_t>(std::max<std::int64_t>(engine_->options().max_items / 4, 1));
   std::vector<serving::Call<T>*> calls;
-  std::vector<std::size_t> places;  // of these calls, in the results
+  std::vector<std::size_t> indices;  // of these calls, in the results
   calls.reserve(std::min(window, requests.size()));
-  places.reserve(calls.capacity());
+  indices.reserve(calls.capacity());
   CallOptions rest = options;
   TimePoint const start = T::Env::now();
   TimePoint const give_up =
-      after(start, options.deadline.count() < 0 ? core_->options().default_deadline : options.deadline);
+      after(start, options.deadline.count() < 0 ? engine_->options().default_deadline : options.deadline);
   for (std::size_t next = 0; next < requests.size();) {
     calls.clear();
-    places.clear();
+    indices.clear();
     TimePoint const now = T::Env::now();
     if (options.deadline.count() >= 0) rest.deadline = std::max(give_up - now, Duration{0});
     for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
-      auto call = core_->make_call(*entry_, requests[next], rest, now);
+      auto call = engine_->make_call(*model_, requests[next], rest, now);
       if (call) {
         calls.push_back(*call);
-        places.push_back(next);
+        indices.push_back(next);
         continue;
       }
       bool const full =
@@ -102,51 +103,51 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
       }
       results[next] = tl::unexpected(std::move(call.error()));
     }
-    if (!calls.empty()) core_->run_group(calls, options.cancellation);
-    for (std::size_t i = 0; i < calls.size(); ++i) results[places[i]] = core_->collect(*calls[i]);
+    if (!calls.empty()) engine_->run_group(calls, options.cancellation);
+    for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = engine_->collect(*calls[i]);
   }
   return results;
 }
 
 template <ServingTraits T>
 Result<void> Model<T>::load() {
-  return core_->loader().load(entry_->load_entry(), core_->options().load_deadline);
+  return engine_->loader().load(model_->load_record(), engine_->options().load_deadline);
 }
 
 template <ServingTraits T>
 Result<void> Model<T>::unload() {
-  core_->loader().unload(entry_->load_entry());
+  engine_->loader().unload(model_->load_record());
   return {};
 }
 
 template <ServingTraits T>
 void Model<T>::forget_answers() noexcept {
-  core_->cache().invalidate(entry_->tag());
+  engine_->cache().invalidate(model_->tag());
 }
 
 template <ServingTraits T>
 ModelStatistics Model<T>::statistics() const {
-  return core_->statistics(*entry_);
+  return engine_->statistics(*model_);
 }
 
 template <ServingTraits T>
 Result<Engine<T>> Engine<T>::create(EngineOptions options) {
   if (auto valid = serving::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
-  auto core = std::make_shared<serving::Core<T>>(std::move(options));
-  core->executor().keep_alive_with(core);
-  return Engine(std::move(core));
+  auto engine = std::make_shared<serving::EngineState<T>>(std::move(options));
+  engine->executor().keep_alive_with(engine);
+  return Engine(std::move(engine));
 }
 
 template <ServingTraits T>
 Engine<T>::~Engine() {
-  if (core_ != nullptr) core_->stop(std::chrono::seconds(30));
+  if (engine_ != nullptr) engine_->stop(default_stop_grace);
 }
 
 template <ServingTraits T>
 Result<Model<T>> Engine<T>::add(std::string const& folder) {
-  auto entry = core_->add(folder);
-  if (!entry) return tl::unexpected(std::move(entry.error()));
-  return Model<T>(core_, **entry);
+  auto model = engine_->add(folder);
+  if (!model) return tl::unexpected(std::move(model.error()));
+  return Model<T>(engine_, **model);
 }
 
 template <ServingTraits T>
@@ -159,29 +160,29 @@ Result<Model<T>> Engine<T>::load(std::string const& folder) {
 
 template <ServingTraits T>
 Result<Model<T>> Engine<T>::model(std::string_view name) const {
-  auto entry = core_->find(name);
-  if (!entry) return tl::unexpected(std::move(entry.error()));
-  return Model<T>(core_, **entry);
+  auto model = engine_->find(name);
+  if (!model) return tl::unexpected(std::move(model.error()));
+  return Model<T>(engine_, **model);
 }
 
 template <ServingTraits T>
 std::size_t Engine<T>::stop(Duration grace) {
-  return core_->stop(grace);
+  return engine_->stop(grace);
 }
 
 template <ServingTraits T>
 Health Engine<T>::health() const {
-  return core_->health();
+  return engine_->health();
 }
 
 template <ServingTraits T>
 std::string Engine<T>::metrics_text() const {
-  return core_->metrics_text();
+  return engine_->metrics_text();
 }
 
 template <ServingTraits T>
 std::string Engine<T>::describe(std::span<JsonMember const> more) const {
-  return core_->describe(more);
+  return engine_->describe(more);
 }
 
 }  // namespace athanor::inline v1

@@ -16,7 +16,7 @@
 
 namespace athanor::inline v1::serving {
 
-/// What the rooms report about one model. The references live as long as its entry.
+/// What the rooms report about one model. The references live as long as its model.
 struct ModelFacts {
   Manifest const& manifest;
   ModelMetrics const& metrics;

@@ -1,53 +1,53 @@
 #pragma once
 
-#include <athanor/serving/detail/core.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/observe.hpp>
 #include <athanor/serving/detail/status_json.hpp>
 
 namespace athanor::inline v1::serving {
 
 template <class T>
-std::vector<Entry<T>*> Core<T>::entries() {
+std::vector<ServedModel<T>*> EngineState<T>::models() {
   std::lock_guard const lock(mutex_);
-  std::vector<EntryType*> result;
-  for (auto const& [id, entry] : entries_) result.push_back(entry.get());
+  std::vector<ModelType*> result;
+  for (auto const& [id, model] : models_) result.push_back(model.get());
   return result;
 }
 
 template <class T>
-ModelFacts Core<T>::facts_of(EntryType& entry) {
-  return {.manifest = entry.description().manifest,
-          .metrics = entry.metrics(),
-          .lane = entry.lane().snapshot(),
-          .load = loader_.status(entry.load_entry()),
-          .breaker = entry.breaker().statistics()};
+ModelFacts EngineState<T>::facts_of(ModelType& model) {
+  return {.manifest = model.description().manifest,
+          .metrics = model.metrics(),
+          .lane = model.lane().snapshot(),
+          .load = loader_.status(model.load_record()),
+          .breaker = model.breaker().statistics()};
 }
 
 template <class T>
-EngineFacts Core<T>::facts() {
+EngineFacts EngineState<T>::facts() {
   EngineFacts facts{
       .stopping = stopping(), .models = {}, .gate = gate_.statistics(), .cache = cache_.statistics()};
-  for (auto* entry : entries()) facts.models.push_back(facts_of(*entry));
+  for (auto* model : models()) facts.models.push_back(facts_of(*model));
   return facts;
 }
 
 template <class T>
-ModelStatistics Core<T>::statistics(EntryType& entry) {
-  return statistics_of(facts_of(entry));
+ModelStatistics EngineState<T>::statistics(ModelType& model) {
+  return statistics_of(facts_of(model));
 }
 
 template <class T>
-Health Core<T>::health() {
+Health EngineState<T>::health() {
   return health_of(facts());
 }
 
 template <class T>
-std::string Core<T>::metrics_text() {
+std::string EngineState<T>::metrics_text() {
   return serving::metrics_text(facts());
 }
 
 template <class T>
-std::string Core<T>::describe(std::span<JsonMember const> more) {
+std::string EngineState<T>::describe(std::span<JsonMember const> more) {
   return serving::describe(options_now(), health(), more);
 }
 

@@ -2,92 +2,93 @@
 
 #include <limits>
 
-#include <athanor/serving/detail/core.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
 
 namespace athanor::inline v1::serving {
 
 // The route. Every room is entered at most once, in this order; a parked call is resumed by the room that
 // holds it, and whoever removes a call from a room owns what happens to it next.
 template <class T>
-void Core<T>::advance(CallType& call, Origin origin, TimePoint now) noexcept {
+void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
-    if (call.at != At::join && call.at != At::settle && !is_needed(call))
-      end_route(call, make_error(Code::cancelled, Reason::cancelled, "nobody waits for this work any more"));
-    Step step = Step::next;
-    switch (call.at) {
-      case At::join: step = join(call, now); break;
-      case At::admit_work: step = admit_work(call, now); break;
-      case At::guard: step = guard(call, now); break;
-      case At::prepare:
-        step = prepare(call, origin, now);
-        if (step == Step::next && call.entry->description().processor) now = Env::now();
+    if (call.step != RouteStep::join && call.step != RouteStep::finish && !is_needed(call))
+      end_route(call,
+                make_error(Code::cancelled, Reason::cancelled, "no caller waits for this work any more"));
+    Progress progress = Progress::next;
+    switch (call.step) {
+      case RouteStep::join: progress = join_step(call, now); break;
+      case RouteStep::admit_work: progress = admit_work_step(call, now); break;
+      case RouteStep::guard: progress = guard_step(call, now); break;
+      case RouteStep::prepare:
+        progress = prepare_step(call, caller, now);
+        if (progress == Progress::next && call.model->description().processor) now = Env::now();
         break;
-      case At::acquire: step = acquire(call, now); break;
-      case At::push: push(call, origin, now); return;
-      case At::settle: settle(call, origin, Env::now()); return;
+      case RouteStep::acquire: progress = acquire_step(call, now); break;
+      case RouteStep::push: push_step(call, caller, now); return;
+      case RouteStep::finish: finish_step(call, caller, Env::now()); return;
     }
-    if (step == Step::parked) return;
+    if (progress == Progress::parked) return;
   }
 }
 
 template <class T>
-typename Core<T>::Step Core<T>::end_route(CallType& call, Error error) noexcept {
+typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Error error) noexcept {
   call.failed = true;
   call.error = std::move(error);
-  call.at = At::settle;
-  return Step::next;
+  call.step = RouteStep::finish;
+  return Progress::next;
 }
 
 /// Hit: answered from the cache. Waiter: parked on an equal call's flight. Owner: its work is the flight's.
 template <class T>
-typename Core<T>::Step Core<T>::join(CallType& call, TimePoint now) noexcept {
-  call.at = At::admit_work;
-  ModelDescription const& description = call.entry->description();
+typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, TimePoint now) noexcept {
+  call.step = RouteStep::admit_work;
+  ModelDescription const& description = call.model->description();
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
   if (!cached || call.cache_mode == CacheMode::skip) {
-    if (call.cache_mode != CacheMode::only_if_cached) return Step::next;
+    if (call.cache_mode != CacheMode::only_if_cached) return Progress::next;
     return end_route(call, make_error(Code::not_found, Reason::not_cached, "{}: its answers are not cached",
                                       description.id));
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
   for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.input(i));
-  // Said before it is known: a waiter is out of this thread's hands the moment it joins.
+  // Set before join(): once parked, another thread may own the call.
   call.role.store(caching::Join::waiter, std::memory_order_release);
   auto const joined = cache_.join(call, hasher.finish(), static_cast<caching::Mode>(call.cache_mode), now);
-  if (joined == caching::Join::waiter) return Step::parked;
+  if (joined == caching::Join::waiter) return Progress::parked;
   call.role.store(joined, std::memory_order_release);
   if (joined == caching::Join::hit) {
     call.stored = std::move(call.value);
     call.report.cache = CacheState::hit;
     call.report.members = call.stored->members;
-    call.at = At::settle;
+    call.step = RouteStep::finish;
   } else if (joined == caching::Join::refused) {
     return end_route(call, caching::refusal_error(call.refusal, cache_.options()));
   } else if (joined == caching::Join::owner) {
     call.report.cache = call.cache_mode == CacheMode::refresh ? CacheState::refreshed : CacheState::miss;
   }
-  return Step::next;
+  return Progress::next;
 }
 
 template <class T>
-typename Core<T>::Step Core<T>::admit_work(CallType& call, TimePoint now) noexcept {
-  call.at = At::guard;
-  auto const& lane = call.entry->lane();
+typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call, TimePoint now) noexcept {
+  call.step = RouteStep::guard;
+  auto const& lane = call.model->lane();
   auto const snapshot = lane.snapshot();
   auto const items = static_cast<std::uint32_t>(call.checked.items);
   // The exact prediction takes the lane's mutex: it is asked for only where it can matter.
   bool const surely = items <= lane.options().max_items &&
                       after(now, snapshot.predicted_wait + snapshot.largest_batch) < call.deadline;
-  if (surely) return Step::next;
+  if (surely) return Progress::next;
   Duration const wait = snapshot.predicted_wait + lane.predicted(items);
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
-  if (admitted) return Step::next;
-  if (snapshot.predicted_wait == Duration{} && call.deadline > now && call.entry->may_try(now, wait))
-    return Step::next;
+  if (admitted) return Progress::next;
+  if (snapshot.predicted_wait == Duration{} && call.deadline > now && call.model->allow_trial(now, wait))
+    return Progress::next;
   if (others_wait(call)) {
-    leave(call, admitted.error());  // this caller has no time for it, those may have
-    if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
+    abandon(call, admitted.error());  // this caller has no time for it; the others may have
+    if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
   }
   return end_route(call, std::move(admitted.error()));
 }
@@ -95,34 +96,34 @@ typename Core<T>::Step Core<T>::admit_work(CallType& call, TimePoint now) noexce
 /// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to
 /// batches.
 template <class T>
-typename Core<T>::Step Core<T>::guard(CallType& call, TimePoint now) noexcept {
-  call.at = At::prepare;
-  auto& breaker = call.entry->breaker();
-  if (breaker.state() == breaking::State::closed) return Step::next;
+typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, TimePoint now) noexcept {
+  call.step = RouteStep::prepare;
+  auto& breaker = call.model->breaker();
+  if (breaker.state() == breaking::State::closed) return Progress::next;
   auto lease = breaker.acquire(now);
   if (!lease) {
-    lease.error().message = detail::format("{}: {}", call.entry->description().id, lease.error().message);
+    lease.error().message = detail::format("{}: {}", call.model->description().id, lease.error().message);
     return end_route(call, std::move(lease.error()));
   }
   if (lease->probe >= 0) {
     call.lease = *lease;
     call.alone = true;
   }
-  return Step::next;
+  return Progress::next;
 }
 
-/// The inputs that the processor reads. They are copied if the caller may leave while the processor runs, so
-/// that leaving never waits for it.
+/// The inputs that the processor reads. They are copied if the call may be abandoned while the processor
+/// runs, so that its caller never waits for the processor.
 template <class T>
-Result<std::vector<Tensor>> Core<T>::processor_inputs(CallType& call, Origin origin) {
-  bool const may_leave = call.borrowed && origin != Origin::caller;
-  auto const& wanted = call.entry->description().processor_inputs;
+Result<std::vector<Tensor>> EngineState<T>::processor_inputs(CallType& call, CallerKind caller) {
+  bool const may_leave = call.borrowed && caller != CallerKind::caller;
+  auto const& wanted = call.model->description().processor_inputs;
   std::vector<Tensor> inputs;
   inputs.reserve(wanted.size());
   Result<void> taken;
   call.lock_inputs();
   if (call.inputs_gone) {
-    taken = fail(Code::cancelled, Reason::cancelled, "the caller took its inputs back");
+    taken = fail(Code::cancelled, Reason::cancelled, "the caller was answered and its inputs are gone");
   } else {
     for (std::size_t const index : wanted) {
       Tensor const& given = call.input(index);
@@ -140,12 +141,12 @@ Result<std::vector<Tensor>> Core<T>::processor_inputs(CallType& call, Origin ori
 }
 
 template <class T>
-Result<void> Core<T>::prepare_items(CallType& call, Origin origin) {
-  auto const inputs = processor_inputs(call, origin);
+Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
+  auto const inputs = processor_inputs(call, caller);
   if (!inputs) return tl::unexpected(inputs.error());
   call.batching::Slot::cost = 0;
   for (std::int64_t item = 0; item < call.checked.items; ++item) {
-    auto made = preprocess_item(*call.entry->description().processor, *inputs, item);
+    auto made = preprocess_item(*call.model->description().processor, *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batching::Slot::cost += made->cost();
     call.made.push_back(std::move(*made));
@@ -153,93 +154,94 @@ Result<void> Core<T>::prepare_items(CallType& call, Origin origin) {
   return {};
 }
 
-/// MadeItem are made on a blocking caller's thread or on a worker's, never inside submit; those of a group on
-/// several.
+/// Items are preprocessed on a blocking caller's thread or on a worker's, never inside submit; those of a
+/// group on several.
 template <class T>
-typename Core<T>::Step Core<T>::prepare(CallType& call, Origin origin, TimePoint now) noexcept {
-  if (call.entry->description().processor) {
-    if (origin == Origin::submitter || origin == Origin::group) {
-      if (executor_.post(static_cast<Continuation&>(call))) return Step::parked;
+typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, CallerKind caller,
+                                                               TimePoint now) noexcept {
+  if (call.model->description().processor) {
+    if (caller == CallerKind::submitter || caller == CallerKind::group) {
+      if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
       return end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
     }
-    auto prepared = prepare_items(call, origin);
+    auto prepared = prepare_items(call, caller);
     call.report.prepare = Env::now() - now;
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
     call.batching::Slot::cost = std::max<std::int64_t>(call.checked.bytes, 1);
   }
-  call.at = At::acquire;
-  return Step::next;
+  call.step = RouteStep::acquire;
+  return Progress::next;
 }
 
 template <class T>
-typename Core<T>::Step Core<T>::acquire(CallType& call, TimePoint now) noexcept {
-  call.at = At::push;
-  auto acquired = loader_.pin(call, call.entry->load_entry(), now, *this);
+typename EngineState<T>::Progress EngineState<T>::acquire_step(CallType& call, TimePoint now) noexcept {
+  call.step = RouteStep::push;
+  auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
   if (!acquired) return end_route(call, std::move(acquired.error()));
-  return *acquired == loading::PinResult::ready ? Step::next : Step::parked;
+  return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
 }
 
 template <class T>
-void Core<T>::push(CallType& call, Origin origin, TimePoint now) noexcept {
-  call.at = At::settle;
+void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
+  call.step = RouteStep::finish;
   batching::Slot& slot = call;
   slot.items = static_cast<std::uint32_t>(call.checked.items);
-  // The default deadline bounds the wait, but does not keep a lone caller from running its own work.
+  // The default deadline bounds the wait, but a lone caller may run its own work under it.
   slot.deadline = call.own_deadline ? call.deadline : no_deadline;
   slot.key = 0;
-  if (call.entry->description().shapes_vary) {
+  if (call.model->description().shapes_vary) {
     call.lock_inputs();
-    if (!call.inputs_gone) slot.key = call.entry->shape_key(call);
+    if (!call.inputs_gone) slot.key = call.model->shape_key(call);
     call.unlock_inputs();
   }
-  if (origin == Origin::group) return call.leader->held.append(slot);
-  bool const here = origin == Origin::caller && options_.caller_runs == CallerRuns::when_idle;
-  call.entry->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here, now);
+  if (caller == CallerKind::group) return call.leader->held.append(slot);
+  bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;
+  call.model->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here, now);
 }
 
 template <class T>
-void Core<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
+void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
   bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
   if (expired && others_wait(call)) {
-    leave(call, late(call));
-    // A deadline is its caller's; the work goes on for those who wait with deadlines of their own.
+    abandon(call, late(call));
+    // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
     static_cast<batching::Slot&>(call).deadline = no_deadline;
-    return call.entry->lane().enter(call, batching::Entry::never_here, now);
+    return call.model->lane().enter(call, batching::Entry::never_here, now);
   }
   if (error != nullptr) {
     end_route(call, *error);
-  } else if (auto answer = call.entry->check_answer(call); !answer) {
+  } else if (auto answer = call.model->check_answer(call); !answer) {
     end_route(call, std::move(answer.error()));
   }
-  settle(call, Origin::worker, now);
+  finish_step(call, CallerKind::worker, now);
 }
 
 template <class T>
-void Core<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
-                     Error const* error) noexcept {
+void EngineState<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
+                            Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   call.report.cache = CacheState::joined;
-  call.at = At::settle;
+  call.step = RouteStep::finish;
   if (error != nullptr) {
     end_route(call, *error);
   } else {
     call.stored = value;
     call.report.members = value->members;
   }
-  settle(call, Origin::worker, Env::now());
+  finish_step(call, CallerKind::worker, Env::now());
 }
 
 template <class T>
-void Core<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
+void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   if (error != nullptr) end_route(call, *error);
-  advance(call, Origin::worker, Env::now());
+  advance(call, CallerKind::worker, Env::now());
 }
 
-/// What the flight's waiters and the cache get: one copy, made here and shared from then on.
+/// Makes the one copy that the flight's waiters and the cache share.
 template <class T>
-void Core<T>::publish(CallType& call, TimePoint now) noexcept {
+void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
   auto answer = std::make_shared<StoredAnswer>();
   answer->members = call.report.members;
   std::size_t bytes = sizeof(StoredAnswer);
@@ -249,8 +251,8 @@ void Core<T>::publish(CallType& call, TimePoint now) noexcept {
     bytes += copy->size_bytes() + sizeof(Tensor);
     answer->outputs.push_back(std::move(*copy));
   }
-  // What fewer than all members answered goes to those who wait for it, and is not kept.
-  std::size_t const members = call.entry->description().plan.members.size();
+  // An answer of fewer than all members goes to the waiters and is not stored.
+  std::size_t const members = call.model->description().plan.members.size();
   if (call.report.members != 0 && call.report.members < members)
     bytes = std::numeric_limits<std::size_t>::max();
   cache_.publish(call, StoredAnswerPointer(std::move(answer)), bytes, call.report.compute, now, *this);
@@ -258,9 +260,9 @@ void Core<T>::publish(CallType& call, TimePoint now) noexcept {
 
 /// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
 template <class T>
-void Core<T>::settle(CallType& call, Origin origin, TimePoint now) noexcept {
+void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
-  if (origin == Origin::submitter && !call.failed) {
+  if (caller == CallerKind::submitter && !call.failed) {
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
   }
@@ -272,65 +274,65 @@ void Core<T>::settle(CallType& call, Origin origin, TimePoint now) noexcept {
     }
   }
   if (call.payload != nullptr) loader_.unpin(call);
-  if (call.lease.taken) call.entry->breaker().abandon(call.lease, now);
+  if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
   gate_.leave(call);
   if (claim(call)) {
     call.answer_failed = call.failed;
     if (call.failed) call.answer_error = std::move(call.error);
-    if (origin == Origin::submitter) call.refused = true;
+    if (caller == CallerKind::submitter) call.refused = true;
     answer(call, now);
   }
   end_of_route();
-  call.release();
+  call.unref();
 }
 
 template <class T>
-bool Core<T>::claim(CallType& call) noexcept {
-  return (call.word.fetch_or(word::claimed) & word::claimed) == 0;
+bool EngineState<T>::claim(CallType& call) noexcept {
+  return (call.word.fetch_or(call_bits::claimed) & call_bits::claimed) == 0;
 }
 
 template <class T>
-void Core<T>::on_delivery(Task& task) noexcept {
+void EngineState<T>::on_delivery(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
-  call.completion.function(call.completion.context, call.core->collect(call));
-  call.release();
+  call.completion.function(call.completion.context, call.engine->collect(call));
+  call.unref();
 }
 
-/// Hands the answer to the caller. Only for who claimed the call.
+/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread.
 template <class T>
-void Core<T>::answer(CallType& call, TimePoint now) noexcept {
+void EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   call.report.total = now - call.began;
-  call.entry->record(call);
-  if (call.watch.exchange(Watch::ended) == Watch::on) unwatch(call);
+  call.model->record(call);
+  if (call.watch.exchange(DeadlineWatch::ended) == DeadlineWatch::on) unwatch(call);
   if (call.asynchronous() && !call.refused) {
     call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
-    if (Lending::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
+    if (CallerScope::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
       on_delivery(static_cast<Delivery&>(call));
     return;
   }
   if (call.leader == nullptr) {
-    if ((call.word.fetch_or(word::answered) & word::parked) != 0) call.word.wake_all();
+    if ((call.word.fetch_or(call_bits::answered) & call_bits::parked) != 0) call.word.wake_all();
   } else if (CallType& leader = *call.leader; leader.unanswered.fetch_sub(1) == 1) {
-    if ((leader.word.fetch_or(word::gathered) & word::parked) != 0) leader.word.wake_all();
+    if ((leader.word.fetch_or(call_bits::gathered) & call_bits::parked) != 0) leader.word.wake_all();
   }
 }
 
 template <class T>
-bool Core<T>::is_needed(CallType& call) noexcept {
-  return (call.word.load() & word::claimed) == 0 || others_wait(call);
+bool EngineState<T>::is_needed(CallType& call) noexcept {
+  return (call.word.load() & call_bits::claimed) == 0 || others_wait(call);
 }
 
-/// True for the owner of a flight that others joined. When false, nobody will.
+/// True for the owner of a flight that others joined. When false, no other call will join it.
 template <class T>
-bool Core<T>::others_wait(CallType& call) noexcept {
+bool EngineState<T>::others_wait(CallType& call) noexcept {
   return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.owner_leaves(call);
 }
 
-/// The caller leaves: the work goes on for others with inputs of its own, or is told that there are none any
-/// more.
+/// The call is abandoned: work that others wait for goes on with a copy of the inputs; other work finds that
+/// they are gone.
 template <class T>
-void Core<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
+void EngineState<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
   if (!call.borrowed) return;
   call.lock_inputs();
   call.inputs_gone = true;
@@ -353,82 +355,82 @@ void Core<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
 }
 
 template <class T>
-void Core<T>::leave(CallType& call, Error error) noexcept {
+void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   if (!claim(call)) return;
   call.answer_failed = true;
   call.answer_error = std::move(error);
-  bool mine = false;  // the call was taken out of a room: its route ends here
+  bool mine = false;  // the call was withdrawn from a room: its route ends here
   if (call.role.load(std::memory_order_acquire) == caching::Join::waiter) {
     mine = cache_.leave(call).removed;
     if (!mine) keep_or_lose_inputs(call, false);
   } else {
     bool const needed = is_needed(call);
-    mine = !needed && (call.entry->lane().withdraw(call) || loader_.withdraw(call));
+    mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
     if (!mine) keep_or_lose_inputs(call, needed);
   }
   if (mine) {
-    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the caller left"));
-    settle(call, Origin::worker, Env::now());
+    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call was abandoned"));
+    finish_step(call, CallerKind::worker, Env::now());
   }
   answer(call, Env::now());
 }
 
-/// From here on the call can be taken back, and an asynchronous one ends at its deadline. It may have been
-/// answered already: whoever comes second of `watch` and `answer` takes the watch down.
+/// From here on the call can be cancelled, and an asynchronous one ends at its deadline. It may have been
+/// answered already: the second of `watch` and `answer` removes the watch.
 template <class T>
-void Core<T>::watch(CallType& call) noexcept {
+void EngineState<T>::watch(CallType& call) noexcept {
   if (call.asynchronous()) {
     call.owners.fetch_add(1, std::memory_order_relaxed);  // the timer's
-    call.Timer::fire = &Core::on_timer;
+    call.Timer::fire = &EngineState::on_timer;
     executor_.arm(call, call.deadline);
   }
   if (call.cancellation != nullptr) {
-    call.CancelHook::cancelled = &Core::on_cancelled;
+    call.CancelHook::cancelled = &EngineState::on_cancelled;
     if (!call.cancellation->link(call)) on_cancelled(call);
   }
-  if (call.watch.exchange(Watch::on) == Watch::ended) unwatch(call);
+  if (call.watch.exchange(DeadlineWatch::on) == DeadlineWatch::ended) unwatch(call);
 }
 
 template <class T>
-void Core<T>::unwatch(CallType& call) noexcept {
+void EngineState<T>::unwatch(CallType& call) noexcept {
   if (call.cancellation != nullptr) call.cancellation->unlink(call);
-  if (call.asynchronous() && executor_.disarm(call)) call.release();
+  if (call.asynchronous() && executor_.disarm(call)) call.unref();
 }
 
 /// The deadline, or a cancellation that brought it forward.
 template <class T>
-void Core<T>::on_timer(Timer& timer) noexcept {
+void EngineState<T>::on_timer(Timer& timer) noexcept {
   auto& call = static_cast<CallType&>(timer);
-  auto& core = *call.core;
+  auto& engine = *call.engine;
   if (Env::now() >= call.deadline) {
-    core.leave(call, core.late(call));
+    engine.abandon(call, late(call));
   } else {
-    core.leave(call, taken_back(call));
+    engine.abandon(call, taken_back(call));
   }
-  call.release();
+  call.unref();
 }
 
-// Runs under the Cancellation's mutex, so it only passes the word on: to the thread that waits, or to a
-// worker. A timer that cannot be disarmed has fired, and the call is being answered.
+// Runs under the Cancellation's mutex, so it only signals the waiting thread or a worker. A timer that cannot
+// be disarmed has fired, and the call is being answered.
 template <class T>
-void Core<T>::on_cancelled(CancelHook& hook) noexcept {
+void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
   if (call.asynchronous()) {
-    if (call.core->executor_.disarm(call)) call.core->executor_.arm(call, Env::now());
+    if (call.engine->executor_.disarm(call)) call.engine->executor_.arm(call, Env::now());
   } else {
     revoke(call);
   }
 }
 
 template <class T>
-void Core<T>::revoke(CallType& call) noexcept {
-  if ((call.word.fetch_or(word::revoked) & word::parked) != 0) call.word.wake_all();
+void EngineState<T>::revoke(CallType& call) noexcept {
+  if ((call.word.fetch_or(call_bits::revoked) & call_bits::parked) != 0) call.word.wake_all();
 }
 
 template <class T>
-void Core<T>::on_task(Task& task) noexcept {
+void EngineState<T>::on_task(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
-  call.core->advance(call, Origin::worker, Env::now());
+  call.engine->advance(call, CallerKind::worker, Env::now());
 }
 
 }  // namespace athanor::inline v1::serving

@@ -1,4 +1,4 @@
-/// The engine's inside: the entry of each model, and the route that every call takes through the rooms.
+/// The state behind an engine: its models, and the route of every call through the rooms.
 /// Included through serving/engine.hpp.
 #pragma once
 
@@ -17,42 +17,41 @@
 
 namespace athanor::inline v1::serving {
 
-/// One model version: its description, its queue, its breaker. Lives as long as the core; the memory of the
-/// model itself comes and goes with the loader. As the lane's host it gathers, runs and scatters batches.
+/// One model version: its description, its queue, its breaker. Lives as long as the engine; the loader owns
+/// the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
 template <class T>
-class Entry {
+class ServedModel {
  public:
   using Env = typename T::Env;
   using CallType = Call<T>;
-  using Lane = batching::Lane<Env, typename T::Batching, Entry>;
+  using Lane = batching::Lane<Env, typename T::Batching, ServedModel>;
 
-  using LoadEntry = typename ModelLoader<LoadedModel, Env>::Record;
+  using LoadRecord = typename ModelLoader<LoadedModel, Env>::Record;
 
-  Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry);
+  ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record);
 
   ModelDescription const& description() const noexcept { return description_; }
   CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
   Lane& lane() noexcept { return lane_; }
   ModelMetrics& metrics() noexcept { return metrics_; }
-  LoadEntry& load_entry() noexcept { return load_entry_; }
+  LoadRecord& load_record() noexcept { return load_record_; }
   std::size_t instances() const noexcept { return instances_; }
   /// Marks responses in the cache as this model's.
   std::uint64_t tag() const noexcept { return description_.content.low; }
-  /// True once in as long as a call is predicted to take: then it may run although it is expected too late. A
-  /// model on which nothing ran would never be seen to have become faster.
-  bool may_try(TimePoint now, Duration predicted) noexcept;
+  /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
+  /// model would never be measured again.
+  bool allow_trial(TimePoint now, Duration predicted) noexcept;
   /// True on a thread that is inside this model's backend right now.
   bool is_running_here() const noexcept;
 
-  /// Nothing but failed loads so far: a corrected manifest may take its name and version.
-  bool is_useless() const noexcept { return load_failed_.load() && !load_worked_.load(); }
-  void note_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
+  /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
+  bool has_only_failed_loads() const noexcept { return load_failed_.load() && !load_worked_.load(); }
+  void record_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
 
   /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
   /// vary.
   std::uint64_t shape_key(CallType const& call) const;
-  /// What the model computed for the call may be handed on: no NaN, no infinity, but where the signature
-  /// allows it.
+  /// Fails if an output holds NaN or infinity and its spec forbids them.
   Result<void> check_answer(CallType const& call) const;
   /// Counts an answered call, and one that was refused before it became a call.
   void record(CallType const& call) noexcept;
@@ -75,9 +74,9 @@ class Entry {
   Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
   Result<void> put_made(CallType& call, std::size_t output) noexcept;
 
-  Core<T>& core_;
+  EngineState<T>& engine_;
   ModelDescription description_;
-  LoadEntry& load_entry_;
+  LoadRecord& load_record_;
   std::size_t instances_;
   ModelMetrics metrics_;
   CircuitBreaker<Env> breaker_;
@@ -89,24 +88,24 @@ class Entry {
   Lane lane_;
 };
 
-/// While one lives, its thread is a caller's, inside infer or submit: completions of others are not run on
+/// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
 /// it.
-struct Lending {
-  Lending() noexcept { ++depth; }
-  ~Lending() { --depth; }
-  Lending(Lending const&) = delete;
-  Lending& operator=(Lending const&) = delete;
+struct CallerScope {
+  CallerScope() noexcept { ++depth; }
+  ~CallerScope() { --depth; }
+  CallerScope(CallerScope const&) = delete;
+  CallerScope& operator=(CallerScope const&) = delete;
   static inline thread_local int depth = 0;
 };
 
-/// Everything behind an Engine handle. Calls, models and workers share it, so that it outlives an abandoned
+/// The state behind an Engine handle, shared by calls, models and workers, so that it outlives an abandoned
 /// thread.
 template <class T>
-class Core : public std::enable_shared_from_this<Core<T>> {
+class EngineState : public std::enable_shared_from_this<EngineState<T>> {
  public:
   using Env = typename T::Env;
   using CallType = Call<T>;
-  using EntryType = Entry<T>;
+  using ModelType = ServedModel<T>;
   struct CacheTraits {
     using Env = typename T::Env;
     using Value = StoredAnswerPointer;
@@ -114,43 +113,44 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   };
   using Cache = caching::Store<CacheTraits>;
 
-  explicit Core(EngineOptions options);
-  ~Core();
+  explicit EngineState(EngineOptions options);
+  ~EngineState();
 
-  /// Makes one more backend or processor known; models added from now on may name it.
+  /// Registers one more backend or processor; models added from now on may name it.
   Result<void> add_backend(ath_backend_table const& table);
   Result<void> add_processor(ath_processor_table const& table);
-  Result<EntryType*> add(std::string const& folder);
-  Result<EntryType*> find(std::string_view name);
+  Result<ModelType*> add(std::string const& folder);
+  Result<ModelType*> find(std::string_view name);
 
-  /// A pooled call for `request`, checked against the entry's signature; owned by its caller and by the
+  /// A pooled call for `request`, checked against the model's signature; referenced by its caller and by the
   /// engine.
-  Result<CallType*> make_call(EntryType& entry, Request const& request, CallOptions const& options,
+  Result<CallType*> make_call(ModelType& model, Request const& request, CallOptions const& options,
                               TimePoint now);
-  /// Takes a blocking call through the rooms, as far as it goes on this thread.
+  /// Takes a blocking call through the rooms, as far as it gets on this thread.
   void start(CallType& call) noexcept {
     call.word.store(0);  // last: from here on a stop may answer it
     watch(call);
-    Lending const lending;
-    advance(call, Origin::caller, call.began);
+    CallerScope const scope;
+    advance(call, CallerKind::caller, call.began);
   }
-  /// Takes blocking calls of one entry, made at one time, through the rooms together. The first leads: its
+  /// Takes blocking calls of one model, made at one time, through the rooms together. The first leads: its
   /// word says when all are answered.
   void start_group(std::span<CallType* const> calls) noexcept;
-  /// Starts them and parks until all are answered, taking them back at their deadline or when revoked.
+  /// Starts them and parks until all are answered; cancels them at their deadline or when revoked.
   void run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept;
-  /// An asynchronous call under way, whose caller's ownership is handed out; or the refusal, and then
-  /// `completion` is not called. The first form reads `request` until the completion.
-  Result<CallType*> submit(EntryType& entry, Request const& request, CallOptions const& options,
+  /// Starts an asynchronous call and returns the caller's reference, or the refusal, and then `completion` is
+  /// not called. The first form reads `request` until the completion.
+  Result<CallType*> submit(ModelType& model, Request const& request, CallOptions const& options,
                            Completion completion);
-  Result<CallType*> submit(EntryType& entry, Request&& request, CallOptions const& options,
+  Result<CallType*> submit(ModelType& model, Request&& request, CallOptions const& options,
                            Completion completion);
-  /// Parks until the call is answered, taking it back at its deadline or when it is revoked.
+  /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
-  /// Takes the answer of an answered call; its caller's ownership goes into the Answer or is released.
+  /// Takes the answer of an answered call; the caller's reference moves into the Answer or is dropped.
   Result<Answer> collect(CallType& call) noexcept;
-  /// Answers the caller with `error` unless it has been answered, and drops its work if nobody else wants it.
-  void leave(CallType& call, Error error) noexcept;
+  /// Answers the caller with `error` unless it has been answered, and drops its work if no other call needs
+  /// it.
+  void abandon(CallType& call, Error error) noexcept;
 
   static Error taken_back(CallType const& call);
   static Error late(CallType const& call);
@@ -161,18 +161,18 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   Health health();
   std::string metrics_text();
   std::string describe(std::span<JsonMember const> more);
-  ModelStatistics statistics(EntryType& entry);
+  ModelStatistics statistics(ModelType& model);
 
-  /// Of the two lists of tables only a copy taken under the lock may be read.
+  /// The two lists of tables change: read them from options_now().
   EngineOptions const& options() const noexcept { return options_; }
   typename Env::Executor& executor() noexcept { return executor_; }
   Cache& cache() noexcept { return cache_; }
   ModelLoader<LoadedModel, Env>& loader() noexcept { return loader_; }
   Gate<Env>& gate() noexcept { return gate_; }
-  /// A thread of the host's own goes into a backend, and comes out.
+  /// Counts threads of the host that are inside a backend.
   void caller_enters_backend() noexcept { callers_in_backends_.fetch_add(1); }
   void caller_leaves_backend() noexcept { callers_in_backends_.fetch_sub(1); }
-  /// Calls on their way through the rooms.
+  /// Calls in flight.
   std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
 
   // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
@@ -186,10 +186,10 @@ class Core : public std::enable_shared_from_this<Core<T>> {
  private:
   using Pool = boost::lockfree::stack<CallType*>;
 
-  std::vector<EntryType*> entries();
-  Result<EntryType*> loading(std::string_view name);
+  std::vector<ModelType*> models();
+  Result<ModelType*> loading(std::string_view name);
   EngineOptions options_now();
-  ModelFacts facts_of(EntryType& entry);
+  ModelFacts facts_of(ModelType& model);
   EngineFacts facts();
   static ModelLoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
@@ -204,20 +204,20 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   static void revoke(CallType& call) noexcept;
   Result<void> choose_outputs(CallType& call, CallOptions const& options);
 
-  // The route, room by room. Each says whether the call goes on or is parked: then another thread may have it
-  // already.
-  enum class Step : std::uint8_t { next, parked };
-  void advance(CallType& call, Origin origin, TimePoint now) noexcept;
-  Step join(CallType& call, TimePoint now) noexcept;
-  Step admit_work(CallType& call, TimePoint now) noexcept;
-  Step guard(CallType& call, TimePoint now) noexcept;
-  Step prepare(CallType& call, Origin origin, TimePoint now) noexcept;
-  Step acquire(CallType& call, TimePoint now) noexcept;
-  void push(CallType& call, Origin origin, TimePoint now) noexcept;
-  void settle(CallType& call, Origin origin, TimePoint now) noexcept;
-  Step end_route(CallType& call, Error error) noexcept;
-  static Result<std::vector<Tensor>> processor_inputs(CallType& call, Origin origin);
-  Result<void> prepare_items(CallType& call, Origin origin);
+  // The route, room by room. Each step returns whether the call goes on or is parked: then another thread may
+  // own it already.
+  enum class Progress : std::uint8_t { next, parked };
+  void advance(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  Progress join_step(CallType& call, TimePoint now) noexcept;
+  Progress admit_work_step(CallType& call, TimePoint now) noexcept;
+  Progress guard_step(CallType& call, TimePoint now) noexcept;
+  Progress prepare_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  Progress acquire_step(CallType& call, TimePoint now) noexcept;
+  void push_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  Progress end_route(CallType& call, Error error) noexcept;
+  static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
+  Result<void> prepare_items(CallType& call, CallerKind caller);
   void publish(CallType& call, TimePoint now) noexcept;
 
   bool claim(CallType& call) noexcept;
@@ -225,7 +225,7 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   void wait_for_group(std::span<CallType* const> calls) noexcept;
   void answer(CallType& call, TimePoint now) noexcept;
   void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
-  static Result<EntryType*> same_content(EntryType& known, Hash128 content);
+  static Result<ModelType*> same_content(ModelType& known, Hash128 content);
   static void on_delivery(Task& task) noexcept;
   void watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
@@ -243,15 +243,15 @@ class Core : public std::enable_shared_from_this<Core<T>> {
   ModelLoader<LoadedModel, Env> loader_;
 
   mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<EntryType>, std::less<>> entries_;  // guarded by mutex_
-  std::vector<std::unique_ptr<EntryType>> replaced_;  // guarded by mutex_; their handles may still be in use
+  std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_;  // guarded by mutex_
+  std::vector<std::unique_ptr<ModelType>> replaced_;  // guarded by mutex_; their handles may still be in use
   std::vector<std::unique_ptr<CallType>> calls_;      // guarded by mutex_; all ever made
   Pool pool_{64};
 };
 
 }  // namespace athanor::inline v1::serving
 
-#include <athanor/serving/detail/core.ipp>
-#include <athanor/serving/detail/entry.ipp>
+#include <athanor/serving/detail/engine_state.ipp>
 #include <athanor/serving/detail/observe.ipp>
 #include <athanor/serving/detail/route.ipp>
+#include <athanor/serving/detail/served_model.ipp>

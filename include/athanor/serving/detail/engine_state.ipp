@@ -5,12 +5,12 @@
 #include <thread>
 
 #include <athanor/manifest/model_name.hpp>
-#include <athanor/serving/detail/core.hpp>
 #include <athanor/serving/detail/engine_options.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
 
 namespace athanor::inline v1::serving {
 
-/// Adds `table` unless it is there; another one of its name is refused.
+/// Adds `table` unless it is registered; rejects a different one of its name.
 template <class Table>
 Result<void> add_table(std::vector<Table const*>& tables, Table const& table) {
   auto const known = std::ranges::find_if(
@@ -18,10 +18,14 @@ Result<void> add_table(std::vector<Table const*>& tables, Table const& table) {
   if (known == tables.end()) {
     tables.push_back(&table);
   } else if (*known != &table) {
-    return fail(Code::already_exists, Reason::option, "{}: another table of that name is known", table.name);
+    return fail(Code::already_exists, Reason::option,
+                "{}: a different backend of that name is already registered", table.name);
   }
   return {};
 }
+
+/// Spins of a blocking caller before it parks, on a machine with several cores.
+inline constexpr int spins_before_parking = 200;
 
 inline std::size_t thread_count(EngineOptions const& options) noexcept {
   if (options.threads != 0) return options.threads;
@@ -29,9 +33,10 @@ inline std::size_t thread_count(EngineOptions const& options) noexcept {
 }
 
 template <class T>
-Core<T>::Core(EngineOptions options)
+EngineState<T>::EngineState(EngineOptions options)
     : options_(std::move(options)),
-      spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0 : 200),
+      spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0
+                                                                                      : spins_before_parking),
       secret_(random_secret<Env>()),
       gate_(GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
       cache_(caching::Options{
@@ -42,12 +47,12 @@ Core<T>::Core(EngineOptions options)
       loader_(loader_options(options_), load_functions(), executor_) {}
 
 template <class T>
-Core<T>::~Core() {
+EngineState<T>::~EngineState() {
   stop(Duration{0});
 }
 
 template <class T>
-ModelLoaderOptions Core<T>::loader_options(EngineOptions const& options) {
+ModelLoaderOptions EngineState<T>::loader_options(EngineOptions const& options) {
   ModelLoaderOptions result;
   result.budget_bytes = options.model_bytes;
   result.load_deadline = options.load_deadline;
@@ -55,68 +60,69 @@ ModelLoaderOptions Core<T>::loader_options(EngineOptions const& options) {
 }
 
 template <class T>
-LoadFunctions<LoadedModel> Core<T>::load_functions() {
+LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
   LoadFunctions<LoadedModel> functions;
   functions.load = [this](std::string_view id) -> Result<Loaded<LoadedModel>> {
-    auto entry = loading(id);
-    if (!entry) return tl::unexpected(std::move(entry.error()));
+    auto served = loading(id);
+    if (!served) return tl::unexpected(std::move(served.error()));
     TimePoint const start = Env::now();
-    auto model = LoadedModel::load((*entry)->description(), (*entry)->instances());
-    (*entry)->note_load(model.has_value());
-    emit(options_.sink, Event{model ? Happening::model_loaded : Happening::model_load_failed,
-                              (*entry)->description().manifest.name, (*entry)->description().manifest.version,
-                              model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
-                                    : model.error().message});
+    auto model = LoadedModel::load((*served)->description(), (*served)->instances());
+    (*served)->record_load(model.has_value());
+    emit(options_.sink,
+         Event{model ? Happening::model_loaded : Happening::model_load_failed,
+               (*served)->description().manifest.name, (*served)->description().manifest.version,
+               model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
+                     : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
   };
   functions.released = [this](std::string_view id, LoadedModel&) {
-    if (auto entry = loading(id))
+    if (auto served = loading(id))
       emit(options_.sink, Event{Happening::model_unloaded,
-                                (*entry)->description().manifest.name,
-                                (*entry)->description().manifest.version,
+                                (*served)->description().manifest.name,
+                                (*served)->description().manifest.version,
                                 {}});
   };
   functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
-    auto entry = loading(id);
-    if (!entry) return 0;
-    return expected_bytes_of((*entry)->description());
+    auto served = loading(id);
+    if (!served) return 0;
+    return expected_bytes_of((*served)->description());
   };
   return functions;
 }
 
 template <class T>
-EngineOptions Core<T>::options_now() {
+EngineOptions EngineState<T>::options_now() {
   std::lock_guard const lock(mutex_);
   return options_;
 }
 
 template <class T>
-Result<void> Core<T>::add_backend(ath_backend_table const& table) {
+Result<void> EngineState<T>::add_backend(ath_backend_table const& table) {
   if (auto valid = validate(table); !valid) return valid;
   std::lock_guard const lock(mutex_);
   return add_table(options_.backends, table);
 }
 
 template <class T>
-Result<void> Core<T>::add_processor(ath_processor_table const& table) {
+Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
   if (auto valid = validate(table); !valid) return valid;
   std::lock_guard const lock(mutex_);
   return add_table(options_.processors, table);
 }
 
 template <class T>
-Result<Entry<T>*> Core<T>::same_content(EntryType& known, Hash128 content) {
+Result<ServedModel<T>*> EngineState<T>::same_content(ModelType& known, Hash128 content) {
   if (known.description().content == content) return &known;
-  return fail(
-      Code::already_exists, Reason::manifest,
-      "{}: another manifest of that name and version is known, from {}; give the new one its own version",
-      known.description().id, known.description().folder);
+  return fail(Code::already_exists, Reason::manifest,
+              "{}: a different manifest of that name and version is registered, from {}; give the new one "
+              "its own version",
+              known.description().id, known.description().folder);
 }
 
 template <class T>
-Result<Entry<T>*> Core<T>::add(std::string const& folder) {
+Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
   EngineOptions const known_tables = options_now();
   auto description = describe_model(folder, known_tables.backends, known_tables.processors);
   if (!description) return tl::unexpected(std::move(description.error()));
@@ -126,86 +132,87 @@ Result<Entry<T>*> Core<T>::add(std::string const& folder) {
   {
     std::lock_guard const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
-    if (auto known = entries_.find(id); known != entries_.end()) {
-      if (known->second->description().content == content || !known->second->is_useless())
+    if (auto known = models_.find(id); known != models_.end()) {
+      if (known->second->description().content == content || !known->second->has_only_failed_loads())
         return same_content(*known->second, content);
       auto const before =
           std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
       loaded_as = detail::format("{}#{}", id, before + 2);
     }
   }
-  auto load_entry = loader_.declare(loaded_as, expected_bytes_of(*description));
-  if (!load_entry) return tl::unexpected(std::move(load_entry.error()));
-  auto entry = std::make_unique<EntryType>(*this, std::move(*description), **load_entry);
+  auto load_record = loader_.declare(loaded_as, expected_bytes_of(*description));
+  if (!load_record) return tl::unexpected(std::move(load_record.error()));
+  auto model = std::make_unique<ModelType>(*this, std::move(*description), **load_record);
   std::lock_guard const lock(mutex_);
-  auto& place = entries_[id];
-  if (place != nullptr && place->description().content != content && place->is_useless())
-    replaced_.push_back(std::exchange(place, nullptr));
-  if (place == nullptr) place = std::move(entry);
-  return same_content(*place, content);
+  auto& known = models_[id];
+  if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
+    replaced_.push_back(std::exchange(known, nullptr));
+  if (known == nullptr) known = std::move(model);
+  return same_content(*known, content);
 }
 
-/// The entry whose model the loader knows by that name.
+/// The model whose model the loader knows by that name.
 template <class T>
-Result<Entry<T>*> Core<T>::loading(std::string_view name) {
+Result<ServedModel<T>*> EngineState<T>::loading(std::string_view name) {
   std::lock_guard const lock(mutex_);
-  for (auto const& [id, entry] : entries_)
-    if (entry->load_entry().name == name) return entry.get();
-  for (auto const& entry : replaced_)
-    if (entry->load_entry().name == name) return entry.get();
-  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
+  for (auto const& [id, model] : models_)
+    if (model->load_record().name == name) return model.get();
+  for (auto const& model : replaced_)
+    if (model->load_record().name == name) return model.get();
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is registered", name);
 }
 
 template <class T>
-Result<Entry<T>*> Core<T>::find(std::string_view text) {
+Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
   auto name = parse_model_name(text);
   if (!name) return tl::unexpected(std::move(name.error()));
   std::lock_guard const lock(mutex_);
-  EntryType* best = nullptr;
-  for (auto const& [id, entry] : entries_) {
-    Manifest const& manifest = entry->description().manifest;
+  ModelType* best = nullptr;
+  for (auto const& [id, model] : models_) {
+    Manifest const& manifest = model->description().manifest;
     if (manifest.name != name->name || (!name->version.empty() && manifest.version != name->version))
       continue;
     if (best == nullptr || compare_versions(manifest.version, best->description().manifest.version) > 0)
-      best = entry.get();
+      best = model.get();
   }
   if (best != nullptr) return best;
-  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is known", text);
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
+              text);
 }
 
 template <class T>
-typename Core<T>::CallType* Core<T>::take_call() {
+typename EngineState<T>::CallType* EngineState<T>::take_call() {
   CallType* call = nullptr;
   if (pool_.pop(call)) return call;
   auto made = std::make_unique<CallType>();
   call = made.get();
-  call->AnswerHolder::recycle = &Core::recycle;
-  call->Continuation::run = &Core::on_task;
-  call->Delivery::run = &Core::on_delivery;
+  call->AnswerHolder::recycle = &EngineState::recycle;
+  call->Continuation::run = &EngineState::on_task;
+  call->Delivery::run = &EngineState::on_delivery;
   call->computed.reserve(max_tensors);
-  call->word.store(word::claimed);
+  call->word.store(call_bits::claimed);
   std::lock_guard const lock(mutex_);
   calls_.push_back(std::move(made));
   pool_.reserve(1);
   return call;
 }
 
-/// Back to the pool. The last thing that a call does may be to let the core go.
+/// Returns the call to the pool. The call may hold the last reference to the engine.
 template <class T>
-void Core<T>::recycle(AnswerHolder& holder) noexcept {
+void EngineState<T>::recycle(AnswerHolder& holder) noexcept {
   auto& call = static_cast<CallType&>(holder);
-  auto const core = std::move(call.core);
+  auto const engine = std::move(call.engine);
   call.request = nullptr;
   call.owned_request.clear();
   call.made.clear();
   call.stored.reset();
   call.caching::template Slot<StoredAnswerPointer>::value.reset();
-  core->pool_.push(&call);
+  engine->pool_.push(&call);
 }
 
 template <class T>
-Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options) {
-  auto const& specs = call.entry->description().signature.outputs;
+Result<void> EngineState<T>::choose_outputs(CallType& call, CallOptions const& options) {
+  auto const& specs = call.model->description().signature.outputs;
   call.specs = &specs;
   if (options.outputs.empty()) {
     call.chosen_count = specs.size();
@@ -220,7 +227,7 @@ Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options)
       missing += (missing.empty() ? "" : ", ") + std::string(name);
     } else if (call.chosen_count == max_tensors) {
       return fail(Code::invalid_argument, Reason::option, "{}: expected at most {} outputs, got {}",
-                  call.entry->description().id, max_tensors, options.outputs.size());
+                  call.model->description().id, max_tensors, options.outputs.size());
     } else {
       call.chosen[call.chosen_count++] = static_cast<std::uint8_t>(at - specs.begin());
     }
@@ -228,25 +235,24 @@ Result<void> Core<T>::choose_outputs(CallType& call, CallOptions const& options)
   if (missing.empty()) return {};
   std::string known;
   for (auto const& spec : specs) known += (known.empty() ? "" : ", ") + spec.name;
-  return fail(Code::invalid_argument, Reason::output_missing,
-              "{}: no output of the name {}; the model gives {}", call.entry->description().id, missing,
-              known);
+  return fail(Code::invalid_argument, Reason::output_missing, "{}: unknown output {}; expected one of {}",
+              call.model->description().id, missing, known);
 }
 
 template <class T>
-Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, CallOptions const& options,
-                                    TimePoint now) {
+Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& request,
+                                           CallOptions const& options, TimePoint now) {
   if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
-  auto checked = check(entry.description().signature, request);
+  auto checked = check(model.description().signature, request);
   if (!checked) {
-    entry.record_refusal(checked.error());
+    model.record_refusal(checked.error());
     return tl::unexpected(std::move(checked.error()));
   }
   CallType& call = *take_call();
-  call.core = this->shared_from_this();
+  call.engine = this->shared_from_this();
   routes_.fetch_add(1);
   call.owners.store(2, std::memory_order_relaxed);
-  call.entry = &entry;
+  call.model = &model;
   call.request = &request;
   call.checked = *checked;
   call.began = now;
@@ -257,47 +263,47 @@ Result<Call<T>*> Core<T>::make_call(EntryType& entry, Request const& request, Ca
   call.completion = {};
   call.leader = nullptr;
   call.report = {};
-  call.report.model = entry.description().id;
-  call.at = At::join;
+  call.report.model = model.description().id;
+  call.step = RouteStep::join;
   call.role.store(caching::Join::bypass, std::memory_order_relaxed);
   call.inputs_gone = false;
-  call.watch.store(Watch::off, std::memory_order_relaxed);
+  call.watch.store(DeadlineWatch::off, std::memory_order_relaxed);
   call.refused = false;
   call.failed = false;
   call.answer_failed = false;
   call.alone = false;
   call.outputs_state.store(0, std::memory_order_relaxed);
   call.running.store(false, std::memory_order_relaxed);
-  call.tag = entry.tag();
+  call.tag = model.tag();
   call.borrowed = true;  // the request itself is the caller's
   Result<void> admitted = choose_outputs(call, options);
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                    "{}: the deadline was over when the call came", entry.description().id);
+                    "{}: deadline already passed on arrival", model.description().id);
   if (admitted) admitted = gate_.admit_caller(call, checked->items, checked->bytes, now);
   if (admitted && call.cancellation != nullptr && call.cancellation->is_cancelled())
     admitted = tl::unexpected(taken_back(call));
-  if (admitted) return &call;  // its word stays claimed until it starts: a stop passes it by
+  if (admitted) return &call;  // its word stays claimed until it starts: a stop skips it
   gate_.leave(call);
   end_of_route();
-  entry.record_refusal(admitted.error());
-  call.release();
-  call.release();
+  model.record_refusal(admitted.error());
+  call.unref();
+  call.unref();
   return tl::unexpected(std::move(admitted.error()));
 }
 
 template <class T>
-Result<Call<T>*> Core<T>::submit(EntryType& entry, Request const& request, CallOptions const& options,
-                                 Completion completion) {
-  auto call = make_call(entry, request, options, Env::now());
+Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request const& request, CallOptions const& options,
+                                        Completion completion) {
+  auto call = make_call(model, request, options, Env::now());
   if (!call) return call;
   return launch(**call, completion);
 }
 
 template <class T>
-Result<Call<T>*> Core<T>::submit(EntryType& entry, Request&& request, CallOptions const& options,
-                                 Completion completion) {
-  auto call = make_call(entry, request, options, Env::now());
+Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request&& request, CallOptions const& options,
+                                        Completion completion) {
+  auto call = make_call(model, request, options, Env::now());
   if (!call) return call;
   (*call)->owned_request = std::move(request);
   (*call)->request = &(*call)->owned_request;
@@ -307,56 +313,56 @@ Result<Call<T>*> Core<T>::submit(EntryType& entry, Request&& request, CallOption
 }
 
 template <class T>
-Result<Call<T>*> Core<T>::launch(CallType& call, Completion completion) noexcept {
+Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
   call.word.store(0);
-  Lending const lending;
-  advance(call, Origin::submitter, call.began);
+  CallerScope const scope;
+  advance(call, CallerKind::submitter, call.began);
   if (!call.refused) {
     watch(call);
     return &call;
   }
   Error error = std::move(call.answer_error);
-  call.release();
+  call.unref();
   return tl::unexpected(std::move(error));
 }
 
 template <class T>
-void Core<T>::wait(CallType& call) noexcept {
+void EngineState<T>::wait(CallType& call) noexcept {
   for (int spins = 0; spins < spins_before_parking_; ++spins) {
-    if ((call.word.load() & word::answered) != 0) return;
+    if ((call.word.load() & call_bits::answered) != 0) return;
     Env::relax();
   }
-  Lending const lending;
+  CallerScope const scope;
   for (;;) {
-    std::uint32_t const seen = call.word.fetch_or(word::parked) | word::parked;
-    if ((seen & word::answered) != 0) return;
-    if ((seen & word::revoked) != 0 && (seen & word::claimed) == 0) {
-      leave(call, taken_back(call));
+    std::uint32_t const seen = call.word.fetch_or(call_bits::parked) | call_bits::parked;
+    if ((seen & call_bits::answered) != 0) return;
+    if ((seen & call_bits::revoked) != 0 && (seen & call_bits::claimed) == 0) {
+      abandon(call, taken_back(call));
     } else if (!call.word.wait_until(seen, call.deadline)) {
-      leave(call, late(call));
-      // Whoever claimed it first is about to answer: a moment, not a wait.
-      while ((call.word.load() & word::answered) == 0)
+      abandon(call, late(call));
+      // The thread that claimed it is about to answer.
+      while ((call.word.load() & call_bits::answered) == 0)
         call.word.wait_until(call.word.load(), after(Env::now(), std::chrono::milliseconds(1)));
     }
   }
 }
 
 template <class T>
-void Core<T>::start_group(std::span<CallType* const> calls) noexcept {
+void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   CallType& leader = *calls.front();
   leader.unanswered.store(calls.size());
   for (CallType* call : calls) call->leader = &leader;
   for (CallType* call : calls) call->word.store(0);  // last: from here on a stop may answer them
-  Lending const lending;
-  for (CallType* call : calls) advance(*call, Origin::group, call->began);
+  CallerScope const scope;
+  for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
   bool const here = options_.caller_runs == CallerRuns::when_idle;
-  leader.entry->lane().enter_all(
+  leader.model->lane().enter_all(
       leader.held, here ? batching::Entry::may_run_here : batching::Entry::never_here, leader.began);
 }
 
 template <class T>
-void Core<T>::run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept {
+void EngineState<T>::run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept {
   struct Hook : CancelHook {
     CallType& leader;
     explicit Hook(CallType& of) noexcept : leader(of) {}
@@ -372,41 +378,42 @@ void Core<T>::run_group(std::span<CallType* const> calls, Cancellation* cancella
 
 /// Like wait, with one park for all of them.
 template <class T>
-void Core<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
+void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   CallType& leader = *calls.front();
-  Lending const lending;
-  bool over = false;  // then whoever claimed a call first is about to answer it
+  CallerScope const scope;
+  bool over = false;  // then the thread that claimed a call is about to answer it
   for (;;) {
-    std::uint32_t const seen = leader.word.fetch_or(word::parked) | word::parked;
-    if ((seen & word::gathered) != 0) return;
-    bool const revoked = !over && (seen & word::revoked) != 0;
+    std::uint32_t const seen = leader.word.fetch_or(call_bits::parked) | call_bits::parked;
+    if ((seen & call_bits::gathered) != 0) return;
+    bool const revoked = !over && (seen & call_bits::revoked) != 0;
     if (!revoked && leader.word.wait_until(seen, over ? no_deadline : leader.deadline)) continue;
     over = true;
     for (CallType* call : calls)
-      if ((call->word.load() & word::claimed) == 0) leave(*call, revoked ? taken_back(*call) : late(*call));
+      if ((call->word.load() & call_bits::claimed) == 0)
+        abandon(*call, revoked ? taken_back(*call) : late(*call));
   }
 }
 
 template <class T>
-Error Core<T>::taken_back(CallType const& call) {
-  return make_error(Code::cancelled, Reason::cancelled, "{}: the call was taken back",
-                    call.entry->description().id);
+Error EngineState<T>::taken_back(CallType const& call) {
+  return make_error(Code::cancelled, Reason::cancelled, "{}: cancelled by the caller",
+                    call.model->description().id);
 }
 
 template <class T>
-Error Core<T>::late(CallType const& call) {
+Error EngineState<T>::late(CallType const& call) {
   bool const running = call.running.load(std::memory_order_relaxed);
   return make_error(Code::deadline_exceeded, running ? Reason::deadline_running : Reason::deadline_waiting,
-                    "{}: no answer within {:.3g} ms; its work {}", call.entry->description().id,
+                    "{}: no answer within {:.3g} ms; its work {}", call.model->description().id,
                     static_cast<double>((call.deadline - call.began).count()) / 1e6,
                     running ? "had begun" : "had not begun");
 }
 
 template <class T>
-Result<Answer> Core<T>::collect(CallType& call) noexcept {
+Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
   if (call.answer_failed) {
     Error error = std::move(call.answer_error);
-    if (!call.asynchronous()) call.release();
+    if (!call.asynchronous()) call.unref();
     return tl::unexpected(std::move(error));
   }
   if (call.asynchronous()) call.owners.fetch_add(1, std::memory_order_relaxed);
@@ -414,15 +421,15 @@ Result<Answer> Core<T>::collect(CallType& call) noexcept {
 }
 
 template <class T>
-void Core<T>::end_of_route() noexcept {
+void EngineState<T>::end_of_route() noexcept {
   if (routes_.fetch_sub(1) != 1 || !stopping()) return;
   drained_.store(1);
   drained_.wake_all();
 }
 
-/// Waits until no call is on its way, or until the deadline.
+/// Waits until no call is in flight, or until the deadline.
 template <class T>
-void Core<T>::drain(TimePoint deadline) noexcept {
+void EngineState<T>::drain(TimePoint deadline) noexcept {
   while (routes_.load() != 0 && Env::now() < deadline) {
     drained_.store(0);
     if (routes_.load() != 0) drained_.wait_until(0, deadline);
@@ -430,12 +437,12 @@ void Core<T>::drain(TimePoint deadline) noexcept {
 }
 
 template <class T>
-std::size_t Core<T>::stop(Duration grace) noexcept {
+std::size_t EngineState<T>::stop(Duration grace) noexcept {
   if (stopping_.exchange(true)) return 0;
   emit(options_.sink, Event{Happening::engine_stopping, {}, {}, {}});
   TimePoint const deadline = after(Env::now(), grace);
   Error const stopping{Code::unavailable, Reason::stopping, "the engine is stopping", {}};
-  for (auto* entry : entries()) entry->lane().refuse_all(stopping);
+  for (auto* model : models()) model->lane().refuse_all(stopping);
   loader_.stop();
   drain(deadline);
   std::vector<CallType*> calls;
@@ -444,9 +451,9 @@ std::size_t Core<T>::stop(Duration grace) noexcept {
     for (auto const& call : calls_) calls.push_back(call.get());
   }
   for (auto* call : calls) {
-    if (!call->retain()) continue;
-    leave(*call, stopping);
-    call->release();
+    if (!call->try_ref()) continue;
+    abandon(*call, stopping);
+    call->unref();
   }
   std::size_t const abandoned = executor_.stop(deadline) + callers_in_backends_.load();
   if (abandoned != 0)

@@ -4,35 +4,35 @@
 #include <cstring>
 
 #include <athanor/core/detail/inside.hpp>
-#include <athanor/serving/detail/core.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
 
 namespace athanor::inline v1::serving {
 
 template <class T>
-Entry<T>::Entry(Core<T>& core, ModelDescription description, LoadEntry& load_entry)
-    : core_(core),
+ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record)
+    : engine_(engine),
       description_(std::move(description)),
-      load_entry_(load_entry),
+      load_record_(load_record),
       instances_(static_cast<std::size_t>(description_.manifest.batching.instances.value_or(1))),
-      breaker_(breaking::Options{.enabled = core.options().breaker}),
+      breaker_(breaking::Options{.enabled = engine.options().breaker}),
       leases_(instances_),
       outcomes_(instances_),
-      lane_(lane_options(), policy(), *this, core.executor()) {}
+      lane_(lane_options(), policy(), *this, engine.executor()) {}
 
 template <class T>
-batching::LaneOptions Entry<T>::lane_options() const {
+batching::LaneOptions ServedModel<T>::lane_options() const {
   auto const& batching = description_.manifest.batching;
   batching::LaneOptions options;
   options.max_items = static_cast<std::uint32_t>(batching.max_items.value_or(32));
   options.max_cost = batching.max_cost.value_or(options.max_cost);
   options.instances = static_cast<std::uint32_t>(instances_);
-  options.caller_runs = core_.options().caller_runs == CallerRuns::when_idle &&
+  options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
                         description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
   return options;
 }
 
 template <class T>
-typename T::Batching Entry<T>::policy() const {
+typename T::Batching ServedModel<T>::policy() const {
   auto const& batching = description_.manifest.batching;
   typename T::Batching policy{};
   if constexpr (requires { policy.max_delay; }) {
@@ -45,25 +45,25 @@ typename T::Batching Entry<T>::policy() const {
 }
 
 template <class T>
-bool Entry<T>::is_running_here() const noexcept {
-  return Inside<Entry>::holds(this);
+bool ServedModel<T>::is_running_here() const noexcept {
+  return Inside<ServedModel>::holds(this);
 }
 
 template <class T>
-bool Entry<T>::may_try(TimePoint now, Duration predicted) noexcept {
+bool ServedModel<T>::allow_trial(TimePoint now, Duration predicted) noexcept {
   TimePoint at = next_trial_.load();
   return at <= now && next_trial_.compare_exchange_strong(at, after(now, predicted));
 }
 
 template <class T>
-std::uint64_t Entry<T>::shape_key(CallType const& call) const {
+std::uint64_t ServedModel<T>::shape_key(CallType const& call) const {
   std::array<TensorView, max_tensors> tensors;
   fill_piece(description_, *call.request, call.checked, call.made, 0, 1, tensors);
   return serving::shape_key(description_.plan.inputs, tensors);
 }
 
 template <class T>
-Result<void> Entry<T>::check_answer(CallType const& call) const {
+Result<void> ServedModel<T>::check_answer(CallType const& call) const {
   auto const& specs = description_.signature.outputs;
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (specs[i].non_finite == NonFinite::allow) continue;
@@ -76,11 +76,11 @@ Result<void> Entry<T>::check_answer(CallType const& call) const {
 }
 
 template <class T>
-void Entry<T>::record(CallType const& call) noexcept {
+void ServedModel<T>::record(CallType const& call) noexcept {
   auto const code = call.answer_failed ? call.answer_error.code : Code::ok;
   metrics_.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
   metrics_.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(call.report.total.count(), 0)));
-  // The report of a call that failed may still be written: its caller may have left the work behind.
+  // The report of a failed call may still be written: its caller may have abandoned work that runs.
   if (call.answer_failed) return;
   if (call.report.cache == CacheState::hit) metrics_.cache_hits.add();
   if (call.report.cache == CacheState::joined) metrics_.cache_joined.add();
@@ -89,18 +89,18 @@ void Entry<T>::record(CallType const& call) noexcept {
 }
 
 template <class T>
-void Entry<T>::record_refusal(Error const& error) noexcept {
+void ServedModel<T>::record_refusal(Error const& error) noexcept {
   metrics_.requests[static_cast<std::size_t>(error.code) % ModelMetrics::outcomes].add();
 }
 
 template <class T>
-bool Entry<T>::wanted(batching::Slot& slot) noexcept {
-  return core_.is_needed(static_cast<CallType&>(slot));
+bool ServedModel<T>::wanted(batching::Slot& slot) noexcept {
+  return engine_.is_needed(static_cast<CallType&>(slot));
 }
 
-/// A probe brings its own lease, which its first part takes; every other batch takes one now.
+/// A probe call holds its lease, which its first part takes; every other batch takes one now.
 template <class T>
-Result<void> Entry<T>::begin(batching::Batch const& batch) noexcept {
+Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   auto& first = static_cast<CallType&>(*batch.parts[0].slot);
   if (first.alone) {
     leases_[batch.instance] = batch.parts[0].first == 0 ? std::exchange(first.lease, {}) : breaking::Lease{};
@@ -113,17 +113,17 @@ Result<void> Entry<T>::begin(batching::Batch const& batch) noexcept {
 }
 
 template <class T>
-Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
+Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
   auto& model = *static_cast<CallType&>(*batch.parts[0].slot).loading::template Slot<LoadedModel>::payload;
   Worker& worker = model.worker(batch.instance);
   auto result = gather(batch, worker);
   if (result) {
-    if (Lending::depth > 0) core_.caller_enters_backend();
+    if (CallerScope::depth > 0) engine_.caller_enters_backend();
     auto members = [&] {
-      Inside<Entry> const here(this);
+      Inside<ServedModel> const here(this);
       return worker.ensemble.run(worker.assembler.inputs(), batch.items);
     }();
-    if (Lending::depth > 0) core_.caller_leaves_backend();
+    if (CallerScope::depth > 0) engine_.caller_leaves_backend();
     if (members) {
       result = scatter(batch, worker, *members);
     } else {
@@ -134,10 +134,10 @@ Result<void> Entry<T>::execute(batching::Batch const& batch) noexcept {
   return result;
 }
 
-/// The one copy on the way in. Inputs are locked while they are read, so that a caller who leaves waits for
+/// The one copy on the way in. Inputs are locked while they are read, so that abandoning a call waits for
 /// it.
 template <class T>
-Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
+Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
   worker.pieces.clear();
   bool gone = false;
   bool owned = true;
@@ -156,7 +156,7 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
   }
   Result<void> result;
   if (gone) {
-    result = fail(Code::aborted, Reason::cancelled, "a caller of this batch took its inputs back");
+    result = fail(Code::aborted, Reason::cancelled, "the inputs of an abandoned call in this batch are gone");
   } else {
     result = worker.assembler.gather(worker.pieces, batch.on_caller || owned);
   }
@@ -167,7 +167,8 @@ Result<void> Entry<T>::gather(batching::Batch const& batch, Worker& worker) noex
 
 /// The one copy on the way out: rows of the batch into each call's own outputs.
 template <class T>
-Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept {
+Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worker,
+                                     std::uint32_t members) noexcept {
   auto const outputs = worker.ensemble.outputs();
   std::size_t row = 0;
   for (auto const& part : batch.parts) {
@@ -195,11 +196,11 @@ Result<void> Entry<T>::scatter(batching::Batch const& batch, Worker& worker, std
   return {};
 }
 
-/// Room for all items of the call, shaped like the batch's outputs. The parts of an oversize call race for it
-/// once.
+/// Allocates outputs for all items of the call, shaped like the batch's. One part of an oversize call does it
+/// for all.
 template <class T>
-Result<void> Entry<T>::make_outputs(batching::Part const& part,
-                                    std::span<TensorView const> outputs) noexcept {
+Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
+                                          std::span<TensorView const> outputs) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
   std::uint32_t none = 0;
@@ -223,9 +224,9 @@ Result<void> Entry<T>::make_outputs(batching::Part const& part,
   return result;
 }
 
-/// An output that comes from made: one row of each item.
+/// An output of the processor: one row of each item.
 template <class T>
-Result<void> Entry<T>::put_made(CallType& call, std::size_t output) noexcept {
+Result<void> ServedModel<T>::put_made(CallType& call, std::size_t output) noexcept {
   OutputPlan const& plan = description_.plan.outputs[output];
   TensorView const& like = call.made[0].tensor(plan.index);
   Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
@@ -246,10 +247,10 @@ Result<void> Entry<T>::put_made(CallType& call, std::size_t output) noexcept {
   return {};
 }
 
-/// Parts of one oversize call may end on several instances at once.
+/// Locks the report for parts of an oversize call: they may end on several instances at once.
 template <class T>
 template <class Write>
-void Entry<T>::write_report(batching::Part const& part, Write write) noexcept {
+void ServedModel<T>::write_report(batching::Part const& part, Write write) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
   if (shared) call.lock_inputs();
@@ -258,7 +259,7 @@ void Entry<T>::write_report(batching::Part const& part, Write write) noexcept {
 }
 
 template <class T>
-void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept {
+void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept {
   Duration const run_time = now - batch.formed;
   for (auto const& part : batch.parts) write_report(part, [&](Report& report) { report.compute = run_time; });
   metrics_.batches.add();
@@ -271,7 +272,7 @@ void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Time
   breaker_.settle(leases_[batch.instance], outcome, now);
   auto const after = breaker_.state();
   if (after == before || after == breaking::State::half_open) return;
-  emit(core_.options().sink,
+  emit(engine_.options().sink,
        Event{after == breaking::State::open ? Happening::breaker_opened : Happening::breaker_closed,
              description_.manifest.name,
              description_.manifest.version,
@@ -279,8 +280,8 @@ void Entry<T>::end(batching::Batch const& batch, batching::Verdict verdict, Time
 }
 
 template <class T>
-void Entry<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
-  core_.batched(static_cast<CallType&>(slot), error, now);
+void ServedModel<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
+  engine_.batched(static_cast<CallType&>(slot), error, now);
 }
 
 }  // namespace athanor::inline v1::serving
