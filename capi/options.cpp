@@ -5,22 +5,22 @@
 #include <concepts>
 #include <limits>
 #include <optional>
-#include <set>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "core/json_text.hpp"
 
 namespace athanor::capi {
 
 namespace {
 
-using Json = nlohmann::json;
+using json::Json;
+using json::ParseFault;
 
 /// `key` is empty where it is the whole text that is refused, `got` is ASCII and may be long.
 tl::unexpected<Error> refuse_shown(std::string_view key, std::string_view expected, std::string_view got) {
-  constexpr std::size_t longest = 60;
-  return fail(Code::invalid_argument, Reason::option, "options: {}{}expected {}, got {}{}", key,
-              key.empty() ? "" : ": ", expected, got.substr(0, longest), got.size() > longest ? "..." : "");
+  return fail(Code::invalid_argument, Reason::option, "options: {}{}expected {}, got {}", key,
+              key.empty() ? "" : ": ", expected, json::shorten(got));
 }
 
 tl::unexpected<Error> refuse(std::string_view key, std::string_view expected, Json const& got) {
@@ -108,59 +108,31 @@ constexpr std::array<Row, 11> rows{{
     {"breaker", read_into<&EngineOptions::breaker>},
 }};
 
-// More than any option needs, and few enough for code that calls itself once for each.
-constexpr int deepest = 64;
-
-/// Watches the parser for what its result does not show, or not without a walk to the bottom of it.
-struct Watch {
-  std::set<std::string> keys;
-  std::string key;  // the option that is being read
-  std::string twice;
-  bool too_deep = false;
-
-  bool operator()(int depth, Json::parse_event_t event, Json const& parsed) {
-    too_deep = too_deep || depth > deepest;
-    if (too_deep) return false;
-    if (depth == 1 && event == Json::parse_event_t::key) {
-      key = parsed.get<std::string>();
-      if (!keys.insert(key).second) twice = key;
-    }
-    return true;
+tl::unexpected<Error> refuse_fault(ParseFault const& fault) {
+  switch (fault.kind) {
+    case ParseFault::Kind::grammar: break;
+    case ParseFault::Kind::number:
+      return refuse_shown(fault.member, "a number that fits a double", fault.number);
+    case ParseFault::Kind::depth:
+      return refuse_shown(fault.member, fmt::format("at most {} levels of nesting", json::max_depth), "more");
+    case ParseFault::Kind::repeated_key:
+      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", fault.key);
   }
-};
-
-/// The number in the parser's complaint that no double holds it; the complaint itself when it has another
-/// form.
-std::string_view quoted(std::string_view complaint) {
-  auto const first = complaint.find('\'');
-  auto const last = complaint.rfind('\'');
-  return first < last ? complaint.substr(first + 1, last - first - 1) : complaint;
+  return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", fault.byte);
 }
 
 /// The parsed object; a key given twice is refused rather than silently decided.
 Result<Json> parse_object(std::string_view text) {
-  Watch watch;
-  try {
-    Json object = Json::parse(text, [&](int depth, Json::parse_event_t event, Json& parsed) {
-      return watch(depth, event, parsed);
-    });
-    if (watch.too_deep)
-      return refuse_shown(watch.key, fmt::format("at most {} levels of nesting", deepest), "more");
-    if (!watch.twice.empty())
-      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", watch.twice);
-    if (!object.is_object()) return refuse_shown("", "a JSON object", object.type_name());
-    return object;
-  } catch (Json::parse_error const& error) {
-    return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", error.byte - 1);
-  } catch (Json::exception const& error) {
-    return refuse_shown(watch.key, "a number that fits a double", quoted(error.what()));
-  }
+  auto object = json::parse(text);
+  if (!object) return refuse_fault(object.error());
+  if (!object->is_object()) return refuse_shown("", "a JSON object", object->type_name());
+  return std::move(*object);
 }
 
 }  // namespace
 
-Result<HostOptions> parse_options(std::string_view json) {
-  auto object = parse_object(json);
+Result<HostOptions> parse_options(std::string_view text) {
+  auto object = parse_object(text);
   if (!object) return tl::unexpected(std::move(object.error()));
   HostOptions options;
   for (auto const& [key, value] : object->items()) {

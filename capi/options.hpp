@@ -16,6 +16,6 @@ struct HostOptions {
 
 /// invalid_argument / option, naming the key, what was expected and what came. Ranges that the engine checks
 /// itself are left to it.
-Result<HostOptions> parse_options(std::string_view json);
+Result<HostOptions> parse_options(std::string_view text);
 
 }  // namespace athanor::capi

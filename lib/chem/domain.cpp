@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 #include <GraphMol/Fingerprints/MorganFingerprints.h>
 #include <GraphMol/GraphMol.h>
-#include <nlohmann/json.hpp>
 
+#include "json_object.hpp"
 #include "molecule.hpp"
 
 namespace athanor::inline v1::chem {
@@ -44,7 +44,7 @@ Result<void> check_toolkit() {
   return {};
 }
 
-Result<std::vector<std::uint32_t>> read_identifiers(nlohmann::json const& list) {
+Result<std::vector<std::uint32_t>> read_identifiers(json::Json const& list) {
   if (!list.is_array()) return refuse("identifiers: expected a list");
   std::vector<std::uint32_t> identifiers;
   identifiers.reserve(list.size());
@@ -96,17 +96,17 @@ DomainOfValidity::DomainOfValidity(std::vector<std::uint32_t> identifiers)
 }
 
 Result<DomainOfValidity> DomainOfValidity::from_json(std::string_view text) {
-  auto const document = nlohmann::json::parse(text, nullptr, false);
-  if (!document.is_object()) return refuse("expected a JSON object");
-  for (auto const& [key, value] : document.items())
+  auto const document = parse_object(text, "domain of validity", Reason::syntax);
+  if (!document) return tl::unexpected(document.error());
+  for (auto const& [key, value] : document->items())
     if (key != "rdkit" && key != "radius" && key != "identifiers") return refuse("unknown key {}", key);
-  if (auto const maker = document.find("rdkit"); maker == document.end() || !maker->is_string())
+  if (auto const maker = document->find("rdkit"); maker == document->end() || !maker->is_string())
     return refuse("rdkit: expected the version that made the list, as text");
-  if (auto const radius = document.find("radius"); radius == document.end() || *radius != morgan_radius)
+  if (auto const radius = document->find("radius"); radius == document->end() || *radius != morgan_radius)
     return refuse("radius: expected {}, got {}", morgan_radius,
-                  radius == document.end() ? std::string("nothing") : radius->dump());
-  auto const list = document.find("identifiers");
-  if (list == document.end()) return refuse("identifiers: missing");
+                  radius == document->end() ? std::string("nothing") : radius->dump());
+  auto const list = document->find("identifiers");
+  if (list == document->end()) return refuse("identifiers: missing");
   auto identifiers = read_identifiers(*list);
   if (!identifiers) return tl::unexpected(std::move(identifiers.error()));
   if (auto const checked = check_toolkit(); !checked) return tl::unexpected(checked.error());

@@ -9,7 +9,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "json_object.hpp"
 
 namespace athanor::inline v1::chem {
 
@@ -116,31 +117,31 @@ Result<std::unique_ptr<PolymerGraphProcessor::Opened>> PolymerGraphProcessor::op
     std::string_view folder, std::string_view options) const {
   PolymerOptions polymer;
   std::optional<DomainOfValidity> domain;
-  if (!options.empty()) {
-    auto const document = nlohmann::json::parse(options, nullptr, false);
-    if (!document.is_object()) return refuse_option("options: expected a JSON object");
-    for (auto const& [key, value] : document.items()) {
-      if (key == "units") {
-        if (!value.is_number_integer() || value < 1 || value > polymer.limits.heavy_atoms)
-          return refuse_option("units: expected a whole number from 1 to {}, got {}",
-                               polymer.limits.heavy_atoms, value.dump());
-        polymer.units = value.get<std::int32_t>();
-      } else if (key == "domain") {
-        if (!value.is_string()) return refuse_option("domain: expected a file name, got {}", value.dump());
-        auto read = read_domain(folder, value.get<std::string>());
-        if (!read) return tl::unexpected(std::move(read.error()));
-        domain = std::move(*read);
-      } else {
-        return refuse_option("unknown option {}; it takes units and domain", key);
-      }
+  auto const document =
+      parse_object(options.empty() ? "{}" : options, "polymer-graph: options", Reason::option);
+  if (!document) return tl::unexpected(document.error());
+  for (auto const& [key, value] : document->items()) {
+    if (key == "units") {
+      if (!value.is_number_integer() || value < 1 || value > polymer.limits.heavy_atoms)
+        return refuse_option("units: expected a whole number from 1 to {}, got {}",
+                             polymer.limits.heavy_atoms, json::describe(value));
+      polymer.units = value.get<std::int32_t>();
+    } else if (key == "domain") {
+      if (!value.is_string())
+        return refuse_option("domain: expected a file name, got {}", json::describe(value));
+      auto read = read_domain(folder, value.get<std::string>());
+      if (!read) return tl::unexpected(std::move(read.error()));
+      domain = std::move(*read);
+    } else {
+      return refuse_option("unknown option {}; it takes units and domain", key);
     }
   }
   return std::make_unique<Opened>(polymer, std::move(domain));
 }
 
 ath_processor_table const& processor() {
-  static PolymerGraphProcessor stage;
-  static ath_processor_table const table = make_table(stage);
+  static PolymerGraphProcessor graphs;
+  static ath_processor_table const table = make_table(graphs);
   return table;
 }
 

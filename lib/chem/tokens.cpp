@@ -5,7 +5,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
+
+#include "json_object.hpp"
 
 namespace athanor::inline v1::chem {
 
@@ -18,7 +19,7 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
 }
 
 /// The `_data` of one of nfp's tokenizers: key text to token.
-Result<std::vector<std::pair<std::string, std::int32_t>>> read_tokens(nlohmann::json const& document,
+Result<std::vector<std::pair<std::string, std::int32_t>>> read_tokens(json::Json const& document,
                                                                       std::string_view name) {
   auto const tokenizer = document.find(name);
   if (tokenizer == document.end() || !tokenizer->is_object()) return refuse("{}: missing", name);
@@ -36,15 +37,15 @@ Result<std::vector<std::pair<std::string, std::int32_t>>> read_tokens(nlohmann::
 }  // namespace
 
 Result<TokenTable> TokenTable::from_nfp_json(std::string_view text) {
-  auto const document = nlohmann::json::parse(text, nullptr, false);
-  if (!document.is_object()) return refuse("expected a JSON object");
-  auto const explicit_hydrogens = document.find("explicit_hs");
-  if (explicit_hydrogens == document.end() || *explicit_hydrogens != true)
+  auto const document = parse_object(text, "token table", Reason::syntax);
+  if (!document) return tl::unexpected(document.error());
+  auto const explicit_hydrogens = document->find("explicit_hs");
+  if (explicit_hydrogens == document->end() || *explicit_hydrogens != true)
     return refuse("explicit_hs: expected true, graphs have all hydrogens as atoms");
 
   TokenTable table;
   auto fill = [&](std::string_view name, Vocabulary& vocabulary, auto&& code_of) -> Result<void> {
-    auto const tokens = read_tokens(document, name);
+    auto const tokens = read_tokens(*document, name);
     if (!tokens) return tl::unexpected(tokens.error());
     for (auto const& [key, token] : *tokens) {
       vocabulary.largest = std::max(vocabulary.largest, token);

@@ -10,8 +10,8 @@
 
 #include <athanor/manifest/model_name.hpp>
 
-#include "json_text.hpp"
 #include "manifest_checks.hpp"
+#include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
 
@@ -61,7 +61,7 @@ std::vector<Dim> read_shape(Node const& node) {
       dims.push_back(Dim::fixed(entry.integer(1, INT32_MAX)));
     } else {
       node.reader().refuse(entry.path(), "expected a length, the name of an axis or null, got {}",
-                           describe(*entry.json()));
+                           json::describe(*entry.json()));
     }
   }
   if (dims.size() > Shape::max_rank)
@@ -378,11 +378,11 @@ Signature Manifest::signature() const {
   return signature;
 }
 
-Result<Manifest> parse_manifest(std::string_view json) {
-  auto document = manifest::parse_json(json, manifest_file, Reason::manifest);
+Result<Manifest> parse_manifest(std::string_view text) {
+  auto document = json::parse(text, manifest_file, Reason::manifest);
   if (!document) return tl::unexpected(std::move(document.error()));
-  manifest::Reader reader(manifest_file);
-  manifest::Node const root(reader, &*document, "");
+  json::Reader reader(manifest_file, Reason::manifest);
+  json::Node const root(reader, &*document, "");
   Manifest manifest;
   if (manifest::is_known_format(root) &&
       root.object({"athanor", "name", "version", "description", "backend", "format", "processor", "inputs",

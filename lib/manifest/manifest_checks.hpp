@@ -3,9 +3,13 @@
 
 #include <athanor/manifest/manifest.hpp>
 
-#include "json_text.hpp"
+#include "core/json_text.hpp"
 
 namespace athanor::inline v1::manifest {
+
+using json::Json;
+using json::Node;
+using json::Reader;
 
 /// Names once, references that lead somewhere, types that fit. Reports to `reader`, which keeps the first
 /// mistake.

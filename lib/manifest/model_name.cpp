@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "json_text.hpp"
+#include "core/json_text.hpp"
 
 namespace athanor::inline v1 {
 
@@ -96,7 +96,7 @@ std::weak_ordering compare_versions(std::string_view left, std::string_view righ
 Result<ModelName> parse_model_name(std::string_view text) {
   auto const at = text.find('@');
   ModelName model{std::string(text.substr(0, at)), {}};
-  if (!manifest::is_name(model.name))
+  if (!json::is_name(model.name))
     return fail(Code::invalid_argument, Reason::syntax,
                 "model name: expected 1 to 128 letters, digits, '.', '_' or '-' before any '@', got '{}'",
                 text);

@@ -6,11 +6,13 @@
 
 #include <fmt/format.h>
 
-#include "json_text.hpp"
+#include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
 
 namespace manifest {
+
+using json::Json;
 
 namespace {
 
@@ -26,8 +28,8 @@ class ListWalk {
       return {};
     }
     if (!value.is_array())
-      return refuse(
-          depth, fmt::format("expected a list (level {} of {}), got {}", depth + 1, rank_, describe(value)));
+      return refuse(depth, fmt::format("expected a list (level {} of {}), got {}", depth + 1, rank_,
+                                       json::describe(value)));
     auto const length = static_cast<std::int64_t>(value.size());
     if (!known_[depth]) {
       if (spec_.dims[depth].kind == Dim::Kind::fixed && spec_.dims[depth].length != length)
@@ -168,7 +170,7 @@ tl::unexpected<Error> bad_leaf(TensorSpec const& spec, ListWalk const& lists, st
   std::string const position = lists.position(index);
   return fail(Code::invalid_argument, reason, "{}: {}{}expected {}, got {}{}", spec.name, position,
               position.empty() ? "" : ": ", spec.dtype == DType::bytes ? "a text" : to_string(spec.dtype),
-              describe(*lists.leaves()[index]),
+              json::describe(*lists.leaves()[index]),
               reason == Reason::value_range ? ", which it cannot hold" : "");
 }
 
@@ -204,8 +206,8 @@ Result<Tensor> convert_tensor(Json const& value, TensorSpec const& spec) {
 
 }  // namespace manifest
 
-Result<Tensor> tensor_from_json(std::string_view json, TensorSpec const& spec) {
-  return manifest::parse_json(json, spec.name, Reason::syntax).and_then([&](manifest::Json const& value) {
+Result<Tensor> tensor_from_json(std::string_view text, TensorSpec const& spec) {
+  return json::parse(text, spec.name, Reason::syntax).and_then([&](json::Json const& value) {
     return manifest::convert_tensor(value, spec);
   });
 }

@@ -74,3 +74,16 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [4294967296]})") ==
         "domain of validity: identifiers: entry 0 is 4294967296, expected a whole number of 32 bits");
 }
+
+// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+TEST_CASE("a domain file with a repeated key or too many levels is refused") {
+  auto const repeated =
+      DomainOfValidity::from_json(R"({"rdkit": "x", "radius": 2, "identifiers": [1], "identifiers": [2]})");
+  REQUIRE_FALSE(repeated);
+  CHECK(repeated.error().reason == Reason::syntax);
+  CHECK(repeated.error().message == "domain of validity: the key 'identifiers' is given twice in one object");
+  auto const deep =
+      DomainOfValidity::from_json(R"({"rdkit": )" + std::string(65, '[') + std::string(65, ']') + "}");
+  REQUIRE_FALSE(deep);
+  CHECK(deep.error().message == "domain of validity: expected at most 64 levels of nesting, got more");
+}

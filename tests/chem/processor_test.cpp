@@ -126,6 +126,19 @@ TEST_CASE("options that mean nothing are refused by name") {
                                           "/domain.json: domain of validity: "));
 }
 
+// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+TEST_CASE("options with a repeated key or too many levels are refused") {
+  auto const repeated = PolymerGraphProcessor{}.open({}, R"({"units": 1, "units": 2})");
+  REQUIRE_FALSE(repeated);
+  CHECK(repeated.error().code == Code::invalid_argument);
+  CHECK(repeated.error().reason == Reason::option);
+  CHECK(repeated.error().message == "polymer-graph: options: the key 'units' is given twice in one object");
+  auto const deep =
+      PolymerGraphProcessor{}.open({}, R"({"units": )" + std::string(65, '[') + std::string(65, ']') + "}");
+  REQUIRE_FALSE(deep);
+  CHECK(deep.error().message == "polymer-graph: options: expected at most 64 levels of nesting, got more");
+}
+
 // mutant: leave is_inside out of read_domain, or is_regular_file out of read_file
 TEST_CASE("the domain is a file of the model's folder and nothing else") {
   Folder const outer;

@@ -85,6 +85,7 @@ TEST_CASE("a table that cannot fit the graphs is refused by name") {
     return table ? std::string("accepted") : table.error().message;
   };
   CHECK(message("[]") == "token table: expected a JSON object");
+  CHECK(message("{") == "token table: expected a JSON object");
   CHECK(message(R"json({"explicit_hs": false})json") ==
         "token table: explicit_hs: expected true, graphs have all hydrogens as atoms");
   CHECK(message(R"json({"explicit_hs": true})json") == "token table: atom_tokenizer: missing");
@@ -99,4 +100,17 @@ TEST_CASE("a table that cannot fit the graphs is refused by name") {
       "on");
   CHECK(message(R"json({"explicit_hs": true, "atom_tokenizer": {"_data": {"('C', 4, 3, 0, False)": 2}}})json")
             .starts_with("token table: atom_tokenizer: atom key: expected the form"));
+}
+
+// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+TEST_CASE("a token table with a repeated key or too many levels is refused") {
+  auto const repeated =
+      TokenTable::from_nfp_json(R"json({"atom_tokenizer": {"_data": {"unk": 1, "unk": 2}}})json");
+  REQUIRE_FALSE(repeated);
+  CHECK(repeated.error().reason == Reason::syntax);
+  CHECK(repeated.error().message == "token table: the key 'unk' is given twice in one object");
+  auto const deep =
+      TokenTable::from_nfp_json(R"({"extra": )" + std::string(65, '[') + std::string(65, ']') + "}");
+  REQUIRE_FALSE(deep);
+  CHECK(deep.error().message == "token table: expected at most 64 levels of nesting, got more");
 }

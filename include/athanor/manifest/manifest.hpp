@@ -128,7 +128,7 @@ struct Manifest {
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
 /// and what came: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, lookups, scale`.
-Result<Manifest> parse_manifest(std::string_view json);
+Result<Manifest> parse_manifest(std::string_view text);
 /// Reads `athanor.json` in `folder`; not_found / file when it cannot be read.
 Result<Manifest> read_manifest(std::string const& folder);
 
@@ -136,7 +136,7 @@ Result<Manifest> read_manifest(std::string const& folder);
 /// for integers, values out of the type's range, null and texts for numbers are refused with the tensor's
 /// name, the position, what was expected and what came. `bytes` tensors are made of texts; f16 and bf16 are
 /// rounded to nearest.
-Result<Tensor> tensor_from_json(std::string_view json, TensorSpec const& spec);
+Result<Tensor> tensor_from_json(std::string_view text, TensorSpec const& spec);
 
 /// Compares a file's content with `digest` (`xxh128:` and 32 hexadecimal digits). data_loss / digest names
 /// file, expected and got; not_found / file when the file is missing.

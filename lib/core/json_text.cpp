@@ -1,73 +1,101 @@
 #include "json_text.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include <fmt/ranges.h>
 
-namespace athanor::inline v1::manifest {
+namespace athanor::inline v1::json {
 
 namespace {
 
-constexpr int deepest = 64;
-
 /// Watches the parser for what a JSON value cannot show afterwards.
-struct Watch {
+struct ParseWatch {
   std::vector<std::set<std::string, std::less<>>> keys;
+  std::string member;
   std::optional<std::string> repeated;
   bool too_deep = false;
 
   bool operator()(int depth, Json::parse_event_t event, Json const& parsed) {
-    too_deep = too_deep || depth > deepest;
+    too_deep = too_deep || depth > max_depth;
+    if (too_deep) return false;  // the rest is parsed, but nothing of it is kept
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !repeated) {
+    if (event == Json::parse_event_t::key) {
       auto const& key = parsed.get_ref<std::string const&>();
-      if (!keys.back().insert(key).second) repeated = key;
+      if (depth == 1) member = key;
+      if (!keys.back().insert(key).second && !repeated) repeated = key;
     }
     return true;
   }
 };
 
+/// The number in the parser's message that no double holds it; the whole message when it has another form.
+std::string_view quoted(std::string_view message) {
+  auto const first = message.find('\'');
+  auto const last = message.rfind('\'');
+  return first < last ? message.substr(first + 1, last - first - 1) : message;
+}
+
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, std::string_view document, Reason reason) {
-  Watch watch;
+tl::expected<Json, ParseFault> parse(std::string_view text) {
+  using Kind = ParseFault::Kind;
+  ParseWatch watch;
   Json value;
+  auto const fault = [&](Kind kind, std::size_t byte = 0, std::string_view number = {}) {
+    return tl::unexpected(
+        ParseFault{kind, byte, std::string(number), watch.repeated.value_or(""), watch.member});
+  };
   try {
     value = Json::parse(text.begin(), text.end(), [&](int depth, Json::parse_event_t event, Json& parsed) {
       return watch(depth, event, parsed);
     });
   } catch (Json::parse_error const& error) {
-    return fail(Code::invalid_argument, reason, "{}: expected JSON, got something else at byte {}", document,
-                error.byte - 1);
+    return fault(Kind::grammar, error.byte - 1);
   } catch (Json::exception const& error) {
-    return fail(Code::invalid_argument, reason, "{}: expected JSON with numbers that fit a double, got: {}",
-                document, error.what());
+    return fault(Kind::number, 0, quoted(error.what()));
   }
-  if (watch.too_deep)
-    return fail(Code::invalid_argument, reason, "{}: expected at most {} levels of nesting, got more",
-                document, deepest);
-  if (watch.repeated)
-    return fail(Code::invalid_argument, reason, "{}: the key '{}' is given twice in one object", document,
-                *watch.repeated);
+  if (watch.too_deep) return fault(Kind::depth);
+  if (watch.repeated) return fault(Kind::repeated_key);
   return value;
 }
 
-std::string describe(Json const& value) {
+std::string to_string(ParseFault const& fault) {
+  switch (fault.kind) {
+    case ParseFault::Kind::grammar:
+      return fmt::format("expected JSON, got something else at byte {}", fault.byte);
+    case ParseFault::Kind::number:
+      return fmt::format("expected JSON with numbers that fit a double, got {}", shorten(fault.number));
+    case ParseFault::Kind::depth:
+      return fmt::format("expected at most {} levels of nesting, got more", max_depth);
+    case ParseFault::Kind::repeated_key:
+      return fmt::format("the key '{}' is given twice in one object", fault.key);
+  }
+  return {};
+}
+
+Result<Json> parse(std::string_view text, std::string_view document, Reason reason) {
+  return parse(text).map_error([&](ParseFault const& fault) {
+    return make_error(Code::invalid_argument, reason, "{}: {}", document, to_string(fault));
+  });
+}
+
+std::string shorten(std::string_view text) {
   constexpr std::size_t longest = 60;
+  return fmt::format("{}{}", text.substr(0, longest), text.size() > longest ? "..." : "");
+}
+
+std::string describe(Json const& value) {
   if (value.is_discarded()) return "nothing";
   if (value.is_array() && value.size() > 8) return fmt::format("a list of {}", value.size());
   if (value.is_object()) return "an object";
-  std::string text = value.dump(-1, ' ', true);
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
-  return text;
+  return shorten(value.dump(-1, ' ', true));
 }
 
 void Reader::keep(std::string const& path, std::string const& sentence) {
   if (error_) return;
-  error_ = make_error(Code::invalid_argument, Reason::manifest, "{}: {}{}{}", document_, path,
+  error_ = make_error(Code::invalid_argument, reason_, "{}: {}{}{}", document_, path,
                       path.empty() ? "" : ": ", sentence);
 }
 
@@ -161,4 +189,4 @@ bool Node::flag() const {
   return false;
 }
 
-}  // namespace athanor::inline v1::manifest
+}  // namespace athanor::inline v1::json

@@ -1,7 +1,8 @@
-/// JSON as this room reads it: strict, without duplicate keys, of bounded depth, and with errors that name
-/// the place.
+/// The one JSON reader of the library: strict, without repeated keys, of bounded depth, and with errors that
+/// name the place. Private: rooms that read JSON include it by "core/json_text.hpp", users never see it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -13,27 +14,46 @@
 #include <nlohmann/json.hpp>
 
 #include <athanor/core/error.hpp>
-#include <athanor/core/signature.hpp>
-#include <athanor/core/tensor.hpp>
 
-namespace athanor::inline v1::manifest {
+namespace athanor::inline v1::json {
 
 using Json = nlohmann::json;
 
-/// The document, or where its grammar, its nesting (64 at most) or a repeated key fails it.
-Result<Json> parse_json(std::string_view text, std::string_view document, Reason reason);
+/// The most levels of lists and objects: more than any document needs, and few enough for code that recurses.
+inline constexpr int max_depth = 64;
+
+/// Why a text is refused before anybody looks at its values.
+struct ParseFault {
+  enum class Kind : std::uint8_t {
+    grammar,       ///< not JSON, from byte `byte` on
+    number,        ///< `number` fits no double
+    depth,         ///< more than max_depth levels
+    repeated_key,  ///< `key` occurs twice in one object
+  };
+  Kind kind = Kind::grammar;
+  std::size_t byte = 0;
+  std::string number;
+  std::string key;     ///< the repeated key
+  std::string member;  ///< the key of the outermost object that was being read; empty before the first
+};
+/// What was expected and what came: `expected at most 64 levels of nesting, got more`.
+std::string to_string(ParseFault const& fault);
+
+/// The document's value, or the first fault.
+tl::expected<Json, ParseFault> parse(std::string_view text);
+/// The same with an error of invalid_argument / `reason` that begins with `document`.
+Result<Json> parse(std::string_view text, std::string_view document, Reason reason);
 
 /// A value as errors show it: its JSON, cut when it is long.
 std::string describe(Json const& value);
-
-/// See tensor_from_json.
-Result<Tensor> convert_tensor(Json const& value, TensorSpec const& spec);
+/// `text` as errors show it: the first 60 bytes, and `...` where more follow.
+std::string shorten(std::string_view text);
 
 /// Reads a document whose every mistake must be named, keeping the first: getters return a harmless value
-/// after one, so that reading code need not branch.
+/// after one, so that reading code need not branch. Errors are invalid_argument / `reason`.
 class Reader {
  public:
-  explicit Reader(std::string_view document) : document_(document) {}
+  Reader(std::string_view document, Reason reason) : document_(document), reason_(reason) {}
 
   template <class... Args>
   void refuse(std::string const& path, fmt::format_string<Args...> sentence, Args&&... args) {
@@ -45,6 +65,7 @@ class Reader {
  private:
   void keep(std::string const& path, std::string const& sentence);
   std::string document_;
+  Reason reason_;
   std::optional<Error> error_;
 };
 
@@ -84,4 +105,4 @@ class Node {
 
 bool is_name(std::string_view text) noexcept;
 
-}  // namespace athanor::inline v1::manifest
+}  // namespace athanor::inline v1::json

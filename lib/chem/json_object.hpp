@@ -1,0 +1,22 @@
+/// A JSON object as the files and options of this room are read: strictly, see core/json_text.hpp.
+#pragma once
+
+#include <string_view>
+
+#include <athanor/core/error.hpp>
+
+#include "core/json_text.hpp"
+
+namespace athanor::inline v1::chem {
+
+/// The object that `text` is. Errors are invalid_argument / `reason` and begin with `document`.
+inline Result<json::Json> parse_object(std::string_view text, std::string_view document, Reason reason) {
+  auto value = json::parse(text);
+  if (!value && value.error().kind != json::ParseFault::Kind::grammar)
+    return fail(Code::invalid_argument, reason, "{}: {}", document, to_string(value.error()));
+  if (!value || !value->is_object())
+    return fail(Code::invalid_argument, reason, "{}: expected a JSON object", document);
+  return std::move(*value);
+}
+
+}  // namespace athanor::inline v1::chem
