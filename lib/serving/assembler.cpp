@@ -160,7 +160,7 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
     views_[index] = pieces.tensor(0, index);
     return {};
   }
-  return input.dtype == DType::bytes ? copy_texts(index, pieces) : copy_elements(index, pieces);
+  return input.dtype == DType::bytes ? copy_bytes(index, pieces) : copy_elements(index, pieces);
 }
 
 Result<void> Assembler::check_alike(Input const& input, std::size_t index, Pieces const& pieces) {
@@ -258,7 +258,7 @@ Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
   return {};
 }
 
-Result<void> Assembler::copy_texts(std::size_t index, Pieces const& pieces) {
+Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   Input& input = inputs_[index];
   std::int64_t const in_row = row_elements(pieces.tensor(0, index));
   std::int64_t rows = 0;

@@ -81,7 +81,7 @@ class Assembler {
   Result<void> check_alike(Input const& input, std::size_t index, Pieces const& pieces);
   Result<void> gather_input(std::size_t index, Pieces const& pieces, bool view);
   Result<void> copy_elements(std::size_t index, Pieces const& pieces);
-  Result<void> copy_texts(std::size_t index, Pieces const& pieces);
+  Result<void> copy_bytes(std::size_t index, Pieces const& pieces);
   Result<void> check_positions(Input const& input, TensorView const& values, std::int64_t limit);
   void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
   Result<void> make_segments(std::size_t index, Pieces const& pieces);

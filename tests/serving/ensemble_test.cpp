@@ -1,4 +1,4 @@
-// What an ensemble does when some of its members fail: five members, each y = x + the number in its file.
+// An ensemble some of whose members fail: five members, each y = x + the number in its file.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -70,7 +70,7 @@ class EnsembleFolder {
               "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
               "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
               "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items"], "from": "mean:y"},
-                          {"name": "spread", "dtype": "f32", "shape": ["items"], "from": "std:y"}],)"
+                          {"name": "deviation", "dtype": "f32", "shape": ["items"], "from": "std:y"}],)"
         << extra << R"("members": [)" << members << "]}";
   }
   ~EnsembleFolder() { std::filesystem::remove_all(path_); }
@@ -103,7 +103,7 @@ TEST_CASE("five members give their mean and their population standard deviation"
   auto const answer = ask(backend, "");
   REQUIRE(answer);
   CHECK(value(*answer, "mean") == doctest::Approx(13));
-  CHECK(value(*answer, "spread") == doctest::Approx(std::sqrt(2.0)));
+  CHECK(value(*answer, "deviation") == doctest::Approx(std::sqrt(2.0)));
   CHECK(answer->report.members == 5);
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("with min_members the others answer, over themselves alone, and the re
   auto const answer = ask(backend, R"("min_members": 3,)");
   REQUIRE(answer);
   CHECK(value(*answer, "mean") == doctest::Approx(13));
-  CHECK(value(*answer, "spread") == doctest::Approx(std::sqrt(2.0 / 3.0)));
+  CHECK(value(*answer, "deviation") == doctest::Approx(std::sqrt(2.0 / 3.0)));
   CHECK(answer->report.members == 3);
 }
 
