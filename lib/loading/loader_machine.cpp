@@ -6,22 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace athanor::inline v1 {
-
-std::string_view to_string(ModelState state) noexcept {
-  switch (state) {
-    case ModelState::unloaded: return "unloaded";
-    case ModelState::reserved: return "reserved";
-    case ModelState::loading: return "loading";
-    case ModelState::warming: return "warming";
-    case ModelState::ready: return "ready";
-    case ModelState::draining: return "draining";
-    case ModelState::failed: return "failed";
-  }
-  return "unknown";
-}
-
-namespace loading {
+namespace athanor::inline v1::loading {
 
 namespace {
 
@@ -35,13 +20,7 @@ double milliseconds(Duration duration) noexcept { return static_cast<double>(dur
 }  // namespace
 
 LoaderMachine::LoaderMachine(ModelLoaderOptions const& options)
-    : options_(options), budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {
-  constexpr Duration least{1};
-  options_.load_deadline = std::max(options_.load_deadline, least);
-  options_.first_backoff = std::max(options_.first_backoff, least);
-  options_.longest_backoff = std::max(options_.longest_backoff, options_.first_backoff);
-  options_.busy_retry = std::max(options_.busy_retry, least);
-}
+    : options_(options), budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {}
 
 LoaderMachine::Id LoaderMachine::add(std::string name, std::uint64_t expected_bytes) {
   models_.emplace_back();
@@ -320,6 +299,4 @@ ModelLoaderStatistics LoaderMachine::statistics() const noexcept {
   return statistics;
 }
 
-}  // namespace loading
-
-}  // namespace athanor::inline v1
+}  // namespace athanor::inline v1::loading

@@ -183,11 +183,21 @@ TEST_CASE("simulations nest, and the inner one is current while it lives") {
 // mutant: try_lock that does not keep the lock
 TEST_CASE("a simulated mutex is held by one") {
   SimulatedMutex mutex;
-  CHECK(mutex.try_lock());
-  CHECK_FALSE(mutex.try_lock());
-  mutex.unlock();
+  auto const taken_by_another = [&] {
+    if (!mutex.try_lock()) return true;
+    mutex.unlock();
+    return false;
+  };
+  if (mutex.try_lock()) {
+    CHECK(taken_by_another());
+    mutex.unlock();
+  } else {
+    FAIL_CHECK("a free mutex is not taken");
+  }
+  CHECK_FALSE(taken_by_another());
   mutex.lock();
-  CHECK_FALSE(mutex.try_lock());
+  CHECK(taken_by_another());
+  mutex.unlock();
 }
 
 }  // namespace

@@ -191,7 +191,7 @@ TEST_CASE("unloading gives up a load in progress and forgets a failure") {
 
 // mutant: the jitter is added to the back-off without an end
 TEST_CASE("a loader told never to try again of itself does not") {
-  LoaderMachine machine({.first_backoff = Duration::max()});
+  LoaderMachine machine({.first_backoff = Duration::max(), .longest_backoff = Duration::max()});
   auto const id = machine.add("a", 10);
   machine.reserve(id, {}, at(0s));
   REQUIRE(machine.next_start() == id);

@@ -49,9 +49,12 @@ struct World {
 
   explicit World(std::uint64_t seed)
       : simulation(seed),
-        loader(
-            {.budget_bytes = budget, .load_deadline = 50ms, .first_backoff = 10ms, .longest_backoff = 100ms},
-            functions(), executor) {
+        loader(Loader::create({.budget_bytes = budget,
+                               .load_deadline = 50ms,
+                               .first_backoff = 10ms,
+                               .longest_backoff = 100ms},
+                              functions(), executor)
+                   .value()) {
     for (std::size_t i = 0; i < model_count; ++i)
       records.push_back(*loader.declare("m" + std::to_string(i), expected(i)));
   }

@@ -34,7 +34,9 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
     functions.expected_bytes = [](std::string_view) { return 10U; };
-    ModelLoader<Index> loader({.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions);
+    auto loader = ModelLoader<Index>::create(
+                      {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
+                      .value();
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
@@ -65,7 +67,9 @@ TEST_CASE("names are added while other threads displace models") {
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
     functions.expected_bytes = [](std::string_view) { return 10U; };
-    ModelLoader<Index> loader({.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions);
+    auto loader = ModelLoader<Index>::create(
+                      {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
+                      .value();
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 3; ++t) {
       threads.emplace_back([&, t] {
@@ -84,8 +88,8 @@ TEST_CASE("a loader for any payload is two lines") {
   auto const load_index = [](std::string_view name) -> Result<Loaded<std::string>> {
     return Loaded<std::string>{std::make_unique<std::string>(name), name.size()};
   };
-  ModelLoader<std::string> indices{{.budget_bytes = 1024}, load_index};
-  auto index = indices.acquire("places@2", 10s);
+  auto indices = ModelLoader<std::string>::create({.budget_bytes = 1024}, {.load = load_index});
+  auto index = indices->acquire("places@2", 10s);
   REQUIRE(index);
   CHECK(**index == "places@2");
 }

@@ -69,7 +69,7 @@ Error const missing{Code::not_found, Reason::file, "no such file", {}};
 TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin") {
   Simulation world(1);
   Disk disk;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   std::vector<Caller> callers(20);
@@ -98,7 +98,7 @@ TEST_CASE(
   Simulation world(1);
   Disk disk;
   disk.broken["tg"] = missing;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   std::vector<Caller> callers(50);
@@ -133,7 +133,7 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   Simulation world(1);
   Disk disk;
   disk.takes = 10s;
-  Loader loader({.load_deadline = 2s}, disk.functions());
+  auto loader = Loader::create({.load_deadline = 2s}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   Caller caller;
@@ -156,7 +156,7 @@ TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook r
   std::vector<std::string> released;
   auto functions = disk.functions();
   functions.released = [&](std::string_view name, Model&) { released.emplace_back(name); };
-  Loader loader({.budget_bytes = 20}, functions);
+  auto loader = Loader::create({.budget_bytes = 20}, functions).value();
   {
     auto a = loader.acquire("a", 1s);
     REQUIRE(a);
@@ -180,7 +180,7 @@ TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook r
 TEST_CASE("unloading waits for the last pin and refuses new ones until then") {
   Simulation world(1);
   Disk disk;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   auto first = loader.acquire("tg", 1s);
   auto second = loader.acquire("tg", 1s);
   REQUIRE(first);
@@ -205,7 +205,7 @@ TEST_CASE("unloading waits for the last pin and refuses new ones until then") {
 TEST_CASE("a withdrawn slot is not resumed, and the others are") {
   Simulation world(1);
   Disk disk;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   Caller callers[3];
@@ -230,7 +230,7 @@ TEST_CASE("a model whose warm-up fails is freed and not used") {
   functions.warm_up = [](std::string_view, Model&) -> Result<void> {
     return fail(Code::failed_precondition, Reason::model_load, "self-test 0 differs");
   };
-  Loader loader({}, functions);
+  auto loader = Loader::create({}, functions).value();
   auto const pin = loader.acquire("tg", 1s);
   REQUIRE_FALSE(pin);
   CHECK(pin.error().message == "tg: self-test 0 differs");
@@ -245,7 +245,7 @@ TEST_CASE("a load function that throws or gives nothing is a failed load") {
     if (name == "throws") throw std::runtime_error("out of luck");
     return Loaded<Model>{};
   };
-  Loader loader({}, functions);
+  auto loader = Loader::create({}, functions).value();
   CHECK(loader.acquire("throws", 1s).error().message == "throws: the load function threw: out of luck");
   CHECK(loader.acquire("empty", 1s).error().message ==
         "empty: the load function gave no payload and no error");
@@ -255,7 +255,7 @@ TEST_CASE("a load function that throws or gives nothing is a failed load") {
 TEST_CASE("stopping answers everybody who waits and refuses everybody who comes") {
   Simulation world(1);
   Disk disk;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   Caller caller, other;
@@ -277,7 +277,7 @@ TEST_CASE("an explicit load does not wait for the back-off") {
   Simulation world(1);
   Disk disk;
   disk.broken["tg"] = missing;
-  Loader loader({}, disk.functions());
+  auto loader = Loader::create({}, disk.functions()).value();
   CHECK(loader.load("tg", 1s).error().reason == Reason::file);
   disk.broken.clear();
   CHECK_FALSE(loader.acquire("tg", 1s));
@@ -289,7 +289,7 @@ TEST_CASE("an explicit load does not wait for the back-off") {
 TEST_CASE("a caller that waits no longer than its time is told so, and the load goes on for others") {
   Simulation world(1);
   Disk disk;
-  Loader loader({.load_deadline = 1h}, disk.functions());
+  auto loader = Loader::create({.load_deadline = 1h}, disk.functions()).value();
   Callers client;
   auto& record = **loader.declare("tg");
   auto const pin = loader.acquire("tg", 0ms);
@@ -306,7 +306,7 @@ TEST_CASE("S3-15 measured bytes count, not declared ones") {
   Simulation world(1);
   Disk disk;
   disk.bytes = 60;
-  Loader loader({.budget_bytes = 100}, disk.functions(1));
+  auto loader = Loader::create({.budget_bytes = 100}, disk.functions(1)).value();
   REQUIRE(loader.acquire("a", 1s));
   CHECK(loader.status("a")->bytes == 60);
   REQUIRE(loader.acquire("b", 1s));  // found too large for both: a goes
@@ -360,7 +360,7 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   };
   functions.expected_bytes = [](std::string_view) { return 10U; };
   using Racing = ModelLoader<Model, RacingEnv>;
-  Racing loader({.budget_bytes = 20}, functions);
+  auto loader = Racing::create({.budget_bytes = 20}, functions).value();
   REQUIRE(loader.acquire("oldest", 1s));
   world.advance(1ms);
   REQUIRE(loader.acquire("older", 1s));
@@ -382,7 +382,7 @@ TEST_CASE("a model that was too large for the budget is loaded when it was repla
   Simulation world(1);
   Disk disk;
   disk.bytes = 200;
-  Loader loader({.budget_bytes = 100}, disk.functions(10));
+  auto loader = Loader::create({.budget_bytes = 100}, disk.functions(10)).value();
   CHECK(loader.acquire("tg", 1s).error().reason == Reason::budget);
   disk.bytes = 50;
   CHECK(loader.acquire("tg", 1s).error().reason == Reason::budget);
@@ -393,7 +393,7 @@ TEST_CASE("a model that was too large for the budget is loaded when it was repla
 }
 
 // mutant: declare lets the throw of expected_bytes through
-TEST_CASE("a throw of expected_bytes is an error, and a loader knows at least one model") {
+TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more models than it may") {
   Simulation world(1);
   Disk disk;
   auto functions = disk.functions();
@@ -402,10 +402,48 @@ TEST_CASE("a throw of expected_bytes is an error, and a loader knows at least on
     if (throws) throw std::runtime_error("no such disk");
     return 10;
   };
-  Loader loader({.max_models = 0}, std::move(functions));
+  auto loader = Loader::create({.max_models = 1}, std::move(functions)).value();
   CHECK(loader.acquire("tg", 1s).error().message ==
         "tg: the function for its expected bytes threw: no such disk");
   throws = false;
   CHECK(loader.acquire("tg", 1s));
   CHECK(loader.acquire("other", 1s).error().code == Code::resource_exhausted);
+}
+
+// mutants: create checks nothing; longest_backoff is not compared with first_backoff
+TEST_CASE("impossible options are refused by name") {
+  Simulation world(1);
+  Disk disk;
+  auto const refused = [&](ModelLoaderOptions const& options, LoadFunctions<Model> functions) {
+    auto const loader = Loader::create(options, std::move(functions));
+    REQUIRE_FALSE(loader);
+    CHECK(loader.error().code == Code::invalid_argument);
+    CHECK(loader.error().reason == Reason::option);
+    return loader.error().message;
+  };
+  CHECK(refused({}, {}) == "loading: load: expected a function, got none");
+  CHECK(refused({.load_deadline = 0ns}, disk.functions()) ==
+        "loading: load_deadline: expected more than 0 ns, got 0");
+  CHECK(refused({.first_backoff = -1ns}, disk.functions()) ==
+        "loading: first_backoff: expected more than 0 ns, got -1");
+  CHECK(refused({.first_backoff = 2ns, .longest_backoff = 1ns}, disk.functions()) ==
+        "loading: longest_backoff: expected at least first_backoff, in ns, got 1");
+  CHECK(refused({.busy_retry = 0ns}, disk.functions()) ==
+        "loading: busy_retry: expected more than 0 ns, got 0");
+  CHECK(refused({.load_threads = 0}, disk.functions()) ==
+        "loading: load_threads: expected between 1 and 1024, got 0");
+  CHECK(refused({.max_models = 0}, disk.functions()) == "loading: max_models: expected at least 1, got 0");
+}
+
+// mutant: a pin that returns to the loader's handle, which has moved
+TEST_CASE("a loader moves, and pins taken before stay valid") {
+  Simulation world(1);
+  Disk disk;
+  auto loader = Loader::create({}, disk.functions()).value();
+  auto pin = loader.acquire("tg", 1s);
+  REQUIRE(pin);
+  auto moved = std::move(loader);
+  CHECK(moved.status("tg")->pins == 1);
+  pin = tl::unexpected(Error{});
+  CHECK(moved.status("tg")->pins == 0);
 }

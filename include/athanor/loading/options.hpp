@@ -35,7 +35,7 @@ struct ModelLoaderOptions {
   Duration load_deadline = std::chrono::minutes(2);
   /// After the first failed load; doubles with each further one.
   Duration first_backoff = std::chrono::seconds(1);
-  /// Before jitter of up to a quarter.
+  /// At least first_backoff; before jitter of up to a quarter.
   Duration longest_backoff = std::chrono::seconds(60);
   /// The retry_after of a refusal for lack of memory.
   Duration busy_retry = std::chrono::milliseconds(100);
@@ -44,6 +44,9 @@ struct ModelLoaderOptions {
   /// Names that the loader can know; it never forgets one.
   std::uint32_t max_models = 4096;
 };
+
+/// What ModelLoader::create checks: invalid_argument / option, in a sentence that names the option.
+Result<void> validate(ModelLoaderOptions const& options, bool has_load_function);
 
 /// Counts since construction, and what is held now.
 struct ModelLoaderStatistics {

@@ -44,7 +44,7 @@ EngineState<T>::EngineState(EngineOptions options)
           .ttl = options_.cache_ttl,
           .max_waiters = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.max_items, 1U << 31U))}),
       executor_(thread_count(options_)),
-      loader_(loader_options(options_), load_functions(), executor_) {}
+      loader_(detail::Validated{}, loader_options(options_), load_functions(), executor_) {}
 
 template <class T>
 EngineState<T>::~EngineState() {

@@ -4,15 +4,13 @@
 
 #include <athanor/core/detail/noexcept_error.hpp>
 
-namespace athanor::inline v1 {
-
-namespace loading {
+namespace athanor::inline v1::loading {
 
 /// One name that a loader knows. Records never move and live as long as the loader; their fields are the
 /// loader's.
-template <class P, class Env>
+template <class P, Environment Env>
 struct ModelRecord {
-  using Loader = ModelLoader<P, Env>;
+  using Loader = LoaderShell<P, Env>;
   struct Work : Task {
     ModelRecord* record;
   };
@@ -54,10 +52,8 @@ struct ModelRecord {
   Deadline deadline{};
 };
 
-}  // namespace loading
-
 template <class P, Environment Env>
-struct ModelLoader<P, Env>::Waiter : loading::Slot<P> {
+struct LoaderShell<P, Env>::Waiter : loading::Slot<P> {
   typename Env::Word word{};
   std::optional<Error> failure{};
 
@@ -72,26 +68,26 @@ struct ModelLoader<P, Env>::Waiter : loading::Slot<P> {
 };
 
 template <class P, Environment Env>
-ModelLoader<P, Env>::ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions)
+LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions)
     : options_(options),
       functions_(std::move(functions)),
-      own_executor_(std::in_place, options.load_threads == 0 ? 1 : options.load_threads),
+      own_executor_(std::in_place, options.load_threads),
       executor_(*own_executor_),
       machine_(options) {}
 
 template <class P, Environment Env>
-ModelLoader<P, Env>::ModelLoader(ModelLoaderOptions const& options, LoadFunctions<P> functions,
+LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
                                  typename Env::Executor& executor)
     : options_(options), functions_(std::move(functions)), executor_(executor), machine_(options) {}
 
 template <class P, Environment Env>
-ModelLoader<P, Env>::~ModelLoader() {
+LoaderShell<P, Env>::~LoaderShell() {
   stop();
   if (own_executor_) own_executor_->stop(no_deadline);
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Record*> {
+auto LoaderShell<P, Env>::declare(std::string_view name) -> Result<Record*> {
   {
     Lock const lock(mutex_);
     if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
@@ -100,7 +96,7 @@ auto ModelLoader<P, Env>::declare(std::string_view name) -> Result<Record*> {
 }
 
 template <class P, Environment Env>
-Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std::string_view name) const {
+Result<std::optional<std::uint64_t>> LoaderShell<P, Env>::ask_expected_bytes(std::string_view name) const {
   if (!functions_.expected_bytes) return std::nullopt;
   try {
     return functions_.expected_bytes(name);
@@ -112,10 +108,10 @@ Result<std::optional<std::uint64_t>> ModelLoader<P, Env>::ask_expected_bytes(std
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Record*> {
+auto LoaderShell<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Record*> {
   Lock const lock(mutex_);
   if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
-  if (records_.size() >= std::max(options_.max_models, 1U))
+  if (records_.size() >= options_.max_models)
     return fail(Code::resource_exhausted, Reason::option,
                 "{}: the loader knows {} models, which is its limit", name, records_.size());
   std::size_t const id = machine_.add(std::string(name), expected_bytes);
@@ -127,10 +123,11 @@ auto ModelLoader<P, Env>::declare(std::string_view name, std::uint64_t expected_
 // Pins.
 
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noexcept {
+bool LoaderShell<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noexcept {
   if ((record.word.load(std::memory_order_relaxed) & Record::ready) == 0) return false;
   if ((record.word.fetch_add(Record::pin, std::memory_order_acquire) & Record::ready) == 0) {
-    // It went meanwhile. This pin of a moment may have hidden the last real one: the slow path settles that.
+    // Retired concurrently. This transient pin may have masked the last real unpin; the slow path, which
+    // every caller takes next, looks again (finish_drain).
     record.word.fetch_sub(Record::pin, std::memory_order_release);
     return false;
   }
@@ -141,12 +138,13 @@ bool ModelLoader<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noe
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::drop_pin(Record& record) noexcept {
-  if (record.word.fetch_sub(Record::pin, std::memory_order_acq_rel) == Record::pin) finish_drain(record);
+void LoaderShell<P, Env>::drop_pin(Record& record) noexcept {
+  if (record.word.fetch_sub(Record::pin, std::memory_order_acq_rel) == Record::pin)
+    record.loader.finish_drain(record);
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::unpin(Slot& slot) noexcept {
+void LoaderShell<P, Env>::unpin(Slot& slot) noexcept {
   Record& record = *static_cast<Record*>(slot.wanted);
   slot.wanted = nullptr;
   slot.payload = nullptr;
@@ -156,7 +154,7 @@ void ModelLoader<P, Env>::unpin(Slot& slot) noexcept {
 // Parked slots.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::park(Slot& slot, Record& record) noexcept {
+void LoaderShell<P, Env>::park(Slot& slot, Record& record) noexcept {
   slot.wanted = &record;
   slot.parked = true;
   slot.previous = nullptr;
@@ -166,7 +164,7 @@ void ModelLoader<P, Env>::park(Slot& slot, Record& record) noexcept {
 }
 
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::withdraw(Slot& slot) noexcept {
+bool LoaderShell<P, Env>::withdraw(Slot& slot) noexcept {
   Lock const lock(mutex_);
   if (!slot.parked) return false;
   Record& record = *static_cast<Record*>(slot.wanted);
@@ -178,7 +176,7 @@ bool ModelLoader<P, Env>::withdraw(Slot& slot) noexcept {
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::take_parked(Record& record) noexcept -> Chain {
+auto LoaderShell<P, Env>::take_parked(Record& record) noexcept -> Chain {
   Chain const chain = std::exchange(record.first_parked, nullptr);
   for (Slot* slot = chain; slot != nullptr; slot = slot->next) {
     slot->parked = false;
@@ -188,7 +186,7 @@ auto ModelLoader<P, Env>::take_parked(Record& record) noexcept -> Chain {
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::resume_all(Chain chain, Error const* error) noexcept {
+void LoaderShell<P, Env>::resume_all(Chain chain, Error const* error) noexcept {
   while (chain != nullptr) {
     Slot& slot = *chain;
     chain = slot.next;  // before the slot is its owner's again
@@ -200,7 +198,7 @@ void ModelLoader<P, Env>::resume_all(Chain chain, Error const* error) noexcept {
 
 template <class P, Environment Env>
 template <loading::LoaderClient<P> H>
-Result<loading::PinResult> ModelLoader<P, Env>::pin(Slot& slot, Record& record, TimePoint now, H& client) {
+Result<loading::PinResult> LoaderShell<P, Env>::pin(Slot& slot, Record& record, TimePoint now, H& client) {
   if (try_pin(slot, record, now)) return PinResult::ready;
   slot.client = &client;
   slot.resume = [](void* context, Slot& resumed, Error const* error) noexcept {
@@ -211,14 +209,14 @@ Result<loading::PinResult> ModelLoader<P, Env>::pin(Slot& slot, Record& record, 
 
 /// For use after an unlock: a record never moves, but the list of them grows.
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::records_of(std::vector<std::size_t> const& ids) const -> std::vector<Record*> {
+auto LoaderShell<P, Env>::records_of(std::vector<std::size_t> const& ids) const -> std::vector<Record*> {
   std::vector<Record*> records;
   for (auto const id : ids) records.push_back(records_[id].get());
   return records;
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::observe_all() noexcept {
+void LoaderShell<P, Env>::observe_all() noexcept {
   for (auto const& record : records_)
     machine_.observe(record->id, record->word.load(std::memory_order_relaxed) >= Record::pin,
                      TimePoint(Duration(record->last_used.load(std::memory_order_relaxed))));
@@ -226,7 +224,7 @@ void ModelLoader<P, Env>::observe_all() noexcept {
 
 /// Closes all victims to new pins, or none when one of them has just been pinned.
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::close_to_pins(std::vector<std::size_t> const& victims) noexcept {
+bool LoaderShell<P, Env>::close_to_pins(std::vector<std::size_t> const& victims) noexcept {
   for (std::size_t i = 0; i < victims.size(); ++i) {
     std::uint64_t idle = Record::ready;
     if (records_[victims[i]]->word.compare_exchange_strong(idle, 0, std::memory_order_acq_rel)) continue;
@@ -237,7 +235,7 @@ bool ModelLoader<P, Env>::close_to_pins(std::vector<std::size_t> const& victims)
 }
 
 template <class P, Environment Env>
-Result<loading::PinResult> ModelLoader<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
+Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
   finish_drain(record);
   Lock lock(mutex_);
   if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", record.name);
@@ -267,7 +265,7 @@ Result<loading::PinResult> ModelLoader<P, Env>::pin_or_park(Slot& slot, Record& 
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin> {
+auto LoaderShell<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin> {
   Waiter waiter;
   typename Waiter::Client client;
   TimePoint const now = Env::now();
@@ -289,16 +287,16 @@ auto ModelLoader<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin>
     }
     if (waiter.failure) return tl::unexpected(std::move(*waiter.failure));
   }
-  return Pin(*this, record, *waiter.payload);
+  return Pin(record, *waiter.payload);
 }
 
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::acquire(std::string_view name, Duration wait) -> Result<Pin> {
+auto LoaderShell<P, Env>::acquire(std::string_view name, Duration wait) -> Result<Pin> {
   return declare(name).and_then([&](Record* record) { return wait_for(*record, wait); });
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::retry_now(Record& record) {
+Result<void> LoaderShell<P, Env>::retry_now(Record& record) {
   if ((record.word.load(std::memory_order_acquire) & Record::ready) != 0) return {};
   auto expected = ask_expected_bytes(record.name);
   if (!expected) return tl::unexpected(std::move(expected.error()));
@@ -308,19 +306,19 @@ Result<void> ModelLoader<P, Env>::retry_now(Record& record) {
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::load(Record& record, Duration wait) {
+Result<void> LoaderShell<P, Env>::load(Record& record, Duration wait) {
   return retry_now(record).and_then([&] { return wait_for(record, wait); }).map([](Pin&&) {});
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::load(std::string_view name, Duration wait) {
+Result<void> LoaderShell<P, Env>::load(std::string_view name, Duration wait) {
   return declare(name).and_then([&](Record* record) { return load(*record, wait); });
 }
 
 // Loading, on the executor.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::start_reserved() noexcept {
+void LoaderShell<P, Env>::start_reserved() noexcept {
   for (;;) {
     Record* record = nullptr;
     {
@@ -335,7 +333,7 @@ void ModelLoader<P, Env>::start_reserved() noexcept {
 }
 
 template <class P, Environment Env>
-Result<Loaded<P>> ModelLoader<P, Env>::call_load(Record& record) noexcept {
+Result<Loaded<P>> LoaderShell<P, Env>::call_load(Record& record) noexcept {
   try {
     auto loaded = functions_.load(record.name);
     if (loaded && loaded->payload == nullptr)
@@ -347,7 +345,7 @@ Result<Loaded<P>> ModelLoader<P, Env>::call_load(Record& record) noexcept {
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::call_warm_up(Record& record, P& payload) noexcept {
+Result<void> LoaderShell<P, Env>::call_warm_up(Record& record, P& payload) noexcept {
   if (!functions_.warm_up) return {};
   try {
     return functions_.warm_up(record.name, payload);
@@ -357,7 +355,7 @@ Result<void> ModelLoader<P, Env>::call_warm_up(Record& record, P& payload) noexc
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
+Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
   Lock lock(mutex_);
   machine_.expect(record.id, bytes);
   for (;;) {
@@ -383,7 +381,7 @@ Result<void> ModelLoader<P, Env>::evict_for(Record& record, std::uint64_t bytes)
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::run_load(Record& record) noexcept {
+void LoaderShell<P, Env>::run_load(Record& record) noexcept {
   {
     Lock lock(mutex_);
     if (machine_.is_late(record.id)) {
@@ -404,7 +402,7 @@ void ModelLoader<P, Env>::run_load(Record& record) noexcept {
 
 /// The one end of every load: publishes the payload, or frees it first and then tells why not.
 template <class P, Environment Env>
-void ModelLoader<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept {
+void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept {
   Lock lock(mutex_);
   executor_.disarm(record.deadline);
   Chain chain = nullptr;
@@ -440,7 +438,7 @@ void ModelLoader<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> ou
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::on_deadline(Record& record) noexcept {
+void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
   Chain chain = nullptr;
   Error error;
   {
@@ -456,18 +454,18 @@ void ModelLoader<P, Env>::on_deadline(Record& record) noexcept {
 // Letting go.
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::call_released(Record& record, P& payload) noexcept {
+void LoaderShell<P, Env>::call_released(Record& record, P& payload) noexcept {
   if (functions_.released) functions_.released(record.name, payload);
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::destroy_payload(Record& record) noexcept {
+void LoaderShell<P, Env>::destroy_payload(Record& record) noexcept {
   call_released(record, *record.payload);
   record.payload.reset();
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::free_payload(Record& record) noexcept {
+void LoaderShell<P, Env>::free_payload(Record& record) noexcept {
   destroy_payload(record);
   {
     Lock const lock(mutex_);
@@ -477,13 +475,13 @@ void ModelLoader<P, Env>::free_payload(Record& record) noexcept {
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::post_free(Record& record) noexcept {
+void LoaderShell<P, Env>::post_free(Record& record) noexcept {
   if (!executor_.post(record.free_task)) free_payload(record);
 }
 
 /// True if the record was draining and its last pin is gone; the caller then frees it.
 template <class P, Environment Env>
-bool ModelLoader<P, Env>::retire_drained(Record& record) noexcept {
+bool LoaderShell<P, Env>::retire_drained(Record& record) noexcept {
   if (machine_.state(record.id) != ModelState::draining) return false;
   if (record.word.load(std::memory_order_acquire) != 0) return false;
   machine_.retire(record.id);
@@ -491,7 +489,7 @@ bool ModelLoader<P, Env>::retire_drained(Record& record) noexcept {
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::finish_drain(Record& record) noexcept {
+void LoaderShell<P, Env>::finish_drain(Record& record) noexcept {
   {
     Lock const lock(mutex_);
     if (!retire_drained(record)) return;
@@ -501,7 +499,7 @@ void ModelLoader<P, Env>::finish_drain(Record& record) noexcept {
 
 /// Returns the slots that waited for a load given up; sets `free` when the payload can go now.
 template <class P, Environment Env>
-auto ModelLoader<P, Env>::begin_unload(Record& record, bool& free) noexcept -> Chain {
+auto LoaderShell<P, Env>::begin_unload(Record& record, bool& free) noexcept -> Chain {
   switch (machine_.unload(record.id)) {
     case LoaderMachine::Unload::nothing: break;
     case LoaderMachine::Unload::drain:
@@ -514,7 +512,7 @@ auto ModelLoader<P, Env>::begin_unload(Record& record, bool& free) noexcept -> C
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::unload(Record& record) {
+void LoaderShell<P, Env>::unload(Record& record) {
   bool free = false;
   Chain chain = nullptr;
   {
@@ -529,7 +527,7 @@ void ModelLoader<P, Env>::unload(Record& record) {
 }
 
 template <class P, Environment Env>
-Result<void> ModelLoader<P, Env>::unload(std::string_view name) {
+Result<void> LoaderShell<P, Env>::unload(std::string_view name) {
   Record* record = nullptr;
   {
     Lock const lock(mutex_);
@@ -543,7 +541,7 @@ Result<void> ModelLoader<P, Env>::unload(std::string_view name) {
 }
 
 template <class P, Environment Env>
-void ModelLoader<P, Env>::stop() {
+void LoaderShell<P, Env>::stop() {
   std::vector<Chain> chains;
   std::vector<Record*> idle;
   {
@@ -563,7 +561,7 @@ void ModelLoader<P, Env>::stop() {
 // Looking.
 
 template <class P, Environment Env>
-ModelStatus ModelLoader<P, Env>::status_locked(Record const& record) const {
+ModelStatus LoaderShell<P, Env>::status_locked(Record const& record) const {
   ModelStatus status{record.name,
                      machine_.state(record.id),
                      machine_.bytes(record.id),
@@ -574,13 +572,13 @@ ModelStatus ModelLoader<P, Env>::status_locked(Record const& record) const {
 }
 
 template <class P, Environment Env>
-ModelStatus ModelLoader<P, Env>::status(Record const& record) const {
+ModelStatus LoaderShell<P, Env>::status(Record const& record) const {
   Lock const lock(mutex_);
   return status_locked(record);
 }
 
 template <class P, Environment Env>
-Result<ModelStatus> ModelLoader<P, Env>::status(std::string_view name) const {
+Result<ModelStatus> LoaderShell<P, Env>::status(std::string_view name) const {
   Lock const lock(mutex_);
   auto const known = by_name_.find(name);
   if (known == by_name_.end())
@@ -589,7 +587,7 @@ Result<ModelStatus> ModelLoader<P, Env>::status(std::string_view name) const {
 }
 
 template <class P, Environment Env>
-std::vector<ModelStatus> ModelLoader<P, Env>::list() const {
+std::vector<ModelStatus> LoaderShell<P, Env>::list() const {
   Lock const lock(mutex_);
   std::vector<ModelStatus> all;
   for (auto const& record : records_) all.push_back(status_locked(*record));
@@ -597,9 +595,9 @@ std::vector<ModelStatus> ModelLoader<P, Env>::list() const {
 }
 
 template <class P, Environment Env>
-ModelLoaderStatistics ModelLoader<P, Env>::statistics() const {
+ModelLoaderStatistics LoaderShell<P, Env>::statistics() const {
   Lock const lock(mutex_);
   return machine_.statistics();
 }
 
-}  // namespace athanor::inline v1
+}  // namespace athanor::inline v1::loading

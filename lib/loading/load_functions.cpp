@@ -1,4 +1,4 @@
-#include <athanor/loading/model_loader.hpp>
+#include <athanor/loading/load_functions.hpp>
 
 #include <filesystem>
 
