@@ -4,13 +4,13 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <boost/lockfree/stack.hpp>
 
+#include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
 #include <athanor/serving/detail/observe.hpp>
@@ -242,10 +242,12 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   typename Env::Executor executor_;
   ModelLoader<LoadedModel, Env> loader_;
 
-  mutable std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_;  // guarded by mutex_
-  std::vector<std::unique_ptr<ModelType>> replaced_;  // guarded by mutex_; their handles may still be in use
-  std::vector<std::unique_ptr<CallType>> calls_;      // guarded by mutex_; all ever made
+  mutable SystemMutex mutex_;
+  std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);
+  // Their handles may still be in use.
+  std::vector<std::unique_ptr<ModelType>> replaced_ ATH_GUARDED_BY(mutex_);
+  // All ever made.
+  std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
   Pool pool_{64};
 };
 

@@ -94,21 +94,21 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
 
 template <class T>
 EngineOptions EngineState<T>::options_now() {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   return options_;
 }
 
 template <class T>
 Result<void> EngineState<T>::add_backend(ath_backend_table const& table) {
   if (auto valid = validate(table); !valid) return valid;
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   return add_table(options_.backends, table);
 }
 
 template <class T>
 Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
   if (auto valid = validate(table); !valid) return valid;
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   return add_table(options_.processors, table);
 }
 
@@ -130,7 +130,7 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
   Hash128 const content = description->content;
   std::string loaded_as = id;
   {
-    std::lock_guard const lock(mutex_);
+    detail::Lock const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
     if (auto known = models_.find(id); known != models_.end()) {
       if (known->second->description().content == content || !known->second->has_only_failed_loads())
@@ -143,7 +143,7 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
   auto load_record = loader_.declare(loaded_as, expected_bytes_of(*description));
   if (!load_record) return tl::unexpected(std::move(load_record.error()));
   auto model = std::make_unique<ModelType>(*this, std::move(*description), **load_record);
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   auto& known = models_[id];
   if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
     replaced_.push_back(std::exchange(known, nullptr));
@@ -154,7 +154,7 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
 /// The model whose model the loader knows by that name.
 template <class T>
 Result<ServedModel<T>*> EngineState<T>::loading(std::string_view name) {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   for (auto const& [id, model] : models_)
     if (model->load_record().name == name) return model.get();
   for (auto const& model : replaced_)
@@ -166,7 +166,7 @@ template <class T>
 Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
   auto name = parse_model_name(text);
   if (!name) return tl::unexpected(std::move(name.error()));
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   ModelType* best = nullptr;
   for (auto const& [id, model] : models_) {
     Manifest const& manifest = model->description().manifest;
@@ -191,7 +191,7 @@ typename EngineState<T>::CallType* EngineState<T>::take_call() {
   call->Delivery::run = &EngineState::on_delivery;
   call->computed.reserve(max_tensors);
   call->word.store(call_bits::claimed);
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   calls_.push_back(std::move(made));
   pool_.reserve(1);
   return call;
@@ -447,7 +447,7 @@ std::size_t EngineState<T>::stop(Duration grace) noexcept {
   drain(deadline);
   std::vector<CallType*> calls;
   {
-    std::lock_guard const lock(mutex_);
+    detail::Lock const lock(mutex_);
     for (auto const& call : calls_) calls.push_back(call.get());
   }
   for (auto* call : calls) {

@@ -8,7 +8,7 @@ namespace athanor::inline v1::serving {
 
 template <class T>
 std::vector<ServedModel<T>*> EngineState<T>::models() {
-  std::lock_guard const lock(mutex_);
+  detail::Lock const lock(mutex_);
   std::vector<ModelType*> result;
   for (auto const& [id, model] : models_) result.push_back(model.get());
   return result;
