@@ -58,7 +58,7 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
   CHECK(got > 0);
 }
 
-// mutant (seen by ThreadSanitizer): pin_or_park looks victims up in the list of records after its unlock
+// mutant (refused by Clang's thread-safety analysis): pin_or_park looks victims up after its unlock
 TEST_CASE("names are added while other threads displace models") {
   std::atomic<int> alive{0};
   {
