@@ -6,6 +6,16 @@ namespace athanor::inline v1 {
 
 namespace admission {
 
+Result<void> validate(GateOptions const& options) {
+  auto const too_small = [](char const* name, std::int64_t got) {
+    return fail(Code::invalid_argument, Reason::option, "admission: {}: expected at least 1, got {}", name,
+                got);
+  };
+  if (options.max_items < 1) return too_small("max_items", options.max_items);
+  if (options.max_bytes < 1) return too_small("max_bytes", options.max_bytes);
+  return {};
+}
+
 Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadline, TimePoint now) {
   if (latest_deadline <= now)
     return fail(Code::deadline_exceeded, Reason::deadline_waiting,

@@ -24,8 +24,8 @@ Slot* SlotList::pop() noexcept {
 }
 
 std::int64_t part_cost(Slot const& slot, std::uint32_t first, std::uint32_t count) noexcept {
-  std::int64_t const share = slot.cost / slot.items;
-  std::int64_t const remainder = slot.cost % slot.items;
+  std::int64_t const share = slot.batch_cost / slot.batch_items;
+  std::int64_t const remainder = slot.batch_cost % slot.batch_items;
   return share * count + std::clamp<std::int64_t>(remainder - first, 0, count);
 }
 
@@ -35,9 +35,9 @@ void set_error(Slot& slot, Error const& error) noexcept {
 
 void set_error(Slot& slot, Code code, Reason reason, std::string_view message,
                Duration retry_after) noexcept {
-  if (slot.failed) return;
-  slot.failed = true;
-  athanor::detail::set_error(slot.error, code, reason, message, retry_after);
+  if (slot.batch_failed) return;
+  slot.batch_failed = true;
+  athanor::detail::set_error(slot.batch_error, code, reason, message, retry_after);
 }
 
 Slot*& SlotQueue::bucket(std::uint64_t key) noexcept {
@@ -46,13 +46,13 @@ Slot*& SlotQueue::bucket(std::uint64_t key) noexcept {
 
 Slot* SlotQueue::find_group(std::uint64_t key) noexcept {
   Slot* first = bucket(key);
-  while (first != nullptr && first->key != key) first = first->group.next_in_bucket;
+  while (first != nullptr && first->batch_key != key) first = first->group.next_in_bucket;
   return first;
 }
 
 void SlotQueue::unlink_key(Slot& first) noexcept {
   if (first.alone) return;
-  Slot** link = &bucket(first.key);
+  Slot** link = &bucket(first.batch_key);
   while (*link != &first) link = &(*link)->group.next_in_bucket;
   *link = first.group.next_in_bucket;
 }
@@ -75,14 +75,14 @@ void SlotQueue::add(Slot& slot) noexcept {
   slot.next = nullptr;
   slot.sequence = next_sequence_++;
   slot.state = SlotState::queued;
-  Slot* first = slot.alone ? nullptr : find_group(slot.key);
+  Slot* first = slot.alone ? nullptr : find_group(slot.batch_key);
   if (first == nullptr) {
     first = &slot;
     slot.previous = nullptr;
     slot.group = SlotGroup{};
     if (!slot.alone) {
-      slot.group.next_in_bucket = bucket(slot.key);
-      bucket(slot.key) = &slot;
+      slot.group.next_in_bucket = bucket(slot.batch_key);
+      bucket(slot.batch_key) = &slot;
     }
     link_group_before(slot, nullptr);
   } else {
@@ -91,12 +91,12 @@ void SlotQueue::add(Slot& slot) noexcept {
   }
   auto& group = first->group;
   group.last = &slot;
-  group.items += slot.items;
-  group.cost += slot.cost;
+  group.items += slot.batch_items;
+  group.cost += slot.batch_cost;
   ++group.requests;
-  group.earliest_deadline = std::min(group.earliest_deadline, slot.deadline);
-  items_ += slot.items;
-  cost_ += slot.cost;
+  group.earliest_deadline = std::min(group.earliest_deadline, slot.batch_deadline);
+  items_ += slot.batch_items;
+  cost_ += slot.batch_cost;
   ++requests_;
 }
 
@@ -107,8 +107,8 @@ void SlotQueue::promote(Slot& from, Slot& to) noexcept {
   unlink_group(from);
   to.group = from.group;
   to.previous = nullptr;
-  to.group.next_in_bucket = bucket(to.key);
-  bucket(to.key) = &to;
+  to.group.next_in_bucket = bucket(to.batch_key);
+  bucket(to.batch_key) = &to;
   while (next != nullptr && next->sequence < to.sequence) next = next->group.next_group;
   link_group_before(to, next);
 }
@@ -122,12 +122,12 @@ void SlotQueue::count_out(Slot& first, std::uint32_t items, std::int64_t cost) n
 
 void SlotQueue::remove(Slot& slot) noexcept {
   assert(slot.state == SlotState::queued || slot.state == SlotState::part_taken);
-  Slot& first = slot.previous == nullptr ? slot : *find_group(slot.key);
-  std::uint32_t const left = slot.items - slot.taken;
+  Slot& first = slot.previous == nullptr ? slot : *find_group(slot.batch_key);
+  std::uint32_t const left = slot.batch_items - slot.taken;
   count_out(first, left, part_cost(slot, slot.taken, left));
   --first.group.requests;
   --requests_;
-  if (slot.deadline != no_deadline && slot.deadline == first.group.earliest_deadline)
+  if (slot.batch_deadline != no_deadline && slot.batch_deadline == first.group.earliest_deadline)
     first.group.deadline_stale = true;
   if (&first != &slot) {
     slot.previous->next = slot.next;
@@ -143,11 +143,11 @@ void SlotQueue::remove(Slot& slot) noexcept {
 }
 
 Slot* SlotQueue::take(Slot& first, std::uint32_t count) noexcept {
-  assert(count > 0 && count <= first.items - first.taken);
-  if (count == first.items - first.taken) {
+  assert(count > 0 && count <= first.batch_items - first.taken);
+  if (count == first.batch_items - first.taken) {
     Slot* const next = first.next;
     remove(first);
-    first.taken = first.items;
+    first.taken = first.batch_items;
     first.state = SlotState::taken;
     return next;
   }
@@ -162,7 +162,7 @@ TimePoint SlotQueue::earliest_deadline(Slot& first) noexcept {
   if (group.deadline_stale) {
     group.earliest_deadline = no_deadline;
     for (Slot const* slot = &first; slot != nullptr; slot = slot->next)
-      group.earliest_deadline = std::min(group.earliest_deadline, slot->deadline);
+      group.earliest_deadline = std::min(group.earliest_deadline, slot->batch_deadline);
     group.deadline_stale = false;
   }
   return group.earliest_deadline;

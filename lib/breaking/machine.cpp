@@ -20,7 +20,7 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 /// Spans of time above this, 285 years, do not come back whole from floating point.
 constexpr double longest_open = 9e18;
 
-Options nearest_possible(Options options) {
+CircuitBreakerOptions nearest_possible(CircuitBreakerOptions options) {
   options.window = std::clamp(options.window, 1U, longest_window);
   options.min_calls = std::clamp(options.min_calls, 1U, options.window);
   options.probes = std::clamp(options.probes, 1U, 1024U);
@@ -28,7 +28,7 @@ Options nearest_possible(Options options) {
   options.open_for = std::max(options.open_for, Duration{1});
   options.open_cap = std::max(options.open_cap, options.open_for);
   options.probe_lease = std::max(options.probe_lease, Duration{1});
-  Options const standard;
+  CircuitBreakerOptions const standard;
   options.jitter = std::isnan(options.jitter) ? standard.jitter : std::clamp(options.jitter, 0.0, 1.0);
   options.failure_rate = std::isnan(options.failure_rate)
                              ? standard.failure_rate
@@ -38,7 +38,7 @@ Options nearest_possible(Options options) {
 
 }  // namespace
 
-Result<void> validate(Options const& options) {
+Result<void> validate(CircuitBreakerOptions const& options) {
   if (!(options.failure_rate > 0.0 && options.failure_rate <= 1.0))
     return impossible("failure_rate", "above 0 and at most 1", options.failure_rate);
   if (options.window == 0 || options.window > longest_window)
@@ -73,7 +73,7 @@ Outcome outcome_of(Error const& error) noexcept {
                                                                             : Outcome::ignored;
 }
 
-BreakerMachine::BreakerMachine(Options const& options)
+BreakerMachine::BreakerMachine(CircuitBreakerOptions const& options)
     : options_(nearest_possible(options)), probes_(options_.probes), failed_(options_.window) {}
 
 Decision BreakerMachine::acquire(TimePoint now, std::uint64_t random) noexcept {

@@ -4,7 +4,7 @@
 
 namespace athanor::inline v1::caching {
 
-Result<void> validate(Options const& options) {
+Result<void> validate(ResponseCacheOptions const& options) {
   if (options.ttl < Duration::zero()) {
     return fail(Code::invalid_argument, Reason::option,
                 "cache: option ttl must not be negative (zero keeps entries for ever), got {} ns",
@@ -18,12 +18,12 @@ Result<void> validate(Options const& options) {
   return {};
 }
 
-std::string_view to_string(Mode mode) noexcept {
+std::string_view to_string(CacheMode mode) noexcept {
   switch (mode) {
-    case Mode::use: return "use";
-    case Mode::skip: return "skip";
-    case Mode::refresh: return "refresh";
-    case Mode::only_if_cached: return "only_if_cached";
+    case CacheMode::use: return "use";
+    case CacheMode::skip: return "skip";
+    case CacheMode::refresh: return "refresh";
+    case CacheMode::only_if_cached: return "only_if_cached";
   }
   return "unknown";
 }
@@ -39,7 +39,7 @@ std::string_view to_string(Join join) noexcept {
   return "unknown";
 }
 
-Error refusal_error(Reason refusal, Options const& options) {
+Error refusal_error(Reason refusal, ResponseCacheOptions const& options) {
   if (refusal == Reason::not_cached) {
     return {Code::not_found, refusal, "cache: only a cached answer was asked for, and there is none", {}};
   }

@@ -28,7 +28,7 @@ TEST_CASE("S1-3 one request more than the limit is refused at once with a time t
   CHECK(refused.error().message == "admission: 8 of 8 items are held, 1 more do not fit");
   CHECK(gate.statistics().held_items == 8);
   CHECK(gate.statistics().refused_queue_full == 1);
-  gate.leave(slots[0]);
+  gate.release_quota(slots[0]);
   CHECK(gate.admit_caller(slots[8], 1, 10, at(0s)));
 }
 
@@ -54,10 +54,10 @@ TEST_CASE("a request refused for its bytes holds no items either") {
   CHECK(refused.error().reason == Reason::memory_full);
   CHECK(gate.statistics().held_items == 1);
   CHECK(gate.statistics().held_bytes == 900);
-  gate.leave(second);  // a refused slot holds nothing
+  gate.release_quota(second);  // a refused slot holds nothing
   CHECK(gate.statistics().held_items == 1);
-  gate.leave(first);
-  gate.leave(first);
+  gate.release_quota(first);
+  gate.release_quota(first);
   CHECK(gate.statistics().held_items == 0);
   CHECK(gate.statistics().held_bytes == 0);
 }
@@ -85,7 +85,7 @@ TEST_CASE("the time to come back follows how fast the gate drains") {
   // 10 items every 100 ms: 100 items a second.
   for (int i = 0; i < 50; ++i) {
     REQUIRE(gate.admit_caller(held, 10, 0, at(i * 100ms)));
-    gate.leave(held);
+    gate.release_quota(held);
   }
   REQUIRE(gate.admit_caller(held, 10, 0, at(5s)));
   admission::Slot late;
@@ -127,10 +127,10 @@ TEST_CASE("threads never hold more than the limit together, and nothing is left 
       for (int i = 0; i < 5000; ++i) {
         admission::Slot slot;
         if (!gate.admit_caller(slot, 1 + (i + t) % 3, 100, SystemEnv::now())) continue;
-        auto const items = slot.items;
+        auto const items = slot.held_items;
         if (held.fetch_add(items) + items > 5) over = true;
         held.fetch_sub(items);
-        gate.leave(slot);
+        gate.release_quota(slot);
       }
     });
   }

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "puppet_host.hpp"
+#include "puppet_client.hpp"
 
 using namespace athanor;
 using namespace athanor::batching;
@@ -23,12 +23,12 @@ class Schedule {
                  .caller_runs = pick(2) == 0,
                  .rework_limit = pick(3)},
         executor_(1 + pick(3)),
-        host_(options_.instances),
-        lane_(options_, policy, host_, executor_) {
-    host_.max_items = options_.max_items;
-    host_.max_cost = options_.max_cost;
-    host_.during = [this](Batch const& batch) { while_running(batch); };
-    host_.permit = [this](Batch const&) -> Result<void> {
+        client_(options_.instances),
+        lane_(options_, policy, client_, executor_) {
+    client_.max_items = options_.max_items;
+    client_.max_cost = options_.max_cost;
+    client_.during = [this](Batch const& batch) { while_running(batch); };
+    client_.permit = [this](Batch const&) -> Result<void> {
       if (pick(20) == 0) return fail(Code::unavailable, Reason::breaker_open, "open");
       return {};
     };
@@ -49,19 +49,19 @@ class Schedule {
         if (call.succeeded && options_.instances == 1) CHECK(part.first == next);
         next += part.count;
       }
-      if (call.succeeded) CHECK(next == call.items);
+      if (call.succeeded) CHECK(next == call.batch_items);
       if (call.finished == 1 && !call.succeeded) CHECK(call.answer.code != Code::unknown);
     }
-    CHECK(host_.limit_breaches == 0);
-    CHECK_FALSE(host_.entered_twice);
-    CHECK(host_.most_inside <= options_.instances);
-    CHECK(host_.open == 0);
+    CHECK(client_.limit_breaches == 0);
+    CHECK_FALSE(client_.entered_twice);
+    CHECK(client_.most_inside <= options_.instances);
+    CHECK(client_.open == 0);
     auto const snapshot = lane_.snapshot();
     CHECK(snapshot.queued_items == 0);
     CHECK(snapshot.queued_requests == 0);
     CHECK(snapshot.queued_cost == 0);
     CHECK(snapshot.busy_instances == 0);
-    CHECK(snapshot.batches == host_.verdicts.size());
+    CHECK(snapshot.batches == client_.verdicts.size());
   }
 
  private:
@@ -88,13 +88,13 @@ class Schedule {
 
   void enter() {
     auto& call = calls_.emplace_back();
-    call.key = pick(3);
-    call.items = pick(8) == 0 ? 1 + pick(40) : 1 + pick(4);
-    call.cost = pick(30);
+    call.batch_key = pick(3);
+    call.batch_items = pick(8) == 0 ? 1 + pick(40) : 1 + pick(4);
+    call.batch_cost = pick(30);
     call.alone = pick(10) == 0;
     call.poison = pick(12) == 0;
-    if (pick(4) == 0) call.deadline = world_.now() + Duration{pick(400'000)};
-    lane_.enter(call, pick(2) == 0 ? Entry::may_run_here : Entry::never_here);
+    if (pick(4) == 0) call.batch_deadline = world_.now() + Duration{pick(400'000)};
+    lane_.enter(call, pick(2) == 0 ? LendThread::yes : LendThread::no);
   }
 
   void withdraw() {
@@ -118,7 +118,7 @@ class Schedule {
   Simulation world_;
   LaneOptions options_;
   SimulatedExecutor executor_;
-  PuppetHost host_;
+  PuppetClient client_;
   SimulatedLane<Policy> lane_;
   std::deque<Call> calls_;
   int depth_ = 0;

@@ -18,7 +18,7 @@ struct StressCall : Slot {
   SystemWord word;
 };
 
-struct StressHost {
+struct StressClient {
   std::vector<std::atomic<std::uint32_t>> inside = std::vector<std::atomic<std::uint32_t>>(2);
   std::atomic<std::uint64_t> items{0};
   std::atomic<std::uint64_t> faults{0};
@@ -56,30 +56,30 @@ void on_threads(Body body) {
 // ever
 TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
   constexpr int rounds = 12'500;
-  StressHost host;
+  StressClient client;
   SystemExecutor executor(2);
-  Lane<SystemEnv, Immediate, StressHost> lane({.instances = 2, .max_items = 8}, {}, host, executor);
+  Lane<SystemEnv, Immediate, StressClient> lane({.instances = 2, .max_items = 8}, {}, client, executor);
   std::atomic<std::uint64_t> entered{0};
   std::atomic<std::uint64_t> withdrawn{0};
   on_threads([&](int thread) {
     for (int round = 0; round < rounds; ++round) {
       StressCall calls[4];
       for (int i = 0; i < 4; ++i) {
-        calls[i].items = 1 + static_cast<std::uint32_t>((round + i) % 11);
-        calls[i].key = static_cast<std::uint64_t>((thread + i) % 2);
-        entered += calls[i].items;
-        lane.enter(calls[i], (round + i) % 3 == 0 ? Entry::never_here : Entry::may_run_here);
+        calls[i].batch_items = 1 + static_cast<std::uint32_t>((round + i) % 11);
+        calls[i].batch_key = static_cast<std::uint64_t>((thread + i) % 2);
+        entered += calls[i].batch_items;
+        lane.enter(calls[i], (round + i) % 3 == 0 ? LendThread::no : LendThread::yes);
       }
       if (round % 5 == 0 && lane.withdraw(calls[3])) {
-        withdrawn += calls[3].items;
+        withdrawn += calls[3].batch_items;
         calls[3].word.store(1);
       }
       for (auto& call : calls)
         while (call.word.load() == 0) call.word.wait_until(0, no_deadline);
     }
   });
-  CHECK(host.faults == 0);
-  CHECK(host.items == entered - withdrawn);
+  CHECK(client.faults == 0);
+  CHECK(client.items == entered - withdrawn);
   auto const snapshot = lane.snapshot();
   CHECK(snapshot.queued_items == 0);
 }
@@ -105,14 +105,14 @@ TEST_CASE("a batcher under four threads gives everybody their own answer, also p
 
 TEST_CASE("lanes come and go while their executor lives") {
   SystemExecutor executor(2);
-  StressHost host;
+  StressClient client;
   for (int i = 0; i < 300; ++i) {
-    Lane<SystemEnv, SizeOrDelay, StressHost> lane({.instances = 2, .max_items = 8}, SizeOrDelay{4, 10us},
-                                                  host, executor);
+    Lane<SystemEnv, SizeOrDelay, StressClient> lane({.instances = 2, .max_items = 8}, SizeOrDelay{4, 10us},
+                                                    client, executor);
     StressCall calls[6];
-    for (auto& call : calls) lane.enter(call, Entry::never_here);
+    for (auto& call : calls) lane.enter(call, LendThread::no);
     for (auto& call : calls)
       while (call.word.load() == 0) call.word.wait_until(0, no_deadline);
   }
-  CHECK(host.faults == 0);
+  CHECK(client.faults == 0);
 }

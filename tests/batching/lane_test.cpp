@@ -4,7 +4,7 @@
 
 #include <doctest/doctest.h>
 
-#include "puppet_host.hpp"
+#include "puppet_client.hpp"
 
 using namespace athanor;
 using namespace athanor::batching;
@@ -12,30 +12,30 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A lane with its world and host. `threads` executor threads.
+/// A lane with its world and client. `threads` executor threads.
 template <class Policy = Immediate>
 struct Bench {
   Simulation world{1};
   SimulatedExecutor executor;
-  PuppetHost host;
+  PuppetClient client;
   SimulatedLane<Policy> lane;
 
   explicit Bench(LaneOptions options = {}, Policy policy = {}, std::size_t threads = 4)
-      : executor(threads), host(options.instances), lane(options, policy, host, executor) {
-    host.max_items = options.max_items;
-    host.max_cost = options.max_cost;
+      : executor(threads), client(options.instances), lane(options, policy, client, executor) {
+    client.max_items = options.max_items;
+    client.max_cost = options.max_cost;
   }
 
   std::deque<TestCall> calls;
   TestCall& call(std::uint32_t items = 1, std::uint64_t key = 0) {
     auto& made = calls.emplace_back();
-    made.items = items;
-    made.key = key;
+    made.batch_items = items;
+    made.batch_key = key;
     return made;
   }
   TestCall& enter(std::uint32_t items = 1, std::uint64_t key = 0) {
     auto& made = call(items, key);
-    lane.enter(made, Entry::never_here);
+    lane.enter(made, LendThread::no);
     return made;
   }
   bool all_succeeded_once() const {
@@ -51,15 +51,15 @@ struct Bench {
 TEST_CASE("S1-4 an instance is never entered twice at once, and N instances are entered N-fold") {
   for (std::uint32_t instances : {1U, 3U}) {
     Bench bench({.instances = instances, .max_items = 1});
-    bench.host.during = [&](Batch const&) {
+    bench.client.during = [&](Batch const&) {
       // Others come, and try to run here, while this batch runs.
-      if (bench.calls.size() < 40) bench.lane.enter(bench.call(), Entry::may_run_here);
+      if (bench.calls.size() < 40) bench.lane.enter(bench.call(), LendThread::yes);
       bench.world.step_now();
     };
     for (int i = 0; i < 10; ++i) bench.enter();
     bench.world.run_until_idle();
-    CHECK_FALSE(bench.host.entered_twice);
-    CHECK(bench.host.most_inside == instances);
+    CHECK_FALSE(bench.client.entered_twice);
+    CHECK(bench.client.most_inside == instances);
     CHECK(bench.all_succeeded_once());
   }
 }
@@ -69,7 +69,7 @@ TEST_CASE("S3-1 one request alone returns after the delay and its run") {
   Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 5ms});
   TimePoint const start = bench.world.now();
   auto& call = bench.call();
-  bench.lane.enter(call, Entry::may_run_here);
+  bench.lane.enter(call, LendThread::yes);
   CHECK(call.finished == 0);
   bench.world.run_until_idle();
   CHECK(call.succeeded);
@@ -80,12 +80,12 @@ TEST_CASE("S3-1 one request alone returns after the delay and its run") {
 // mutant: count requests instead of items in fitting()
 TEST_CASE("S3-2 batches never exceed their limit in items, also for what comes while one runs") {
   Bench<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 1ms});
-  bench.host.during = [&](Batch const&) {
+  bench.client.during = [&](Batch const&) {
     if (bench.calls.size() < 30) bench.enter(1 + static_cast<std::uint32_t>(bench.calls.size() % 5));
   };
   for (std::uint32_t i = 0; i < 10; ++i) bench.enter(1 + i % 4);
   bench.world.run_until_idle();
-  CHECK(bench.host.limit_breaches == 0);
+  CHECK(bench.client.limit_breaches == 0);
   CHECK(bench.all_succeeded_once());
 }
 
@@ -97,24 +97,24 @@ TEST_CASE("S3-2 the delay counts from the oldest request") {
   bench.world.advance(6ms);
   bench.enter();
   bench.world.run_until_idle();
-  REQUIRE(bench.host.executed.size() == 1);
-  CHECK(bench.host.executed[0].items == 2);
-  CHECK(bench.host.executed[0].at - start == 10ms);
+  REQUIRE(bench.client.executed.size() == 1);
+  CHECK(bench.client.executed[0].items == 2);
+  CHECK(bench.client.executed[0].at - start == 10ms);
 }
 
 // mutant: one lane's task that does not give its executor thread back
 TEST_CASE("S3-2 two lanes on one executor thread do not delay each other") {
   Simulation world(1);
   SimulatedExecutor executor(1);
-  PuppetHost busy;
-  PuppetHost other;
+  PuppetClient busy;
+  PuppetClient other;
   SimulatedLane<Immediate> busy_lane({.max_items = 1}, {}, busy, executor);
   SimulatedLane<Immediate> other_lane({.max_items = 1}, {}, other, executor);
   std::deque<TestCall> calls(200);
   busy.during = [&](Batch const&) { world.advance(300us); };
-  for (auto& call : calls) busy_lane.enter(call, Entry::never_here);
+  for (auto& call : calls) busy_lane.enter(call, LendThread::no);
   TestCall lone;
-  other_lane.enter(lone, Entry::never_here);
+  other_lane.enter(lone, LendThread::no);
   while (lone.finished == 0 && world.step()) {
   }
   CHECK(busy.finished.size() <= 4);
@@ -139,9 +139,9 @@ TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alo
     CHECK(bench.calls[culprit].lone_executions == 1);
     CHECK(bench.calls[culprit].answer.message == "poison");
     CHECK(executed <= 3 * 32);
-    REQUIRE(bench.host.verdicts.size() == 1);
-    CHECK(bench.host.verdicts[0] == Verdict::isolated);
-    for (std::size_t i = 0; i < 32; ++i) CHECK(bench.host.finished[i] == &bench.calls[i]);
+    REQUIRE(bench.client.verdicts.size() == 1);
+    CHECK(bench.client.verdicts[0] == Verdict::isolated);
+    for (std::size_t i = 0; i < 32; ++i) CHECK(bench.client.finished[i] == &bench.calls[i]);
   }
 }
 
@@ -150,9 +150,9 @@ TEST_CASE("S3-5 a refusal is not tried again in pieces, and a batch of poison st
   Bench bench({.max_items = 32});
   for (int i = 0; i < 32; ++i) bench.enter().poison = true;
   SUBCASE("refusal") {
-    bench.host.failure = {Code::unavailable, Reason::device_lost, "gone", {}};
+    bench.client.failure = {Code::unavailable, Reason::device_lost, "gone", {}};
     bench.world.run_until_idle();
-    CHECK(bench.host.executed.size() == 1);
+    CHECK(bench.client.executed.size() == 1);
   }
   SUBCASE("all poison") {
     bench.world.run_until_idle();
@@ -161,7 +161,7 @@ TEST_CASE("S3-5 a refusal is not tried again in pieces, and a batch of poison st
     CHECK(executed <= 3 * 32);
     for (auto const& call : bench.calls) CHECK(call.lone_executions <= 1);
   }
-  CHECK(bench.host.verdicts == std::vector{Verdict::failed});
+  CHECK(bench.client.verdicts == std::vector{Verdict::failed});
   for (auto const& call : bench.calls) CHECK((call.finished == 1 && !call.succeeded));
 }
 
@@ -178,7 +178,7 @@ TEST_CASE("S3-6 when the one who would trigger the batch goes away, the others s
   CHECK(oldest.executions == 0);
 }
 
-// mutant: summon without re-deciding at arrival: the batch runs although its trigger has gone
+// mutant: start without re-deciding at arrival: the batch runs although its trigger has gone
 TEST_CASE("S3-6 a full batch whose last member leaves before it starts goes back to waiting") {
   Bench<SizeOrDelay> bench({.max_items = 2}, SizeOrDelay{.max_items = 2, .max_delay = 5ms});
   TimePoint const start = bench.world.now();
@@ -195,7 +195,7 @@ TEST_CASE("S3-17 a queued request can be withdrawn without another dequeue, a ru
   Bench bench({.max_items = 1, .caller_runs = false});
   TestCall* running = &bench.enter();
   TestCall* queued = &bench.enter();
-  bench.host.during = [&](Batch const&) {
+  bench.client.during = [&](Batch const&) {
     if (queued == nullptr) return;
     CHECK(bench.lane.withdraw(*std::exchange(queued, nullptr)));
     CHECK_FALSE(bench.lane.withdraw(*running));
@@ -213,10 +213,10 @@ TEST_CASE("S3-17 a queued request can be withdrawn without another dequeue, a ru
 TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never executed") {
   Bench bench({.max_items = 4});
   auto& late = bench.call();
-  late.deadline = bench.world.now() + 1ms;
+  late.batch_deadline = bench.world.now() + 1ms;
   auto& patient = bench.call();
-  bench.lane.enter(late, Entry::never_here);
-  bench.lane.enter(patient, Entry::never_here);
+  bench.lane.enter(late, LendThread::no);
+  bench.lane.enter(patient, LendThread::no);
   bench.world.advance(2ms);
   bench.world.run_until_idle();
   CHECK(late.executions == 0);
@@ -227,8 +227,8 @@ TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never 
   CHECK(bench.lane.snapshot().expired == 1);
 
   auto& dead_on_arrival = bench.call();
-  dead_on_arrival.deadline = bench.world.now();
-  bench.lane.enter(dead_on_arrival, Entry::may_run_here);
+  dead_on_arrival.batch_deadline = bench.world.now();
+  bench.lane.enter(dead_on_arrival, LendThread::yes);
   CHECK(dead_on_arrival.answer.code == Code::deadline_exceeded);
 }
 
@@ -247,11 +247,11 @@ TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered onc
       next += part.count;
     }
     CHECK(next == 500);
-    CHECK(bench.host.limit_breaches == 0);
+    CHECK(bench.client.limit_breaches == 0);
     // 505 items in batches of 16.
-    CHECK(bench.host.executed.size() == 32);
-    CHECK(bench.host.finished.front() == &small);
-    CHECK(bench.host.finished.back() != &small);
+    CHECK(bench.client.executed.size() == 32);
+    CHECK(bench.client.finished.front() == &small);
+    CHECK(bench.client.finished.back() != &small);
     CHECK(last.succeeded);
   }
 }
@@ -260,13 +260,13 @@ TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered onc
 TEST_CASE("S1-2 an oversize request of which a part fails, fails as a whole, with the first error") {
   Bench bench({.max_items = 4});
   auto& big = bench.enter(20);
-  bench.host.during = [&](Batch const& batch) { big.poison = batch.parts[0].first == 8; };
+  bench.client.during = [&](Batch const& batch) { big.poison = batch.parts[0].first == 8; };
   auto& next = bench.enter(1);
   bench.world.run_until_idle();
   CHECK(big.finished == 1);
   CHECK_FALSE(big.succeeded);
   CHECK(big.answer.message == "poison");
-  CHECK(bench.host.executed.size() == 4);
+  CHECK(bench.client.executed.size() == 4);
   CHECK(next.succeeded);
 }
 
@@ -278,12 +278,12 @@ TEST_CASE("S1-2 only equal keys share a batch, oldest first") {
   auto& c = bench.enter(1, 7);
   auto& alone = bench.call(1, 7);
   alone.alone = true;
-  bench.lane.enter(alone, Entry::never_here);
+  bench.lane.enter(alone, LendThread::no);
   auto& d = bench.enter(1, 9);
   bench.world.run_until_idle();
-  CHECK(bench.host.limit_breaches == 0);
-  CHECK(bench.host.finished == std::vector<TestCall*>{&a, &c, &b, &d, &alone});
-  CHECK(bench.host.executed.size() == 3);
+  CHECK(bench.client.limit_breaches == 0);
+  CHECK(bench.client.finished == std::vector<TestCall*>{&a, &c, &b, &d, &alone});
+  CHECK(bench.client.executed.size() == 3);
 }
 
 // mutant: compare the cost of the batch without the part to be added
@@ -291,17 +291,17 @@ TEST_CASE("a batch stays under its cost limit, and a single item above it runs a
   Bench bench({.max_items = 8, .max_cost = 100});
   for (std::int64_t cost : {40, 50, 30, 250, 10, 100, 0}) {
     auto& call = bench.call();
-    call.cost = cost;
-    bench.lane.enter(call, Entry::never_here);
+    call.batch_cost = cost;
+    bench.lane.enter(call, LendThread::no);
   }
   auto& dear = bench.call(5);
-  dear.cost = 223;  // items of 45, 45, 45, 44, 44
-  bench.lane.enter(dear, Entry::never_here);
+  dear.batch_cost = 223;  // items of 45, 45, 45, 44, 44
+  bench.lane.enter(dear, LendThread::no);
   bench.world.run_until_idle();
-  CHECK(bench.host.limit_breaches == 0);
+  CHECK(bench.client.limit_breaches == 0);
   CHECK(bench.all_succeeded_once());
   std::vector<std::size_t> parts;
-  for (auto const& batch : bench.host.executed) parts.push_back(batch.parts);
+  for (auto const& batch : bench.client.executed) parts.push_back(batch.parts);
   CHECK(parts == std::vector<std::size_t>{2, 1, 1, 1, 2, 1, 1, 1});
 }
 
@@ -309,7 +309,7 @@ TEST_CASE("a batch stays under its cost limit, and a single item above it runs a
 TEST_CASE("S2-9 a long batch does not hold up the other instances") {
   Bench bench({.instances = 2, .max_items = 1});
   auto& first = bench.enter();
-  bench.host.during = [&](Batch const& batch) {
+  bench.client.during = [&](Batch const& batch) {
     if (batch.parts[0].slot != &first) return;
     for (int i = 0; i < 5; ++i) bench.enter();
     while (bench.world.step_now()) {
@@ -325,10 +325,10 @@ TEST_CASE("S2-9 a long batch does not hold up the other instances") {
 TEST_CASE("a lone caller runs its batch itself, at once") {
   Bench bench;
   auto& call = bench.call();
-  bench.lane.enter(call, Entry::may_run_here);
+  bench.lane.enter(call, LendThread::yes);
   CHECK(call.succeeded);
-  REQUIRE(bench.host.executed.size() == 1);
-  CHECK(bench.host.executed[0].on_caller);
+  REQUIRE(bench.client.executed.size() == 1);
+  CHECK(bench.client.executed[0].on_caller);
   CHECK(bench.world.steps() == 0);
   CHECK_FALSE(bench.world.step());
 
@@ -340,19 +340,19 @@ TEST_CASE("a lone caller runs its batch itself, at once") {
   CHECK(bench.lane.snapshot().batches == 2);
 }
 
-// mutant: lend() without ends_in_time()
+// mutant: take_for_caller() without ends_in_time()
 TEST_CASE("a caller with a deadline runs only what is known to end before it") {
   Bench bench;
-  bench.host.during = [&](Batch const&) { bench.world.advance(1ms); };
+  bench.client.during = [&](Batch const&) { bench.world.advance(1ms); };
   auto const enter_with = [&](Duration wait) -> TestCall& {
     auto& call = bench.call();
-    call.deadline = bench.world.now() + wait;
-    bench.lane.enter(call, Entry::may_run_here);
+    call.batch_deadline = bench.world.now() + wait;
+    bench.lane.enter(call, LendThread::yes);
     return call;
   };
   CHECK(enter_with(1s).finished == 0);  // nothing is known yet
   bench.world.run_until_idle();
-  for (int i = 0; i < 8; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);
+  for (int i = 0; i < 8; ++i) bench.lane.enter(bench.call(), LendThread::yes);
   CHECK(enter_with(1s).finished == 1);
   CHECK(enter_with(1100us).finished == 0);  // inside the margin
   bench.world.run_until_idle();
@@ -361,12 +361,12 @@ TEST_CASE("a caller with a deadline runs only what is known to end before it") {
 // mutant: serve_as_caller() that ignores its budget
 TEST_CASE("a caller serves others only for as long as its budget says, then the executor does") {
   Bench bench({.max_items = 1, .serve_others_for = 100us});
-  for (int i = 0; i < 3; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);
-  bench.host.during = [&](Batch const&) { bench.world.advance(30us); };
-  for (int i = 0; i < 20; ++i) bench.lane.enter(bench.call(), Entry::may_run_here);  // it learns 30 us
+  for (int i = 0; i < 3; ++i) bench.lane.enter(bench.call(), LendThread::yes);
+  bench.client.during = [&](Batch const&) { bench.world.advance(30us); };
+  for (int i = 0; i < 20; ++i) bench.lane.enter(bench.call(), LendThread::yes);  // it learns 30 us
 
   int arrivals = 10;
-  bench.host.during = [&](Batch const&) {
+  bench.client.during = [&](Batch const&) {
     while (arrivals > 0) {
       --arrivals;
       bench.enter();
@@ -374,7 +374,7 @@ TEST_CASE("a caller serves others only for as long as its budget says, then the 
     bench.world.advance(30us);
   };
   TimePoint const start = bench.world.now();
-  bench.lane.enter(bench.call(), Entry::may_run_here);
+  bench.lane.enter(bench.call(), LendThread::yes);
   Duration const took = bench.world.now() - start;
   CHECK(took > 30us);
   CHECK(took <= 130us);
@@ -387,15 +387,15 @@ TEST_CASE("a batch that enters its own lane neither hangs nor runs inside itself
   Bench bench;
   TestCall inner;
   bool once = true;
-  bench.host.during = [&](Batch const&) {
+  bench.client.during = [&](Batch const&) {
     if (!std::exchange(once, false)) return;
-    bench.lane.enter(inner, Entry::may_run_here);
+    bench.lane.enter(inner, LendThread::yes);
     CHECK(inner.finished == 0);
   };
-  bench.lane.enter(bench.call(), Entry::may_run_here);
+  bench.lane.enter(bench.call(), LendThread::yes);
   bench.world.run_until_idle();
   CHECK(inner.succeeded);
-  CHECK_FALSE(bench.host.entered_twice);
+  CHECK_FALSE(bench.client.entered_twice);
 }
 
 // mutant: call execute() for slots that nobody waits for
@@ -409,17 +409,17 @@ TEST_CASE("what nobody waits for any more is not executed") {
   CHECK(left.executions == 0);
   CHECK(left.answer.code == Code::cancelled);
   CHECK((first.succeeded && third.succeeded));
-  CHECK(bench.host.executed[0].items == 2);
+  CHECK(bench.client.executed[0].items == 2);
 }
 
 // mutant: end() after a begin() that refused
 TEST_CASE("a refusal by begin finishes all slots of the batch with its error") {
   Bench bench({.max_items = 4});
-  bench.host.permit = [](Batch const&) { return fail(Code::unavailable, Reason::breaker_open, "open"); };
+  bench.client.permit = [](Batch const&) { return fail(Code::unavailable, Reason::breaker_open, "open"); };
   for (int i = 0; i < 6; ++i) bench.enter();
   bench.world.run_until_idle();
-  CHECK(bench.host.executed.empty());
-  CHECK(bench.host.verdicts.empty());
+  CHECK(bench.client.executed.empty());
+  CHECK(bench.client.verdicts.empty());
   for (auto const& call : bench.calls) CHECK(call.answer.reason == Reason::breaker_open);
 }
 
@@ -428,7 +428,7 @@ TEST_CASE("refuse_all answers everything queued and everything later, and leaves
   Bench bench({.max_items = 2});
   auto& big = bench.enter(5);
   bool once = true;
-  bench.host.during = [&](Batch const&) {
+  bench.client.during = [&](Batch const&) {
     if (!std::exchange(once, false)) return;
     bench.enter();
     bench.lane.refuse_all(Error{Code::unavailable, Reason::stopping, "stopping", {}});
@@ -439,9 +439,9 @@ TEST_CASE("refuse_all answers everything queued and everything later, and leaves
   CHECK(big.finished == 1);
   CHECK(big.answer.reason == Reason::stopping);
   auto& later = bench.call();
-  bench.lane.enter(later, Entry::may_run_here);
+  bench.lane.enter(later, LendThread::yes);
   CHECK(later.answer.reason == Reason::stopping);
-  CHECK(bench.host.executed.size() == 1);
+  CHECK(bench.client.executed.size() == 1);
 }
 
 // mutant: leave the queue as it is when the executor takes no more tasks
@@ -458,7 +458,7 @@ TEST_CASE("a stopped executor leaves nobody waiting") {
 TEST_CASE("the snapshot tells what is queued and how long it will take") {
   Bench bench({.max_items = 4, .caller_runs = false});
   CHECK(bench.lane.snapshot().predicted_wait == 0ns);
-  bench.host.during = [&](Batch const&) { bench.world.advance(1ms); };
+  bench.client.during = [&](Batch const&) { bench.world.advance(1ms); };
   for (int i = 0; i < 80; ++i) bench.enter();
   CHECK(bench.lane.snapshot().queued_items == 80);
   bench.world.run_until_idle();

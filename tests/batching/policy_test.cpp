@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "puppet_host.hpp"
+#include "puppet_client.hpp"
 
 using namespace athanor;
 using namespace athanor::batching;
@@ -30,7 +30,7 @@ struct UncopyablePolicy : ArchetypePolicy {
 };
 static_assert(!BatchingPolicy<ThrowingPolicy> && !BatchingPolicy<MutablePolicy> &&
               !BatchingPolicy<TimelessPolicy> && !BatchingPolicy<UncopyablePolicy>);
-static_assert(Host<PuppetHost>);
+static_assert(LaneClient<PuppetClient>);
 
 constexpr TimePoint start{1s};
 constexpr QueueSnapshot queue(std::uint64_t items, Duration age) {
@@ -51,12 +51,12 @@ static_assert(SizeOrDelay{8, Duration::max()}.decide(queue(1, 1h)).kind == Batch
 TEST_CASE("a lane serves with the least that a policy can be") {
   Simulation world(1);
   SimulatedExecutor executor(1);
-  PuppetHost host;
-  SimulatedLane<ArchetypePolicy> lane({}, {}, host, executor);
+  PuppetClient client;
+  SimulatedLane<ArchetypePolicy> lane({}, {}, client, executor);
   TestCall calls[3];
-  for (auto& call : calls) lane.enter(call, Entry::never_here);
+  for (auto& call : calls) lane.enter(call, LendThread::no);
   world.run_until_idle();
-  CHECK(host.executed.size() == 3);
+  CHECK(client.executed.size() == 3);
   for (auto& call : calls) CHECK(call.succeeded);
 }
 
@@ -69,10 +69,10 @@ TEST_CASE("a policy that waits for the past is taken to dispatch") {
   };
   Simulation world(1);
   SimulatedExecutor executor(1);
-  PuppetHost host;
-  SimulatedLane<Late> lane({}, {}, host, executor);
+  PuppetClient client;
+  SimulatedLane<Late> lane({}, {}, client, executor);
   TestCall call;
-  lane.enter(call, Entry::never_here);
+  lane.enter(call, LendThread::no);
   world.run_until_idle();
   CHECK(call.succeeded);
   CHECK(world.steps() <= 2);
@@ -124,7 +124,7 @@ TEST_CASE("what would take longer than a clock can tell is predicted as that, no
   for (int i = 0; i < 10; ++i) machine.record(0xffffffff, Duration::max() / 2);
   machine.record(1, 1h);
   Slot first, second;
-  first.items = second.items = 0xffffffff;
+  first.batch_items = second.batch_items = 0xffffffff;
   SlotList finished;
   machine.add(first, start, finished);
   machine.add(second, start, finished);

@@ -31,7 +31,7 @@ TEST_CASE(
   for (int i = 0; i < 5; ++i) {
     auto permit = breaker.acquire();
     REQUIRE(permit);
-    permit->settle(call_remote(false));
+    permit->record(call_remote(false));
   }
   CHECK(breaker.state() == State::open);
   auto const refused = breaker.acquire();
@@ -45,7 +45,7 @@ TEST_CASE(
   for (int i = 0; i < 2; ++i) {
     auto permit = breaker.acquire();
     REQUIRE(permit);
-    permit->settle(call_remote(true));
+    permit->record(call_remote(true));
   }
   CHECK(breaker.state() == State::closed);
   CHECK(breaker.statistics().successes == 2);
@@ -55,7 +55,7 @@ TEST_CASE(
 TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
   Simulation world(1);
   Breaker breaker{{.open_for = 1s, .probes = 1}};
-  for (int i = 0; i < 5; ++i) breaker.acquire()->settle(Outcome::failure);
+  for (int i = 0; i < 5; ++i) breaker.acquire()->record(Outcome::failure);
   world.advance(1s);
   {
     auto permit = breaker.acquire();
@@ -76,7 +76,7 @@ TEST_CASE("forcing a state shows at once in the fast path") {
   CHECK_FALSE(breaker.acquire(world.now()));
   breaker.reset();
   CHECK(breaker.acquire(world.now()));
-  breaker.settle(*begun, Outcome::failure, world.now());
+  breaker.record(*begun, Outcome::failure, world.now());
   CHECK(breaker.statistics().stale == 1);
   CHECK(breaker.generation() == begun->generation + 2);
 }
@@ -86,7 +86,7 @@ TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
   for (int round = 0; round < 50; ++round) {
     CircuitBreaker<> breaker{{.open_for = 1s, .probes = 3}};
     TimePoint const begin = SystemEnv::now();
-    for (int i = 0; i < 5; ++i) breaker.settle(*breaker.acquire(begin), Outcome::failure, begin);
+    for (int i = 0; i < 5; ++i) breaker.record(*breaker.acquire(begin), Outcome::failure, begin);
     std::atomic<int> admitted{0};
     std::vector<std::thread> threads;
     for (int i = 0; i < 8; ++i)
@@ -109,7 +109,7 @@ TEST_CASE("four threads settle as they like, and the counts add up") {
         continue;
       }
       auto const outcome = (i * 5 + seed) % 3 == 0 ? Outcome::failure : Outcome::success;
-      breaker.settle(*lease, outcome, SystemEnv::now());
+      breaker.record(*lease, outcome, SystemEnv::now());
       ++settled;
     }
   };

@@ -19,7 +19,7 @@ struct Bench {
   TimePoint now = TimePoint{} + 1h;
   std::uint64_t random = ~std::uint64_t{0};
 
-  explicit Bench(Options const& options = {}) : machine(options) {}
+  explicit Bench(CircuitBreakerOptions const& options = {}) : machine(options) {}
 
   Decision acquire() { return machine.acquire(now, random); }
   Decision peek() { return machine.peek(now, random); }
@@ -262,8 +262,8 @@ TEST_CASE("forced states hold until reset") {
 
 // mutant: validate accepts min_calls above window
 TEST_CASE("impossible options are refused by name") {
-  CHECK(validate(Options{}).has_value());
-  auto const refused = [](Options const& options, char const* name) {
+  CHECK(validate(CircuitBreakerOptions{}).has_value());
+  auto const refused = [](CircuitBreakerOptions const& options, char const* name) {
     auto const result = validate(options);
     return !result && result.error().reason == Reason::option &&
            result.error().message.find(name) != std::string::npos;
@@ -298,8 +298,8 @@ TEST_CASE("impossible options are brought to the nearest possible ones") {
   CHECK(high.options().failure_rate == 1);
   CHECK(high.options().jitter == 1);
   BreakerMachine const none({.failure_rate = std::nan(""), .jitter = std::nan("")});
-  CHECK(none.options().failure_rate == Options{}.failure_rate);
-  CHECK(none.options().jitter == Options{}.jitter);
+  CHECK(none.options().failure_rate == CircuitBreakerOptions{}.failure_rate);
+  CHECK(none.options().jitter == CircuitBreakerOptions{}.jitter);
 }
 
 // mutant: open_time turns the longest span of time into one that is negative
@@ -320,7 +320,8 @@ TEST_CASE(
     CAPTURE(seed);
     std::mt19937_64 engine(seed);
     auto const below = [&](std::uint64_t bound) { return engine() % bound; };
-    Options const options{.window = 20, .min_calls = 5, .open_cap = 8s, .probes = 3, .probe_lease = 5s};
+    CircuitBreakerOptions const options{
+        .window = 20, .min_calls = 5, .open_cap = 8s, .probes = 3, .probe_lease = 5s};
     Bench bench(options);
     std::vector<Lease> out;
     for (int step = 0; step < 500; ++step) {

@@ -40,22 +40,22 @@ using namespace athanor::caching_tests;
 // mutant: flights are not pooled, or a hit copies its value into new memory
 TEST_CASE("a hit allocates nothing, and neither does a flight after the first") {
   IntegerStore store;
-  CountingHost host;
+  CountingClient client;
   Handle const value = value_of(1);
   auto const key = key_of(1);
   auto const fly = [&] {
     TestCall owner, waiter;
-    store.join(owner, key_of(2), Mode::use, at(Duration(0)));
-    store.join(waiter, key_of(2), Mode::use, at(Duration(0)));
-    store.fail(owner, Error{}, host);
+    store.join(owner, key_of(2), CacheMode::use, at(Duration(0)));
+    store.join(waiter, key_of(2), CacheMode::use, at(Duration(0)));
+    store.fail(owner, Error{}, client);
   };
   TestCall owner, reader;
-  store.join(owner, key, Mode::use, at(Duration(0)));
-  store.publish(owner, value, 4, Duration(1), at(Duration(0)), host);
+  store.join(owner, key, CacheMode::use, at(Duration(0)));
+  store.publish(owner, value, 4, Duration(1), at(Duration(0)), client);
   fly();
 
   std::size_t const before = allocations;
-  CHECK(store.join(reader, key, Mode::use, at(Duration(0))) == Join::hit);
+  CHECK(store.join(reader, key, CacheMode::use, at(Duration(0))) == Join::hit);
   CHECK(allocations == before);
   fly();
   CHECK(allocations == before);

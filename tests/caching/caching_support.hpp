@@ -1,4 +1,4 @@
-/// What the tests of the cache share: a store of integers, a call with a count of its ends, and a host that
+/// What the tests of the cache share: a store of integers, a call with a count of its ends, and a client that
 /// counts.
 #pragma once
 
@@ -26,7 +26,7 @@ struct TestCall : caching::Slot<Handle> {
   Error error;
 };
 
-struct CountingHost {
+struct CountingClient {
   int resumed = 0;
   void resume(caching::Slot<Handle>& slot, Handle const& value, Error const* error) noexcept {
     auto& call = static_cast<TestCall&>(slot);
@@ -36,7 +36,7 @@ struct CountingHost {
     if (error != nullptr) call.error = *error;
   }
 };
-static_assert(caching::Host<CountingHost, Handle>);
+static_assert(caching::StoreClient<CountingClient, Handle>);
 
 inline TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
 inline Hash128 key_of(std::uint64_t number) {

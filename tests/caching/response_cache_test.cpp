@@ -89,7 +89,7 @@ TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call 
   CHECK(thrown.error().message.find("boom") != std::string::npos);
   CHECK(**cache.get_or_compute("a", 1s, [] { return 3; }) == 3);
   auto const missing = cache.get_or_compute(
-      "b", 1s, [] { return 3; }, caching::Mode::only_if_cached);
+      "b", 1s, [] { return 3; }, CacheMode::only_if_cached);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().reason == Reason::not_cached);
   CHECK(cache.statistics().flights == 0);
@@ -131,7 +131,7 @@ TEST_CASE("a waiter is answered at its own deadline, and the computation goes on
 // mutant: store_ looked up by the key of the call before
 TEST_CASE("integers are keys: each finds its own value until it is too old") {
   Simulation world(1);
-  SimulatedCache cache(caching::Options{.ttl = 1s});
+  SimulatedCache cache(ResponseCacheOptions{.ttl = 1s});
   int computed = 0;
   for (int key = 0; key < 100; ++key)
     CHECK(**cache.get_or_compute(key, 0s, [&] { return ++computed; }) == key + 1);

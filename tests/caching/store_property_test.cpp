@@ -33,8 +33,8 @@ TEST_CASE("the charges of all entries are the budget used, after every operation
     Random random(seed);
     std::size_t const capacity = 20'000;
     IntegerStore store(
-        Options{.capacity_bytes = capacity, .ttl = seed % 2 == 0 ? Duration(500) : Duration(0)});
-    CountingHost host;
+        ResponseCacheOptions{.capacity_bytes = capacity, .ttl = seed % 2 == 0 ? Duration(500) : Duration(0)});
+    CountingClient client;
     std::uint64_t requests = 0;
     for (int step = 0; step < 2'000; ++step) {
       TimePoint const now = at(Duration(step));
@@ -45,9 +45,9 @@ TEST_CASE("the charges of all entries are the budget used, after every operation
         case 1: store.erase(key_of(random.below(200))); break;
         default: {
           ++requests;
-          auto const mode = static_cast<Mode>(random.below(4));
+          auto const mode = static_cast<CacheMode>(random.below(4));
           if (store.join(call, key_of(random.below(200)), mode, now) == Join::owner)
-            store.publish(call, value_of(1), random.below(4'000), 1us, now, host);
+            store.publish(call, value_of(1), random.below(4'000), 1us, now, client);
         }
       }
       auto const audit = store.audit();
@@ -78,10 +78,10 @@ struct Schedule {
     Caller& caller = callers[random.below(callers.size())];
     switch (caller.role) {
       case Role::idle: begin(caller); break;
-      case Role::waiting: leave(caller); break;
+      case Role::waiting: cancel_wait(caller); break;
       case Role::owning:
         if (random.below(3) == 0) {
-          owner_leaves(caller);
+          cancel_owner(caller);
         } else {
           end(caller);
         }
@@ -99,7 +99,7 @@ struct Schedule {
   }
 
   void begin(Caller& caller) {
-    auto const mode = random.below(8) == 0 ? Mode::refresh : Mode::use;
+    auto const mode = random.below(8) == 0 ? CacheMode::refresh : CacheMode::use;
     switch (store.join(caller, key_of(random.below(4)), mode, at(0s))) {
       case Join::waiter: caller.role = Role::waiting; break;
       case Join::owner: caller.role = Role::owning; break;
@@ -107,20 +107,20 @@ struct Schedule {
     }
   }
 
-  void leave(Caller& caller) {
+  void cancel_wait(Caller& caller) {
     if (random.below(3) != 0) return;
-    auto const departure = store.leave(caller);
+    auto const departure = store.cancel_wait(caller);
     REQUIRE(departure.removed);  // resumed ones are idle already
     caller.role = Role::idle;
     if (departure.abandoned_owner != nullptr) {
       auto& owner = static_cast<Caller&>(*departure.abandoned_owner);
       REQUIRE(owner.role == Role::owner_gone);
-      if (random.below(2) == 0) store.publish(owner, value_of(1), 4, 1us, at(0s), host);
+      if (random.below(2) == 0) store.publish(owner, value_of(1), 4, 1us, at(0s), client);
       owner.role = Role::idle;
     }
   }
 
-  void owner_leaves(Caller& owner) { owner.role = store.owner_leaves(owner) ? Role::idle : Role::owner_gone; }
+  void cancel_owner(Caller& owner) { owner.role = store.cancel_owner(owner) ? Role::idle : Role::owner_gone; }
 
   void hand_over(Caller& owner) {
     auto& heir = static_cast<Caller&>(*store.hand_over(owner));
@@ -131,9 +131,9 @@ struct Schedule {
 
   void end(Caller& owner) {
     if (random.below(2) == 0) {
-      store.publish(owner, value_of(1), 4, 1us, at(0s), host);
+      store.publish(owner, value_of(1), 4, 1us, at(0s), client);
     } else {
-      store.fail(owner, Error{Code::internal, Reason::none, "", {}}, host);
+      store.fail(owner, Error{Code::internal, Reason::none, "", {}}, client);
     }
     owner.role = Role::idle;
   }
@@ -165,12 +165,12 @@ struct Schedule {
   }
 
   Random random;
-  IntegerStore store{Options{.capacity_bytes = 4'000, .max_item_bytes = 1'000}};
-  CountingHost host;
+  IntegerStore store{ResponseCacheOptions{.capacity_bytes = 4'000, .max_item_bytes = 1'000}};
+  CountingClient client;
   std::vector<Caller> callers;
 };
 
-// mutant: leave() forgets to unlink, close() forgets a waiter, or an abandoned flight stays
+// mutant: cancel_wait() forgets to unlink, close() forgets a waiter, or an abandoned flight stays
 TEST_CASE("S2-8 in any order of joining, leaving, ending and invalidating each waiter ends exactly once") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     CAPTURE(seed);
@@ -183,7 +183,7 @@ TEST_CASE("S2-8 in any order of joining, leaving, ending and invalidating each w
 struct ThreadCall : caching::Slot<Handle> {
   std::atomic<int> ends{0};
 };
-struct ThreadHost {
+struct ThreadClient {
   void resume(caching::Slot<Handle>& slot, Handle const&, Error const*) noexcept {
     static_cast<ThreadCall&>(slot).ends.fetch_add(1);
   }
@@ -191,25 +191,25 @@ struct ThreadHost {
 
 // mutant: close() leaves `flight` set in a waiter, so that it can leave and be resumed
 TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends once, the budget stays exact") {
-  IntegerStore store(Options{.capacity_bytes = 30'000});
+  IntegerStore store(ResponseCacheOptions{.capacity_bytes = 30'000});
   std::atomic<int> wrong{0};
   auto const work = [&](std::uint64_t seed) {
     Random random(seed);
-    ThreadHost host;
+    ThreadClient client;
     for (int i = 0; i < 4'000; ++i) {
       ThreadCall call;
       call.tag = random.below(2);
-      switch (store.join(call, key_of(random.below(32)), static_cast<Mode>(random.below(3)), at(0s))) {
+      switch (store.join(call, key_of(random.below(32)), static_cast<CacheMode>(random.below(3)), at(0s))) {
         case Join::owner:
-          if (random.below(4) == 0 && store.owner_leaves(call)) break;
+          if (random.below(4) == 0 && store.cancel_owner(call)) break;
           if (random.below(3) == 0) {
-            store.fail(call, Error{}, host);
+            store.fail(call, Error{}, client);
           } else {
-            store.publish(call, value_of(1), random.below(3'000), 1us, at(0s), host);
+            store.publish(call, value_of(1), random.below(3'000), 1us, at(0s), client);
           }
           break;
         case Join::waiter:
-          if (random.below(2) == 0 && store.leave(call).removed) {
+          if (random.below(2) == 0 && store.cancel_wait(call).removed) {
             if (call.ends.load() != 0) ++wrong;
             break;
           }

@@ -13,26 +13,26 @@ using namespace std::chrono_literals;
 
 struct World {
   IntegerStore store;
-  CountingHost host;
+  CountingClient client;
 
-  explicit World(Options const& options = {}) : store(options) {}
+  explicit World(ResponseCacheOptions const& options = {}) : store(options) {}
 
-  Join join(TestCall& call, std::uint64_t key, Mode mode = Mode::use, Duration now = 0s) {
+  Join join(TestCall& call, std::uint64_t key, CacheMode mode = CacheMode::use, Duration now = 0s) {
     return store.join(call, key_of(key), mode, at(now));
   }
   void publish(TestCall& owner, int value, std::size_t bytes = 4, Duration now = 0s) {
-    store.publish(owner, value_of(value), bytes, 1ms, at(now), host);
+    store.publish(owner, value_of(value), bytes, 1ms, at(now), client);
   }
   /// Stores `value` under `key` as `tag`'s.
   void put(std::uint64_t key, int value, std::uint64_t tag = 0, std::size_t bytes = 4) {
     TestCall call;
     call.tag = tag;
-    REQUIRE(join(call, key, Mode::refresh) == Join::owner);
+    REQUIRE(join(call, key, CacheMode::refresh) == Join::owner);
     publish(call, value, bytes);
   }
   bool has(std::uint64_t key, Duration now = 0s) {
     TestCall call;
-    return join(call, key, Mode::only_if_cached, now) == Join::hit;
+    return join(call, key, CacheMode::only_if_cached, now) == Join::hit;
   }
 };
 
@@ -45,15 +45,15 @@ TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") 
   CHECK(world.join(calls[0], 1) == Join::owner);
   for (std::size_t i = 1; i < calls.size(); ++i) CHECK(world.join(calls[i], 1) == Join::waiter);
   world.publish(calls[0], 7);
-  CHECK(world.host.resumed == 9);
+  CHECK(world.client.resumed == 9);
   for (std::size_t i = 1; i < calls.size(); ++i) {
     CHECK(calls[i].ends == 1);
     CHECK(*calls[i].result == 7);
-    CHECK_FALSE(world.store.leave(calls[i]).removed);  // it was resumed: nothing to withdraw
+    CHECK_FALSE(world.store.cancel_wait(calls[i]).removed);  // it was resumed: nothing to withdraw
   }
   TestCall later;
   CHECK(world.join(later, 1) == Join::hit);
-  CHECK(*later.value == 7);
+  CHECK(*later.flight_value == 7);
   CHECK(world.store.statistics().flights == 0);
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("S3-7 a failed computation stores nothing, and each waiter gets the er
   World world;
   std::vector<TestCall> calls(10);
   for (auto& call : calls) world.join(call, 1);
-  world.store.fail(calls[0], broken, world.host);
+  world.store.fail(calls[0], broken, world.client);
   for (std::size_t i = 1; i < calls.size(); ++i) {
     CHECK(calls[i].ends == 1);
     CHECK(calls[i].error == broken);
@@ -71,7 +71,7 @@ TEST_CASE("S3-7 a failed computation stores nothing, and each waiter gets the er
   CHECK(world.store.statistics().entries == 0);
   TestCall next;
   CHECK(world.join(next, 1) == Join::owner);
-  world.store.fail(next, broken, world.host);
+  world.store.fail(next, broken, world.client);
 }
 
 // mutant: invalidate ignores the tag
@@ -94,7 +94,7 @@ TEST_CASE("S3-8 a result begun before an invalidate is not stored after it") {
   world.join(owner, 1);
   world.join(waiter, 1);
   world.join(abandoned, 2);
-  CHECK(world.store.owner_leaves(abandoned));
+  CHECK(world.store.cancel_owner(abandoned));
   SUBCASE("of the model") { world.store.invalidate(5); }
   SUBCASE("of the keys") {
     world.store.erase(key_of(1));
@@ -122,18 +122,18 @@ TEST_CASE("S3-8 an invalidate of another model leaves a running computation to b
   CHECK(world.has(1));
 }
 
-// mutant: Mode::skip looks up, or leads a flight
+// mutant: CacheMode::skip looks up, or leads a flight
 TEST_CASE("S3-9 a caller who skips the cache neither finds nor waits nor stores") {
   World world;
   TestCall owner, skipping;
   world.join(owner, 1);
-  CHECK(world.join(skipping, 1, Mode::skip) == Join::bypass);
+  CHECK(world.join(skipping, 1, CacheMode::skip) == Join::bypass);
   world.publish(owner, 1);
-  CHECK(world.join(skipping, 1, Mode::skip) == Join::bypass);
+  CHECK(world.join(skipping, 1, CacheMode::skip) == Join::bypass);
   world.publish(skipping, 2);
   TestCall reader;
   REQUIRE(world.join(reader, 1) == Join::hit);
-  CHECK(*reader.value == 1);
+  CHECK(*reader.flight_value == 1);
 }
 
 // mutant: only_if_cached waits for a running flight
@@ -141,11 +141,11 @@ TEST_CASE("S3-9 only-if-cached is answered at once: with the value, or with not_
   World world;
   TestCall owner, reader;
   world.join(owner, 1);
-  CHECK(world.join(reader, 1, Mode::only_if_cached) == Join::refused);
+  CHECK(world.join(reader, 1, CacheMode::only_if_cached) == Join::refused);
   CHECK(reader.refusal == Reason::not_cached);
   CHECK(refusal_error(reader.refusal, world.store.options()).code == Code::not_found);
   world.publish(owner, 1);
-  CHECK(world.join(reader, 1, Mode::only_if_cached) == Join::hit);
+  CHECK(world.join(reader, 1, CacheMode::only_if_cached) == Join::hit);
 }
 
 // mutant: a superseded flight stays current and overwrites the newer value
@@ -154,7 +154,7 @@ TEST_CASE("a refresh takes over: older results answer their waiters and are not 
   TestCall old_owner, old_waiter, refresher, joiner;
   world.join(old_owner, 1);
   world.join(old_waiter, 1);
-  CHECK(world.join(refresher, 1, Mode::refresh) == Join::owner);
+  CHECK(world.join(refresher, 1, CacheMode::refresh) == Join::owner);
   CHECK(world.join(joiner, 1) == Join::waiter);
   world.publish(refresher, 2);
   world.publish(old_owner, 1);
@@ -162,7 +162,7 @@ TEST_CASE("a refresh takes over: older results answer their waiters and are not 
   CHECK(*joiner.result == 2);
   TestCall reader;
   world.join(reader, 1);
-  CHECK(*reader.value == 2);
+  CHECK(*reader.flight_value == 2);
 }
 
 // mutant: the value handed out is the entry's own, mutable
@@ -172,18 +172,18 @@ TEST_CASE("S0-13 what one caller got cannot be changed for the next") {
   world.put(1, 7);
   TestCall first, second;
   world.join(first, 1);
-  first.value = value_of(9);  // all that a caller can do: change its own handle
+  first.flight_value = value_of(9);  // all that a caller can do: change its own handle
   world.join(second, 1);
-  CHECK(*second.value == 7);
+  CHECK(*second.flight_value == 7);
   world.store.clear();
-  CHECK(*second.value == 7);
+  CHECK(*second.flight_value == 7);
 }
 
 // mutant: `now < expires` becomes `now <= expires`, or the expiry is taken from the join
 TEST_CASE("an entry lives for its ttl from its publication") {
-  World world(Options{.ttl = 10s});
+  World world(ResponseCacheOptions{.ttl = 10s});
   TestCall owner;
-  world.join(owner, 1, Mode::use, 0s);
+  world.join(owner, 1, CacheMode::use, 0s);
   world.publish(owner, 1, 4, 5s);
   CHECK(world.has(1, 15s - 1ns));
   CHECK_FALSE(world.has(1, 15s));
@@ -196,7 +196,7 @@ TEST_CASE("an entry lives for its ttl from its publication") {
 // mutant: statistics touches entries or counts itself as a request
 TEST_CASE("S3-16 reading statistics changes neither order nor counts") {
   std::size_t const item = 1000 + IntegerStore::entry_overhead();
-  World world(Options{.capacity_bytes = 2 * item, .max_item_bytes = item});
+  World world(ResponseCacheOptions{.capacity_bytes = 2 * item, .max_item_bytes = item});
   world.put(1, 1, 0, 1000);
   world.put(2, 2, 0, 1000);
   auto const before = world.store.statistics();
@@ -226,7 +226,7 @@ TEST_CASE("the least recently used entry of a shard goes first") {
 
 // mutant: the limit counts nothing, or is off by one
 TEST_CASE("one waiter above the limit is refused at once, and may be admitted when another has left") {
-  World world(Options{.max_waiters = 2});
+  World world(ResponseCacheOptions{.max_waiters = 2});
   TestCall owner, a, b, c;
   world.join(owner, 1);
   CHECK(world.join(a, 1) == Join::waiter);
@@ -235,22 +235,22 @@ TEST_CASE("one waiter above the limit is refused at once, and may be admitted wh
   auto const error = refusal_error(c.refusal, world.store.options());
   CHECK(error.code == Code::resource_exhausted);
   CHECK(error.retry_after > 0ns);
-  CHECK(world.store.leave(a).removed);
+  CHECK(world.store.cancel_wait(a).removed);
   CHECK(world.join(c, 1) == Join::waiter);
   world.publish(owner, 1);
   CHECK(a.ends == 0);
   CHECK(b.ends + c.ends == 2);
 }
 
-// mutant: owner_leaves fails the flight, or drops it although somebody waits
+// mutant: cancel_owner fails the flight, or drops it although somebody waits
 TEST_CASE("S2-8 an owner who leaves takes nothing from the waiters") {
   World world;
   TestCall owner, waiter, newcomer;
   world.join(owner, 1);
   world.join(waiter, 1);
-  CHECK_FALSE(world.store.owner_leaves(owner));
+  CHECK_FALSE(world.store.cancel_owner(owner));
   CHECK(world.join(newcomer, 1) == Join::waiter);  // the computation runs on; nobody starts a second
-  CHECK(world.store.leave(waiter).abandoned_owner == nullptr);
+  CHECK(world.store.cancel_wait(waiter).abandoned_owner == nullptr);
   world.publish(owner, 3);
   CHECK(*newcomer.result == 3);
   CHECK(waiter.ends == 0);
@@ -263,14 +263,14 @@ TEST_CASE("the last waiter's leaving reports the abandoned owner, whose value ma
   TestCall owner, waiter;
   world.join(owner, 1);
   world.join(waiter, 1);
-  CHECK_FALSE(world.store.owner_leaves(owner));
+  CHECK_FALSE(world.store.cancel_owner(owner));
   caching::Slot<Handle>* retained = nullptr;
-  auto const departure = world.store.leave(waiter, [&](auto& slot) noexcept { retained = &slot; });
+  auto const departure = world.store.cancel_wait(waiter, [&](auto& slot) noexcept { retained = &slot; });
   CHECK(departure.removed);
   CHECK(departure.abandoned_owner == &owner);
   CHECK(retained == &owner);
   CHECK(world.store.statistics().flights == 0);
-  CHECK_FALSE(world.store.leave(waiter).removed);
+  CHECK_FALSE(world.store.cancel_wait(waiter).removed);
   SUBCASE("it is dropped") {
     TestCall next;
     CHECK(world.join(next, 1) == Join::owner);
@@ -278,7 +278,7 @@ TEST_CASE("the last waiter's leaving reports the abandoned owner, whose value ma
     world.publish(owner, 2);  // a late result does not replace a newer one
     TestCall reader;
     world.join(reader, 1);
-    CHECK(*reader.value == 1);
+    CHECK(*reader.flight_value == 1);
   }
   SUBCASE("it ends all the same") {
     world.publish(owner, 2);
@@ -295,7 +295,7 @@ TEST_CASE("a flight can be handed over to its first waiter, who then carries it"
   world.join(other, 1);
   CHECK(world.store.hand_over(owner) == &heir);
   CHECK(heir.joined == Join::owner);
-  CHECK_FALSE(world.store.leave(heir).removed);
+  CHECK_FALSE(world.store.cancel_wait(heir).removed);
   world.publish(owner, 8);  // it is done with its flight: changes nothing
   CHECK_FALSE(world.has(1));
   world.publish(heir, 9);
@@ -312,7 +312,7 @@ TEST_CASE("a flight can be handed over to its first waiter, who then carries it"
 
 // mutant: the ceiling for one item is not asked
 TEST_CASE("an item above its limit is handed out and not stored, and evicts nothing") {
-  World world(Options{.capacity_bytes = 80'000});
+  World world(ResponseCacheOptions{.capacity_bytes = 80'000});
   world.put(1, 1);
   TestCall owner, waiter;
   world.join(owner, 2);
@@ -328,12 +328,12 @@ TEST_CASE("an item above its limit is handed out and not stored, and evicts noth
 
 // mutant: validate accepts any ttl
 TEST_CASE("impossible options are refused by name") {
-  CHECK(validate(Options{}).has_value());
-  auto const negative = validate(Options{.ttl = -1s});
+  CHECK(validate(ResponseCacheOptions{}).has_value());
+  auto const negative = validate(ResponseCacheOptions{.ttl = -1s});
   REQUIRE_FALSE(negative);
   CHECK(negative.error().reason == Reason::option);
   CHECK(negative.error().message.find("ttl") != std::string::npos);
-  CHECK_FALSE(validate(Options{.capacity_bytes = 10, .max_item_bytes = 11}));
+  CHECK_FALSE(validate(ResponseCacheOptions{.capacity_bytes = 10, .max_item_bytes = 11}));
 }
 
 // mutant: what hits save is added up without an end
@@ -341,7 +341,7 @@ TEST_CASE("what hits have saved stays at its longest instead of turning negative
   World world;
   TestCall owner;
   REQUIRE(world.join(owner, 1) == Join::owner);
-  world.store.publish(owner, value_of(7), 4, Duration::max() / 2, at(0s), world.host);
+  world.store.publish(owner, value_of(7), 4, Duration::max() / 2, at(0s), world.client);
   for (int i = 0; i < 5; ++i) CHECK(world.has(1));
   CHECK(world.store.statistics().saved == Duration::max());
 }

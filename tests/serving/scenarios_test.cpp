@@ -243,7 +243,7 @@ TEST_CASE("S3-4 a backend that returns more or fewer results than items fails ev
   }
 }
 
-// mutant: Lane::halve that gives up at the first failed half.
+// mutant: Lane::bisect that gives up at the first failed half.
 TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and one fails") {
   SimulatedProcessor processor(R"("batching": {"max_items": 32},)");
   REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
@@ -313,7 +313,7 @@ TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close i
   CHECK(refused.error().retry_after > 0ns);
   auto const stale = breaking::Lease{0, 0, -1, true};
   for (int i = 0; i < 100; ++i)
-    processor.served->breaker().settle(stale, breaking::Outcome::success, processor.world.now());
+    processor.served->breaker().record(stale, breaking::Outcome::success, processor.world.now());
   CHECK(processor.served->breaker().state() == breaking::State::open);
   processor.world.advance(10s);
   processor.control.on_run = [](ath_batch const&) { return Result<void>(); };

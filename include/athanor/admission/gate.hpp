@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include <athanor/admission/options.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/metrics.hpp>
@@ -14,10 +15,10 @@ namespace athanor::inline v1 {
 namespace admission {
 
 /// What one call holds of the gate's limits: a base of the call, or a plain local. Zero before `admit_caller`
-/// and after `leave`.
+/// and after `release_quota`.
 struct Slot {
-  std::int64_t items = 0;
-  std::int64_t bytes = 0;
+  std::int64_t held_items = 0;
+  std::int64_t held_bytes = 0;
 };
 
 /// Shortest and longest `retry_after` that a refusal names.
@@ -35,12 +36,6 @@ Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadlin
 Duration retry_estimate(std::int64_t excess, double rate_per_second, std::uint64_t random) noexcept;
 
 }  // namespace admission
-
-/// What a gate lets in.
-struct GateOptions {
-  std::int64_t max_items = 1024;        ///< items held at once by all callers together
-  std::int64_t max_bytes = 64LL << 20;  ///< input bytes held at once by all callers together
-};
 
 /// What is held now, and counts since construction; fields may be of different moments.
 struct GateStatistics {
@@ -62,12 +57,12 @@ class Gate {
   Gate& operator=(Gate const&) = delete;
 
   /// Counts `items` (at least 1) and `bytes` (at least 0) as held by `slot`, which holds nothing yet, until
-  /// `leave`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
+  /// `release_quota`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
   /// without one, for a request that can never fit; and with invalid_argument / value_range what is less than
   /// nothing, which would let others in above the limits.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
   /// Gives back what `slot` holds, to the gate that admitted it; nothing happens when it holds nothing.
-  void leave(admission::Slot& slot) noexcept;
+  void release_quota(admission::Slot& slot) noexcept;
 
   GateStatistics statistics() const noexcept;
   GateOptions const& options() const noexcept { return options_; }

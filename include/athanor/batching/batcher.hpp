@@ -18,31 +18,13 @@
 #include <vector>
 
 #include <athanor/batching/detail/lane.hpp>
+#include <athanor/batching/options.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 
 namespace athanor::inline v1 {
 
-/// How a Batcher groups inputs.
-struct BatcherOptions {
-  /// Inputs that one call of the function gets at most; never more than 1024.
-  std::uint32_t max_items = 32;
-  /// How long the first input may wait for company; zero never waits, and batches form while the function is
-  /// busy. With a delay a lone caller waits it out: give `run` a longer timeout.
-  Duration max_delay{0};
-  /// Calls of the function at once, 1 to 1024, each with a thread. More than 1 only for a function that
-  /// allows it.
-  std::uint32_t instances = 1;
-  /// Whether a caller who is alone runs the function itself.
-  bool caller_runs = true;
-  /// Calls held at once, waiting or running; more are refused. At most 2^31 - 1.
-  std::uint32_t max_held = 1024;
-};
-
 namespace batching {
-
-/// invalid_argument (Reason::option) naming the option, its value and what it may be.
-Result<void> validate(BatcherOptions const& options);
 
 /// A function that turns inputs into as many outputs: output i of input i. Each output is `Out{}` at first,
 /// and an input may be given again when its batch failed. What it throws becomes an `internal` error.
@@ -118,11 +100,11 @@ class Batcher {
   struct Instance {
     std::vector<In> inputs;
     std::unique_ptr<Out[]> outputs;
-    std::size_t room = 0;  // outputs
+    std::size_t capacity = 0;  // of outputs
     std::vector<Call*> calls;
   };
-  /// The lane's host, kept apart so that its functions are no part of the face.
-  struct Host {
+  /// The lane's client, kept apart so that its functions are no part of the face.
+  struct Client {
     Batcher& batcher;
     bool wanted(batching::Slot& slot) noexcept;
     Result<void> begin(batching::Batch const&) noexcept { return {}; }
@@ -147,7 +129,7 @@ class Batcher {
   Result<void> call_function(std::span<In const> inputs, std::span<Out> outputs) noexcept;
   void finish(batching::Slot& slot, Error const* error) noexcept;
   Result<Out> wait(Call& call, TimePoint deadline);
-  void leave(Call& call) noexcept;
+  void withdraw_call(Call& call) noexcept;
 
   std::unique_ptr<Function> function_;
   std::uint32_t const max_held_;
@@ -156,9 +138,9 @@ class Batcher {
   Call* free_ ATH_GUARDED_BY(calls_mutex_) = nullptr;
   typename Env::Word held_;  // calls out; the highest bit: the destructor has begun
   std::vector<Instance> instances_;
-  Host host_{*this};
+  Client client_{*this};
   typename Env::Executor executor_;
-  batching::Lane<Env, batching::SizeOrDelay, Host> lane_;
+  batching::Lane<Env, batching::SizeOrDelay, Client> lane_;
 };
 
 }  // namespace athanor::inline v1

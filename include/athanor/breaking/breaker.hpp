@@ -3,7 +3,7 @@
 ///
 ///     athanor::CircuitBreaker<> breaker{{.failure_rate = 0.5, .open_for = 1s}};
 ///     if (auto permit = breaker.acquire(); !permit) return permit.error();   // unavailable, with retry_after
-///     else permit->settle(call_remote());
+///     else permit->record(call_remote());
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,6 @@ Error refusal_error(Decision const& decision);
 template <Environment Env = SystemEnv>
 class CircuitBreaker {
  public:
-  using Options = breaking::Options;
   using Outcome = breaking::Outcome;
   using Lease = breaking::Lease;
   using State = breaking::State;
@@ -32,7 +31,7 @@ class CircuitBreaker {
 
   /// For options that `breaking::validate` accepts; impossible values are brought to the nearest possible
   /// ones.
-  explicit CircuitBreaker(Options const& options = {}) : machine_(options) { mirror(); }
+  explicit CircuitBreaker(CircuitBreakerOptions const& options = {}) : machine_(options) { mirror(); }
   CircuitBreaker(CircuitBreaker const&) = delete;
   CircuitBreaker& operator=(CircuitBreaker const&) = delete;
 
@@ -43,7 +42,7 @@ class CircuitBreaker {
   Result<void> peek(TimePoint now) const;
   /// Tells how the leased execution ended. Of each lease only the first settling or abandoning counts while
   /// half-open; while closed every one does, so call one of them once.
-  void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
+  void record(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
   /// The leased execution did not take place.
   void abandon(Lease const& lease, TimePoint now) noexcept;
 
@@ -94,13 +93,13 @@ class [[nodiscard]] CircuitBreaker<Env>::Permit {
     if (lease_.taken) breaker_->abandon(lease_, Env::now());
   }
 
-  void settle(Outcome outcome) noexcept {
-    breaker_->settle(std::exchange(lease_, Lease{}), outcome, Env::now());
+  void record(Outcome outcome) noexcept {
+    breaker_->record(std::exchange(lease_, Lease{}), outcome, Env::now());
   }
   /// A value is a success; an error counts as `outcome_of` says.
   template <class T>
-  void settle(Result<T> const& result) noexcept {
-    settle(result.has_value() ? Outcome::success : breaking::outcome_of(result.error()));
+  void record(Result<T> const& result) noexcept {
+    record(result.has_value() ? Outcome::success : breaking::outcome_of(result.error()));
   }
 
  private:

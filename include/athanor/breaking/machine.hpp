@@ -6,41 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include <athanor/breaking/options.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1::breaking {
-
-/// When a breaker opens, for how long, and what closes it.
-struct Options {
-  /// Open when at least this share of the last `window` executions failed, once there were `min_calls`. In
-  /// (0, 1].
-  double failure_rate = 0.5;
-  std::uint32_t window = 100;  ///< executions, 1 to `longest_window`
-  std::uint32_t min_calls = 20;
-  /// Open also after this many failures in a row; 0 turns that rule off.
-  std::uint32_t consecutive = 5;
-  /// How long it stays open the first time; doubled each time it reopens from half-open, up to `open_cap`.
-  /// The exponent falls by one with every full window executed without opening.
-  Duration open_for = std::chrono::seconds(1);
-  Duration open_cap = std::chrono::seconds(60);
-  /// Share of the open time that is random, so that many breakers do not probe at once: 0.5 waits half to all
-  /// of it.
-  double jitter = 0.5;
-  /// Executions let through at a time while half-open; all others are refused at once.
-  std::uint32_t probes = 3;
-  /// Successes while half-open that close it, however many `probes` bring them. One failure reopens.
-  std::uint32_t successes_to_close = 5;
-  /// A probe not settled by then counts as failed, and gives its place back.
-  Duration probe_lease = std::chrono::seconds(30);
-  /// False: everything is admitted and nothing counted, unless `force_open` says otherwise.
-  bool enabled = true;
-};
-/// A breaker remembers the outcome of each execution in its window: a bit each.
-inline constexpr std::uint32_t longest_window = 1U << 20U;
-
-/// invalid_argument (Reason::option) naming the option, its value and what it may be.
-Result<void> validate(Options const& options);
 
 /// Closed lets everything through, open nothing, half-open a few probes.
 enum class State : std::uint8_t { closed, open, half_open };
@@ -110,7 +80,7 @@ class BreakerMachine {
  public:
   /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones, and a rate
   /// or jitter that is no number to its default.
-  explicit BreakerMachine(Options const& options);
+  explicit BreakerMachine(CircuitBreakerOptions const& options);
 
   Decision acquire(TimePoint now, std::uint64_t random) noexcept;
   /// What acquire would decide, taking nothing. Notices what the passing of time alone brings about, as every
@@ -129,7 +99,7 @@ class BreakerMachine {
 
   State state() const noexcept { return state_; }
   std::uint32_t generation() const noexcept { return generation_; }
-  Options const& options() const noexcept { return options_; }
+  CircuitBreakerOptions const& options() const noexcept { return options_; }
   BreakerStatistics statistics() const noexcept;
 
  private:
@@ -147,7 +117,7 @@ class BreakerMachine {
   void record(bool failed, TimePoint now, std::uint64_t random) noexcept;
   Duration open_time(std::uint64_t random) const noexcept;
 
-  Options options_;
+  CircuitBreakerOptions options_;
   State state_ = State::closed;
   bool forced_ = false;
   std::uint32_t generation_ = 0;

@@ -5,14 +5,15 @@
 #include <cstdint>
 #include <string_view>
 
+#include <athanor/core/cache_mode.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/hash.hpp>
 #include <athanor/core/time.hpp>
 
-namespace athanor::inline v1::caching {
+namespace athanor::inline v1 {
 
 /// How much a cache keeps, and for how long.
-struct Options {
+struct ResponseCacheOptions {
   /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing,
   /// which leaves the sharing of equal computations.
   std::size_t capacity_bytes = std::size_t{64} << 20;
@@ -25,49 +26,43 @@ struct Options {
   std::uint32_t max_waiters = 1024;
 };
 
-/// invalid_argument (Reason::option) naming the option, its value and what it may be.
-Result<void> validate(Options const& options);
+namespace caching {
 
-/// How a caller wants the cache to be used.
-enum class Mode : std::uint8_t {
-  use,      ///< look up; on a miss wait for a running computation, or own a new one
-  skip,     ///< neither look up, nor wait for others, nor store
-  refresh,  ///< compute anew and store; takes over from a running computation of the key, which then stores
-            ///< nothing
-  only_if_cached,  ///< look up; a miss is refused
-};
+/// invalid_argument (Reason::option) naming the option, its value and what it may be.
+Result<void> validate(ResponseCacheOptions const& options);
 
 /// What a lookup came to.
 enum class Join : std::uint8_t {
-  hit,      ///< the slot has the value
-  waiter,   ///< parked on a running computation: `Host::resume` will be called exactly once, unless `leave`
-            ///< removes it
+  hit,  ///< the slot has the value
+  /// Parked on a running computation: the client's `resume` is called exactly once, unless `cancel_wait`
+  /// removes the caller.
+  waiter,
   owner,    ///< this caller computes; it ends with `publish` or `fail`
   bypass,   ///< compute without the cache: nothing to publish
   refused,  ///< see `refusal_error`
 };
 
 /// The enumerator's name.
-std::string_view to_string(Mode mode) noexcept;
+std::string_view to_string(CacheMode mode) noexcept;
 std::string_view to_string(Join join) noexcept;
 
 /// The error of a refused join: not_found (Reason::not_cached), or resource_exhausted (Reason::queue_full).
-Error refusal_error(Reason refusal, Options const& options);
+Error refusal_error(Reason refusal, ResponseCacheOptions const& options);
 
 /// Counts since construction and present holdings. requests() = hits + misses + bypasses, at every moment.
 struct CacheStatistics {
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;  ///< lookups that found nothing, whatever came of them
-  std::uint64_t bypasses =
-      0;  ///< callers who asked not to look up (skip, refresh), or could get no flight for want of memory
+  /// Callers who asked not to look up (skip, refresh), or could get no flight for want of memory.
+  std::uint64_t bypasses = 0;
   std::uint64_t joins = 0;        ///< of the misses: waited for a running computation
   std::uint64_t refusals = 0;     ///< of the misses: refused
   std::uint64_t insertions = 0;   ///< values stored
-  std::uint64_t evictions = 0;    ///< entries removed to make room
+  std::uint64_t evictions = 0;    ///< entries removed to free capacity
   std::uint64_t expired = 0;      ///< entries found too old and removed
   std::uint64_t invalidated = 0;  ///< entries removed by invalidate, erase or clear
-  std::uint64_t not_stored =
-      0;  ///< values handed out only: too large, no room, superseded or invalidated while computed
+  /// Values handed out only: too large, no capacity, superseded or invalidated while computed.
+  std::uint64_t not_stored = 0;
   Duration saved{0};      ///< what the hits would have cost to compute; stays at its longest, 292 years
   std::size_t bytes = 0;  ///< charged to the budget now
   std::size_t entries = 0;
@@ -78,4 +73,6 @@ struct CacheStatistics {
   bool operator==(CacheStatistics const&) const = default;
 };
 
-}  // namespace athanor::inline v1::caching
+}  // namespace caching
+
+}  // namespace athanor::inline v1

@@ -60,7 +60,7 @@ concept VectorOfPlain = std::ranges::contiguous_range<Value const> &&
                         requires(Value const& value) { value.capacity(); };
 
 /// What a value is charged: its `cache_bytes`; else its size, for plain things, and for strings and vectors
-/// of plain things what they have room for.
+/// of plain things their capacity.
 template <class Value>
 std::size_t charged_bytes(Value const& value) {
   if constexpr (HasCacheBytes<Value>) {
@@ -84,21 +84,20 @@ template <caching::CacheKey Key, class Value, class Traits = DefaultCaching>
 class ResponseCache {
  public:
   using Env = typename Traits::Env;
-  using Options = caching::Options;
-  using Mode = caching::Mode;
   using Handle = std::shared_ptr<Value const>;
 
   /// For options that `caching::validate` accepts; a negative ttl keeps entries for ever.
-  explicit ResponseCache(Options const& options = {});
+  explicit ResponseCache(ResponseCacheOptions const& options = {});
 
   /// The stored value; or that of a computation already running, waited for at most `wait`; or what
   /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread, however long that
   /// takes. A failure is stored nowhere and given to everybody who waits. Errors: what `compute` failed with
-  /// (a throw, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with Mode
+  /// (a throw, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with CacheMode
   /// only_if_cached; resource_exhausted when too many wait. `compute` must not ask this cache for the key it
   /// computes: it would wait for itself, for as long as `wait` says.
   template <std::invocable Compute>
-  Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute, Mode mode = Mode::use);
+  Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute,
+                                CacheMode mode = CacheMode::use);
   /// The stored value or null; waits for nothing. Counts as a lookup with only_if_cached.
   Handle find(Key const& key);
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <athanor/core/backend.hpp>
+#include <athanor/core/cache_mode.hpp>
 #include <athanor/core/events.hpp>
 #include <athanor/core/time.hpp>
 
@@ -22,14 +23,6 @@ enum class CallerRuns : std::uint8_t { when_idle, never };
 
 /// The time that an engine's destructor gives running calls.
 inline constexpr Duration default_stop_grace = std::chrono::seconds(30);
-
-/// How a call uses the response cache.
-enum class CacheMode : std::uint8_t {
-  use,             ///< look up, join an equal call in flight, store
-  skip,            ///< neither look up nor store
-  refresh,         ///< compute and store, whatever is stored
-  only_if_cached,  ///< answer from the cache or fail with Reason::not_cached
-};
 
 /// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
 /// once.

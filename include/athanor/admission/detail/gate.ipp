@@ -39,19 +39,19 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
     items_.fetch_sub(items, std::memory_order_relaxed);
     return refuse_full(Reason::memory_full, bytes_.load(std::memory_order_relaxed), bytes);
   }
-  slot.items = items;
-  slot.bytes = bytes;
+  slot.held_items = items;
+  slot.held_bytes = bytes;
   admitted_.add();
   return {};
 }
 
 template <Environment Env>
-void Gate<Env>::leave(admission::Slot& slot) noexcept {
-  if (slot.items == 0 && slot.bytes == 0) return;
-  item_drain_.given_back.fetch_add(slot.items, std::memory_order_relaxed);
-  byte_drain_.given_back.fetch_add(slot.bytes, std::memory_order_relaxed);
-  bytes_.fetch_sub(slot.bytes, std::memory_order_relaxed);
-  items_.fetch_sub(slot.items, std::memory_order_relaxed);
+void Gate<Env>::release_quota(admission::Slot& slot) noexcept {
+  if (slot.held_items == 0 && slot.held_bytes == 0) return;
+  item_drain_.given_back.fetch_add(slot.held_items, std::memory_order_relaxed);
+  byte_drain_.given_back.fetch_add(slot.held_bytes, std::memory_order_relaxed);
+  bytes_.fetch_sub(slot.held_bytes, std::memory_order_relaxed);
+  items_.fetch_sub(slot.held_items, std::memory_order_relaxed);
   slot = {};
 }
 

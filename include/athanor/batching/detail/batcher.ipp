@@ -78,7 +78,7 @@ Batcher<In, Out, Env>::Batcher(BatcherOptions const& options, F function)
       lane_({.instances = options.instances,
              .max_items = std::min<std::uint32_t>(options.max_items, batching::detail::most_parts),
              .caller_runs = options.caller_runs},
-            batching::SizeOrDelay{options.max_items, options.max_delay}, host_, executor_) {}
+            batching::SizeOrDelay{options.max_items, options.max_delay}, client_, executor_) {}
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
@@ -155,9 +155,9 @@ Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
   Call& call = **taken;
   call.input = &input;
   call.completion = nullptr;
-  call.deadline = deadline;
+  call.batch_deadline = deadline;
   call.owners.store(2, std::memory_order_relaxed);
-  lane_.enter(call, batching::Entry::may_run_here);
+  lane_.enter(call, batching::LendThread::yes);
   Share const share{*this, call};
   return wait(call, deadline);
 }
@@ -168,7 +168,7 @@ Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
   for (;;) {
     std::uint32_t const word = call.word.load();
     if ((word & Call::done) != 0) {
-      if (call.failed) return tl::unexpected(std::move(call.error));
+      if (call.batch_failed) return tl::unexpected(std::move(call.batch_error));
       return std::move(call.output);
     }
     if (Env::now() < deadline) {
@@ -181,7 +181,7 @@ Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
       return fail(Code::deadline_exceeded, Reason::deadline_waiting,
                   "the deadline passed while the call waited");
     }
-    leave(call);
+    withdraw_call(call);
     return fail(Code::deadline_exceeded, Reason::deadline_running, "the deadline passed while the call ran");
   }
 }
@@ -189,7 +189,7 @@ Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
 /// After it the lane never looks at the input again. A copying that goes on ends first.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-void Batcher<In, Out, Env>::leave(Call& call) noexcept {
+void Batcher<In, Out, Env>::withdraw_call(Call& call) noexcept {
   std::uint32_t word = call.word.fetch_or(Call::left) | Call::left;
   while ((word & Call::reading) != 0) {
     call.word.wait_until(word, no_deadline);
@@ -211,19 +211,19 @@ Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void
   call.input = &*call.kept;
   call.completion = completion;
   call.context = context;
-  call.deadline = no_deadline;
+  call.batch_deadline = no_deadline;
   call.owners.store(2, std::memory_order_relaxed);
   {
     Inside<Call> const submitted(&call);
-    lane_.enter(call, batching::Entry::never_here);
+    lane_.enter(call, batching::LendThread::no);
   }
-  if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.error));
+  if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.batch_error));
   return {};
 }
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-bool Batcher<In, Out, Env>::Host::wanted(batching::Slot& slot) noexcept {
+bool Batcher<In, Out, Env>::Client::wanted(batching::Slot& slot) noexcept {
   return (static_cast<Call&>(slot).word.load() & Call::left) == 0;
 }
 
@@ -266,10 +266,10 @@ Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batc
     instance.inputs.push_back(*call.input);
   }
   if (instance.calls.empty()) return {};
-  if (instance.room < instance.calls.size()) {
-    std::size_t const room = std::max(instance.calls.size(), 2 * instance.room);
-    instance.outputs = std::make_unique<Out[]>(room);
-    instance.room = room;
+  if (instance.capacity < instance.calls.size()) {
+    std::size_t const capacity = std::max(instance.calls.size(), 2 * instance.capacity);
+    instance.outputs = std::make_unique<Out[]>(capacity);
+    instance.capacity = capacity;
   }
   std::span<Out> const outputs(instance.outputs.get(), instance.calls.size());
   auto result = call_function(instance.inputs, outputs);
@@ -300,7 +300,7 @@ void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noe
   } else if (call.completion != nullptr) {
     Inside<Batcher> const running(this);  // a completion cannot wait for the batcher either
     if (error != nullptr) {
-      call.completion(call.context, tl::unexpected(std::move(call.error)));
+      call.completion(call.context, tl::unexpected(std::move(call.batch_error)));
     } else {
       call.completion(call.context, std::move(call.output));
     }

@@ -61,10 +61,10 @@ struct LaneSnapshot {
 template <Environment Env, BatchingPolicy Policy, class H>
 class Lane {
  public:
-  /// `options` must be valid. Host and executor outlive the lane. Throws std::bad_alloc.
-  Lane(LaneOptions const& options, Policy policy, H& host, typename Env::Executor& executor);
+  /// `options` must be valid. Client and executor outlive the lane. Throws std::bad_alloc.
+  Lane(LaneOptions const& options, Policy policy, H& client, typename Env::Executor& executor);
   /// Everything entered must have been finished or withdrawn, or refuse_all called. Waits for executor
-  /// threads that are still inside the lane, so it must not be called from inside a Host function. If the
+  /// threads that are still inside the lane, so it must not be called from inside a client function. If the
   /// executor is stopped, that must be complete.
   ~Lane();
   Lane(Lane const&) = delete;
@@ -74,11 +74,11 @@ class Lane {
   /// before this returns: by another thread; on this one if the slot ran here, its deadline has passed or the
   /// lane refuses. This thread may also finish slots of others. Never waits for another slot. Allocates
   /// nothing. `now` is of the environment's clock.
-  void enter(Slot& slot, Entry entry, TimePoint now = Env::now()) noexcept;
+  void enter(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
   /// it forms its first batch. A caller who lends its thread runs as many items as it brought, then goes on
   /// as after `enter`.
-  void enter_all(SlotList& slots, Entry entry, TimePoint now = Env::now()) noexcept;
+  void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).
   bool withdraw(Slot& slot) noexcept;
@@ -94,29 +94,29 @@ class Lane {
   Duration predicted(std::uint32_t items) const noexcept;
 
  private:
-  /// Whoever executes batches for an instance: summoned by posting its task, or lent a caller's thread.
-  struct Runner : Task {
+  /// Whoever executes batches for an instance: started by posting its task, or lent a caller's thread.
+  struct Instance : Task {
     Lane* lane = nullptr;
-    Runner* next = nullptr;  // in idle_ or in a list of summoned
-    std::vector<Part> room;
+    Instance* next = nullptr;  // in idle_ or in a list of started ones
+    std::vector<Part> parts;
     Batch batch;
     Duration run_time{};      // of the last batch, if `learn`
     std::uint32_t learn = 0;  // its items, when it tells what a batch of so many costs
     std::uint32_t reruns = 0;
     bool failed = false;
     bool executed = false;
-    bool summoned = false;
+    bool started = false;
   };
   struct LaneTimer : Timer {
     Lane* lane = nullptr;
   };
-  struct LastVisit : Task {
+  struct FinalTask : Task {
     Lane* lane = nullptr;
   };
   /// What is decided under the mutex and done after it.
   struct Deferred {
     SlotList finished;
-    Runner* summoned = nullptr;
+    Instance* started = nullptr;
   };
   struct Rework {
     std::uint64_t items_left = 0;
@@ -127,37 +127,37 @@ class Lane {
   static void on_timer(Timer& timer) noexcept;
 
   // The mutex and the inbox; see lane.ipp for why nothing is lost between them.
-  void acquire() const noexcept ATH_ACQUIRE(mutex_);
+  void lock() const noexcept ATH_ACQUIRE(mutex_);
   void push(Slot& slot) noexcept;
   static void reset(Slot& slot, TimePoint now) noexcept;
   bool inbox_is_empty() const noexcept;
   void absorb(TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
-  void release(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   void arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
-  void publish() noexcept ATH_REQUIRES(mutex_);
-  void post_summoned(Deferred& deferred) noexcept;
+  void publish_snapshot() noexcept ATH_REQUIRES(mutex_);
+  void post_started(Deferred& deferred) noexcept;
   void refuse_queued(Error const& error, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   template <class Look>
   auto peek(Look look) const noexcept;
 
   // Serving.
-  Runner* lend(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
-  Runner* lend_to_many(std::uint64_t items, TimePoint deadline, TimePoint now, Deferred& deferred) noexcept
-      ATH_REQUIRES(mutex_);
-  void load(Runner& runner, Taken const& taken, TimePoint now, bool on_caller) noexcept;
-  void rest(Runner& runner) noexcept ATH_REQUIRES(mutex_);
-  bool next_batch(Runner& runner, TimePoint now, Duration budget) noexcept;
-  void note_batch(Runner& runner) noexcept ATH_REQUIRES(mutex_);
-  void serve_as_caller(Runner& runner, TimePoint deadline, std::uint64_t owed) noexcept;
-  void serve_summoned(Runner& runner) noexcept;
+  Instance* start_on_caller(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
+  Instance* start_group_on_caller(std::uint64_t items, TimePoint deadline, TimePoint now,
+                                  Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void load(Instance& instance, FormedBatch const& taken, TimePoint now, bool on_caller) noexcept;
+  void return_instance(Instance& instance) noexcept ATH_REQUIRES(mutex_);
+  bool next_batch(Instance& instance, TimePoint now, Duration budget) noexcept;
+  void note_batch(Instance& instance) noexcept ATH_REQUIRES(mutex_);
+  void serve_as_caller(Instance& instance, TimePoint deadline, std::uint64_t owed) noexcept;
+  void serve_on_executor(Instance& instance) noexcept;
 
   // One batch.
-  TimePoint run(Runner& runner) noexcept;
-  void drop_unwanted(Runner& runner) noexcept;
-  Verdict isolate(Runner& runner, Error const& error) noexcept;
-  void halve(Runner& runner, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
-  void rerun(Runner& runner, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
+  TimePoint run(Instance& instance) noexcept;
+  void drop_unwanted(Instance& instance) noexcept;
+  Verdict isolate(Instance& instance, Error const& error) noexcept;
+  void bisect(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
+  void rerun(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void fail_parts(std::span<Part const> parts, Error const& error) noexcept;
   void finish_parts(std::span<Part const> parts, TimePoint now) noexcept;
 
@@ -180,19 +180,19 @@ class Lane {
     typename Env::template Atomic<std::uint64_t> expired{0};
   };
 
-  H& host_;
+  H& client_;
   typename Env::Executor& executor_;
   LaneOptions const options_;
-  std::unique_ptr<Runner[]> runners_;
+  std::unique_ptr<Instance[]> instances_;
   typename Env::Word
-      executor_visits_;  // summons, timers and their threads; the highest bit: the destructor waits
+      executor_visits_;  // started instances, timers and their threads; the highest bit: the destructor waits
   LaneTimer timer_;
-  LastVisit last_visit_;
+  FinalTask final_task_;
 
   alignas(64) mutable typename Env::template Atomic<Slot*> inbox_{nullptr};
   alignas(64) mutable typename Env::Mutex mutex_;
   QueueMachine<Policy> machine_ ATH_GUARDED_BY(mutex_);
-  Runner* idle_ ATH_GUARDED_BY(mutex_) = nullptr;
+  Instance* idle_ ATH_GUARDED_BY(mutex_) = nullptr;
   TimePoint armed_at_ ATH_GUARDED_BY(mutex_) = no_deadline;
   std::uint32_t fires_due_ ATH_GUARDED_BY(mutex_) = 0;  // of timer_: armed or firing
   bool refusing_ ATH_GUARDED_BY(mutex_) = false;

@@ -37,28 +37,29 @@ inline constexpr std::uint32_t destructor_waits = 1U << 31;
 }  // namespace detail
 
 template <Environment Env, BatchingPolicy Policy, class H>
-Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& host,
+Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
                            typename Env::Executor& executor)
-    : host_(host),
+    : client_(client),
       executor_(executor),
       options_(options),
-      runners_(std::make_unique<Runner[]>(options.instances)),
+      instances_(std::make_unique<Instance[]>(options.instances)),
       machine_(BatchLimits{options.instances, options.max_items, options.max_cost}, std::move(policy)) {
-  static_assert(Host<H>, "the lane's host has wanted, begin, execute, end and finish as batching::Host says");
+  static_assert(LaneClient<H>,
+                "the lane's client has wanted, begin, execute, end and finish as batching::LaneClient says");
   assert(validate(options));
   timer_.fire = &Lane::on_timer;
   timer_.lane = this;
-  last_visit_.run = [](Task& task) noexcept { static_cast<LastVisit&>(task).lane->count_out(); };
-  last_visit_.lane = this;
+  final_task_.run = [](Task& task) noexcept { static_cast<FinalTask&>(task).lane->count_out(); };
+  final_task_.lane = this;
   for (std::uint32_t i = options.instances; i-- > 0;) {
-    Runner& runner = runners_[i];
-    runner.run = &Lane::on_task;
-    runner.lane = this;
-    runner.room.resize(std::min<std::size_t>(options.max_items, detail::most_parts));
-    runner.batch.instance = i;
-    runner.next = std::exchange(idle_, &runner);
+    Instance& instance = instances_[i];
+    instance.run = &Lane::on_task;
+    instance.lane = this;
+    instance.parts.resize(std::min<std::size_t>(options.max_items, detail::most_parts));
+    instance.batch.instance = i;
+    instance.next = std::exchange(idle_, &instance);
   }
-  publish();
+  publish_snapshot();
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -67,7 +68,7 @@ Lane<Env, Policy, H>::~Lane() {
   if (executor_visits_.load() == 0) return;
   // Posting tells whether the executor still runs what was posted before; if not, it has.
   count_in();
-  if (!executor_.post(last_visit_)) return;
+  if (!executor_.post(final_task_)) return;
   for (;;) {
     std::uint32_t const visits =
         executor_visits_.fetch_or(detail::destructor_waits) | detail::destructor_waits;
@@ -93,7 +94,7 @@ void Lane<Env, Policy, H>::count_out() noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::acquire() const noexcept {
+void Lane<Env, Policy, H>::lock() const noexcept {
   for (int spin = 0; spin < detail::spins_before_sleep; ++spin) {
     if (mutex_.try_lock()) return;
     Env::relax();
@@ -156,7 +157,7 @@ void Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::publish() noexcept {
+void Lane<Env, Policy, H>::publish_snapshot() noexcept {
   constexpr auto relaxed = std::memory_order_relaxed;
   published_.queued_items.store(machine_.queue().items(), relaxed);
   published_.queued_requests.store(machine_.queue().requests(), relaxed);
@@ -168,40 +169,40 @@ void Lane<Env, Policy, H>::publish() noexcept {
 
 /// Plans, unlocks, and does what was decided. `now` is only as old as the wait for the mutex.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::release(TimePoint now, Deferred& deferred) noexcept {
+void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept {
   for (;;) {
     Plan const plan = machine_.plan(now);
-    for (std::uint32_t i = 0; i < plan.summon; ++i) {
-      Runner* const runner = std::exchange(idle_, idle_->next);
-      runner->summoned = true;
-      runner->next = std::exchange(deferred.summoned, runner);
+    for (std::uint32_t i = 0; i < plan.start; ++i) {
+      Instance* const instance = std::exchange(idle_, idle_->next);
+      instance->started = true;
+      instance->next = std::exchange(deferred.started, instance);
       count_in();
     }
     if (plan.wake_at < armed_at_) arm(plan.wake_at);
-    publish();
+    publish_snapshot();
     mutex_.unlock();
-    post_summoned(deferred);
+    post_started(deferred);
     if (inbox_is_empty() || !mutex_.try_lock()) break;
     now = Env::now();
     absorb(now, deferred);
   }
   while (Slot* slot = deferred.finished.pop())
-    host_.finish(*slot, slot->failed ? &slot->error : nullptr, now);
+    client_.finish(*slot, slot->batch_failed ? &slot->batch_error : nullptr, now);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::post_summoned(Deferred& deferred) noexcept {
-  while (Runner* runner = deferred.summoned) {
-    deferred.summoned = runner->next;
-    if (executor_.post(*runner)) continue;
+void Lane<Env, Policy, H>::post_started(Deferred& deferred) noexcept {
+  while (Instance* instance = deferred.started) {
+    deferred.started = instance->next;
+    if (executor_.post(*instance)) continue;
     // The executor is stopping: nobody will run what is queued.
-    acquire();
-    machine_.arrive();
-    rest(*runner);
+    lock();
+    machine_.mark_started();
+    return_instance(*instance);
     count_out();
     Deferred refused;
     refuse_queued(make_error(Code::unavailable, Reason::stopping, "the executor is stopping"), refused);
-    release(Env::now(), refused);
+    unlock_and_dispatch(Env::now(), refused);
   }
 }
 
@@ -217,49 +218,49 @@ void Lane<Env, Policy, H>::refuse_queued(Error const& error, Deferred& deferred)
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
-  assert(slot.items > 0 && slot.cost >= 0);
+  assert(slot.batch_items > 0 && slot.batch_cost >= 0);
   slot.entered = now;
   slot.state = SlotState::outside;
-  slot.failed = false;
+  slot.batch_failed = false;
   slot.taken = 0;
-  slot.settled = 0;
+  slot.completed = 0;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::enter(Slot& slot, Entry entry, TimePoint now) noexcept {
+void Lane<Env, Policy, H>::enter(Slot& slot, LendThread lend, TimePoint now) noexcept {
   reset(slot, now);
-  TimePoint const deadline = slot.deadline;
+  TimePoint const deadline = slot.batch_deadline;
   Deferred deferred;
   if (!mutex_.try_lock()) {
     push(slot);
     if (!mutex_.try_lock()) return;
     absorb(now, deferred);
-    return release(now, deferred);
+    return unlock_and_dispatch(now, deferred);
   }
   absorb(now, deferred);
   admit(slot, now, deferred);
-  Runner* const here = entry == Entry::may_run_here ? lend(slot, now) : nullptr;
-  release(now, deferred);
+  Instance* const here = lend == LendThread::yes ? start_on_caller(slot, now) : nullptr;
+  unlock_and_dispatch(now, deferred);
   if (here != nullptr) serve_as_caller(*here, deadline, 0);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::enter_all(SlotList& slots, Entry entry, TimePoint now) noexcept {
+void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint now) noexcept {
   if (slots.empty()) return;
   std::uint64_t brought = 0;
   TimePoint deadline = no_deadline;
   Deferred deferred;
-  acquire();
+  lock();
   absorb(now, deferred);
   while (Slot* slot = slots.pop()) {
     reset(*slot, now);
-    brought += slot->items;
-    deadline = std::min(deadline, slot->deadline);
+    brought += slot->batch_items;
+    deadline = std::min(deadline, slot->batch_deadline);
     admit(*slot, now, deferred);
   }
-  Runner* const here =
-      entry == Entry::may_run_here ? lend_to_many(brought, deadline, now, deferred) : nullptr;
-  release(now, deferred);
+  Instance* const here =
+      lend == LendThread::yes ? start_group_on_caller(brought, deadline, now, deferred) : nullptr;
+  unlock_and_dispatch(now, deferred);
   if (here != nullptr) serve_as_caller(*here, deadline, brought);
 }
 
@@ -267,19 +268,19 @@ template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::withdraw(Slot& slot) noexcept {
   TimePoint const now = Env::now();
   Deferred deferred;
-  acquire();
+  lock();
   absorb(now, deferred);
   bool const withdrawn = machine_.withdraw(slot);
-  release(now, deferred);
+  unlock_and_dispatch(now, deferred);
   return withdrawn;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::refuse_all(Error const& error) noexcept {
   Deferred deferred;
-  acquire();
+  lock();
   refuse_queued(error, deferred);
-  release(Env::now(), deferred);
+  unlock_and_dispatch(Env::now(), deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -306,10 +307,10 @@ LaneSnapshot Lane<Env, Policy, H>::snapshot() const noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 template <class Look>
 auto Lane<Env, Policy, H>::peek(Look look) const noexcept {
-  acquire();
+  lock();
   auto seen = look(machine_);
   Deferred deferred;
-  const_cast<Lane*>(this)->release(Env::now(), deferred);
+  const_cast<Lane*>(this)->unlock_and_dispatch(Env::now(), deferred);
   return seen;
 }
 

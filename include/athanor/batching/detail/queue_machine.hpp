@@ -20,25 +20,25 @@ struct BatchLimits {
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
 };
 
-/// What shall happen besides: so many idle instances are to be summoned, and the machine wants to be asked
+/// What shall happen besides: so many idle instances are to be started, and the machine wants to be asked
 /// again then.
 struct Plan {
-  std::uint32_t summon = 0;
+  std::uint32_t start = 0;
   TimePoint wake_at = no_deadline;
 };
 
 /// A batch that was taken from the queue; no parts when there was nothing to take.
-struct Taken {
+struct FormedBatch {
   std::size_t parts = 0;
   std::uint32_t items = 0;
   std::int64_t cost = 0;
 };
 
-/// Instances are idle, summoned (somebody is on the way to take a batch for it) or running. A batch is formed
-/// when an instance is there to execute it, not when it is summoned: what enters meanwhile still shares it.
+/// Instances are idle, starting (its task is posted and will take a batch) or running. A batch is formed
+/// when an instance is there to execute it, not when it is started: what enters meanwhile still shares it.
 ///
-/// Invariants: a slot is in the queue or in batches or both, until all of its items are settled; no batch
-/// exceeds BatchLimits; running + summoned <= instances.
+/// Invariants: a slot is in the queue or in batches or both, until all of its items are completed; no batch
+/// exceeds BatchLimits; running + starting <= instances.
 template <BatchingPolicy Policy>
 class QueueMachine {
  public:
@@ -51,26 +51,26 @@ class QueueMachine {
   /// Everything queued fails with `error`; slots of which nothing is in a batch are appended to `finished`.
   void refuse(Error const& error, SlotList& finished) noexcept;
 
-  /// Summons idle instances for what the policy dispatches now, beyond those on their way.
+  /// Starts idle instances for what the policy dispatches now, beyond those on their way.
   Plan plan(TimePoint now) noexcept;
-  /// A summoned instance is there; it may take.
-  void arrive() noexcept { --summoned_; }
+  /// A started instance has a thread; it may take.
+  void mark_started() noexcept { --starting_; }
   /// Takes a batch for an instance that has arrived, or that ran one and was not released, unless its
   /// predicted time exceeds `budget`. Slots whose deadline has passed are appended to `finished` instead.
-  Taken take(TimePoint now, std::span<Part> room, Duration budget, SlotList& finished) noexcept;
+  FormedBatch take(TimePoint now, std::span<Part> buffer, Duration budget, SlotList& finished) noexcept;
   /// Takes a batch of exactly `slot` for an instance of its caller's, if this is the only slot in sight, an
   /// instance is idle, the policy dispatches, and it will, as far as is known, end well before the slot's
   /// deadline.
-  Taken lend(Slot& slot, TimePoint now, std::span<Part> room) noexcept;
+  FormedBatch take_for_caller(Slot& slot, TimePoint now, std::span<Part> buffer) noexcept;
   /// Takes a batch, whatever it holds, for an idle instance of somebody who brought several slots.
-  Taken lend_to_many(TimePoint now, std::span<Part> room, SlotList& finished) noexcept;
+  FormedBatch take_for_group(TimePoint now, std::span<Part> buffer, SlotList& finished) noexcept;
   /// The instance is idle again.
-  void release() noexcept { --busy_; }
+  void mark_idle() noexcept { --busy_; }
 
   /// The part, and with it its slot, failed: nothing more of the slot is taken.
   void fail(Slot& slot, Error const& error) noexcept;
   /// The part came out of its batch. True when the slot is complete and to be finished.
-  bool settle(Part const& part) noexcept;
+  bool complete_part(Part const& part) noexcept;
 
   void record(std::uint32_t items, Duration run_time) noexcept { cost_model_.record(items, run_time); }
   CostModel const& cost_model() const noexcept { return cost_model_; }
@@ -91,9 +91,9 @@ class QueueMachine {
   std::int64_t rounds(std::uint64_t items) const noexcept;
   QueueSnapshot look(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
   BatchDecision decide(Slot& first, std::uint64_t skipped_items, TimePoint now) const noexcept;
-  Taken fill(Slot* first, std::uint32_t max_items, TimePoint now, std::span<Part> room,
-             SlotList& finished) noexcept;
-  std::uint32_t fitting(Slot const& slot, Taken const& taken, std::uint32_t max_items) const noexcept;
+  FormedBatch fill(Slot* first, std::uint32_t max_items, TimePoint now, std::span<Part> buffer,
+                   SlotList& finished) noexcept;
+  std::uint32_t fitting(Slot const& slot, FormedBatch const& taken, std::uint32_t max_items) const noexcept;
   void expire(Slot& slot, SlotList& finished) noexcept;
   void drop_rest(Slot& slot) noexcept;
 
@@ -101,8 +101,8 @@ class QueueMachine {
   [[no_unique_address]] Policy policy_;
   SlotQueue queue_;
   CostModel cost_model_;
-  std::uint32_t busy_ = 0;      // summoned or running
-  std::uint32_t summoned_ = 0;  // of these
+  std::uint32_t busy_ = 0;      // starting or running
+  std::uint32_t starting_ = 0;  // of these
   std::uint64_t expired_ = 0;
 };
 

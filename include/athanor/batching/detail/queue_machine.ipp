@@ -10,7 +10,7 @@ namespace athanor::inline v1::batching {
 
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::add(Slot& slot, TimePoint now, SlotList& finished) noexcept {
-  if (slot.deadline <= now) {
+  if (slot.batch_deadline <= now) {
     expire(slot, finished);
   } else {
     queue_.add(slot);
@@ -29,14 +29,14 @@ template <BatchingPolicy Policy>
 void QueueMachine<Policy>::refuse(Error const& error, SlotList& finished) noexcept {
   while (Slot* slot = queue_.oldest()) {
     fail(*slot, error);
-    if (slot->settled == slot->items) finished.append(*slot);
+    if (slot->completed == slot->batch_items) finished.append(*slot);
   }
 }
 
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::drop_rest(Slot& slot) noexcept {
-  slot.settled += slot.items - slot.taken;
-  slot.taken = slot.items;
+  slot.completed += slot.batch_items - slot.taken;
+  slot.taken = slot.batch_items;
   slot.state = SlotState::taken;
 }
 
@@ -55,13 +55,13 @@ void QueueMachine<Policy>::expire(Slot& slot, SlotList& finished) noexcept {
             "the deadline passed while the request waited for its batch");
   drop_rest(slot);
   ++expired_;
-  if (slot.settled == slot.items) finished.append(slot);
+  if (slot.completed == slot.batch_items) finished.append(slot);
 }
 
 template <BatchingPolicy Policy>
-bool QueueMachine<Policy>::settle(Part const& part) noexcept {
-  part.slot->settled += part.count;
-  return part.slot->settled == part.slot->items;
+bool QueueMachine<Policy>::complete_part(Part const& part) noexcept {
+  part.slot->completed += part.count;
+  return part.slot->completed == part.slot->batch_items;
 }
 
 template <BatchingPolicy Policy>
@@ -96,11 +96,11 @@ BatchDecision QueueMachine<Policy>::decide(Slot& first, std::uint64_t skipped_it
 template <BatchingPolicy Policy>
 Plan QueueMachine<Policy>::plan(TimePoint now) noexcept {
   Plan plan;
-  std::uint32_t on_the_way = summoned_;
+  std::uint32_t on_the_way = starting_;
   for (Slot* first = queue_.oldest(); first != nullptr; first = SlotQueue::next_group(*first)) {
     for (std::uint64_t seen = 0; seen < first->group.items;) {
       // Without an idle instance there is nothing to decide: whoever frees one asks again.
-      if (busy_ == limits_.instances) return {plan.summon, no_deadline};
+      if (busy_ == limits_.instances) return {plan.start, no_deadline};
       auto const decision = decide(*first, seen, now);
       if (decision.kind == BatchDecision::Kind::wait) plan.wake_at = std::min(plan.wake_at, decision.until);
       if (decision.kind != BatchDecision::Kind::dispatch) break;
@@ -109,8 +109,8 @@ Plan QueueMachine<Policy>::plan(TimePoint now) noexcept {
         --on_the_way;
       } else {
         ++busy_;
-        ++summoned_;
-        ++plan.summon;
+        ++starting_;
+        ++plan.start;
       }
     }
   }
@@ -118,8 +118,8 @@ Plan QueueMachine<Policy>::plan(TimePoint now) noexcept {
 }
 
 template <BatchingPolicy Policy>
-Taken QueueMachine<Policy>::take(TimePoint now, std::span<Part> room, Duration budget,
-                                 SlotList& finished) noexcept {
+FormedBatch QueueMachine<Policy>::take(TimePoint now, std::span<Part> buffer, Duration budget,
+                                       SlotList& finished) noexcept {
   Slot* first = queue_.oldest();
   while (first != nullptr) {
     auto const decision = decide(*first, 0, now);
@@ -133,7 +133,7 @@ Taken QueueMachine<Policy>::take(TimePoint now, std::span<Part> room, Duration b
       Duration const predicted = cost_model_.predicted_p95(expected);
       if (predicted == Duration{} || predicted > budget) return {};
     }
-    Taken const taken = fill(first, static_cast<std::uint32_t>(decision.items), now, room, finished);
+    FormedBatch const taken = fill(first, static_cast<std::uint32_t>(decision.items), now, buffer, finished);
     if (taken.parts > 0) return taken;
     first = queue_.oldest();  // everything looked at had expired and is gone
   }
@@ -143,12 +143,12 @@ Taken QueueMachine<Policy>::take(TimePoint now, std::span<Part> room, Duration b
 /// Parts from one group, oldest first, until a limit is reached. Nothing is skipped to find something that
 /// fits: who came first goes first.
 template <BatchingPolicy Policy>
-Taken QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, TimePoint now, std::span<Part> room,
-                                 SlotList& finished) noexcept {
-  Taken taken;
-  while (first != nullptr && taken.parts < room.size()) {
+FormedBatch QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, TimePoint now,
+                                       std::span<Part> buffer, SlotList& finished) noexcept {
+  FormedBatch taken;
+  while (first != nullptr && taken.parts < buffer.size()) {
     Slot& slot = *first;
-    if (slot.deadline <= now) {
+    if (slot.batch_deadline <= now) {
       first = slot.next;
       queue_.remove(slot);
       expire(slot, finished);
@@ -156,7 +156,7 @@ Taken QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, TimePoint
     }
     std::uint32_t const count = fitting(slot, taken, max_items);
     if (count == 0) break;
-    room[taken.parts++] = Part{&slot, slot.taken, count};
+    buffer[taken.parts++] = Part{&slot, slot.taken, count};
     taken.items += count;
     taken.cost += part_cost(slot, slot.taken, count);
     first = queue_.take(slot, count);
@@ -168,11 +168,12 @@ Taken QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, TimePoint
 /// How many of the slot's next items the batch may take up; 0 when it is full for it. Only what exceeds a
 /// whole batch is ever split.
 template <BatchingPolicy Policy>
-std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, Taken const& taken,
+std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, FormedBatch const& taken,
                                             std::uint32_t max_items) const noexcept {
   bool const empty = taken.parts == 0;
-  std::uint32_t const left = slot.items - slot.taken;
-  bool const splits = slot.items > 1 && (slot.items > limits_.max_items || slot.cost > limits_.max_cost);
+  std::uint32_t const left = slot.batch_items - slot.taken;
+  bool const splits =
+      slot.batch_items > 1 && (slot.batch_items > limits_.max_items || slot.batch_cost > limits_.max_cost);
   // A policy may ask for fewer items than the first request has; it still goes as a whole.
   std::uint32_t const most = std::max(max_items, empty && !splits ? left : 1U);
   if (taken.items >= most) return 0;
@@ -181,7 +182,7 @@ std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, Taken const& taken
   std::int64_t const cost_left = limits_.max_cost - taken.cost;
   if (part_cost(slot, slot.taken, count) <= cost_left) return count;
   if (!splits) return empty ? count : 0;
-  std::int64_t const dearest = slot.cost / slot.items + 1;
+  std::int64_t const dearest = slot.batch_cost / slot.batch_items + 1;
   count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(cost_left / dearest, 0, count));
   return count == 0 && empty ? 1 : count;
 }
@@ -198,22 +199,25 @@ bool QueueMachine<Policy>::ends_in_time(std::uint64_t items, TimePoint deadline,
 }
 
 template <BatchingPolicy Policy>
-Taken QueueMachine<Policy>::lend(Slot& slot, TimePoint now, std::span<Part> room) noexcept {
-  bool const fits = slot.items <= limits_.max_items && (slot.items == 1 || slot.cost <= limits_.max_cost);
+FormedBatch QueueMachine<Policy>::take_for_caller(Slot& slot, TimePoint now,
+                                                  std::span<Part> buffer) noexcept {
+  bool const fits =
+      slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
   if (slot.state != SlotState::queued || queue_.requests() != 1 || busy_ == limits_.instances || !fits ||
-      !ends_in_time(slot.items, slot.deadline, now) ||
+      !ends_in_time(slot.batch_items, slot.batch_deadline, now) ||
       decide(slot, 0, now).kind != BatchDecision::Kind::dispatch)
     return {};
   ++busy_;
-  room[0] = Part{&slot, 0, slot.items};
-  queue_.take(slot, slot.items);
-  return {1, slot.items, slot.cost};
+  buffer[0] = Part{&slot, 0, slot.batch_items};
+  queue_.take(slot, slot.batch_items);
+  return {1, slot.batch_items, slot.batch_cost};
 }
 
 template <BatchingPolicy Policy>
-Taken QueueMachine<Policy>::lend_to_many(TimePoint now, std::span<Part> room, SlotList& finished) noexcept {
+FormedBatch QueueMachine<Policy>::take_for_group(TimePoint now, std::span<Part> buffer,
+                                                 SlotList& finished) noexcept {
   if (busy_ == limits_.instances) return {};
-  Taken const taken = take(now, room, Duration::max(), finished);
+  FormedBatch const taken = take(now, buffer, Duration::max(), finished);
   if (taken.parts > 0) ++busy_;
   return taken;
 }

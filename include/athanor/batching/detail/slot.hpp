@@ -33,24 +33,25 @@ enum class SlotState : std::uint8_t { outside, queued, part_taken, taken };
 /// Base of a call. The caller fills the first group and may read `entered`; the rest belongs to the lane
 /// between `enter` and the end of the call. A slot that was finished or withdrawn may be entered again.
 struct Slot {
-  std::uint64_t key = 0;    ///< only slots of equal keys share a batch
-  std::uint32_t items = 1;  ///< size in items; at least 1
-  std::int64_t cost = 1;    ///< size in assembly cost (bytes, edges); at least 0, of all queued below 2^63
-  TimePoint deadline =
-      no_deadline;     ///< not executed after it; answering on time is the host's, by `withdraw`
+  std::uint64_t batch_key = 0;    ///< only slots of equal keys share a batch
+  std::uint32_t batch_items = 1;  ///< size in items; at least 1
+  /// Size in assembly cost (bytes, edges); at least 0, of all queued below 2^63.
+  std::int64_t batch_cost = 1;
+  /// Never executed after this time. The client must answer on time by calling `withdraw`.
+  TimePoint batch_deadline = no_deadline;
   bool alone = false;  ///< never shares a batch
 
   TimePoint entered{};  ///< when `enter` took it
 
   SlotState state = SlotState::outside;
-  bool failed = false;
-  std::uint32_t taken = 0;    // items in batches, of [0, items)
-  std::uint32_t settled = 0;  // items that came out of batches, or never will be in one
+  bool batch_failed = false;
+  std::uint32_t taken = 0;      // items in batches, of [0, items)
+  std::uint32_t completed = 0;  // items that came out of batches, or never will be in one
   std::uint64_t sequence = 0;
   Slot* next = nullptr;  // in its group; in the inbox; in a list of slots to finish
   Slot* previous = nullptr;
-  SlotGroup group;  // only of a group's first slot
-  Error error;      // the first one; only when failed
+  SlotGroup group;    // only of a group's first slot
+  Error batch_error;  // the first one; only when batch_failed
 };
 
 /// Items `first .. first + count` of a slot, as a batch holds them.
@@ -60,10 +61,10 @@ struct Part {
   std::uint32_t count = 0;
 
   /// All of its slot; otherwise other parts may be in other batches at the same time.
-  bool whole() const noexcept { return count == slot->items; }
+  bool whole() const noexcept { return count == slot->batch_items; }
 };
 
-/// What executes at once. Borrowed by Host functions for the time of their call.
+/// What executes at once. Borrowed by functions of the client for the time of their call.
 struct Batch {
   std::span<Part const> parts;
   std::uint32_t items = 0;
@@ -82,7 +83,7 @@ enum class Verdict : std::uint8_t {
 };
 
 /// Whether a blocking caller lends its thread.
-enum class Entry : std::uint8_t { may_run_here, never_here };
+enum class LendThread : bool { no, yes };
 
 /// What a lane needs from outside. Duties, beyond the syntax:
 ///
@@ -97,13 +98,13 @@ enum class Entry : std::uint8_t { may_run_here, never_here };
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.
 /// They may enter slots into the same lane. They must not destroy it.
 template <class H>
-concept Host =
-    requires(H& host, Slot& slot, Batch const& batch, Verdict verdict, Error const* error, TimePoint now) {
-      { host.wanted(slot) } noexcept -> std::same_as<bool>;
-      { host.begin(batch) } noexcept -> std::same_as<Result<void>>;
-      { host.execute(batch) } noexcept -> std::same_as<Result<void>>;
-      { host.end(batch, verdict, now) } noexcept;
-      { host.finish(slot, error, now) } noexcept;
+concept LaneClient =
+    requires(H& client, Slot& slot, Batch const& batch, Verdict verdict, Error const* error, TimePoint now) {
+      { client.wanted(slot) } noexcept -> std::same_as<bool>;
+      { client.begin(batch) } noexcept -> std::same_as<Result<void>>;
+      { client.execute(batch) } noexcept -> std::same_as<Result<void>>;
+      { client.end(batch, verdict, now) } noexcept;
+      { client.finish(slot, error, now) } noexcept;
     };
 
 }  // namespace athanor::inline v1::batching

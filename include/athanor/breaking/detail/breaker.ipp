@@ -39,7 +39,7 @@ Result<void> CircuitBreaker<Env>::peek(TimePoint now) const {
 }
 
 template <Environment Env>
-void CircuitBreaker<Env>::settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept {
+void CircuitBreaker<Env>::record(Lease const& lease, Outcome outcome, TimePoint now) noexcept {
   if (!lease.taken) return;
   std::uint64_t const random = Env::random();
   Lock const lock(mutex_);

@@ -32,7 +32,7 @@ struct ResponseCache<Key, Value, Traits>::Waker {
 };
 
 template <caching::CacheKey Key, class Value, class Traits>
-ResponseCache<Key, Value, Traits>::ResponseCache(Options const& options)
+ResponseCache<Key, Value, Traits>::ResponseCache(ResponseCacheOptions const& options)
     : secret_(random_secret<Env>()), store_(options) {}
 
 template <caching::CacheKey Key, class Value, class Traits>
@@ -77,11 +77,11 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Computed
 template <caching::CacheKey Key, class Value, class Traits>
 template <std::invocable Compute>
 auto ResponseCache<Key, Value, Traits>::get_or_compute(Key const& key, Duration wait, Compute&& compute,
-                                                       Mode mode) -> Result<Handle> {
+                                                       CacheMode mode) -> Result<Handle> {
   TimePoint const begin = Env::now();
   Waiter caller;
   switch (store_.join(caller, hash(key), mode, begin)) {
-    case caching::Join::hit: return std::move(caller.value);
+    case caching::Join::hit: return std::move(caller.flight_value);
     case caching::Join::waiter: return wait_for(caller, after(begin, wait), wait);
     case caching::Join::refused:
       return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_.options()));
@@ -119,7 +119,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
   waiter.word.compare_exchange(seen, Waiter::sleeping);
   while (waiter.word.load() != Waiter::done) {
     if (waiter.word.wait_until(Waiter::sleeping, deadline)) continue;
-    if (store_.leave(waiter).removed) {
+    if (store_.cancel_wait(waiter).removed) {
       return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
                            "cache: the computation waited for did not end within {} ms",
                            std::chrono::duration<double, std::milli>(wait).count());
@@ -133,8 +133,8 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
 template <caching::CacheKey Key, class Value, class Traits>
 auto ResponseCache<Key, Value, Traits>::find(Key const& key) -> Handle {
   Waiter caller;
-  store_.join(caller, hash(key), Mode::only_if_cached, Env::now());
-  return std::move(caller.value);
+  store_.join(caller, hash(key), CacheMode::only_if_cached, Env::now());
+  return std::move(caller.flight_value);
 }
 
 }  // namespace athanor::inline v1

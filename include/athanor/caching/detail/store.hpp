@@ -1,5 +1,5 @@
 /// The cache as a call meets it: stored values by key, and one running computation per key however many ask.
-/// Starts no thread, reads no clock, and never calls a host with a lock held.
+/// Starts no thread, reads no clock, and never calls its client with a lock held.
 #pragma once
 
 #include <array>
@@ -24,15 +24,15 @@ struct Flight;
 template <class Value>
 struct Slot {
   std::uint64_t tag = 0;  ///< the model, for invalidate
-  Hash128 key{};
-  Value value{};                  ///< after Join::hit
+  Hash128 flight_key{};
+  Value flight_value{};           ///< after Join::hit
   Join joined = Join::bypass;     ///< what the last join came to
   Reason refusal = Reason::none;  ///< after Join::refused
 
   // Used by the store, under its lock.
   Flight<Value>* flight = nullptr;
-  Slot* next = nullptr;
-  Slot* previous = nullptr;
+  Slot* next_waiter = nullptr;
+  Slot* previous_waiter = nullptr;
   std::uint64_t epoch = 0;
   bool may_store = false;
 };
@@ -48,16 +48,16 @@ struct Flight {
   Slot<Value>* last = nullptr;
   std::uint64_t tag = 0;
   std::uint32_t waiters = 0;
-  bool current = false;     ///< in the table: newcomers join it and its value is stored
-  bool owner_left = false;  ///< the owner's caller has gone; only waiters want the value
+  bool current = false;          ///< in the table: newcomers join it and its value is stored
+  bool owner_cancelled = false;  ///< the owner's caller has gone; only waiters want the value
 };
 
 /// What the store needs from outside: `resume(slot, value, error)` gives a parked waiter its end, exactly
 /// once. `error` is null for success; otherwise `value` is empty. Both are borrowed for the call. From then
-/// on the slot is the host's.
+/// on the slot is the client's.
 template <class H, class Value>
-concept Host = requires(H& host, Slot<Value>& slot, Value const& value, Error const* error) {
-  { host.resume(slot, value, error) } noexcept;
+concept StoreClient = requires(H& client, Slot<Value>& slot, Value const& value, Error const* error) {
+  { client.resume(slot, value, error) } noexcept;
 };
 
 /// A bundle: Env; Value, a cheap-to-copy handle of something immutable, empty by default; Eviction.
@@ -67,7 +67,7 @@ concept StoreTraits = Environment<typename T::Env> && std::default_initializable
 
 /// What came of a waiter's wish to leave.
 template <class Slot>
-struct Departure {
+struct CancelWaitResult {
   /// True: it was removed and its continuation is the leaver's. False: it was no waiter any more, its end is
   /// on the way.
   bool removed = false;
@@ -100,41 +100,41 @@ class Store {
   using Value = typename Traits::Value;
   using Eviction = typename Traits::Eviction;
   using Slot = caching::Slot<Value>;
-  using Departure = caching::Departure<Slot>;
+  using CancelWaitResult = caching::CancelWaitResult<Slot>;
 
-  explicit Store(Options const& options = {}) noexcept;
+  explicit Store(ResponseCacheOptions const& options = {}) noexcept;
   /// All flights must have ended.
   ~Store();
   Store(Store const&) = delete;
   Store& operator=(Store const&) = delete;
 
-  Options const& options() const noexcept { return options_; }
+  ResponseCacheOptions const& options() const noexcept { return options_; }
 
   /// Looks up, and parks or leads on a miss. Sets slot.key, joined, and value or refusal. A hit allocates
   /// nothing.
-  Join join(Slot& slot, Hash128 key, Mode mode, TimePoint now) noexcept;
+  Join join(Slot& slot, Hash128 key, CacheMode mode, TimePoint now) noexcept;
 
   /// The owner's result: stored if it fits and is still wanted, and given to every waiter. `bytes` is what
   /// the value holds (the entry's own overhead is added), `cost` what it took to compute, not negative.
-  template <Host<Value> H>
+  template <StoreClient<Value> H>
   void publish(Slot& owner, Value const& value, std::size_t bytes, Duration cost, TimePoint now,
-               H& host) noexcept;
+               H& client) noexcept;
   /// The owner failed: nothing is stored, and every waiter gets the error.
-  template <Host<Value> H>
-  void fail(Slot& owner, Error const& error, H& host) noexcept;
+  template <StoreClient<Value> H>
+  void fail(Slot& owner, Error const& error, H& client) noexcept;
 
   /// A waiter withdraws.
-  Departure leave(Slot& waiter) noexcept {
-    return leave(waiter, [](Slot&) noexcept {});
+  CancelWaitResult cancel_wait(Slot& waiter) noexcept {
+    return cancel_wait(waiter, [](Slot&) noexcept {});
   }
   /// Same; `retain(owner)` is called under the lock for an owner about to be reported as abandoned, so that
   /// it can be kept alive until the leaver has dealt with it. It may count a reference and nothing else.
   template <std::invocable<Slot&> Retain>
-  Departure leave(Slot& waiter, Retain retain) noexcept;
+  CancelWaitResult cancel_wait(Slot& waiter, Retain retain) noexcept;
   /// The owner's caller goes away. True: nobody else waits, the flight is gone and the work may be dropped
   /// (or finished, then `publish` still stores it). False: the work must go on for the waiters, with the
   /// owner as its carrier.
-  bool owner_leaves(Slot& owner) noexcept;
+  bool cancel_owner(Slot& owner) noexcept;
   /// Makes the first waiter the owner, when the present one cannot carry the work on. The new owner is no
   /// waiter any more and must be run; the old one is done with its flight. Null: nobody waits, the flight is
   /// gone.
@@ -153,13 +153,15 @@ class Store {
   Audit audit() const noexcept;
 
   /// What an entry costs beyond its value: the node, and its share of the table.
-  static constexpr std::size_t entry_overhead() noexcept { return sizeof(Entry) + sizeof(Entry*); }
+  static constexpr std::size_t entry_overhead() noexcept {
+    return sizeof(StoredValue) + sizeof(StoredValue*);
+  }
 
  private:
   using Flight = caching::Flight<Value>;
-  struct Entry : Eviction::Node {
+  struct StoredValue : Eviction::Node {
     Hash128 key{};
-    Entry* chain = nullptr;
+    StoredValue* chain = nullptr;
     Value value{};
     std::uint64_t tag = 0;
     std::size_t charge = 0;  ///< what was taken from the budget, and will be given back
@@ -168,7 +170,7 @@ class Store {
   };
   struct alignas(64) Shard {
     mutable typename Env::Mutex mutex;
-    KeyTable<Entry> entries ATH_GUARDED_BY(mutex);
+    KeyTable<StoredValue> entries ATH_GUARDED_BY(mutex);
     KeyTable<Flight> flights ATH_GUARDED_BY(mutex);
     Eviction eviction ATH_GUARDED_BY(mutex);
     Flight* pool ATH_GUARDED_BY(mutex) = nullptr;
@@ -176,13 +178,13 @@ class Store {
     std::uint64_t epoch ATH_GUARDED_BY(mutex) = 0;  ///< counts invalidations
     CacheStatistics counts ATH_GUARDED_BY(mutex);
   };
-  class Removed;
+  class RemovedEntries;
   using Lock = detail::Lock<typename Env::Mutex>;
 
   static constexpr std::size_t shard_count = 16;
 
   Shard& shard_of(Hash128 key) noexcept { return shards_[static_cast<std::size_t>(key.high % shard_count)]; }
-  Join look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now, Removed& removed) noexcept
+  Join look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now, RemovedEntries& removed) noexcept
       ATH_REQUIRES(shard.mutex);
   Join lead(Shard& shard, Slot& slot) noexcept ATH_REQUIRES(shard.mutex);
   Join refuse(Shard& shard, Slot& slot, Reason reason) noexcept ATH_REQUIRES(shard.mutex);
@@ -192,18 +194,19 @@ class Store {
   static void unlink(Flight& flight, Slot& waiter) noexcept;
   Slot* close(Shard& shard, Slot& owner) noexcept ATH_REQUIRES(shard.mutex);
   bool wanted(Shard const& shard, Slot const& owner) const noexcept ATH_REQUIRES(shard.mutex);
-  void insert(Shard& shard, Entry& entry, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
-  void take_out(Shard& shard, Entry& entry, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
+  void insert(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept ATH_REQUIRES(shard.mutex);
+  void take_out(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept ATH_REQUIRES(shard.mutex);
   bool reserve(std::size_t bytes) noexcept;
-  bool make_room(Shard& own, std::size_t bytes, Removed& removed) noexcept ATH_REQUIRES(own.mutex);
-  bool evict_from(Shard& shard, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
-  bool evict_elsewhere(Shard& own, Removed& removed) noexcept ATH_REQUIRES(own.mutex);
+  bool evict_for(Shard& own, std::size_t bytes, RemovedEntries& removed) noexcept ATH_REQUIRES(own.mutex);
+  bool evict_from(Shard& shard, RemovedEntries& removed) noexcept ATH_REQUIRES(shard.mutex);
+  bool evict_elsewhere(Shard& own, RemovedEntries& removed) noexcept ATH_REQUIRES(own.mutex);
   template <class Chosen>
-  void remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept ATH_REQUIRES(shard.mutex);
-  template <Host<Value> H>
-  static void resume_all(Slot* first, Value const& value, Error const* error, H& host) noexcept;
+  void remove_matching(Shard& shard, Chosen chosen, RemovedEntries& removed) noexcept
+      ATH_REQUIRES(shard.mutex);
+  template <StoreClient<Value> H>
+  static void resume_all(Slot* first, Value const& value, Error const* error, H& client) noexcept;
 
-  Options options_;
+  ResponseCacheOptions options_;
   std::size_t max_charge_;
   typename Env::template Atomic<std::size_t> used_{0};
   std::array<Shard, shard_count> shards_;

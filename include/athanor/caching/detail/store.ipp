@@ -10,22 +10,22 @@ namespace athanor::inline v1::caching {
 /// Entries taken out under a lock, destroyed after it: what a value's destructor does must not meet the
 /// store's locks.
 template <StoreTraits Traits>
-class Store<Traits>::Removed {
+class Store<Traits>::RemovedEntries {
  public:
-  Removed() = default;
-  Removed(Removed const&) = delete;
-  Removed& operator=(Removed const&) = delete;
-  ~Removed() {
+  RemovedEntries() = default;
+  RemovedEntries(RemovedEntries const&) = delete;
+  RemovedEntries& operator=(RemovedEntries const&) = delete;
+  ~RemovedEntries() {
     while (first_ != nullptr) delete std::exchange(first_, first_->chain);
   }
-  void add(Entry& entry) noexcept { entry.chain = std::exchange(first_, &entry); }
+  void add(StoredValue& entry) noexcept { entry.chain = std::exchange(first_, &entry); }
 
  private:
-  Entry* first_ = nullptr;
+  StoredValue* first_ = nullptr;
 };
 
 template <StoreTraits Traits>
-Store<Traits>::Store(Options const& options) noexcept
+Store<Traits>::Store(ResponseCacheOptions const& options) noexcept
     : options_(options),
       max_charge_(options.max_item_bytes != 0 ? std::min(options.max_item_bytes, options.capacity_bytes)
                                               : options.capacity_bytes / 8) {}
@@ -40,47 +40,47 @@ Store<Traits>::~Store() {
 // Joining.
 
 template <StoreTraits Traits>
-Join Store<Traits>::join(Slot& slot, Hash128 key, Mode mode, TimePoint now) noexcept {
-  slot.key = key;
-  slot.value = Value{};
+Join Store<Traits>::join(Slot& slot, Hash128 key, CacheMode mode, TimePoint now) noexcept {
+  slot.flight_key = key;
+  slot.flight_value = Value{};
   slot.refusal = Reason::none;
   slot.flight = nullptr;
   slot.may_store = false;
-  Removed removed;
+  RemovedEntries removed;
   Shard& shard = shard_of(key);
   Lock const lock(shard.mutex);
   switch (mode) {
-    case Mode::skip:
+    case CacheMode::skip:
       ++shard.counts.bypasses;
       slot.joined = Join::bypass;
       break;
-    case Mode::refresh:
+    case CacheMode::refresh:
       ++shard.counts.bypasses;
       if (Flight* running = shard.flights.find(key)) drop_from_table(shard, *running);
       slot.joined = lead(shard, slot);
       break;
-    case Mode::use: slot.joined = look_up(shard, slot, true, now, removed); break;
-    case Mode::only_if_cached: slot.joined = look_up(shard, slot, false, now, removed); break;
+    case CacheMode::use: slot.joined = look_up(shard, slot, true, now, removed); break;
+    case CacheMode::only_if_cached: slot.joined = look_up(shard, slot, false, now, removed); break;
   }
   return slot.joined;
 }
 
 template <StoreTraits Traits>
 Join Store<Traits>::look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now,
-                            Removed& removed) noexcept {
-  if (Entry* entry = shard.entries.find(slot.key)) {
+                            RemovedEntries& removed) noexcept {
+  if (StoredValue* entry = shard.entries.find(slot.flight_key)) {
     if (now < entry->expires) {
       ++shard.counts.hits;
       shard.counts.saved = saturating_sum(shard.counts.saved, entry->cost);
       shard.eviction.touch(*entry);
-      slot.value = entry->value;
+      slot.flight_value = entry->value;
       return Join::hit;
     }
     ++shard.counts.expired;
     take_out(shard, *entry, removed);
   }
   if (!may_lead) return refuse(shard, slot, Reason::not_cached);
-  Flight* const flight = shard.flights.find(slot.key);
+  Flight* const flight = shard.flights.find(slot.flight_key);
   if (flight == nullptr) {
     Join const joined = lead(shard, slot);
     ++(joined == Join::owner ? shard.counts.misses : shard.counts.bypasses);
@@ -88,9 +88,9 @@ Join Store<Traits>::look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint n
   }
   if (flight->waiters >= options_.max_waiters) return refuse(shard, slot, Reason::queue_full);
   slot.flight = flight;
-  slot.next = nullptr;
-  slot.previous = flight->last;
-  (flight->last != nullptr ? flight->last->next : flight->first) = &slot;
+  slot.next_waiter = nullptr;
+  slot.previous_waiter = flight->last;
+  (flight->last != nullptr ? flight->last->next_waiter : flight->first) = &slot;
   flight->last = &slot;
   ++flight->waiters;
   ++shard.counts.waiters;
@@ -103,7 +103,7 @@ template <StoreTraits Traits>
 Join Store<Traits>::lead(Shard& shard, Slot& slot) noexcept {
   Flight* const flight = take_flight(shard);
   if (flight == nullptr) return Join::bypass;
-  flight->key = slot.key;
+  flight->key = slot.flight_key;
   flight->tag = slot.tag;
   flight->owner = &slot;
   if (!shard.flights.insert(*flight)) {
@@ -159,21 +159,23 @@ void Store<Traits>::drop_from_table(Shard& shard, Flight& flight) noexcept {
 
 template <StoreTraits Traits>
 void Store<Traits>::unlink(Flight& flight, Slot& waiter) noexcept {
-  (waiter.previous != nullptr ? waiter.previous->next : flight.first) = waiter.next;
-  (waiter.next != nullptr ? waiter.next->previous : flight.last) = waiter.previous;
-  waiter.next = waiter.previous = nullptr;
+  (waiter.previous_waiter != nullptr ? waiter.previous_waiter->next_waiter : flight.first) =
+      waiter.next_waiter;
+  (waiter.next_waiter != nullptr ? waiter.next_waiter->previous_waiter : flight.last) =
+      waiter.previous_waiter;
+  waiter.next_waiter = waiter.previous_waiter = nullptr;
   waiter.flight = nullptr;
   --flight.waiters;
 }
 
-/// Ends the owner's flight: its waiters, no longer reachable by `leave`, linked by `next`.
+/// Ends the owner's flight: its waiters, no longer reachable by `cancel_wait`, linked by `next`.
 template <StoreTraits Traits>
 auto Store<Traits>::close(Shard& shard, Slot& owner) noexcept -> Slot* {
   owner.may_store = false;
   Flight* const flight = std::exchange(owner.flight, nullptr);
   if (flight == nullptr) return nullptr;
   Slot* const first = flight->first;
-  for (Slot* waiter = first; waiter != nullptr; waiter = waiter->next) waiter->flight = nullptr;
+  for (Slot* waiter = first; waiter != nullptr; waiter = waiter->next_waiter) waiter->flight = nullptr;
   shard.counts.waiters -= flight->waiters;
   retire(shard, *flight);
   return first;
@@ -181,14 +183,14 @@ auto Store<Traits>::close(Shard& shard, Slot& owner) noexcept -> Slot* {
 
 template <StoreTraits Traits>
 template <std::invocable<caching::Slot<typename Traits::Value>&> Retain>
-auto Store<Traits>::leave(Slot& waiter, Retain retain) noexcept -> Departure {
-  Shard& shard = shard_of(waiter.key);
+auto Store<Traits>::cancel_wait(Slot& waiter, Retain retain) noexcept -> CancelWaitResult {
+  Shard& shard = shard_of(waiter.flight_key);
   Lock const lock(shard.mutex);
   Flight* const flight = waiter.flight;
   if (flight == nullptr || flight->owner == &waiter) return {};
   unlink(*flight, waiter);
   --shard.counts.waiters;
-  if (flight->waiters != 0 || !flight->owner_left) return {true, nullptr};
+  if (flight->waiters != 0 || !flight->owner_cancelled) return {true, nullptr};
   Slot* const owner = flight->owner;
   owner->flight = nullptr;
   owner->may_store = flight->current;
@@ -198,12 +200,12 @@ auto Store<Traits>::leave(Slot& waiter, Retain retain) noexcept -> Departure {
 }
 
 template <StoreTraits Traits>
-bool Store<Traits>::owner_leaves(Slot& owner) noexcept {
-  Shard& shard = shard_of(owner.key);
+bool Store<Traits>::cancel_owner(Slot& owner) noexcept {
+  Shard& shard = shard_of(owner.flight_key);
   Lock const lock(shard.mutex);
   Flight* const flight = owner.flight;
   if (flight == nullptr) return true;
-  flight->owner_left = true;
+  flight->owner_cancelled = true;
   if (flight->waiters != 0) return false;
   owner.flight = nullptr;
   owner.may_store = flight->current;
@@ -213,7 +215,7 @@ bool Store<Traits>::owner_leaves(Slot& owner) noexcept {
 
 template <StoreTraits Traits>
 auto Store<Traits>::hand_over(Slot& owner) noexcept -> Slot* {
-  Shard& shard = shard_of(owner.key);
+  Shard& shard = shard_of(owner.flight_key);
   Lock const lock(shard.mutex);
   Flight* const flight = std::exchange(owner.flight, nullptr);
   owner.may_store = false;
@@ -230,33 +232,33 @@ auto Store<Traits>::hand_over(Slot& owner) noexcept -> Slot* {
   heir->epoch = owner.epoch;
   heir->may_store = true;
   flight->owner = heir;
-  flight->owner_left = false;
+  flight->owner_cancelled = false;
   return heir;
 }
 
 // Results.
 
 template <StoreTraits Traits>
-template <Host<typename Traits::Value> H>
-void Store<Traits>::resume_all(Slot* first, Value const& value, Error const* error, H& host) noexcept {
+template <StoreClient<typename Traits::Value> H>
+void Store<Traits>::resume_all(Slot* first, Value const& value, Error const* error, H& client) noexcept {
   while (first != nullptr) {
     Slot& waiter = *first;
-    first = waiter.next;  // the slot may be gone once it is resumed
-    host.resume(waiter, value, error);
+    first = waiter.next_waiter;  // the slot may be gone once it is resumed
+    client.resume(waiter, value, error);
   }
 }
 
 template <StoreTraits Traits>
-template <Host<typename Traits::Value> H>
+template <StoreClient<typename Traits::Value> H>
 void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, Duration cost, TimePoint now,
-                            H& host) noexcept {
+                            H& client) noexcept {
   Slot* waiters = nullptr;
   {
-    Removed removed;
+    RemovedEntries removed;
     std::size_t const charge = bytes + entry_overhead();
-    Entry* entry = nullptr;
-    if (charge > bytes && charge <= max_charge_) entry = new (std::nothrow) Entry;
-    Shard& shard = shard_of(owner.key);
+    StoredValue* entry = nullptr;
+    if (charge > bytes && charge <= max_charge_) entry = new (std::nothrow) StoredValue;
+    Shard& shard = shard_of(owner.flight_key);
     Lock const lock(shard.mutex);
     bool const store = wanted(shard, owner);
     waiters = close(shard, owner);
@@ -264,7 +266,7 @@ void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, 
       ++shard.counts.not_stored;
       if (entry != nullptr) removed.add(*entry);
     } else {
-      entry->key = owner.key;
+      entry->key = owner.flight_key;
       entry->value = value;
       entry->tag = owner.tag;
       entry->charge = charge;
@@ -273,19 +275,19 @@ void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, 
       insert(shard, *entry, removed);
     }
   }
-  resume_all(waiters, value, nullptr, host);
+  resume_all(waiters, value, nullptr, client);
 }
 
 template <StoreTraits Traits>
-template <Host<typename Traits::Value> H>
-void Store<Traits>::fail(Slot& owner, Error const& error, H& host) noexcept {
+template <StoreClient<typename Traits::Value> H>
+void Store<Traits>::fail(Slot& owner, Error const& error, H& client) noexcept {
   Slot* waiters = nullptr;
   {
-    Shard& shard = shard_of(owner.key);
+    Shard& shard = shard_of(owner.flight_key);
     Lock const lock(shard.mutex);
     waiters = close(shard, owner);
   }
-  resume_all(waiters, Value{}, &error, host);
+  resume_all(waiters, Value{}, &error, client);
 }
 
 /// Whether the owner's value may be stored: its flight is current, or nobody waited for it and nothing has
@@ -294,16 +296,16 @@ template <StoreTraits Traits>
 bool Store<Traits>::wanted(Shard const& shard, Slot const& owner) const noexcept {
   if (!owner.may_store) return false;
   if (owner.flight != nullptr) return owner.flight->current;
-  return owner.epoch == shard.epoch && shard.entries.find(owner.key) == nullptr &&
-         shard.flights.find(owner.key) == nullptr;
+  return owner.epoch == shard.epoch && shard.entries.find(owner.flight_key) == nullptr &&
+         shard.flights.find(owner.flight_key) == nullptr;
 }
 
 // Entries and their budget.
 
 template <StoreTraits Traits>
-void Store<Traits>::insert(Shard& shard, Entry& entry, Removed& removed) noexcept {
-  if (Entry* old = shard.entries.find(entry.key)) take_out(shard, *old, removed);
-  if (!make_room(shard, entry.charge, removed)) {
+void Store<Traits>::insert(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept {
+  if (StoredValue* old = shard.entries.find(entry.key)) take_out(shard, *old, removed);
+  if (!evict_for(shard, entry.charge, removed)) {
     ++shard.counts.not_stored;
     removed.add(entry);
     return;
@@ -320,7 +322,7 @@ void Store<Traits>::insert(Shard& shard, Entry& entry, Removed& removed) noexcep
 }
 
 template <StoreTraits Traits>
-void Store<Traits>::take_out(Shard& shard, Entry& entry, Removed& removed) noexcept {
+void Store<Traits>::take_out(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept {
   shard.entries.remove(entry);
   shard.eviction.erase(entry);
   shard.counts.bytes -= entry.charge;
@@ -338,24 +340,24 @@ bool Store<Traits>::reserve(std::size_t bytes) noexcept {
 }
 
 template <StoreTraits Traits>
-bool Store<Traits>::make_room(Shard& own, std::size_t bytes, Removed& removed) noexcept {
+bool Store<Traits>::evict_for(Shard& own, std::size_t bytes, RemovedEntries& removed) noexcept {
   while (!reserve(bytes))
     if (!evict_from(own, removed) && !evict_elsewhere(own, removed)) return false;
   return true;
 }
 
 template <StoreTraits Traits>
-bool Store<Traits>::evict_from(Shard& shard, Removed& removed) noexcept {
+bool Store<Traits>::evict_from(Shard& shard, RemovedEntries& removed) noexcept {
   auto* const victim = shard.eviction.victim();
   if (victim == nullptr) return false;
-  take_out(shard, static_cast<Entry&>(*victim), removed);
+  take_out(shard, static_cast<StoredValue&>(*victim), removed);
   ++shard.counts.evictions;
   return true;
 }
 
 /// Only tries the other locks: whoever holds one may be trying ours.
 template <StoreTraits Traits>
-bool Store<Traits>::evict_elsewhere(Shard& own, Removed& removed) noexcept {
+bool Store<Traits>::evict_elsewhere(Shard& own, RemovedEntries& removed) noexcept {
   auto const start = static_cast<std::size_t>(&own - shards_.data());
   for (std::size_t i = 1; i < shard_count; ++i) {
     Shard& other = shards_[(start + i) % shard_count];
@@ -369,10 +371,10 @@ bool Store<Traits>::evict_elsewhere(Shard& own, Removed& removed) noexcept {
 
 template <StoreTraits Traits>
 template <class Chosen>
-void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, Removed& removed) noexcept {
+void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, RemovedEntries& removed) noexcept {
   ++shard.epoch;
-  for (Entry* next = shard.entries.remove_if(chosen); next != nullptr;) {
-    Entry& entry = *std::exchange(next, next->chain);
+  for (StoredValue* next = shard.entries.remove_if(chosen); next != nullptr;) {
+    StoredValue& entry = *std::exchange(next, next->chain);
     shard.eviction.erase(entry);
     shard.counts.bytes -= entry.charge;
     used_.fetch_sub(entry.charge);
@@ -389,7 +391,7 @@ void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, Removed& remove
 template <StoreTraits Traits>
 void Store<Traits>::invalidate(std::uint64_t tag) noexcept {
   for (Shard& shard : shards_) {
-    Removed removed;
+    RemovedEntries removed;
     Lock const lock(shard.mutex);
     remove_matching(
         shard, [tag](auto const& node) { return node.tag == tag; }, removed);
@@ -398,11 +400,11 @@ void Store<Traits>::invalidate(std::uint64_t tag) noexcept {
 
 template <StoreTraits Traits>
 void Store<Traits>::erase(Hash128 key) noexcept {
-  Removed removed;
+  RemovedEntries removed;
   Shard& shard = shard_of(key);
   Lock const lock(shard.mutex);
   ++shard.epoch;
-  if (Entry* entry = shard.entries.find(key)) {
+  if (StoredValue* entry = shard.entries.find(key)) {
     take_out(shard, *entry, removed);
     ++shard.counts.invalidated;
   }
@@ -412,7 +414,7 @@ void Store<Traits>::erase(Hash128 key) noexcept {
 template <StoreTraits Traits>
 void Store<Traits>::clear() noexcept {
   for (Shard& shard : shards_) {
-    Removed removed;
+    RemovedEntries removed;
     Lock const lock(shard.mutex);
     remove_matching(
         shard, [](auto const&) { return true; }, removed);
@@ -451,13 +453,14 @@ Audit Store<Traits>::audit() const noexcept {
   Audit audit;
   for (Shard const& shard : shards_) {
     Lock const lock(shard.mutex);
-    shard.entries.for_each([&](Entry const& entry) {
+    shard.entries.for_each([&](StoredValue const& entry) {
       audit.charged += entry.charge;
       ++audit.entries;
     });
     shard.flights.for_each([&](Flight const& flight) {
       ++audit.flights;
-      for (Slot const* waiter = flight.first; waiter != nullptr; waiter = waiter->next) ++audit.waiters;
+      for (Slot const* waiter = flight.first; waiter != nullptr; waiter = waiter->next_waiter)
+        ++audit.waiters;
     });
   }
   audit.budget_used = used_.load();

@@ -39,7 +39,7 @@ EngineState<T>::EngineState(EngineOptions options)
                                                                                       : spins_before_parking),
       secret_(random_secret<Env>()),
       gate_(GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
-      cache_(caching::Options{
+      cache_(ResponseCacheOptions{
           .capacity_bytes = options_.cache_bytes,
           .ttl = options_.cache_ttl,
           .max_waiters = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.max_items, 1U << 31U))}),
@@ -206,7 +206,7 @@ void EngineState<T>::recycle(AnswerHolder& holder) noexcept {
   call.owned_request.clear();
   call.made.clear();
   call.stored.reset();
-  call.caching::template Slot<StoredAnswerPointer>::value.reset();
+  call.flight_value.reset();
   engine->pool_.push(&call);
 }
 
@@ -284,7 +284,7 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
   if (admitted && call.cancellation != nullptr && call.cancellation->is_cancelled())
     admitted = tl::unexpected(taken_back(call));
   if (admitted) return &call;  // its word stays claimed until it starts: a stop skips it
-  gate_.leave(call);
+  gate_.release_quota(call);
   end_of_route();
   model.record_refusal(admitted.error());
   call.unref();
@@ -357,8 +357,8 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   CallerScope const scope;
   for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
   bool const here = options_.caller_runs == CallerRuns::when_idle;
-  leader.model->lane().enter_all(
-      leader.held, here ? batching::Entry::may_run_here : batching::Entry::never_here, leader.began);
+  leader.model->lane().enter_all(leader.held, here ? batching::LendThread::yes : batching::LendThread::no,
+                                 leader.began);
 }
 
 template <class T>

@@ -55,11 +55,11 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
   for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.input(i));
   // Set before join(): once parked, another thread may own the call.
   call.role.store(caching::Join::waiter, std::memory_order_release);
-  auto const joined = cache_.join(call, hasher.finish(), static_cast<caching::Mode>(call.cache_mode), now);
+  auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
   if (joined == caching::Join::waiter) return Progress::parked;
   call.role.store(joined, std::memory_order_release);
   if (joined == caching::Join::hit) {
-    call.stored = std::move(call.value);
+    call.stored = std::move(call.flight_value);
     call.report.cache = CacheState::hit;
     call.report.members = call.stored->members;
     call.step = RouteStep::finish;
@@ -144,11 +144,11 @@ template <class T>
 Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   auto const inputs = processor_inputs(call, caller);
   if (!inputs) return tl::unexpected(inputs.error());
-  call.batching::Slot::cost = 0;
+  call.batch_cost = 0;
   for (std::int64_t item = 0; item < call.checked.items; ++item) {
     auto made = preprocess_item(*call.model->description().processor, *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
-    call.batching::Slot::cost += made->cost();
+    call.batch_cost += made->cost();
     call.made.push_back(std::move(*made));
   }
   return {};
@@ -168,7 +168,7 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
     call.report.prepare = Env::now() - now;
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
-    call.batching::Slot::cost = std::max<std::int64_t>(call.checked.bytes, 1);
+    call.batch_cost = std::max<std::int64_t>(call.checked.bytes, 1);
   }
   call.step = RouteStep::acquire;
   return Progress::next;
@@ -186,18 +186,18 @@ template <class T>
 void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   call.step = RouteStep::finish;
   batching::Slot& slot = call;
-  slot.items = static_cast<std::uint32_t>(call.checked.items);
+  slot.batch_items = static_cast<std::uint32_t>(call.checked.items);
   // The default deadline bounds the wait, but a lone caller may run its own work under it.
-  slot.deadline = call.own_deadline ? call.deadline : no_deadline;
-  slot.key = 0;
+  slot.batch_deadline = call.own_deadline ? call.deadline : no_deadline;
+  slot.batch_key = 0;
   if (call.model->description().shapes_vary) {
     call.lock_inputs();
-    if (!call.inputs_gone) slot.key = call.model->shape_key(call);
+    if (!call.inputs_gone) slot.batch_key = call.model->shape_key(call);
     call.unlock_inputs();
   }
   if (caller == CallerKind::group) return call.leader->held.append(slot);
   bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;
-  call.model->lane().enter(slot, here ? batching::Entry::may_run_here : batching::Entry::never_here, now);
+  call.model->lane().enter(slot, here ? batching::LendThread::yes : batching::LendThread::no, now);
 }
 
 template <class T>
@@ -206,8 +206,8 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) 
   if (expired && others_wait(call)) {
     abandon(call, late(call));
     // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
-    static_cast<batching::Slot&>(call).deadline = no_deadline;
-    return call.model->lane().enter(call, batching::Entry::never_here, now);
+    call.batch_deadline = no_deadline;
+    return call.model->lane().enter(call, batching::LendThread::no, now);
   }
   if (error != nullptr) {
     end_route(call, *error);
@@ -276,7 +276,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
-  gate_.leave(call);
+  gate_.release_quota(call);
   if (claim(call)) {
     call.answer_failed = call.failed;
     if (call.failed) call.answer_error = std::move(call.error);
@@ -326,7 +326,7 @@ bool EngineState<T>::is_needed(CallType& call) noexcept {
 /// True for the owner of a flight that others joined. When false, no other call will join it.
 template <class T>
 bool EngineState<T>::others_wait(CallType& call) noexcept {
-  return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.owner_leaves(call);
+  return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.cancel_owner(call);
 }
 
 /// The call is abandoned: work that others wait for goes on with a copy of the inputs; other work finds that
@@ -361,7 +361,7 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   call.answer_error = std::move(error);
   bool mine = false;  // the call was withdrawn from a room: its route ends here
   if (call.role.load(std::memory_order_acquire) == caching::Join::waiter) {
-    mine = cache_.leave(call).removed;
+    mine = cache_.cancel_wait(call).removed;
     if (!mine) keep_or_lose_inputs(call, false);
   } else {
     bool const needed = is_needed(call);

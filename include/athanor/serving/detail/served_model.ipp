@@ -14,7 +14,7 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description
       description_(std::move(description)),
       load_record_(load_record),
       instances_(static_cast<std::size_t>(description_.manifest.batching.instances.value_or(1))),
-      breaker_(breaking::Options{.enabled = engine.options().breaker}),
+      breaker_(CircuitBreakerOptions{.enabled = engine.options().breaker}),
       leases_(instances_),
       outcomes_(instances_),
       lane_(lane_options(), policy(), *this, engine.executor()) {}
@@ -177,7 +177,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (description_.plan.outputs[i].from == OutputPlan::From::processor) continue;
       std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch.items);
-      if (width * call.batching::Slot::items != call.computed[i].size_bytes())
+      if (width * call.batch_items != call.computed[i].size_bytes())
         return fail(
             Code::internal, Reason::backend_contract,
             "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
@@ -269,7 +269,7 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
   auto const outcome =
       verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
   auto const before = breaker_.state();
-  breaker_.settle(leases_[batch.instance], outcome, now);
+  breaker_.record(leases_[batch.instance], outcome, now);
   auto const after = breaker_.state();
   if (after == before || after == breaking::State::half_open) return;
   emit(engine_.options().sink,

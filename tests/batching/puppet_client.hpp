@@ -1,4 +1,4 @@
-/// A host under the test's control, and slots that remember what happened to them.
+/// A client under the test's control, and slots that remember what happened to them.
 #pragma once
 
 #include <functional>
@@ -27,7 +27,7 @@ struct BatchRecord {
   TimePoint at{};
 };
 
-struct PuppetHost {
+struct PuppetClient {
   std::vector<BatchRecord> executed;
   std::vector<Verdict> verdicts;
   std::vector<TestCall*> finished;
@@ -42,7 +42,7 @@ struct PuppetHost {
   std::function<Result<void>(Batch const&)> permit;
   Error failure{Code::internal, Reason::backend_failure, "poison", {}};
 
-  explicit PuppetHost(std::uint32_t instances = 1) : inside(instances) {}
+  explicit PuppetClient(std::uint32_t instances = 1) : inside(instances) {}
 
   bool wanted(Slot& slot) noexcept { return !static_cast<TestCall&>(slot).unwanted; }
 
@@ -95,7 +95,7 @@ struct PuppetHost {
     std::uint32_t items = 0;
     for (Part const& part : batch.parts) {
       items += part.count;
-      if (part.slot->key != batch.parts[0].slot->key) ++limit_breaches;
+      if (part.slot->batch_key != batch.parts[0].slot->batch_key) ++limit_breaches;
       if (part.slot->alone && batch.parts.size() != 1) ++limit_breaches;
     }
     if (items != batch.items || items > max_items) ++limit_breaches;
@@ -104,6 +104,6 @@ struct PuppetHost {
 };
 
 template <class Policy>
-using SimulatedLane = Lane<SimulatedEnv, Policy, PuppetHost>;
+using SimulatedLane = Lane<SimulatedEnv, Policy, PuppetClient>;
 
 }  // namespace athanor::batching
