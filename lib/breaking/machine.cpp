@@ -11,30 +11,14 @@ namespace athanor::inline v1::breaking {
 namespace {
 
 tl::unexpected<Error> impossible(char const* option, char const* rule, double got) {
-  return athanor::fail(Code::invalid_argument, Reason::option,
-                       "circuit breaker: option {} must be {}, got {}", option, rule, got);
+  return athanor::fail(Code::invalid_argument, Reason::option, "circuit breaker: {}: expected {}, got {}",
+                       option, rule, got);
 }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 /// Spans of time above this, 285 years, do not come back whole from floating point.
 constexpr double longest_open = 9e18;
-
-CircuitBreakerOptions nearest_possible(CircuitBreakerOptions options) {
-  options.window = std::clamp(options.window, 1U, longest_window);
-  options.min_calls = std::clamp(options.min_calls, 1U, options.window);
-  options.probes = std::clamp(options.probes, 1U, 1024U);
-  options.successes_to_close = std::max(options.successes_to_close, 1U);
-  options.open_for = std::max(options.open_for, Duration{1});
-  options.open_cap = std::max(options.open_cap, options.open_for);
-  options.probe_lease = std::max(options.probe_lease, Duration{1});
-  CircuitBreakerOptions const standard;
-  options.jitter = std::isnan(options.jitter) ? standard.jitter : std::clamp(options.jitter, 0.0, 1.0);
-  options.failure_rate = std::isnan(options.failure_rate)
-                             ? standard.failure_rate
-                             : std::clamp(options.failure_rate, std::numeric_limits<double>::min(), 1.0);
-  return options;
-}
 
 }  // namespace
 
@@ -74,7 +58,7 @@ Outcome outcome_of(Error const& error) noexcept {
 }
 
 BreakerMachine::BreakerMachine(CircuitBreakerOptions const& options)
-    : options_(nearest_possible(options)), probes_(options_.probes), failed_(options_.window) {}
+    : options_(options), probes_(options_.probes), failed_(options_.window) {}
 
 Decision BreakerMachine::acquire(TimePoint now, std::uint64_t random) noexcept {
   advance(now, random);

@@ -7,13 +7,13 @@ namespace athanor::inline v1::caching {
 Result<void> validate(ResponseCacheOptions const& options) {
   if (options.ttl < Duration::zero()) {
     return fail(Code::invalid_argument, Reason::option,
-                "cache: option ttl must not be negative (zero keeps entries for ever), got {} ns",
+                "cache: ttl: expected no negative time (zero keeps entries for ever), got {} ns",
                 options.ttl.count());
   }
   if (options.max_item_bytes > options.capacity_bytes) {
     return fail(Code::invalid_argument, Reason::option,
-                "cache: option max_item_bytes must not exceed capacity_bytes, {}, got {}",
-                options.capacity_bytes, options.max_item_bytes);
+                "cache: max_item_bytes: expected at most capacity_bytes, {}, got {}", options.capacity_bytes,
+                options.max_item_bytes);
   }
   return {};
 }

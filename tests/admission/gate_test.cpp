@@ -17,7 +17,7 @@ TimePoint at(Duration since) { return TimePoint(1s) + since; }
 // mutant: `amount > limit - held` becomes `amount > limit - held + 1` in Gate::take
 TEST_CASE("S1-3 one request more than the limit is refused at once with a time to come back") {
   Simulation world(1);
-  Gate<SimulatedEnv> gate({.max_items = 8});
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 8});
   std::vector<admission::Slot> slots(9);
   for (std::size_t i = 0; i < 8; ++i) REQUIRE(gate.admit_caller(slots[i], 1, 10, at(0s)));
   auto const refused = gate.admit_caller(slots[8], 1, 10, at(0s));
@@ -35,7 +35,7 @@ TEST_CASE("S1-3 one request more than the limit is refused at once with a time t
 // mutant: admit_caller takes less than nothing
 TEST_CASE("a request of a negative size is refused, and makes no room for others") {
   Simulation world(1);
-  Gate<SimulatedEnv> gate({.max_items = 8, .max_bytes = 100});
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 8, .max_bytes = 100});
   admission::Slot slot;
   CHECK(gate.admit_caller(slot, 1, -1000, at(0s)).error().reason == Reason::value_range);
   CHECK(gate.admit_caller(slot, -1, 10, at(0s)).error().reason == Reason::value_range);
@@ -46,7 +46,7 @@ TEST_CASE("a request of a negative size is refused, and makes no room for others
 // mutant: the items are not given back when the bytes do not fit
 TEST_CASE("a request refused for its bytes holds no items either") {
   Simulation world(1);
-  Gate<SimulatedEnv> gate({.max_items = 100, .max_bytes = 1000});
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 100, .max_bytes = 1000});
   admission::Slot first, second;
   REQUIRE(gate.admit_caller(first, 1, 900, at(0s)));
   auto const refused = gate.admit_caller(second, 5, 200, at(0s));
@@ -65,7 +65,7 @@ TEST_CASE("a request refused for its bytes holds no items either") {
 // mutant: the too-large refusal gets a retry_after
 TEST_CASE("a request that can never fit is told so, without a time to come back") {
   Simulation world(1);
-  Gate<SimulatedEnv> gate({.max_items = 4, .max_bytes = 100});
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 4, .max_bytes = 100});
   admission::Slot slot;
   auto const items = gate.admit_caller(slot, 5, 1, at(0s));
   REQUIRE_FALSE(items);
@@ -77,10 +77,17 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
   CHECK(gate.statistics().refused_too_large == 2);
 }
 
+// mutant: create takes a limit below one
+TEST_CASE("a gate that could let nobody in is not made") {
+  CHECK(Gate<>::create({.max_items = 0}).error().message ==
+        "admission: max_items: expected at least 1, got 0");
+  CHECK(Gate<>::create({.max_bytes = -1}).error().reason == Reason::option);
+}
+
 // mutant: retry_estimate ignores the rate
 TEST_CASE("the time to come back follows how fast the gate drains") {
   Simulation world(1);
-  Gate<SimulatedEnv> gate({.max_items = 10});
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 10});
   admission::Slot held;
   // 10 items every 100 ms: 100 items a second.
   for (int i = 0; i < 50; ++i) {
@@ -118,7 +125,7 @@ TEST_CASE("work is refused exactly when it would end after the latest deadline")
 
 // mutant: take adds without comparing
 TEST_CASE("threads never hold more than the limit together, and nothing is left when they go") {
-  Gate<> gate({.max_items = 5, .max_bytes = 400});
+  auto gate = *Gate<>::create({.max_items = 5, .max_bytes = 400});
   std::atomic<std::int64_t> held{0};
   std::atomic<bool> over{false};
   std::vector<std::thread> threads;

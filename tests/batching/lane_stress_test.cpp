@@ -87,11 +87,11 @@ TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is an
 TEST_CASE("a batcher under four threads gives everybody their own answer, also past deadlines") {
   std::atomic<std::uint64_t> wrong{0};
   {
-    Batcher<std::uint64_t, std::uint64_t> squares{
+    auto squares = *Batcher<std::uint64_t, std::uint64_t>::create(
         {.max_items = 8, .max_delay = 20us},
         [](std::span<std::uint64_t const> in, std::span<std::uint64_t> out) {
           for (std::size_t i = 0; i < in.size(); ++i) out[i] = in[i] * in[i];
-        }};
+        });
     on_threads([&](int thread) {
       for (std::uint64_t i = 0; i < 3000; ++i) {
         std::uint64_t const value = i * threads + static_cast<std::uint64_t>(thread);

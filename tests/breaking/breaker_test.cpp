@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,7 @@ TEST_CASE(
     "S3-12 a breaker used alone refuses with unavailable and a time to retry, and closes when the remote is "
     "back") {
   Simulation world(1);
-  Breaker breaker{{.open_for = 1s, .jitter = 0, .successes_to_close = 2}};
+  auto breaker = *Breaker::create({.open_for = 1s, .jitter = 0, .successes_to_close = 2});
   for (int i = 0; i < 5; ++i) {
     auto permit = breaker.acquire();
     REQUIRE(permit);
@@ -54,7 +55,7 @@ TEST_CASE(
 // mutant: ~Permit does nothing
 TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
   Simulation world(1);
-  Breaker breaker{{.open_for = 1s, .probes = 1}};
+  auto breaker = *Breaker::create({.open_for = 1s, .probes = 1});
   for (int i = 0; i < 5; ++i) breaker.acquire()->record(Outcome::failure);
   world.advance(1s);
   {
@@ -70,7 +71,7 @@ TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
 // mutant: mirror() is forgotten after force_open
 TEST_CASE("forcing a state shows at once in the fast path") {
   Simulation world(1);
-  Breaker breaker;
+  auto breaker = *Breaker::create();
   auto const begun = breaker.acquire(world.now());
   breaker.force_open();
   CHECK_FALSE(breaker.acquire(world.now()));
@@ -81,10 +82,23 @@ TEST_CASE("forcing a state shows at once in the fast path") {
   CHECK(breaker.generation() == begun->generation + 2);
 }
 
+// mutant: create takes a rate below 0, or a jitter that is no number
+TEST_CASE("a breaker is not made of impossible options") {
+  auto const refusal = [](CircuitBreakerOptions const& options) { return Breaker::create(options).error(); };
+  CHECK(refusal({.failure_rate = -0.1}).message ==
+        "circuit breaker: failure_rate: expected above 0 and at most 1, got -0.1");
+  CHECK(refusal({.failure_rate = 50}).reason == Reason::option);
+  CHECK(refusal({.failure_rate = std::nan("")}).reason == Reason::option);
+  CHECK(refusal({.window = 4'000'000'000}).reason == Reason::option);
+  CHECK(refusal({.jitter = -1}).reason == Reason::option);
+  CHECK(refusal({.jitter = 1.5}).reason == Reason::option);
+  CHECK(refusal({.jitter = std::nan("")}).reason == Reason::option);
+}
+
 // mutant: acquire in half-open is done without the lock
 TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
   for (int round = 0; round < 50; ++round) {
-    CircuitBreaker<> breaker{{.open_for = 1s, .probes = 3}};
+    auto breaker = *CircuitBreaker<>::create({.open_for = 1s, .probes = 3});
     TimePoint const begin = SystemEnv::now();
     for (int i = 0; i < 5; ++i) breaker.record(*breaker.acquire(begin), Outcome::failure, begin);
     std::atomic<int> admitted{0};
@@ -98,7 +112,7 @@ TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
 
 // mutant: the word is written without the lock held
 TEST_CASE("four threads settle as they like, and the counts add up") {
-  CircuitBreaker<> breaker{{.consecutive = 3, .open_for = 1us, .open_cap = 10us}};
+  auto breaker = *CircuitBreaker<>::create({.consecutive = 3, .open_for = 1us, .open_cap = 10us});
   std::atomic<std::uint64_t> settled{0};
   auto const work = [&](unsigned seed) {
     for (unsigned i = 0; i < 5'000; ++i) {

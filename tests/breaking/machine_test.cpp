@@ -288,20 +288,6 @@ TEST_CASE(
   CHECK(outcome_of({Code::not_found, Reason::file, "a.pt: no such file", {}}) == Outcome::ignored);
 }
 
-// mutant: a rate of 0 becomes 1, or a jitter above 1 becomes 0
-TEST_CASE("impossible options are brought to the nearest possible ones") {
-  BreakerMachine const low({.failure_rate = -0.1, .window = 4'000'000'000, .jitter = -1});
-  CHECK(validate(low.options()));
-  CHECK(low.options().failure_rate < 1e-9);
-  CHECK(low.options().jitter == 0);
-  BreakerMachine const high({.failure_rate = 50, .jitter = 1.5});
-  CHECK(high.options().failure_rate == 1);
-  CHECK(high.options().jitter == 1);
-  BreakerMachine const none({.failure_rate = std::nan(""), .jitter = std::nan("")});
-  CHECK(none.options().failure_rate == CircuitBreakerOptions{}.failure_rate);
-  CHECK(none.options().jitter == CircuitBreakerOptions{}.jitter);
-}
-
 // mutant: open_time turns the longest span of time into one that is negative
 TEST_CASE("a breaker told to stay open for ever does") {
   for (double const jitter : {0.0, 0.5, 1.0}) {

@@ -55,7 +55,8 @@ void ask(Task& task) noexcept {
 
 // mutant: charged_bytes takes sizeof for everything
 TEST_CASE("a response cache takes keys and values of a user's own") {
-  ResponseCache<picture::Digest, picture::Picture> cache{{.capacity_bytes = 64 << 20, .ttl = 60s}};
+  auto cache =
+      *ResponseCache<picture::Digest, picture::Picture>::create({.capacity_bytes = 64 << 20, .ttl = 60s});
   int rendered = 0;
   auto const render = [&] {
     ++rendered;
@@ -78,7 +79,7 @@ TEST_CASE("a response cache takes keys and values of a user's own") {
 
 // mutant: get_or_compute publishes only on success, leaving the flight of a failure open
 TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call computes again") {
-  ResponseCache<std::string, int> cache;
+  auto cache = *ResponseCache<std::string, int>::create();
   auto const failed = cache.get_or_compute(
       "a", 1s, []() -> Result<int> { return fail(Code::unavailable, Reason::none, "remote: away"); });
   REQUIRE_FALSE(failed);
@@ -99,7 +100,7 @@ TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call 
 TEST_CASE("a waiter is answered at its own deadline, and the computation goes on to be stored") {
   Simulation world(1);
   SimulatedExecutor executor(8);
-  SimulatedCache cache;
+  auto cache = *SimulatedCache::create();
   Asking hasty, immediate;
   for (auto* asking : {&hasty, &immediate}) {
     asking->run = ask;
@@ -131,7 +132,7 @@ TEST_CASE("a waiter is answered at its own deadline, and the computation goes on
 // mutant: store_ looked up by the key of the call before
 TEST_CASE("integers are keys: each finds its own value until it is too old") {
   Simulation world(1);
-  SimulatedCache cache(ResponseCacheOptions{.ttl = 1s});
+  auto cache = *SimulatedCache::create(ResponseCacheOptions{.ttl = 1s});
   int computed = 0;
   for (int key = 0; key < 100; ++key)
     CHECK(**cache.get_or_compute(key, 0s, [&] { return ++computed; }) == key + 1);
@@ -142,7 +143,7 @@ TEST_CASE("integers are keys: each finds its own value until it is too old") {
 
 // mutant: Waker forgets to wake a sleeping waiter
 TEST_CASE("S3-7 eight threads asking for the same thing share each computation") {
-  ResponseCache<int, int> cache;
+  auto cache = *ResponseCache<int, int>::create();
   std::atomic<int> computed{0};
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
@@ -184,7 +185,7 @@ std::size_t cache_bytes(Value const& value) {
 
 // mutant: the value's size is asked for after the computation's catch
 TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the caller's; nothing stays open") {
-  ResponseCache<fragile::Key, fragile::Value> cache;
+  auto cache = *ResponseCache<fragile::Key, fragile::Value>::create();
   auto const unsized = cache.get_or_compute({false}, 1s, [] { return fragile::Value{true}; });
   REQUIRE_FALSE(unsized);
   CHECK(unsized.error().message == "cache: the computation threw: no size");
@@ -192,6 +193,14 @@ TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the cal
   CHECK_THROWS_AS(cache.erase({true}), std::runtime_error);
   CHECK(cache.statistics().flights == 0);
   CHECK(cache.get_or_compute({false}, 1s, [] { return fragile::Value{false}; }));
+}
+
+// mutant: create takes what validate refuses
+TEST_CASE("impossible options of a cache are refused by name") {
+  CHECK(ResponseCache<int, int>::create({.ttl = -1ns}).error().message ==
+        "cache: ttl: expected no negative time (zero keeps entries for ever), got -1 ns");
+  CHECK(ResponseCache<int, int>::create({.capacity_bytes = 10, .max_item_bytes = 11}).error().message ==
+        "cache: max_item_bytes: expected at most capacity_bytes, 10, got 11");
 }
 
 // mutant: an array is charged as a vector, its elements twice; a vector without what it has room for

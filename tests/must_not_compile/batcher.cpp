@@ -1,6 +1,6 @@
 // without OUTPUTS: a Batcher's function takes (std::span<In const>, std::span<Out>)
 // without RESULT: a Batcher's function takes (std::span<In const>, std::span<Out>)
-// without SPAN: an input of a Batcher is no bool
+// without SPAN: Batcher does not support bool inputs
 #include <athanor/batching/batcher.hpp>
 
 namespace {
@@ -24,6 +24,6 @@ struct Function {
 }  // namespace
 
 int main() {
-  athanor::Batcher<In, int> batcher{{}, Function{}};
-  return batcher.run(In{}) ? 0 : 1;
+  auto batcher = athanor::Batcher<In, int>::create({}, Function{});
+  return batcher->run(In{}) ? 0 : 1;
 }

@@ -22,11 +22,11 @@ std::size_t cache_bytes(Picture const& picture) { return picture.lines.size() * 
 }  // namespace picture
 
 int main() {
-  athanor::ResponseCache<int, picture::Cached> cache{{}};
+  auto cache = athanor::ResponseCache<int, picture::Cached>::create();
 #ifdef WITHOUT_COMPUTED_VALUE
   auto const compute = [] { return std::vector<int*>{}; };
 #else
   auto const compute = [] { return picture::Cached{}; };
 #endif
-  return cache.get_or_compute(1, std::chrono::seconds(1), compute) ? 0 : 1;
+  return cache->get_or_compute(1, std::chrono::seconds(1), compute) ? 0 : 1;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <athanor/admission/options.hpp>
+#include <athanor/core/detail/validated.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/metrics.hpp>
@@ -51,10 +52,13 @@ struct GateStatistics {
 template <Environment Env = SystemEnv>
 class Gate {
  public:
-  /// Limits below one are taken as one.
-  explicit Gate(GateOptions options = {});
-  Gate(Gate const&) = delete;
-  Gate& operator=(Gate const&) = delete;
+  /// Refuses with invalid_argument / option what `admission::validate` refuses.
+  static Result<Gate> create(GateOptions const& options = {});
+  /// The same in place, for options that are valid by construction.
+  Gate(detail::Validated, GateOptions const& options) noexcept : options_(options) {}
+  /// Only for a gate that nobody has used yet: what it holds and has counted is not taken along.
+  Gate(Gate&& unused) noexcept : options_(unused.options_) {}
+  Gate& operator=(Gate&&) = delete;
 
   /// Counts `items` (at least 1) and `bytes` (at least 0) as held by `slot`, which holds nothing yet, until
   /// `release_quota`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
@@ -85,8 +89,8 @@ class Gate {
   Level bytes_{0};
   Drain item_drain_;
   Drain byte_drain_;
-  typename Env::template Atomic<std::int64_t> window_start_{
-      0};  // nanoseconds of the clock; 0 before the first call
+  // Nanoseconds of the clock; 0 before the first call.
+  typename Env::template Atomic<std::int64_t> window_start_{0};
   Counter admitted_;
   Counter queue_full_;
   Counter memory_full_;

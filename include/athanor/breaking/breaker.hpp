@@ -1,8 +1,9 @@
 /// CircuitBreaker: stops calling what keeps failing, and finds out with a few probes when it works again.
 /// Usable alone:
 ///
-///     athanor::CircuitBreaker<> breaker{{.failure_rate = 0.5, .open_for = 1s}};
-///     if (auto permit = breaker.acquire(); !permit) return permit.error();   // unavailable, with retry_after
+///     auto breaker = athanor::CircuitBreaker<>::create({.failure_rate = 0.5, .open_for = 1s});
+///     if (!breaker) return breaker.error();
+///     if (auto permit = breaker->acquire(); !permit) return permit.error();   // unavailable, with retry_after
 ///     else permit->record(call_remote());
 #pragma once
 
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include <athanor/breaking/machine.hpp>
+#include <athanor/core/detail/validated.hpp>
 #include <athanor/core/env.hpp>
 
 namespace athanor::inline v1 {
@@ -29,11 +31,16 @@ class CircuitBreaker {
 
   class Permit;
 
-  /// For options that `breaking::validate` accepts; impossible values are brought to the nearest possible
-  /// ones.
-  explicit CircuitBreaker(CircuitBreakerOptions const& options = {}) : machine_(options) { mirror(); }
-  CircuitBreaker(CircuitBreaker const&) = delete;
-  CircuitBreaker& operator=(CircuitBreaker const&) = delete;
+  /// Refuses with invalid_argument / option what `breaking::validate` refuses. Throws std::bad_alloc.
+  static Result<CircuitBreaker> create(CircuitBreakerOptions const& options = {}) {
+    if (auto valid = breaking::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
+    return CircuitBreaker(detail::Validated{}, options);
+  }
+  /// The same in place, for options that are valid by construction.
+  CircuitBreaker(detail::Validated, CircuitBreakerOptions const& options) : machine_(options) { mirror(); }
+  /// Needs exclusive use of `other`, and no permit of it may be out; leases stay valid for the new one.
+  CircuitBreaker(CircuitBreaker&& other) noexcept : machine_(std::move(other.machine_)) { mirror(); }
+  CircuitBreaker& operator=(CircuitBreaker&&) = delete;
 
   /// A lease to execute once, or unavailable (Reason::breaker_open) with retry_after. Every lease is settled
   /// or abandoned.

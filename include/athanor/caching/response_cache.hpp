@@ -1,8 +1,9 @@
 /// ResponseCache: remembers what was computed, and computes once however many ask. Usable alone, on any
 /// payload:
 ///
-///     athanor::ResponseCache<Digest, Picture> cache{{.capacity_bytes = 64 << 20, .ttl = 60s}};
-///     auto picture = cache.get_or_compute(digest, 200ms, [&] { return render(scene); });
+///     auto cache = athanor::ResponseCache<Digest, Picture>::create({.capacity_bytes = 64 << 20, .ttl = 60s});
+///     if (!cache) return cache.error();
+///     auto picture = cache->get_or_compute(digest, 200ms, [&] { return render(scene); });
 #pragma once
 
 #include <concepts>
@@ -86,8 +87,9 @@ class ResponseCache {
   using Env = typename Traits::Env;
   using Handle = std::shared_ptr<Value const>;
 
-  /// For options that `caching::validate` accepts; a negative ttl keeps entries for ever.
-  explicit ResponseCache(ResponseCacheOptions const& options = {});
+  /// Refuses with invalid_argument / option what `caching::validate` refuses. Throws std::bad_alloc. Moving a
+  /// cache needs exclusive use of it.
+  static Result<ResponseCache> create(ResponseCacheOptions const& options = {});
 
   /// The stored value; or that of a computation already running, waited for at most `wait`; or what
   /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread, however long that
@@ -102,10 +104,10 @@ class ResponseCache {
   Handle find(Key const& key);
 
   /// Forgets one key, or everything; computations running now store nothing.
-  void erase(Key const& key) { store_.erase(hash(key)); }
-  void clear() noexcept { store_.clear(); }
+  void erase(Key const& key) { store_->erase(hash(key)); }
+  void clear() noexcept { store_->clear(); }
 
-  caching::CacheStatistics statistics() const noexcept { return store_.statistics(); }
+  caching::CacheStatistics statistics() const noexcept { return store_->statistics(); }
 
  private:
   using Store = caching::Store<caching::SharedValues<Value, Traits>>;
@@ -123,8 +125,10 @@ class ResponseCache {
   template <class Compute>
   static Result<Computed> run(Compute& compute);
 
-  KeyHasher::Secret const secret_;
-  Store store_;
+  explicit ResponseCache(ResponseCacheOptions const& options);
+
+  KeyHasher::Secret secret_;
+  std::unique_ptr<Store> store_;
 };
 
 }  // namespace athanor::inline v1

@@ -5,8 +5,10 @@
 namespace athanor::inline v1 {
 
 template <Environment Env>
-Gate<Env>::Gate(GateOptions options)
-    : options_{std::max<std::int64_t>(options.max_items, 1), std::max<std::int64_t>(options.max_bytes, 1)} {}
+Result<Gate<Env>> Gate<Env>::create(GateOptions const& options) {
+  if (auto valid = admission::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
+  return Gate(detail::Validated{}, options);
+}
 
 template <Environment Env>
 bool Gate<Env>::take(Level& level, std::int64_t amount, std::int64_t limit) noexcept {

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <new>
 #include <optional>
-#include <stdexcept>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <athanor/batching/batcher.hpp>
 #include <athanor/core/detail/inside.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/core/detail/validated.hpp>
 
 namespace athanor::inline v1 {
 
@@ -18,11 +20,78 @@ inline constexpr std::uint32_t batcher_stops = 1U << 31;
 
 }  // namespace detail
 
+/// What a Batcher holds, at a place that stays when the Batcher is moved.
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+class Batcher<In, Out, Env>::State {
+ public:
+  /// The function, whatever its type.
+  struct Function {
+    virtual ~Function() = default;
+    virtual Result<void> call(std::span<In const> inputs, std::span<Out> outputs) = 0;
+  };
+  template <class F>
+  struct FunctionOf;
+
+  State(detail::Validated, BatcherOptions const& options, std::unique_ptr<Function> function);
+  ~State();
+  State(State const&) = delete;
+  State& operator=(State const&) = delete;
+
+  Result<Out> run(In const& input, Duration timeout);
+  Result<void> submit(In input, Completion completion, void* context);
+  batching::LaneSnapshot snapshot() const noexcept { return lane_.snapshot(); }
+
+ private:
+  struct Call;
+  /// A caller's own share of its call, dropped at the end of the scope.
+  struct Share {
+    State& state;
+    Call& call;
+    ~Share() { state.drop(call); }
+  };
+  struct Instance {
+    std::vector<In> inputs;
+    std::unique_ptr<Out[]> outputs;
+    std::size_t capacity = 0;  // of outputs
+    std::vector<Call*> calls;
+  };
+  /// The lane's client, kept apart so that its functions are no part of the face.
+  struct Client {
+    State& state;
+    bool wanted(batching::Slot& slot) noexcept;
+    Result<void> begin(batching::Batch const&) noexcept { return {}; }
+    Result<void> execute(batching::Batch const& batch) noexcept { return state.execute(batch); }
+    void end(batching::Batch const&, batching::Verdict, TimePoint) noexcept {}
+    void finish(batching::Slot& slot, Error const* error, TimePoint) noexcept { state.finish(slot, error); }
+  };
+  Result<Call*> take_call();
+  void drop(Call& call) noexcept;
+  void release_held() noexcept;
+  Result<void> execute(batching::Batch const& batch) noexcept;
+  Result<void> execute_gathered(batching::Batch const& batch, Instance& instance);
+  Result<void> call_function(std::span<In const> inputs, std::span<Out> outputs) noexcept;
+  void finish(batching::Slot& slot, Error const* error) noexcept;
+  Result<Out> wait(Call& call, TimePoint deadline);
+  void withdraw_call(Call& call) noexcept;
+
+  std::unique_ptr<Function> function_;
+  std::uint32_t const max_held_;
+  typename Env::Mutex calls_mutex_;
+  std::vector<std::unique_ptr<Call>> calls_ ATH_GUARDED_BY(calls_mutex_);
+  Call* free_ ATH_GUARDED_BY(calls_mutex_) = nullptr;
+  typename Env::Word held_;  // calls out; the highest bit: the destructor has begun
+  std::vector<Instance> instances_;
+  Client client_{*this};
+  typename Env::Executor executor_;
+  batching::Lane<Env, batching::SizeOrDelay, Client> lane_;
+};
+
 /// Shared by a caller and the lane, which may let go in any order: a caller whose deadline passes leaves a
 /// running call.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-struct Batcher<In, Out, Env>::Call : batching::Slot {
+struct Batcher<In, Out, Env>::State::Call : batching::Slot {
   // Bits of `word`.
   static constexpr std::uint32_t reading = 1;   // the input is being copied: its owner may not go
   static constexpr std::uint32_t done = 2;      // the answer is there
@@ -43,12 +112,8 @@ struct Batcher<In, Out, Env>::Call : batching::Slot {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 template <class F>
-struct Batcher<In, Out, Env>::FunctionOf final : Function {
-  explicit FunctionOf(F given) : function(std::move(given)) {
-    if constexpr (std::is_pointer_v<F> || requires { function.operator bool(); }) {
-      if (!function) throw std::invalid_argument("batching: expected a function, got an empty one");
-    }
-  }
+struct Batcher<In, Out, Env>::State::FunctionOf final : Function {
+  explicit FunctionOf(F given) : function(std::move(given)) {}
   Result<void> call(std::span<In const> inputs, std::span<Out> outputs) override {
     if constexpr (std::is_void_v<decltype(function(inputs, outputs))>) {
       function(inputs, outputs);
@@ -62,17 +127,10 @@ struct Batcher<In, Out, Env>::FunctionOf final : Function {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-BatcherOptions const& Batcher<In, Out, Env>::checked(BatcherOptions const& options) {
-  if (auto valid = batching::validate(options); !valid) throw std::invalid_argument(valid.error().message);
-  return options;
-}
-
-template <std::copyable In, std::default_initializable Out, Environment Env>
-  requires std::movable<Out>
-template <batching::BatchFunction<In, Out> F>
-Batcher<In, Out, Env>::Batcher(BatcherOptions const& options, F function)
-    : function_(std::make_unique<FunctionOf<F>>(std::move(function))),
-      max_held_(checked(options).max_held),
+Batcher<In, Out, Env>::State::State(detail::Validated, BatcherOptions const& options,
+                                    std::unique_ptr<Function> function)
+    : function_(std::move(function)),
+      max_held_(options.max_held),
       instances_(options.instances),
       executor_(options.instances),
       lane_({.instances = options.instances,
@@ -82,7 +140,7 @@ Batcher<In, Out, Env>::Batcher(BatcherOptions const& options, F function)
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Batcher<In, Out, Env>::~Batcher() {
+Batcher<In, Out, Env>::State::~State() {
   held_.fetch_or(detail::batcher_stops);
   lane_.refuse_all(make_error(Code::unavailable, Reason::stopping, "the batcher is stopping"));
   for (std::uint32_t held = held_.load(); held != detail::batcher_stops; held = held_.load())
@@ -92,7 +150,7 @@ Batcher<In, Out, Env>::~Batcher() {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
+auto Batcher<In, Out, Env>::State::take_call() -> Result<Call*> {
   std::uint32_t held = held_.load();
   do {
     if ((held & detail::batcher_stops) != 0)
@@ -122,7 +180,7 @@ auto Batcher<In, Out, Env>::take_call() -> Result<Call*> {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-void Batcher<In, Out, Env>::release_held() noexcept {
+void Batcher<In, Out, Env>::State::release_held() noexcept {
   std::uint32_t held = held_.load();
   while (!held_.compare_exchange(held, held - 1)) {
   }
@@ -131,7 +189,7 @@ void Batcher<In, Out, Env>::release_held() noexcept {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-void Batcher<In, Out, Env>::drop(Call& call) noexcept {
+void Batcher<In, Out, Env>::State::drop(Call& call) noexcept {
   if (call.owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   call.kept.reset();
   if constexpr (std::is_nothrow_default_constructible_v<Out> && std::is_nothrow_move_assignable_v<Out>)
@@ -145,8 +203,8 @@ void Batcher<In, Out, Env>::drop(Call& call) noexcept {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
-  if (Inside<Batcher>::holds(this))
+Result<Out> Batcher<In, Out, Env>::State::run(In const& input, Duration timeout) {
+  if (Inside<State>::holds(this))
     return fail(Code::failed_precondition, Reason::reentrant,
                 "batcher: a blocking call from inside its own function might never end");
   TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
@@ -164,7 +222,7 @@ Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
+Result<Out> Batcher<In, Out, Env>::State::wait(Call& call, TimePoint deadline) {
   for (;;) {
     std::uint32_t const word = call.word.load();
     if ((word & Call::done) != 0) {
@@ -189,7 +247,7 @@ Result<Out> Batcher<In, Out, Env>::wait(Call& call, TimePoint deadline) {
 /// After it the lane never looks at the input again. A copying that goes on ends first.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-void Batcher<In, Out, Env>::withdraw_call(Call& call) noexcept {
+void Batcher<In, Out, Env>::State::withdraw_call(Call& call) noexcept {
   std::uint32_t word = call.word.fetch_or(Call::left) | Call::left;
   while ((word & Call::reading) != 0) {
     call.word.wait_until(word, no_deadline);
@@ -199,7 +257,7 @@ void Batcher<In, Out, Env>::withdraw_call(Call& call) noexcept {
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void* context) {
+Result<void> Batcher<In, Out, Env>::State::submit(In input, Completion completion, void* context) {
   if (completion == nullptr)
     return fail(Code::invalid_argument, Reason::option, "batcher: submit: expected a completion, got null");
   auto taken = take_call();
@@ -223,14 +281,14 @@ Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-bool Batcher<In, Out, Env>::Client::wanted(batching::Slot& slot) noexcept {
+bool Batcher<In, Out, Env>::State::Client::wanted(batching::Slot& slot) noexcept {
   return (static_cast<Call&>(slot).word.load() & Call::left) == 0;
 }
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexcept {
-  Inside<Batcher> const running(this);
+Result<void> Batcher<In, Out, Env>::State::execute(batching::Batch const& batch) noexcept {
+  Inside<State> const running(this);
   auto& first = static_cast<Call&>(*batch.parts[0].slot);
   // Nobody can leave a call that runs on its caller's thread, and a submitted call has its input with it.
   if (batch.parts.size() == 1 && (batch.on_caller || first.completion != nullptr))
@@ -245,7 +303,8 @@ Result<void> Batcher<In, Out, Env>::execute(batching::Batch const& batch) noexce
 /// Copies the inputs of those who have not left, so that these may leave while the function runs.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batch, Instance& instance) {
+Result<void> Batcher<In, Out, Env>::State::execute_gathered(batching::Batch const& batch,
+                                                            Instance& instance) {
   struct Inputs {
     std::vector<In>& all;
     ~Inputs() { all.clear(); }  // nothing of a caller's stays behind
@@ -280,8 +339,8 @@ Result<void> Batcher<In, Out, Env>::execute_gathered(batching::Batch const& batc
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-Result<void> Batcher<In, Out, Env>::call_function(std::span<In const> inputs,
-                                                  std::span<Out> outputs) noexcept {
+Result<void> Batcher<In, Out, Env>::State::call_function(std::span<In const> inputs,
+                                                         std::span<Out> outputs) noexcept {
   try {
     for (Out& output : outputs) output = Out{};  // nobody sees what another caller got
     return function_->call(inputs, outputs);
@@ -293,12 +352,12 @@ Result<void> Batcher<In, Out, Env>::call_function(std::span<In const> inputs,
 
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noexcept {
+void Batcher<In, Out, Env>::State::finish(batching::Slot& slot, Error const* error) noexcept {
   auto& call = static_cast<Call&>(slot);
   if (error != nullptr && Inside<Call>::holds(&call)) {
     call.word.fetch_or(Call::refused);
   } else if (call.completion != nullptr) {
-    Inside<Batcher> const running(this);  // a completion cannot wait for the batcher either
+    Inside<State> const running(this);  // a completion cannot wait for the batcher either
     if (error != nullptr) {
       call.completion(call.context, tl::unexpected(std::move(call.batch_error)));
     } else {
@@ -308,6 +367,41 @@ void Batcher<In, Out, Env>::finish(batching::Slot& slot, Error const* error) noe
     call.word.wake_all();
   }
   drop(call);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+template <class F>
+Result<Batcher<In, Out, Env>> Batcher<In, Out, Env>::create(BatcherOptions const& options, F function) {
+  static_assert(batching::BatchFunction<F, In, Out>,
+                "a Batcher's function takes (std::span<In const>, std::span<Out>) and returns void or "
+                "Result<void>");
+  if (auto valid = batching::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
+  if constexpr (std::is_pointer_v<F> || requires { function.operator bool(); }) {
+    if (!function)
+      return fail(Code::invalid_argument, Reason::option,
+                  "batching: function: expected a function, got an empty one");
+  }
+  auto erased = std::make_unique<typename State::template FunctionOf<F>>(std::move(function));
+  return Batcher(std::make_unique<State>(detail::Validated{}, options, std::move(erased)));
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<Out> Batcher<In, Out, Env>::run(In const& input, Duration timeout) {
+  return state_->run(input, timeout);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+Result<void> Batcher<In, Out, Env>::submit(In input, Completion completion, void* context) {
+  return state_->submit(std::move(input), completion, context);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+batching::LaneSnapshot Batcher<In, Out, Env>::snapshot() const noexcept {
+  return state_->snapshot();
 }
 
 }  // namespace athanor::inline v1

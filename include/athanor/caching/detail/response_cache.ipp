@@ -33,7 +33,13 @@ struct ResponseCache<Key, Value, Traits>::Waker {
 
 template <caching::CacheKey Key, class Value, class Traits>
 ResponseCache<Key, Value, Traits>::ResponseCache(ResponseCacheOptions const& options)
-    : secret_(random_secret<Env>()), store_(options) {}
+    : secret_(random_secret<Env>()), store_(std::make_unique<Store>(options)) {}
+
+template <caching::CacheKey Key, class Value, class Traits>
+auto ResponseCache<Key, Value, Traits>::create(ResponseCacheOptions const& options) -> Result<ResponseCache> {
+  if (auto valid = caching::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
+  return ResponseCache(options);
+}
 
 template <caching::CacheKey Key, class Value, class Traits>
 Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const {
@@ -80,11 +86,11 @@ auto ResponseCache<Key, Value, Traits>::get_or_compute(Key const& key, Duration 
                                                        CacheMode mode) -> Result<Handle> {
   TimePoint const begin = Env::now();
   Waiter caller;
-  switch (store_.join(caller, hash(key), mode, begin)) {
+  switch (store_->join(caller, hash(key), mode, begin)) {
     case caching::Join::hit: return std::move(caller.flight_value);
     case caching::Join::waiter: return wait_for(caller, after(begin, wait), wait);
     case caching::Join::refused:
-      return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_.options()));
+      return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_->options()));
     case caching::Join::bypass: break;
     case caching::Join::owner: return lead(caller, begin, compute);
   }
@@ -99,15 +105,15 @@ auto ResponseCache<Key, Value, Traits>::lead(Waiter& owner, TimePoint begin, Com
   try {
     auto computed = run(compute);
     if (!computed) {
-      store_.fail(owner, computed.error(), waker);
+      store_->fail(owner, computed.error(), waker);
       return tl::unexpected<Error>(std::move(computed).error());
     }
     TimePoint const end = Env::now();
-    store_.publish(owner, computed->value, computed->bytes, end - begin, end, waker);
+    store_->publish(owner, computed->value, computed->bytes, end - begin, end, waker);
     return std::move(computed->value);
   } catch (...) {
     // No memory for the sentence of a failure: those who wait are answered all the same.
-    store_.fail(owner, Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}}, waker);
+    store_->fail(owner, Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}}, waker);
     throw;
   }
 }
@@ -119,7 +125,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
   waiter.word.compare_exchange(seen, Waiter::sleeping);
   while (waiter.word.load() != Waiter::done) {
     if (waiter.word.wait_until(Waiter::sleeping, deadline)) continue;
-    if (store_.cancel_wait(waiter).removed) {
+    if (store_->cancel_wait(waiter).removed) {
       return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
                            "cache: the computation waited for did not end within {} ms",
                            std::chrono::duration<double, std::milli>(wait).count());
@@ -133,7 +139,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
 template <caching::CacheKey Key, class Value, class Traits>
 auto ResponseCache<Key, Value, Traits>::find(Key const& key) -> Handle {
   Waiter caller;
-  store_.join(caller, hash(key), CacheMode::only_if_cached, Env::now());
+  store_->join(caller, hash(key), CacheMode::only_if_cached, Env::now());
   return std::move(caller.flight_value);
 }
 

@@ -38,7 +38,8 @@ EngineState<T>::EngineState(EngineOptions options)
       spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0
                                                                                       : spins_before_parking),
       secret_(random_secret<Env>()),
-      gate_(GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
+      gate_(detail::Validated{},
+            GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),
       cache_(ResponseCacheOptions{
           .capacity_bytes = options_.cache_bytes,
           .ttl = options_.cache_ttl,

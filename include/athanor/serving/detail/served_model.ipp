@@ -14,7 +14,7 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description
       description_(std::move(description)),
       load_record_(load_record),
       instances_(static_cast<std::size_t>(description_.manifest.batching.instances.value_or(1))),
-      breaker_(CircuitBreakerOptions{.enabled = engine.options().breaker}),
+      breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
       leases_(instances_),
       outcomes_(instances_),
       lane_(lane_options(), policy(), *this, engine.executor()) {}
