@@ -84,13 +84,19 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
     return fail(Code::failed_precondition, Reason::model_load,
                 "plugin '{}': {} was built for tables of version {}, this library has {}", name, library.file,
                 plugin.table_version, ATH_TABLE_VERSION);
+  if (plugin.reserved != 0 || (plugin.backend_count != 0 && plugin.backends == nullptr) ||
+      (plugin.processor_count != 0 && plugin.processors == nullptr))
+    return fail(Code::failed_precondition, Reason::model_load,
+                "plugin '{}': {}: expected a table for each that it counts, and 0 in reserved", name,
+                library.file);
   return plugin;
 }
 
 Result<void> add_tables(Engine<>& engine, ath_plugin const& plugin) {
-  if (plugin.backend != nullptr)
-    if (auto added = engine.add_backend(*plugin.backend); !added) return added;
-  if (plugin.features != nullptr) return engine.add_processor(*plugin.features);
+  for (std::size_t i = 0; i < plugin.backend_count; ++i)
+    if (auto added = engine.add_backend(*plugin.backends[i]); !added) return added;
+  for (std::size_t i = 0; i < plugin.processor_count; ++i)
+    if (auto added = engine.add_processor(*plugin.processors[i]); !added) return added;
   return {};
 }
 

@@ -50,6 +50,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <athanor/plugin.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -178,7 +180,6 @@ typedef struct ath_call ath_call;
 struct ath_backend_table;
 struct ath_processor_table;
 
-#define ATH_MAX_RANK 8
 
 /* An array in memory that somebody else owns; the fields are those of DLPack. Given to a request, it says where an input
  * lies; asked of a response, it is filled and its memory lives as long as the response. */

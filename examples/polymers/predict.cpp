@@ -27,13 +27,12 @@ class OligomerProcessor {
     std::unique_ptr<chem::PolymerGraphProcessor::Opened> oligomer;
     std::atomic<bool> const& loaded;
 
-    Result<Preprocessed> prepare(Tensor const& item) const {
-      return (loaded.load() ? oligomer : endless)->prepare(item);
+    std::span<Port const> made() const noexcept { return endless->made(); }
+    Result<Preprocessed> preprocess(Item const& item) const {
+      return (loaded.load() ? oligomer : endless)->preprocess(item);
     }
   };
   static constexpr char const* name = chem::PolymerGraphProcessor::name;
-  static constexpr auto output_names = chem::PolymerGraphProcessor::output_names;
-  static constexpr auto output_dtypes = chem::PolymerGraphProcessor::output_dtypes;
 
   std::int64_t units = 1;
   std::atomic<bool> loaded{false};

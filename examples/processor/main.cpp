@@ -18,13 +18,14 @@ using athanor::Tensor;
 
 struct PpmProcessor {
   static constexpr char const* name = "ppm";
-  static constexpr std::array<char const*, 2> output_names = {"rgb", "colours"};
-  static constexpr std::array<std::int32_t, 2> output_dtypes = {
-      static_cast<std::int32_t>(athanor::DType::f32), static_cast<std::int32_t>(athanor::DType::i64)};
-
   struct Opened {
-    Result<athanor::Preprocessed> prepare(Tensor const& item) const {
-      std::istringstream image{std::string(item.text_at(0))};
+    static constexpr std::array<athanor::Port, 2> ports{
+        {{"rgb", athanor::DType::f32}, {"colours", athanor::DType::i64}}};
+    std::span<athanor::Port const> made() const { return ports; }
+
+    Result<athanor::Preprocessed> preprocess(athanor::Item const& item) const {
+      Tensor const input = item.input(0);
+      std::istringstream image{std::string(input.text_at(0))};
       std::string format;
       std::size_t width = 0;
       std::size_t height = 0;

@@ -1,5 +1,7 @@
 #include <athanor/core/backend.hpp>
 
+#include <cstring>
+
 namespace athanor::inline v1 {
 
 TensorView to_view(Tensor const& tensor) noexcept {
@@ -7,7 +9,7 @@ TensorView to_view(Tensor const& tensor) noexcept {
   view.data = const_cast<std::byte*>(tensor.data());
   view.offsets = tensor.offsets();
   view.size_bytes = tensor.size_bytes();
-  view.rank = static_cast<std::int32_t>(tensor.shape().rank());
+  view.ndim = static_cast<std::int32_t>(tensor.shape().rank());
   for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) view.shape[axis] = tensor.shape()[axis];
   view.dtype = static_cast<std::int32_t>(tensor.dtype());
   view.device_type = static_cast<std::int32_t>(tensor.device().type);
@@ -16,7 +18,7 @@ TensorView to_view(Tensor const& tensor) noexcept {
 }
 
 Tensor from_view(TensorView const& view) noexcept {
-  Shape const shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.rank)));
+  Shape const shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
   auto const dtype = static_cast<DType>(view.dtype);
   if (dtype != DType::bytes) return Tensor::view(dtype, view.data, shape);
   std::string_view const text(static_cast<char const*>(view.data), view.size_bytes);

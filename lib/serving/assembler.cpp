@@ -16,19 +16,19 @@ bool is_given(Assemble assemble) noexcept {
 /// Elements of all dimensions but the first.
 std::int64_t row_elements(TensorView const& tensor) noexcept {
   std::int64_t elements = 1;
-  for (std::int32_t axis = 1; axis < tensor.rank; ++axis) elements *= tensor.shape[axis];
+  for (std::int32_t axis = 1; axis < tensor.ndim; ++axis) elements *= tensor.shape[axis];
   return elements;
 }
 
 std::string shape_of(TensorView const& tensor) {
-  return to_string(Shape(std::span(tensor.shape, static_cast<std::size_t>(tensor.rank))));
+  return to_string(Shape(std::span(tensor.shape, static_cast<std::size_t>(tensor.ndim))));
 }
 
 TensorView dense(DType dtype, std::byte* data, std::size_t bytes, std::int64_t length) noexcept {
   TensorView view{};
   view.data = data;
   view.size_bytes = bytes;
-  view.rank = 1;
+  view.ndim = 1;
   view.shape[0] = length;
   view.dtype = static_cast<std::int32_t>(dtype);
   view.device_type = static_cast<std::int32_t>(DeviceType::cpu);
@@ -70,8 +70,8 @@ std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!is_given(inputs[i].assemble)) continue;
     hash = mix(hash, static_cast<std::uint64_t>(tensors[i].dtype) << 8 |
-                         static_cast<std::uint64_t>(tensors[i].rank));
-    for (std::int32_t axis = 1; axis < tensors[i].rank; ++axis)
+                         static_cast<std::uint64_t>(tensors[i].ndim));
+    for (std::int32_t axis = 1; axis < tensors[i].ndim; ++axis)
       hash = mix(hash, static_cast<std::uint64_t>(tensors[i].shape[axis]));
   }
   return hash;
@@ -135,7 +135,7 @@ Result<void> Assembler::measure(Pieces const& pieces) {
       Input const& input = inputs_[index];
       if (input.assemble != Assemble::ragged) continue;
       TensorView const& tensor = pieces.tensor(piece, index);
-      std::int64_t const length = tensor.rank > 0 ? tensor.shape[0] : 0;
+      std::int64_t const length = tensor.ndim > 0 ? tensor.shape[0] : 0;
       std::int64_t& next = axis_start(piece + 1, input.axis);
       std::int64_t const start = axis_start(piece, input.axis);
       if (next >= 0 && next - start != length)
@@ -170,8 +170,8 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t index, Piece
     if (tensor.dtype != static_cast<std::int32_t>(input.dtype))
       return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
                   to_string(input.dtype), to_string(static_cast<DType>(tensor.dtype)));
-    if (tensor.rank < 1 || tensor.rank != like.rank ||
-        !std::equal(tensor.shape + 1, tensor.shape + tensor.rank, like.shape + 1))
+    if (tensor.ndim < 1 || tensor.ndim != like.ndim ||
+        !std::equal(tensor.shape + 1, tensor.shape + tensor.ndim, like.shape + 1))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected the batch's {} beyond axis 0, got {}",
                   input.name, shape_of(like), shape_of(tensor));
     if (input.assemble == Assemble::stack && tensor.shape[0] != pieces.items(piece))
@@ -325,7 +325,7 @@ Result<void> Assembler::make_count(std::size_t index) {
                 input.name, to_string(input.dtype));
   }
   views_[index] = dense(input.dtype, *data, element_size(input.dtype), 1);
-  if (input.rank == 0) views_[index].rank = 0;
+  if (input.rank == 0) views_[index].ndim = 0;
   return {};
 }
 

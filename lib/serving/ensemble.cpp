@@ -14,7 +14,7 @@ namespace {
 
 std::size_t elements_of(TensorView const& view) noexcept {
   std::size_t count = 1;
-  for (std::int32_t axis = 0; axis < view.rank; ++axis) count *= static_cast<std::size_t>(view.shape[axis]);
+  for (std::int32_t axis = 0; axis < view.ndim; ++axis) count *= static_cast<std::size_t>(view.shape[axis]);
   return count;
 }
 
@@ -81,7 +81,7 @@ void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs
         segments_[i] == none ? nullptr : static_cast<std::int64_t const*>(inputs[segments_[i]].data);
     auto& tokens = tokens_[i];
     tokens.resize(elements_of(inputs[i]));
-    auto const rows = static_cast<std::size_t>(inputs[i].rank > 0 ? inputs[i].shape[0] : 1);
+    auto const rows = static_cast<std::size_t>(inputs[i].ndim > 0 ? inputs[i].shape[0] : 1);
     std::size_t const per_row = rows == 0 ? 1 : tokens.size() / rows;
     for (std::size_t k = 0; k < tokens.size(); ++k) {
       tokens[k] = lookup.token(code_at(inputs[i], k));
@@ -108,11 +108,11 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
     if (got.dtype != static_cast<std::int32_t>(spec.dtype))
       return refuse(Reason::backend_contract, std::string(to_string(spec.dtype)),
                     std::string(to_string(static_cast<DType>(got.dtype))));
-    if (got.rank < 1 || static_cast<std::size_t>(got.rank) != spec.dims.size())
-      return refuse(Reason::backend_contract, to_string(spec), fmt::format("rank {}", got.rank));
+    if (got.ndim < 1 || static_cast<std::size_t>(got.ndim) != spec.dims.size())
+      return refuse(Reason::backend_contract, to_string(spec), fmt::format("rank {}", got.ndim));
     if (got.shape[0] != items)
       return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", got.shape[0]));
-    Shape const shape(std::span<std::int64_t const>(got.shape, static_cast<std::size_t>(got.rank)));
+    Shape const shape(std::span<std::int64_t const>(got.shape, static_cast<std::size_t>(got.ndim)));
     bool fits = got.size_bytes == elements_of(got) * element_size(spec.dtype);
     for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
       fits = shape[axis] >= 0 &&
@@ -120,7 +120,7 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
     // Members that answered earlier have equal shapes: comparing with any of them is enough.
     for (std::size_t other = 0; fits && other < member; ++other)
       fits = answered_[other] == 0 ||
-             std::equal(got.shape, got.shape + got.rank, raw_[other * plan_.model_outputs.size() + i].shape);
+             std::equal(got.shape, got.shape + got.ndim, raw_[other * plan_.model_outputs.size() + i].shape);
     if (!fits)
       return refuse(Reason::backend_contract, to_string(spec),
                     fmt::format("{} in {} bytes", to_string(shape), got.size_bytes));
@@ -210,7 +210,7 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
     TensorView counts{};
     counts.dtype = static_cast<std::int32_t>(DType::i64);
     counts.device_type = static_cast<std::int32_t>(DeviceType::cpu);
-    counts.rank = 1;
+    counts.ndim = 1;
     counts.shape[0] = items;
     outputs_[output] = buffer_for(output, counts);
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row)

@@ -2,44 +2,74 @@
 
 namespace athanor::inline v1::serving {
 
+namespace {
+
+Result<void> check_ports(char const* name, ath_ports const& ports) {
+  if (ports.made_count > max_tensors)
+    return fail(Code::internal, Reason::backend_contract,
+                "processor '{}': made_count: expected at most {}, got {}", name, max_tensors,
+                ports.made_count);
+  for (std::size_t i = 0; i < ports.made_count; ++i) {
+    if (ports.made_names == nullptr || ports.made_names[i] == nullptr)
+      return fail(Code::internal, Reason::backend_contract,
+                  "processor '{}': made_names: expected {} names, got NULL", name, ports.made_count);
+    if (ports.made_dtypes == nullptr || ports.made_dtypes[i] < static_cast<std::int32_t>(DType::boolean) ||
+        ports.made_dtypes[i] > static_cast<std::int32_t>(DType::bytes))
+      return fail(Code::internal, Reason::backend_contract,
+                  "processor '{}': the type of '{}': expected a dtype, got {}", name, ports.made_names[i],
+                  ports.made_dtypes == nullptr ? 0 : ports.made_dtypes[i]);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> Instance::run(ath_batch& batch) noexcept {
   ath_failure failure{};
-  std::int32_t const code = table_->run(table_->self, instance_, &batch, &failure);
+  std::int32_t const code = table_->run(table_->context, instance_, &batch, &failure);
   if (code == 0) return {};
   return tl::unexpected(take_failure(code, failure));
 }
 
-Result<LoadedFile> LoadedFile::load(ath_backend_table const& table, ModelSource const& source) {
+Result<LoadedFile> LoadedFile::load(BackendTable table, ModelSource const& source) {
   ath_failure failure{};
   void* model = nullptr;
-  std::int32_t const code = table.load(table.self, &source, &model, &failure);
+  std::int32_t const code = table->load(table->context, &source, &model, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return LoadedFile(table, model);
+  return LoadedFile(std::move(table), model);
 }
 
 Result<Instance> LoadedFile::make_instance() const {
   ath_failure failure{};
   void* instance = nullptr;
-  std::int32_t const code = table_->make_instance(table_->self, model_, &instance, &failure);
+  std::int32_t const code = table_->make_instance(table_->context, model_, &instance, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return Instance(*table_, instance);
+  return Instance(table_, instance);
 }
 
-Result<OpenProcessor> OpenProcessor::open(ath_processor_table const& table, std::string const& folder,
+Result<OpenProcessor> OpenProcessor::open(ProcessorTable table, std::string const& folder,
                                           std::string const& options) {
   ath_failure failure{};
+  ath_ports ports{};
+  ports.struct_size = sizeof(ports);
   void* processor = nullptr;
-  std::int32_t const code = table.open(table.self, folder.c_str(), options.c_str(), &processor, &failure);
+  std::int32_t const code =
+      table->open(table->context, folder.c_str(), options.c_str(), &processor, &ports, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return OpenProcessor(table, processor);
+  OpenProcessor opened(std::move(table), processor, ports);
+  if (auto valid = check_ports(opened.name(), ports); !valid) return tl::unexpected(std::move(valid.error()));
+  return opened;
 }
 
-Result<MadeItem> OpenProcessor::prepare(Tensor const& item) const {
+Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs) const {
   ath_failure failure{};
+  ath_item item{};
+  item.struct_size = sizeof(item);
+  item.inputs = inputs.data();
+  item.input_count = inputs.size();
   ath_made raw{};
-  raw.struct_size = sizeof(ath_made);
-  TensorView const view = to_view(item);
-  std::int32_t const code = table_->prepare(table_->self, processor_, &view, &raw, &failure);
+  raw.struct_size = sizeof(raw);
+  std::int32_t const code = table_->preprocess(table_->context, processor_, &item, &raw, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
   return MadeItem(raw);
 }

@@ -46,7 +46,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
       return tl::unexpected(std::move(same.error()));
     std::vector<char const*> names;
     std::vector<std::int32_t> dtypes;
-    auto file = LoadedFile::load(*description.backend, source_of(description, path, names, dtypes));
+    auto file = LoadedFile::load(description.backend, source_of(description, path, names, dtypes));
     if (!file) return tl::unexpected(std::move(file.error()));
     model->bytes_ += file->footprint();
     model->files_.push_back(std::move(*file));

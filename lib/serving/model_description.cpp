@@ -22,22 +22,16 @@ Error refused_processor(std::string const& id, Error error) {
   return error;
 }
 
-template <class Table>
-std::string names_of(std::span<Table const* const> tables) {
-  std::string names;
-  for (auto const* table : tables) names += (names.empty() ? "" : ", ") + std::string(table->name);
-  return names.empty() ? "none" : names;
+std::string listed(std::vector<std::string> const& names) {
+  std::string text;
+  for (auto const& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
 }
 
-template <class Table>
-Table const* find_table(std::span<Table const* const> tables, std::string_view name) noexcept {
-  auto const at = std::ranges::find_if(tables, [&](Table const* table) { return table->name == name; });
-  return at == tables.end() ? nullptr : *at;
-}
-
-std::optional<std::size_t> output_of(ath_processor_table const& processor, std::string_view name) noexcept {
-  for (std::size_t i = 0; i < processor.output_count; ++i)
-    if (processor.output_names[i] == name) return i;
+/// The index of what the processor makes under that name.
+std::optional<std::size_t> made_index(OpenProcessor const& processor, std::string_view name) noexcept {
+  for (std::size_t i = 0; i < processor.made_count(); ++i)
+    if (processor.made_name(i) == name) return i;
   return std::nullopt;
 }
 
@@ -82,18 +76,18 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
 /// element type; each member's table turns its codes into tokens.
 Result<void> join_processor(ModelDescription& description) {
   auto const& section = *description.manifest.processor;
-  ath_processor_table const& processor = description.processor->table();
+  OpenProcessor const& processor = *description.processor;
   description.processor_inputs.push_back(position_of(description.manifest.inputs, section.input));
   for (ModelInput& input : description.plan.inputs) {
     std::size_t output = 0;
     if (!is_made(input)) {
-      auto const found = output_of(processor, input.spec.name);
+      auto const found = made_index(processor, input.spec.name);
       if (!found)
         return bad_manifest(description.id,
                             fmt::format("model input {}: the processor '{}' has no output of that name",
-                                        input.spec.name, processor.name));
+                                        input.spec.name, processor.name()));
       output = *found;
-      auto const made = static_cast<DType>(processor.output_dtypes[output]);
+      auto const made = processor.made_dtype(output);
       bool const mapped = is_mapped(description.plan, description.made_of_input.size());
       bool const fits = mapped ? made == DType::i32 || made == DType::i64 : made == input.spec.dtype;
       if (!fits)
@@ -101,7 +95,7 @@ Result<void> join_processor(ModelDescription& description) {
             description.id,
             fmt::format("model input {}: expected {}, the processor '{}' makes {}", input.spec.name,
                         mapped ? "codes of i32 or i64 for its lookups" : to_string(input.spec.dtype),
-                        processor.name, to_string(made)));
+                        processor.name(), to_string(made)));
       input.spec.dtype = made;
     }
     description.made_of_input.push_back(output);
@@ -122,13 +116,12 @@ Result<void> plan_outputs(ModelDescription& description) {
   for (auto const& output : manifest.outputs) {
     OutputPlan plan{output.spec, from_of(output.source), 0};
     if (plan.from == OutputPlan::From::processor) {
-      auto const found =
-          description.processor ? output_of(description.processor->table(), output.of) : std::nullopt;
+      auto const found = description.processor ? made_index(*description.processor, output.of) : std::nullopt;
       if (!found)
         return bad_manifest(description.id, fmt::format("output {}: the processor has no output '{}'",
                                                         output.spec.name, output.of));
       plan.index = *found;
-      auto const made = static_cast<DType>(description.processor->table().output_dtypes[plan.index]);
+      auto const made = description.processor->made_dtype(plan.index);
       if (made != plan.spec.dtype)
         return bad_manifest(description.id,
                             fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
@@ -143,17 +136,16 @@ Result<void> plan_outputs(ModelDescription& description) {
 }
 
 /// Opens the processor that the manifest names, if any, and joins it to the model.
-Result<void> open_processor(ModelDescription& description,
-                            std::span<ath_processor_table const* const> processors) {
+Result<void> open_processor(ModelDescription& description, Tables const& tables) {
   auto const& section = description.manifest.processor;
   if (!section) return {};
-  auto const* processor = find_table(processors, section->name);
+  auto processor = tables.processor(section->name);
   if (processor == nullptr)
     return bad_manifest(description.id, fmt::format("unknown processor '{}'; registered: {}", section->name,
-                                                    names_of(processors)));
+                                                    listed(tables.processor_names())));
   for (auto const& file : section->digests)
     if (auto same = verify_digest(description.folder + "/" + file.file, file.digest); !same) return same;
-  auto opened = OpenProcessor::open(*processor, description.folder, section->options_json);
+  auto opened = OpenProcessor::open(std::move(processor), description.folder, section->options_json);
   if (!opened) return tl::unexpected(refused_processor(description.id, std::move(opened.error())));
   description.processor.emplace(std::move(*opened));
   return join_processor(description);
@@ -176,9 +168,7 @@ void plan_model(ModelDescription& description) {
 
 }  // namespace
 
-Result<ModelDescription> describe_model(std::string const& folder,
-                                        std::span<ath_backend_table const* const> backends,
-                                        std::span<ath_processor_table const* const> processors) {
+Result<ModelDescription> describe_model(std::string const& folder, Tables const& tables) {
   ModelDescription description;
   auto manifest = read_manifest(folder);
   if (!manifest) return tl::unexpected(std::move(manifest.error()));
@@ -190,12 +180,13 @@ Result<ModelDescription> describe_model(std::string const& folder,
   if (!content) return tl::unexpected(std::move(content.error()));
   description.content = *content;
 
-  description.backend = find_table(backends, description.manifest.backend);
+  description.backend = tables.backend(description.manifest.backend);
   if (description.backend == nullptr)
-    return bad_manifest(description.id, fmt::format("unknown backend '{}'; registered: {}",
-                                                    description.manifest.backend, names_of(backends)));
+    return bad_manifest(description.id,
+                        fmt::format("unknown backend '{}'; registered: {}", description.manifest.backend,
+                                    listed(tables.backend_names())));
   plan_model(description);
-  if (auto opened = open_processor(description, processors); !opened)
+  if (auto opened = open_processor(description, tables); !opened)
     return tl::unexpected(std::move(opened.error()));
   if (!description.processor) join_request(description);
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));

@@ -1,5 +1,7 @@
 #include <athanor/serving/detail/pieces.hpp>
 
+#include <array>
+
 #include <fmt/format.h>
 
 namespace athanor::inline v1::serving {
@@ -15,7 +17,7 @@ Tensor row_of(Tensor const& tensor, std::int64_t index) {
 }  // namespace
 
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
-  if (row.rank < 1 || static_cast<std::size_t>(row.rank) != spec.dims.size() || row.shape[0] != 1)
+  if (row.ndim < 1 || static_cast<std::size_t>(row.ndim) != spec.dims.size() || row.shape[0] != 1)
     return false;
   for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
     if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != row.shape[axis]) return false;
@@ -24,7 +26,13 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
 
 Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tensor const> inputs,
                                  std::int64_t index) {
-  auto made = processor.prepare(row_of(inputs[0], index));
+  std::array<Tensor, max_tensors> rows;
+  std::array<TensorView, max_tensors> views;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    rows[i] = row_of(inputs[i], index);
+    views[i] = to_view(rows[i]);
+  }
+  auto made = processor.preprocess({views.data(), inputs.size()});
   if (!made && inputs[0].shape()[0] > 1)
     made.error().message = fmt::format("item {}: {}", index, made.error().message);
   return made;

@@ -121,7 +121,7 @@ Result<void> check_processor_rows(ModelDescription const& description) {
     if (output.from != OutputPlan::From::processor) continue;
     TensorView const& row = sample->made[0].tensor(output.index);
     if (is_row_of(output.spec, row)) continue;
-    auto const rank = static_cast<std::size_t>(std::clamp<std::int32_t>(row.rank, 0, Shape::max_rank));
+    auto const rank = static_cast<std::size_t>(std::clamp<std::int32_t>(row.ndim, 0, Shape::max_rank));
     Shape const shape(std::span<std::int64_t const>(row.shape, rank));
     return fail(Code::invalid_argument, Reason::manifest,
                 "{}: output {}: expected one row of {}, the processor gives {}", description.id,

@@ -52,16 +52,15 @@ std::string to_json(Health const& health) {
 
 namespace serving {
 
-std::string describe(EngineOptions const& options, Health const& health, std::span<JsonMember const> more) {
+std::string describe(EngineOptions const& options, Tables const& tables, Health const& health,
+                     std::span<JsonMember const> more) {
   nlohmann::ordered_json json;
   json["athanor"] = version_text;
   json["ready"] = health.ready;
   json["reason"] = health.reason;
   json["options"] = options_json(options);
-  json["backends"] = nlohmann::ordered_json::array();
-  for (auto const* table : options.backends) json["backends"].push_back(table->name);
-  json["processors"] = nlohmann::ordered_json::array();
-  for (auto const* table : options.processors) json["processors"].push_back(table->name);
+  json["backends"] = tables.backend_names();
+  json["processors"] = tables.processor_names();
   json["models"] = models_json(health);
   for (JsonMember const& member : more) json[member.name] = nlohmann::ordered_json::parse(member.json);
   return text_of(json);

@@ -116,10 +116,10 @@ class InstanceState {
         return fail(Code::invalid_argument, Reason::dtype, "{}: input '{}': expected {}; got {}",
                     model_->source.subject, slot.name, to_string(slot.dtype),
                     to_string(static_cast<DType>(input.dtype)));
-      if (input.rank < 0 || input.rank > ATH_MAX_RANK)
+      if (input.ndim < 0 || input.ndim > ATH_MAX_RANK)
         return fail(Code::invalid_argument, Reason::shape,
                     "{}: input '{}': expected a rank of 0 to {}; got {}", model_->source.subject, slot.name,
-                    ATH_MAX_RANK, input.rank);
+                    ATH_MAX_RANK, input.ndim);
       if (input.device_type != static_cast<std::int32_t>(DeviceType::cpu))
         return fail(Code::invalid_argument, Reason::option, "{}: input '{}': expected it in host memory",
                     model_->source.subject, slot.name);
@@ -146,7 +146,7 @@ class InstanceState {
   /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device.
   at::Tensor borrow(ath_tensor const& input) const {
     auto const type = *to_scalar_type(static_cast<DType>(input.dtype));
-    at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.rank));
+    at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.ndim));
     auto view = at::from_blob(input.data, shape, at::TensorOptions().dtype(type));
     if (!model_->source.device.is_cpu()) return view.to(model_->source.device);
     return model_->program->writes_inputs() ? view.clone() : view;
@@ -171,7 +171,7 @@ class InstanceState {
     out = {};
     out.data = const_cast<void*>(tensor.const_data_ptr());
     out.size_bytes = tensor.nbytes();
-    out.rank = static_cast<std::int32_t>(tensor.dim());
+    out.ndim = static_cast<std::int32_t>(tensor.dim());
     for (std::int64_t axis = 0; axis < tensor.dim(); ++axis) out.shape[axis] = tensor.size(axis);
     out.dtype = static_cast<std::int32_t>(slot.dtype);
     out.device_type = static_cast<std::int32_t>(DeviceType::cpu);

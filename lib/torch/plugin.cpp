@@ -10,10 +10,10 @@ extern "C" __attribute__((visibility("default"))) std::int32_t athanor_plugin(at
                   "torch plugin: expected a struct_size of {} or more; got {}", sizeof(ath_plugin),
                   out_plugin->struct_size);
     if (auto checked = athanor::libtorch::check_release(); !checked) return checked;
-    *out_plugin = {};
-    out_plugin->struct_size = sizeof(ath_plugin);
+    static ath_backend_table const* const backends[] = {&athanor::libtorch::backend()};
     out_plugin->table_version = ATH_TABLE_VERSION;
-    out_plugin->backend = &athanor::libtorch::backend();
+    out_plugin->backends = backends;
+    out_plugin->backend_count = 1;
     return {};
   });
 }

@@ -371,9 +371,9 @@ typedef struct slow_load {
   int let_go;
 } slow_load;
 
-static int32_t load_slowly(void* self, const ath_model_source* source, void** out_model,
+static int32_t load_slowly(void* context, const ath_model_source* source, void** out_model,
                            ath_failure* failure) {
-  slow_load* slow = self;
+  slow_load* slow = context;
   pthread_mutex_lock(&slow->mutex);
   slow->inside = 1;
   pthread_cond_broadcast(&slow->changed);
@@ -394,7 +394,7 @@ static void unload_gives_up_a_load(void) {
   call_log log;
   int32_t code;
   begin(&log);
-  table.self = &slow;
+  table.context = &slow;
   table.load = load_slowly;
   CHECK_OK(ath_engine_create(NULL, &on.engine, &error));
   CHECK_OK(ath_engine_add_backend(on.engine, &table, &error));

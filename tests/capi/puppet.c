@@ -23,22 +23,22 @@ static int32_t refuse(ath_failure* failure, int32_t code, int32_t reason, const 
   return code;
 }
 
-static int32_t load(void* self, const ath_model_source* source, void** out_model, ath_failure* failure) {
+static int32_t load(void* context, const ath_model_source* source, void** out_model, ath_failure* failure) {
   FILE* file = fopen(source->path, "rb");
-  (void)self;
+  (void)context;
   if (file == NULL) return refuse(failure, ATH_NOT_FOUND, ATH_REASON_FILE, "the puppet finds no file");
   fclose(file);
   *out_model = malloc(1);
   return ATH_OK;
 }
 
-static void unload(void* self, void* model) {
-  (void)self;
+static void unload(void* context, void* model) {
+  (void)context;
   free(model);
 }
 
-static uint64_t footprint(void* self, void* model) {
-  (void)self;
+static uint64_t footprint(void* context, void* model) {
+  (void)context;
   (void)model;
   return 1000;
 }
@@ -47,17 +47,17 @@ typedef struct instance {
   float* memory;
 } instance;
 
-static int32_t make_instance(void* self, void* model, void** out_instance, ath_failure* failure) {
-  (void)self;
+static int32_t make_instance(void* context, void* model, void** out_instance, ath_failure* failure) {
+  (void)context;
   (void)model;
   (void)failure;
   *out_instance = calloc(1, sizeof(instance));
   return ATH_OK;
 }
 
-static void destroy_instance(void* self, void* raw) {
+static void destroy_instance(void* context, void* raw) {
   instance* made = raw;
-  (void)self;
+  (void)context;
   free(made->memory);
   free(made);
 }
@@ -69,13 +69,13 @@ static int holds(const float* x, size_t count, float order) {
   return 0;
 }
 
-static int32_t run(void* self, void* raw, ath_batch* batch, ath_failure* failure) {
+static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* failure) {
   instance* made = raw;
   const ath_tensor* input = &batch->inputs[0];
   const float* x = input->data;
   const size_t count = (size_t)(input->size_bytes / sizeof(float));
   size_t i;
-  (void)self;
+  (void)context;
   pthread_mutex_lock(&mutex);
   ++runs;
   if (holds(x, count, PUPPET_HOLD)) {
@@ -105,7 +105,9 @@ const ath_backend_table puppet_table = {sizeof(ath_backend_table),
                                         footprint,
                                         make_instance,
                                         destroy_instance,
-                                        run};
+                                        run,
+                                        NULL,
+                                        NULL};
 
 int puppet_runs(void) {
   int seen;
@@ -131,59 +133,67 @@ void puppet_let_go(void) {
 static const char* const letter_names[] = {"x"};
 static const int32_t letter_dtypes[] = {ATH_DTYPE_F32};
 
-static int32_t open_letters(void* self, const char* folder, const char* options, void** out_processor,
-                            ath_failure* failure) {
-  (void)self;
+static int32_t open_letters(void* context, const char* folder, const char* options, void** out_processor,
+                            ath_ports* ports, ath_failure* failure) {
+  (void)context;
   (void)folder;
   (void)options;
   (void)failure;
+  ports->made_names = letter_names;
+  ports->made_dtypes = letter_dtypes;
+  ports->made_count = 1;
   *out_processor = malloc(1);
   return ATH_OK;
 }
 
-static void close_letters(void* self, void* processor) {
-  (void)self;
+static void close_letters(void* context, void* processor) {
+  (void)context;
   free(processor);
 }
 
-static int32_t prepare_letters(void* self, void* processor, const ath_tensor* item, ath_made* out,
-                               ath_failure* failure) {
-  const char* text = item->data;
-  float* counts = calloc(2, sizeof(float));
+typedef struct letters {
+  ath_tensor tensor;
+  float counts[2];
+} letters;
+
+static int32_t count_letters(void* context, void* processor, const ath_item* item, ath_made* out,
+                             ath_failure* failure) {
+  const char* text = item->inputs[0].data;
+  const uint64_t length = item->inputs[0].size_bytes;
+  letters* made;
   uint64_t i;
-  (void)self;
+  (void)context;
   (void)processor;
-  for (i = 0; i < item->size_bytes; ++i) {
-    if (text[i] == '!') {
-      free(counts);
-      return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
-    }
-    if (text[i] == 'a') counts[1] += 1;
-  }
-  counts[0] = (float)item->size_bytes;
+  for (i = 0; i < length; ++i)
+    if (text[i] == '!') return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
+  made = calloc(1, sizeof *made);
+  for (i = 0; i < length; ++i) made->counts[1] += text[i] == 'a' ? 1.0F : 0.0F;
+  made->counts[0] = (float)length;
+  made->tensor.data = made->counts;
+  made->tensor.size_bytes = sizeof made->counts;
+  made->tensor.ndim = 2;
+  made->tensor.shape[0] = 1;
+  made->tensor.shape[1] = 2;
+  made->tensor.dtype = ATH_DTYPE_F32;
+  made->tensor.device_type = ATH_DEVICE_CPU;
+  out->tensors = &made->tensor;
   out->tensor_count = 1;
-  out->tensors[0].data = counts;
-  out->tensors[0].size_bytes = 2 * sizeof(float);
-  out->tensors[0].rank = 2;
-  out->tensors[0].shape[0] = 1;
-  out->tensors[0].shape[1] = 2;
-  out->tensors[0].dtype = ATH_DTYPE_F32;
-  out->tensors[0].device_type = ATH_DEVICE_CPU;
   out->cost = 1;
-  out->owner = counts;
+  out->owner = made;
   out->release = free;
   return ATH_OK;
 }
 
 const ath_processor_table letters_table = {sizeof(ath_processor_table),
-                                         NULL,
-                                         "letters",
-                                         letter_names,
-                                         letter_dtypes,
-                                         1,
-                                         open_letters,
-                                         close_letters,
-                                         prepare_letters};
+                                           NULL,
+                                           "letters",
+                                           ATH_RUNS_ON_ANY_THREAD,
+                                           0,
+                                           open_letters,
+                                           close_letters,
+                                           count_letters,
+                                           NULL,
+                                           NULL};
 
 static const char* write_folder(const char* name, const char* inputs) {
   static char folder[256];

@@ -10,6 +10,8 @@
 
 #include <athanor/chem/processor.hpp>
 
+#include "support/item.hpp"
+
 using namespace athanor;
 using namespace athanor::chem;
 using namespace std::string_literals;
@@ -43,8 +45,12 @@ std::unique_ptr<PolymerGraphProcessor::Opened> opened(std::string const& folder 
   return std::move(*stage);
 }
 
+Result<Preprocessed> preprocess(PolymerGraphProcessor::Opened const& opened, Tensor const& text) {
+  return opened.preprocess(athanor::tests::ItemOf(text));
+}
+
 Preprocessed prepare(PolymerGraphProcessor::Opened const& stage, std::string const& smiles) {
-  auto features = stage.prepare(Tensor::text(smiles));
+  auto features = preprocess(stage, Tensor::text(smiles));
   REQUIRE_MESSAGE(features, features.error().message);
   return std::move(*features);
 }
@@ -60,9 +66,9 @@ TEST_CASE("the stage gives the tensors of the graph in the order of its outputs"
   auto const stage = opened();
   Preprocessed const features = prepare(*stage, "*CC(*)C");
   auto const graph = prepare_polymer("*CC(*)C")->graph;
-  REQUIRE(features.tensors.size() == PolymerGraphProcessor::output_names.size());
+  REQUIRE(features.tensors.size() == PolymerGraphProcessor::ports.size());
   for (std::size_t i = 0; i < features.tensors.size(); ++i) {
-    CHECK(static_cast<std::int32_t>(features.tensors[i].dtype()) == PolymerGraphProcessor::output_dtypes[i]);
+    CHECK(features.tensors[i].dtype() == PolymerGraphProcessor::ports[i].dtype);
     CHECK(features.tensors[i].owned());
   }
   auto const atoms = features.tensors[0].as<std::int32_t>();
@@ -176,7 +182,7 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
 TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {
   auto const stage = opened();
   for (auto const* text : {"[Na+]", "[He]", "[Na+].[Cl-]"}) {
-    auto const features = stage->prepare(Tensor::text(text));
+    auto const features = preprocess(*stage, Tensor::text(text));
     REQUIRE(!features);
     CHECK(features.error().code == Code::invalid_argument);
     CHECK(features.error().reason == Reason::chemistry);
@@ -188,9 +194,9 @@ TEST_CASE("S0-9 every kind of text has a defined result") {
   auto const stage = opened();
   for (std::string const& text :
        {"COC(=O)c1ccc(C(=O)O)cc1.OCCO"s, "C/C=C\\C"s, "F\\C=C\\F"s, "*OCCO*"s, "[Na+].[O-]C(=O)C"s})
-    CHECK_MESSAGE(stage->prepare(Tensor::text(text)), text);
+    CHECK_MESSAGE(preprocess(*stage, Tensor::text(text)), text);
   auto reason = [&](std::string const& text) {
-    auto const features = stage->prepare(Tensor::text(text));
+    auto const features = preprocess(*stage, Tensor::text(text));
     return features ? Reason::none : features.error().reason;
   };
   CHECK(reason("") == Reason::syntax);
@@ -204,14 +210,14 @@ TEST_CASE("S0-9 every kind of text has a defined result") {
 TEST_CASE("an item that is not one text is refused") {
   auto const stage = opened();
   std::vector<float> const numbers(3);
-  CHECK(stage->prepare(Tensor::view(std::span<float const>(numbers), Shape{3})).error().reason ==
+  CHECK(preprocess(*stage, Tensor::view(std::span<float const>(numbers), Shape{3})).error().reason ==
         Reason::dtype);
   std::vector<std::string_view> const two = {"CC", "CCO"};
-  CHECK(stage->prepare(*Tensor::copy_texts(two)).error().reason == Reason::shape);
+  CHECK(preprocess(*stage, *Tensor::copy_texts(two)).error().reason == Reason::shape);
 }
 
 // mutant: fill a struct of any size
-TEST_CASE("the plugin offers the same stage through its table") {
+TEST_CASE("the plugin offers the same processor through its table") {
   void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread
   auto const entry = reinterpret_cast<ath_plugin_entry>(dlsym(library, "athanor_plugin"));
@@ -223,25 +229,29 @@ TEST_CASE("the plugin offers the same stage through its table") {
   plugin.struct_size = sizeof(plugin);
   REQUIRE(entry(&plugin, &failure) == 0);
   CHECK(plugin.table_version == ATH_TABLE_VERSION);
-  CHECK(plugin.backend == nullptr);
-  REQUIRE(plugin.features != nullptr);
-  CHECK(plugin.features->name == "polymer-graph"s);
+  CHECK(plugin.backend_count == 0);
+  REQUIRE(plugin.processor_count == 1);
+  ath_processor_table const& table = *plugin.processors[0];
+  CHECK(table.name == "polymer-graph"s);
 
-  void* stage = nullptr;
-  REQUIRE(plugin.features->open(plugin.features->self, "", "", &stage, &failure) == 0);
+  void* opened = nullptr;
+  ath_ports ports{};
+  REQUIRE(table.open(table.context, "", "", &opened, &ports, &failure) == 0);
+  CHECK(ports.made_count == 7);
   std::string const smiles = "*CC*";
   Tensor const text = Tensor::text(smiles);
-  ath_tensor const item = to_view(text);
-  ath_made features{};
-  features.struct_size = sizeof(features);
-  REQUIRE(plugin.features->prepare(plugin.features->self, stage, &item, &features, &failure) == 0);
-  CHECK(features.tensor_count == 7);
-  CHECK(features.cost == 12);
-  features.release(features.owner);
+  athanor::tests::ItemOf const item(text);
+  ath_made made{};
+  made.struct_size = sizeof(made);
+  REQUIRE(table.preprocess(table.context, opened, item.raw(), &made, &failure) == 0);
+  CHECK(made.tensor_count == 7);
+  CHECK(made.cost == 12);
+  made.release(made.owner);
   std::string const wrong = "C1CC";
-  ath_tensor const bad = to_view(Tensor::text(wrong));
-  CHECK(plugin.features->prepare(plugin.features->self, stage, &bad, &features, &failure) ==
+  Tensor const wrong_text = Tensor::text(wrong);
+  athanor::tests::ItemOf const bad(wrong_text);
+  CHECK(table.preprocess(table.context, opened, bad.raw(), &made, &failure) ==
         static_cast<std::int32_t>(Code::invalid_argument));
   CHECK(failure.message == "smiles: ring 1 opened at byte 1 is never closed"s);
-  plugin.features->close(plugin.features->self, stage);
+  table.close(table.context, opened);
 }

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <functional>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "support/item.hpp"
 
 namespace {
 
@@ -52,21 +55,21 @@ struct Misbehaving {
 
 struct Halves {
   static constexpr char const* name = "halves";
-  static constexpr std::array<char const*, 2> output_names{"front", "back"};
-  static constexpr std::array<std::int32_t, 2> output_dtypes{static_cast<std::int32_t>(DType::bytes),
-                                                             static_cast<std::int32_t>(DType::bytes)};
   struct Opened {
     Behaviour behave;
-    Result<Preprocessed> prepare(Tensor const& item) {
+    static constexpr std::array<Port, 2> ports{{{"front", DType::bytes}, {"back", DType::bytes}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const& item) {
       if (auto result = behave(); !result) return tl::unexpected(std::move(result.error()));
-      auto const text = item.text_at(0);
+      Tensor const input = item.input(0);
+      auto const text = input.text_at(0);
       std::array<std::string_view, 1> const front{text.substr(0, text.size() / 2)};
       std::array<std::string_view, 1> const back{text.substr(text.size() / 2)};
-      Preprocessed features;
-      features.tensors.push_back(Tensor::copy_texts(front).value());
-      features.tensors.push_back(Tensor::copy_texts(back).value());
-      features.cost = static_cast<std::int64_t>(text.size());
-      return features;
+      Preprocessed made_item;
+      made_item.tensors.push_back(Tensor::copy_texts(front).value());
+      made_item.tensors.push_back(Tensor::copy_texts(back).value());
+      made_item.cost = static_cast<std::int64_t>(text.size());
+      return made_item;
     }
   };
   Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) {
@@ -75,6 +78,11 @@ struct Halves {
   }
   Behaviour behave = [] { return Result<void>(); };
 };
+
+/// What stands behind an opened table of Halves.
+Halves::Opened& opened_by(void* table) {
+  return *static_cast<athanor::detail::OpenedTable<Halves::Opened>*>(table)->opened;
+}
 
 /// Everything that must not cross a table, with what must arrive instead.
 struct Escape {
@@ -119,17 +127,17 @@ TEST_CASE("a table loads, makes instances, runs and frees") {
   ath_failure failure{};
   void* model = nullptr;
   void* instance = nullptr;
-  REQUIRE(table.load(table.self, &source, &model, &failure) == 0);
+  REQUIRE(table.load(table.context, &source, &model, &failure) == 0);
   CHECK(backend.path == "weights.bin");
-  CHECK(table.footprint(table.self, model) == 4096);
-  REQUIRE(table.make_instance(table.self, model, &instance, &failure) == 0);
+  CHECK(table.footprint(table.context, model) == 4096);
+  REQUIRE(table.make_instance(table.context, model, &instance, &failure) == 0);
   CHECK(backend.alive == 2);
   ath_batch batch{};
   batch.items = 3;
-  CHECK(table.run(table.self, instance, &batch, &failure) == 0);
+  CHECK(table.run(table.context, instance, &batch, &failure) == 0);
   CHECK(backend.items == 3);
-  table.destroy_instance(table.self, instance);
-  table.unload(table.self, model);
+  table.destroy_instance(table.context, instance);
+  table.unload(table.context, model);
   CHECK(backend.alive == 0);
 }
 
@@ -144,47 +152,49 @@ TEST_CASE("nothing that a backend throws or returns crosses its table but a code
     ath_batch batch{};
     void* model = nullptr;
     void* instance = nullptr;
-    REQUIRE(table.load(table.self, &source, &model, &failure) == 0);
-    REQUIRE(table.make_instance(table.self, model, &instance, &failure) == 0);
+    REQUIRE(table.load(table.context, &source, &model, &failure) == 0);
+    REQUIRE(table.make_instance(table.context, model, &instance, &failure) == 0);
     backend.behave = escape.behave;
-    arrives(table.run(table.self, instance, &batch, &failure), failure, escape);
+    arrives(table.run(table.context, instance, &batch, &failure), failure, escape);
     void* nothing = nullptr;
-    arrives(table.make_instance(table.self, model, &nothing, &failure), failure, escape);
-    arrives(table.load(table.self, &source, &nothing, &failure), failure, escape);
+    arrives(table.make_instance(table.context, model, &nothing, &failure), failure, escape);
+    arrives(table.load(table.context, &source, &nothing, &failure), failure, escape);
     CHECK(nothing == nullptr);
-    table.destroy_instance(table.self, instance);
-    table.unload(table.self, model);
+    table.destroy_instance(table.context, instance);
+    table.unload(table.context, model);
     CHECK(backend.alive == 0);
   }
 }
 
-// mutant: a table of features whose release forgets the owner, or that swaps the tensors
+// mutant: a table of a processor whose release forgets the owner, or that swaps the tensors
 TEST_CASE("a processor stands behind its table as a backend does") {
   Halves processor;
   ath_processor_table const table = make_table(processor);
   CHECK(std::string_view(table.name) == "halves");
-  REQUIRE(table.output_count == 2);
-  CHECK(std::string_view(table.output_names[1]) == "back");
-  CHECK(table.output_dtypes[0] == static_cast<std::int32_t>(DType::bytes));
   ath_failure failure{};
+  ath_ports ports{};
   void* opened = nullptr;
-  CHECK(table.open(table.self, "folder", "{\"x\": 1}", &opened, &failure) ==
+  CHECK(table.open(table.context, "folder", "{\"x\": 1}", &opened, &ports, &failure) ==
         static_cast<std::int32_t>(Code::invalid_argument));
   CHECK(std::string_view(failure.message) == "folder: {\"x\": 1}");
-  REQUIRE(table.open(table.self, "folder", "{}", &opened, &failure) == 0);
-  TensorView const item = to_view(Tensor::text("abcdef"));
-  ath_made features{};
-  REQUIRE(table.prepare(table.self, opened, &item, &features, &failure) == 0);
-  REQUIRE(features.tensor_count == 2);
-  CHECK(from_view(features.tensors[0]).text_at(0) == "abc");
-  CHECK(from_view(features.tensors[1]).text_at(0) == "def");
-  CHECK(features.cost == 6);
-  features.release(features.owner);
+  REQUIRE(table.open(table.context, "folder", "{}", &opened, &ports, &failure) == 0);
+  REQUIRE(ports.made_count == 2);
+  CHECK(std::string_view(ports.made_names[1]) == "back");
+  CHECK(ports.made_dtypes[0] == static_cast<std::int32_t>(DType::bytes));
+  Tensor const text = Tensor::text("abcdef");
+  athanor::tests::ItemOf const item(text);
+  ath_made made{};
+  REQUIRE(table.preprocess(table.context, opened, item.raw(), &made, &failure) == 0);
+  REQUIRE(made.tensor_count == 2);
+  CHECK(from_view(made.tensors[0]).text_at(0) == "abc");
+  CHECK(from_view(made.tensors[1]).text_at(0) == "def");
+  CHECK(made.cost == 6);
+  made.release(made.owner);
   for (auto const& escape : escapes()) {
-    static_cast<Halves::Opened*>(opened)->behave = escape.behave;
-    arrives(table.prepare(table.self, opened, &item, &features, &failure), failure, escape);
+    opened_by(opened).behave = escape.behave;
+    arrives(table.preprocess(table.context, opened, item.raw(), &made, &failure), failure, escape);
   }
-  table.close(table.self, opened);
+  table.close(table.context, opened);
 }
 
 // mutant: put_failure that copies one byte too many
@@ -217,7 +227,7 @@ TEST_CASE("a tensor keeps everything on its way through a view") {
   std::vector<std::string_view> const texts{"*CC*", "", "C", "\xc3\xa9"};
   auto const many = Tensor::copy_texts(texts).value().reshaped({2, 2});
   auto const view = to_view(many);
-  CHECK(view.rank == 2);
+  CHECK(view.ndim == 2);
   CHECK(view.size_bytes == 7);
   auto const back = from_view(view);
   CHECK(back.shape() == Shape{2, 2});

@@ -18,11 +18,10 @@ namespace {
 // Gives the model `x`, f32 [1, 2], and an output `row`, f32 [1, 3]; refuses every option.
 struct RowsProcessor {
   static constexpr char const* name = "rows";
-  static constexpr std::array<char const*, 2> output_names = {"x", "row"};
-  static constexpr std::array<std::int32_t, 2> output_dtypes = {static_cast<std::int32_t>(DType::f32),
-                                                                static_cast<std::int32_t>(DType::f32)};
   struct Opened {
-    Result<Preprocessed> prepare(Tensor const&) const {
+    static constexpr std::array<Port, 2> ports{{{"x", DType::f32}, {"row", DType::f32}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const&) const {
       Preprocessed item;
       for (std::int64_t const width : {2, 3}) {
         auto tensor = Tensor::allocate(DType::f32, Shape{1, width}).value();

@@ -1,15 +1,17 @@
 // without NAME: a Processor has `static constexpr char const* name`
-// without OUTPUT_NAMES: a Processor has `output_names`
-// without OUTPUT_DTYPES: a Processor has `output_dtypes`
 // without OPEN: a Processor has `open(folder, options)`
-// without PREPARE: an Opened has `prepare(Tensor const&)`
+// without MADE: an Opened has `made()`
+// without PREPROCESS: an Opened has `preprocess(Item const&)`
 #include <athanor/core/backend.hpp>
 
 namespace {
 
 struct MinimalOpened {
-#ifndef WITHOUT_PREPARE
-  athanor::Result<athanor::Preprocessed> prepare(athanor::Tensor const&) { return athanor::Preprocessed{}; }
+#ifndef WITHOUT_MADE
+  std::span<athanor::Port const> made() const { return {}; }
+#endif
+#ifndef WITHOUT_PREPROCESS
+  athanor::Result<athanor::Preprocessed> preprocess(athanor::Item const&) { return athanor::Preprocessed{}; }
 #endif
 };
 
@@ -17,12 +19,6 @@ struct MinimalProcessor {
   using Opened = MinimalOpened;
 #ifndef WITHOUT_NAME
   static constexpr char const* name = "minimal";
-#endif
-#ifndef WITHOUT_OUTPUT_NAMES
-  static constexpr std::array<char const*, 1> output_names{"x"};
-#endif
-#ifndef WITHOUT_OUTPUT_DTYPES
-  static constexpr std::array<std::int32_t, 1> output_dtypes{0};
 #endif
 #ifndef WITHOUT_OPEN
   athanor::Result<std::unique_ptr<MinimalOpened>> open(std::string_view, std::string_view) {

@@ -44,8 +44,8 @@ class SimulatedProcessor : public Puppet {
   explicit SimulatedProcessor(std::string_view manifest = "", EngineOptions options = {},
                               std::uint64_t seed = 1)
       : world(seed), folder(manifest) {
-    options.backends = {&table};
     state = std::make_shared<State>(options);
+    [[maybe_unused]] bool const added = state->add_backend(table).has_value();
     served = state->add(folder.path()).value();
   }
   ~SimulatedProcessor() { state->stop(Duration{0}); }

@@ -37,7 +37,6 @@ class World {
   World(std::uint64_t seed, std::string const& folder) : simulation_(seed) {
     control_.on_run = [this](ath_batch const& batch) { return behave(batch); };
     EngineOptions options;
-    options.backends = {&table_};
     options.threads = 1 + simulation_.below(3);
     options.max_items = 4 + static_cast<std::int64_t>(simulation_.below(40));
     options.cache_bytes = simulation_.below(2) == 0 ? 0 : 4096;
@@ -45,6 +44,7 @@ class World {
     options.caller_runs = simulation_.below(3) == 0 ? CallerRuns::never : CallerRuns::when_idle;
     faults_ = simulation_.below(4);
     state_ = std::make_shared<SimulatedEngineState>(options);
+    [[maybe_unused]] bool const added = state_->add_backend(table_).has_value();
     model_ = state_->add(folder).value();
   }
   World(World const&) = delete;

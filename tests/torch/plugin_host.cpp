@@ -44,10 +44,10 @@ int main(int argc, char** argv) {
   if (entry(&plugin, &failure) == 0) return fail_with("the plugin accepted a struct of size 0");
   plugin.struct_size = sizeof(plugin);
   if (entry(&plugin, &failure) != 0) return fail_with(failure.message);
-  if (plugin.backend == nullptr || plugin.features != nullptr || plugin.table_version != ATH_TABLE_VERSION)
+  if (plugin.backend_count != 1 || plugin.processor_count != 0 || plugin.table_version != ATH_TABLE_VERSION)
     return fail_with("the plugin offers something else than a backend");
   Description description;
   description.path = argv[2];
   description.format = argv[3];
-  return run(*plugin.backend, description);
+  return run(*plugin.backends[0], description);
 }

@@ -69,12 +69,12 @@ class Model {
     source.threads_per_instance = description.threads;
     ath_failure failure{};
     void* model = nullptr;
-    if (auto const code = table.load(table.self, &source, &model, &failure); code != 0)
+    if (auto const code = table.load(table.context, &source, &model, &failure); code != 0)
       return tl::unexpected(take_failure(code, failure));
     return Model(table, model, description.outputs.size());
   }
 
-  std::uint64_t footprint() const { return table_->footprint(table_->self, model_.get()); }
+  std::uint64_t footprint() const { return table_->footprint(table_->context, model_.get()); }
 
   ath_backend_table const& table() const { return *table_; }
   void* get() const { return model_.get(); }
@@ -83,7 +83,7 @@ class Model {
  private:
   Model(ath_backend_table const& table, void* model, std::size_t output_count)
       : table_(&table),
-        model_(model, [&table](void* loaded) { table.unload(table.self, loaded); }),
+        model_(model, [&table](void* loaded) { table.unload(table.context, loaded); }),
         output_count_(output_count) {}
 
   ath_backend_table const* table_;
@@ -96,8 +96,8 @@ class Instance {
   explicit Instance(Model const& model) : table_(&model.table()), outputs_(model.output_count()) {
     ath_failure failure{};
     void* instance = nullptr;
-    table_->make_instance(table_->self, model.get(), &instance, &failure);
-    instance_ = {instance, [table = table_](void* made) { table->destroy_instance(table->self, made); }};
+    table_->make_instance(table_->context, model.get(), &instance, &failure);
+    instance_ = {instance, [table = table_](void* made) { table->destroy_instance(table->context, made); }};
   }
 
   /// Views of the outputs, valid until the next run.
@@ -112,7 +112,7 @@ class Instance {
     batch.outputs = outputs_.data();
     batch.output_count = outputs_.size();
     ath_failure failure{};
-    if (auto const code = table_->run(table_->self, instance_.get(), &batch, &failure); code != 0)
+    if (auto const code = table_->run(table_->context, instance_.get(), &batch, &failure); code != 0)
       return tl::unexpected(take_failure(code, failure));
     std::vector<Tensor> tensors;
     for (auto const& output : outputs_) tensors.push_back(from_view(output));

@@ -1,9 +1,16 @@
-/*
- * The C tables behind which every backend and every processor stands. One indirect call per batch; no C++ type
- * crosses. Plugins export `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
+/**
+ * @file
+ * The C tables behind which every backend and every processor stands. One indirect call per batch or per item; no C++ type
+ * crosses. A host registers a table with ath_engine_add_backend or ath_engine_add_processor; a plugin exports
+ * `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
  *
- * Growth: structs with a `struct_size` carry their size as their maker knows it; fields are only appended, in groups of
- * 8 bytes. ath_failure and ath_tensor stay as they are for as long as ATH_TABLE_VERSION does.
+ * Structs. A struct with a `struct_size` carries its size as its maker knows it, and is zeroed before it is filled: fields
+ * are only appended, in groups of 8 bytes. A size smaller than that of the first version is rejected; of a larger one, up to
+ * 4096 bytes, everything that this version does not know must be zero. `reserved` fields must be zero. ath_failure,
+ * ath_tensor and ath_value stand in arrays or in other structs and do not grow while ATH_TABLE_VERSION stays the same.
+ *
+ * Threads. Every function of a table may be called from any thread. No function may throw. A returned int32_t is a code;
+ * 0 is success, any other code means that nothing was made and that `failure` says why.
  */
 #ifndef ATHANOR_PLUGIN_H
 #define ATHANOR_PLUGIN_H
@@ -15,124 +22,199 @@
 extern "C" {
 #endif
 
+/** The version of the tables in this header. */
 #define ATH_TABLE_VERSION 1
+/** The most dimensions that a tensor may have. */
 #define ATH_MAX_RANK 8
+/** The most inputs or outputs that a model may have. */
 #define ATH_MAX_TENSORS 16
+/** The size of an error sentence with its NUL. */
 #define ATH_MAX_MESSAGE 512
 
-/* How a function failed, filled by the function; the caller brings it zeroed. Codes and reasons are the numbers of
- * athanor::Code and Reason, which athanor.h spells ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on. `message` is UTF-8
- * and ends with a NUL: what was wrong, where, what was expected and what came. */
+/**
+ * How a function failed, filled in by the function; zeroed by the caller. Codes and reasons are the numbers of athanor.h:
+ * ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on.
+ */
 typedef struct ath_failure {
-  int32_t code;
-  int32_t reason;
-  char message[ATH_MAX_MESSAGE];
+  int32_t code;                  /**< never 0 after a failure */
+  int32_t reason;                /**< the finer cause; 0 when there is none */
+  char message[ATH_MAX_MESSAGE]; /**< UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
 } ath_failure;
 
-/* A dense row-major array in memory that somebody else owns. Who is given one reads it; only its maker writes to `data`.
- * `offsets` (bytes tensors only) has elements + 1 entries; NULL means one element, all of `data`. */
+/** A dense row-major array in memory that somebody else owns. Only its maker writes to `data`. */
 typedef struct ath_tensor {
-  void *data;
-  const int64_t *offsets;
-  uint64_t size_bytes;
-  int64_t shape[ATH_MAX_RANK];
-  int32_t rank;
-  int32_t dtype;
-  int32_t device_type;
-  int32_t device_index;
+  void *data;                  /**< the first element */
+  const int64_t *offsets;      /**< bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */
+  uint64_t size_bytes;         /**< of what `data` points to */
+  int64_t shape[ATH_MAX_RANK]; /**< the first `ndim` count */
+  int32_t ndim;                /**< number of dimensions */
+  int32_t dtype;               /**< ATH_DTYPE_... of athanor.h; 0 in the inputs of an item: absent */
+  int32_t device_type;         /**< ATH_DEVICE_... */
+  int32_t device_index;        /**< which of them; 0 for the CPU */
 } ath_tensor;
 
-/* What a backend is asked to load. Strings and arrays live for the call. */
-typedef struct ath_model_source {
-  size_t struct_size;
-  const char *path;   /* the model file */
-  const char *format; /* as in the manifest: "torchscript", "pt2", ... */
-  const char *const *input_names;
-  const int32_t *input_dtypes;
-  size_t input_count;
-  const char *const *output_names;
-  const int32_t *output_dtypes;
-  size_t output_count;
-  int32_t device_type;
-  int32_t device_index;
-  int32_t threads_per_instance; /* intra-op threads; 1 unless asked for */
-  int32_t reserved;
-} ath_model_source;
-
-/* One execution. The caller fills `items` and `inputs` (in the order of the source's names): memory of the callers, which
- * must not be written to nor kept. The backend fills `outputs[0 .. output_count)` with tensors in its own memory, valid
- * until the next run of the same instance; axis 0 of each must be `items` long. */
-typedef struct ath_batch {
-  size_t struct_size;
-  int64_t items;
-  const ath_tensor *inputs;
-  size_t input_count;
-  ath_tensor *outputs;
-  size_t output_count;
-} ath_batch;
-
-enum {
-  ATH_RUNS_ON_ANY_THREAD = 0, /* run() may be called from any thread, one at a time per instance */
-  ATH_RUNS_ON_OWN_WORKER = 1  /* run() must not borrow a caller's thread */
+/** The types of ath_value. */
+enum ath_value_number {
+  ATH_VALUE_BOOL = 1, /**< `integer`, 0 or 1 */
+  ATH_VALUE_I64 = 2,  /**< `integer` */
+  ATH_VALUE_F64 = 3,  /**< `real` */
+  ATH_VALUE_TEXT = 4  /**< `text` and `length` */
 };
 
-/* A backend. Every function may be called from any thread; functions on distinct models or instances may run at the same
- * time, an instance is never entered twice at once. No function may throw. Each int32_t is a code; 0 is success, else
- * `failure` says why and nothing was made. The table and `self` live for as long as any engine knows them, and threads
- * that a stopped engine abandoned are inside them. */
+/** The value of one parameter of a request. */
+typedef struct ath_value {
+  const char *text; /**< UTF-8 without a NUL */
+  uint64_t length;  /**< of `text`, in bytes */
+  int64_t integer;  /**< of a bool or an i64 */
+  double real;      /**< of an f64 */
+  int32_t type;     /**< ATH_VALUE_... */
+  int32_t reserved; /**< zero */
+} ath_value;
+
+/** Where run() or preprocess() may be called. */
+enum ath_runs_on_number {
+  ATH_RUNS_ON_ANY_THREAD = 0, /**< on any thread */
+  ATH_RUNS_ON_OWN_WORKER = 1  /**< never on the thread of a caller */
+};
+
+/** What a backend is asked to load. Strings and arrays live for the call. */
+typedef struct ath_model_source {
+  size_t struct_size;              /**< set by the engine */
+  const char *path;                /**< the model file */
+  const char *format;              /**< as in the manifest: "torchscript", "pt2", ... */
+  const char *const *input_names;  /**< of the model, in the order of ath_batch.inputs */
+  const int32_t *input_dtypes;     /**< ATH_DTYPE_... of each */
+  size_t input_count;              /**< of both */
+  const char *const *output_names; /**< of the model, in the order of ath_batch.outputs */
+  const int32_t *output_dtypes;    /**< ATH_DTYPE_... of each */
+  size_t output_count;             /**< of both */
+  int32_t device_type;             /**< ATH_DEVICE_... */
+  int32_t device_index;            /**< which of them */
+  int32_t threads_per_instance;    /**< intra-op threads; 1 unless the manifest says otherwise */
+  int32_t reserved;                /**< zero */
+  uint64_t slot_count;             /**< slots of state that each instance holds; 0 for a model without state */
+} ath_model_source;
+
+/**
+ * One execution. The engine fills in `items` and `inputs`: memory that must be neither written to nor kept. The backend
+ * fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same instance;
+ * axis 0 of each must be `items` long.
+ */
+typedef struct ath_batch {
+  size_t struct_size;                         /**< set by the engine */
+  int64_t items;                              /**< rows of the batch */
+  const ath_tensor *inputs;                   /**< in the order of the source's names */
+  size_t input_count;                         /**< of `inputs` */
+  ath_tensor *outputs;                        /**< zeroed by the engine, filled in by the backend */
+  size_t output_count;                        /**< of `outputs` */
+  const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
+  int32_t (*is_cancelled)(const void *work);  /**< NULL, or says whether every caller of the batch has left */
+  const void *work;                           /**< passed to `is_cancelled` */
+} ath_batch;
+
+/**
+ * A backend. Functions on distinct models or instances may run at the same time; an instance is never entered twice at once.
+ * The engine copies the table and its name when it is registered. `context` must stay valid until `release`.
+ */
 typedef struct ath_backend_table {
-  size_t struct_size;
-  void *self;
-  const char *name;
-  int32_t runs_on;
-  int32_t reserved;
-  int32_t (*load)(void *self, const ath_model_source *source, void **out_model, ath_failure *failure);
-  void (*unload)(void *self, void *model); /* after every instance of it was destroyed */
-  uint64_t (*footprint)(void *self, void *model); /* bytes held by weights, measured */
-  int32_t (*make_instance)(void *self, void *model, void **out_instance, ath_failure *failure);
-  void (*destroy_instance)(void *self, void *instance);
-  int32_t (*run)(void *self, void *instance, ath_batch *batch, ath_failure *failure);
+  size_t struct_size; /**< sizeof(ath_backend_table) as its maker knows it */
+  void *context;      /**< passed to every function */
+  const char *name;   /**< how manifests name the backend */
+  int32_t runs_on;    /**< ATH_RUNS_ON_... */
+  int32_t reserved;   /**< zero */
+  /** Loads a model. */
+  int32_t (*load)(void *context, const ath_model_source *source, void **out_model, ath_failure *failure);
+  /** Frees a model, after every instance of it was destroyed. */
+  void (*unload)(void *context, void *model);
+  /** The bytes that the weights of a model hold, measured. */
+  uint64_t (*footprint)(void *context, void *model);
+  /** Makes one instance of a model. */
+  int32_t (*make_instance)(void *context, void *model, void **out_instance, ath_failure *failure);
+  /** Frees an instance. */
+  void (*destroy_instance)(void *context, void *instance);
+  /** Executes one batch. */
+  int32_t (*run)(void *context, void *instance, ath_batch *batch, ath_failure *failure);
+  /** Clears a slot of an instance's state before another sequence uses it. NULL for a backend that holds no state. */
+  void (*clear_slot)(void *context, void *instance, uint64_t slot);
+  /** Called once, on any thread, after the last use of an accepted table: the engine, all that was made from it, and the
+   * threads that a stopped engine abandoned inside the backend are gone. May be NULL. Not called for a rejected table. */
+  void (*release)(void *context);
 } ath_backend_table;
 
-/* What a processor made of one item; the caller brings it zeroed but for `struct_size`. Tensors live until
- * `release(owner)`, which is called once, on any thread (NULL where nothing is to be given back), and are in the order of
- * the processor's `output_names`. `cost` is the item's share of a batch's cost limit (graph edges, tokens). */
+/** One item of a request, as a processor sees it. Lives for the call: what a processor makes or keeps never points into it. */
+typedef struct ath_item {
+  size_t struct_size;                        /**< set by the engine */
+  const ath_tensor *inputs;                  /**< the item's row of each request input that the manifest gives the processor */
+  size_t input_count;                        /**< of `inputs` */
+  const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
+  size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
+  int32_t (*is_cancelled)(const void *call); /**< NULL, or says whether nobody waits for the item any more */
+  const void *call;                          /**< passed to `is_cancelled` */
+} ath_item;
+
+/** What one half of a processor made of an item; zeroed by the engine but for `struct_size`. */
 typedef struct ath_made {
-  size_t struct_size;
-  ath_tensor tensors[ATH_MAX_TENSORS];
-  size_t tensor_count;
-  int64_t cost;
-  void *owner;
-  void (*release)(void *owner);
+  size_t struct_size;          /**< set by the engine */
+  const ath_tensor *tensors;   /**< in the order of ath_ports; axis 0 of each is the item's rows; valid until `release` */
+  size_t tensor_count;         /**< of `tensors` */
+  int64_t cost;                /**< of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
+  void *owner;                 /**< of preprocess: the state that postprocess is given */
+  void (*release)(void *owner); /**< called once, on any thread, also after failure and cancel; may be NULL */
 } ath_made;
 
-/* A processor: turns one item of a request (a text, say) into the tensors a model reads. `open` makes a processor for the
- * model in `folder`, with the manifest's `options`, a JSON object, any of which that it does not know it refuses; both
- * texts live for the call. `prepare` may be called from many threads at once, `close` once, after the last of them.
- * Codes, failures and the life of the table are as for backends. */
+/** What a processor makes: filled in by `open`, since its options may decide it; valid until `close`. */
+typedef struct ath_ports {
+  size_t struct_size;              /**< set by the engine */
+  const char *const *made_names;   /**< the model inputs that preprocess makes */
+  const int32_t *made_dtypes;      /**< ATH_DTYPE_... of each */
+  size_t made_count;               /**< of both */
+  const char *const *output_names; /**< the answers that postprocess makes */
+  const int32_t *output_dtypes;    /**< ATH_DTYPE_... of each */
+  size_t output_count;             /**< of both */
+} ath_ports;
+
+/**
+ * A processor: turns one item of a request into the tensors that a model reads. `open` makes a processor for the model in
+ * `folder`, with the manifest's `options`, a JSON object; an option that it does not know is refused by name. Both texts
+ * live for the call. `preprocess` is called from many threads at once, `close` once, after the last of them. Copied and
+ * released like a backend's table. This version supports preprocess on any thread: a table with a `postprocess`, or with
+ * ATH_RUNS_ON_OWN_WORKER, is rejected with ATH_UNIMPLEMENTED.
+ */
 typedef struct ath_processor_table {
-  size_t struct_size;
-  void *self;
-  const char *name;
-  const char *const *output_names;
-  const int32_t *output_dtypes;
-  size_t output_count;
-  int32_t (*open)(void *self, const char *folder, const char *options_json, void **out_processor, ath_failure *failure);
-  void (*close)(void *self, void *processor);
-  int32_t (*prepare)(void *self, void *processor, const ath_tensor *item, ath_made *out, ath_failure *failure);
+  size_t struct_size; /**< sizeof(ath_processor_table) as its maker knows it */
+  void *context;      /**< passed to every function */
+  const char *name;   /**< how manifests name the processor */
+  int32_t runs_on;    /**< ATH_RUNS_ON_... */
+  int32_t reserved;   /**< zero */
+  /** Opens the processor for one model and says what it makes. */
+  int32_t (*open)(void *context, const char *folder, const char *options_json, void **out_processor, ath_ports *ports,
+                  ath_failure *failure);
+  /** Frees an opened processor. */
+  void (*close)(void *context, void *processor);
+  /** Makes model inputs of one item. */
+  int32_t (*preprocess)(void *context, void *processor, const ath_item *item, ath_made *out, ath_failure *failure);
+  /** Makes answers of the rows that the model gave for one item. NULL in this version. */
+  int32_t (*postprocess)(void *context, void *processor, const ath_item *item, void *state, const ath_tensor *rows,
+                         size_t row_count, ath_made *out, ath_failure *failure);
+  /** As for a backend's table. */
+  void (*release)(void *context);
 } ath_processor_table;
 
-/* What a plugin's one exported function fills: NULL for what it does not offer. Both tables are static: never freed. */
+/** What a plugin offers, filled in by its one exported function. Arrays and tables are static: never freed. */
 typedef struct ath_plugin {
-  size_t struct_size;
-  int32_t table_version; /* ATH_TABLE_VERSION of the header it was built with */
-  int32_t reserved;
-  const ath_backend_table *backend;
-  const ath_processor_table *features;
+  size_t struct_size;                           /**< set by the host */
+  int32_t table_version;                        /**< ATH_TABLE_VERSION of the header that the plugin was built with */
+  int32_t reserved;                             /**< zero */
+  const ath_backend_table *const *backends;     /**< NULL when there is none */
+  size_t backend_count;                         /**< of `backends` */
+  const ath_processor_table *const *processors; /**< NULL when there is none */
+  size_t processor_count;                       /**< of `processors` */
 } ath_plugin;
 
-/* Exported by every plugin under the name "athanor_plugin". Refuses by returning a code and a sentence, for example when
- * the LibTorch found at run time is not the one it was built for. */
+/**
+ * Exported by every plugin under the name "athanor_plugin". Refuses by returning a code and a sentence, for example when
+ * the LibTorch found at run time is not the one that the plugin was built for.
+ */
 typedef int32_t (*ath_plugin_entry)(ath_plugin *out_plugin, ath_failure *failure);
 
 #ifdef __cplusplus

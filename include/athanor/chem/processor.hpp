@@ -1,10 +1,11 @@
-/// The feature stage `polymer-graph`: one text in, the tensors of its molecular graph out.
+/// The processor `polymer-graph`: one text in, the tensors of its molecular graph out.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include <athanor/chem/domain.hpp>
@@ -29,21 +30,23 @@ namespace athanor::inline v1::chem {
 class PolymerGraphProcessor {
  public:
   static constexpr char const* name = "polymer-graph";
-  static constexpr std::array<char const*, 7> output_names = {
-      "atom", "bond", "source", "target", "unseen_identifiers", "heavy_atoms", "polymer"};
-  static constexpr std::array<std::int32_t, 7> output_dtypes = {
-      static_cast<std::int32_t>(DType::i32), static_cast<std::int32_t>(DType::i32),
-      static_cast<std::int32_t>(DType::i64), static_cast<std::int32_t>(DType::i64),
-      static_cast<std::int32_t>(DType::i64), static_cast<std::int32_t>(DType::i64),
-      static_cast<std::int32_t>(DType::i64)};
+  static constexpr std::array<Port, 7> ports = {{{"atom", DType::i32},
+                                                 {"bond", DType::i32},
+                                                 {"source", DType::i64},
+                                                 {"target", DType::i64},
+                                                 {"unseen_identifiers", DType::i64},
+                                                 {"heavy_atoms", DType::i64},
+                                                 {"polymer", DType::i64}}};
 
-  /// An opened stage: immutable, used from many threads at once.
+  /// An opened processor: immutable, used from many threads at once.
   class Opened {
    public:
     Opened(PolymerOptions options, std::optional<DomainOfValidity> domain);
+    /// What preprocess makes: the table above.
+    std::span<Port const> made() const noexcept { return ports; }
     /// Fails as prepare_polymer does, and with invalid_argument / dtype or shape for an item that is not one
     /// text.
-    Result<Preprocessed> prepare(Tensor const& item) const;
+    Result<Preprocessed> preprocess(Item const& item) const;
 
    private:
     PolymerOptions options_;

@@ -15,19 +15,17 @@
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
-/// | `F::name`, `F::output_names`, `F::output_dtypes` | constants | same order as the tensors that prepare makes |
-/// | `f.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads what it needs from the model's folder; unknown options are refused by name |
-/// | `s.prepare(item)` | `Result<Preprocessed>` | from many threads at once; no state that grows with use |
+/// | `P::name` | string literal | how manifests name it |
+/// | `p.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads what it needs from the model's folder; unknown options are refused by name |
+/// | `o.made()` | `std::span<Port const>` | what preprocess makes, in its order; constant for the life of `o` |
+/// | `o.preprocess(item)` | `Result<Preprocessed>` | from many threads at once; no state that grows with use; nothing it returns points into the item |
 ///
 /// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure`
 /// errors.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <concepts>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -83,20 +81,40 @@ concept Backend = requires(B& backend, ModelSource const& source) {
   { backend.load(source) } -> std::same_as<Result<std::unique_ptr<typename B::Model>>>;
 } && BackendModel<typename B::Model>;
 
-/// One item's made: tensors that own their memory, in the processor's output order, and the item's cost.
+/// One tensor that a processor makes. The name outlives the opened processor.
+struct Port {
+  char const* name;
+  DType dtype;
+};
+
+/// One item of a request. Lives for one call of preprocess.
+class Item {
+ public:
+  explicit Item(ath_item const& raw) noexcept : raw_(&raw) {}
+
+  std::size_t input_count() const noexcept { return raw_->input_count; }
+  /// The item's row of an input that the processor reads, in the manifest's order: axis 0 has length 1. Borrows
+  /// the item's memory.
+  Tensor input(std::size_t index) const noexcept { return from_view(raw_->inputs[index]); }
+
+ private:
+  ath_item const* raw_;
+};
+
+/// What preprocess makes of one item: tensors that own their memory, in the order of `made()`, and the item's
+/// share of a batch's cost limit, at least 1.
 struct Preprocessed {
   std::vector<Tensor> tensors;
   std::int64_t cost = 1;
 };
 
-template <class F>
+template <class P>
 concept Processor =
-    requires(F& processor, typename F::Opened& opened, std::string_view text, Tensor const& item) {
-      { F::name } -> std::convertible_to<char const*>;
-      { F::output_names.data() } -> std::convertible_to<char const* const*>;
-      { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
-      { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Opened>>>;
-      { opened.prepare(item) } -> std::same_as<Result<Preprocessed>>;
+    requires(P& processor, typename P::Opened& opened, std::string_view text, Item const& item) {
+      { P::name } -> std::convertible_to<char const*>;
+      { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename P::Opened>>>;
+      { opened.made() } -> std::convertible_to<std::span<Port const>>;
+      { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
     };
 
 namespace detail {
@@ -121,12 +139,12 @@ ath_backend_table make_table(B& backend) noexcept {
   using Instance = typename Model::Instance;
   ath_backend_table table{};
   table.struct_size = sizeof(ath_backend_table);
-  table.self = &backend;
+  table.context = &backend;
   table.name = B::name;
   table.runs_on = static_cast<std::int32_t>(B::runs_on);
-  table.load = [](void* self, ath_model_source const* source, void** out, ath_failure* failure) noexcept {
+  table.load = [](void* context, ath_model_source const* source, void** out, ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
-      auto model = static_cast<B*>(self)->load(*source);
+      auto model = static_cast<B*>(context)->load(*source);
       if (!model) return tl::unexpected(std::move(model.error()));
       *out = model->release();
       return {};
@@ -151,38 +169,74 @@ ath_backend_table make_table(B& backend) noexcept {
   return table;
 }
 
+namespace detail {
+
+/// An opened processor with its ports as the tables pass them.
+template <class Opened>
+struct OpenedTable {
+  std::unique_ptr<Opened> opened;
+  std::vector<char const*> names;
+  std::vector<std::int32_t> dtypes;
+
+  explicit OpenedTable(std::unique_ptr<Opened> from) : opened(std::move(from)) {
+    for (Port const& port : std::span<Port const>(opened->made())) {
+      names.push_back(port.name);
+      dtypes.push_back(static_cast<std::int32_t>(port.dtype));
+    }
+  }
+  void describe(ath_ports& ports) const noexcept {
+    ports.made_names = names.data();
+    ports.made_dtypes = dtypes.data();
+    ports.made_count = names.size();
+  }
+};
+
+/// The owner of what preprocess made.
+struct MadeTensors {
+  Preprocessed made;
+  std::vector<TensorView> views;
+
+  explicit MadeTensors(Preprocessed from) : made(std::move(from)) {
+    for (Tensor const& tensor : made.tensors) views.push_back(to_view(tensor));
+  }
+  static void hand_out(std::unique_ptr<MadeTensors> owner, ath_made& out) noexcept {
+    out.tensors = owner->views.data();
+    out.tensor_count = owner->views.size();
+    out.cost = owner->made.cost;
+    out.release = [](void* released) { delete static_cast<MadeTensors*>(released); };
+    out.owner = owner.release();
+  }
+};
+
+}  // namespace detail
+
 /// The C table of a processor, which must outlive every use of the table.
-template <Processor F>
-ath_processor_table make_table(F& processor) noexcept {
-  using Opened = typename F::Opened;
+template <Processor P>
+ath_processor_table make_table(P& processor) noexcept {
+  using Opened = detail::OpenedTable<typename P::Opened>;
   ath_processor_table table{};
   table.struct_size = sizeof(ath_processor_table);
-  table.self = &processor;
-  table.name = F::name;
-  table.output_names = F::output_names.data();
-  table.output_dtypes = F::output_dtypes.data();
-  table.output_count = F::output_names.size();
-  table.open = [](void* self, char const* folder, char const* options, void** out,
+  table.context = &processor;
+  table.name = P::name;
+  table.runs_on = ATH_RUNS_ON_ANY_THREAD;
+  table.open = [](void* context, char const* folder, char const* options, void** out, ath_ports* ports,
                   ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
-      auto opened = static_cast<F*>(self)->open(folder, options);
+      auto opened = static_cast<P*>(context)->open(folder, options);
       if (!opened) return tl::unexpected(std::move(opened.error()));
-      *out = opened->release();
+      auto owner = std::make_unique<Opened>(std::move(*opened));
+      owner->describe(*ports);
+      *out = owner.release();
       return {};
     });
   };
   table.close = [](void*, void* opened) noexcept { delete static_cast<Opened*>(opened); };
-  table.prepare = [](void*, void* opened, ath_tensor const* item, ath_made* out,
-                     ath_failure* failure) noexcept {
+  table.preprocess = [](void*, void* opened, ath_item const* item, ath_made* out,
+                        ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
-      auto made = static_cast<Opened*>(opened)->prepare(from_view(*item));
+      auto made = static_cast<Opened*>(opened)->opened->preprocess(Item(*item));
       if (!made) return tl::unexpected(std::move(made.error()));
-      auto owner = std::make_unique<Preprocessed>(std::move(*made));
-      out->tensor_count = std::min(owner->tensors.size(), max_tensors);
-      for (std::size_t i = 0; i < out->tensor_count; ++i) out->tensors[i] = to_view(owner->tensors[i]);
-      out->cost = owner->cost;
-      out->release = [](void* item_owner) { delete static_cast<Preprocessed*>(item_owner); };
-      out->owner = owner.release();
+      detail::MadeTensors::hand_out(std::make_unique<detail::MadeTensors>(std::move(*made)), *out);
       return {};
     });
   };

@@ -60,33 +60,29 @@ consteval bool check_backend() {
   return Backend<B>;
 }
 
-template <class F>
+template <class P>
 consteval bool check_processor() {
   static_assert(
       requires {
-        { F::name } -> std::convertible_to<char const*>;
+        { P::name } -> std::convertible_to<char const*>;
       }, "a Processor has `static constexpr char const* name`: how manifests name it");
   static_assert(
-      requires {
-        { F::output_names.data() } -> std::convertible_to<char const* const*>;
-      }, "a Processor has `output_names`, an array of names in the order of the tensors that prepare makes");
-  static_assert(
-      requires {
-        { F::output_dtypes.data() } -> std::convertible_to<std::int32_t const*>;
-      }, "a Processor has `output_dtypes`, an array as long as output_names");
-  static_assert(
-      requires { typename F::Opened; }, "a Processor names its `Opened` type");
-  if constexpr (requires { typename F::Opened; }) {
+      requires { typename P::Opened; }, "a Processor names its `Opened` type");
+  if constexpr (requires { typename P::Opened; }) {
     static_assert(
-        requires(F& processor, std::string_view text) {
-          { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename F::Opened>>>;
+        requires(P& processor, std::string_view text) {
+          { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename P::Opened>>>;
         }, "a Processor has `open(folder, options)` that returns Result<std::unique_ptr<Opened>>");
     static_assert(
-        requires(typename F::Opened& opened, Tensor const& item) {
-          { opened.prepare(item) } -> std::same_as<Result<Preprocessed>>;
-        }, "an Opened has `prepare(Tensor const&)` that returns Result<Preprocessed>");
+        requires(typename P::Opened& opened) {
+          { opened.made() } -> std::convertible_to<std::span<Port const>>;
+        }, "an Opened has `made()`, the ports of the tensors that preprocess makes");
+    static_assert(
+        requires(typename P::Opened& opened, Item const& item) {
+          { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
+        }, "an Opened has `preprocess(Item const&)` that returns Result<Preprocessed>");
   }
-  return Processor<F>;
+  return Processor<P>;
 }
 
 template <class W>

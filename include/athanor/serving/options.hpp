@@ -27,7 +27,8 @@ inline constexpr Duration default_stop_grace = std::chrono::seconds(30);
 /// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
 /// once.
 struct EngineOptions {
-  /// Backends and processors that manifests may name. The tables must outlive the engine.
+  /// Backends and processors that manifests may name. The engine copies the tables; what their `context`
+  /// points to must stay valid until their `release` has been called.
   std::vector<ath_backend_table const*> backends{};
   std::vector<ath_processor_table const*> processors{};
   /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads. Started

@@ -133,7 +133,9 @@ ModelStatistics Model<T>::statistics() const {
 template <ServingTraits T>
 Result<Engine<T>> Engine<T>::create(EngineOptions options) {
   if (auto valid = serving::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
-  auto engine = std::make_shared<serving::EngineState<T>>(std::move(options));
+  auto tables = serving::register_tables(options);
+  if (!tables) return tl::unexpected(std::move(tables.error()));
+  auto engine = std::make_shared<serving::EngineState<T>>(std::move(options), std::move(*tables));
   engine->executor().keep_alive_with(engine);
   return Engine(std::move(engine));
 }

@@ -2,15 +2,15 @@
 #pragma once
 
 #include <athanor/core/error.hpp>
+#include <athanor/serving/detail/tables.hpp>
 #include <athanor/serving/options.hpp>
 
 namespace athanor::inline v1::serving {
 
-/// invalid_argument / option for a table that is shorter than this version's, has no name, or lacks a
-/// function.
-Result<void> validate(ath_backend_table const& table);
-Result<void> validate(ath_processor_table const& table);
 /// invalid_argument / option for settings that cannot work, naming the setting.
 Result<void> validate(EngineOptions const& options);
+/// Moves the tables that the options name into a list of copies. A table accepted before another one fails is
+/// released.
+Result<Tables> register_tables(EngineOptions& options);
 
 }  // namespace athanor::inline v1::serving

@@ -113,7 +113,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   };
   using Cache = caching::Store<CacheTraits>;
 
-  explicit EngineState(EngineOptions options);
+  explicit EngineState(EngineOptions options, Tables tables = {});
   ~EngineState();
 
   /// Registers one more backend or processor; models added from now on may name it.
@@ -163,7 +163,6 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::string describe(std::span<JsonMember const> more);
   ModelStatistics statistics(ModelType& model);
 
-  /// The two lists of tables change: read them from options_now().
   EngineOptions const& options() const noexcept { return options_; }
   typename Env::Executor& executor() noexcept { return executor_; }
   Cache& cache() noexcept { return cache_; }
@@ -188,7 +187,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
 
   std::vector<ModelType*> models();
   Result<ModelType*> loading(std::string_view name);
-  EngineOptions options_now();
+  Tables tables_now();
   ModelFacts facts_of(ModelType& model);
   EngineFacts facts();
   static ModelLoaderOptions loader_options(EngineOptions const& options);
@@ -230,7 +229,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
 
-  EngineOptions options_;
+  EngineOptions const options_;
+  Tables tables_ ATH_GUARDED_BY(mutex_);
   int const spins_before_parking_;
   KeyHasher::Secret const secret_;  // of the cache's keys: nobody can choose inputs that share one
   typename Env::template Atomic<bool> stopping_{false};

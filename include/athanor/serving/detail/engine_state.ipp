@@ -10,20 +10,6 @@
 
 namespace athanor::inline v1::serving {
 
-/// Adds `table` unless it is registered; rejects a different one of its name.
-template <class Table>
-Result<void> add_table(std::vector<Table const*>& tables, Table const& table) {
-  auto const known = std::ranges::find_if(
-      tables, [&](Table const* other) { return std::string_view(other->name) == table.name; });
-  if (known == tables.end()) {
-    tables.push_back(&table);
-  } else if (*known != &table) {
-    return fail(Code::already_exists, Reason::option,
-                "{}: a different backend of that name is already registered", table.name);
-  }
-  return {};
-}
-
 /// Spins of a blocking caller before it parks, on a machine with several cores.
 inline constexpr int spins_before_parking = 200;
 
@@ -33,8 +19,9 @@ inline std::size_t thread_count(EngineOptions const& options) noexcept {
 }
 
 template <class T>
-EngineState<T>::EngineState(EngineOptions options)
+EngineState<T>::EngineState(EngineOptions options, Tables tables)
     : options_(std::move(options)),
+      tables_(std::move(tables)),
       spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0
                                                                                       : spins_before_parking),
       secret_(random_secret<Env>()),
@@ -94,23 +81,21 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
 }
 
 template <class T>
-EngineOptions EngineState<T>::options_now() {
+Tables EngineState<T>::tables_now() {
   detail::Lock const lock(mutex_);
-  return options_;
+  return tables_;
 }
 
 template <class T>
 Result<void> EngineState<T>::add_backend(ath_backend_table const& table) {
-  if (auto valid = validate(table); !valid) return valid;
   detail::Lock const lock(mutex_);
-  return add_table(options_.backends, table);
+  return tables_.add(table);
 }
 
 template <class T>
 Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
-  if (auto valid = validate(table); !valid) return valid;
   detail::Lock const lock(mutex_);
-  return add_table(options_.processors, table);
+  return tables_.add(table);
 }
 
 template <class T>
@@ -124,8 +109,7 @@ Result<ServedModel<T>*> EngineState<T>::same_content(ModelType& known, Hash128 c
 
 template <class T>
 Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
-  EngineOptions const known_tables = options_now();
-  auto description = describe_model(folder, known_tables.backends, known_tables.processors);
+  auto description = describe_model(folder, tables_now());
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
   Hash128 const content = description->content;

@@ -1,54 +1,56 @@
-/// Owning handles over the C tables: a backend's model and instance, an opened processor, one item's
-/// made.
+/// Owning handles over the C tables: a backend's model and instance, an opened processor, what it made of one
+/// item. Each shares the ownership of its table.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
 #include <athanor/core/backend.hpp>
+#include <athanor/serving/detail/tables.hpp>
 
 namespace athanor::inline v1::serving {
 
 /// One executable instance of a loaded model. Movable; destroyed before its model.
 class Instance {
  public:
-  Instance(ath_backend_table const& table, void* instance) noexcept : table_(&table), instance_(instance) {}
+  Instance(BackendTable table, void* instance) noexcept : table_(std::move(table)), instance_(instance) {}
   Instance(Instance&& other) noexcept
-      : table_(other.table_), instance_(std::exchange(other.instance_, nullptr)) {}
+      : table_(std::move(other.table_)), instance_(std::exchange(other.instance_, nullptr)) {}
   Instance& operator=(Instance&&) = delete;
   ~Instance() {
-    if (instance_ != nullptr) table_->destroy_instance(table_->self, instance_);
+    if (instance_ != nullptr) table_->destroy_instance(table_->context, instance_);
   }
 
   Result<void> run(ath_batch& batch) noexcept;
 
  private:
-  ath_backend_table const* table_;
+  BackendTable table_;
   void* instance_;
 };
 
 /// A model that a backend loaded.
 class LoadedFile {
  public:
-  static Result<LoadedFile> load(ath_backend_table const& table, ModelSource const& source);
+  static Result<LoadedFile> load(BackendTable table, ModelSource const& source);
   LoadedFile(LoadedFile&& other) noexcept
-      : table_(other.table_), model_(std::exchange(other.model_, nullptr)) {}
+      : table_(std::move(other.table_)), model_(std::exchange(other.model_, nullptr)) {}
   LoadedFile& operator=(LoadedFile&&) = delete;
   ~LoadedFile() {
-    if (model_ != nullptr) table_->unload(table_->self, model_);
+    if (model_ != nullptr) table_->unload(table_->context, model_);
   }
 
-  std::uint64_t footprint() const noexcept { return table_->footprint(table_->self, model_); }
+  std::uint64_t footprint() const noexcept { return table_->footprint(table_->context, model_); }
   Result<Instance> make_instance() const;
 
  private:
-  LoadedFile(ath_backend_table const& table, void* model) noexcept : table_(&table), model_(model) {}
-  ath_backend_table const* table_;
+  LoadedFile(BackendTable table, void* model) noexcept : table_(std::move(table)), model_(model) {}
+  BackendTable table_;
   void* model_;
 };
 
-/// One item's made. Movable; releases what the processor made.
+/// What a processor made of one item. Movable; released once.
 class MadeItem {
  public:
   MadeItem() = default;
@@ -70,26 +72,37 @@ class MadeItem {
   ath_made raw_{};
 };
 
-/// A processor opened for one model. `prepare` may be called from many threads.
+/// A processor opened for one model. `preprocess` may be called from many threads.
 class OpenProcessor {
  public:
-  static Result<OpenProcessor> open(ath_processor_table const& table, std::string const& folder,
+  /// Fails as the processor does, and with internal / backend_contract when it says of a tensor that it makes
+  /// neither a name nor a known type.
+  static Result<OpenProcessor> open(ProcessorTable table, std::string const& folder,
                                     std::string const& options);
   OpenProcessor(OpenProcessor&& other) noexcept
-      : table_(other.table_), processor_(std::exchange(other.processor_, nullptr)) {}
+      : table_(std::move(other.table_)),
+        processor_(std::exchange(other.processor_, nullptr)),
+        ports_(other.ports_) {}
   OpenProcessor& operator=(OpenProcessor&&) = delete;
   ~OpenProcessor() {
-    if (processor_ != nullptr) table_->close(table_->self, processor_);
+    if (processor_ != nullptr) table_->close(table_->context, processor_);
   }
 
-  ath_processor_table const& table() const noexcept { return *table_; }
-  Result<MadeItem> prepare(Tensor const& item) const;
+  char const* name() const noexcept { return table_->name; }
+  /// What preprocess makes, in its order.
+  std::size_t made_count() const noexcept { return ports_.made_count; }
+  char const* made_name(std::size_t index) const noexcept { return ports_.made_names[index]; }
+  DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
+
+  /// `inputs`: the item's row of each input that the processor reads, in its order.
+  Result<MadeItem> preprocess(std::span<TensorView const> inputs) const;
 
  private:
-  OpenProcessor(ath_processor_table const& table, void* processor) noexcept
-      : table_(&table), processor_(processor) {}
-  ath_processor_table const* table_;
+  OpenProcessor(ProcessorTable table, void* processor, ath_ports const& ports) noexcept
+      : table_(std::move(table)), processor_(processor), ports_(ports) {}
+  ProcessorTable table_;
   void* processor_;
+  ath_ports ports_;
 };
 
 }  // namespace athanor::inline v1::serving

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -23,7 +22,7 @@ struct ModelDescription {
   Hash128 content{};    ///< over the manifest, whose digests cover the files
   Signature signature;  ///< what callers see
   ExecutionPlan plan;
-  ath_backend_table const* backend = nullptr;
+  BackendTable backend;
   /// Opened with the description, so that bad input is refused before it costs a load.
   std::optional<OpenProcessor> processor;
   /// With a processor: model input i is the processor's output made_of_input[i].
@@ -36,9 +35,7 @@ struct ModelDescription {
 };
 
 /// Reads the folder's manifest and checks it against the backends and processors at hand.
-Result<ModelDescription> describe_model(std::string const& folder,
-                                        std::span<ath_backend_table const* const> backends,
-                                        std::span<ath_processor_table const* const> processors);
+Result<ModelDescription> describe_model(std::string const& folder, Tables const& tables);
 
 /// The bytes that the model is expected to hold when loaded, estimated from the files of its members.
 std::uint64_t expected_bytes_of(ModelDescription const& description);

@@ -48,7 +48,7 @@ std::string EngineState<T>::metrics_text() {
 
 template <class T>
 std::string EngineState<T>::describe(std::span<JsonMember const> more) {
-  return serving::describe(options_now(), health(), more);
+  return serving::describe(options_, tables_now(), health(), more);
 }
 
 }  // namespace athanor::inline v1::serving

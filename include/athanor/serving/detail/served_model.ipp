@@ -216,7 +216,7 @@ Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
       result = put_made(call, i);
       continue;
     }
-    Shape shape(std::span<std::int64_t const>(outputs[i].shape, static_cast<std::size_t>(outputs[i].rank)));
+    Shape shape(std::span<std::int64_t const>(outputs[i].shape, static_cast<std::size_t>(outputs[i].ndim)));
     shape[0] = call.checked.items;
     result = make_output(call.computed[i], plan.spec.dtype, shape);
   }
@@ -229,7 +229,7 @@ template <class T>
 Result<void> ServedModel<T>::put_made(CallType& call, std::size_t output) noexcept {
   OutputPlan const& plan = description_.plan.outputs[output];
   TensorView const& like = call.made[0].tensor(plan.index);
-  Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.rank)));
+  Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.ndim)));
   for (auto const& made : call.made) {
     TensorView const& row = made.tensor(plan.index);
     if (!is_row_of(plan.spec, row) || row.size_bytes != like.size_bytes)

@@ -4,12 +4,14 @@
 #include <span>
 #include <string>
 
+#include <athanor/serving/detail/tables.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 
 namespace athanor::inline v1::serving {
 
 /// Version, settings, backends, processors and models as a JSON object that ends with the members `more`.
-std::string describe(EngineOptions const& options, Health const& health, std::span<JsonMember const> more);
+std::string describe(EngineOptions const& options, Tables const& tables, Health const& health,
+                     std::span<JsonMember const> more);
 
 }  // namespace athanor::inline v1::serving

@@ -1,0 +1,145 @@
+// The tables that a host registers: what is rejected, and when a table is released.
+#include <athanor/serving/engine.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "support/puppet.hpp"
+
+using namespace athanor;
+using namespace athanor_tests;
+
+namespace {
+
+/// A table with `extra` zeroed bytes behind it, as a program that was compiled against a later version has it.
+struct LaterTable {
+  ath_backend_table table;
+  std::array<unsigned char, 32> later{};
+};
+
+Error refusal(ath_backend_table const& table) {
+  serving::Tables tables;
+  auto const added = tables.add(table);
+  REQUIRE_FALSE(added);
+  CHECK(tables.backend_names().empty());
+  return added.error();
+}
+
+ath_processor_table processor_table() {
+  ath_processor_table table{};
+  table.struct_size = sizeof(table);
+  table.name = "words";
+  table.open = [](void*, char const*, char const*, void**, ath_ports*, ath_failure*) { return 0; };
+  table.close = [](void*, void*) {};
+  table.preprocess = [](void*, void*, ath_item const*, ath_made*, ath_failure*) { return 0; };
+  return table;
+}
+
+/// A puppet whose table counts its releases, from 0.
+struct CountedPuppet : Puppet {
+  static inline int releases = 0;
+
+  CountedPuppet() {
+    releases = 0;
+    table.release = [](void*) { ++releases; };
+  }
+};
+
+}  // namespace
+
+// mutant: is_size_of that compares with sizeof(Struct), or read_struct that ignores the tail
+TEST_CASE("a table of an earlier or a later version is accepted, one of an impossible size is not") {
+  Puppet puppet;
+  LaterTable later{puppet.table, {}};
+  later.table.struct_size = sizeof(later);
+  serving::Tables tables;
+  CHECK(tables.add(later.table));
+  CHECK(tables.backend("puppet") != nullptr);
+
+  later.later[5] = 1;
+  auto const dirty = refusal(later.table);
+  CHECK(dirty.code == Code::unimplemented);
+  CHECK(dirty.message ==
+        "backend table: fields beyond byte 96 are set, which this version of the library does not know");
+
+  for (std::size_t const size : {std::size_t{0}, std::size_t{8}, sizeof(ath_backend_table) - 8,
+                                 std::size_t{4097}, std::size_t{1} << 20, static_cast<std::size_t>(-1)}) {
+    auto table = puppet.table;
+    table.struct_size = size;
+    auto const error = refusal(table);
+    CHECK(error.code == Code::invalid_argument);
+    CHECK(error.reason == Reason::option);
+    CHECK(error.message == "backend table: struct_size: expected 96 to 4096, got " + std::to_string(size));
+  }
+}
+
+// mutant: a check of `reserved`, `runs_on` or `postprocess` that is left out
+TEST_CASE("a value that this version does not know is rejected, so that a later one may give it a meaning") {
+  Puppet puppet;
+  auto table = puppet.table;
+  table.reserved = 5;
+  CHECK(refusal(table).message == "backend table 'puppet': reserved: expected 0, got 5");
+  table = puppet.table;
+  table.runs_on = 77;
+  CHECK(refusal(table).message == "backend table 'puppet': runs_on: expected 0 or 1, got 77");
+
+  serving::Tables tables;
+  auto words = processor_table();
+  words.postprocess = [](void*, void*, ath_item const*, void*, ath_tensor const*, std::size_t, ath_made*,
+                         ath_failure*) { return 0; };
+  CHECK(tables.add(words).error().code == Code::unimplemented);
+  words = processor_table();
+  words.runs_on = ATH_RUNS_ON_OWN_WORKER;
+  CHECK(tables.add(words).error().code == Code::unimplemented);
+  CHECK(tables.add(processor_table()));
+}
+
+// mutant: Tables that keeps the host's pointer, or the host's name
+TEST_CASE("a registered table is a copy: the host may reuse the memory of the table and of its name") {
+  Puppet puppet;
+  serving::Tables tables;
+  {
+    std::string name = "a backend of the host's own";
+    auto table = puppet.table;
+    table.name = name.c_str();
+    REQUIRE(tables.add(table));
+    name.assign(name.size(), 'x');
+    std::memset(&table, 0xff, sizeof(table));
+  }
+  auto const known = tables.backend("a backend of the host's own");
+  REQUIRE(known != nullptr);
+  CHECK(known->context == puppet.table.context);
+}
+
+// mutant: Copy without its destructor, or a handle that does not share the table's ownership
+TEST_CASE("a table is released once, after its engine and everything made from it") {
+  CountedPuppet counted;
+  ModelFolder const folder;
+  {
+    std::vector<Model<>> models;
+    {
+      auto engine = Engine<>::create({.backends = {&counted.table}}).value();
+      CHECK(engine.add_backend(counted.table));  // registered already: a no-op
+      models.push_back(engine.load(folder.path()).value());
+    }
+    CHECK(counted.releases == 0);
+  }
+  CHECK(counted.releases == 1);
+}
+
+// mutant: Copy made before the names are compared
+TEST_CASE("a table that is rejected is not released") {
+  CountedPuppet counted;
+  Puppet puppet;
+  {
+    auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+    auto const added = engine.add_backend(counted.table);
+    REQUIRE_FALSE(added);
+    CHECK(added.error().message == "puppet: a different backend of that name is already registered");
+  }
+  CHECK(counted.releases == 0);
+}
