@@ -18,16 +18,16 @@
  * Where memory runs out even for the error object, a static one is handed out; it is destroyed like any other.
  * No C++ exception crosses this border. NULL where an object is needed is refused with ATH_INVALID_ARGUMENT.
  *
- * Ownership. An object that a function hands out belongs to the caller, who gives it back with X_destroy or X_release;
- * both take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is handed out belongs to the
+ * Ownership. An object that a function hands out is owned by the caller, who frees it with X_destroy or X_release; both
+ * take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is handed out belongs to the
  * object it was asked of and lives as long as that object. Objects may be given back in any order: all may outlive their
  * engine. Then they can still be read, and a call is refused with ATH_UNAVAILABLE.
  * Texts are UTF-8; names, paths and JSON end with a NUL, request texts come with their length.
  *
  * Threads. Every function may be called from any thread. Engines, models and calls may be used by many threads at the
  * same time. A request, and a response or an error or a text while it is destroyed, belong to one thread at a time;
- * reading a response, an error or a text is safe from many. Giving an object back while another thread uses the same
- * object is an error of the program.
+ * reading a response, an error or a text is thread-safe. Destroying or releasing an object while another thread uses it
+ * is undefined behaviour.
  *
  * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a thread of the engine, or on the
  * thread that is inside ath_call_cancel, ath_model_unload, ath_engine_stop or ath_engine_destroy; never inside
@@ -56,10 +56,12 @@
 extern "C" {
 #endif
 
+#ifndef ATH_API
 #if defined(__GNUC__)
 #define ATH_API __attribute__((visibility("default")))
 #else
 #define ATH_API
+#endif
 #endif
 #if defined(__cplusplus) && __cplusplus >= 201103L
 #define ATH_NOEXCEPT noexcept
@@ -69,6 +71,11 @@ extern "C" {
 
 /* The version of this header; compare with ath_abi_version(). */
 #define ATH_ABI_VERSION 1
+/* The release that this header belongs to, for conditional compilation. ath_version() names the library that runs. */
+#define ATH_VERSION_MAJOR 0
+#define ATH_VERSION_MINOR 1
+#define ATH_VERSION_PATCH 0
+#define ATH_VERSION_NUMBER (ATH_VERSION_MAJOR * 1000000 + ATH_VERSION_MINOR * 1000 + ATH_VERSION_PATCH)
 
 /* ---- Codes ---- */
 
@@ -176,7 +183,7 @@ typedef struct ath_request ath_request;
 typedef struct ath_response ath_response;
 typedef struct ath_call ath_call;
 
-/* Defined in athanor/plugin.h, for who writes a backend or a processor. */
+/* Defined in athanor/plugin.h, for authors of backends and processors. */
 struct ath_backend_table;
 struct ath_processor_table;
 
@@ -398,7 +405,7 @@ ATH_API int32_t ath_infer(const ath_request *request, ath_response **out_respons
 /* Starts the request and returns. Fails for what can be said at once (the request, a limit, a stop); the rest is told to
  * the completion. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before ath_submit returns. The
  * request may be changed, used again or destroyed at once, but memory that it borrows must live until the completion.
- * `out_call` may be NULL for who will not cancel. */
+ * `out_call` may be NULL if the caller will not cancel. */
 ATH_API int32_t ath_submit(const ath_request *request, ath_completion completion, void *user_data,
                            ath_finalizer finalizer, ath_call **out_call, ath_error **out_error) ATH_NOEXCEPT;
 /* Takes the call back. When it returns, or soon after, its completion has run: with ATH_CANCELLED, or with the answer if

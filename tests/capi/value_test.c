@@ -1,5 +1,6 @@
 /* Numbers are part of the border: they are compared with what they were when they were given out. */
 #include <stddef.h>
+#include <stdio.h>
 
 #include "check.h"
 
@@ -136,9 +137,13 @@ static void layouts(void) {
   CHECK(offsetof(ath_report, cache) == 48 && offsetof(ath_report, members) == 64);
 }
 
-/* mutant: give the ABI of the next version */
+/* mutant: give the ABI of the next version, or forget the header's numbers at a release */
 static void versions(void) {
+  char of_header[32];
+  snprintf(of_header, sizeof of_header, "%d.%d.%d", ATH_VERSION_MAJOR, ATH_VERSION_MINOR, ATH_VERSION_PATCH);
   CHECK(strcmp(ath_version(), "0.1.0") == 0);
+  CHECK(strcmp(ath_version(), of_header) == 0);
+  CHECK(ATH_VERSION_NUMBER == 1000);
   CHECK(ath_abi_version() == ATH_ABI_VERSION);
 }
 
