@@ -12,16 +12,15 @@
 // sleeps to enter, and nothing is lost:
 //
 // - The push P into the inbox and the look C after an unlock are both read-modify-writes of `inbox_` with
-// acquire and
-//   release (the look is a compare-exchange of null for null), so they have an order.
-// - C after P: C, or the holder that took P's slot out in between, has the slot. A holder who sees slots
-// tries the
-//   mutex; if that fails there is a later holder, who looks in its turn after its own unlock.
-// - C before P: P reads from C or, through a chain of read-modify-writes, from what follows it, so the unlock
-// before C
-//   happens before P's second try of the mutex. That try can fail only because of another, later holder,
-//   whose look is yet to come; for the last of these C is after P, or else the try succeeds. (std::mutex may
-//   by the letter fail to be locked for no reason; no implementation on a futex does.)
+//   acquire and release (C is a compare-exchange of null for null), so they have an order.
+//
+// - C after P: C, or the holder that took P's slot out in between, has the slot. A holder that sees slots
+//   tries the mutex; if that fails there is a later holder, which looks in its turn after its own unlock.
+//
+// - C before P: P reads from C or, through a chain of read-modify-writes, from what follows it, so the
+//   unlock before C happens before P's second try of the mutex. That try can fail only because of another,
+//   later holder, whose look is yet to come; for the last of these C is after P, or else the try succeeds.
+//   (The standard lets try_lock() fail spuriously; no implementation on a futex does.)
 //
 // The slot's fields are written before P (release) and read by who takes it out (acquire).
 
