@@ -78,8 +78,7 @@ struct BreakerStatistics {
 ///   An abandoned or ignored probe frees its place and counts nothing.
 class BreakerMachine {
  public:
-  /// `options` are valid (`validate`); impossible values are brought to the nearest possible ones, and a rate
-  /// or jitter that is no number to its default.
+  /// `options` must be valid (`validate`). Throws std::bad_alloc.
   explicit BreakerMachine(CircuitBreakerOptions const& options);
 
   Decision acquire(TimePoint now, std::uint64_t random) noexcept;
