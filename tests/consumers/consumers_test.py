@@ -5,6 +5,7 @@ consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the
 consumers_test.py pkg-config MAIN.C WORK CC    builds MAIN.C with pkg-config's flags, and runs it
 consumers_test.py exports WORK                 what libathanor.so exports and needs
 consumers_test.py readme README WORK CC ARG…   builds and runs the C++ and the C example of README, from its own folder
+consumers_test.py sources FOLDER CC SOURCE… compiles the sources of Athanor with the headers in FOLDER searched first
 consumers_test.py page PAGE HOME WORK CC       builds and runs the C example of PAGE, from the folder HOME
 """
 
@@ -14,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
@@ -111,6 +113,18 @@ def readme(readme_file, work, compiler, *arguments):
     pkg_config(source / "main.c", work, compiler, **at_home)
 
 
+def sources(folder, compiler, *files):
+    root = Path(__file__).parents[2]
+    command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-DFMT_HEADER_ONLY", "-isystem", folder]
+    command += [f"-I{root / 'include'}", f"-I{root / 'capi/include'}"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda file: subprocess.run([*command, file], capture_output=True, text=True, check=False), files))
+    complaints = [result.stderr for result in results if result.returncode != 0]
+    if complaints or not files:
+        sys.exit("\n".join(complaints) or "no source was given")
+    print(f"{len(files)} sources compile with {folder}")
+
+
 def page(page_file, home, work, compiler):
     main = Path(work) / Path(page_file).stem / "main.c"
     main.parent.mkdir(exist_ok=True)
@@ -119,5 +133,5 @@ def page(page_file, home, work, compiler):
 
 
 if __name__ == "__main__":
-    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme, "page": page}
+    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme, "sources": sources, "page": page}
     modes[sys.argv[1]](*sys.argv[2:])

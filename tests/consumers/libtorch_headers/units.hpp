@@ -1,0 +1,4 @@
+#pragma once
+
+bool libtorch_first();
+bool athanor_first();
