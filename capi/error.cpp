@@ -18,9 +18,8 @@ namespace athanor::capi {
 
 namespace {
 
-// Handed out where memory for another one is lacking; never freed, so that it needs no owner.
-constinit ath_error out_of_memory{ATH_RESOURCE_EXHAUSTED, ATH_REASON_OUT_OF_MEMORY, 0,
-                                  "there is no memory for what was asked, or for saying what went wrong"};
+// Returned when no other error object can be allocated; never freed.
+constinit ath_error out_of_memory{ATH_RESOURCE_EXHAUSTED, ATH_REASON_OUT_OF_MEMORY, 0, "out of memory"};
 
 static_assert(static_cast<int>(Code::data_loss) == ATH_DATA_LOSS &&
               static_cast<int>(Code::unavailable) == ATH_UNAVAILABLE);

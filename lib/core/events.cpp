@@ -14,31 +14,31 @@ std::string_view to_string(Level level) noexcept {
   return "unknown";
 }
 
-std::string_view to_string(Happening happening) noexcept {
-  switch (happening) {
-    case Happening::model_loaded: return "model_loaded";
-    case Happening::model_load_failed: return "model_load_failed";
-    case Happening::model_unloaded: return "model_unloaded";
-    case Happening::breaker_opened: return "breaker_opened";
-    case Happening::breaker_closed: return "breaker_closed";
-    case Happening::engine_stopping: return "engine_stopping";
-    case Happening::work_abandoned: return "work_abandoned";
+std::string_view to_string(EventKind kind) noexcept {
+  switch (kind) {
+    case EventKind::model_loaded: return "model_loaded";
+    case EventKind::model_load_failed: return "model_load_failed";
+    case EventKind::model_unloaded: return "model_unloaded";
+    case EventKind::breaker_opened: return "breaker_opened";
+    case EventKind::breaker_closed: return "breaker_closed";
+    case EventKind::engine_stopping: return "engine_stopping";
+    case EventKind::work_abandoned: return "work_abandoned";
   }
   return "unknown";
 }
 
 void emit(Sink const& sink, Event const& event) noexcept {
   if (sink.log == nullptr) return;
-  bool const bad = event.what == Happening::model_load_failed || event.what == Happening::breaker_opened ||
-                   event.what == Happening::work_abandoned;
-  // A fixed buffer: telling of trouble must not itself need memory. A longer message is cut.
+  bool const bad = event.kind == EventKind::model_load_failed || event.kind == EventKind::breaker_opened ||
+                   event.kind == EventKind::work_abandoned;
+  // A fixed buffer, so that an event about missing memory needs none. Longer messages are truncated.
   char buffer[1024];
-  auto const room = sizeof(buffer);
-  auto const written = fmt::format_to_n(buffer, room, "{}{}{}{}{}{}{}", to_string(event.what),
+  auto const size = sizeof(buffer);
+  auto const written = fmt::format_to_n(buffer, size, "{}{}{}{}{}{}{}", to_string(event.kind),
                                         event.model.empty() ? "" : " model=", event.model,
                                         event.version.empty() ? "" : " version=", event.version,
                                         event.detail.empty() ? "" : ": ", event.detail);
-  sink.write(bad ? Level::warning : Level::info, {buffer, written.size < room ? written.size : room});
+  sink.write(bad ? Level::warning : Level::info, {buffer, written.size < size ? written.size : size});
 }
 
 }  // namespace athanor::inline v1

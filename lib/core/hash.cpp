@@ -1,9 +1,5 @@
 #include <athanor/core/hash.hpp>
 
-#include <fmt/format.h>
-#define XXH_STATIC_LINKING_ONLY
-#include <xxhash.h>
-
 #include <bit>
 #include <cassert>
 #include <cerrno>
@@ -13,6 +9,10 @@
 #include <new>
 #include <system_error>
 #include <vector>
+
+#include <fmt/format.h>
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
 
 namespace athanor::inline v1 {
 

@@ -9,8 +9,7 @@ namespace athanor::inline v1 {
 
 namespace {
 
-/// The named lengths that a request has fixed so far. Every call makes one: the entries beyond `count` are
-/// left as they lie.
+/// The named lengths found so far in a request. One per call, so entries beyond `count` stay uninitialised.
 struct NamedLengths {
   struct Entry {
     Dim const* dim;
@@ -59,8 +58,8 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
 template <class T>
 std::int64_t first_non_finite_of(Tensor const& tensor) noexcept {
   auto const values = tensor.as<T>();
-  // x - x is 0 for every finite x and NaN otherwise: one branch-free pass decides, the second finds the
-  // place.
+  // x - x is 0 for every finite x and NaN otherwise: a first pass without branches decides, a second finds
+  // the index.
   T sum = 0;
   for (T value : values) sum += value - value;
   if (sum == T{0}) return -1;
@@ -69,7 +68,7 @@ std::int64_t first_non_finite_of(Tensor const& tensor) noexcept {
   return -1;
 }
 
-/// Half-precision types: all exponent bits set means infinity or NaN.
+/// Half-precision types: NaN and infinity have all exponent bits set.
 std::int64_t first_non_finite_half(Tensor const& tensor, std::uint16_t exponent) noexcept {
   auto const count = static_cast<std::size_t>(tensor.shape().elements());
   for (std::size_t i = 0; i < count; ++i) {
@@ -90,8 +89,8 @@ Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
 Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const count = tensor.shape().elements();
   if (tensor.offsets() == nullptr && count != 1)
-    return fail(Code::invalid_argument, Reason::shape, "{}: {} texts need offsets, none were given",
-                spec.name, count);
+    return fail(Code::invalid_argument, Reason::shape, "{}: {} texts need offsets, got none", spec.name,
+                count);
   if (auto const* offsets = tensor.offsets()) {
     for (std::int64_t i = 0; i < count; ++i)
       if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
@@ -174,15 +173,15 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
   auto const& given = request.inputs();
   for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
     TensorSpec const& spec = signature.inputs[i];
-    std::size_t place = 0;
-    while (place < given.size() && given[place].name != spec.name) ++place;
-    if (place == given.size())
+    std::size_t index = 0;
+    while (index < given.size() && given[index].name != spec.name) ++index;
+    if (index == given.size())
       return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
                   spec.name, to_string(spec));
-    if (auto ok = check_tensor(spec, given[place].value, lengths); !ok)
+    if (auto ok = check_tensor(spec, given[index].value, lengths); !ok)
       return tl::unexpected(std::move(ok.error()));
-    checked.place[i] = static_cast<std::uint8_t>(place);
-    checked.bytes += static_cast<std::int64_t>(given[place].value.size_bytes());
+    checked.index[i] = static_cast<std::uint8_t>(index);
+    checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
   }
   if (given.size() != signature.inputs.size()) {
     for (auto const& input : given) {

@@ -36,7 +36,7 @@ constexpr std::size_t alignment = 64;
 
 void free_aligned(void* data, void*) noexcept { std::free(data); }
 
-/// The bytes of a shape; nothing when a length is negative or their product is more than can be counted.
+/// The size of a shape in bytes; nullopt if a length is negative or the size overflows.
 std::optional<std::size_t> bytes_of(DType dtype, Shape const& shape) noexcept {
   std::size_t bytes = element_size(dtype);
   for (auto const dim : shape.dims())
@@ -116,11 +116,11 @@ void Buffer::release() noexcept {
 Result<Tensor> Tensor::allocate(DType dtype, Shape const& shape) {
   auto const bytes = bytes_of(dtype, shape);
   if (!bytes)
-    return fail(Code::resource_exhausted, Reason::out_of_memory, "tensor {} {}: no memory has such a shape",
-                to_string(dtype), to_string(shape));
+    return fail(Code::resource_exhausted, Reason::out_of_memory,
+                "tensor {} {}: expected a size that fits in memory", to_string(dtype), to_string(shape));
   auto buffer = Buffer::allocate(*bytes);
   if (!buffer)
-    return fail(Code::resource_exhausted, Reason::out_of_memory, "tensor {} {}: no memory for {} bytes",
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "tensor {} {}: cannot allocate {} bytes",
                 to_string(dtype), to_string(shape), *bytes);
   return over(dtype, shape, std::move(buffer));
 }
@@ -167,13 +167,13 @@ Result<Tensor> Tensor::copy_texts(std::span<std::string_view const> texts) {
   std::size_t total = 0;
   for (auto text : texts) {
     if (text.size() > PTRDIFF_MAX - head - total)
-      return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory holds {} of such length",
-                  texts.size());
+      return fail(Code::resource_exhausted, Reason::out_of_memory,
+                  "texts: expected a total size that fits in memory, got {} texts of more", texts.size());
     total += text.size();
   }
   auto buffer = Buffer::allocate(head + total);
   if (!buffer)
-    return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: no memory for {} bytes",
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "texts: cannot allocate {} bytes",
                 head + total);
   auto* offsets = reinterpret_cast<std::int64_t*>(buffer.data());
   auto* data = buffer.data() + head;

@@ -63,7 +63,7 @@ void fill_piece(ModelDescription const& description, Request const& request, Che
       tensors[i] = made[first].tensor(description.made_of_input[i]);
       continue;
     }
-    Tensor const& tensor = request.inputs()[checked.place[description.request_index[i]]].value;
+    Tensor const& tensor = request.inputs()[checked.index[description.request_index[i]]].value;
     bool const whole = inputs[i].assemble != Assemble::stack || count == checked.items;
     tensors[i] = whole ? to_view(tensor) : to_view(tensor.rows(first, count));
   }

@@ -98,9 +98,9 @@ TEST_CASE("events reach the sink as one line, and nobody when there is no sink")
                     static_cast<decltype(lines)*>(context)->emplace_back(level, message);
                   },
                   &lines};
-  emit(sink, {Happening::model_loaded, "tg", "1.0.0", "took 1.2 s"});
-  emit(sink, {Happening::model_load_failed, "tg", "", std::string(3000, 'x')});
-  emit(Sink{}, {Happening::model_loaded, "tg", "1.0.0", ""});
+  emit(sink, {EventKind::model_loaded, "tg", "1.0.0", "took 1.2 s"});
+  emit(sink, {EventKind::model_load_failed, "tg", "", std::string(3000, 'x')});
+  emit(Sink{}, {EventKind::model_loaded, "tg", "1.0.0", ""});
   REQUIRE(lines.size() == 2);
   CHECK(lines[0].first == Level::info);
   CHECK(lines[0].second == "model_loaded model=tg version=1.0.0: took 1.2 s");

@@ -294,9 +294,9 @@ TEST_CASE("a checked request tells where its inputs are, its items and its bytes
   ThreeInputs const three;
   Request const request = three.request();
   auto const checked = check(of_three(), request).value();
-  CHECK(checked.place[0] == 1);
-  CHECK(checked.place[1] == 2);
-  CHECK(checked.place[2] == 0);
+  CHECK(checked.index[0] == 1);
+  CHECK(checked.index[1] == 2);
+  CHECK(checked.index[2] == 0);
   CHECK(checked.items == 2);
   CHECK(checked.bytes == 24 + 4 + 16);
 }

@@ -1,4 +1,4 @@
-/// Typed failure: what every fallible Athanor function returns instead of throwing.
+/// Typed failures: every fallible Athanor function returns a Result instead of throwing.
 #pragma once
 
 #include <chrono>
@@ -11,7 +11,7 @@
 
 namespace athanor::inline v1 {
 
-/// The coarse class of an outcome; numbers are those of gRPC's status codes and never change.
+/// The class of an outcome. The numbers are those of gRPC's status codes and never change.
 enum class Code : std::int32_t {
   ok = 0,
   cancelled = 1,
@@ -31,55 +31,55 @@ enum class Code : std::int32_t {
   data_loss = 15,
 };
 
-/// The finer cause behind a Code, for a program to branch on. Numbers never change; new ones are appended.
+/// The cause behind a Code, for programs to branch on. The numbers never change; new reasons are appended.
 enum class Reason : std::int32_t {
   none = 0,
   shape = 1,              ///< rank or dimension differs from the signature
   dtype = 2,              ///< element type differs from the signature
   missing_input = 3,      ///< an input that the signature requires is absent
-  extra_input = 4,        ///< an input that the signature does not name
-  non_finite = 5,         ///< NaN or infinity where the signature refuses them
-  value_range = 6,        ///< a value that its type or rule cannot hold
-  too_large = 7,          ///< one request is above a limit of its own
-  syntax = 8,             ///< text that its grammar refuses
-  chemistry = 9,          ///< a molecule that chemistry or the model's features refuse
-  queue_full = 10,        ///< the limit on items held is reached
-  memory_full = 11,       ///< the limit on bytes held is reached
-  rate = 12,              ///< the caller's rate is used up
-  expected_wait = 13,     ///< it cannot end before its deadline
-  breaker_open = 14,      ///< the circuit breaker refuses calls
+  extra_input = 4,        ///< an input that the signature does not have
+  non_finite = 5,         ///< NaN or infinity where the signature forbids them
+  value_range = 6,        ///< a value outside its valid range
+  too_large = 7,          ///< the request exceeds a limit on single requests
+  syntax = 8,             ///< text that does not conform to its grammar
+  chemistry = 9,          ///< a molecule that is not valid, or that the model's features cannot represent
+  queue_full = 10,        ///< the limit on queued items is reached
+  memory_full = 11,       ///< the limit on held bytes is reached
+  rate = 12,              ///< the rate limit of the caller is reached
+  expected_wait = 13,     ///< the predicted completion is after the deadline
+  breaker_open = 14,      ///< the circuit breaker is open
   deadline_waiting = 15,  ///< the deadline passed before the work began
   deadline_running = 16,  ///< the deadline passed while the work ran
-  cancelled = 17,         ///< the caller took the call back
+  cancelled = 17,         ///< cancelled by the caller
   stopping = 18,          ///< the engine or the batcher is stopping
   model_missing = 19,     ///< no such model or version
   model_load = 20,        ///< the model could not be loaded
-  digest = 21,            ///< a file's content is not what its manifest promises
+  digest = 21,            ///< a file's content does not have the digest in the manifest
   manifest = 22,          ///< the manifest is not valid
   budget = 23,            ///< the model is larger than the memory budget
   backend_contract = 24,  ///< a backend answered with the wrong count, type or shape
   backend_failure = 25,   ///< the model failed while it ran
-  out_of_memory = 26,     ///< the device or the host had no memory for the batch
-  device_lost = 27,       ///< the device is gone
+  out_of_memory = 26,     ///< the device or the host ran out of memory
+  device_lost = 27,       ///< the device failed or was removed
   member_failed = 28,     ///< a member of an ensemble failed
-  not_cached = 29,        ///< only-if-cached was asked, and it is not cached
-  reentrant = 30,         ///< a blocking call from inside a backend that could never end
+  not_cached = 29,        ///< only_if_cached was requested, and the answer is not cached
+  reentrant = 30,         ///< a blocking call that would wait for itself
   file = 31,              ///< a file could not be read or written
-  option = 32,            ///< an option is unknown or impossible
-  output_missing = 33,    ///< an output was asked for that the model does not have
+  option = 32,            ///< an option is unknown or has an invalid value
+  output_missing = 33,    ///< an output was requested that the model does not have
 };
 
-/// The enumerator's name; `unknown` for a number that is none.
+/// The name of the enumerator; `unknown` or `none` for any other number.
 std::string_view to_string(Code code) noexcept;
 std::string_view to_string(Reason reason) noexcept;
 
-/// One failure: class, cause, a sentence that names what, where, expected and got, and, for a refusal,
-/// when to try again.
+/// A failure: its class, its cause, and a message that names what failed, where, what was expected and what
+/// was found.
 struct [[nodiscard]] Error {
   Code code = Code::unknown;
   Reason reason = Reason::none;
   std::string message;
-  /// How long to wait before another try makes sense; zero when waiting does not help.
+  /// The time after which a retry makes sense; zero if waiting does not help.
   std::chrono::nanoseconds retry_after{0};
 
   bool operator==(Error const&) const = default;
@@ -89,7 +89,7 @@ struct [[nodiscard]] Error {
 /// makes fmt print an Error like that.
 std::string to_string(Error const& error);
 
-/// Value or Error. Athanor's functions report expected failure with it and never throw.
+/// A value or an Error. Athanor's functions report expected failures with it and do not throw.
 template <class T>
 using Result = tl::expected<T, Error>;
 

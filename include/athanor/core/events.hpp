@@ -1,5 +1,5 @@
-/// What the library tells its host: log lines and events, through one sink. Nothing is printed anywhere else.
-/// Inputs and outputs of requests never appear in either.
+/// Log messages and events, written to one sink that the host provides. The library prints nothing itself,
+/// and neither messages nor events contain inputs or outputs of requests.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,12 @@
 
 namespace athanor::inline v1 {
 
-/// How much a message matters.
+/// Severity of a log message.
 enum class Level : std::int32_t { debug = 0, info = 1, warning = 2, error = 3 };
 std::string_view to_string(Level level) noexcept;
 
-/// Where messages go; silent until the host sets `log`. `log` may be called from any thread, at the same
-/// time, and never with a lock of the library held; it must not call back into the library. `message` lives
-/// for the call.
+/// Receives log messages; a sink without `log` discards them. `log` must be thread-safe. It is never called
+/// with a lock of the library held, and must not call the library. `message` is valid during the call only.
 struct Sink {
   void (*log)(void* context, Level level, std::string_view message) noexcept = nullptr;
   void* context = nullptr;
@@ -23,27 +22,27 @@ struct Sink {
   }
 };
 
-/// Something that happened to a model or to the engine.
-enum class Happening : std::uint8_t {
+/// What an event reports about a model or the engine.
+enum class EventKind : std::uint8_t {
   model_loaded,
   model_load_failed,
   model_unloaded,
   breaker_opened,
   breaker_closed,
   engine_stopping,
-  work_abandoned,  ///< a thread did not come back from a backend within the grace of a stop
+  work_abandoned,  ///< a thread was still inside a backend when the grace period of a stop ended
 };
-std::string_view to_string(Happening happening) noexcept;
+std::string_view to_string(EventKind kind) noexcept;
 
-/// One happening; its texts live for the call of `emit`.
+/// One event. Borrows its texts, which must outlive the call of emit().
 struct Event {
-  Happening what;
+  EventKind kind;
   std::string_view model;
   std::string_view version;
-  std::string_view detail;  ///< a sentence more, or empty
+  std::string_view detail;  ///< further information, may be empty
 };
 
-/// Writes `model_loaded model=tg version=1.0.0: took 1.2 s` to the sink: failures as warnings, the rest as
+/// Writes `model_loaded model=tg version=1.0.0: took 1.2 s` to the sink. Failures are warnings, other events
 /// info.
 void emit(Sink const& sink, Event const& event) noexcept;
 

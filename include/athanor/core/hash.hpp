@@ -1,5 +1,5 @@
-/// 128-bit content hashing (XXH3): digests of files and keys of requests. Not a cryptographic hash; a hasher
-/// with a secret of its own keeps outsiders from choosing inputs that collide.
+/// 128-bit content hashes (XXH3): digests of files and keys of requests. Not cryptographic; with a secret,
+/// outsiders cannot construct inputs whose keys collide.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@
 
 namespace athanor::inline v1 {
 
-/// 128 bits of hash, ordered as a number.
+/// A 128-bit hash, ordered as a number.
 struct Hash128 {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
@@ -29,48 +29,47 @@ struct Hash128 {
   }
 };
 
-/// 32 lower-case hexadecimal digits, high half first: the text that `xxh128sum` prints.
+/// 32 lower-case hexadecimal digits, high half first, as `xxh128sum` prints them.
 std::string to_hex(Hash128 hash);
 
-/// The hash of these bytes, without a secret.
+/// The hash of bytes, without a secret.
 Hash128 hash128(std::span<std::byte const> bytes) noexcept;
 Hash128 hash128(std::string_view text) noexcept;
-/// The hash of a file's content, read in pieces. not_found or unavailable with Reason::file, naming the path.
+/// The hash of a file's content, read in pieces. Fails with not_found or unavailable and Reason::file, naming
+/// the path.
 Result<Hash128> hash_file(std::string const& path);
 
-/// Builds a key from fields, in order: every field is delimited, so that no two different sequences of fields
-/// of the same kinds encode alike. Never allocates; about 600 bytes, meant for the stack. One thread at a
-/// time.
+/// Computes a key from a sequence of fields. Fields are delimited: different sequences of fields of the same
+/// types have different encodings. Never allocates; about 600 bytes, meant for the stack. Not thread-safe.
 class KeyHasher {
  public:
   static constexpr std::size_t secret_size = 192;
   using Secret = std::array<std::byte, secret_size>;
 
   KeyHasher() noexcept;
-  /// Keyed by high-entropy `secret`, which stays the caller's and outlives the hasher.
+  /// Keyed by `secret`, which must be random and outlive the hasher.
   explicit KeyHasher(Secret const& secret) noexcept;
   explicit KeyHasher(Secret&& secret) = delete;
 
-  /// Integers take eight bytes, whatever their type: 1, 1U and int64 1 are one field. Wider ones are added in
-  /// parts.
+  /// An integer of any type is encoded in eight bytes: 1, 1U and std::int64_t{1} are equal fields.
   template <std::integral Integer>
     requires(sizeof(Integer) <= sizeof(std::uint64_t))
   void add(Integer value) noexcept {
     add_word(static_cast<std::uint64_t>(value));
   }
-  /// Bitwise: -0.0 and 0.0 differ, and so do NaNs of different payload.
+  /// Encoded bitwise: -0.0 and 0.0 differ, and so do NaNs with different payloads.
   void add(double value) noexcept;
-  /// Length and bytes.
+  /// Encoded as length and bytes.
   void add(std::string_view text) noexcept;
   void add(Hash128 hash) noexcept;
-  /// Element type, rank, dimensions, byte length and bytes. A `bytes` tensor adds each text with its length,
-  /// so that how its offsets are held does not matter. The tensor's bytes must be in host memory (checked by
-  /// assert).
+  /// Encoded as element type, rank, dimensions, byte length and bytes; the elements of a `bytes` tensor each
+  /// with their length, so that the representation of its offsets does not matter. Precondition: in host
+  /// memory (asserted).
   void add(Tensor const& tensor) noexcept;
 
-  /// The key of everything added since construction or reset; more may be added after it.
+  /// The key of all fields since construction or reset(). More fields may be added afterwards.
   Hash128 finish() const noexcept;
-  /// Forgets all fields; the secret stays.
+  /// Removes all fields; keeps the secret.
   void reset() noexcept;
 
  private:
@@ -82,7 +81,7 @@ class KeyHasher {
   Secret const* secret_ = nullptr;
 };
 
-/// A secret from the environment's random numbers.
+/// A secret from the random numbers of the environment.
 template <class Env>
 KeyHasher::Secret random_secret() {
   KeyHasher::Secret secret;

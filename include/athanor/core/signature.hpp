@@ -1,4 +1,4 @@
-/// Signatures: what a model takes and gives, and the check of a request against it before anything is spent.
+/// Signatures of models, and the check of a request against one, before any resource is spent on it.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@ namespace athanor::inline v1 {
 /// The name of the axis along which requests share a batch.
 inline constexpr std::string_view items_axis = "items";
 
-/// One dimension of a signature: a fixed length, a named length that all tensors of a request agree on
-/// (`items` is the one that batches), or any length.
+/// One dimension of a signature: a fixed length, a named length that must be equal in all tensors of a
+/// request (requests are batched along `items`), or any length.
 struct Dim {
   enum class Kind : std::uint8_t { fixed, named, any };
   Kind kind = Kind::any;
-  std::int64_t length = 0;  ///< of `fixed`
-  std::string name;         ///< of `named`
+  std::int64_t length = 0;  ///< if `fixed`
+  std::string name;         ///< if `named`
 
   static Dim fixed(std::int64_t length) { return {Kind::fixed, length, {}}; }
   static Dim named(std::string name) { return {Kind::named, 0, std::move(name)}; }
@@ -30,19 +30,19 @@ struct Dim {
   bool operator==(Dim const&) const = default;
 };
 
-/// What to do with NaN and infinities in a floating-point tensor.
+/// Whether NaN and infinities are allowed in a floating-point tensor.
 enum class NonFinite : std::uint8_t { refuse, allow };
 
-/// One input or output: name, element type, dimensions, and what its elements may be.
+/// One input or output: name, element type, dimensions, and constraints on its elements.
 struct TensorSpec {
   std::string name;
   DType dtype = DType::f32;
   std::vector<Dim> dims;
   NonFinite non_finite = NonFinite::refuse;
-  std::int64_t max_bytes = 0;  ///< limit of one element of a `bytes` tensor; 0 for none
-  std::string unit;            ///< shown to people; empty when there is none
+  std::int64_t max_bytes = 0;  ///< limit for one element of a `bytes` tensor; 0: no limit
+  std::string unit;            ///< for display; may be empty
 
-  /// True when axis 0 is `items`, so that requests are stacked along it.
+  /// True if axis 0 is `items`: requests are stacked along it.
   bool stacks() const noexcept {
     return !dims.empty() && dims[0].kind == Dim::Kind::named && dims[0].name == items_axis;
   }
@@ -51,20 +51,20 @@ struct TensorSpec {
 /// `f32 [items, 10]`.
 std::string to_string(TensorSpec const& spec);
 
-/// Inputs and outputs by name. At most `max_tensors` of each (checked by whoever builds one from a manifest).
+/// Inputs and outputs by name, at most `max_tensors` of each (checked where a manifest is read).
 struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 };
 
-/// The inputs of one request, by name, in any order.
-/// Not thread-safe; may be reused. Borrowed tensors must live as the function that takes the request says.
+/// The inputs of one request by name, in any order. Not thread-safe; may be reused. Borrowed tensors must
+/// outlive the request, for as long as the function that takes it says.
 class Request {
  public:
   Request() = default;
   Request(std::initializer_list<NamedTensor> inputs) : inputs_(inputs) {}
 
-  /// Adds an input, or replaces the one of that name.
+  /// Adds an input, or replaces the input of that name.
   Request& set(std::string_view name, Tensor value);
   std::vector<NamedTensor> const& inputs() const noexcept { return inputs_; }
   void clear() noexcept { inputs_.clear(); }
@@ -73,25 +73,24 @@ class Request {
   std::vector<NamedTensor> inputs_;
 };
 
-/// What the check found: where each input of the signature lies in the request, and how many items the
-/// request holds.
+/// The result of check(): the index of each signature input in the request, and the size of the request.
 struct CheckedRequest {
-  std::uint8_t place[max_tensors]{};  ///< signature input i is request.inputs()[place[i]]
+  std::uint8_t index[max_tensors]{};  ///< signature input i is request.inputs()[index[i]]
   std::int64_t items = 1;
-  std::int64_t bytes = 0;  ///< of all inputs together
+  std::int64_t bytes = 0;  ///< all inputs together
 };
 
-/// Checks names, element types, ranks, fixed and named dimensions, emptiness, text limits, UTF-8 and
-/// finiteness. Refuses with invalid_argument, naming the tensor, what was expected and what came; a wrong
-/// element is named by its position. Reads every byte of floating-point and text inputs, changes nothing,
-/// allocates only on failure.
+/// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, limits of
+/// texts, UTF-8 and finiteness. Fails with invalid_argument and a message that names the tensor, the index of
+/// a bad element, what was expected and what was given. Reads every byte of floating-point and text inputs.
+/// Allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);
 
-/// Position of the first NaN or infinity among the elements; -1 when there is none, or no floating-point
-/// type.
+/// The index of the first NaN or infinity; -1 if there is none, or if the element type is not floating-point.
 std::int64_t first_non_finite(Tensor const& tensor) noexcept;
 
-/// True when `text` is well-formed UTF-8; otherwise `*bad_byte` is the position of the first offending byte.
+/// True if `text` is well-formed UTF-8. Otherwise sets `*bad_byte` to the index of the first invalid
+/// sequence.
 bool is_utf8(std::string_view text, std::size_t* bad_byte) noexcept;
 
 }  // namespace athanor::inline v1

@@ -1,4 +1,4 @@
-/// Typed arrays: element types, shapes, devices, shared buffers and the Tensor that joins them.
+/// Typed arrays: element types, shapes, devices, reference-counted buffers, and the Tensor made of them.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace athanor::inline v1 {
 
-/// Element type. Numbers are part of the C border and never change.
+/// Element type. The numbers are part of the C API and never change.
 enum class DType : std::int32_t {
   boolean = 1,
   u8 = 2,
@@ -33,13 +33,14 @@ enum class DType : std::int32_t {
   bytes = 11,  ///< text or opaque bytes of any length per element
 };
 
-/// `f32`, `i64`, `bytes`, …: the spelling that manifests use.
+/// The name that manifests use: `f32`, `i64`, `bytes`, …
 std::string_view to_string(DType dtype) noexcept;
-/// The type of that spelling; invalid_argument / dtype names what was expected.
+/// The element type of that name, or invalid_argument with Reason::dtype.
 Result<DType> parse_dtype(std::string_view name);
-/// Bytes per element; 0 for `bytes`, whose elements vary in length.
+/// Size of one element in bytes; 0 for `bytes`, whose elements vary in length.
 std::size_t element_size(DType dtype) noexcept;
-/// The types that the library itself computes in: means, spreads, scales, differences.
+/// True for the element types that the library itself computes with: means, standard deviations, scaling,
+/// differences.
 constexpr bool is_computable(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
 
 template <class T>
@@ -54,7 +55,7 @@ consteval DType dtype_of() {
   if constexpr (std::is_same_v<T, double>) return DType::f64;
 }
 
-/// Where bytes live.
+/// The kind of memory that holds a tensor's bytes.
 enum class DeviceType : std::int32_t { cpu = 1, cuda = 2 };
 
 /// One device of this machine.
@@ -65,10 +66,10 @@ struct Device {
 };
 /// `cpu` or `cuda:0`.
 std::string to_string(Device device);
-/// Reads `cpu`, `cuda` or `cuda:N`.
+/// Parses `cpu`, `cuda` or `cuda:N`; invalid_argument with Reason::option for anything else.
 Result<Device> parse_device(std::string_view name);
 
-/// Up to eight dimensions, stored inline. A rank of zero is one element.
+/// Up to eight dimensions, stored inline. A shape of rank 0 has one element.
 class Shape {
  public:
   static constexpr std::size_t max_rank = 8;
@@ -104,17 +105,17 @@ class Shape {
 /// `[2, 10]`.
 std::string to_string(Shape const& shape);
 
-/// Counted ownership of one block of bytes with its deleter. Copies share; the last owner frees.
-/// Thread-safe like a shared_ptr: distinct handles may be used from distinct threads.
+/// A reference-counted block of bytes with a deleter. Copies share the block; the last owner frees it.
+/// Thread-safe like std::shared_ptr: distinct Buffers of one block may be used from distinct threads.
 class Buffer {
  public:
   using Deleter = void (*)(void* data, void* context) noexcept;
 
   Buffer() = default;
-  /// `bytes` bytes aligned to 64, uninitialised. Empty on allocation failure.
+  /// `bytes` uninitialised bytes, aligned to 64. Empty if memory cannot be allocated.
   static Buffer allocate(std::size_t bytes) noexcept;
-  /// Takes over memory that `deleter(data, context)` frees. Empty on allocation failure (the deleter then
-  /// ran).
+  /// Takes ownership of memory that `deleter(data, context)` frees. Empty if memory cannot be allocated; the
+  /// deleter has then been called.
   static Buffer adopt(void* data, std::size_t bytes, Deleter deleter, void* context) noexcept;
 
   Buffer(Buffer const& other) noexcept : block_(other.block_) {
@@ -131,9 +132,9 @@ class Buffer {
   std::byte* data() const noexcept {
     return block_ != nullptr ? static_cast<std::byte*>(block_->data) : nullptr;
   }
-  /// Bytes usable, which may be more than was asked for.
+  /// Usable bytes; may exceed what was requested.
   std::size_t capacity() const noexcept { return block_ != nullptr ? block_->bytes : 0; }
-  /// True when nobody else holds this block: its bytes may be written again.
+  /// True if this is the only owner of the block, so that its bytes may be overwritten.
   bool unique() const noexcept {
     return block_ != nullptr && block_->owners.load(std::memory_order_acquire) == 1;
   }
@@ -150,50 +151,52 @@ class Buffer {
   Block* block_ = nullptr;
 };
 
-/// A dense row-major array: element type, shape, device and bytes. The bytes are owned (shared Buffer) or
-/// borrowed (`view`, `text`: the caller keeps them alive for as long as the function that takes the tensor
-/// says). A `bytes` tensor holds text: `offsets()[i] .. offsets()[i+1]` of `data()` is element i; a tensor
-/// without offsets holds one element, all of `data()`.
+/// A dense row-major array: element type, shape, device and bytes. The bytes are owned (a shared Buffer) or
+/// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, for as long as the function that takes
+/// it says. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of `data()`; without offsets
+/// the only element is all of `data()`.
 class Tensor {
  public:
   Tensor() = default;
 
-  /// Owned, uninitialised. resource_exhausted when there is no memory; `bytes` tensors are made by `texts`.
+  /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking. Not for `bytes`: see
+  /// `texts`.
   static Result<Tensor> allocate(DType dtype, Shape const& shape);
-  /// Owned, over `buffer`, whose capacity must hold the shape.
+  /// Shares ownership of `buffer`, whose capacity must suffice for the shape (asserted).
   static Tensor over(DType dtype, Shape const& shape, Buffer buffer);
-  /// Borrowed elements; `values.size()` must equal the shape's elements (checked by assert).
+  /// Borrows `values`, one for each element of the shape (asserted).
   template <class T>
   static Tensor view(std::span<T const> values, Shape const& shape) {
     assert(static_cast<std::int64_t>(values.size()) == shape.elements());
     return view(dtype_of<T>(), values.data(), shape);
   }
-  /// Borrowed raw memory of a numeric type.
+  /// Borrows raw memory of a numeric type.
   static Tensor view(DType dtype, void const* data, Shape const& shape);
-  /// Borrowed: one text, shape [1].
+  /// Borrows one text; shape [1].
   static Tensor text(std::string_view text);
-  /// Borrowed: `offsets` has elements + 1 entries, ascending from 0 (checked by Signature::check, not here).
+  /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending from 0 (check()
+  /// verifies it).
   static Tensor texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape);
-  /// Owned copy of many texts, shape [n].
+  /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
 
-  /// The same content in memory of its own; resource_exhausted when there is none.
+  /// A copy in owned memory. Fails with resource_exhausted if memory is lacking.
   Result<Tensor> clone() const;
 
   DType dtype() const noexcept { return dtype_; }
   Shape const& shape() const noexcept { return shape_; }
   Device device() const noexcept { return device_; }
-  /// Bytes of the elements (for `bytes`: of all texts together, without offsets).
+  /// Size of all elements in bytes; for `bytes` without the offsets.
   std::size_t size_bytes() const noexcept { return size_bytes_; }
   std::byte const* data() const noexcept { return data_; }
-  /// Writable bytes; only for the sole owner of the buffer.
+  /// Precondition: the buffer has no other owner.
   std::byte* mutable_data() noexcept { return data_; }
   std::span<std::byte const> bytes() const noexcept { return {data_, size_bytes_}; }
   std::int64_t const* offsets() const noexcept { return offsets_; }
   bool owned() const noexcept { return static_cast<bool>(buffer_); }
   Buffer const& buffer() const noexcept { return buffer_; }
 
-  /// The elements as T; T must be the element type (checked by assert).
+  /// The elements as T, which must be the element type (asserted).
   template <class T>
   std::span<T const> as() const noexcept {
     assert(dtype_ == dtype_of<T>());
@@ -201,9 +204,9 @@ class Tensor {
   }
   /// Element `index` of a `bytes` tensor.
   std::string_view text_at(std::int64_t index) const noexcept;
-  /// Rows `first .. first + count` along axis 0 as a borrowed view of this tensor's bytes. Not for rank 0.
+  /// Borrows the rows `first .. first + count` along axis 0. Precondition: the rank is at least 1.
   Tensor rows(std::int64_t first, std::int64_t count) const noexcept;
-  /// The same elements under another shape of equally many.
+  /// The same elements, shared, under another shape that has equally many (asserted).
   Tensor reshaped(Shape const& shape) const noexcept;
 
  private:
@@ -216,7 +219,7 @@ class Tensor {
   Buffer buffer_{};
 };
 
-/// A tensor with the name that a signature knows it by.
+/// A tensor with its name in a signature.
 struct NamedTensor {
   std::string name;
   Tensor value;

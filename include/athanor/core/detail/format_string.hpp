@@ -1,5 +1,6 @@
-/// Format strings of error messages: checked when they are compiled, formatted in lib/core. No public header includes
-/// a formatting library (but core/format.hpp and serving/format.hpp), so none of its versions can clash with a user's.
+/// Format strings of error messages: checked when they are compiled, formatted in lib/core. No public header
+/// includes a formatting library (but core/format.hpp and serving/format.hpp), so none of its versions can
+/// clash with a user's.
 #pragma once
 
 #include <concepts>
@@ -37,8 +38,8 @@ FormatArgument format_argument(T const& value) noexcept(!std::is_class_v<T>) {
 void every_pair_of_braces_needs_one_argument();
 void precision_needs_a_floating_point_argument();
 
-/// A literal with one `{}` for each of `Args`; `{:.3g}` and `{:.1f}` take floating-point arguments, `{{` and `}}` are
-/// literal braces.
+/// A literal with one `{}` for each of `Args`; `{:.3g}` and `{:.1f}` take floating-point arguments, `{{` and
+/// `}}` are literal braces.
 template <Formattable... Args>
 class FormatString {
  public:

@@ -1,6 +1,6 @@
-/// What the library knows of each code and each reason, one row per number: its name, whose fault it is, and whether a
-/// batch that failed for it is worth another try in smaller pieces. A new Reason is a new row here and an enumerator of
-/// athanor.h; a test compares them.
+/// What the library knows of each code and each reason, one row per number: its name, whose fault it is, and
+/// whether a batch that failed for it is worth another try in smaller pieces. A new Reason is a new row here
+/// and an enumerator of athanor.h; a test compares them.
 #pragma once
 
 #include <array>
@@ -12,7 +12,8 @@
 
 namespace athanor::inline v1::detail {
 
-/// Whose fault a failure is. Only the model's counts against it; `told_by_code`: the reason alone does not say.
+/// Whose fault a failure is. Only the model's counts against it; `told_by_code`: the reason alone does not
+/// say.
 enum class Fault : std::uint8_t { nobody, caller, engine, load, model, told_by_code };
 
 /// Whether running a failed batch again in pieces may answer some of its callers.

@@ -98,7 +98,7 @@ struct Call : AnswerHolder,
   }
   void unlock_inputs() noexcept { word.fetch_and(~call_bits::inputs); }
   Tensor const& input(std::size_t index) const noexcept {
-    return request->inputs()[checked.place[index]].value;
+    return request->inputs()[checked.index[index]].value;
   }
   bool asynchronous() const noexcept { return completion.function != nullptr; }
 };

@@ -57,7 +57,7 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
     auto model = LoadedModel::load((*served)->description(), (*served)->instances());
     (*served)->record_load(model.has_value());
     emit(options_.sink,
-         Event{model ? Happening::model_loaded : Happening::model_load_failed,
+         Event{model ? EventKind::model_loaded : EventKind::model_load_failed,
                (*served)->description().manifest.name, (*served)->description().manifest.version,
                model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
                      : model.error().message});
@@ -67,7 +67,7 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
   };
   functions.released = [this](std::string_view id, LoadedModel&) {
     if (auto served = loading(id))
-      emit(options_.sink, Event{Happening::model_unloaded,
+      emit(options_.sink, Event{EventKind::model_unloaded,
                                 (*served)->description().manifest.name,
                                 (*served)->description().manifest.version,
                                 {}});
@@ -424,7 +424,7 @@ void EngineState<T>::drain(TimePoint deadline) noexcept {
 template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
   if (stopping_.exchange(true)) return 0;
-  emit(options_.sink, Event{Happening::engine_stopping, {}, {}, {}});
+  emit(options_.sink, Event{EventKind::engine_stopping, {}, {}, {}});
   TimePoint const deadline = after(Env::now(), grace);
   Error const stopping{Code::unavailable, Reason::stopping, "the engine is stopping", {}};
   for (auto* model : models()) model->lane().refuse_all(stopping);
@@ -442,7 +442,7 @@ std::size_t EngineState<T>::stop(Duration grace) noexcept {
   }
   std::size_t const abandoned = executor_.stop(deadline) + callers_in_backends_.load();
   if (abandoned != 0)
-    emit(options_.sink, Event{Happening::work_abandoned,
+    emit(options_.sink, Event{EventKind::work_abandoned,
                               {},
                               {},
                               detail::format("{} threads are still inside a backend", abandoned)});

@@ -273,7 +273,7 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
   auto const after = breaker_.state();
   if (after == before || after == breaking::State::half_open) return;
   emit(engine_.options().sink,
-       Event{after == breaking::State::open ? Happening::breaker_opened : Happening::breaker_closed,
+       Event{after == breaking::State::open ? EventKind::breaker_opened : EventKind::breaker_closed,
              description_.manifest.name,
              description_.manifest.version,
              {}});
