@@ -148,7 +148,7 @@ enum {
   ATH_DTYPE_BF16 = 8,
   ATH_DTYPE_F32 = 9,
   ATH_DTYPE_F64 = 10,
-  ATH_DTYPE_BYTES = 11 /* text, or opaque bytes, of any length per element */
+  ATH_DTYPE_BYTES = 11 /* any length per element: UTF-8 text, or any bytes where the model says so */
 };
 
 enum {

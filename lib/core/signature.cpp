@@ -86,7 +86,7 @@ Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
               "{}: element {}: expected a finite value, got NaN or infinity", spec.name, at);
 }
 
-Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
+Result<void> check_bytes(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const count = tensor.shape().elements();
   if (tensor.offsets() == nullptr && count != 1)
     return fail(Code::invalid_argument, Reason::shape, "{}: {} texts need offsets, got none", spec.name,
@@ -106,7 +106,7 @@ Result<void> check_texts(TensorSpec const& spec, Tensor const& tensor) {
                   "{}: element {}: expected at most {} bytes, got {}", spec.name, i, spec.max_bytes,
                   text.size());
     std::size_t at = 0;
-    if (!is_utf8(text, &at))
+    if (spec.encoding == Encoding::utf8 && !is_utf8(text, &at))
       return fail(Code::invalid_argument, Reason::syntax, "{}: element {}: byte {} is not UTF-8", spec.name,
                   i, at);
   }
@@ -119,7 +119,7 @@ Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLen
                 to_string(spec.dtype), to_string(tensor.dtype()));
   return check_dims(spec, tensor, lengths)
       .and_then([&]() -> Result<void> {
-        return spec.dtype == DType::bytes ? check_texts(spec, tensor) : Result<void>{};
+        return spec.dtype == DType::bytes ? check_bytes(spec, tensor) : Result<void>{};
       })
       .and_then([&]() -> Result<void> {
         return spec.non_finite == NonFinite::refuse ? check_finite(spec, tensor) : Result<void>{};

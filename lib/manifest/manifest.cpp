@@ -90,8 +90,19 @@ void read_non_finite(Node const& node, TensorSpec& spec) {
   spec.non_finite = text == "allow" ? NonFinite::allow : NonFinite::refuse;
 }
 
+/// What only `bytes` tensors have.
+void read_encoding(Node const& node, TensorSpec& spec) {
+  if (!node.present()) return;
+  std::string const text = node.text();
+  if (text != "utf8" && text != "any")
+    node.reader().refuse(node.path(), "expected 'utf8' or 'any', got '{}'", text);
+  if (spec.dtype != DType::bytes)
+    node.reader().refuse(node.path(), "expected only for dtype bytes, got it for {}", to_string(spec.dtype));
+  spec.encoding = text == "any" ? Encoding::any : Encoding::utf8;
+}
+
 TensorSpec read_input(Node const& node) {
-  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "unit"})) return {};
+  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit"})) return {};
   TensorSpec spec = read_tensor(node);
   read_non_finite(node["non_finite"], spec);
   if (auto const limit = node["max_bytes"]; limit.present()) {
@@ -100,6 +111,7 @@ TensorSpec read_input(Node const& node) {
       node.reader().refuse(limit.path(), "expected only for dtype bytes, got it for {}",
                            to_string(spec.dtype));
   }
+  read_encoding(node["encoding"], spec);
   if (node["unit"].present()) spec.unit = node["unit"].text();
   return spec;
 }
@@ -182,9 +194,10 @@ OutputSection read_output(Node const& node) {
 
 ProcessorSection read_processor(Node const& node) {
   ProcessorSection section;
-  if (!node.object({"name", "input", "options", "digests"})) return section;
+  if (!node.object({"name", "inputs", "options", "digests"})) return section;
   section.name = node["name"].name();
-  section.input = node["input"].name();
+  if (auto const inputs = node["inputs"]; inputs.present())
+    for (Node const& input : inputs.list(1)) section.inputs.push_back(input.name());
   if (auto const options = node["options"]; options.present() && options.object())
     section.options_json = options.json()->dump();
   for (auto const& [file, digest] : node["digests"].named()) {
@@ -321,6 +334,8 @@ void read_tensors(Node const& root, Manifest& manifest) {
   if (root["processor"].present()) manifest.processor = read_processor(root["processor"]);
   for (Node const& node : root["inputs"].list(1)) manifest.inputs.push_back(read_input(node));
   for (Node const& node : root["outputs"].list(1)) manifest.outputs.push_back(read_output(node));
+  if (manifest.processor && manifest.processor->inputs.empty())
+    for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1)) manifest.model_inputs.push_back(read_model_input(node));
   } else if (manifest.processor) {

@@ -41,7 +41,6 @@ bool is_ragged_axis(Manifest const& manifest, std::string_view axis) {
   });
 }
 
-/// What means, spreads and scales are computed in.
 /// What codes and positions are given in.
 bool is_code(DType dtype) noexcept { return dtype == DType::i32 || dtype == DType::i64; }
 
@@ -215,13 +214,20 @@ void check_member(Manifest const& manifest, Member const& member, std::string co
 }
 
 void check_processor_section(Manifest const& manifest, Reader& reader) {
-  TensorSpec const* text = find(manifest.inputs, manifest.processor->input);
-  if (text == nullptr)
-    return reader.refuse("processor.input", "expected one of the inputs ({}), got '{}'",
-                         names(manifest.inputs), manifest.processor->input);
-  if (text->dtype != DType::bytes || text->dims.size() != 1 || !text->stacks())
-    reader.refuse("processor.input", "expected bytes [{}] for '{}', got {}", items_axis, text->name,
-                  to_string(*text));
+  auto const& inputs = manifest.processor->inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    std::string const path = fmt::format("processor.inputs[{}]", i);
+    TensorSpec const* input = find(manifest.inputs, inputs[i]);
+    if (input == nullptr)
+      return reader.refuse(path, "expected one of the inputs ({}), got '{}'", names(manifest.inputs),
+                           inputs[i]);
+    if (!input->stacks())
+      reader.refuse(path, "expected '{}' as the first dimension of '{}', got {}", items_axis, input->name,
+                    to_string(*input));
+    if (std::find(inputs.begin(), inputs.begin() + static_cast<std::ptrdiff_t>(i), inputs[i]) !=
+        inputs.begin() + static_cast<std::ptrdiff_t>(i))
+      reader.refuse(path, "expected every input once, got '{}' again", inputs[i]);
+  }
 }
 
 }  // namespace

@@ -77,7 +77,8 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
 Result<void> join_processor(ModelDescription& description) {
   auto const& section = *description.manifest.processor;
   OpenProcessor const& processor = *description.processor;
-  description.processor_inputs.push_back(position_of(description.manifest.inputs, section.input));
+  for (auto const& input : section.inputs)
+    description.processor_inputs.push_back(position_of(description.manifest.inputs, input));
   for (ModelInput& input : description.plan.inputs) {
     std::size_t output = 0;
     if (!is_made(input)) {

@@ -262,7 +262,7 @@ ath_model* puppet_text_model(ath_engine* engine) {
           "letters",
           "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
           "\"max_bytes\": 100}], "
-          "\"processor\": {\"name\": \"letters\", \"input\": \"words\", \"options\": {}}, "
+          "\"processor\": {\"name\": \"letters\", \"inputs\": [\"words\"], \"options\": {}}, "
           "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
           "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]"));
 }

@@ -101,7 +101,7 @@ Request x_of(Tensor value) {
   return request;
 }
 
-// mutant: check_texts that compares max_bytes with the bytes of all texts together
+// mutant: check_bytes that compares max_bytes with the bytes of all texts together
 TEST_CASE("S1-6 a text over its limit is refused by its position in the batch, and the limit counts bytes") {
   auto const signature = of_text();
   for (std::size_t const position : {0U, 2U, 4U}) {
@@ -140,6 +140,18 @@ TEST_CASE("S1-6 a text that is not UTF-8 is refused by its position in the batch
               fmt::format("text: element {}: byte {} is not UTF-8", position, bad.byte));
     }
   CHECK(check(signature, texts_of({"\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\xe0\xa0\x80"})));
+}
+
+// mutant: check_bytes looks for UTF-8 whatever the encoding is, or never
+TEST_CASE("bytes of any encoding pass, and are refused where text is expected") {
+  using namespace std::string_view_literals;
+  auto const jpeg = texts_of({"fine"sv, "\xff\xd8\xff\xe0"sv});
+  auto signature = of_text();
+  refused(signature, jpeg, Reason::syntax, "text: element 1: byte 0 is not UTF-8");
+  signature.inputs[0].encoding = Encoding::any;
+  CHECK(check(signature, jpeg));
+  refused(signature, texts_of({"\xff\xd8\xff\xe0\0\x10JFIF"sv}), Reason::too_large,
+          "text: element 0: expected at most 8 bytes, got 10");
 }
 
 // mutant: check that stops at the first text of a request
@@ -252,7 +264,7 @@ TEST_CASE("S4-2 NaN and infinities are refused by position in every floating-poi
   refused_at(DType::bf16, Tensor::view(DType::bf16, brain_nan.data(), {2}), 1);
 }
 
-// mutant: check_texts without its look at the offsets
+// mutant: check_bytes without its look at the offsets
 TEST_CASE(
     "S4-2 offsets that are missing, out of order or out of the bytes are refused before a text is read") {
   auto const signature = of_text();

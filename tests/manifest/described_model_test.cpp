@@ -38,13 +38,44 @@ struct RowsProcessor {
 };
 static_assert(Processor<RowsProcessor>);
 
+// Gives the model the size of an encoded image, or the sum of a decoded one, as `x`, f32 [1].
+struct ImageProcessor {
+  static constexpr char const* name = "image";
+  static constexpr std::array<char const*, 1> output_names = {"x"};
+  static constexpr std::array<std::int32_t, 1> output_dtypes = {static_cast<std::int32_t>(DType::f32)};
+  struct Opened {
+    Result<Preprocessed> prepare(Tensor const& item) const {
+      float value = 0;
+      if (item.dtype() == DType::bytes) {
+        if (!item.text_at(0).starts_with("\xff\xd8"))
+          return fail(Code::invalid_argument, Reason::syntax, "image: expected a JPEG");
+        value = static_cast<float>(item.text_at(0).size());
+      } else {
+        if (item.dtype() != DType::u8 || item.shape() != Shape{1, 2, 1, 3})
+          return fail(Code::invalid_argument, Reason::shape, "image: expected u8 [1, 2, 1, 3]");
+        for (std::uint8_t const pixel : item.as<std::uint8_t>()) value += static_cast<float>(pixel);
+      }
+      auto x = Tensor::allocate(DType::f32, Shape{1}).value();
+      *reinterpret_cast<float*>(x.mutable_data()) = value;
+      return Preprocessed{{std::move(x)}, 1};
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) const {
+    return std::make_unique<Opened>();
+  }
+};
+static_assert(Processor<ImageProcessor>);
+
 struct House {
   PuppetControl control;
   PuppetBackend backend{control};
-  RowsProcessor processor;
+  RowsProcessor rows;
+  ImageProcessor image;
   ath_backend_table backends = make_table(backend);
-  ath_processor_table processors = make_table(processor);
-  Engine<> engine = Engine<>::create({.backends = {&backends}, .processors = {&processors}}).value();
+  ath_processor_table row_table = make_table(rows);
+  ath_processor_table image_table = make_table(image);
+  Engine<> engine =
+      Engine<>::create({.backends = {&backends}, .processors = {&row_table, &image_table}}).value();
 
   Error refusal(ModelFolder const& folder) {
     auto const model = engine.load(folder.path());
@@ -55,11 +86,18 @@ struct House {
 
 std::string text_tensors(std::string_view row_shape, std::string_view options = "{}") {
   return fmt::format(R"("inputs": [{{"name": "text", "dtype": "bytes", "shape": ["items"]}}],
-      "processor": {{"name": "rows", "input": "text", "options": {}}},
+      "processor": {{"name": "rows", "inputs": ["text"], "options": {}}},
       "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 2]}}],
       "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items", 2]}},
                   {{"name": "row", "dtype": "f32", "shape": {}, "from": "processor:row"}}],)",
                      options, row_shape);
+}
+
+std::string image_tensors(std::string_view inputs) {
+  return fmt::format(R"("inputs": [{}], "processor": {{"name": "image"}},
+      "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items"]}}],
+      "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items"]}}],)",
+                     inputs);
 }
 
 std::string self_test(std::string_view outputs) {
@@ -159,4 +197,59 @@ TEST_CASE("codes of i32 in a request become tokens of i64 for the model") {
                            {"code", Tensor::view(std::span<std::int32_t const>(codes), Shape{3})}});
   REQUIRE_MESSAGE(answer, answer.error().message);
   CHECK(tokens == std::vector<std::int64_t>{3, 2, 1});
+}
+
+// mutant: check_bytes looks for UTF-8 whatever the encoding is
+TEST_CASE("an encoded image reaches a processor where its input may hold any bytes") {
+  using namespace std::string_view_literals;
+  House house;
+  std::array const images{"\xff\xd8\xff\xe0\0\x10JFIF"sv, "\xff\xd8\xff"sv};
+  Request const request{{"image", Tensor::copy_texts(images).value()}};
+  auto const load = [&](std::string_view version, std::string_view encoding) {
+    ModelFolder const folder(
+        "", "images", version,
+        image_tensors(
+            fmt::format(R"({{"name": "image", "dtype": "bytes", "shape": ["items"]{}}})", encoding)));
+    auto model = house.engine.load(folder.path());
+    REQUIRE_MESSAGE(model, model.error().message);
+    return std::move(*model);
+  };
+  auto opaque = load("1.0.0", R"(, "encoding": "any")");
+  auto const answer = opaque.infer(request);
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  auto const y = answer->outputs["y"].as<float>();
+  CHECK(std::vector<float>(y.begin(), y.end()) == std::vector<float>{11, 4});
+  auto text = load("2.0.0", "");
+  auto const refused = text.infer(request);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::syntax);
+  CHECK(refused.error().message.ends_with("image: element 0: byte 0 is not UTF-8"));
+}
+
+// mutant: check_processor_section asks for bytes
+TEST_CASE("a decoded image reaches a processor row by row") {
+  House house;
+  ModelFolder const folder(
+      "", "images", "1.0.0",
+      image_tensors(R"({"name": "image", "dtype": "u8", "shape": ["items", "height", "width", 3]})"));
+  auto model = house.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::array<std::uint8_t, 12> const pixels{1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60};
+  auto const answer = model->infer(
+      Request{{"image", Tensor::view(std::span<std::uint8_t const>(pixels), Shape{2, 2, 1, 3})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  auto const y = answer->outputs["y"].as<float>();
+  CHECK(std::vector<float>(y.begin(), y.end()) == std::vector<float>{22, 211});
+}
+
+// mutant: join_processor takes the first of several inputs
+TEST_CASE("a processor that is given several inputs is refused by name") {
+  House house;
+  auto const error = house.refusal(
+      ModelFolder("", "images", "1.0.0",
+                  image_tensors(R"({"name": "image", "dtype": "bytes", "shape": ["items"], "encoding": "any"},
+                       {"name": "mask", "dtype": "u8", "shape": ["items", 2]})")));
+  CHECK(error.reason == Reason::manifest);
+  CHECK(error.message ==
+        "images@1.0.0: processor: expected one input for 'image', which is given one; got 2");
 }

@@ -19,7 +19,7 @@ std::string const zeros(32, '0');
 std::string const whole =
     R"({
   "athanor": 1, "name": "tg", "version": "1.2.0", "description": "glass transition", "backend": "torch", "format": "torchscript",
-  "processor": {"name": "polymer-graph", "input": "smiles", "options": {"units": 1}, "digests": {"domain.json": "xxh128:)" +
+  "processor": {"name": "polymer-graph", "inputs": ["smiles"], "options": {"units": 1}, "digests": {"domain.json": "xxh128:)" +
     zeros +
     R"("}},
   "inputs": [{"name": "smiles", "dtype": "bytes", "shape": ["items"], "max_bytes": 4096}],
@@ -198,8 +198,8 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("file": "fold-0.pt")", R"("file": "/fold-0.pt")",
        "athanor.json: members[0].file: expected a path inside the model's folder, without '..'; got "
        "'/fold-0.pt'"},
-      {R"("input": "smiles")", R"("input": "text")",
-       "athanor.json: processor.input: expected one of the inputs (smiles), got 'text'"},
+      {R"("inputs": ["smiles"])", R"("inputs": ["text"])",
+       "athanor.json: processor.inputs[0]: expected one of the inputs (smiles), got 'text'"},
       {R"("unit": "K", "from": "mean:tg")", R"("unit": "K", "non_finite": "keep", "from": "mean:tg")",
        "athanor.json: outputs[0].non_finite: expected 'refuse' or 'allow', got 'keep'"},
       {R"("policy": "size_or_delay")", R"("policy": "eager")",
@@ -339,10 +339,47 @@ TEST_CASE("a setting that nothing would heed is refused") {
 }
 
 // mutant: check_processor_section looks at the name only
-TEST_CASE("a processor reads a list of texts") {
-  CHECK(refusal(
-            with(R"("dtype": "bytes", "shape": ["items"])", R"("dtype": "bytes", "shape": ["items", 2])")) ==
-        "athanor.json: processor.input: expected bytes [items] for 'smiles', got bytes [items, 2]");
+TEST_CASE("a processor reads inputs that begin with items, each once") {
+  CHECK(parse_manifest(with(R"("dtype": "bytes", "shape": ["items"])",
+                            R"("dtype": "bytes", "shape": ["items", 1])",
+                            with(R"({"smiles": ["*CC*"]})", R"({"smiles": [["*CC*"]]})"))));
+  CHECK(refusal(with(R"("dtype": "bytes", "shape": ["items"])", R"("dtype": "bytes", "shape": [1])")) ==
+        "athanor.json: processor.inputs[0]: expected 'items' as the first dimension of 'smiles', got bytes "
+        "[1]");
+  CHECK(refusal(with(R"("inputs": ["smiles"])", R"("inputs": ["smiles", "smiles"])")) ==
+        "athanor.json: processor.inputs[1]: expected every input once, got 'smiles' again");
+}
+
+// mutant: read_tensors leaves the list of a processor without inputs empty
+TEST_CASE("a processor is given every input when it names none") {
+  std::string const two =
+      with(R"("inputs": [{"name": "smiles")",
+           R"("inputs": [{"name": "width", "dtype": "f32", "shape": ["items"]}, {"name": "smiles")",
+           with(R"({"smiles": ["*CC*"]})", R"({"smiles": ["*CC*"], "width": [1]})"));
+  auto const all = parse_manifest(with(R"(, "inputs": ["smiles"])", "", two));
+  REQUIRE_MESSAGE(all, all.error().message);
+  CHECK(all->processor->inputs == std::vector<std::string>{"width", "smiles"});
+  auto const one = parse_manifest(two);
+  REQUIRE(one);
+  CHECK(one->processor->inputs == std::vector<std::string>{"smiles"});
+}
+
+// mutant: read_encoding does not look at the dtype, or takes every text for utf8
+TEST_CASE("bytes may be opaque") {
+  auto const spec_of = [](std::string const& text) {
+    auto const manifest = parse_manifest(text);
+    REQUIRE_MESSAGE(manifest, manifest.error().message);
+    return manifest->inputs[0].encoding;
+  };
+  CHECK(spec_of(whole) == Encoding::utf8);
+  CHECK(spec_of(with(R"("max_bytes": 4096)", R"("encoding": "utf8")")) == Encoding::utf8);
+  CHECK(spec_of(with(R"("max_bytes": 4096)", R"("encoding": "any")")) == Encoding::any);
+  CHECK(refusal(with(R"("max_bytes": 4096)", R"("encoding": "latin1")")) ==
+        "athanor.json: inputs[0].encoding: expected 'utf8' or 'any', got 'latin1'");
+  CHECK(refusal(with(R"("shape": ["items", 3])", R"("shape": ["items", 3], "encoding": "any")", plain)) ==
+        "athanor.json: inputs[0].encoding: expected only for dtype bytes, got it for f32");
+  CHECK(refusal(with(R"("shape": ["items", null])", R"("shape": ["items", null], "encoding": "any")", plain))
+            .starts_with("athanor.json: outputs[0]: unknown key 'encoding'"));
 }
 
 TEST_CASE("no cut of a manifest is taken for a whole one") {

@@ -140,7 +140,7 @@ def write_manifest(folder, folds, rows):
         "description": "Glass transition temperature of homopolymers from the repeat unit: five graph networks, "
                        "their mean and population standard deviation in kelvin. See MODEL_CARD.md.",
         "backend": "torch", "format": "torchscript",
-        "processor": {"name": "polymer-graph", "input": "smiles", "options": {"domain": "domain.json"},
+        "processor": {"name": "polymer-graph", "inputs": ["smiles"], "options": {"domain": "domain.json"},
                      "digests": {"domain.json": digest(folder / "domain.json")}},
         **signature(), "members": members, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
 

@@ -33,14 +33,18 @@ struct Dim {
 /// Whether NaN and infinities are allowed in a floating-point tensor.
 enum class NonFinite : std::uint8_t { refuse, allow };
 
+/// What the elements of a `bytes` tensor hold: UTF-8 text, or any bytes (an image, a sound).
+enum class Encoding : std::uint8_t { utf8, any };
+
 /// One input or output: name, element type, dimensions, and constraints on its elements.
 struct TensorSpec {
   std::string name;
   DType dtype = DType::f32;
   std::vector<Dim> dims;
   NonFinite non_finite = NonFinite::refuse;
-  std::int64_t max_bytes = 0;  ///< limit for one element of a `bytes` tensor; 0: no limit
-  std::string unit;            ///< for display; may be empty
+  std::int64_t max_bytes = 0;          ///< limit for one element of a `bytes` tensor; 0: no limit
+  std::string unit;                    ///< for display; may be empty
+  Encoding encoding = Encoding::utf8;  ///< of a `bytes` tensor
 
   /// True if axis 0 is `items`: requests are stacked along it.
   bool stacks() const noexcept {
@@ -80,10 +84,10 @@ struct CheckedRequest {
   std::int64_t bytes = 0;  ///< all inputs together
 };
 
-/// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, limits of
-/// texts, UTF-8 and finiteness. Fails with invalid_argument and a message that names the tensor, the index of
-/// a bad element, what was expected and what was given. Reads every byte of floating-point and text inputs.
-/// Allocates only on failure.
+/// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, byte limits, the
+/// encoding of `bytes` and finiteness. Fails with invalid_argument and a message that names the tensor, the
+/// index of a bad element, what was expected and what was given. Reads every byte of floating-point and text
+/// inputs. Allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);
 
 /// The index of the first NaN or infinity; -1 if there is none, or if the element type is not floating-point.

@@ -30,7 +30,7 @@ enum class DType : std::int32_t {
   bf16 = 8,
   f32 = 9,
   f64 = 10,
-  bytes = 11,  ///< text or opaque bytes of any length per element
+  bytes = 11,  ///< any bytes of any length per element; a TensorSpec says whether they must be UTF-8
 };
 
 /// The name that manifests use: `f32`, `i64`, `bytes`, …

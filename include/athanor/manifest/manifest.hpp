@@ -30,10 +30,10 @@ struct FileDigest {
   std::string digest;  ///< `xxh128:` and 32 hexadecimal digits
 };
 
-/// Which processor makes the model's inputs, from which input of the request.
+/// Which processor makes the model's inputs, from which inputs of the request.
 struct ProcessorSection {
   std::string name;
-  std::string input;
+  std::vector<std::string> inputs;  ///< those that the processor is given, in this order
   std::string options_json = "{}";  ///< handed to the processor as it stands
   std::vector<FileDigest> digests;  ///< files that the processor reads
 };
