@@ -1,5 +1,5 @@
 #include <athanor/core/hash.hpp>
-#include <athanor/manifest/manifest.hpp>
+#include <athanor/manifest/digest.hpp>
 
 namespace athanor::inline v1 {
 

@@ -168,7 +168,7 @@ void read_source(Node const& node, OutputSection& output) {
   } else if (head == "mean" && names) {
     output.source = OutputSource::mean;
   } else if (head == "std" && names) {
-    output.source = OutputSource::spread;
+    output.source = OutputSource::standard_deviation;
   } else if (head == "processor" && names) {
     output.source = OutputSource::processor;
   } else if (from == "unknown") {
@@ -319,7 +319,7 @@ void read_identity(Node const& root, Manifest& manifest) {
 void name_model_outputs(Manifest& manifest) {
   for (auto const& output : manifest.outputs) {
     bool const taken = output.source == OutputSource::model || output.source == OutputSource::mean ||
-                       output.source == OutputSource::spread;
+                       output.source == OutputSource::standard_deviation;
     if (!taken || std::ranges::find(manifest.model_outputs, output.of, &TensorSpec::name) !=
                       manifest.model_outputs.end())
       continue;
@@ -399,6 +399,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
   json::Reader reader(manifest_file, Reason::manifest);
   json::Node const root(reader, &*document, "");
   Manifest manifest;
+  manifest.content = hash128(text);
   if (manifest::is_known_format(root) &&
       root.object({"athanor", "name", "version", "description", "backend", "format", "processor", "inputs",
                    "model_inputs", "model_outputs", "outputs", "members", "min_members", "batching", "cache",

@@ -159,7 +159,7 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (!is_computable(spec.dtype))
     reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a spread, got {}",
                   to_string(spec.dtype));
-  if (output.source == OutputSource::spread && manifest.members.size() < 2)
+  if (output.source == OutputSource::standard_deviation && manifest.members.size() < 2)
     reader.refuse(path + ".from", "expected several members for a spread, got 1");
 }
 
@@ -179,7 +179,7 @@ void check_output(Manifest const& manifest, OutputSection const& output, std::st
       return;
     case OutputSource::model:
     case OutputSource::mean:
-    case OutputSource::spread: return check_computed(manifest, output, path, reader);
+    case OutputSource::standard_deviation: return check_computed(manifest, output, path, reader);
   }
 }
 

@@ -1,4 +1,4 @@
-#include <athanor/manifest/manifest.hpp>
+#include <athanor/manifest/tensor_json.hpp>
 
 #include <cmath>
 #include <cstring>

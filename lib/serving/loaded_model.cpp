@@ -1,5 +1,6 @@
 #include <athanor/serving/detail/loaded_model.hpp>
 
+#include <athanor/manifest/digest.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
 namespace athanor::inline v1::serving {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <athanor/loading/model_loader.hpp>
+#include <athanor/manifest/digest.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
 namespace athanor::inline v1::serving {
@@ -44,7 +45,7 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
   switch (source) {
     case manifest::OutputSource::model: return OutputPlan::From::model;
     case manifest::OutputSource::mean: return OutputPlan::From::mean;
-    case manifest::OutputSource::spread: return OutputPlan::From::standard_deviation;
+    case manifest::OutputSource::standard_deviation: return OutputPlan::From::standard_deviation;
     case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
     case manifest::OutputSource::members: return OutputPlan::From::members;
     case manifest::OutputSource::processor: return OutputPlan::From::processor;
@@ -177,9 +178,7 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
   description.folder = folder;
   description.id = description.manifest.id();
   description.signature = description.manifest.signature();
-  auto content = hash_file(folder + "/" + std::string(manifest_file));
-  if (!content) return tl::unexpected(std::move(content.error()));
-  description.content = *content;
+  description.content = description.manifest.content;
 
   description.backend = tables.backend(description.manifest.backend);
   if (description.backend == nullptr)

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <athanor/core/hash.hpp>
+#include <athanor/manifest/digest.hpp>
 #include <athanor/manifest/manifest.hpp>
 
 using namespace athanor;
@@ -101,7 +102,7 @@ TEST_CASE("a whole manifest is read into its parts") {
   CHECK(manifest.outputs[0].source == OutputSource::mean);
   CHECK(manifest.outputs[0].of == "tg");
   CHECK(manifest.outputs[0].spec.unit == "K");
-  CHECK(manifest.outputs[1].source == OutputSource::spread);
+  CHECK(manifest.outputs[1].source == OutputSource::standard_deviation);
   CHECK(manifest.outputs[4].of == "unseen");
   CHECK(manifest.members[0].lookups[0].codes == std::vector<std::int64_t>{70, 5});
   CHECK(manifest.members[0].scales[0].center == 300.5);
@@ -387,6 +388,13 @@ TEST_CASE("no cut of a manifest is taken for a whole one") {
     if (whole.find_first_not_of(" \n", length) == std::string::npos) break;
     CHECK_FALSE(parse_manifest(std::string_view(whole).substr(0, length)));
   }
+}
+
+// mutant: read_manifest hashes the file, which may have changed since it was parsed
+TEST_CASE("a manifest knows the hash of the text that it was read from") {
+  CHECK(parse_manifest(plain)->content == hash128(plain));
+  std::string const spaced = plain + "\n";
+  CHECK(parse_manifest(spaced)->content == hash128(spaced));
 }
 
 // mutant: verify_digest returns success when the file is shorter

@@ -1,8 +1,12 @@
+#include <array>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <random>
 #include <string>
 
 #include <doctest/doctest.h>
-#include <athanor/manifest/manifest.hpp>
+#include <athanor/manifest/tensor_json.hpp>
 
 using namespace athanor;
 
@@ -115,4 +119,55 @@ TEST_CASE("nested lists become a row-major tensor") {
   auto const empty = tensor_from_json("[]", spec(DType::f32, {Dim::named("items"), Dim::fixed(3)}));
   REQUIRE(empty);
   CHECK(empty->shape() == Shape{0, 3});
+}
+
+// mutant: number() prints -0.0 as -0, or from_f16 takes subnormal numbers for normal ones
+TEST_CASE("a tensor of every type comes back from its JSON as it was") {
+  std::mt19937_64 random(7);
+  for (auto const dtype : {DType::boolean, DType::u8, DType::i8, DType::i16, DType::i32, DType::i64,
+                           DType::f16, DType::bf16, DType::f32, DType::f64})
+    for (int round = 0; round < 200; ++round) {
+      auto const tensor = Tensor::allocate(dtype, Shape{4, 3, 2}).value();
+      auto* const bytes = tensor.buffer().data();
+      for (std::size_t i = 0; i < tensor.size_bytes(); ++i)
+        bytes[i] = static_cast<std::byte>(dtype == DType::boolean ? random() & 1U : random() & 0xffU);
+      if (round == 0) std::memset(bytes, 0, tensor.size_bytes());
+      if (round == 0 && dtype == DType::f32) bytes[3] = std::byte{0x80};  // -0.0
+      auto const text = tensor_to_json(tensor, "x");
+      if (first_non_finite(tensor) >= 0) {
+        REQUIRE_FALSE(text);
+        CHECK(text.error().reason == Reason::non_finite);
+        continue;
+      }
+      REQUIRE_MESSAGE(text, text.error().message);
+      auto const back = tensor_from_json(*text, spec(dtype, {Dim::any(), Dim::any(), Dim::any()}));
+      REQUIRE_MESSAGE(back, back.error().message);
+      CHECK(back->shape() == tensor.shape());
+      CHECK_MESSAGE(std::memcmp(back->data(), bytes, tensor.size_bytes()) == 0, *text);
+    }
+}
+
+// mutant: append_list leaves the commas out, or texts are not escaped
+TEST_CASE("a tensor is written as nested lists in few digits") {
+  std::array<float, 4> const values{1, 0.1F, -2.5F, 1e20F};
+  auto const of = [&](Shape const& shape) {
+    return tensor_to_json(Tensor::view(std::span<float const>(values), shape), "x").value();
+  };
+  CHECK(of({2, 2}) == "[[1,0.1],[-2.5,1e+20]]");
+  CHECK(of({4}) == "[1,0.1,-2.5,1e+20]");
+  CHECK(tensor_to_json(Tensor::allocate(DType::f32, Shape{2, 0}).value(), "x").value() == "[[],[]]");
+  std::array<std::string_view, 2> const texts{"a\"b", "\u017elu\u0165"};
+  CHECK(tensor_to_json(Tensor::copy_texts(texts).value(), "x").value() == "[\"a\\\"b\",\"\u017elu\u0165\"]");
+}
+
+// mutant: tensor_to_json looks for UTF-8 in the first element only
+TEST_CASE("what JSON cannot hold is refused by its element") {
+  std::array<double, 2> const values{1, std::numeric_limits<double>::infinity()};
+  CHECK(tensor_to_json(Tensor::view(std::span<double const>(values), Shape{2}), "y").error().message ==
+        "y: element 1: expected a finite value, got NaN or infinity");
+  std::array<std::string_view, 2> const texts{"fine", "\xff\xd8"};
+  auto const refused = tensor_to_json(Tensor::copy_texts(texts).value(), "image");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::syntax);
+  CHECK(refused.error().message == "image: element 1: byte 0 is not UTF-8");
 }

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <athanor/core/error.hpp>
+#include <athanor/core/hash.hpp>
 #include <athanor/core/signature.hpp>
 #include <athanor/core/tensor.hpp>
 #include <athanor/manifest/model_input.hpp>
@@ -32,7 +32,7 @@ struct FileDigest {
 
 /// Which processor makes the model's inputs, from which inputs of the request.
 struct ProcessorSection {
-  std::string name;
+  std::string name;                 ///< under which the processor is registered
   std::vector<std::string> inputs;  ///< those that the processor is given, in this order
   std::string options_json = "{}";  ///< handed to the processor as it stands
   std::vector<FileDigest> digests;  ///< files that the processor reads
@@ -40,54 +40,55 @@ struct ProcessorSection {
 
 /// Where an output of an answer comes from.
 enum class OutputSource : std::uint8_t {
-  model,      ///< the model output `of`
-  mean,       ///< the mean of the members' output `of`
-  spread,     ///< the standard deviation of the members' output `of`
-  unknown,    ///< how many of the item's codes the members' lookups do not know
-  members,    ///< how many members answered
-  processor,  ///< the processor's output `of`
+  model,               ///< the model output `of`
+  mean,                ///< the mean of the members' output `of`
+  standard_deviation,  ///< the standard deviation of the members' output `of`
+  unknown,             ///< how many of the item's codes the members' lookups do not know
+  members,             ///< how many members answered
+  processor,           ///< the processor's output `of`
 };
 
 /// One output of an answer: what it is, and where it comes from.
 struct OutputSection {
   TensorSpec spec;
   OutputSource source = OutputSource::model;
-  std::string of;
+  std::string of;  ///< the model's or the processor's output; empty for a count
 };
 
 /// The member's own table for one integer model input: see docs/manifest.md.
 struct Lookup {
-  std::string input;
-  std::vector<std::int64_t> codes;
+  std::string input;                ///< the model input
+  std::vector<std::int64_t> codes;  ///< code i is token i + 2; any other code is token 1
 };
 
 /// Turns what a member's output says into the answer's unit: value * scale + center.
 struct Scale {
-  std::string output;
-  double center = 0;
-  double scale = 1;
+  std::string output;  ///< the model output
+  double center = 0;   ///< in the answer's unit
+  double scale = 1;    ///< never 0
 };
 
 /// One file that executes, with its own tokens and units.
 struct Member {
   FileDigest file;
-  std::vector<Lookup> lookups;
-  std::vector<Scale> scales;
+  std::vector<Lookup> lookups;  ///< for all members or for none
+  std::vector<Scale> scales;    ///< outputs without one are left as they are
 };
 
 /// What the manifest says about batching; absent fields leave the engine's options as they are.
 struct BatchingSection {
+  /// When a batch is run: as soon as the model is idle, or once it is full or `max_delay_us` old.
   enum class Policy : std::uint8_t { immediate, size_or_delay };
-  std::optional<std::int64_t> max_items;
-  std::optional<std::int64_t> max_cost;
+  std::optional<std::int64_t> max_items;  ///< of one batch
+  std::optional<std::int64_t> max_cost;   ///< of one batch, in the unit of its processor or in bytes
   std::optional<Policy> policy;
-  std::optional<std::int64_t> max_delay_us;
-  std::optional<std::int64_t> instances;
+  std::optional<std::int64_t> max_delay_us;  ///< only with size_or_delay; microseconds
+  std::optional<std::int64_t> instances;     ///< batches that run at once
 };
 
 /// A request whose answer is known: the model must give it before it is used.
 struct SelfTest {
-  Request inputs;
+  Request inputs;                    ///< passes check() of the manifest's signature
   std::vector<NamedTensor> outputs;  ///< all or some of the manifest's outputs
   double tolerance = 1e-5;           ///< largest relative difference (absolute below 1)
 };
@@ -101,24 +102,25 @@ inline bool is_made(ModelInput const& input) noexcept {
 
 /// Everything that a manifest says, with its defaults filled in.
 struct Manifest {
-  std::string name;
-  std::string version;
-  std::string description;
-  std::string backend;
-  std::string format;
+  std::string name;         ///< 1 to 128 letters, digits, `.`, `_`, `-`
+  std::string version;      ///< a semantic version
+  std::string description;  ///< for people; may be empty
+  std::string backend;      ///< name of the backend that executes the members
+  std::string format;       ///< of the members' files, in the backend's words
   std::optional<manifest::ProcessorSection> processor;
-  std::vector<TensorSpec> inputs;
-  std::vector<ModelInput> model_inputs;
-  std::vector<TensorSpec> model_outputs;
-  std::vector<manifest::OutputSection> outputs;
-  std::vector<manifest::Member> members;
-  std::int64_t min_members = 1;
+  std::vector<TensorSpec> inputs;                ///< what a request holds
+  std::vector<ModelInput> model_inputs;          ///< what the model reads
+  std::vector<TensorSpec> model_outputs;         ///< what the model gives
+  std::vector<manifest::OutputSection> outputs;  ///< what an answer holds
+  std::vector<manifest::Member> members;         ///< one: a plain model; several: an ensemble
+  std::int64_t min_members = 1;                  ///< how many members must answer
   manifest::BatchingSection batching;
-  bool cache = true;
-  std::optional<Device> device;
+  bool cache = true;                    ///< whether answers may be remembered
+  std::optional<Device> device;         ///< nothing: the CPU
   std::optional<std::int64_t> threads;  ///< intra-op threads of one instance
   std::vector<manifest::SelfTest> self_tests;
-  std::vector<std::int64_t> warm_up_batches;
+  std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used
+  Hash128 content;                            ///< hash of the text that all of this was read from
 
   /// What callers see: `inputs` and the outputs' specs.
   Signature signature() const;
@@ -131,17 +133,5 @@ struct Manifest {
 Result<Manifest> parse_manifest(std::string_view text);
 /// Reads `athanor.json` in `folder`; not_found / file when it cannot be read.
 Result<Manifest> read_manifest(std::string const& folder);
-
-/// A tensor from nested JSON lists, converted without loss of meaning: ragged lists, wrong depth, fractions
-/// for integers, values out of the type's range, null and texts for numbers are refused with the tensor's
-/// name, the position, what was expected and what came. `bytes` tensors are made of texts; f16 and bf16 are
-/// rounded to nearest.
-Result<Tensor> tensor_from_json(std::string_view text, TensorSpec const& spec);
-
-/// Compares a file's content with `digest` (`xxh128:` and 32 hexadecimal digits). data_loss / digest names
-/// file, expected and got; not_found / file when the file is missing.
-Result<void> verify_digest(std::string const& path, std::string_view digest);
-/// verify_digest of every file that the manifest names, the processor's first.
-Result<void> verify_files(std::string const& folder, Manifest const& manifest);
 
 }  // namespace athanor::inline v1
