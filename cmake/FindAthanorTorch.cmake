@@ -114,8 +114,8 @@ find_package_handle_standard_args(
   REQUIRED_VARS AthanorTorch_DIRECTORY
   VERSION_VAR AthanorTorch_VERSION
   REASON_FAILURE_MESSAGE
-    "LibTorch 2.11 or later is needed: ${_athanor_torch_reason}. Run scripts/setup, or set ATHANOR_TORCH_ROOT to the \
-folder that has LibTorch's include/ and lib/, or configure with -DATHANOR_WITH_TORCH=OFF.")
+    "LibTorch 2.11 or later is needed: ${_athanor_torch_reason}. Set ATHANOR_TORCH_ROOT to the folder that has \
+LibTorch's include/ and lib/.")
 
 if(AthanorTorch_FOUND)
   # The wheels keep the CUDA runtime that even the CPU library names beside the torch folder.

@@ -1,7 +1,8 @@
 """Installs Athanor, moves what was installed, and builds and runs other people's projects against it.
 
 consumers_test.py install BUILD WORK           installs BUILD, moves it to WORK/moved, looks for paths left behind
-consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the CMake project SOURCE; ARG goes to cmake
+consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the CMake project SOURCE; ARG goes to cmake,
+                                               which must not warn
 consumers_test.py pkg-config MAIN.C WORK CC    builds MAIN.C with pkg-config's flags, and runs it
 consumers_test.py exports WORK                 what libathanor.so exports and needs
 consumers_test.py readme README WORK CC ARG…   builds and runs the C++ and the C example of README, from its own folder
@@ -45,9 +46,11 @@ def install(build, work):
 
 
 def cmake(source, work, *arguments, **options):
-    build = Path(work) / ("build-" + Path(source).name)
+    build = Path(work) / ("build-" + Path(source).name + os.environ.get("BUILD_SUFFIX", ""))
     shutil.rmtree(build, ignore_errors=True)
-    run("cmake", "-G", "Ninja", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", *arguments)
+    said = run("cmake", "--no-warn-unused-cli", "-G", "Ninja", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", *arguments)
+    if "CMake Warning" in said or "CMake Deprecation" in said:
+        sys.exit(f"cmake warns:\n{said}")
     run("cmake", "--build", build)
     print(run(build / "consumer", **options))
 

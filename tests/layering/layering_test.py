@@ -1,4 +1,4 @@
-"""Greps every include against the table of the house: who may include whom.
+"""Greps every include against the table of rooms: who may include whom, and who may look into a room's detail/.
 
 layering_test.py ROOT          says each include that the table forbids
 layering_test.py --self-test   plants one offence of each kind and wants it found
@@ -23,11 +23,11 @@ EVERYTHING_BUT_MODELS = ["core", *SIBLINGS, "serving"]
 # The header of core's JSON reader is private but not core's alone: one strict reader serves every room that reads JSON,
 # and in a public header it would show nlohmann's types.
 JSON = ["nlohmann/", "core/json_text.hpp"]
-BASIC = ["fmt/", "tl/expected.hpp", "boost/lockfree/"]
+BASIC = ["fmt/", "tl/expected.hpp"]
 OUTSIDE = {
-    "core": [*BASIC, "nlohmann/", "xxhash.h"],
+    "core": [*BASIC, "boost/lockfree/", "nlohmann/", "xxhash.h"],
     **{room: BASIC for room in SIBLINGS},
-    "serving": [*BASIC, "nlohmann/"],
+    "serving": [*BASIC, "boost/lockfree/", "nlohmann/"],
     "manifest": [*BASIC, *JSON],
     "torch": [*BASIC, "torch/", "ATen/", "c10/", "nlohmann/"],
     "chem": [*BASIC, *JSON, "GraphMol/", "RDGeneral/", "Geometry/", "DataStructs/"],
@@ -49,6 +49,12 @@ def sources(folder):
     return sorted(path for path in folder.rglob("*") if path.suffix in SOURCES) if folder.is_dir() else []
 
 
+def may_see_detail(name, room, other):
+    """Whether the file may include a header of `other`'s detail/: compiled code, other detail and the room itself may, and
+    every room that of core."""
+    return name.startswith(("lib/", "capi/")) or (name.startswith("include/") and (other in (room, "core") or "/detail/" in name))
+
+
 def check_file(root, path, room, rooms_allowed):
     """One sentence for each include of `path`, a file of `room`, that is not allowed."""
     name = path.relative_to(root).as_posix()
@@ -66,8 +72,10 @@ def check_file(root, path, room, rooms_allowed):
             if target == PLUGIN_HEADER:
                 continue  # the C floor's tables, which every room above may speak of
             if target.count("/") == 1:
-                if room not in ("capi", "umbrella"):
+                if room not in ("capi", "umbrella", "user"):
                     yield where + f"{room} may not include <{target}>, which is all rooms at once"
+            elif "/detail/" in target and not may_see_detail(name, room, other):
+                yield where + f"<{target}> is private to the library"
             elif other != room and other not in rooms_allowed:
                 yield where + f"{room} may not include <{target}>: {other} is not below it"
         elif public and target.startswith(tuple(NEVER_PUBLIC)):
@@ -97,6 +105,9 @@ def check(root):
         yield from check_file(root, path, "capi", EVERYTHING_BUT_MODELS)
     for path in sorted((root / "include/athanor").glob("*.hpp")):
         yield from check_file(root, path, "umbrella", EVERYTHING_BUT_MODELS)
+    for folder in ("examples", "tests/consumers"):
+        for path in sources(root / folder):
+            yield from check_file(root, path, "user", ROOMS)
     unknown = {path.name for floor in ("include/athanor", "lib") for path in (root / floor).iterdir() if path.is_dir()}
     for room in sorted(unknown - ROOMS.keys()):
         yield f"{room}: a room that the table of {Path(__file__).name} does not know"
@@ -114,6 +125,8 @@ OFFENCES = {
     "lib/chem/f.cpp": ('#include "../core/g.hpp"', "climbs out"),
     "lib/caching/CMakeLists.txt": ("athanor_add_room(caching\n  SOURCES a.cpp DEPENDS core loading LINK fmt::fmt)", "depend on loading"),
     "lib/cellar/h.cpp": ("", "does not know"),
+    "examples/j/main.cpp": ("#include <athanor/serving/detail/k.hpp>", "is private to the library"),
+    "include/athanor/serving/l.hpp": ("#include <athanor/batching/detail/lane.hpp>", "is private to the library"),
     "capi/shim.cpp": ("#include <athanor/chem/graph.hpp>", "chem is not below it"),
 }
 

@@ -59,7 +59,7 @@ class Scripts(unittest.TestCase):
     # mutant: lint takes --help for a file.
     def test_every_script_but_the_demonstration_explains_itself(self):
         shutil.copy(PROJECT / "scripts/setup", self.clone / "scripts")
-        for script in ("setup", "test", "lint", "bench"):
+        for script in ("setup", "test", "lint", "bench", "docs"):
             self.assertIn(f"scripts/{script}", self.run_script(script, "--help"))
         self.assertFalse(self.started.exists())
 
