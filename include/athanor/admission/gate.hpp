@@ -68,6 +68,7 @@ class Gate {
   /// Gives back what `slot` holds, to the gate that admitted it; nothing happens when it holds nothing.
   void release_quota(admission::Slot& slot) noexcept;
 
+  /// Thread-safe.
   GateStatistics statistics() const noexcept;
   GateOptions const& options() const noexcept { return options_; }
 

@@ -30,6 +30,7 @@ struct BatchDecision {
   std::uint64_t items = 0;  ///< of `dispatch`: at most so many; the lane's limits apply besides
   TimePoint until{};        ///< of `wait`
 
+  /// Run a batch of `items` now, ask again at `until`, or wait for the next event.
   static constexpr BatchDecision dispatch(std::uint64_t items) noexcept {
     return {Kind::dispatch, items, {}};
   }
@@ -80,6 +81,7 @@ struct SizeOrDelay {
   std::uint32_t max_items = 32;  ///< full at so many, 0 as at 1; the lane's limit applies besides
   Duration max_delay = std::chrono::milliseconds(1);  ///< zero behaves like Immediate
 
+  /// Dispatches a full batch at once, a smaller one when its oldest item has waited `max_delay`.
   constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {
     if (queue.queued_items == 0) return BatchDecision::idle();
     auto const full = max_items < queue.max_items ? max_items : queue.max_items;

@@ -100,6 +100,7 @@ class [[nodiscard]] CircuitBreaker<Env>::Permit {
     if (lease_.taken) breaker_->abandon(lease_, Env::now());
   }
 
+  /// Reports how the permitted call ended; a permit counts once.
   void record(Outcome outcome) noexcept {
     breaker_->record(std::exchange(lease_, Lease{}), outcome, Env::now());
   }

@@ -81,6 +81,7 @@ class BreakerMachine {
   /// `options` must be valid (`validate`). Throws std::bad_alloc.
   explicit BreakerMachine(CircuitBreakerOptions const& options);
 
+  /// Admits a call with a lease, or refuses it. `random` jitters the open time.
   Decision acquire(TimePoint now, std::uint64_t random) noexcept;
   /// What acquire would decide, taking nothing. Notices what the passing of time alone brings about, as every
   /// event does: an open time that is over, a probe that is lost.
@@ -96,6 +97,7 @@ class BreakerMachine {
   /// Closed, with an empty window and the first open time.
   void reset() noexcept;
 
+  /// As of the last event; the passing of time alone is noticed by acquire and peek.
   State state() const noexcept { return state_; }
   std::uint32_t generation() const noexcept { return generation_; }
   CircuitBreakerOptions const& options() const noexcept { return options_; }

@@ -45,17 +45,20 @@ class Lru {
     Node* older = nullptr;
   };
 
+  /// A new entry, and one that was used: each is now the newest.
   void admit(Node& node, EntryFacts const&) noexcept { push_newest(node); }
   void touch(Node& node) noexcept {
     if (newest_ == &node) return;
     erase(node);
     push_newest(node);
   }
+  /// Forgets the entry.
   void erase(Node& node) noexcept {
     (node.newer != nullptr ? node.newer->older : newest_) = node.older;
     (node.older != nullptr ? node.older->newer : oldest_) = node.newer;
     node.newer = node.older = nullptr;
   }
+  /// The entry to evict next, or nullptr.
   Node* victim() noexcept { return oldest_; }
 
  private:

@@ -69,6 +69,7 @@ struct CacheStatistics {
   std::size_t flights = 0;  ///< computations running now
   std::size_t waiters = 0;  ///< callers parked now
 
+  /// All requests that were counted.
   std::uint64_t requests() const noexcept { return hits + misses + bypasses; }
   bool operator==(CacheStatistics const&) const = default;
 };

@@ -107,6 +107,7 @@ class ResponseCache {
   void erase(Key const& key) { store_->erase(hash(key)); }
   void clear() noexcept { store_->clear(); }
 
+  /// Thread-safe; the counters are read one by one.
   caching::CacheStatistics statistics() const noexcept { return store_->statistics(); }
 
  private:

@@ -34,6 +34,7 @@ class TokenTable {
   /// Numbers the kinds of `graph` that are new, atoms and bonds in the graph's order.
   void learn(MolecularGraph const& graph);
 
+  /// The token of a code, or that of unknown codes.
   std::int32_t atom_token(std::int32_t code) const noexcept { return find(atoms_, code); }
   std::int32_t bond_token(std::int32_t code) const noexcept { return find(bonds_, code); }
   /// Rows of an embedding of atoms: one more than the largest token.

@@ -21,6 +21,7 @@ class Cancellation {
   Cancellation(Cancellation const&) = delete;
   Cancellation& operator=(Cancellation const&) = delete;
 
+  /// Cancels what waits on this object; a no-op from the second time on. Both functions are thread-safe.
   void cancel() noexcept;
   bool is_cancelled() const noexcept;
 

@@ -9,6 +9,7 @@
 
 namespace athanor::inline v1 {
 
+/// Does not compile unless I has the duties of a Backend's Instance; else true.
 template <class I>
 consteval bool check_backend_instance() {
   static_assert(
@@ -20,6 +21,7 @@ consteval bool check_backend_instance() {
   return BackendInstance<I>;
 }
 
+/// Does not compile unless M has the duties of a Backend's Model; else true.
 template <class M>
 consteval bool check_backend_model() {
   static_assert(
@@ -38,6 +40,7 @@ consteval bool check_backend_model() {
   return BackendModel<M>;
 }
 
+/// Does not compile unless B has the duties of a Backend; else true.
 template <class B>
 consteval bool check_backend() {
   static_assert(
@@ -60,6 +63,7 @@ consteval bool check_backend() {
   return Backend<B>;
 }
 
+/// Does not compile unless P has the duties of a Processor; else true.
 template <class P>
 consteval bool check_processor() {
   static_assert(
@@ -85,6 +89,7 @@ consteval bool check_processor() {
   return Processor<P>;
 }
 
+/// Does not compile unless W has the duties of an Environment's Word; else true.
 template <class W>
 consteval bool check_environment_word() {
   static_assert(std::default_initializable<W>, "a Word is made without arguments, and holds 0");
@@ -119,6 +124,7 @@ consteval bool check_environment_word() {
   return detail::Word<W>;
 }
 
+/// Does not compile unless X has the duties of an Environment's Executor; else true.
 template <class X>
 consteval bool check_environment_executor() {
   static_assert(std::constructible_from<X, std::size_t>,
@@ -144,6 +150,7 @@ consteval bool check_environment_executor() {
   return detail::Executor<X>;
 }
 
+/// Does not compile unless E has the duties of an Environment; else true.
 template <class E>
 consteval bool check_environment() {
   static_assert(

@@ -110,6 +110,7 @@ struct SystemEnv {
   using Executor = SystemExecutor;
   static constexpr bool simulated = false;
 
+  /// The steady clock, a generator of each thread seeded by the system, and one pause of a spin.
   static TimePoint now() noexcept { return std::chrono::steady_clock::now(); }
   static std::uint64_t random() noexcept;
   static void relax() noexcept {

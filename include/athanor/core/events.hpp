@@ -17,6 +17,7 @@ struct Sink {
   void (*log)(void* context, Level level, std::string_view message) noexcept = nullptr;
   void* context = nullptr;
 
+  /// Hands the message to `log`; a no-op without one.
   void write(Level level, std::string_view message) const noexcept {
     if (log != nullptr) log(context, level, message);
   }

@@ -24,6 +24,7 @@ struct Dim {
   std::int64_t length = 0;  ///< if `fixed`
   std::string name;         ///< if `named`
 
+  /// One of each kind.
   static Dim fixed(std::int64_t length) { return {Kind::fixed, length, {}}; }
   static Dim named(std::string name) { return {Kind::named, 0, std::move(name)}; }
   static Dim any() { return {}; }

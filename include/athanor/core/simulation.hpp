@@ -35,6 +35,7 @@ class Simulation {
   /// The simulation of this thread; there must be one.
   static Simulation& current() noexcept;
 
+  /// Virtual time, and 64 bits of the seeded generator.
   TimePoint now() const noexcept { return now_; }
   std::uint64_t random() noexcept;
   /// Uniform in [0, bound); bound must not be 0.
@@ -69,6 +70,7 @@ class SimulatedExecutor {
   SimulatedExecutor(SimulatedExecutor const&) = delete;
   SimulatedExecutor& operator=(SimulatedExecutor const&) = delete;
 
+  /// The interface of SystemExecutor; tasks and timers run when the simulation schedules them.
   void keep_alive_with(std::weak_ptr<void>) noexcept {}
   bool post(Task& task) noexcept;
   void arm(Timer& timer, TimePoint at) noexcept;
@@ -135,6 +137,7 @@ struct SimulatedEnv {
   using Executor = SimulatedExecutor;
   static constexpr bool simulated = true;
 
+  /// Those of the current simulation; a pause does nothing.
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
   static void relax() noexcept {}

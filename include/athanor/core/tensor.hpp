@@ -43,6 +43,7 @@ std::size_t element_size(DType dtype) noexcept;
 /// differences.
 constexpr bool is_computable(DType dtype) noexcept { return dtype == DType::f32 || dtype == DType::f64; }
 
+/// The element type of a tensor of T, one of the types above.
 template <class T>
 consteval DType dtype_of() {
   if constexpr (std::is_same_v<T, bool>) return DType::boolean;
@@ -75,6 +76,7 @@ class Shape {
   static constexpr std::size_t max_rank = 8;
 
   constexpr Shape() = default;
+  /// The given dimensions, at most `max_rank` of them.
   constexpr Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   constexpr explicit Shape(std::span<std::int64_t const> dims)
       : rank_(static_cast<std::int32_t>(dims.size())) {
@@ -82,6 +84,7 @@ class Shape {
     for (std::size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
   }
 
+  /// Number of dimensions, one of them, all of them, and the product of all.
   constexpr std::size_t rank() const noexcept { return static_cast<std::size_t>(rank_); }
   constexpr std::int64_t operator[](std::size_t axis) const noexcept { return dims_[axis]; }
   constexpr std::int64_t& operator[](std::size_t axis) noexcept { return dims_[axis]; }
@@ -128,6 +131,7 @@ class Buffer {
   }
   ~Buffer() { release(); }
 
+  /// Whether it holds a block, and its first byte (nullptr without a block).
   explicit operator bool() const noexcept { return block_ != nullptr; }
   std::byte* data() const noexcept {
     return block_ != nullptr ? static_cast<std::byte*>(block_->data) : nullptr;
@@ -183,6 +187,7 @@ class Tensor {
   /// A copy in owned memory. Fails with resource_exhausted if memory is lacking.
   Result<Tensor> clone() const;
 
+  /// Element type, dimensions, and where the bytes lie.
   DType dtype() const noexcept { return dtype_; }
   Shape const& shape() const noexcept { return shape_; }
   Device device() const noexcept { return device_; }
@@ -224,6 +229,7 @@ struct NamedTensor {
   std::string name;
   Tensor value;
 
+  /// Takes both over.
   NamedTensor(std::string name_, Tensor value_) : name(std::move(name_)), value(std::move(value_)) {}
   /// Borrows `text`.
   NamedTensor(std::string name_, std::string_view text) : NamedTensor(std::move(name_), Tensor::text(text)) {}

@@ -81,6 +81,7 @@ class ModelLoader {
   Result<void> unload(std::string_view name) { return shell_->unload(name); }
   void unload(Record& record) { shell_->unload(record); }
 
+  /// What is known of one model, of all models, and of the loader. not_found for an unknown name.
   Result<ModelStatus> status(std::string_view name) const { return shell_->status(name); }
   ModelStatus status(Record const& record) const { return shell_->status(record); }
   std::vector<ModelStatus> list() const { return shell_->list(); }

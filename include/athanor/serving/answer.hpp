@@ -65,10 +65,13 @@ class Outputs {
     if (holder_ != nullptr) holder_->unref();
   }
 
+  /// How many outputs the answer has.
   std::size_t size() const noexcept { return holder_ != nullptr ? holder_->chosen_count : 0; }
+  /// Name, type and shape of an output, as the manifest declares them. `index` is below size().
   TensorSpec const& spec(std::size_t index) const noexcept {
     return (*holder_->specs)[holder_->chosen[index]];
   }
+  /// The output at `index`, which is below size().
   Tensor const& operator[](std::size_t index) const noexcept {
     auto const position = holder_->chosen[index];
     return holder_->stored != nullptr ? holder_->stored->outputs[position] : holder_->computed[position];
@@ -90,6 +93,7 @@ class Outputs {
   serving::AnswerHolder* holder_ = nullptr;
 };
 
+/// The outputs of a call and the report on how they came about.
 struct Answer {
   Outputs outputs;
   Report report;

@@ -67,6 +67,7 @@ class Model {
   Model(std::shared_ptr<serving::EngineState<T>> engine, serving::ServedModel<T>& model) noexcept
       : engine_(std::move(engine)), model_(&model) {}
 
+  /// Name and version, signature and manifest of the model; valid as long as this handle.
   std::string const& id() const noexcept { return model_->description().id; }
   Signature const& signature() const noexcept { return model_->description().signature; }
   Manifest const& manifest() const noexcept { return model_->description().manifest; }
@@ -109,6 +110,7 @@ class Model {
   serving::ServedModel<T>* model_;
 };
 
+/// Serves models: the class that joins all rooms. Move-only; its functions are thread-safe, a move is not.
 template <ServingTraits T = DefaultServing>
 class Engine {
  public:

@@ -66,6 +66,8 @@ struct CallOptions {
   Cancellation* cancellation = nullptr;
 };
 
+/// What the cache did for a call: nothing, computed it, found it, shared the computation of an equal call,
+/// computed it anew.
 enum class CacheState : std::uint8_t { off, miss, hit, joined, refreshed };
 std::string_view to_string(CacheState state) noexcept;
 

@@ -58,6 +58,7 @@ class TorchModel {
  public:
   using Instance = TorchInstance;
 
+  /// Made by TorchBackend::load.
   explicit TorchModel(std::shared_ptr<detail::LoadedModel const> model) noexcept;
   /// Frees the weights and gives freed memory back to the system and the device.
   ~TorchModel();
