@@ -92,11 +92,19 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
   return plugin;
 }
 
-Result<void> add_tables(Engine<>& engine, ath_plugin const& plugin) {
-  for (std::size_t i = 0; i < plugin.backend_count; ++i)
+Result<void> add_tables(Engine<>& engine, std::string const& name, ath_plugin const& plugin) {
+  auto const missing = [&](std::string_view kind, std::size_t index) {
+    return fail(Code::failed_precondition, Reason::model_load, "plugin '{}': {} {} is NULL", name, kind,
+                index);
+  };
+  for (std::size_t i = 0; i < plugin.backend_count; ++i) {
+    if (plugin.backends[i] == nullptr) return missing("backend", i);
     if (auto added = engine.add_backend(*plugin.backends[i]); !added) return added;
-  for (std::size_t i = 0; i < plugin.processor_count; ++i)
+  }
+  for (std::size_t i = 0; i < plugin.processor_count; ++i) {
+    if (plugin.processors[i] == nullptr) return missing("processor", i);
     if (auto added = engine.add_processor(*plugin.processors[i]); !added) return added;
+  }
   return {};
 }
 
@@ -114,7 +122,7 @@ Result<void> Plugins::open_all(Engine<>& engine) {
     if (!library) return tl::unexpected(std::move(library.error()));
     auto tables = ask(plugin.name, *library);
     if (!tables) return tl::unexpected(std::move(tables.error()));
-    if (auto added = add_tables(engine, *tables); !added) return added;
+    if (auto added = add_tables(engine, plugin.name, *tables); !added) return added;
     plugin.file = std::move(library->file);
   }
   return {};

@@ -183,11 +183,6 @@ typedef struct ath_request ath_request;
 typedef struct ath_response ath_response;
 typedef struct ath_call ath_call;
 
-/* Defined in athanor/plugin.h, for authors of backends and processors. */
-struct ath_backend_table;
-struct ath_processor_table;
-
-
 /* An array in memory that somebody else owns; the fields are those of DLPack. Given to a request, it says where an input
  * lies; asked of a response, it is filled and its memory lives as long as the response. */
 typedef struct ath_tensor_view {
@@ -310,9 +305,10 @@ ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
  * engine. What only reads the engine still works after it. */
 ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,
                                 ath_error **out_error) ATH_NOEXCEPT;
-/* Makes a backend of the host's own known, under its table's name. The table is read until the engine, and all that was
- * made from it, has been given back, and the threads that a stop left inside it have come out. ATH_INVALID_ARGUMENT for a
- * table that lacks something, ATH_ALREADY_EXISTS when another backend of that name is known.
+/* Registers a backend of the host's own under its table's name. The table and its name are copied; what `context` points to
+ * must stay valid until `release` has been called: once, after the engine, everything made from it, and the threads that a
+ * stop left inside the backend are gone. A table that is rejected is not released. ATH_INVALID_ARGUMENT for a table that
+ * lacks something, ATH_ALREADY_EXISTS if a different backend of that name is registered; an equal table is a no-op.
  * The table's functions are called on threads of the engine and on those inside a function of this header. They may use
  * ath_submit and what only reads; they must not wait for the engine, stop it or destroy it. */
 ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,

@@ -5,6 +5,9 @@ namespace athanor::inline v1::serving {
 namespace {
 
 Result<void> check_ports(char const* name, ath_ports const& ports) {
+  if (ports.output_count != 0)
+    return fail(Code::unimplemented, Reason::backend_contract,
+                "processor '{}': answers made by postprocess are not supported by this version", name);
   if (ports.made_count > max_tensors)
     return fail(Code::internal, Reason::backend_contract,
                 "processor '{}': made_count: expected at most {}, got {}", name, max_tensors,
@@ -71,7 +74,15 @@ Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs) c
   raw.struct_size = sizeof(raw);
   std::int32_t const code = table_->preprocess(table_->context, processor_, &item, &raw, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
-  return MadeItem(raw);
+  MadeItem made(raw);  // released also when it is refused
+  if (raw.tensor_count != ports_.made_count || (raw.tensors == nullptr && raw.tensor_count != 0))
+    return fail(Code::internal, Reason::backend_contract,
+                "processor '{}': expected {} tensors of an item, got {}", name(), ports_.made_count,
+                raw.tensors == nullptr ? 0 : raw.tensor_count);
+  if (raw.cost < 1)
+    return fail(Code::internal, Reason::backend_contract, "processor '{}': cost: expected at least 1, got {}",
+                name(), raw.cost);
+  return made;
 }
 
 }  // namespace athanor::inline v1::serving

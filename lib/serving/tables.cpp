@@ -50,6 +50,18 @@ Result<void> check_support(ath_processor_table const& table) {
   return {};
 }
 
+/// Whether two tables stand for the same backend or processor, wherever they lie.
+bool is_same(ath_backend_table const& a, ath_backend_table const& b) noexcept {
+  return a.context == b.context && a.runs_on == b.runs_on && a.load == b.load && a.unload == b.unload &&
+         a.footprint == b.footprint && a.make_instance == b.make_instance &&
+         a.destroy_instance == b.destroy_instance && a.run == b.run && a.clear_slot == b.clear_slot &&
+         a.release == b.release;
+}
+bool is_same(ath_processor_table const& a, ath_processor_table const& b) noexcept {
+  return a.context == b.context && a.runs_on == b.runs_on && a.open == b.open && a.close == b.close &&
+         a.preprocess == b.preprocess && a.release == b.release;
+}
+
 /// The table as this version knows it; its name is still the host's.
 template <class Table>
 Result<Table> checked(Table const& given, std::string_view what) {
@@ -75,14 +87,14 @@ Result<Table> checked(Table const& given, std::string_view what) {
 
 template <class List>
 auto find(List const& list, std::string_view name) noexcept {
-  auto const at = std::ranges::find_if(list, [&](auto const& known) { return known.table->name == name; });
-  return at == list.end() ? nullptr : at->table;
+  auto const at = std::ranges::find_if(list, [&](auto const& known) { return known->name == name; });
+  return at == list.end() ? nullptr : *at;
 }
 
 template <class List>
 std::vector<std::string> names_of(List const& list) {
   std::vector<std::string> names;
-  for (auto const& known : list) names.emplace_back(known.table->name);
+  for (auto const& known : list) names.emplace_back(known->name);
   return names;
 }
 
@@ -90,10 +102,8 @@ template <class Table, class List>
 Result<void> add_to(List& list, Table const& given, std::string_view kind) {
   auto table = checked(given, std::string(kind) + " table");
   if (!table) return tl::unexpected(std::move(table.error()));
-  auto const same_name = std::ranges::find_if(
-      list, [&](auto const& known) { return std::string_view(known.table->name) == table->name; });
-  if (same_name != list.end()) {
-    if (same_name->origin == &given) return {};
+  if (auto const known = find(list, table->name); known != nullptr) {
+    if (is_same(*known, *table)) return {};
     return refuse(Code::already_exists, "{}: a different {} of that name is already registered", table->name,
                   kind);
   }
@@ -101,7 +111,7 @@ Result<void> add_to(List& list, Table const& given, std::string_view kind) {
   std::string name = table->name;
   auto copy = std::make_shared<Copy<Table>>(*table, std::move(name));
   auto const* registered = &copy->table;
-  list.push_back({std::shared_ptr<Table const>(std::move(copy), registered), &given});
+  list.emplace_back(std::move(copy), registered);
   return {};
 }
 

@@ -159,16 +159,49 @@ static void missing_files(void) {
   ath_engine_destroy(engine);
 }
 
+static int releases = 0;
+static void count_release(void* context) {
+  (void)context;
+  ++releases;
+}
+
+/* mutant: a table that is released when it is rejected, with the engine's models still there, or never */
+static void finalizers(void) {
+  ath_engine* engine = puppet_engine(NULL);
+  ath_error* error = NULL;
+  ath_backend_table table = puppet_table;
+  ath_model* model = NULL;
+  const char* folder = puppet_folder("puppet");
+  table.name = "counted";
+  table.release = count_release;
+  releases = 0;
+  table.runs_on = 77;
+  CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+                "runs_on");
+  table.runs_on = ATH_RUNS_ON_ANY_THREAD;
+  CHECK_OK(ath_engine_add_backend(engine, &table, &error));
+  CHECK_OK(ath_engine_add_backend(engine, &table, &error));
+  memset(&table, 0xff, sizeof table);
+  CHECK_OK(ath_model_add(engine, folder, &model, &error));
+  ath_engine_destroy(engine);
+  CHECK(releases == 0);
+  ath_model_release(model);
+  CHECK(releases == 1);
+  puppet_remove(folder);
+}
+
 /* mutant: read functions beyond the size that a table states */
 static void tables(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_error* error = NULL;
   ath_backend_table table = puppet_table;
-  ath_processor_table features = letters_table;
+  ath_processor_table letters = letters_table;
+  table.context = &table;
+  letters.context = &letters;
   CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
                 "puppet");
-  CHECK_REFUSED(ath_engine_add_processor(engine, &features, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
+  CHECK_REFUSED(ath_engine_add_processor(engine, &letters, &error), ATH_ALREADY_EXISTS, ATH_REASON_OPTION,
                 "letters");
   table.run = NULL;
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
@@ -176,8 +209,8 @@ static void tables(void) {
   table.struct_size = 8;
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
                 "struct_size");
-  features.name = "";
-  CHECK_REFUSED(ath_engine_add_processor(engine, &features, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
+  letters.name = "";
+  CHECK_REFUSED(ath_engine_add_processor(engine, &letters, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
                 "name");
   ath_engine_destroy(engine);
 }
@@ -188,4 +221,5 @@ const test refusal_tests[] = {
     {"NULL is refused where an object is needed, and fine where one is given back", nulls},
     {"a folder or a plugin that is not there is named", missing_files},
     {"tables that cannot work are refused", tables},
+    {"a table is released once, after its engine and models, and never when it is rejected", finalizers},
     {NULL, NULL}};

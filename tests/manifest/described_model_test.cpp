@@ -41,15 +41,20 @@ static_assert(Processor<RowsProcessor>);
 // Gives the model the size of an encoded image, or the sum of a decoded one, as `x`, f32 [1].
 struct ImageProcessor {
   static constexpr char const* name = "image";
-  static constexpr std::array<char const*, 1> output_names = {"x"};
-  static constexpr std::array<std::int32_t, 1> output_dtypes = {static_cast<std::int32_t>(DType::f32)};
   struct Opened {
-    Result<Preprocessed> prepare(Tensor const& item) const {
+    static constexpr std::array<Port, 1> ports{{{"x", DType::f32}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const& given) const {
+      Tensor const item = given.input(0);
       float value = 0;
       if (item.dtype() == DType::bytes) {
         if (!item.text_at(0).starts_with("\xff\xd8"))
           return fail(Code::invalid_argument, Reason::syntax, "image: expected a JPEG");
         value = static_cast<float>(item.text_at(0).size());
+        if (given.input_count() == 2) {
+          Tensor const mask = given.input(1);
+          for (std::uint8_t const pixel : mask.as<std::uint8_t>()) value += static_cast<float>(pixel);
+        }
       } else {
         if (item.dtype() != DType::u8 || item.shape() != Shape{1, 2, 1, 3})
           return fail(Code::invalid_argument, Reason::shape, "image: expected u8 [1, 2, 1, 3]");
@@ -93,11 +98,11 @@ std::string text_tensors(std::string_view row_shape, std::string_view options = 
                      options, row_shape);
 }
 
-std::string image_tensors(std::string_view inputs) {
-  return fmt::format(R"("inputs": [{}], "processor": {{"name": "image"}},
+std::string image_tensors(std::string_view inputs, std::string_view read_by_processor = "") {
+  return fmt::format(R"("inputs": [{}], "processor": {{"name": "image"{}{}}},
       "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items"]}}],
       "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items"]}}],)",
-                     inputs);
+                     inputs, read_by_processor.empty() ? "" : R"(, "inputs": )", read_by_processor);
 }
 
 std::string self_test(std::string_view outputs) {
@@ -242,14 +247,22 @@ TEST_CASE("a decoded image reaches a processor row by row") {
   CHECK(std::vector<float>(y.begin(), y.end()) == std::vector<float>{22, 211});
 }
 
-// mutant: join_processor takes the first of several inputs
-TEST_CASE("a processor that is given several inputs is refused by name") {
+// mutant: preprocess_item hands over the first of several inputs
+TEST_CASE("a processor is given a row of each input that the manifest names, in that order") {
   House house;
-  auto const error = house.refusal(
-      ModelFolder("", "images", "1.0.0",
-                  image_tensors(R"({"name": "image", "dtype": "bytes", "shape": ["items"], "encoding": "any"},
-                       {"name": "mask", "dtype": "u8", "shape": ["items", 2]})")));
-  CHECK(error.reason == Reason::manifest);
-  CHECK(error.message ==
-        "images@1.0.0: processor: expected one input for 'image', which is given one; got 2");
+  ModelFolder const folder(
+      "", "images", "1.0.0",
+      image_tensors(R"({"name": "mask", "dtype": "u8", "shape": ["items", 2]},
+                       {"name": "image", "dtype": "bytes", "shape": ["items"], "encoding": "any"})",
+                    R"(["image", "mask"])"));
+  auto model = house.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::array<std::uint8_t, 4> const masks{1, 1, 100, 200};
+  std::array<std::string_view, 2> const images{"\xff\xd8", "\xff\xd8\xff"};
+  auto const answer =
+      model->infer(Request{{"mask", Tensor::view(std::span<std::uint8_t const>(masks), Shape{2, 2})},
+                           {"image", Tensor::copy_texts(images).value()}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  auto const y = answer->outputs["y"].as<float>();
+  CHECK(std::vector<float>(y.begin(), y.end()) == std::vector<float>{2 + 2 + 1, 3 + 300 + 1});
 }

@@ -1,4 +1,5 @@
 // The tables that a host registers: what is rejected, and when a table is released.
+#include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/engine.hpp>
 
 #include <doctest/doctest.h>
@@ -129,6 +130,57 @@ TEST_CASE("a table is released once, after its engine and everything made from i
     CHECK(counted.releases == 0);
   }
   CHECK(counted.releases == 1);
+}
+
+// mutant: is_same that compares addresses of tables, or forgets the context
+TEST_CASE("a different backend at the address and under the name of an earlier one is rejected") {
+  Puppet first;
+  Puppet second;
+  serving::Tables tables;
+  auto table = first.table;
+  REQUIRE(tables.add(table));
+  CHECK(tables.add(table));
+  table.context = second.table.context;
+  CHECK(tables.add(table).error().code == Code::already_exists);
+}
+
+// mutant: OpenProcessor::preprocess without its check of the number of tensors, or of the cost
+TEST_CASE("a processor that makes too little, too much or nothing fails the item with a typed error") {
+  static char const* const names[] = {"x"};
+  static std::int32_t const dtypes[] = {static_cast<std::int32_t>(DType::f32)};
+  static ath_made answer{};
+  static int releases = 0;
+  auto words = processor_table();
+  words.open = [](void*, char const*, char const*, void**, ath_ports* ports, ath_failure*) {
+    ports->made_names = names;
+    ports->made_dtypes = dtypes;
+    ports->made_count = 1;
+    return 0;
+  };
+  words.preprocess = [](void*, void*, ath_item const*, ath_made* out, ath_failure*) {
+    *out = answer;
+    out->release = [](void*) { ++releases; };
+    return 0;
+  };
+  serving::Tables tables;
+  REQUIRE(tables.add(words));
+  auto const opened = serving::OpenProcessor::open(tables.processor("words"), "", "{}").value();
+  std::array<ath_tensor, 2> const two{};
+  auto const message = [&](ath_tensor const* tensors, std::size_t count, std::int64_t cost) {
+    answer = {};
+    answer.tensors = tensors;
+    answer.tensor_count = count;
+    answer.cost = cost;
+    auto const made = opened.preprocess({});
+    REQUIRE_FALSE(made);
+    CHECK(made.error().reason == Reason::backend_contract);
+    return made.error().message;
+  };
+  CHECK(message(two.data(), 0, 1) == "processor 'words': expected 1 tensors of an item, got 0");
+  CHECK(message(two.data(), 2, 1) == "processor 'words': expected 1 tensors of an item, got 2");
+  CHECK(message(nullptr, 1, 1) == "processor 'words': expected 1 tensors of an item, got 0");
+  CHECK(message(two.data(), 1, 0) == "processor 'words': cost: expected at least 1, got 0");
+  CHECK(releases == 4);
 }
 
 // mutant: Copy made before the names are compared

@@ -159,7 +159,7 @@ typedef struct ath_made {
   size_t tensor_count;         /**< of `tensors` */
   int64_t cost;                /**< of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
   void *owner;                 /**< of preprocess: the state that postprocess is given */
-  void (*release)(void *owner); /**< called once, on any thread, also after failure and cancel; may be NULL */
+  void (*release)(void *owner); /**< called once, on any thread, after a preprocess that succeeded, however the call ends; may be NULL */
 } ath_made;
 
 /** What a processor makes: filled in by `open`, since its options may decide it; valid until `close`. */

@@ -94,7 +94,9 @@ class OpenProcessor {
   char const* made_name(std::size_t index) const noexcept { return ports_.made_names[index]; }
   DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order.
+  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor
+  /// does, and with internal / backend_contract for another number of tensors than it declared, or for a cost
+  /// below 1.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs) const;
 
  private:

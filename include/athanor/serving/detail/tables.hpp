@@ -19,7 +19,7 @@ using ProcessorTable = std::shared_ptr<ath_processor_table const>;
 /// Not thread-safe: copied under the engine's lock, then read without it.
 class Tables {
  public:
-  /// Checks and copies a table. A no-op for one that is registered already (the same address);
+  /// Checks and copies a table. A no-op for an equal one (the same context, functions and name);
   /// already_exists / option when a different one has its name; invalid_argument / option for one that is too
   /// short, lacks its name or a function, or has an unknown value; unimplemented for what this version does
   /// not support. After an error the table is never released.
@@ -34,14 +34,8 @@ class Tables {
   std::vector<std::string> processor_names() const;
 
  private:
-  template <class Table>
-  struct Registered {
-    std::shared_ptr<Table const> table;
-    void const* origin;  ///< the host's own table, compared and never read
-  };
-
-  std::vector<Registered<ath_backend_table>> backends_;
-  std::vector<Registered<ath_processor_table>> processors_;
+  std::vector<BackendTable> backends_;
+  std::vector<ProcessorTable> processors_;
 };
 
 }  // namespace athanor::inline v1::serving
