@@ -10,6 +10,7 @@
 #include <athanor/batching/batcher.hpp>
 #include <athanor/core/detail/inside.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/core/detail/park.hpp>
 #include <athanor/core/detail/validated.hpp>
 
 namespace athanor::inline v1 {
@@ -223,28 +224,24 @@ Result<Out> Batcher<In, Out, Env>::State::run(In const& input, Duration timeout)
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<Out> Batcher<In, Out, Env>::State::wait(Call& call, TimePoint deadline) {
-  for (;;) {
-    std::uint32_t const word = call.word.load();
-    if ((word & Call::done) != 0) {
-      if (call.batch_failed) return tl::unexpected(std::move(call.batch_error));
-      return std::move(call.output);
-    }
-    if (Env::now() < deadline) {
-      std::uint32_t const before = call.word.fetch_or(Call::parked);
-      if ((before & Call::done) == 0) call.word.wait_until(before | Call::parked, deadline);
-      continue;
-    }
-    if (lane_.withdraw(call)) {
-      drop(call);
-      return fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                  "the deadline passed while the call waited");
-    }
-    withdraw_call(call);
-    return fail(Code::deadline_exceeded, Reason::deadline_running, "the deadline passed while the call ran");
+  constexpr auto done = [](std::uint32_t word) { return (word & Call::done) != 0; };
+  // The thread that answers wakes only a caller that has marked itself as parked.
+  bool const answered = done(call.word.load()) || done(call.word.fetch_or(Call::parked)) ||
+                        detail::park_until(call.word, done, deadline, [] { return true; });
+  if (answered) {
+    if (call.batch_failed) return tl::unexpected(std::move(call.batch_error));
+    return std::move(call.output);
   }
+  if (lane_.withdraw(call)) {
+    drop(call);
+    return fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                "the deadline passed while the call waited");
+  }
+  withdraw_call(call);
+  return fail(Code::deadline_exceeded, Reason::deadline_running, "the deadline passed while the call ran");
 }
 
-/// After it the lane never looks at the input again. A copying that goes on ends first.
+/// On return the lane no longer reads the input; a copy in progress is waited for.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::State::withdraw_call(Call& call) noexcept {

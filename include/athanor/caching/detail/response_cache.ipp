@@ -5,6 +5,7 @@
 
 #include <athanor/caching/response_cache.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/core/detail/park.hpp>
 
 namespace athanor::inline v1 {
 
@@ -123,14 +124,13 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
     -> Result<Handle> {
   std::uint32_t seen = Waiter::pending;
   waiter.word.compare_exchange(seen, Waiter::sleeping);
-  while (waiter.word.load() != Waiter::done) {
-    if (waiter.word.wait_until(Waiter::sleeping, deadline)) continue;
-    if (store_->cancel_wait(waiter).removed) {
-      return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                           "cache: the computation waited for did not end within {} ms",
-                           std::chrono::duration<double, std::milli>(wait).count());
-    }
-    deadline = no_deadline;  // its end is on the way
+  bool const ended = detail::park_until(
+      waiter.word, [](std::uint32_t word) { return word == Waiter::done; }, deadline,
+      [&] { return store_->cancel_wait(waiter).removed; });
+  if (!ended) {
+    return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
+                         "cache: the computation waited for did not end within {} ms",
+                         std::chrono::duration<double, std::milli>(wait).count());
   }
   if (waiter.error) return tl::unexpected<Error>(*std::move(waiter.error));
   return std::move(waiter.result);

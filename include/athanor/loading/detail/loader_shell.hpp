@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/park.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>

@@ -276,15 +276,11 @@ auto LoaderShell<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin>
   if (!try_pin(waiter, record, now)) {
     auto const acquired = pin_or_park(waiter, record, now);
     if (!acquired) return tl::unexpected(acquired.error());
-    TimePoint deadline = *acquired == PinResult::parked ? after(now, wait) : now;
-    while (*acquired == PinResult::parked && waiter.word.load() == 0) {
-      if (waiter.word.wait_until(0, deadline)) continue;
-      if (withdraw(waiter))
-        return fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                    "{}: it was not loaded within {:.3f} ms", record.name,
-                    static_cast<double>(wait.count()) * 1e-6);
-      deadline = no_deadline;  // it is being resumed
-    }
+    if (*acquired == PinResult::parked && !detail::park_until(
+                                              waiter.word, [](std::uint32_t word) { return word != 0; },
+                                              after(now, wait), [&] { return withdraw(waiter); }))
+      return fail(Code::deadline_exceeded, Reason::deadline_waiting, "{}: it was not loaded within {:.3f} ms",
+                  record.name, static_cast<double>(wait.count()) * 1e-6);
     if (waiter.failure) return tl::unexpected(std::move(*waiter.failure));
   }
   return Pin(record, *waiter.payload);
