@@ -1,6 +1,8 @@
 #include <athanor/serving/detail/engine_options.hpp>
 
+#include <algorithm>
 #include <limits>
+#include <thread>
 #include <utility>
 
 namespace athanor::inline v1::serving {
@@ -37,6 +39,11 @@ Result<Tables> register_tables(EngineOptions& options) {
   if (auto added = add_all(options.processors, "processors"); !added)
     return tl::unexpected(std::move(added.error()));
   return tables;
+}
+
+std::size_t thread_count(EngineOptions const& options) noexcept {
+  if (options.threads != 0) return options.threads;
+  return std::max<std::size_t>(std::thread::hardware_concurrency(), 2);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -17,6 +17,9 @@ namespace athanor::inline v1 {
 
 namespace serving {
 
+template <class T>
+class EngineState;
+
 /// An answer as the response cache keeps it: immutable and shared.
 struct StoredAnswer {
   std::vector<Tensor> outputs;  ///< in the signature's order
@@ -53,9 +56,8 @@ struct AnswerHolder {
 /// pool when it is destroyed, so tensors taken from it must be cloned to live longer. May outlive the engine.
 class Outputs {
  public:
+  /// No outputs.
   Outputs() = default;
-  /// Takes over one reference to `holder`.
-  explicit Outputs(serving::AnswerHolder& holder) noexcept : holder_(&holder) {}
   Outputs(Outputs&& other) noexcept : holder_(std::exchange(other.holder_, nullptr)) {}
   Outputs& operator=(Outputs&& other) noexcept {
     std::swap(holder_, other.holder_);
@@ -65,13 +67,13 @@ class Outputs {
     if (holder_ != nullptr) holder_->unref();
   }
 
-  /// How many outputs the answer has.
+  /// How many outputs there are.
   std::size_t size() const noexcept { return holder_ != nullptr ? holder_->chosen_count : 0; }
-  /// Name, type and shape of an output, as the manifest declares them. `index` is below size().
+  /// The name, type and shape of an output. `index` must be below size().
   TensorSpec const& spec(std::size_t index) const noexcept {
     return (*holder_->specs)[holder_->chosen[index]];
   }
-  /// The output at `index`, which is below size().
+  /// An output by position. `index` must be below size().
   Tensor const& operator[](std::size_t index) const noexcept {
     auto const position = holder_->chosen[index];
     return holder_->stored != nullptr ? holder_->stored->outputs[position] : holder_->computed[position];
@@ -90,12 +92,19 @@ class Outputs {
   }
 
  private:
+  template <class T>
+  friend class serving::EngineState;
+  /// Takes over one reference to `holder`.
+  explicit Outputs(serving::AnswerHolder& holder) noexcept : holder_(&holder) {}
+
   serving::AnswerHolder* holder_ = nullptr;
 };
 
-/// The outputs of a call and the report on how they came about.
+/// What a call that succeeded gives.
 struct Answer {
+  /// In the order that was asked for.
   Outputs outputs;
+  /// How the call was served.
   Report report;
 };
 
@@ -103,7 +112,9 @@ struct Answer {
 /// inside `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel; it must
 /// not block for long, and must not destroy the engine.
 struct Completion {
+  /// Gets the answer or the error.
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
+  /// Passed on to `function`.
   void* context = nullptr;
 };
 

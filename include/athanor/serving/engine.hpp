@@ -18,13 +18,20 @@
 
 #include <athanor/batching/policy.hpp>
 #include <athanor/core/env.hpp>
+#include <athanor/manifest/manifest.hpp>
 #include <athanor/serving/answer.hpp>
-#include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 #include <athanor/serving/statistics.hpp>
 
 namespace athanor::inline v1 {
+
+namespace serving {
+template <class T>
+struct Call;
+template <class T>
+class ServedModel;
+}  // namespace serving
 
 /// The policies of an engine, by name. Derive from it and shadow what differs.
 struct DefaultServing {
@@ -32,6 +39,7 @@ struct DefaultServing {
   using Batching = batching::SizeOrDelay;
 };
 
+/// A bundle of policies for an Engine, as DefaultServing is one.
 template <class T>
 concept ServingTraits = requires {
   typename T::Env;
@@ -48,9 +56,7 @@ class Submission {
     std::swap(call_, other.call_);
     return *this;
   }
-  ~Submission() {
-    if (call_ != nullptr) call_->unref();
-  }
+  ~Submission();
 
   /// Cancels the call: its completion has run with `cancelled`, or with its answer if that came first,
   /// when this returns or soon after. Queued work is not executed; the result of running work is discarded.
@@ -67,10 +73,12 @@ class Model {
   Model(std::shared_ptr<serving::EngineState<T>> engine, serving::ServedModel<T>& model) noexcept
       : engine_(std::move(engine)), model_(&model) {}
 
-  /// Name and version, signature and manifest of the model; valid as long as this handle.
-  std::string const& id() const noexcept { return model_->description().id; }
-  Signature const& signature() const noexcept { return model_->description().signature; }
-  Manifest const& manifest() const noexcept { return model_->description().manifest; }
+  /// `name@version`. This and the following two live as long as the engine.
+  std::string const& id() const noexcept;
+  /// The inputs that the model reads and the outputs that it gives.
+  Signature const& signature() const noexcept;
+  /// The manifest that it was registered with.
+  Manifest const& manifest() const noexcept;
 
   /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it
   /// shares a batch. `request` is read until the call returns. Fails with invalid_argument (the request),
@@ -110,7 +118,7 @@ class Model {
   serving::ServedModel<T>* model_;
 };
 
-/// Serves models: the class that joins all rooms. Move-only; its functions are thread-safe, a move is not.
+/// See the head of this file.
 template <ServingTraits T = DefaultServing>
 class Engine {
  public:

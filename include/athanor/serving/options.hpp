@@ -27,13 +27,15 @@ inline constexpr Duration default_stop_grace = std::chrono::seconds(30);
 /// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
 /// once.
 struct EngineOptions {
-  /// Backends and processors that manifests may name. The engine copies the tables; what their `context`
+  /// Backends that manifests may name. The engine copies the tables; what their `context`
   /// points to must stay valid until their `release` has been called.
   std::vector<ath_backend_table const*> backends{};
+  /// Processors that manifests may name, under the same rule.
   std::vector<ath_processor_table const*> processors{};
   /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads. Started
   /// on demand, and one more with the first timer; 0 means one per core, at least two.
   std::size_t threads = 0;
+  /// Whether a lone blocking call may run the model on its own thread.
   CallerRuns caller_runs = CallerRuns::when_idle;
   /// Calls without a deadline get this one.
   Duration default_deadline = std::chrono::seconds(30);
@@ -59,6 +61,7 @@ struct EngineOptions {
 struct CallOptions {
   /// From the moment of the call; zero means now (nothing is run), negative means the engine's default.
   Duration deadline{-1};
+  /// How the call uses the response cache.
   CacheMode cache = CacheMode::use;
   /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.
   std::span<std::string_view const> outputs{};
@@ -66,23 +69,29 @@ struct CallOptions {
   Cancellation* cancellation = nullptr;
 };
 
-/// What the cache did for a call: nothing, computed it, found it, shared the computation of an equal call,
-/// computed it anew.
-enum class CacheState : std::uint8_t { off, miss, hit, joined, refreshed };
+/// How the response cache took part in a call.
+enum class CacheState : std::uint8_t {
+  off,        ///< not looked up
+  miss,       ///< looked up and computed
+  hit,        ///< answered from the cache
+  joined,     ///< answered by an equal call in flight
+  refreshed,  ///< computed and stored without looking it up
+};
+/// The enumerator's name.
 std::string_view to_string(CacheState state) noexcept;
 
 /// What happened to one call, in nanoseconds of the monotonic clock.
 struct Report {
-  CacheState cache = CacheState::off;
-  bool on_caller = false;         ///< the caller's own thread ran the model
-  std::uint32_t attempts = 0;     ///< executions that this call's items took part in
-  std::uint32_t batch_items = 0;  ///< items of the (last) batch it shared
-  std::uint32_t members = 0;      ///< members of the ensemble that answered; 0 when it is not an ensemble
-  Duration prepare{0};            ///< preprocessing of this call
-  Duration queue{0};              ///< from entering the queue to the start of its batch
-  Duration compute{0};            ///< gathering, running and scattering its batch, with every attempt
-  Duration total{0};              ///< from the call to its answer
-  std::string_view model;         ///< `name@version`; lives as long as the engine
+  CacheState cache = CacheState::off;  ///< how the response cache took part
+  bool on_caller = false;              ///< the caller's own thread ran the model
+  std::uint32_t attempts = 0;          ///< executions that this call's items took part in
+  std::uint32_t batch_items = 0;       ///< items of the (last) batch it shared
+  std::uint32_t members = 0;  ///< members of the ensemble that answered; 0 when it is not an ensemble
+  Duration prepare{0};        ///< preprocessing of this call
+  Duration queue{0};          ///< from entering the queue to the start of its batch
+  Duration compute{0};        ///< gathering, running and scattering its batch, with every attempt
+  Duration total{0};          ///< from the call to its answer
+  std::string_view model;     ///< `name@version`; lives as long as the engine
 };
 
 /// `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.

@@ -9,14 +9,14 @@
 #include <athanor/core/env.hpp>
 #include <athanor/loading/model_loader.hpp>
 #include <athanor/serving/answer.hpp>
+#include <athanor/serving/detail/call_inputs.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/outputs.hpp>
 #include <athanor/serving/detail/pieces.hpp>
 
 namespace athanor::inline v1::serving {
 
-template <class T>
-class EngineState;
 template <class T>
 class ServedModel;
 
@@ -35,13 +35,23 @@ enum class DeadlineWatch : std::uint8_t { off, on, ended };
 
 /// Bits of a call's word. The thread that sets `claimed` decides the answer; any other outcome is dropped.
 namespace call_bits {
-inline constexpr std::uint32_t claimed = 1;    ///< the caller's answer is being written, or is written
-inline constexpr std::uint32_t answered = 2;   ///< the answer may be read
-inline constexpr std::uint32_t inputs = 4;     ///< a lock: the inputs are being read, moved or taken away
-inline constexpr std::uint32_t parked = 8;     ///< a thread is parked on the word
-inline constexpr std::uint32_t revoked = 16;   ///< a blocking caller is asked to cancel its call
+inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
+inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
+inline constexpr std::uint32_t locked = 4;    ///< a lock: of the inputs, and of the report of a call in parts
+inline constexpr std::uint32_t parked = 8;    ///< a thread is parked on the word
+inline constexpr std::uint32_t revoked = 16;  ///< a blocking caller is asked to cancel its call
 inline constexpr std::uint32_t gathered = 32;  ///< of a leader: every call of its group is answered
 }  // namespace call_bits
+
+/// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
+/// it.
+struct CallerScope {
+  CallerScope() noexcept { ++depth; }
+  ~CallerScope() { --depth; }
+  CallerScope(CallerScope const&) = delete;
+  CallerScope& operator=(CallerScope const&) = delete;
+  static inline thread_local int depth = 0;
+};
 
 /// The two tasks of a call: its route goes on on a worker, and its completion runs there.
 struct Continuation : Task {};
@@ -69,8 +79,7 @@ struct Call : AnswerHolder,
   bool own_deadline = false;  ///< given by the caller
   CacheMode cache_mode = CacheMode::use;
   Cancellation* cancellation = nullptr;
-  Error answer_error{};
-  bool answer_failed = false;
+  Ending answer_end{};     ///< of the caller: valid once answered
   Call* leader = nullptr;  ///< of a group of blocking calls, whose caller parks on the leader's word
   typename Env::template Atomic<std::size_t> unanswered{0};  ///< of a leader: calls of its group
   batching::SlotList held{};  ///< of a leader: calls of its group that will enter the lane together
@@ -78,29 +87,64 @@ struct Call : AnswerHolder,
   // The route.
   std::shared_ptr<EngineState<T>> engine{};  ///< keeps the engine alive while the call is in flight
   ServedModel<T>* model = nullptr;
-  Request const* request = nullptr;
-  Request owned_request{};
-  CheckedRequest checked{};
+  CallInputs inputs{};           ///< guarded by lock() once the call has started
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<caching::Join> role{caching::Join::bypass};  ///< in the cache
   typename Env::template Atomic<bool> running{
-      false};                ///< some of its items are, or were, in a batch that runs
-  bool borrowed = false;     ///< inputs lie in memory that the caller takes back once it is answered
-  bool inputs_gone = false;  ///< it has; guarded by call_bits::inputs
-  bool refused = false;      ///< it ended inside submit
-  bool failed = false;
-  Error error{};                                                  ///< how the route ended, when it failed
+      false};            ///< some of its items are, or were, in a batch that runs
+  bool refused = false;  ///< it ended inside submit
+  Ending route_end{};
   typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< of parts: 0 none, 1 being made, 2 made
 
-  void lock_inputs() noexcept {
-    while ((word.fetch_or(call_bits::inputs) & call_bits::inputs) != 0) Env::relax();
+  /// Makes a call from the pool new, with one reference for its caller and one for the engine. Its word stays
+  /// claimed.
+  void reset(std::shared_ptr<EngineState<T>> owner, ServedModel<T>& served, Request const& given,
+             CheckedRequest const& result, CallOptions const& options) noexcept {
+    engine = std::move(owner);
+    owners.store(2, std::memory_order_relaxed);
+    model = &served;
+    inputs.borrow(given, result);
+    own_deadline = options.deadline.count() >= 0;
+    cache_mode = options.cache;
+    cancellation = options.cancellation;
+    completion = {};
+    leader = nullptr;
+    report = {};
+    report.model = served.description().id;
+    step = RouteStep::join;
+    role.store(caching::Join::bypass, std::memory_order_relaxed);
+    watch.store(DeadlineWatch::off, std::memory_order_relaxed);
+    refused = false;
+    route_end.failed = false;
+    answer_end.failed = false;
+    alone = false;
+    tag = served.tag();
+    outputs_state.store(0, std::memory_order_relaxed);
+    running.store(false, std::memory_order_relaxed);
   }
-  void unlock_inputs() noexcept { word.fetch_and(~call_bits::inputs); }
-  Tensor const& input(std::size_t index) const noexcept {
-    return request->inputs()[checked.index[index]].value;
+  void lock() noexcept {
+    while ((word.fetch_or(call_bits::locked) & call_bits::locked) != 0) Env::relax();
   }
+  void unlock() noexcept { word.fetch_and(~call_bits::locked); }
   bool asynchronous() const noexcept { return completion.function != nullptr; }
+};
+
+/// Holds a call's lock; made without a call it holds none. A short spin: what is done under it only reads,
+/// copies or replaces inputs, or writes the report.
+template <class T>
+class CallLock {
+ public:
+  CallLock() noexcept = default;
+  explicit CallLock(Call<T>& call) noexcept : call_(&call) { call.lock(); }
+  ~CallLock() {
+    if (call_ != nullptr) call_->unlock();
+  }
+  CallLock(CallLock const&) = delete;
+  CallLock& operator=(CallLock const&) = delete;
+
+ private:
+  Call<T>* call_ = nullptr;
 };
 
 }  // namespace athanor::inline v1::serving

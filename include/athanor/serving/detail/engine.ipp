@@ -2,14 +2,35 @@
 
 #include <algorithm>
 
+#include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/engine.hpp>
 
 namespace athanor::inline v1 {
 
 template <ServingTraits T>
+Submission<T>::~Submission() {
+  if (call_ != nullptr) call_->unref();
+}
+
+template <ServingTraits T>
 void Submission<T>::cancel() noexcept {
   auto& call = *call_;
   call.engine->abandon(call, serving::EngineState<T>::taken_back(call));
+}
+
+template <ServingTraits T>
+std::string const& Model<T>::id() const noexcept {
+  return model_->description().id;
+}
+
+template <ServingTraits T>
+Signature const& Model<T>::signature() const noexcept {
+  return model_->description().signature;
+}
+
+template <ServingTraits T>
+Manifest const& Model<T>::manifest() const noexcept {
+  return model_->description().manifest;
 }
 
 template <ServingTraits T>

@@ -13,4 +13,7 @@ Result<void> validate(EngineOptions const& options);
 /// released.
 Result<Tables> register_tables(EngineOptions& options);
 
+/// The worker threads that the options ask for.
+std::size_t thread_count(EngineOptions const& options) noexcept;
+
 }  // namespace athanor::inline v1::serving

@@ -12,91 +12,10 @@
 
 #include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/detail/call.hpp>
-#include <athanor/serving/detail/model_metrics.hpp>
 #include <athanor/serving/detail/observe.hpp>
+#include <athanor/serving/detail/served_model.hpp>
 
 namespace athanor::inline v1::serving {
-
-/// One model version: its description, its queue, its breaker. Lives as long as the engine; the loader owns
-/// the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
-template <class T>
-class ServedModel {
- public:
-  using Env = typename T::Env;
-  using CallType = Call<T>;
-  using Lane = batching::Lane<Env, typename T::Batching, ServedModel>;
-
-  using LoadRecord = typename ModelLoader<LoadedModel, Env>::Record;
-
-  ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record);
-
-  ModelDescription const& description() const noexcept { return description_; }
-  CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
-  Lane& lane() noexcept { return lane_; }
-  ModelMetrics& metrics() noexcept { return metrics_; }
-  LoadRecord& load_record() noexcept { return load_record_; }
-  std::size_t instances() const noexcept { return instances_; }
-  /// Marks responses in the cache as this model's.
-  std::uint64_t tag() const noexcept { return description_.content.low; }
-  /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
-  /// model would never be measured again.
-  bool allow_trial(TimePoint now, Duration predicted) noexcept;
-  /// True on a thread that is inside this model's backend right now.
-  bool is_running_here() const noexcept;
-
-  /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
-  bool has_only_failed_loads() const noexcept { return load_failed_.load() && !load_worked_.load(); }
-  void record_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
-
-  /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
-  /// vary.
-  std::uint64_t shape_key(CallType const& call) const;
-  /// Fails if an output holds NaN or infinity and its spec forbids them.
-  Result<void> check_answer(CallType const& call) const;
-  /// Counts an answered call, and one that was refused before it became a call.
-  void record(CallType const& call) noexcept;
-  void record_refusal(Error const& error) noexcept;
-
-  // Host of the lane.
-  bool wanted(batching::Slot& slot) noexcept;
-  Result<void> begin(batching::Batch const& batch) noexcept;
-  Result<void> execute(batching::Batch const& batch) noexcept;
-  void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
-  void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
-
- private:
-  batching::LaneOptions lane_options() const;
-  typename T::Batching policy() const;
-  Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
-  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
-  template <class Write>
-  void write_report(batching::Part const& part, Write write) noexcept;
-  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
-  Result<void> put_made(CallType& call, std::size_t output) noexcept;
-
-  EngineState<T>& engine_;
-  ModelDescription description_;
-  LoadRecord& load_record_;
-  std::size_t instances_;
-  ModelMetrics metrics_;
-  CircuitBreaker<Env> breaker_;
-  std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
-  std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
-  typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
-  typename Env::template Atomic<bool> load_failed_{false};
-  typename Env::template Atomic<bool> load_worked_{false};
-  Lane lane_;
-};
-
-/// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
-/// it.
-struct CallerScope {
-  CallerScope() noexcept { ++depth; }
-  ~CallerScope() { --depth; }
-  CallerScope(CallerScope const&) = delete;
-  CallerScope& operator=(CallerScope const&) = delete;
-  static inline thread_local int depth = 0;
-};
 
 /// The state behind an Engine handle, shared by calls, models and workers, so that it outlives an abandoned
 /// thread.
@@ -201,7 +120,6 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static void on_timer(Timer& timer) noexcept;
   static void on_cancelled(CancelHook& hook) noexcept;
   static void revoke(CallType& call) noexcept;
-  Result<void> choose_outputs(CallType& call, CallOptions const& options);
 
   // The route, room by room. Each step returns whether the call goes on or is parked: then another thread may
   // own it already.
@@ -223,8 +141,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool others_wait(CallType& call) noexcept;
   void wait_for_group(std::span<CallType* const> calls) noexcept;
   void answer(CallType& call, TimePoint now) noexcept;
-  void keep_or_lose_inputs(CallType& call, bool needed) noexcept;
-  static Result<ModelType*> same_content(ModelType& known, Hash128 content);
+  void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
   void watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
@@ -253,7 +170,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
 
 }  // namespace athanor::inline v1::serving
 
+#include <athanor/serving/detail/calls.ipp>
 #include <athanor/serving/detail/engine_state.ipp>
 #include <athanor/serving/detail/observe.ipp>
+#include <athanor/serving/detail/registry.ipp>
 #include <athanor/serving/detail/route.ipp>
 #include <athanor/serving/detail/served_model.ipp>
+#include <athanor/serving/detail/waiting.ipp>

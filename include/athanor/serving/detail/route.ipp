@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <athanor/serving/detail/engine_state.hpp>
+#include <athanor/serving/detail/outputs.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -33,8 +34,7 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
 
 template <class T>
 typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Error error) noexcept {
-  call.failed = true;
-  call.error = std::move(error);
+  call.route_end = {true, std::move(error)};
   call.step = RouteStep::finish;
   return Progress::next;
 }
@@ -52,7 +52,7 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
-  for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.input(i));
+  for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
   // Set before join(): once parked, another thread may own the call.
   call.role.store(caching::Join::waiter, std::memory_order_release);
   auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
@@ -76,7 +76,7 @@ typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call
   call.step = RouteStep::guard;
   auto const& lane = call.model->lane();
   auto const snapshot = lane.snapshot();
-  auto const items = static_cast<std::uint32_t>(call.checked.items);
+  auto const items = static_cast<std::uint32_t>(call.inputs.checked().items);
   // The exact prediction takes the lane's mutex: it is asked for only where it can matter.
   bool const surely = items <= lane.options().max_items &&
                       after(now, snapshot.predicted_wait + snapshot.largest_batch) < call.deadline;
@@ -116,28 +116,9 @@ typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, Tim
 /// runs, so that its caller never waits for the processor.
 template <class T>
 Result<std::vector<Tensor>> EngineState<T>::processor_inputs(CallType& call, CallerKind caller) {
-  bool const may_leave = call.borrowed && caller != CallerKind::caller;
-  auto const& wanted = call.model->description().processor_inputs;
-  std::vector<Tensor> inputs;
-  inputs.reserve(wanted.size());
-  Result<void> taken;
-  call.lock_inputs();
-  if (call.inputs_gone) {
-    taken = fail(Code::cancelled, Reason::cancelled, "the caller was answered and its inputs are gone");
-  } else {
-    for (std::size_t const index : wanted) {
-      Tensor const& given = call.input(index);
-      Result<Tensor> input = may_leave ? given.clone() : Result<Tensor>(given);
-      if (!input) {
-        taken = tl::unexpected(std::move(input.error()));
-        break;
-      }
-      inputs.push_back(std::move(*input));
-    }
-  }
-  call.unlock_inputs();
-  if (!taken) return tl::unexpected(std::move(taken.error()));
-  return inputs;
+  CallLock<T> const lock(call);
+  bool const copy = call.inputs.borrowed() && caller != CallerKind::caller;
+  return call.inputs.take(call.model->description().processor_inputs, copy);
 }
 
 template <class T>
@@ -145,7 +126,7 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   auto const inputs = processor_inputs(call, caller);
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
-  for (std::int64_t item = 0; item < call.checked.items; ++item) {
+  for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
     auto made = preprocess_item(*call.model->description().processor, *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batch_cost += made->cost();
@@ -168,7 +149,7 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
     call.report.prepare = Env::now() - now;
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
-    call.batch_cost = std::max<std::int64_t>(call.checked.bytes, 1);
+    call.batch_cost = std::max<std::int64_t>(call.inputs.checked().bytes, 1);
   }
   call.step = RouteStep::acquire;
   return Progress::next;
@@ -186,14 +167,13 @@ template <class T>
 void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   call.step = RouteStep::finish;
   batching::Slot& slot = call;
-  slot.batch_items = static_cast<std::uint32_t>(call.checked.items);
+  slot.batch_items = static_cast<std::uint32_t>(call.inputs.checked().items);
   // The default deadline bounds the wait, but a lone caller may run its own work under it.
   slot.batch_deadline = call.own_deadline ? call.deadline : no_deadline;
   slot.batch_key = 0;
   if (call.model->description().shapes_vary) {
-    call.lock_inputs();
-    if (!call.inputs_gone) slot.batch_key = call.model->shape_key(call);
-    call.unlock_inputs();
+    CallLock<T> const lock(call);
+    if (!call.inputs.gone()) slot.batch_key = call.model->shape_key(call);
   }
   if (caller == CallerKind::group) return call.leader->held.append(slot);
   bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;
@@ -201,20 +181,9 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
 }
 
 template <class T>
-void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
-  bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
-  if (expired && others_wait(call)) {
-    abandon(call, late(call));
-    // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
-    call.batch_deadline = no_deadline;
-    return call.model->lane().enter(call, batching::LendThread::no, now);
-  }
-  if (error != nullptr) {
-    end_route(call, *error);
-  } else if (auto answer = call.model->check_answer(call); !answer) {
-    end_route(call, std::move(answer.error()));
-  }
-  finish_step(call, CallerKind::worker, now);
+void EngineState<T>::on_task(Task& task) noexcept {
+  auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
+  call.engine->advance(call, CallerKind::worker, Env::now());
 }
 
 template <class T>
@@ -237,6 +206,23 @@ void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error
   auto& call = static_cast<CallType&>(slot);
   if (error != nullptr) end_route(call, *error);
   advance(call, CallerKind::worker, Env::now());
+}
+
+template <class T>
+void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
+  bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
+  if (expired && others_wait(call)) {
+    abandon(call, late(call));
+    // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
+    call.batch_deadline = no_deadline;
+    return call.model->lane().enter(call, batching::LendThread::no, now);
+  }
+  if (error != nullptr) {
+    end_route(call, *error);
+  } else if (auto answer = check_finite(call.model->description(), call.computed); !answer) {
+    end_route(call, std::move(answer.error()));
+  }
+  finish_step(call, CallerKind::worker, now);
 }
 
 /// Makes the one copy that the flight's waiters and the cache share.
@@ -262,13 +248,13 @@ void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
 template <class T>
 void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
-  if (caller == CallerKind::submitter && !call.failed) {
+  if (caller == CallerKind::submitter && !call.route_end.failed) {
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
   }
   if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
-    if (call.failed) {
-      cache_.fail(call, call.error, *this);
+    if (call.route_end.failed) {
+      cache_.fail(call, call.route_end.error, *this);
     } else {
       publish(call, now);
     }
@@ -278,159 +264,13 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   call.lease = {};
   gate_.release_quota(call);
   if (claim(call)) {
-    call.answer_failed = call.failed;
-    if (call.failed) call.answer_error = std::move(call.error);
+    call.answer_end.failed = call.route_end.failed;
+    if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
     if (caller == CallerKind::submitter) call.refused = true;
     answer(call, now);
   }
   end_of_route();
   call.unref();
-}
-
-template <class T>
-bool EngineState<T>::claim(CallType& call) noexcept {
-  return (call.word.fetch_or(call_bits::claimed) & call_bits::claimed) == 0;
-}
-
-template <class T>
-void EngineState<T>::on_delivery(Task& task) noexcept {
-  auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
-  call.completion.function(call.completion.context, call.engine->collect(call));
-  call.unref();
-}
-
-/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread.
-template <class T>
-void EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
-  call.report.total = now - call.began;
-  call.model->record(call);
-  if (call.watch.exchange(DeadlineWatch::ended) == DeadlineWatch::on) unwatch(call);
-  if (call.asynchronous() && !call.refused) {
-    call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
-    if (CallerScope::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
-      on_delivery(static_cast<Delivery&>(call));
-    return;
-  }
-  if (call.leader == nullptr) {
-    if ((call.word.fetch_or(call_bits::answered) & call_bits::parked) != 0) call.word.wake_all();
-  } else if (CallType& leader = *call.leader; leader.unanswered.fetch_sub(1) == 1) {
-    if ((leader.word.fetch_or(call_bits::gathered) & call_bits::parked) != 0) leader.word.wake_all();
-  }
-}
-
-template <class T>
-bool EngineState<T>::is_needed(CallType& call) noexcept {
-  return (call.word.load() & call_bits::claimed) == 0 || others_wait(call);
-}
-
-/// True for the owner of a flight that others joined. When false, no other call will join it.
-template <class T>
-bool EngineState<T>::others_wait(CallType& call) noexcept {
-  return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.cancel_owner(call);
-}
-
-/// The call is abandoned: work that others wait for goes on with a copy of the inputs; other work finds that
-/// they are gone.
-template <class T>
-void EngineState<T>::keep_or_lose_inputs(CallType& call, bool needed) noexcept {
-  if (!call.borrowed) return;
-  call.lock_inputs();
-  call.inputs_gone = true;
-  if (needed) {
-    Request copy;
-    bool whole = true;
-    for (auto const& input : call.request->inputs()) {
-      auto tensor = input.value.clone();
-      whole = whole && tensor.has_value();
-      if (tensor) copy.set(input.name, std::move(*tensor));
-    }
-    if (whole) {
-      call.owned_request = std::move(copy);
-      call.request = &call.owned_request;
-      call.borrowed = false;
-      call.inputs_gone = false;
-    }
-  }
-  call.unlock_inputs();
-}
-
-template <class T>
-void EngineState<T>::abandon(CallType& call, Error error) noexcept {
-  if (!claim(call)) return;
-  call.answer_failed = true;
-  call.answer_error = std::move(error);
-  bool mine = false;  // the call was withdrawn from a room: its route ends here
-  if (call.role.load(std::memory_order_acquire) == caching::Join::waiter) {
-    mine = cache_.cancel_wait(call).removed;
-    if (!mine) keep_or_lose_inputs(call, false);
-  } else {
-    bool const needed = is_needed(call);
-    mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
-    if (!mine) keep_or_lose_inputs(call, needed);
-  }
-  if (mine) {
-    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call was abandoned"));
-    finish_step(call, CallerKind::worker, Env::now());
-  }
-  answer(call, Env::now());
-}
-
-/// From here on the call can be cancelled, and an asynchronous one ends at its deadline. It may have been
-/// answered already: the second of `watch` and `answer` removes the watch.
-template <class T>
-void EngineState<T>::watch(CallType& call) noexcept {
-  if (call.asynchronous()) {
-    call.owners.fetch_add(1, std::memory_order_relaxed);  // the timer's
-    call.Timer::fire = &EngineState::on_timer;
-    executor_.arm(call, call.deadline);
-  }
-  if (call.cancellation != nullptr) {
-    call.CancelHook::cancelled = &EngineState::on_cancelled;
-    if (!call.cancellation->link(call)) on_cancelled(call);
-  }
-  if (call.watch.exchange(DeadlineWatch::on) == DeadlineWatch::ended) unwatch(call);
-}
-
-template <class T>
-void EngineState<T>::unwatch(CallType& call) noexcept {
-  if (call.cancellation != nullptr) call.cancellation->unlink(call);
-  if (call.asynchronous() && executor_.disarm(call)) call.unref();
-}
-
-/// The deadline, or a cancellation that brought it forward.
-template <class T>
-void EngineState<T>::on_timer(Timer& timer) noexcept {
-  auto& call = static_cast<CallType&>(timer);
-  auto& engine = *call.engine;
-  if (Env::now() >= call.deadline) {
-    engine.abandon(call, late(call));
-  } else {
-    engine.abandon(call, taken_back(call));
-  }
-  call.unref();
-}
-
-// Runs under the Cancellation's mutex, so it only signals the waiting thread or a worker. A timer that cannot
-// be disarmed has fired, and the call is being answered.
-template <class T>
-void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
-  auto& call = static_cast<CallType&>(hook);
-  if (call.asynchronous()) {
-    if (call.engine->executor_.disarm(call)) call.engine->executor_.arm(call, Env::now());
-  } else {
-    revoke(call);
-  }
-}
-
-template <class T>
-void EngineState<T>::revoke(CallType& call) noexcept {
-  if ((call.word.fetch_or(call_bits::revoked) & call_bits::parked) != 0) call.word.wake_all();
-}
-
-template <class T>
-void EngineState<T>::on_task(Task& task) noexcept {
-  auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
-  call.engine->advance(call, CallerKind::worker, Env::now());
 }
 
 }  // namespace athanor::inline v1::serving

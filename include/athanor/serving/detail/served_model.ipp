@@ -1,10 +1,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 
 #include <athanor/core/detail/inside.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
+#include <athanor/serving/detail/outputs.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -58,34 +58,8 @@ bool ServedModel<T>::allow_trial(TimePoint now, Duration predicted) noexcept {
 template <class T>
 std::uint64_t ServedModel<T>::shape_key(CallType const& call) const {
   std::array<TensorView, max_tensors> tensors;
-  fill_piece(description_, *call.request, call.checked, call.made, 0, 1, tensors);
+  fill_piece(description_, call.inputs.request(), call.inputs.checked(), call.made, 0, 1, tensors);
   return serving::shape_key(description_.plan.inputs, tensors);
-}
-
-template <class T>
-Result<void> ServedModel<T>::check_answer(CallType const& call) const {
-  auto const& specs = description_.signature.outputs;
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (specs[i].non_finite == NonFinite::allow) continue;
-    if (auto const at = first_non_finite(call.computed[i]); at >= 0)
-      return fail(Code::internal, Reason::non_finite,
-                  "{}: output {}: element {}: expected a finite value, the model gave NaN or infinity",
-                  description_.id, specs[i].name, at);
-  }
-  return {};
-}
-
-template <class T>
-void ServedModel<T>::record(CallType const& call) noexcept {
-  auto const code = call.answer_failed ? call.answer_error.code : Code::ok;
-  metrics_.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
-  metrics_.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(call.report.total.count(), 0)));
-  // The report of a failed call may still be written: its caller may have abandoned work that runs.
-  if (call.answer_failed) return;
-  if (call.report.cache == CacheState::hit) metrics_.cache_hits.add();
-  if (call.report.cache == CacheState::joined) metrics_.cache_joined.add();
-  if (call.report.members != 0 && call.report.members < description_.plan.members.size())
-    metrics_.degraded.add();
 }
 
 template <class T>
@@ -143,16 +117,16 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
   bool owned = true;
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
-    if (!batch.on_caller) call.lock_inputs();
-    owned = owned && !call.borrowed;
+    if (!batch.on_caller) call.lock();
+    owned = owned && !call.inputs.borrowed();
     ++call.report.attempts;
     call.running.store(true, std::memory_order_relaxed);
-    if (call.inputs_gone) {
+    if (call.inputs.gone()) {
       gone = true;
       continue;
     }
-    append_pieces(description_, *call.request, call.checked, call.made, part.first, part.count,
-                  worker.pieces);
+    append_pieces(description_, call.inputs.request(), call.inputs.checked(), call.made, part.first,
+                  part.count, worker.pieces);
   }
   Result<void> result;
   if (gone) {
@@ -161,7 +135,7 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
     result = worker.assembler.gather(worker.pieces, batch.on_caller || owned);
   }
   if (!batch.on_caller)
-    for (auto const& part : batch.parts) static_cast<CallType&>(*part.slot).unlock_inputs();
+    for (auto const& part : batch.parts) static_cast<CallType&>(*part.slot).unlock();
   return result;
 }
 
@@ -174,17 +148,10 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     if (auto made = make_outputs(part, outputs); !made) return made;
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      if (description_.plan.outputs[i].from == OutputPlan::From::processor) continue;
-      std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch.items);
-      if (width * call.batch_items != call.computed[i].size_bytes())
-        return fail(
-            Code::internal, Reason::backend_contract,
-            "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
-            description_.id, description_.plan.outputs[i].spec.name, width);
-      std::memcpy(call.computed[i].mutable_data() + width * part.first,
-                  static_cast<std::byte const*>(outputs[i].data) + width * row, width * part.count);
-    }
+    if (auto copied = copy_rows(description_, outputs, batch.items, row, part.first, part.count,
+                                call.batch_items, call.computed);
+        !copied)
+      return copied;
     row += part.count;
     write_report(part, [&](Report& report) {
       report.batch_items = batch.items;
@@ -208,43 +175,10 @@ Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
     while (call.outputs_state.load() == 1) Env::relax();
     return {};
   }
-  call.computed.resize(outputs.size());
-  Result<void> result;
-  for (std::size_t i = 0; i < outputs.size() && result; ++i) {
-    OutputPlan const& plan = description_.plan.outputs[i];
-    if (plan.from == OutputPlan::From::processor) {
-      result = put_made(call, i);
-      continue;
-    }
-    Shape shape(std::span<std::int64_t const>(outputs[i].shape, static_cast<std::size_t>(outputs[i].ndim)));
-    shape[0] = call.checked.items;
-    result = make_output(call.computed[i], plan.spec.dtype, shape);
-  }
+  auto result =
+      serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items, call.computed);
   if (shared) call.outputs_state.store(result ? 2U : 0U);
   return result;
-}
-
-/// An output of the processor: one row of each item.
-template <class T>
-Result<void> ServedModel<T>::put_made(CallType& call, std::size_t output) noexcept {
-  OutputPlan const& plan = description_.plan.outputs[output];
-  TensorView const& like = call.made[0].tensor(plan.index);
-  Shape shape(std::span<std::int64_t const>(like.shape, static_cast<std::size_t>(like.ndim)));
-  for (auto const& made : call.made) {
-    TensorView const& row = made.tensor(plan.index);
-    if (!is_row_of(plan.spec, row) || row.size_bytes != like.size_bytes)
-      return fail(Code::internal, Reason::backend_contract,
-                  "{}: output {}: expected one row of {} for every item, of equal size, from the processor",
-                  description_.id, plan.spec.name, to_string(plan.spec));
-  }
-  shape[0] = call.checked.items;
-  if (auto made = make_output(call.computed[output], plan.spec.dtype, shape); !made) return made;
-  std::byte* to = call.computed[output].mutable_data();
-  for (auto const& made : call.made) {
-    std::memcpy(to, made.tensor(plan.index).data, like.size_bytes);
-    to += like.size_bytes;
-  }
-  return {};
 }
 
 /// Locks the report for parts of an oversize call: they may end on several instances at once.
@@ -252,10 +186,8 @@ template <class T>
 template <class Write>
 void ServedModel<T>::write_report(batching::Part const& part, Write write) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
-  bool const shared = !part.whole();
-  if (shared) call.lock_inputs();
+  auto const lock = part.whole() ? CallLock<T>() : CallLock<T>(call);
   write(call.report);
-  if (shared) call.unlock_inputs();
 }
 
 template <class T>

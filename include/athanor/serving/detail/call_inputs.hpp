@@ -1,0 +1,56 @@
+/// The inputs of a call in flight.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <athanor/core/error.hpp>
+#include <athanor/core/signature.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// A checked request: the caller's own, or the call's. Borrowed inputs lie in memory that the caller takes
+/// back once it is answered: then they are copied or gone. Not thread-safe: while the call runs, guarded by
+/// its lock.
+class CallInputs {
+ public:
+  /// Reads the caller's request, which must live until detach() or clear().
+  void borrow(Request const& request, CheckedRequest const& checked) noexcept {
+    request_ = &request;
+    checked_ = checked;
+    borrowed_ = true;
+    gone_ = false;
+  }
+  /// Takes over the borrowed request. Its tensors stay borrowed unless they all own their memory.
+  void own(Request&& request) noexcept;
+  /// The caller takes its memory back: with `keep` the call goes on with a copy, unless there is no memory
+  /// for one; otherwise the inputs are gone. No-op when nothing is borrowed.
+  void detach(bool keep) noexcept;
+  /// Releases the request.
+  void clear() noexcept {
+    request_ = nullptr;
+    owned_.clear();
+  }
+
+  /// The inputs of those signature indices, as copies or sharing memory. cancelled when they are gone.
+  Result<std::vector<Tensor>> take(std::span<std::size_t const> indices, bool copy) const;
+
+  Request const& request() const noexcept { return *request_; }
+  CheckedRequest const& checked() const noexcept { return checked_; }
+  bool borrowed() const noexcept { return borrowed_; }
+  bool gone() const noexcept { return gone_; }
+  /// The input of that signature index.
+  Tensor const& operator[](std::size_t index) const noexcept {
+    return request_->inputs()[checked_.index[index]].value;
+  }
+
+ private:
+  Request const* request_ = nullptr;
+  Request owned_{};
+  CheckedRequest checked_{};
+  bool borrowed_ = false;
+  bool gone_ = false;
+};
+
+}  // namespace athanor::inline v1::serving

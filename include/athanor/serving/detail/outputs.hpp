@@ -1,0 +1,124 @@
+/// The outputs of a call: which are chosen, where they are stored, and how they are checked and counted. What
+/// every call of a lone caller runs is inline.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include <athanor/core/time.hpp>
+#include <athanor/serving/answer.hpp>
+#include <athanor/serving/detail/handles.hpp>
+#include <athanor/serving/detail/model_description.hpp>
+#include <athanor/serving/detail/model_metrics.hpp>
+#include <athanor/serving/detail/pieces.hpp>
+#include <athanor/serving/options.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// How a call's route, or its answer, ended: with an error, or with a value that is kept elsewhere.
+struct Ending {
+  bool failed = false;
+  Error error{};  ///< undefined unless `failed`
+};
+
+/// Chooses the named outputs, in that order. invalid_argument for unknown names and for more than
+/// max_tensors.
+Result<void> choose_named_outputs(AnswerHolder& answer, ModelDescription const& description,
+                                  std::span<std::string_view const> names);
+
+/// Sets which outputs the answer holds: all, or the named ones.
+inline Result<void> choose_outputs(AnswerHolder& answer, ModelDescription const& description,
+                                   std::span<std::string_view const> names) {
+  auto const& specs = description.signature.outputs;
+  answer.specs = &specs;
+  if (!names.empty()) return choose_named_outputs(answer, description, names);
+  answer.chosen_count = specs.size();
+  for (std::size_t i = 0; i < specs.size(); ++i) answer.chosen[i] = static_cast<std::uint8_t>(i);
+  return {};
+}
+
+/// Stores an output of the processor: one row of each item.
+Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
+                      std::span<MadeItem const> made, std::int64_t items, Tensor& output);
+
+/// The shape of `view` with another number of items.
+inline Shape shape_of(TensorView const& view, std::int64_t items) {
+  Shape shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
+  shape[0] = items;
+  return shape;
+}
+
+/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch, and fills those of
+/// the processor from `made`.
+inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
+                                 std::span<MadeItem const> made, std::int64_t items,
+                                 std::vector<Tensor>& computed) {
+  computed.resize(outputs.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    auto stored = plan.from == OutputPlan::From::processor
+                      ? put_made(description, plan, made, items, computed[i])
+                      : make_output(computed[i], plan.spec.dtype, shape_of(outputs[i], items));
+    if (!stored) return stored;
+  }
+  return {};
+}
+
+/// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`.
+/// backend_contract when the rows are of another size than those of the call's first batch.
+inline Result<void> copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                              std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
+                              std::size_t call_items, std::span<Tensor> computed) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    if (plan.from == OutputPlan::From::processor) continue;
+    std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch_items);
+    if (width * call_items != computed[i].size_bytes())
+      return fail(
+          Code::internal, Reason::backend_contract,
+          "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
+          description.id, plan.spec.name, width);
+    std::memcpy(computed[i].mutable_data() + width * first,
+                static_cast<std::byte const*>(outputs[i].data) + width * row, width * count);
+  }
+  return {};
+}
+
+/// Fails if an output holds NaN or infinity and its spec forbids them.
+inline Result<void> check_finite(ModelDescription const& description, std::span<Tensor const> computed) {
+  auto const& specs = description.signature.outputs;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].non_finite == NonFinite::allow) continue;
+    if (auto const element = first_non_finite(computed[i]); element >= 0)
+      return fail(Code::internal, Reason::non_finite,
+                  "{}: output {}: element {}: expected a finite value, the model gave NaN or infinity",
+                  description.id, specs[i].name, element);
+  }
+  return {};
+}
+
+/// already_exists when `content` is not that of the registered model.
+Result<void> check_same_content(ModelDescription const& registered, Hash128 content);
+
+/// Counts an answered call.
+inline void record_answer(ModelMetrics& metrics, ModelDescription const& description, Ending const& ending,
+                          Report const& report) noexcept {
+  auto const code = ending.failed ? ending.error.code : Code::ok;
+  metrics.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
+  metrics.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(report.total.count(), 0)));
+  // The report of a failed call may still be written: its caller may have abandoned work that runs.
+  if (ending.failed) return;
+  if (report.cache == CacheState::hit) metrics.cache_hits.add();
+  if (report.cache == CacheState::joined) metrics.cache_joined.add();
+  if (report.members != 0 && report.members < description.plan.members.size()) metrics.degraded.add();
+}
+
+/// The error of a call that its caller cancelled, and of one whose deadline passed after `waited`.
+Error cancelled_by_caller(ModelDescription const& description);
+Error deadline_passed(ModelDescription const& description, Duration waited, bool running);
+
+}  // namespace athanor::inline v1::serving

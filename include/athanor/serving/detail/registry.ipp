@@ -1,0 +1,124 @@
+#pragma once
+
+#include <algorithm>
+
+#include <athanor/manifest/model_name.hpp>
+#include <athanor/serving/detail/engine_options.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
+#include <athanor/serving/detail/outputs.hpp>
+
+namespace athanor::inline v1::serving {
+
+// The models of an engine, and the backends and processors that they may name.
+
+template <class T>
+Tables EngineState<T>::tables_now() {
+  detail::Lock const lock(mutex_);
+  return tables_;
+}
+
+template <class T>
+Result<void> EngineState<T>::add_backend(ath_backend_table const& table) {
+  detail::Lock const lock(mutex_);
+  return tables_.add(table);
+}
+
+template <class T>
+Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
+  detail::Lock const lock(mutex_);
+  return tables_.add(table);
+}
+
+template <class T>
+Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
+  auto description = describe_model(folder, tables_now());
+  if (!description) return tl::unexpected(std::move(description.error()));
+  std::string const id = description->id;
+  Hash128 const content = description->content;
+  std::string loaded_as = id;
+  {
+    detail::Lock const lock(mutex_);
+    if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+    if (auto known = models_.find(id); known != models_.end()) {
+      ModelType& registered = *known->second;
+      if (registered.description().content == content || !registered.has_only_failed_loads())
+        return check_same_content(registered.description(), content).transform([&] { return &registered; });
+      auto const before =
+          std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
+      loaded_as = detail::format("{}#{}", id, before + 2);
+    }
+  }
+  auto load_record = loader_.declare(loaded_as, expected_bytes_of(*description));
+  if (!load_record) return tl::unexpected(std::move(load_record.error()));
+  auto model = std::make_unique<ModelType>(*this, std::move(*description), **load_record);
+  detail::Lock const lock(mutex_);
+  auto& known = models_[id];
+  if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
+    replaced_.push_back(std::exchange(known, nullptr));
+  if (known == nullptr) known = std::move(model);
+  return check_same_content(known->description(), content).transform([&] { return known.get(); });
+}
+
+template <class T>
+Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
+  auto name = parse_model_name(text);
+  if (!name) return tl::unexpected(std::move(name.error()));
+  detail::Lock const lock(mutex_);
+  ModelType* best = nullptr;
+  for (auto const& [id, model] : models_) {
+    Manifest const& manifest = model->description().manifest;
+    if (manifest.name != name->name || (!name->version.empty() && manifest.version != name->version))
+      continue;
+    if (best == nullptr || compare_versions(manifest.version, best->description().manifest.version) > 0)
+      best = model.get();
+  }
+  if (best != nullptr) return best;
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
+              text);
+}
+
+/// The model whose model the loader knows by that name.
+template <class T>
+Result<ServedModel<T>*> EngineState<T>::loading(std::string_view name) {
+  detail::Lock const lock(mutex_);
+  for (auto const& [id, model] : models_)
+    if (model->load_record().name == name) return model.get();
+  for (auto const& model : replaced_)
+    if (model->load_record().name == name) return model.get();
+  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is registered", name);
+}
+
+template <class T>
+LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
+  LoadFunctions<LoadedModel> functions;
+  functions.load = [this](std::string_view id) -> Result<Loaded<LoadedModel>> {
+    auto served = loading(id);
+    if (!served) return tl::unexpected(std::move(served.error()));
+    TimePoint const start = Env::now();
+    auto model = LoadedModel::load((*served)->description(), (*served)->instances());
+    (*served)->record_load(model.has_value());
+    emit(options_.sink,
+         Event{model ? EventKind::model_loaded : EventKind::model_load_failed,
+               (*served)->description().manifest.name, (*served)->description().manifest.version,
+               model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
+                     : model.error().message});
+    if (!model) return tl::unexpected(std::move(model.error()));
+    std::uint64_t const bytes = (*model)->bytes();
+    return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
+  };
+  functions.released = [this](std::string_view id, LoadedModel&) {
+    if (auto served = loading(id))
+      emit(options_.sink, Event{EventKind::model_unloaded,
+                                (*served)->description().manifest.name,
+                                (*served)->description().manifest.version,
+                                {}});
+  };
+  functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
+    auto served = loading(id);
+    if (!served) return 0;
+    return expected_bytes_of((*served)->description());
+  };
+  return functions;
+}
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,80 @@
+/// A model of an engine: its description, its queue and its breaker.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <athanor/serving/detail/call.hpp>
+#include <athanor/serving/detail/model_metrics.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// One model version: its description, its queue, its breaker. Lives as long as the engine; the loader owns
+/// the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
+template <class T>
+class ServedModel {
+ public:
+  using Env = typename T::Env;
+  using CallType = Call<T>;
+  using Lane = batching::Lane<Env, typename T::Batching, ServedModel>;
+
+  using LoadRecord = typename ModelLoader<LoadedModel, Env>::Record;
+
+  ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record);
+
+  ModelDescription const& description() const noexcept { return description_; }
+  CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
+  Lane& lane() noexcept { return lane_; }
+  ModelMetrics& metrics() noexcept { return metrics_; }
+  LoadRecord& load_record() noexcept { return load_record_; }
+  std::size_t instances() const noexcept { return instances_; }
+  /// Marks responses in the cache as this model's.
+  std::uint64_t tag() const noexcept { return description_.content.low; }
+  /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
+  /// model would never be measured again.
+  bool allow_trial(TimePoint now, Duration predicted) noexcept;
+  /// True on a thread that is inside this model's backend right now.
+  bool is_running_here() const noexcept;
+
+  /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
+  bool has_only_failed_loads() const noexcept { return load_failed_.load() && !load_worked_.load(); }
+  void record_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
+
+  /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
+  /// vary.
+  std::uint64_t shape_key(CallType const& call) const;
+  /// Counts a request that was refused before it became a call.
+  void record_refusal(Error const& error) noexcept;
+
+  // Host of the lane.
+  bool wanted(batching::Slot& slot) noexcept;
+  Result<void> begin(batching::Batch const& batch) noexcept;
+  Result<void> execute(batching::Batch const& batch) noexcept;
+  void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
+  void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
+
+ private:
+  batching::LaneOptions lane_options() const;
+  typename T::Batching policy() const;
+  Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
+  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
+  template <class Write>
+  void write_report(batching::Part const& part, Write write) noexcept;
+  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
+
+  EngineState<T>& engine_;
+  ModelDescription description_;
+  LoadRecord& load_record_;
+  std::size_t instances_;
+  ModelMetrics metrics_;
+  CircuitBreaker<Env> breaker_;
+  std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
+  std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
+  typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
+  typename Env::template Atomic<bool> load_failed_{false};
+  typename Env::template Atomic<bool> load_worked_{false};
+  Lane lane_;
+};
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,45 @@
+#include <athanor/serving/detail/call_inputs.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace athanor::inline v1::serving {
+
+void CallInputs::own(Request&& request) noexcept {
+  owned_ = std::move(request);
+  request_ = &owned_;
+  borrowed_ =
+      std::ranges::any_of(owned_.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
+}
+
+void CallInputs::detach(bool keep) noexcept {
+  if (!borrowed_) return;
+  gone_ = true;
+  if (!keep) return;
+  Request copy;
+  for (auto const& input : request_->inputs()) {
+    auto tensor = input.value.clone();
+    if (!tensor) return;
+    copy.set(input.name, std::move(*tensor));
+  }
+  owned_ = std::move(copy);
+  request_ = &owned_;
+  borrowed_ = false;
+  gone_ = false;
+}
+
+Result<std::vector<Tensor>> CallInputs::take(std::span<std::size_t const> indices, bool copy) const {
+  if (gone_)
+    return fail(Code::cancelled, Reason::cancelled, "the caller was answered and its inputs are gone");
+  std::vector<Tensor> inputs;
+  inputs.reserve(indices.size());
+  for (std::size_t const index : indices) {
+    Tensor const& given = (*this)[index];
+    Result<Tensor> input = copy ? given.clone() : Result<Tensor>(given);
+    if (!input) return tl::unexpected(std::move(input.error()));
+    inputs.push_back(std::move(*input));
+  }
+  return inputs;
+}
+
+}  // namespace athanor::inline v1::serving

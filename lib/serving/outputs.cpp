@@ -1,0 +1,71 @@
+#include <athanor/serving/detail/outputs.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include <athanor/serving/detail/pieces.hpp>
+
+namespace athanor::inline v1::serving {
+
+Result<void> choose_named_outputs(AnswerHolder& answer, ModelDescription const& description,
+                                  std::span<std::string_view const> names) {
+  auto const& specs = description.signature.outputs;
+  std::string missing;
+  answer.chosen_count = 0;
+  for (auto const name : names) {
+    auto const spec = std::ranges::find(specs, name, &TensorSpec::name);
+    if (spec == specs.end()) {
+      missing += (missing.empty() ? "" : ", ") + std::string(name);
+    } else if (answer.chosen_count == max_tensors) {
+      return fail(Code::invalid_argument, Reason::option, "{}: expected at most {} outputs, got {}",
+                  description.id, max_tensors, names.size());
+    } else {
+      answer.chosen[answer.chosen_count++] = static_cast<std::uint8_t>(spec - specs.begin());
+    }
+  }
+  if (missing.empty()) return {};
+  std::string known;
+  for (auto const& spec : specs) known += (known.empty() ? "" : ", ") + spec.name;
+  return fail(Code::invalid_argument, Reason::output_missing, "{}: unknown output {}; expected one of {}",
+              description.id, missing, known);
+}
+
+Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
+                      std::span<MadeItem const> made, std::int64_t items, Tensor& output) {
+  TensorView const& like = made[0].tensor(plan.index);
+  for (auto const& item : made) {
+    TensorView const& row = item.tensor(plan.index);
+    if (!is_row_of(plan.spec, row) || row.size_bytes != like.size_bytes)
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output {}: expected one row of {} for every item, of equal size, from the processor",
+                  description.id, plan.spec.name, to_string(plan.spec));
+  }
+  if (auto stored = make_output(output, plan.spec.dtype, shape_of(like, items)); !stored) return stored;
+  std::byte* to = output.mutable_data();
+  for (auto const& item : made) {
+    std::memcpy(to, item.tensor(plan.index).data, like.size_bytes);
+    to += like.size_bytes;
+  }
+  return {};
+}
+
+Result<void> check_same_content(ModelDescription const& registered, Hash128 content) {
+  if (registered.content == content) return {};
+  return fail(
+      Code::already_exists, Reason::manifest,
+      "{}: a different manifest of that name and version is registered, from {}; give the new one its "
+      "own version",
+      registered.id, registered.folder);
+}
+
+Error cancelled_by_caller(ModelDescription const& description) {
+  return make_error(Code::cancelled, Reason::cancelled, "{}: cancelled by the caller", description.id);
+}
+
+Error deadline_passed(ModelDescription const& description, Duration waited, bool running) {
+  return make_error(Code::deadline_exceeded, running ? Reason::deadline_running : Reason::deadline_waiting,
+                    "{}: no answer within {:.3g} ms; its work {}", description.id,
+                    static_cast<double>(waited.count()) / 1e6, running ? "had begun" : "had not begun");
+}
+
+}  // namespace athanor::inline v1::serving
