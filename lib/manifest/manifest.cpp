@@ -227,26 +227,19 @@ Member read_member(Node const& node) {
 
 BatchingSection read_batching(Node const& node) {
   BatchingSection batching;
-  if (!node.present() || !node.object({"max_items", "max_cost", "policy", "max_delay_us", "instances"}))
-    return batching;
-  auto const read = [&](std::string_view key, std::int64_t least, std::int64_t most,
-                        std::optional<std::int64_t>& out) {
-    if (auto const entry = node[key]; entry.present()) out = entry.integer(least, most);
-  };
-  read("max_items", 1, 1 << 20, batching.max_items);
-  read("max_cost", 1, no_limit, batching.max_cost);
-  read("max_delay_us", 0, 60'000'000, batching.max_delay_us);
-  read("instances", 1, 1024, batching.instances);
-  if (auto const policy = node["policy"]; policy.present()) {
-    std::string const name = policy.text();
-    if (name != "immediate" && name != "size_or_delay")
-      node.reader().refuse(policy.path(), "expected 'immediate' or 'size_or_delay', got '{}'", name);
-    batching.policy =
-        name == "immediate" ? BatchingSection::Policy::immediate : BatchingSection::Policy::size_or_delay;
+  for (auto const& [key, value] : node.named()) {
+    if (key == "max_items") {
+      batching.max_items = value.integer(1, 1 << 20);
+    } else if (key == "max_cost") {
+      batching.max_cost = value.integer(1, no_limit);
+    } else if (key == "instances") {
+      batching.instances = value.integer(1, 1024);
+    } else if (key == "policy") {
+      batching.policy = value.name();
+    } else {
+      batching.parameters.emplace_back(key, value.integer(INT64_MIN, no_limit));
+    }
   }
-  if (batching.max_delay_us && batching.policy != BatchingSection::Policy::size_or_delay)
-    node.reader().refuse(node["max_delay_us"].path(),
-                         "expected only with the policy 'size_or_delay', got it with 'immediate'");
   return batching;
 }
 

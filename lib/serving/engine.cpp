@@ -2,7 +2,7 @@
 
 namespace athanor::inline v1 {
 
-template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::ServedModel<DefaultServing>>;
+template class batching::Lane<SystemEnv, batching::ShippedPolicy, serving::ServedModel<DefaultServing>>;
 template class serving::ServedModel<DefaultServing>;
 template class serving::EngineState<DefaultServing>;
 template class Engine<DefaultServing>;

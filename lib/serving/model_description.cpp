@@ -201,4 +201,12 @@ std::uint64_t expected_bytes_of(ModelDescription const& description) {
   return bytes;
 }
 
+batching::PolicySettings policy_settings(manifest::BatchingSection const& section) {
+  batching::PolicySettings settings;
+  settings.policy = section.policy.value_or("");
+  for (auto const& [name, value] : section.parameters) settings.parameters.push_back({name, value});
+  if (section.max_items) settings.max_items = static_cast<std::uint32_t>(*section.max_items);
+  return settings;
+}
+
 }  // namespace athanor::inline v1::serving

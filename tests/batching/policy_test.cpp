@@ -30,6 +30,7 @@ struct UncopyablePolicy : ArchetypePolicy {
 };
 static_assert(!BatchingPolicy<ThrowingPolicy> && !BatchingPolicy<MutablePolicy> &&
               !BatchingPolicy<TimelessPolicy> && !BatchingPolicy<UncopyablePolicy>);
+static_assert(!ConfigurablePolicy<ArchetypePolicy>);
 static_assert(LaneClient<PuppetClient>);
 
 constexpr TimePoint start{1s};
@@ -38,6 +39,9 @@ constexpr QueueSnapshot queue(std::uint64_t items, Duration age) {
 }
 
 // Policies decide at compile time: nothing in them knows a clock.
+static_assert(ShippedPolicy{}.decide(queue(1, 0ns)) == BatchDecision::dispatch(16));
+static_assert(ShippedPolicy{SizeOrDelay{8, 2ms}}.decide(queue(3, 1ms)) ==
+              BatchDecision::wait_until(start + 2ms));
 static_assert(Immediate{}.decide(queue(1, 0ns)) == BatchDecision::dispatch(16));
 static_assert(SizeOrDelay{8, 2ms}.decide(queue(3, 1ms)) == BatchDecision::wait_until(start + 2ms));
 static_assert(SizeOrDelay{8, 2ms}.decide(queue(3, 2ms)) == BatchDecision::dispatch(8));
@@ -142,4 +146,46 @@ TEST_CASE("a batch of no items teaches what one item takes") {
   CHECK(model.mean(0) == 5us);
   CHECK(model.mean(1) == 5us);
   CHECK(model.mean(4) == 20us);
+}
+
+namespace {
+
+std::string refusal(auto const& configured) { return configured ? "" : configured.error().message; }
+
+QueueSnapshot const young = queue(3, 1ms);
+
+}  // namespace
+
+// mutant: PolicyChoice::configure that takes the last row, or SizeOrDelay::configure that leaves max_items out.
+TEST_CASE("settings choose one of the shipped policies by its name and configure it") {
+  auto const silent = ShippedPolicy::configure({.max_items = 8});
+  REQUIRE(silent);
+  CHECK(silent->decide(young) == Immediate{}.decide(young));
+  CHECK(ShippedPolicy::configure({.policy = "immediate"})->decide(young) == BatchDecision::dispatch(16));
+  PolicySettings settings{.policy = "size_or_delay", .parameters = {{"max_delay_us", 2000}}, .max_items = 8};
+  auto const chosen = ShippedPolicy::configure(settings);
+  REQUIRE(chosen);
+  CHECK(chosen->decide(young) == BatchDecision::wait_until(start + 2ms));
+  CHECK(chosen->decide(queue(8, 0ns)) == BatchDecision::dispatch(8));
+  settings.parameters.clear();
+  CHECK(ShippedPolicy::configure(settings)->decide(queue(3, 0ns)) == BatchDecision::wait_until(start + 1ms));
+  CHECK(SizeOrDelay::configure({})->max_delay == 1ms);
+}
+
+// mutant: PolicySettings::check that returns before it looks at the name, or at the parameters.
+TEST_CASE("S3-22 a policy refuses settings that it would not heed") {
+  auto const unknown = ShippedPolicy::configure({.policy = "eager"});
+  CHECK(refusal(unknown) == "policy: expected 'immediate' or 'size_or_delay', got 'eager'");
+  CHECK(unknown.error().code == Code::invalid_argument);
+  CHECK(unknown.error().reason == Reason::manifest);
+  CHECK(refusal(SizeOrDelay::configure({.policy = "immediate"})) ==
+        "policy: expected 'size_or_delay', got 'immediate'");
+  CHECK(refusal(ShippedPolicy::configure({.parameters = {{"max_delay_us", 500}}})) ==
+        "unknown key 'max_delay_us'; the policy 'immediate' takes no parameters");
+  CHECK(refusal(ShippedPolicy::configure({.policy = "size_or_delay", .parameters = {{"max_costs", 9}}})) ==
+        "unknown key 'max_costs'; the policy 'size_or_delay' takes max_delay_us");
+  for (std::int64_t const delay : {-1, 60'000'001})
+    CHECK(refusal(SizeOrDelay::configure({.parameters = {{"max_delay_us", delay}}})) ==
+          "max_delay_us: expected a whole number from 0 to 60000000, got " + std::to_string(delay));
+  CHECK(SizeOrDelay::configure({.parameters = {{"max_delay_us", 60'000'000}}}));
 }

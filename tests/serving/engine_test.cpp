@@ -122,3 +122,25 @@ TEST_CASE("a model forgets its answers and no other model's") {
   CHECK(processor.model.infer(row(1))->report.cache == CacheState::miss);
   CHECK(other.infer(row(1))->report.cache == CacheState::hit);
 }
+
+// mutant: EngineState::add that takes the default policy when configure refuses, or drops the model's id.
+TEST_CASE("a model whose batching section its policy refuses is not added") {
+  Puppet puppet;
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto const refusal = [&](std::string_view batching) {
+    ModelFolder const folder(batching);
+    auto const error = engine.add(folder.path()).error();
+    CHECK(error.code == Code::invalid_argument);
+    CHECK(error.reason == Reason::manifest);
+    return error.message;
+  };
+  CHECK(refusal(R"("batching": {"policy": "eager"},)") ==
+        "puppet@1.0.0: batching: policy: expected 'immediate' or 'size_or_delay', got 'eager'");
+  CHECK(refusal(R"("batching": {"max_delay_us": 500},)") ==
+        "puppet@1.0.0: batching: unknown key 'max_delay_us'; the policy 'immediate' takes no parameters");
+  CHECK(refusal(R"("batching": {"max_costs": 20000},)") ==
+        "puppet@1.0.0: batching: unknown key 'max_costs'; the policy 'immediate' takes no parameters");
+  CHECK(engine.health().models.empty());
+  ModelFolder const folder(R"("batching": {"policy": "size_or_delay", "max_delay_us": 1},)");
+  CHECK(engine.load(folder.path()));
+}

@@ -2,7 +2,7 @@
 
 namespace athanor::inline v1 {
 
-template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
+template class batching::Lane<SimulatedEnv, batching::ShippedPolicy,
                               serving::ServedModel<athanor_tests::SimulatedServing>>;
 template class serving::ServedModel<athanor_tests::SimulatedServing>;
 template class serving::EngineState<athanor_tests::SimulatedServing>;

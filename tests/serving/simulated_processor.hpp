@@ -12,16 +12,15 @@
 
 namespace athanor_tests {
 
-struct SimulatedServing {
+struct SimulatedServing : DefaultServing {
   using Env = SimulatedEnv;
-  using Batching = batching::SizeOrDelay;
 };
 
 }  // namespace athanor_tests
 
 // Compiled once, in simulated_processor.cpp.
 namespace athanor::inline v1 {
-extern template class batching::Lane<SimulatedEnv, batching::SizeOrDelay,
+extern template class batching::Lane<SimulatedEnv, batching::ShippedPolicy,
                                      serving::ServedModel<athanor_tests::SimulatedServing>>;
 extern template class serving::ServedModel<athanor_tests::SimulatedServing>;
 extern template class serving::EngineState<athanor_tests::SimulatedServing>;

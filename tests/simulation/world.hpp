@@ -15,9 +15,8 @@
 
 namespace athanor_tests {
 
-struct SimulatedServing {
+struct SimulatedServing : DefaultServing {
   using Env = SimulatedEnv;
-  using Batching = batching::SizeOrDelay;
 };
 
 using SimulatedEngineState = serving::EngineState<SimulatedServing>;

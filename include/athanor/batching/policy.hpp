@@ -1,10 +1,17 @@
-/// Batching policies: when does what is queued become a batch?
+/// Batching policies: when does what is queued become a batch? And how a manifest chooses and configures one.
 #pragma once
 
 #include <concepts>
 #include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include <athanor/batching/cost_model.hpp>
+#include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1::batching {
@@ -66,9 +73,54 @@ consteval bool check_batching_policy() {
   return BatchingPolicy<P>;
 }
 
+/// A number that a manifest gives to its batching policy.
+struct PolicyParameter {
+  std::string name;
+  std::int64_t value = 0;
+};
+
+/// What a manifest says about the batching policy. A policy is configured from all of it: it refuses what it
+/// does not know, so that nothing in a manifest is ignored. Errors are invalid_argument / manifest.
+struct PolicySettings {
+  std::string policy{};                       ///< its name; empty: the manifest names none
+  std::vector<PolicyParameter> parameters{};  ///< at most one of each name
+  std::uint32_t max_items = 32;               ///< the lane's limit on one batch
+
+  /// Refuses a policy named otherwise than `name`, unless none is named, and parameters that are not `known`.
+  Result<void> check(std::string_view name, std::initializer_list<std::string_view> known) const;
+  /// The value of that parameter, from `least` to `most`; `absent` if it is not there.
+  Result<std::int64_t> parameter(std::string_view name, std::int64_t least, std::int64_t most,
+                                 std::int64_t absent) const;
+  /// The error for a policy that is none of `known`.
+  Error unknown_policy(std::initializer_list<std::string_view> known) const;
+};
+
+/// A batching policy that a manifest can configure, as those of an Engine are. `P::configure` makes one from
+/// the settings, or says which of them it refuses.
+template <class P>
+concept ConfigurablePolicy = BatchingPolicy<P> && requires(PolicySettings const& settings) {
+  { P::configure(settings) } -> std::same_as<Result<P>>;
+};
+
+/// Says in one sentence what a type lacks that wants to be a ConfigurablePolicy.
+template <class P>
+consteval bool check_configurable_policy() {
+  static_assert(
+      requires(PolicySettings const& settings) {
+        { P::configure(settings) } -> std::same_as<Result<P>>;
+      }, "an engine's batching policy P has `static Result<P> configure(PolicySettings const&)`");
+  return check_batching_policy<P>() && ConfigurablePolicy<P>;
+}
+
 /// Never waits: an idle instance takes whatever is there. Batches form while instances are busy. The least
 /// latency for callers who do not answer each other, and the right choice when in doubt.
 struct Immediate {
+  static constexpr std::string_view name = "immediate";
+
+  /// Takes no parameters.
+  static Result<Immediate> configure(PolicySettings const& settings) {
+    return settings.check(name, {}).transform([] { return Immediate{}; });
+  }
   constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {
     return queue.queued_items == 0 ? BatchDecision::idle() : BatchDecision::dispatch(queue.max_items);
   }
@@ -78,8 +130,19 @@ struct Immediate {
 /// steady open traffic on a model whose batches cost little more than single items. A lone caller waits the
 /// whole delay, also one whose deadline is earlier, and who is not served then.
 struct SizeOrDelay {
+  static constexpr std::string_view name = "size_or_delay";
+
   std::uint32_t max_items = 32;  ///< full at so many, 0 as at 1; the lane's limit applies besides
   Duration max_delay = std::chrono::milliseconds(1);  ///< zero behaves like Immediate
+
+  /// Takes `max_delay_us`: microseconds, 1000 unless given, at most 60 s.
+  static Result<SizeOrDelay> configure(PolicySettings const& settings) {
+    return settings.check(name, {"max_delay_us"})
+        .and_then([&] { return settings.parameter("max_delay_us", 0, 60'000'000, 1000); })
+        .transform([&](std::int64_t delay) {
+          return SizeOrDelay{settings.max_items, std::chrono::microseconds(delay)};
+        });
+  }
 
   /// Dispatches a full batch at once, a smaller one when its oldest item has waited `max_delay`.
   constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {
@@ -91,6 +154,47 @@ struct SizeOrDelay {
   }
 };
 
-static_assert(BatchingPolicy<Immediate> && BatchingPolicy<SizeOrDelay>);
+/// One of several policies, chosen by its `name` in a manifest; the first when a manifest names none.
+template <ConfigurablePolicy... P>
+class PolicyChoice {
+ public:
+  /// The first policy as it is by default, or the one given.
+  constexpr PolicyChoice() = default;
+  template <class Chosen>
+    requires(std::same_as<Chosen, P> || ...)
+  constexpr PolicyChoice(Chosen policy) noexcept : policy_(policy) {}
+
+  /// Lets the policy of that name configure itself. A name that is none of theirs is refused; the sentence
+  /// lists them.
+  static Result<PolicyChoice> configure(PolicySettings const& settings) {
+    struct Row {
+      std::string_view name;
+      Result<PolicyChoice> (*configure)(PolicySettings const&);
+    };
+    static constexpr Row table[] = {{P::name, &configure_as<P>}...};
+    for (Row const& row : table)
+      if (settings.policy.empty() || settings.policy == row.name) return row.configure(settings);
+    return tl::unexpected(settings.unknown_policy({P::name...}));
+  }
+
+  /// What the chosen policy decides.
+  constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {
+    return std::visit([&](auto const& policy) noexcept { return policy.decide(queue); }, policy_);
+  }
+
+ private:
+  template <class Chosen>
+  static Result<PolicyChoice> configure_as(PolicySettings const& settings) {
+    return Chosen::configure(settings).transform([](Chosen const& policy) { return PolicyChoice(policy); });
+  }
+
+  std::variant<P...> policy_;
+};
+
+/// The policies that every manifest may name.
+using ShippedPolicy = PolicyChoice<Immediate, SizeOrDelay>;
+
+static_assert(ConfigurablePolicy<Immediate> && ConfigurablePolicy<SizeOrDelay> &&
+              ConfigurablePolicy<ShippedPolicy>);
 
 }  // namespace athanor::inline v1::batching

@@ -77,13 +77,13 @@ struct Member {
 
 /// What the manifest says about batching; absent fields leave the engine's options as they are.
 struct BatchingSection {
-  /// When a batch is run: as soon as the model is idle, or once it is full or `max_delay_us` old.
-  enum class Policy : std::uint8_t { immediate, size_or_delay };
   std::optional<std::int64_t> max_items;  ///< of one batch
   std::optional<std::int64_t> max_cost;   ///< of one batch, in the unit of its processor or in bytes
-  std::optional<Policy> policy;
-  std::optional<std::int64_t> max_delay_us;  ///< only with size_or_delay; microseconds
-  std::optional<std::int64_t> instances;     ///< batches that run at once
+  std::optional<std::int64_t> instances;  ///< batches that run at once
+  std::optional<std::string> policy;      ///< of batching, by its name
+  /// Every other key of the section, with its number: parameters of the policy, which checks them when the
+  /// model is added to an engine.
+  std::vector<std::pair<std::string, std::int64_t>> parameters;
 };
 
 /// A request whose answer is known: the model must give it before it is used.

@@ -17,7 +17,8 @@
 #include <vector>
 
 #include <athanor/batching/policy.hpp>
-#include <athanor/core/env.hpp>
+#include <athanor/caching/eviction.hpp>
+#include <athanor/core/duties.hpp>
 #include <athanor/manifest/manifest.hpp>
 #include <athanor/serving/answer.hpp>
 #include <athanor/serving/health.hpp>
@@ -35,16 +36,34 @@ class ServedModel;
 
 /// The policies of an engine, by name. Derive from it and shadow what differs.
 struct DefaultServing {
-  using Env = SystemEnv;
-  using Batching = batching::SizeOrDelay;
+  using Env = SystemEnv;                     ///< an Environment: clock, threads and waiting
+  using Batching = batching::ShippedPolicy;  ///< a batching::ConfigurablePolicy: when a batch is run
+  using Eviction = caching::Lru;             ///< a caching::EvictionPolicy: which answers the cache drops
 };
 
-/// A bundle of policies for an Engine, as DefaultServing is one.
+/// Does not compile unless T is a bundle of policies, as DefaultServing is one; else true.
 template <class T>
-concept ServingTraits = requires {
-  typename T::Env;
-  typename T::Batching;
-} && Environment<typename T::Env> && batching::BatchingPolicy<typename T::Batching>;
+consteval bool check_serving() {
+  static_assert(
+      requires { typename T::Env; }, "a bundle of an engine's policies names its `Env`, an Environment");
+  if constexpr (requires { typename T::Env; }) static_cast<void>(check_environment<typename T::Env>());
+  static_assert(
+      requires { typename T::Batching; },
+      "a bundle of an engine's policies names its `Batching`, a batching::ConfigurablePolicy");
+  if constexpr (requires { typename T::Batching; })
+    static_cast<void>(batching::check_configurable_policy<typename T::Batching>());
+  static_assert(
+      requires { typename T::Eviction; },
+      "a bundle of an engine's policies names its `Eviction`, a caching::EvictionPolicy");
+  if constexpr (requires { typename T::Eviction; })
+    static_assert(caching::EvictionPolicy<typename T::Eviction>,
+                  "the `Eviction` of an engine's policies is a caching::EvictionPolicy");
+  return true;
+}
+
+/// A bundle of policies for an Engine. For a type that is none, compilation stops with what it lacks.
+template <class T>
+concept ServingTraits = check_serving<T>();
 
 /// An asynchronous call that was accepted. Dropping it changes nothing; the completion still comes.
 template <ServingTraits T>
@@ -171,7 +190,8 @@ class Engine {
 
 namespace athanor::inline v1 {
 
-extern template class batching::Lane<SystemEnv, batching::SizeOrDelay, serving::ServedModel<DefaultServing>>;
+extern template class batching::Lane<SystemEnv, batching::ShippedPolicy,
+                                     serving::ServedModel<DefaultServing>>;
 extern template class serving::ServedModel<DefaultServing>;
 extern template class serving::EngineState<DefaultServing>;
 extern template class Engine<DefaultServing>;

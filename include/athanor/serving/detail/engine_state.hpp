@@ -28,7 +28,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   struct CacheTraits {
     using Env = typename T::Env;
     using Value = StoredAnswerPointer;
-    using Eviction = caching::Lru;
+    using Eviction = typename T::Eviction;
   };
   using Cache = caching::Store<CacheTraits>;
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <athanor/batching/policy.hpp>
 #include <athanor/core/hash.hpp>
 #include <athanor/manifest/manifest.hpp>
 #include <athanor/serving/detail/ensemble.hpp>
@@ -39,5 +40,8 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
 
 /// The bytes that the model is expected to hold when loaded, estimated from the files of its members.
 std::uint64_t expected_bytes_of(ModelDescription const& description);
+
+/// What a manifest says to the batching policy, as the room batching reads it.
+batching::PolicySettings policy_settings(manifest::BatchingSection const& section);
 
 }  // namespace athanor::inline v1::serving

@@ -48,9 +48,11 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
       loaded_as = detail::format("{}#{}", id, before + 2);
     }
   }
+  auto policy = ModelType::configure_policy(*description);
+  if (!policy) return tl::unexpected(std::move(policy.error()));
   auto load_record = loader_.declare(loaded_as, expected_bytes_of(*description));
   if (!load_record) return tl::unexpected(std::move(load_record.error()));
-  auto model = std::make_unique<ModelType>(*this, std::move(*description), **load_record);
+  auto model = std::make_unique<ModelType>(*this, std::move(*description), std::move(*policy), **load_record);
   detail::Lock const lock(mutex_);
   auto& known = models_[id];
   if (known != nullptr && known->description().content != content && known->has_only_failed_loads())

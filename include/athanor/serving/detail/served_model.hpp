@@ -21,7 +21,11 @@ class ServedModel {
 
   using LoadRecord = typename ModelLoader<LoadedModel, Env>::Record;
 
-  ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record);
+  ServedModel(EngineState<T>& engine, ModelDescription description, typename T::Batching policy,
+              LoadRecord& load_record);
+
+  /// The batching policy that the model's manifest asks for, or what it refuses in the manifest.
+  static Result<typename T::Batching> configure_policy(ModelDescription const& description);
 
   ModelDescription const& description() const noexcept { return description_; }
   CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
@@ -56,7 +60,6 @@ class ServedModel {
 
  private:
   batching::LaneOptions lane_options() const;
-  typename T::Batching policy() const;
   Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
   template <class Write>

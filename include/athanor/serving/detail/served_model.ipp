@@ -9,7 +9,8 @@
 namespace athanor::inline v1::serving {
 
 template <class T>
-ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description, LoadRecord& load_record)
+ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description, typename T::Batching policy,
+                            LoadRecord& load_record)
     : engine_(engine),
       description_(std::move(description)),
       load_record_(load_record),
@@ -17,13 +18,13 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
       leases_(instances_),
       outcomes_(instances_),
-      lane_(lane_options(), policy(), *this, engine.executor()) {}
+      lane_(lane_options(), std::move(policy), *this, engine.executor()) {}
 
 template <class T>
 batching::LaneOptions ServedModel<T>::lane_options() const {
   auto const& batching = description_.manifest.batching;
   batching::LaneOptions options;
-  options.max_items = static_cast<std::uint32_t>(batching.max_items.value_or(32));
+  options.max_items = policy_settings(batching).max_items;
   options.max_cost = batching.max_cost.value_or(options.max_cost);
   options.instances = static_cast<std::uint32_t>(instances_);
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
@@ -32,16 +33,11 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
 }
 
 template <class T>
-typename T::Batching ServedModel<T>::policy() const {
-  auto const& batching = description_.manifest.batching;
-  typename T::Batching policy{};
-  if constexpr (requires { policy.max_delay; }) {
-    bool const holds = batching.policy == manifest::BatchingSection::Policy::size_or_delay;
-    policy.max_delay =
-        holds ? Duration(std::chrono::microseconds(batching.max_delay_us.value_or(1000))) : Duration{0};
-  }
-  if constexpr (requires { policy.max_items; }) policy.max_items = lane_options().max_items;
-  return policy;
+Result<typename T::Batching> ServedModel<T>::configure_policy(ModelDescription const& description) {
+  return T::Batching::configure(policy_settings(description.manifest.batching)).map_error([&](Error error) {
+    error.message = detail::format("{}: batching: {}", description.id, error.message);
+    return error;
+  });
 }
 
 template <class T>
