@@ -83,7 +83,11 @@ PolymerGraphProcessor::Opened::Opened(PolymerOptions options, std::optional<Doma
   options_.identifiers = domain_.has_value();
 }
 
-Result<Preprocessed> PolymerGraphProcessor::Opened::prepare(Tensor const& item) const {
+Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given) const {
+  if (given.input_count() != 1)
+    return fail(Code::invalid_argument, Reason::shape, "polymer-graph: expected one input, got {}",
+                given.input_count());
+  Tensor const item = given.input(0);
   if (item.dtype() != DType::bytes)
     return fail(Code::invalid_argument, Reason::dtype, "polymer-graph: expected a text (bytes), got {}",
                 to_string(item.dtype()));
