@@ -92,6 +92,7 @@ class Item {
  public:
   explicit Item(ath_item const& raw) noexcept : raw_(&raw) {}
 
+  /// How many inputs the processor reads.
   std::size_t input_count() const noexcept { return raw_->input_count; }
   /// The item's row of an input that the processor reads, in the manifest's order: axis 0 has length 1. Borrows
   /// the item's memory.

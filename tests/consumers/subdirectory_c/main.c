@@ -3,38 +3,38 @@
 #include <stdio.h>
 #include <string.h>
 
-static int32_t load(void* self, const ath_model_source* source, void** out_model, ath_failure* failure) {
+static int32_t load(void* context, const ath_model_source* source, void** out_model, ath_failure* failure) {
   (void)source;
   (void)failure;
-  *out_model = self;
+  *out_model = context;
   return ATH_OK;
 }
 
-static void unload(void* self, void* model) {
-  (void)self;
+static void unload(void* context, void* model) {
+  (void)context;
   (void)model;
 }
 
-static uint64_t footprint(void* self, void* model) {
-  (void)self;
+static uint64_t footprint(void* context, void* model) {
+  (void)context;
   (void)model;
   return 1;
 }
 
-static int32_t make_instance(void* self, void* model, void** out_instance, ath_failure* failure) {
-  (void)self;
+static int32_t make_instance(void* context, void* model, void** out_instance, ath_failure* failure) {
+  (void)context;
   (void)failure;
   *out_instance = model;
   return ATH_OK;
 }
 
-static void destroy_instance(void* self, void* instance) {
-  (void)self;
+static void destroy_instance(void* context, void* instance) {
+  (void)context;
   (void)instance;
 }
 
-static int32_t run(void* self, void* instance, ath_batch* batch, ath_failure* failure) {
-  (void)self;
+static int32_t run(void* context, void* instance, ath_batch* batch, ath_failure* failure) {
+  (void)context;
   (void)instance;
   (void)failure;
   batch->outputs[0] = batch->inputs[0];
@@ -49,7 +49,7 @@ int main(void) {
   ath_error* error = NULL;
 
   table.struct_size = sizeof table;
-  table.self = &table;
+  table.context = &table;
   table.name = "consumer";
   table.runs_on = ATH_RUNS_ON_ANY_THREAD;
   table.load = load;
