@@ -119,7 +119,7 @@ def readme(readme_file, work, compiler, *arguments):
 def sources(folder, compiler, *files):
     root = Path(__file__).parents[2]
     command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-DFMT_HEADER_ONLY", "-isystem", folder]
-    command += [f"-I{root / 'include'}", f"-I{root / 'capi/include'}"]
+    command += [f"-I{root / ours}" for ours in ("include", "capi/include", "lib")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda file: subprocess.run([*command, file], capture_output=True, text=True, check=False), files))
     complaints = [result.stderr for result in results if result.returncode != 0]
