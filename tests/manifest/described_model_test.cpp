@@ -250,11 +250,10 @@ TEST_CASE("a decoded image reaches a processor row by row") {
 // mutant: preprocess_item hands over the first of several inputs
 TEST_CASE("a processor is given a row of each input that the manifest names, in that order") {
   House house;
-  ModelFolder const folder(
-      "", "images", "1.0.0",
-      image_tensors(R"({"name": "mask", "dtype": "u8", "shape": ["items", 2]},
+  ModelFolder const folder("", "images", "1.0.0",
+                           image_tensors(R"({"name": "mask", "dtype": "u8", "shape": ["items", 2]},
                        {"name": "image", "dtype": "bytes", "shape": ["items"], "encoding": "any"})",
-                    R"(["image", "mask"])"));
+                                         R"(["image", "mask"])"));
   auto model = house.engine.load(folder.path());
   REQUIRE_MESSAGE(model, model.error().message);
   std::array<std::uint8_t, 4> const masks{1, 1, 100, 200};
