@@ -6,7 +6,6 @@
 #include <fstream>
 #include <iterator>
 #include <map>
-#include <regex>
 #include <string>
 
 #include <athanor/batching/batcher.hpp>
@@ -20,11 +19,16 @@ using namespace athanor;
 /// Name to number of every enumerator of athanor.h that begins with `prefix`, in lower case and without it.
 std::map<std::string, int> enumerators(std::string const& text, std::string const& prefix) {
   std::map<std::string, int> numbers;
-  std::regex const line("\\n  " + prefix + "([A-Z_]+) = ([0-9]+)");
-  for (std::sregex_iterator at(text.begin(), text.end(), line); at != std::sregex_iterator(); ++at) {
-    std::string name = (*at)[1];
+  std::string const start = "\n  " + prefix;
+  for (auto at = text.find(start); at != std::string::npos; at = text.find(start, at + 1)) {
+    auto const begin = at + start.size();
+    auto const equals = text.find(" = ", begin);
+    std::string name = text.substr(begin, equals - begin);
+    if (equals == std::string::npos ||
+        name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != std::string::npos)
+      continue;
     for (char& letter : name) letter = static_cast<char>(std::tolower(letter));
-    numbers[name] = std::stoi((*at)[2]);
+    numbers[name] = std::stoi(text.substr(equals + 3));
   }
   return numbers;
 }
