@@ -34,13 +34,13 @@ ath_model* puppet_text_model(ath_engine* engine);
 ath_request* puppet_request(const ath_model* model, const float* row);
 
 /* What most tests need. */
-typedef struct puppet_processor {
+typedef struct puppet_engine {
   ath_engine* engine;
   ath_model* model;
   ath_request* request;
-} puppet_processor;
+} puppet_engine;
 /* With a request for `row`, or an empty one when that is NULL. */
-puppet_processor puppet_begin(const char* options_json, const float* row);
-void puppet_end(puppet_processor* on);
+puppet_engine puppet_begin(const char* options_json, const float* row);
+void puppet_end(puppet_engine* on);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include <serving/simulated_processor.hpp>
+#include <serving/simulated_engine.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -13,10 +13,10 @@ using namespace std::chrono_literals;
 namespace {
 
 // The mean of two puppets.
-struct EnsembleProcessor : SimulatedProcessor {
+struct EnsembleEngine : SimulatedEngine {
   ModelFolder two;
 
-  EnsembleProcessor() {
+  EnsembleEngine() {
     std::string const digest = to_hex(*hash_file(two.path() + "/model.bin"));
     two.write("second.bin", "weights");
     two.write("athanor.json", R"({"athanor": 1, "name": "mean", "version": "1.0.0", "backend": "puppet",
@@ -34,38 +34,38 @@ struct EnsembleProcessor : SimulatedProcessor {
 
 // mutant: QueueMachine::predicted_run that trusts a single sample: nobody is let in any more.
 TEST_CASE("a slow first batch does not shut out callers with short deadlines") {
-  SimulatedProcessor processor;
+  SimulatedEngine engine;
   bool slow = true;
-  processor.control.on_run = [&](ath_batch const&) {
-    if (std::exchange(slow, false)) processor.world.advance(400ms);
+  engine.control.on_run = [&](ath_batch const&) {
+    if (std::exchange(slow, false)) engine.world.advance(400ms);
     return Result<void>();
   };
-  REQUIRE(processor.infer(row(1)));
+  REQUIRE(engine.infer(row(1)));
   int refused = 0;
   for (float i = 2; i < 40; ++i) {
-    refused += processor.infer(row(i), {.deadline = 100ms}) ? 0 : 1;
-    processor.world.advance(20ms);
+    refused += engine.infer(row(i), {.deadline = 100ms}) ? 0 : 1;
+    engine.world.advance(20ms);
   }
   CHECK(refused <= 8);
 }
 
 // mutant: ServedModel::allow_trial that says no: a model that became fast is never seen to.
 TEST_CASE("a model known to be slow is tried again, once in as long as it is known to take") {
-  SimulatedProcessor processor;
+  SimulatedEngine engine;
   Duration takes = 400ms;
-  processor.control.on_run = [&](ath_batch const&) {
-    processor.world.advance(takes);
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(takes);
     return Result<void>();
   };
-  for (float i = 0; i < 10; ++i) REQUIRE(processor.infer(row(i)));
+  for (float i = 0; i < 10; ++i) REQUIRE(engine.infer(row(i)));
   takes = 1ms;
   int refused = 0;
   int answered = 0;
   for (float i = 10; i < 400; ++i) {
-    auto const answer = processor.infer(row(i), {.deadline = 100ms});
+    auto const answer = engine.infer(row(i), {.deadline = 100ms});
     answered += answer ? 1 : 0;
     refused += !answer && answer.error().reason == Reason::expected_wait ? 1 : 0;
-    processor.world.advance(50ms);
+    engine.world.advance(50ms);
   }
   CHECK(refused > 0);
   CHECK(answered > refused);
@@ -76,11 +76,11 @@ TEST_CASE(
     "S3-6 the caller whose request carries the work runs out of time, and the others get their answer") {
   EngineOptions options;
   options.caller_runs = CallerRuns::never;
-  SimulatedProcessor processor("", options);
-  auto owner = processor.submit(row(7), {.deadline = 5ms});
-  auto waiter = processor.submit(row(7), {.deadline = 1s});
-  processor.world.advance(10ms);
-  processor.world.run_until_idle();
+  SimulatedEngine engine("", options);
+  auto owner = engine.submit(row(7), {.deadline = 5ms});
+  auto waiter = engine.submit(row(7), {.deadline = 1s});
+  engine.world.advance(10ms);
+  engine.world.run_until_idle();
   REQUIRE(owner->done());
   CHECK(owner->error().code == Code::deadline_exceeded);
   REQUIRE(waiter->has_value());
@@ -89,15 +89,15 @@ TEST_CASE(
 
 // mutant: EngineState::late that always says deadline_waiting.
 TEST_CASE("a call that is late says whether its work had begun") {
-  SimulatedProcessor processor;
-  REQUIRE(processor.infer(row(1)));
-  processor.control.on_run = [&](ath_batch const&) {
-    processor.world.advance(10ms);
-    processor.world.step_now();  // its timer
+  SimulatedEngine engine;
+  REQUIRE(engine.infer(row(1)));
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    engine.world.step_now();  // its timer
     return Result<void>();
   };
-  auto late = processor.submit(row(2), {.deadline = 5ms});
-  processor.world.run_until_idle();
+  auto late = engine.submit(row(2), {.deadline = 5ms});
+  engine.world.run_until_idle();
   REQUIRE_FALSE(late->has_value());
   CHECK(late->error().reason == Reason::deadline_running);
   CHECK(late->error().message.find("had begun") != std::string::npos);
@@ -148,25 +148,25 @@ TEST_CASE("a caller's own thread inside a backend is counted when the engine sto
 
 // mutant: EngineState::publish that keeps no count of members.
 TEST_CASE("who joins or hits the answer of an ensemble is told how many members gave it") {
-  EnsembleProcessor processor;
-  auto const first = processor.submit(row(3));
-  auto const joined = processor.submit(row(3));
-  processor.world.run_until_idle();
+  EnsembleEngine engine;
+  auto const first = engine.submit(row(3));
+  auto const joined = engine.submit(row(3));
+  engine.world.run_until_idle();
   CHECK(first->answer->value().report.members == 2);
   CHECK(joined->answer->value().report.members == 2);
-  CHECK(processor.infer(row(3))->report.members == 2);
+  CHECK(engine.infer(row(3))->report.members == 2);
 }
 
 // mutant: Ensemble::run that calls every error member_failed: one caller's fault opens the breaker for all.
 TEST_CASE("S3-12 inputs that an ensemble refuses do not open its breaker") {
-  EnsembleProcessor processor;
-  processor.control.on_run = [](ath_batch const&) {
+  EnsembleEngine engine;
+  engine.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::invalid_argument, Reason::value_range, "out of range"));
   };
   for (float i = 0; i < 40; ++i) {
-    auto const answer = processor.infer(row(i));
+    auto const answer = engine.infer(row(i));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::invalid_argument);
   }
-  CHECK(processor.served->breaker().state() == breaking::State::closed);
+  CHECK(engine.served->breaker().state() == breaking::State::closed);
 }

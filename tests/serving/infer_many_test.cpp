@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include <serving/simulated_processor.hpp>
+#include <serving/simulated_engine.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -14,10 +14,10 @@ using namespace std::chrono_literals;
 namespace {
 
 // The face of a model over the simulated engine.
-struct ManyProcessor : SimulatedProcessor {
+struct ManyEngine : SimulatedEngine {
   Model<SimulatedServing> model{state, *served};
 
-  using SimulatedProcessor::SimulatedProcessor;
+  using SimulatedEngine::SimulatedEngine;
   std::vector<Result<Answer>> run(std::vector<float> const& values, CallOptions const& options = {}) {
     std::vector<Request> requests;
     for (float const value : values) requests.push_back(row(value));
@@ -26,14 +26,14 @@ struct ManyProcessor : SimulatedProcessor {
 };
 
 // On real threads: the first batch stays inside the backend until it is let go.
-struct HeldProcessor : Puppet {
+struct HeldEngine : Puppet {
   Held held{control};
   ModelFolder folder{R"("batching": {"max_items": 2},)"};
   Engine<> engine = Engine<>::create({.backends = {&table}, .caller_runs = CallerRuns::never}).value();
   Model<> model = engine.load(folder.path()).value();
   std::vector<Request> six;
 
-  HeldProcessor() {
+  HeldEngine() {
     for (int i = 0; i < 6; ++i) six.push_back(row(static_cast<float>(i)));
   }
 };
@@ -55,17 +55,17 @@ bool right(std::vector<Result<Answer>> const& answers) {
 
 // mutant: run_group that pushes every call by itself: the first batch then holds one item.
 TEST_CASE("many requests to an idle model run on their caller's thread, in full batches") {
-  ManyProcessor processor(R"("batching": {"max_items": 8},)");
-  REQUIRE(processor.model.load());
-  auto const before = processor.world.steps();
-  auto const answers = processor.run(numbers(20), {.cache = CacheMode::skip});
+  ManyEngine engine(R"("batching": {"max_items": 8},)");
+  REQUIRE(engine.model.load());
+  auto const before = engine.world.steps();
+  auto const answers = engine.run(numbers(20), {.cache = CacheMode::skip});
   CHECK(right(answers));
-  CHECK(processor.control.runs.load() == 3);
-  CHECK(processor.control.largest_batch.load() == 8);
+  CHECK(engine.control.runs.load() == 3);
+  CHECK(engine.control.largest_batch.load() == 8);
   CHECK(answers[0]->report.batch_items == 8);
   CHECK(answers[19]->report.batch_items == 4);
-  CHECK(processor.world.steps() == before);
-  CHECK(processor.state->routes() == 0);
+  CHECK(engine.world.steps() == before);
+  CHECK(engine.state->routes() == 0);
 }
 
 // mutant: batched() without check_answer, or check_answer that looks at the first output only
@@ -77,15 +77,15 @@ TEST_CASE(
                   {"name": "twice", "dtype": "f32", "shape": ["items", 2])" +
            std::string(more) + "}],";
   };
-  ManyProcessor processor;
+  ManyEngine engine;
   ModelFolder const strict("", "strict", "1.0.0", tensors(""));
   ModelFolder const lenient("", "lenient", "1.0.0", tensors(R"(, "non_finite": "allow")"));
-  Model<SimulatedServing> model(processor.state, *processor.state->add(strict.path()).value());
+  Model<SimulatedServing> model(engine.state, *engine.state->add(strict.path()).value());
   REQUIRE(model.load());
   std::vector<Request> requests;
   for (float const value : {0.0F, 3e38F, 2.0F}) requests.push_back(row(value));
   auto answers = model.infer_many(requests);
-  CHECK(processor.control.runs.load() == 1);
+  CHECK(engine.control.runs.load() == 1);
   REQUIRE(answers[0]);
   REQUIRE(answers[2]);
   CHECK(answers[2]->outputs["twice"].as<float>()[0] == 4);
@@ -96,7 +96,7 @@ TEST_CASE(
         "strict@1.0.0: output twice: element 0: expected a finite value, the model gave NaN or infinity");
   CHECK_FALSE(model.infer(requests[1], {.cache = CacheMode::only_if_cached}));
 
-  Model<SimulatedServing> allowing(processor.state, *processor.state->add(lenient.path()).value());
+  Model<SimulatedServing> allowing(engine.state, *engine.state->add(lenient.path()).value());
   REQUIRE(allowing.load());
   auto const infinite = allowing.infer(requests[1]);
   REQUIRE(infinite);
@@ -105,8 +105,8 @@ TEST_CASE(
 
 // mutant: infer_many that stops at the first error, or puts results in the order of answering.
 TEST_CASE("S1-6 one bad request of many gets its own error, and the others their answers in their places") {
-  ManyProcessor processor(R"("batching": {"max_items": 8},)");
-  processor.control.on_run = [](ath_batch const& batch) {
+  ManyEngine engine(R"("batching": {"max_items": 8},)");
+  engine.control.on_run = [](ath_batch const& batch) {
     auto const* x = static_cast<float const*>(batch.inputs[0].data);
     for (std::int64_t i = 0; i < 2 * batch.items; ++i)
       if (x[i] == 3) return Result<void>(fail(Code::internal, Reason::backend_failure, "three"));
@@ -116,7 +116,7 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
   for (int i = 0; i < 10; ++i) requests.push_back(row(static_cast<float>(i)));
   float const narrow[1] = {1};
   requests[7] = Request{{"x", Tensor::view<float>(narrow, Shape{1, 1})}};
-  auto const answers = processor.model.infer_many(requests);
+  auto const answers = engine.model.infer_many(requests);
   REQUIRE(answers.size() == 10);
   for (std::size_t i = 0; i < 10; ++i) {
     bool const bad = i == 3 || i == 7;
@@ -129,47 +129,47 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
 
 // mutant: infer_many that takes its requests past the cache.
 TEST_CASE("equal requests of one group are computed once") {
-  ManyProcessor processor;
-  auto const answers = processor.run({5, 5, 6, 5});
+  ManyEngine engine;
+  auto const answers = engine.run({5, 5, 6, 5});
   REQUIRE(answers.size() == 4);
   for (std::size_t i = 0; i < 4; ++i)
     CHECK(answers[i].value().outputs["y"].as<float>()[0] == (i == 2 ? 7 : 6));
-  CHECK(processor.control.items.load() == 2);
+  CHECK(engine.control.items.load() == 2);
   CHECK(answers[1]->report.cache == CacheState::joined);
-  CHECK(processor.run({5})[0]->report.cache == CacheState::hit);
+  CHECK(engine.run({5})[0]->report.cache == CacheState::hit);
 }
 
 // mutant: EngineState::push_step that gives the calls of a group no deadline in the queue, or
 // EngineState::answer that wakes the leader's caller before the last call of its group is answered.
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
-  ManyProcessor processor(R"("batching": {"max_items": 2},)");
-  REQUIRE(processor.model.load());
-  processor.control.on_run = [&](ath_batch const&) {
-    processor.world.advance(4ms);
+  ManyEngine engine(R"("batching": {"max_items": 2},)");
+  REQUIRE(engine.model.load());
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(4ms);
     return Result<void>();
   };
-  TimePoint const start = processor.world.now();
-  auto const answers = processor.run(numbers(6), {.deadline = 6ms, .cache = CacheMode::skip});
-  CHECK(processor.world.now() - start <= 8ms);
+  TimePoint const start = engine.world.now();
+  auto const answers = engine.run(numbers(6), {.deadline = 6ms, .cache = CacheMode::skip});
+  CHECK(engine.world.now() - start <= 8ms);
   std::size_t late = 0;
   for (auto const& answer : answers)
     if (!answer) late += answer.error().code == Code::deadline_exceeded ? 1U : 0U;
   CHECK(late >= 2);
   CHECK(late < 6);
-  processor.world.run_until_idle();
-  CHECK(processor.state->routes() == 0);
+  engine.world.run_until_idle();
+  CHECK(engine.state->routes() == 0);
 }
 
 // mutant: infer_many without the check of would_wait_for_itself: it waits until the deadline.
 TEST_CASE("many requests from inside their own model are refused at once") {
-  ManyProcessor processor;
-  REQUIRE(processor.model.load());
+  ManyEngine engine;
+  REQUIRE(engine.model.load());
   std::vector<Result<Answer>> inner;
-  processor.control.on_run = [&](ath_batch const&) {
-    if (inner.empty()) inner = processor.run({1, 2});
+  engine.control.on_run = [&](ath_batch const&) {
+    if (inner.empty()) inner = engine.run({1, 2});
     return Result<void>();
   };
-  CHECK(processor.run({9})[0].has_value());
+  CHECK(engine.run({9})[0].has_value());
   REQUIRE(inner.size() == 2);
   CHECK(inner[0].error().reason == Reason::reentrant);
   CHECK(inner[1].error().reason == Reason::reentrant);
@@ -180,18 +180,18 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   EngineOptions options;
   options.max_items = 4;
   options.caller_runs = CallerRuns::never;
-  ManyProcessor processor("", options);
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> others;
-  for (int i = 0; i < 4; ++i) others.push_back(processor.submit(row(100 + static_cast<float>(i))));
-  CHECK(right(processor.run(numbers(9))));
+  ManyEngine engine("", options);
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> others;
+  for (int i = 0; i < 4; ++i) others.push_back(engine.submit(row(100 + static_cast<float>(i))));
+  CHECK(right(engine.run(numbers(9))));
   for (auto const& other : others) CHECK(other->has_value());
 }
 
 // mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).
 TEST_CASE("many requests end at their deadline while the model still runs") {
-  HeldProcessor processor;
-  auto const answers = processor.model.infer_many(processor.six, {.deadline = 5ms});
-  processor.held.let_go();
+  HeldEngine engine;
+  auto const answers = engine.model.infer_many(engine.six, {.deadline = 5ms});
+  engine.held.let_go();
   for (auto const& answer : answers) {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::deadline_exceeded);
@@ -200,14 +200,14 @@ TEST_CASE("many requests end at their deadline while the model still runs") {
 
 // mutant: EngineState::revoke that does not wake a parked leader (the test hangs).
 TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
-  HeldProcessor processor;
+  HeldEngine engine;
   Cancellation cancellation;
   std::jthread const canceller([&] {
-    processor.held.wait_until_inside();
+    engine.held.wait_until_inside();
     cancellation.cancel();
   });
-  auto const answers = processor.model.infer_many(processor.six, {.cancellation = &cancellation});
-  processor.held.let_go();
+  auto const answers = engine.model.infer_many(engine.six, {.cancellation = &cancellation});
+  engine.held.let_go();
   for (auto const& answer : answers) {
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::cancelled);

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <serving/simulated_processor.hpp>
+#include <serving/simulated_engine.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -29,12 +29,12 @@ Result<void> fail_on_poison(ath_batch const& batch) {
 
 // mutant: Ensemble::run that returns the outputs it has when a member failed.
 TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never a number") {
-  SimulatedProcessor processor;
-  processor.control.on_run = [](ath_batch const&) {
+  SimulatedEngine engine;
+  engine.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "no weights"));
   };
-  auto ticket = processor.submit(row(1));
-  processor.world.run_until_idle();
+  auto ticket = engine.submit(row(1));
+  engine.world.run_until_idle();
   REQUIRE(ticket->done());
   CHECK_FALSE(ticket->has_value());
   CHECK(ticket->error().code == Code::internal);
@@ -45,13 +45,13 @@ TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never 
 // mutant: Lane without bisection (rework_limit 0).
 TEST_CASE(
     "S0-3 bad items at the ends and in the middle spoil nobody else, and every result stays in its place") {
-  SimulatedProcessor processor(R"("batching": {"max_items": 16},)");
-  processor.control.on_run = fail_on_poison;
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+  SimulatedEngine engine(R"("batching": {"max_items": 16},)");
+  engine.control.on_run = fail_on_poison;
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
   for (int i = 0; i < 9; ++i)
-    tickets.push_back(processor.submit(
+    tickets.push_back(engine.submit(
         row(i == 0 || i == 4 || i == 8 ? 666 : static_cast<float>(i), static_cast<float>(10 * i))));
-  processor.world.run_until_idle();
+  engine.world.run_until_idle();
   for (int i = 0; i < 9; ++i) {
     auto const& ticket = *tickets[static_cast<std::size_t>(i)];
     REQUIRE(ticket.done());
@@ -84,22 +84,22 @@ TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cache
 
 // mutant: EngineState::choose_outputs that skips names it does not know.
 TEST_CASE("S0-5 asking a model of one output for four is an error that names the missing three") {
-  SimulatedProcessor processor;
+  SimulatedEngine engine;
   std::array<std::string_view, 4> const wanted{"y", "melting", "density", "modulus"};
-  auto const answer = processor.infer(row(1), {.outputs = wanted});
+  auto const answer = engine.infer(row(1), {.outputs = wanted});
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::output_missing);
   CHECK(answer.error().message.find("melting, density, modulus") != std::string::npos);
-  CHECK(processor.state->routes() == 0);
+  CHECK(engine.state->routes() == 0);
 }
 
 // mutant: Outputs::operator[] that hands out the stored buffer for writing.
 TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the next") {
-  SimulatedProcessor processor;
-  auto first = processor.infer(row(5)).value();
+  SimulatedEngine engine;
+  auto first = engine.infer(row(5)).value();
   auto copy = first.outputs["y"].clone().value();
   copy.mutable_data()[0] = std::byte{0xff};
-  auto const second = processor.infer(row(5)).value();
+  auto const second = engine.infer(row(5)).value();
   CHECK(second.report.cache == CacheState::hit);
   CHECK(second.outputs["y"].as<float>()[0] == 6);
   static_assert(std::is_same_v<decltype(second.outputs["y"]), Tensor const&>);
@@ -108,56 +108,56 @@ TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the ne
 // mutant: EngineState::acquire_step that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
-  SimulatedProcessor processor;
-  processor.control.on_load = [](std::string_view) {
+  SimulatedEngine engine;
+  engine.control.on_load = [](std::string_view) {
     return Result<void>(fail(Code::internal, Reason::model_load, "truncated"));
   };
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-  for (int i = 0; i < 50; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
-  processor.world.run_until_idle();
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (int i = 0; i < 50; ++i) tickets.push_back(engine.submit(row(static_cast<float>(i))));
+  engine.world.run_until_idle();
   for (auto const& ticket : tickets) {
     REQUIRE(ticket->done());
     CHECK(ticket->error().reason == Reason::model_load);
   }
-  CHECK(processor.control.loads.load() == 1);
-  auto const soon = processor.infer(row(99));
+  CHECK(engine.control.loads.load() == 1);
+  auto const soon = engine.infer(row(99));
   REQUIRE_FALSE(soon);
   CHECK(soon.error().retry_after > 0ns);
-  CHECK(processor.control.loads.load() == 1);
-  processor.world.advance(5min);
-  processor.control.on_load = [](std::string_view) { return Result<void>(); };
-  CHECK(processor.infer(row(99)).has_value());
-  CHECK(processor.control.loads.load() == 2);
+  CHECK(engine.control.loads.load() == 1);
+  engine.world.advance(5min);
+  engine.control.on_load = [](std::string_view) { return Result<void>(); };
+  CHECK(engine.infer(row(99)).has_value());
+  CHECK(engine.control.loads.load() == 2);
 }
 
 // mutant: ServedModel that makes two workers for one instance, or a lane of two instances.
 TEST_CASE("S1-4 a model of one instance is never entered twice at once, one of three is entered threefold") {
   for (int const instances : {1, 3}) {
-    SimulatedProcessor processor(
-        fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances), {.threads = 8});
-    REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
+    SimulatedEngine engine(fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances),
+                           {.threads = 8});
+    REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
     int depth = 0;
-    processor.control.on_run = [&](ath_batch const&) {
+    engine.control.on_run = [&](ath_batch const&) {
       // Others act while this batch runs.
-      if (++depth < 6) processor.world.step_now();
+      if (++depth < 6) engine.world.step_now();
       --depth;
       return Result<void>();
     };
-    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-    for (int i = 0; i < 12; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
-    processor.world.run_until_idle();
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    for (int i = 0; i < 12; ++i) tickets.push_back(engine.submit(row(static_cast<float>(i))));
+    engine.world.run_until_idle();
     for (auto const& ticket : tickets) CHECK(ticket->has_value());
-    CHECK(processor.control.most_inside.load() == instances);
+    CHECK(engine.control.most_inside.load() == instances);
   }
 }
 
 // mutant: Ensemble::check_outputs without the comparison of rows.
 TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a shorter answer") {
-  SimulatedProcessor processor;
-  processor.control.rows_too_many = -1;
+  SimulatedEngine engine;
+  engine.control.rows_too_many = -1;
   auto tensor = Tensor::allocate(DType::f32, Shape{3, 2}).value();
   std::memset(tensor.mutable_data(), 0, tensor.size_bytes());
-  auto const answer = processor.infer(Request{{"x", std::move(tensor)}});
+  auto const answer = engine.infer(Request{{"x", std::move(tensor)}});
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::backend_contract);
   CHECK(answer.error().message.find("expected 3 rows, the backend returned 2") != std::string::npos);
@@ -165,32 +165,31 @@ TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a s
 
 // mutant: SizeOrDelay that waits from the newest request.
 TEST_CASE("S3-1 a request alone on a model that holds batches is answered after the hold and its run") {
-  SimulatedProcessor processor(
-      R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
-  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
-  TimePoint const start = processor.world.now();
-  processor.control.on_run = [&](ath_batch const&) {
-    processor.world.advance(2ms);
+  SimulatedEngine engine(R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  TimePoint const start = engine.world.now();
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(2ms);
     return Result<void>();
   };
-  auto const answer = processor.infer(row(1)).value();
-  CHECK(processor.world.now() - start == 2500us);
+  auto const answer = engine.infer(row(1)).value();
+  CHECK(engine.world.now() - start == 2500us);
   CHECK(answer.report.queue == 500us);
   CHECK(answer.report.compute == 2ms);
 }
 
 // mutant: Lane that counts requests instead of items.
 TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the requests carry") {
-  SimulatedProcessor processor(R"("batching": {"max_items": 4},)", {.cache_bytes = 0});
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
+  SimulatedEngine engine(R"("batching": {"max_items": 4},)", {.cache_bytes = 0});
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
   for (std::int64_t items = 1; items <= 11; ++items) {
     auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
     auto* values = reinterpret_cast<float*>(tensor.mutable_data());
     for (std::int64_t i = 0; i < 2 * items; ++i) values[i] = static_cast<float>(100 * items + i);
-    tickets.push_back(processor.submit(Request{{"x", std::move(tensor)}}));
+    tickets.push_back(engine.submit(Request{{"x", std::move(tensor)}}));
   }
-  processor.world.run_until_idle();
-  CHECK(processor.control.largest_batch.load() == 4);
+  engine.world.run_until_idle();
+  CHECK(engine.control.largest_batch.load() == 4);
   for (std::int64_t items = 1; items <= 11; ++items) {
     auto const& ticket = *tickets[static_cast<std::size_t>(items - 1)];
     REQUIRE(ticket.has_value());
@@ -230,11 +229,11 @@ TEST_CASE("S3-3 requests that differ in more than their rows are not executed as
 // mutant: Ensemble::check_outputs without the comparison of rows.
 TEST_CASE("S3-4 a backend that returns more or fewer results than items fails every caller of the batch") {
   for (std::int64_t const off : {-1, 1}) {
-    SimulatedProcessor processor(R"("batching": {"max_items": 8},)");
-    processor.control.rows_too_many = off;
-    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-    for (int i = 0; i < 5; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
-    processor.world.run_until_idle();
+    SimulatedEngine engine(R"("batching": {"max_items": 8},)");
+    engine.control.rows_too_many = off;
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    for (int i = 0; i < 5; ++i) tickets.push_back(engine.submit(row(static_cast<float>(i))));
+    engine.world.run_until_idle();
     for (auto const& ticket : tickets) {
       REQUIRE(ticket->done());
       CHECK(ticket->error().reason == Reason::backend_contract);
@@ -245,93 +244,92 @@ TEST_CASE("S3-4 a backend that returns more or fewer results than items fails ev
 
 // mutant: Lane::bisect that gives up at the first failed half.
 TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and one fails") {
-  SimulatedProcessor processor(R"("batching": {"max_items": 32},)");
-  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
-  processor.control.on_run = fail_on_poison;
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-  for (int i = 0; i < 32; ++i)
-    tickets.push_back(processor.submit(row(i == 19 ? 666 : static_cast<float>(i))));
-  processor.world.run_until_idle();
+  SimulatedEngine engine(R"("batching": {"max_items": 32},)");
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  engine.control.on_run = fail_on_poison;
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (int i = 0; i < 32; ++i) tickets.push_back(engine.submit(row(i == 19 ? 666 : static_cast<float>(i))));
+  engine.world.run_until_idle();
   auto const good = std::ranges::count_if(tickets, [](auto const& ticket) { return ticket->has_value(); });
   CHECK(good == 31);
   CHECK_FALSE(tickets[19]->has_value());
-  CHECK(processor.served->breaker().state() == breaking::State::closed);
+  CHECK(engine.served->breaker().state() == breaking::State::closed);
 }
 
 // mutant: EngineState::join_step that treats a waiter as an owner.
 TEST_CASE(
     "S3-7 ten equal misses compute once, and when that fails each of them gets the error and nothing is "
     "stored") {
-  SimulatedProcessor processor;
-  std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-  for (int i = 0; i < 10; ++i) tickets.push_back(processor.submit(row(7)));
-  processor.world.run_until_idle();
-  CHECK(processor.control.runs.load() == 1);
+  SimulatedEngine engine;
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (int i = 0; i < 10; ++i) tickets.push_back(engine.submit(row(7)));
+  engine.world.run_until_idle();
+  CHECK(engine.control.runs.load() == 1);
   for (auto const& ticket : tickets) CHECK(ticket->y() == 8);
   CHECK(std::ranges::count_if(tickets, [](auto const& ticket) {
           return ticket->answer->value().report.cache == CacheState::joined;
         }) == 9);
 
-  processor.control.on_run = [](ath_batch const&) {
+  engine.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "no"));
   };
   tickets.clear();
-  for (int i = 0; i < 10; ++i) tickets.push_back(processor.submit(row(8)));
-  processor.world.run_until_idle();
+  for (int i = 0; i < 10; ++i) tickets.push_back(engine.submit(row(8)));
+  engine.world.run_until_idle();
   for (auto const& ticket : tickets) CHECK(ticket->error().reason == Reason::backend_failure);
-  CHECK(processor.state->cache().statistics().entries == 1);
+  CHECK(engine.state->cache().statistics().entries == 1);
 }
 
 // mutant: EngineState::abandon that drops the work of an owner although others wait for it.
 TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others still get their answer") {
-  SimulatedProcessor processor;
-  auto owner = processor.submit(row(7));
-  auto waiter = processor.submit(row(7));
-  auto other = processor.submit(row(7));
-  processor.cancel(*owner);
+  SimulatedEngine engine;
+  auto owner = engine.submit(row(7));
+  auto waiter = engine.submit(row(7));
+  auto other = engine.submit(row(7));
+  engine.cancel(*owner);
   REQUIRE(owner->done());
   CHECK(owner->error().code == Code::cancelled);
-  processor.cancel(*other);
-  processor.world.run_until_idle();
+  engine.cancel(*other);
+  engine.world.run_until_idle();
   REQUIRE(waiter->has_value());
   CHECK(waiter->y() == 8);
-  CHECK(processor.control.runs.load() == 1);
+  CHECK(engine.control.runs.load() == 1);
 }
 
 // mutant: the breaker settled with success whatever the verdict (ServedModel::end).
 TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close it") {
-  SimulatedProcessor processor("", {.cache_bytes = 0});
-  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
-  processor.control.on_run = [](ath_batch const&) {
+  SimulatedEngine engine("", {.cache_bytes = 0});
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  engine.control.on_run = [](ath_batch const&) {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
   };
-  for (int i = 0; i < 5; ++i) CHECK_FALSE(processor.infer(row(static_cast<float>(i))));
-  CHECK(processor.served->breaker().state() == breaking::State::open);
-  auto const refused = processor.infer(row(1));
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(engine.infer(row(static_cast<float>(i))));
+  CHECK(engine.served->breaker().state() == breaking::State::open);
+  auto const refused = engine.infer(row(1));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::breaker_open);
   CHECK(refused.error().retry_after > 0ns);
   auto const stale = breaking::Lease{0, 0, -1, true};
   for (int i = 0; i < 100; ++i)
-    processor.served->breaker().record(stale, breaking::Outcome::success, processor.world.now());
-  CHECK(processor.served->breaker().state() == breaking::State::open);
-  processor.world.advance(10s);
-  processor.control.on_run = [](ath_batch const&) { return Result<void>(); };
-  for (int i = 0; i < 10; ++i) CHECK(processor.infer(row(static_cast<float>(i))));
-  CHECK(processor.served->breaker().state() == breaking::State::closed);
+    engine.served->breaker().record(stale, breaking::Outcome::success, engine.world.now());
+  CHECK(engine.served->breaker().state() == breaking::State::open);
+  engine.world.advance(10s);
+  engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  for (int i = 0; i < 10; ++i) CHECK(engine.infer(row(static_cast<float>(i))));
+  CHECK(engine.served->breaker().state() == breaking::State::closed);
 }
 
 // mutant: EngineState::resume of the loader that resumes only the first of those parked.
 TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed load reaches all twenty") {
   for (bool const fails : {false, true}) {
-    SimulatedProcessor processor;
-    processor.control.on_load = [&](std::string_view) {
+    SimulatedEngine engine;
+    engine.control.on_load = [&](std::string_view) {
       return fails ? Result<void>(fail(Code::data_loss, Reason::model_load, "short file")) : Result<void>();
     };
-    std::vector<std::unique_ptr<SimulatedProcessor::Ticket>> tickets;
-    for (int i = 0; i < 20; ++i) tickets.push_back(processor.submit(row(static_cast<float>(i))));
-    processor.world.run_until_idle();
-    CHECK(processor.control.loads.load() == 1);
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    for (int i = 0; i < 20; ++i) tickets.push_back(engine.submit(row(static_cast<float>(i))));
+    engine.world.run_until_idle();
+    CHECK(engine.control.loads.load() == 1);
     for (auto const& ticket : tickets) {
       REQUIRE(ticket->done());
       CHECK(ticket->has_value() == !fails);
@@ -343,42 +341,42 @@ TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed
 TEST_CASE(
     "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero means "
     "now") {
-  SimulatedProcessor processor("", {.cache_bytes = 0});
-  REQUIRE(processor.state->loader().load(processor.served->load_record(), 1s));
-  auto const now = processor.infer(row(1), {.deadline = 0ns});
+  SimulatedEngine engine("", {.cache_bytes = 0});
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  auto const now = engine.infer(row(1), {.deadline = 0ns});
   REQUIRE_FALSE(now);
   CHECK(now.error().code == Code::deadline_exceeded);
 
-  std::unique_ptr<SimulatedProcessor::Ticket> late;
+  std::unique_ptr<SimulatedEngine::Ticket> late;
   TimePoint answered_at{};
-  processor.control.on_run = [&](ath_batch const&) {
+  engine.control.on_run = [&](ath_batch const&) {
     if (late != nullptr) return Result<void>();
-    late = processor.submit(row(2), {.deadline = 3ms});
-    while (!late->done() && processor.world.step()) {
+    late = engine.submit(row(2), {.deadline = 3ms});
+    while (!late->done() && engine.world.step()) {
     }
-    answered_at = processor.world.now();
-    processor.world.advance(2s);
+    answered_at = engine.world.now();
+    engine.world.advance(2s);
     return Result<void>();
   };
-  TimePoint const start = processor.world.now();
-  auto const slow = processor.submit(row(1));
-  processor.world.run_until_idle();
+  TimePoint const start = engine.world.now();
+  auto const slow = engine.submit(row(1));
+  engine.world.run_until_idle();
   CHECK(slow->has_value());
   REQUIRE(late->done());
   CHECK(late->error().code == Code::deadline_exceeded);
   CHECK(answered_at - start == 3ms);
-  CHECK(processor.control.runs.load() == 1);
+  CHECK(engine.control.runs.load() == 1);
 }
 
 // mutant: EngineState::make_call that leaves the report of an earlier call in the pooled one.
 TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time") {
-  SimulatedProcessor processor;
-  processor.control.on_run = [&](ath_batch const&) {
-    processor.world.advance(40ms);
+  SimulatedEngine engine;
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(40ms);
     return Result<void>();
   };
-  CHECK(processor.infer(row(1)).value().report.total >= 40ms);  // and its call is in the pool again
-  auto const cached = processor.infer(row(1)).value();
+  CHECK(engine.infer(row(1)).value().report.total >= 40ms);  // and its call is in the pool again
+  auto const cached = engine.infer(row(1)).value();
   CHECK(cached.report.cache == CacheState::hit);
   CHECK(cached.report.total < 1ms);
   CHECK(cached.report.compute == 0ns);
@@ -388,34 +386,34 @@ TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time"
 TEST_CASE(
     "S4-5 equal bytes under another shape or model version are another key; borrowed or owned is the same "
     "one") {
-  SimulatedProcessor processor;
+  SimulatedEngine engine;
   std::array<float, 4> const values{1, 2, 3, 4};
-  auto const tall = processor.infer(Request{{"x", Tensor::view<float>(values, Shape{2, 2})}}).value();
+  auto const tall = engine.infer(Request{{"x", Tensor::view<float>(values, Shape{2, 2})}}).value();
   CHECK(tall.report.cache == CacheState::miss);
   auto const owned = Tensor::view<float>(values, Shape{2, 2}).clone().value();
-  CHECK(processor.infer(Request{{"x", owned}}).value().report.cache == CacheState::hit);
+  CHECK(engine.infer(Request{{"x", owned}}).value().report.cache == CacheState::hit);
   std::array<float, 2> const half{1, 2};
-  auto const flat = processor.infer(Request{{"x", Tensor::view<float>(half, Shape{1, 2})}}).value();
+  auto const flat = engine.infer(Request{{"x", Tensor::view<float>(half, Shape{1, 2})}}).value();
   CHECK(flat.report.cache == CacheState::miss);
   CHECK(flat.outputs["y"].shape() == Shape{1, 2});
 
   ModelFolder const next("", "puppet", "1.0.1");
-  auto* newer = processor.state->add(next.path()).value();
-  CHECK(newer->description().content != processor.served->description().content);
+  auto* newer = engine.state->add(next.path()).value();
+  CHECK(newer->description().content != engine.served->description().content);
 }
 
 // mutant: LoadedModel::load without verify_digest.
 TEST_CASE(
     "S4-9 a model file that is not what its manifest promises is refused, and another version keeps "
     "serving") {
-  SimulatedProcessor processor;
-  REQUIRE(processor.infer(row(1)));
+  SimulatedEngine engine;
+  REQUIRE(engine.infer(row(1)));
   ModelFolder const next("", "puppet", "2.0.0");
   next.write("model.bin", "weight");
-  auto* newer = processor.state->add(next.path()).value();
-  auto const loaded = processor.state->loader().load(newer->load_record(), 1s);
+  auto* newer = engine.state->add(next.path()).value();
+  auto const loaded = engine.state->loader().load(newer->load_record(), 1s);
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == Code::data_loss);
   CHECK(loaded.error().reason == Reason::digest);
-  CHECK(processor.infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
+  CHECK(engine.infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
 }

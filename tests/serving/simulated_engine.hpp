@@ -18,7 +18,7 @@ struct SimulatedServing : DefaultServing {
 
 }  // namespace athanor_tests
 
-// Compiled once, in simulated_processor.cpp.
+// Compiled once, in simulated_engine.cpp.
 namespace athanor::inline v1 {
 extern template class batching::Lane<SimulatedEnv, batching::ShippedPolicy,
                                      serving::ServedModel<athanor_tests::SimulatedServing>>;
@@ -30,7 +30,7 @@ extern template class Model<athanor_tests::SimulatedServing>;
 
 namespace athanor_tests {
 
-class SimulatedProcessor : public Puppet {
+class SimulatedEngine : public Puppet {
  public:
   using State = serving::EngineState<SimulatedServing>;
   using CallType = serving::Call<SimulatedServing>;
@@ -40,14 +40,13 @@ class SimulatedProcessor : public Puppet {
   std::shared_ptr<State> state;
   serving::ServedModel<SimulatedServing>* served;
 
-  explicit SimulatedProcessor(std::string_view manifest = "", EngineOptions options = {},
-                              std::uint64_t seed = 1)
+  explicit SimulatedEngine(std::string_view manifest = "", EngineOptions options = {}, std::uint64_t seed = 1)
       : world(seed), folder(manifest) {
     state = std::make_shared<State>(options);
     [[maybe_unused]] bool const added = state->add_backend(table).has_value();
     served = state->add(folder.path()).value();
   }
-  ~SimulatedProcessor() { state->stop(Duration{0}); }
+  ~SimulatedEngine() { state->stop(Duration{0}); }
 
   // One asynchronous call and what came of it.
   struct Ticket {

@@ -1,4 +1,4 @@
-#include <serving/simulated_processor.hpp>
+#include <serving/simulated_engine.hpp>
 
 namespace athanor::inline v1 {
 
