@@ -72,7 +72,7 @@ static void wait_for(call_log* log, int finalizers) {
 /* mutant: run the completion of a cache hit inside ath_submit */
 static void once_and_later(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_error* error = NULL;
   call_log log;
   int i;
@@ -90,7 +90,7 @@ static void once_and_later(void) {
 
 /* mutant: call the completion of a submit that failed, or forget its finalizer */
 static void refused(void) {
-  puppet_engine on = puppet_begin(NULL, NULL);
+  puppet_world on = puppet_begin(NULL, NULL);
   ath_call* call = (ath_call*)1;
   ath_error* error = NULL;
   call_log log;
@@ -108,7 +108,7 @@ static void refused(void) {
 /* mutant: let ath_call_cancel only mark the call */
 static void cancel(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin("{\"threads\": 2}", row);
+  puppet_world on = puppet_begin("{\"threads\": 2}", row);
   const float hold[2] = {PUPPET_HOLD, 0};
   ath_request* holding = puppet_request(on.model, hold);
   ath_call* held = NULL;
@@ -146,7 +146,7 @@ static void destroy_answers_all(void) {
   static const float row[2] = {1, 2};
   int round;
   for (round = 0; round < 20; ++round) {
-    puppet_engine on = puppet_begin("{\"cache_bytes\": 0, \"threads\": 2}", row);
+    puppet_world on = puppet_begin("{\"cache_bytes\": 0, \"threads\": 2}", row);
     ath_error* error = NULL;
     call_log log;
     int i;
@@ -229,7 +229,7 @@ static void destroy_waits(void) {
 /* mutant: join the workers from a callback */
 static void no_end_from_inside(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   call_log log;
@@ -281,7 +281,7 @@ static void on_answer_again(void* user_data, int32_t code, ath_response* respons
 static void no_wait_from_inside(void) {
   static const float row[2] = {1, 2};
   static const float other_row[2] = {3, 4};
-  puppet_engine on = puppet_begin("{\"threads\": 1, \"load_deadline_ms\": 2000}", row);
+  puppet_world on = puppet_begin("{\"threads\": 1, \"load_deadline_ms\": 2000}", row);
   ath_request* other = puppet_request(on.model, other_row);
   ath_response* response = NULL;
   ath_error* error = NULL;
@@ -327,7 +327,7 @@ static void on_refused_end(void* user_data) {
 /* mutant: run the finalizer of a refused submit outside of InsideCallback, or read the request after it */
 static void no_end_from_a_refusal(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   refused_end seen = {NULL, NULL, ATH_OK, ATH_OK, 0};
@@ -388,7 +388,7 @@ static void unload_gives_up_a_load(void) {
   slow_load slow = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
   ath_backend_table table = puppet_table;
   const char* folder = puppet_folder("puppet");
-  puppet_engine on = {NULL, NULL, NULL};
+  puppet_world on = {NULL, NULL, NULL};
   ath_response* response = NULL;
   ath_error* error = NULL;
   call_log log;

@@ -14,7 +14,7 @@ static float first_output(const ath_response* response) {
 /* mutant: report the cache state of the previous call */
 static void infer(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_report report = ATH_REPORT_INIT;
@@ -45,7 +45,7 @@ static void infer(void) {
 /* mutant: ignore the outputs of a request, or keep them, its deadline or its cache mode after a reset */
 static void outputs_and_reset(void) {
   static const float row[2] = {3, 4};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   static const char* const names[] = {"y", "y"};
   static const char* const unknown[] = {"tg"};
   static const float other_row[2] = {5, 6};
@@ -115,7 +115,7 @@ static void texts(void) {
 
 /* mutant: give the outputs where the inputs are asked for */
 static void signature(void) {
-  puppet_engine on = puppet_begin(NULL, NULL);
+  puppet_world on = puppet_begin(NULL, NULL);
   ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
   CHECK(strcmp(ath_model_id(on.model), "puppet@1.0.0") == 0);
   CHECK(ath_model_input_count(on.model) == 1 && ath_model_output_count(on.model) == 1);
@@ -132,7 +132,7 @@ static void signature(void) {
 
 /* mutant: let ath_model_unload forget the model altogether */
 static void find_and_unload(void) {
-  puppet_engine on = puppet_begin(NULL, NULL);
+  puppet_world on = puppet_begin(NULL, NULL);
   ath_model* found = NULL;
   ath_error* error = NULL;
   ath_text* text = NULL;
@@ -214,7 +214,7 @@ static void two_engines(void) {
  * (an ASan report) */
 static void outliving(void) {
   static const float row[2] = {5, 6};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_response* refused = NULL;
   ath_error* error = NULL;
@@ -247,7 +247,7 @@ static void many_engines(void) {
 /* mutant: leave the failure's sentence out of the error */
 static void backend_failure(void) {
   static const float row[2] = {PUPPET_FAIL, 0};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE,
@@ -259,7 +259,7 @@ static void backend_failure(void) {
 /* mutant: look at the arguments of ath_engine_stop and stop nothing */
 static void stop(void) {
   static const float row[2] = {7, 8};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   uint64_t abandoned = 77;

@@ -280,15 +280,15 @@ ath_request* puppet_request(const ath_model* model, const float* row) {
   return request;
 }
 
-puppet_engine puppet_begin(const char* options_json, const float* row) {
-  puppet_engine on;
+puppet_world puppet_begin(const char* options_json, const float* row) {
+  puppet_world on;
   on.engine = puppet_engine(options_json);
   on.model = puppet_model(on.engine);
   on.request = row != NULL ? puppet_request(on.model, row) : ath_request_create(on.model);
   return on;
 }
 
-void puppet_end(puppet_engine* on) {
+void puppet_end(puppet_world* on) {
   ath_request_destroy(on->request);
   ath_model_release(on->model);
   ath_engine_destroy(on->engine);

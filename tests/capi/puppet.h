@@ -34,13 +34,13 @@ ath_model* puppet_text_model(ath_engine* engine);
 ath_request* puppet_request(const ath_model* model, const float* row);
 
 /* What most tests need. */
-typedef struct puppet_engine {
+typedef struct puppet_world {
   ath_engine* engine;
   ath_model* model;
   ath_request* request;
-} puppet_engine;
+} puppet_world;
 /* With a request for `row`, or an empty one when that is NULL. */
-puppet_engine puppet_begin(const char* options_json, const float* row);
-void puppet_end(puppet_engine* on);
+puppet_world puppet_begin(const char* options_json, const float* row);
+void puppet_end(puppet_world* on);
 
 #endif

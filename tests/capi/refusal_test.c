@@ -78,7 +78,7 @@ static void hostile_options(void) {
 /* mutant: drop one of the NULL checks */
 static void nulls(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(NULL, row);
+  puppet_world on = puppet_begin(NULL, row);
   ath_model* other = on.model;
   ath_response* response = NULL;
   ath_text* text = NULL;

@@ -14,7 +14,7 @@ static ath_tensor_view view_of(const float* data, int64_t rows, int64_t columns)
   return view;
 }
 
-static void check_answer(const puppet_engine* on, const float* expected, int64_t count) {
+static void check_answer(const puppet_world* on, const float* expected, int64_t count) {
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
@@ -35,7 +35,7 @@ static void strides(void) {
   static const int64_t up[2] = {-2, 1};
   static const int64_t same_row[2] = {0, 1};
   static const int64_t dense[2] = {2, 1};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_tensor_view view = view_of(matrix, 3, 2);
   view.strides = dense;
@@ -61,7 +61,7 @@ static void strides(void) {
 static void copies(void) {
   static const float before[2] = {1, 2};
   float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_tensor_view view = view_of(row, 1, 2);
   CHECK_OK(ath_request_copy_tensor(on.request, "x", &view, &error));
@@ -72,7 +72,7 @@ static void copies(void) {
   puppet_end(&on);
 }
 
-static void refuse(puppet_engine* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
+static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
   ath_error* error = NULL;
   CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
 }
@@ -81,7 +81,7 @@ static void refuse(puppet_engine* on, const ath_tensor_view* view, int32_t code,
 static void bad_views(void) {
   static const float row[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   static const int64_t huge[2] = {INT64_MAX / 8, 1};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   const ath_tensor_view good = view_of(row, 1, 2);
   ath_tensor_view view = good;
   view.ndim = 9;
@@ -132,7 +132,7 @@ typedef struct longer_view {
 /* mutant: accept every struct_size, or write over what lies behind a struct */
 static void sizes(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   ath_error* error = NULL;
   ath_response* response = NULL;
   ath_tensor_view view = view_of(row, 1, 2);
@@ -172,7 +172,7 @@ static void sizes(void) {
  * when one input is set */
 static void overlooked_failures(void) {
   static const float row[2] = {1, 2};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   ath_response* response = NULL;
   ath_error* error = NULL;
   const ath_tensor_view good = view_of(row, 1, 2);
@@ -197,7 +197,7 @@ static void overlooked_failures(void) {
   puppet_end(&on);
 }
 
-static void refused_call(puppet_engine* on, const char* part) {
+static void refused_call(puppet_world* on, const char* part) {
   ath_response* response = NULL;
   ath_error* error = NULL;
   CHECK_REFUSED(ath_infer(on->request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, part);
@@ -209,7 +209,7 @@ static void absurd_counts(void) {
   static const char* const words[3] = {"a", "b", "c"};
   const size_t most = (size_t)-1;
   const size_t lengths[3] = {most / 2, most / 2, 3};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   const ath_tensor_view good = view_of(row, 1, 2);
   ath_error* error = NULL;
   CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
@@ -231,7 +231,7 @@ static void absurd_counts(void) {
 /* mutant: skip the check against the signature */
 static void wrong_for_the_model(void) {
   static const float row[6] = {1, 2, 3, 4, 5, 6};
-  puppet_engine on = puppet_begin(no_cache, NULL);
+  puppet_world on = puppet_begin(no_cache, NULL);
   ath_response* response = NULL;
   ath_error* error = NULL;
   ath_tensor_view view = view_of(row, 2, 3);
