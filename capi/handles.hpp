@@ -58,7 +58,7 @@ struct ath_request {
   athanor::Model<> model;
   std::shared_ptr<athanor::capi::Callbacks> callbacks;
   athanor::Request inputs;
-  std::int64_t deadline_ns = -1;
+  std::int64_t deadline_ns = ATH_DEADLINE_DEFAULT;
   athanor::CacheMode cache = athanor::CacheMode::use;
   std::vector<std::string> output_names;
   std::vector<std::string_view> outputs;  // of output_names
@@ -66,7 +66,7 @@ struct ath_request {
 
   athanor::CallOptions options() const noexcept {
     athanor::CallOptions options;
-    options.deadline = athanor::Duration(deadline_ns);
+    if (deadline_ns != ATH_DEADLINE_DEFAULT) options.deadline = athanor::Duration(deadline_ns);
     options.cache = cache;
     options.outputs = outputs;
     return options;

@@ -85,7 +85,8 @@ ath_request* ath_request_create(const ath_model* model) noexcept {
   guard(nullptr, [&]() -> Result<void> {
     if (model != nullptr)
       // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-      made = new ath_request{model->model, model->callbacks, {}, -1, CacheMode::use, {}, {}, {}};
+      made = new ath_request{
+          model->model, model->callbacks, {}, ATH_DEADLINE_DEFAULT, CacheMode::use, {}, {}, {}};
     return {};
   });
   return made;
@@ -96,7 +97,7 @@ void ath_request_destroy(ath_request* request) noexcept { delete request; }
 std::int32_t ath_request_reset(ath_request* request) noexcept {
   if (request == nullptr) return ATH_INVALID_ARGUMENT;
   request->inputs.clear();
-  request->deadline_ns = -1;
+  request->deadline_ns = ATH_DEADLINE_DEFAULT;
   request->cache = CacheMode::use;
   request->outputs.clear();
   request->output_names.clear();
@@ -143,7 +144,7 @@ std::int32_t ath_request_copy_texts(ath_request* request, const char* name, cons
 
 std::int32_t ath_request_set_deadline_ns(ath_request* request, std::int64_t deadline_ns) noexcept {
   if (request == nullptr) return ATH_INVALID_ARGUMENT;
-  request->deadline_ns = deadline_ns < 0 ? -1 : deadline_ns;
+  request->deadline_ns = deadline_ns;
   return ATH_OK;
 }
 

@@ -76,6 +76,8 @@ extern "C" {
 #define ATH_VERSION_MINOR 1
 #define ATH_VERSION_PATCH 0
 #define ATH_VERSION_NUMBER (ATH_VERSION_MAJOR * 1000000 + ATH_VERSION_MINOR * 1000 + ATH_VERSION_PATCH)
+/* As a deadline: the default_deadline_ms of the engine. */
+#define ATH_DEADLINE_DEFAULT INT64_MIN
 
 /* ---- Codes ---- */
 
@@ -382,7 +384,8 @@ ATH_API int32_t ath_request_set_text(ath_request *request, const char *name, con
  * NULL. */
 ATH_API int32_t ath_request_copy_texts(ath_request *request, const char *name, const char *const *texts,
                                        const size_t *lengths, size_t count) ATH_NOEXCEPT;
-/* From the moment of the call; 0 means now (nothing is run), negative means the engine's default. */
+/* From the moment of the call. ATH_DEADLINE_DEFAULT, which an empty request has, means the default_deadline_ms of the
+ * engine; any other value of 0 or less has passed already: the call fails with ATH_DEADLINE_EXCEEDED. */
 ATH_API int32_t ath_request_set_deadline_ns(ath_request *request, int64_t deadline_ns) ATH_NOEXCEPT;
 /* ATH_CACHE_USE unless set. */
 ATH_API int32_t ath_request_set_cache_mode(ath_request *request, int32_t mode) ATH_NOEXCEPT;

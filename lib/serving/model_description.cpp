@@ -1,6 +1,8 @@
 #include <athanor/serving/detail/model_description.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -172,10 +174,13 @@ void plan_model(ModelDescription& description) {
 
 Result<ModelDescription> describe_model(std::string const& folder, Tables const& tables) {
   ModelDescription description;
-  auto manifest = read_manifest(folder);
+  // Files are read long after: the working directory may be another one then.
+  std::error_code unknown;
+  std::filesystem::path const absolute = std::filesystem::absolute(folder, unknown);
+  description.folder = unknown ? folder : absolute.string();
+  auto manifest = read_manifest(description.folder);
   if (!manifest) return tl::unexpected(std::move(manifest.error()));
   description.manifest = std::move(*manifest);
-  description.folder = folder;
   description.id = description.manifest.id();
   description.signature = description.manifest.signature();
   description.content = description.manifest.content;

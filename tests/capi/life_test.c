@@ -1,4 +1,8 @@
 /* What a host does from the creation of an engine to its end. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): POSIX says so */
+#define _POSIX_C_SOURCE 200809L
+#include <unistd.h>
+
 #include "check.h"
 #include "puppet.h"
 
@@ -76,6 +80,51 @@ static void outputs_and_reset(void) {
   CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_output_count(response) == 1 && first_output(response) == 6);
   ath_response_destroy(response);
+  puppet_end(&on);
+}
+
+/* mutant: take every negative deadline for the default */
+static void deadlines(void) {
+  static const float row[2] = {3, 4};
+  static const int64_t past[] = {0, -1, -1000000000, INT64_MIN + 1};
+  puppet_world on = puppet_begin(NULL, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  size_t i;
+  for (i = 0; i < sizeof(past) / sizeof(past[0]); ++i) {
+    CHECK(ath_request_set_deadline_ns(on.request, past[i]) == ATH_OK);
+    CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_DEADLINE_EXCEEDED,
+                  ATH_REASON_DEADLINE_WAITING, "deadline");
+  }
+  CHECK(ath_request_set_deadline_ns(on.request, ATH_DEADLINE_DEFAULT) == ATH_OK);
+  CHECK_OK(ath_infer(on.request, &response, &error));
+  ath_response_destroy(response);
+  CHECK(ath_request_set_deadline_ns(on.request, INT64_MAX) == ATH_OK);
+  CHECK_OK(ath_infer(on.request, &response, &error));
+  ath_response_destroy(response);
+  puppet_end(&on);
+}
+
+/* mutant: keep the folder of a model as it was given */
+static void relative_folder(void) {
+  static const float row[2] = {3, 4};
+  char before[1024];
+  char parent[1024];
+  const char* folder = puppet_folder("puppet");
+  const char* name = strrchr(folder, '/') + 1;
+  puppet_world on = {NULL, NULL, NULL};
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  snprintf(parent, sizeof parent, "%.*s", (int)(name - folder), folder);
+  CHECK(getcwd(before, sizeof before) != NULL && chdir(parent) == 0);
+  on.engine = puppet_engine(NULL);
+  CHECK_OK(ath_model_add(on.engine, name, &on.model, &error));
+  CHECK(chdir("/") == 0);
+  on.request = puppet_request(on.model, row);
+  CHECK_OK(ath_infer(on.request, &response, &error));
+  CHECK(chdir(before) == 0);
+  ath_response_destroy(response);
+  puppet_remove(folder);
   puppet_end(&on);
 }
 
@@ -272,6 +321,8 @@ static void stop(void) {
 
 const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
                            {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
+                           {"a deadline in the past has passed; the default is a value of its own", deadlines},
+                           {"a relative folder survives a change of the working directory", relative_folder},
                            {"texts go through a processor, one or many at a time", texts},
                            {"a model tells its signature", signature},
                            {"a model is found by name and unloaded", find_and_unload},

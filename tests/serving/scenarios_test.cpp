@@ -337,15 +337,18 @@ TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed
   }
 }
 
-// mutant: EngineState::watch that arms no timer, or make_call that takes a deadline of 0 for the default.
+// mutant: EngineState::watch that arms no timer, or make_call that takes a deadline of 0, or one in the past,
+// for the default.
 TEST_CASE(
-    "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero means "
-    "now") {
+    "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero or "
+    "less has passed") {
   SimulatedEngine engine("", {.cache_bytes = 0});
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
-  auto const now = engine.infer(row(1), {.deadline = 0ns});
-  REQUIRE_FALSE(now);
-  CHECK(now.error().code == Code::deadline_exceeded);
+  for (Duration const passed : {Duration{0}, Duration{-1}, Duration::min()}) {
+    auto const now = engine.infer(row(1), {.deadline = passed});
+    REQUIRE_FALSE(now);
+    CHECK(now.error().code == Code::deadline_exceeded);
+  }
 
   std::unique_ptr<SimulatedEngine::Ticket> late;
   TimePoint answered_at{};

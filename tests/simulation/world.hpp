@@ -187,7 +187,7 @@ class World {
     CallOptions options;
     choose(value, items, options);
     pending_.push_back(std::make_unique<Pending>(
-        Pending{this, value, items, after(simulation_.now(), std::max(options.deadline, Duration{0}))}));
+        Pending{this, value, items, after(simulation_.now(), options.deadline.value_or(Duration{0}))}));
     Pending& pending = *pending_.back();
     inside_submit_ = true;
     auto call = state_->submit(*model_, make_request(value, items), options, {&on_answer, &pending});

@@ -161,7 +161,7 @@ class Engine {
   Result<void> add_backend(ath_backend_table const& table) { return engine_->add_backend(table); }
   Result<void> add_processor(ath_processor_table const& table) { return engine_->add_processor(table); }
   /// Registers the model in `folder` (with its athanor.json) without loading it; the first call that needs it
-  /// loads it.
+  /// loads it. A relative folder is one of the working directory as it is now.
   Result<Model<T>> add(std::string const& folder);
   /// `add`, then waits until the model is ready.
   Result<Model<T>> load(std::string const& folder);

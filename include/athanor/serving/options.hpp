@@ -59,8 +59,9 @@ struct EngineOptions {
 
 /// Settings of one call.
 struct CallOptions {
-  /// From the moment of the call; zero means now (nothing is run), negative means the engine's default.
-  Duration deadline{-1};
+  /// From the moment of the call; zero or less has passed already: nothing is run. Without one, the engine's
+  /// `default_deadline`.
+  std::optional<Duration> deadline{};
   /// How the call uses the response cache.
   CacheMode cache = CacheMode::use;
   /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.

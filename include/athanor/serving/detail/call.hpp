@@ -105,7 +105,7 @@ struct Call : AnswerHolder,
     owners.store(2, std::memory_order_relaxed);
     model = &served;
     inputs.borrow(given, result);
-    own_deadline = options.deadline.count() >= 0;
+    own_deadline = options.deadline.has_value();
     cache_mode = options.cache;
     cancellation = options.cancellation;
     completion = {};

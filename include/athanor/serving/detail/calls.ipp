@@ -51,7 +51,7 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
   routes_.fetch_add(1);
   call.reset(this->shared_from_this(), model, request, *checked, options);
   call.began = now;
-  call.deadline = after(now, options.deadline.count() < 0 ? options_.default_deadline : options.deadline);
+  call.deadline = after(now, options.deadline.value_or(options_.default_deadline));
   Result<void> admitted = choose_outputs(call, model.description(), options.outputs);
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,

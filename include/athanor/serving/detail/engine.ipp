@@ -101,12 +101,12 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   CallOptions rest = options;
   TimePoint const start = T::Env::now();
   TimePoint const give_up =
-      after(start, options.deadline.count() < 0 ? engine_->options().default_deadline : options.deadline);
+      after(start, std::max(options.deadline.value_or(engine_->options().default_deadline), Duration{0}));
   for (std::size_t next = 0; next < requests.size();) {
     calls.clear();
     indices.clear();
     TimePoint const now = T::Env::now();
-    if (options.deadline.count() >= 0) rest.deadline = std::max(give_up - now, Duration{0});
+    if (options.deadline) rest.deadline = std::max(give_up - now, Duration{0});
     for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
       auto call = engine_->make_call(*model_, requests[next], rest, now);
       if (call) {
