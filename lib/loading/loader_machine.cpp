@@ -23,10 +23,28 @@ LoaderMachine::LoaderMachine(ModelLoaderOptions const& options)
     : options_(options), budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {}
 
 LoaderMachine::Id LoaderMachine::add(std::string name, std::uint64_t expected_bytes) {
-  models_.emplace_back();
-  models_.back().name = std::move(name);
-  models_.back().declared = models_.back().expected = expected_bytes;
-  return models_.size() - 1;
+  auto place = vacant_ != 0 ? std::ranges::find(models_, true, &Model::vacant) : models_.end();
+  if (place == models_.end()) {
+    place = models_.emplace(place);
+  } else {
+    --vacant_;
+  }
+  *place = {};
+  place->name = std::move(name);
+  place->declared = place->expected = expected_bytes;
+  return static_cast<Id>(place - models_.begin());
+}
+
+bool LoaderMachine::is_removable(Id id) const noexcept {
+  Model const& model = models_[id];
+  bool const at_rest = model.state == ModelState::unloaded || model.state == ModelState::failed;
+  return at_rest && !model.late && !model.freeing;
+}
+
+void LoaderMachine::remove(Id id) noexcept {
+  models_[id] = {};
+  models_[id].vacant = true;
+  ++vacant_;
 }
 
 void LoaderMachine::observe(Id id, bool pinned, TimePoint last_used) noexcept {
@@ -114,6 +132,7 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
 void LoaderMachine::evict(Id id) noexcept {
   Model& model = models_[id];
   model.state = ModelState::unloaded;
+  model.freeing = true;
   model.leaving = model.charge;
   committed_ -= model.charge;
   model.charge = 0;
@@ -135,7 +154,7 @@ LoaderMachine::Id LoaderMachine::next_start() noexcept {
   Id best = none;
   for (Id id = 0; id < models_.size(); ++id) {
     Model const& model = models_[id];
-    if (model.state != ModelState::reserved || model.leaving != 0) continue;
+    if (model.state != ModelState::reserved || model.freeing) continue;
     if (plus(plus(occupied_, pending_growth_), model.charge) > budget_) continue;
     if (best == none || model.ticket < models_[best].ticket) best = id;
   }
@@ -283,6 +302,7 @@ void LoaderMachine::retire(Id id) noexcept {
 void LoaderMachine::freed(Id id) noexcept {
   occupied_ -= models_[id].leaving;
   models_[id].leaving = 0;
+  models_[id].freeing = false;
 }
 
 void LoaderMachine::retry_now(Id id, std::optional<std::uint64_t> expected_bytes) noexcept {

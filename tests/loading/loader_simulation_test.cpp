@@ -29,6 +29,14 @@ struct Model {
 };
 using Loader = ModelLoader<Model, SimulatedEnv>;
 
+/// Lives as long as the loader's record.
+struct Context {
+  explicit Context(World& world_);
+  ~Context();
+  World& world;
+  std::uint32_t sound = 0x600d;
+};
+
 struct Caller : loading::Slot<Model> {
   enum class At { outside, parked, pinned } at = At::outside;
   std::uint64_t parked_times = 0;
@@ -38,7 +46,8 @@ struct Caller : loading::Slot<Model> {
 struct World {
   Simulation simulation;
   std::uint64_t in_memory = 0;
-  std::uint64_t loading_now = 0;
+  std::uint64_t contexts = 0;
+  std::uint64_t replaced = 0;
   bool over_budget = false;
   bool unsound = false;
   int errors = 0;
@@ -55,8 +64,18 @@ struct World {
                                .longest_backoff = 100ms},
                               functions(), executor)
                    .value()) {
-    for (std::size_t i = 0; i < model_count; ++i)
-      records.push_back(*loader.declare("m" + std::to_string(i), expected(i)));
+    records.resize(model_count);
+    for (std::size_t i = 0; i < model_count; ++i) add(i);
+  }
+
+  void add(std::size_t model) {
+    records[model] =
+        *loader.add("m" + std::to_string(model), expected(model), std::make_shared<Context>(*this));
+  }
+  void replace(std::size_t model) {
+    loader.forget(*records[model]);
+    add(model);
+    ++replaced;
   }
 
   static std::uint64_t expected(std::size_t model) { return 20 + 15 * model; }
@@ -67,8 +86,8 @@ struct World {
 
   LoadFunctions<Model> functions() {
     LoadFunctions<Model> all;
-    all.load = [this](std::string_view name) -> Result<Loaded<Model>> {
-      auto const model = static_cast<std::size_t>(name.back() - '0');
+    all.load = [this](LoadTarget const& target) -> Result<Loaded<Model>> {
+      auto const model = static_cast<std::size_t>(target.name.back() - '0');
       auto const wiggle = simulation.below(8);
       std::uint64_t const bytes = wiggle == 0 ? expected(model) + 10 : expected(model) - wiggle;
       for (auto steps = simulation.below(4); steps > 0; --steps) act();
@@ -78,14 +97,14 @@ struct World {
       // accepted.
       return Loaded<Model>{std::make_unique<Model>(*this, std::min(bytes, expected(model))), bytes};
     };
-    all.warm_up = [this](std::string_view, Model& model) -> Result<void> {
+    all.warm_up = [this](LoadTarget const&, Model& model) -> Result<void> {
       if (model.sound != 0x600d) unsound = true;
       for (auto steps = simulation.below(3); steps > 0; --steps) act();
       if (simulation.below(10) == 0) return fail(Code::internal, Reason::model_load, "cold");
       return {};
     };
-    all.released = [this](std::string_view, Model& model) {
-      if (model.sound != 0x600d) unsound = true;
+    all.released = [this](LoadTarget const& target, Model& model) {
+      if (model.sound != 0x600d || static_cast<Context*>(target.context)->sound != 0x600d) unsound = true;
     };
     return all;
   }
@@ -120,7 +139,11 @@ struct World {
         }
         break;
       case 7:
-        if (simulation.below(4) == 0) loader.unload(*records[simulation.below(model_count)]);
+        if (simulation.below(4) == 0) {
+          loader.unload(*records[simulation.below(model_count)]);
+        } else if (simulation.below(4) == 0) {
+          replace(simulation.below(model_count));
+        }
         break;
       case 8: simulation.advance(Duration(simulation.below(5'000'000))); break;
       default: simulation.step_now(); break;
@@ -155,6 +178,12 @@ Model::~Model() {
   sound = 0xdead;
 }
 
+Context::Context(World& world_) : world(world_) { ++world.contexts; }
+Context::~Context() {
+  --world.contexts;
+  sound = 0xdead;
+}
+
 }  // namespace
 
 // mutants: next_start ignores what is leaving; retire_drained ignores pins; on_deadline forgets those who
@@ -162,7 +191,7 @@ Model::~Model() {
 TEST_CASE(
     "S3-15 in any order of asking, letting go, failing and unloading the budget holds and everybody is "
     "answered once") {
-  std::uint64_t loads = 0, evictions = 0, late = 0;
+  std::uint64_t loads = 0, evictions = 0, late = 0, replaced = 0;
   for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
     CAPTURE(seed);
     World world(seed);
@@ -181,6 +210,8 @@ TEST_CASE(
     REQUIRE_FALSE(world.over_budget);
     REQUIRE_FALSE(world.unsound);
     REQUIRE(world.in_memory == 0);
+    REQUIRE(world.contexts == model_count);
+    replaced += world.replaced;
     REQUIRE(statistics.occupied_bytes == 0);
     for (auto const& caller : world.callers) {
       REQUIRE(caller.at == Caller::At::outside);
@@ -192,4 +223,5 @@ TEST_CASE(
   CHECK(loads > 2000);
   CHECK(evictions > 500);
   CHECK(late > 100);
+  CHECK(replaced > 1000);
 }

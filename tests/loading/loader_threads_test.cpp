@@ -29,11 +29,11 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
   std::atomic<int> got{0};
   {
     LoadFunctions<Index> functions;
-    functions.load = [&](std::string_view) -> Result<Loaded<Index>> {
+    functions.load = [&](LoadTarget const&) -> Result<Loaded<Index>> {
       if (alive > 2) unsound = true;  // room for three, and this load has its share already
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
-    functions.expected_bytes = [](std::string_view) { return 10U; };
+    functions.expected_bytes = [](LoadTarget const&) { return 10U; };
     auto loader = ModelLoader<Index>::create(
                       {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
                       .value();
@@ -63,10 +63,10 @@ TEST_CASE("names are added while other threads displace models") {
   std::atomic<int> alive{0};
   {
     LoadFunctions<Index> functions;
-    functions.load = [&](std::string_view) -> Result<Loaded<Index>> {
+    functions.load = [&](LoadTarget const&) -> Result<Loaded<Index>> {
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
-    functions.expected_bytes = [](std::string_view) { return 10U; };
+    functions.expected_bytes = [](LoadTarget const&) { return 10U; };
     auto loader = ModelLoader<Index>::create(
                       {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
                       .value();
@@ -85,8 +85,8 @@ TEST_CASE("names are added while other threads displace models") {
 }
 
 TEST_CASE("a loader for any payload is two lines") {
-  auto const load_index = [](std::string_view name) -> Result<Loaded<std::string>> {
-    return Loaded<std::string>{std::make_unique<std::string>(name), name.size()};
+  auto const load_index = [](LoadTarget const& target) -> Result<Loaded<std::string>> {
+    return Loaded<std::string>{std::make_unique<std::string>(target.name), target.name.size()};
   };
   auto indices = ModelLoader<std::string>::create({.budget_bytes = 1024}, {.load = load_index});
   auto index = indices->acquire("places@2", 10s);

@@ -48,15 +48,16 @@ struct Disk {
 
   LoadFunctions<Model> functions(std::uint64_t expected = 10) {
     LoadFunctions<Model> all;
-    all.load = [this](std::string_view name) -> Result<Loaded<Model>> {
-      ++loads[std::string(name)];
+    all.load = [this](LoadTarget const& target) -> Result<Loaded<Model>> {
+      ++loads[std::string(target.name)];
       Simulation::current().advance(takes);
       // Others act while this thread reads: timers fire, callers come.
       for (int i = 0; takes > Duration{0} && i < 8; ++i) Simulation::current().step_now();
-      if (auto const error = broken.find(name); error != broken.end()) return tl::unexpected(error->second);
+      if (auto const error = broken.find(target.name); error != broken.end())
+        return tl::unexpected(error->second);
       return Loaded<Model>{std::make_unique<Model>(alive), bytes};
     };
-    all.expected_bytes = [expected](std::string_view) { return expected; };
+    all.expected_bytes = [expected](LoadTarget const&) { return expected; };
     return all;
   }
 };
@@ -155,7 +156,7 @@ TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook r
   Disk disk;
   std::vector<std::string> released;
   auto functions = disk.functions();
-  functions.released = [&](std::string_view name, Model&) { released.emplace_back(name); };
+  functions.released = [&](LoadTarget const& target, Model&) { released.emplace_back(target.name); };
   auto loader = Loader::create({.budget_bytes = 20}, functions).value();
   {
     auto a = loader.acquire("a", 1s);
@@ -227,7 +228,7 @@ TEST_CASE("a model whose warm-up fails is freed and not used") {
   Simulation world(1);
   Disk disk;
   auto functions = disk.functions();
-  functions.warm_up = [](std::string_view, Model&) -> Result<void> {
+  functions.warm_up = [](LoadTarget const&, Model&) -> Result<void> {
     return fail(Code::failed_precondition, Reason::model_load, "self-test 0 differs");
   };
   auto loader = Loader::create({}, functions).value();
@@ -241,8 +242,8 @@ TEST_CASE("a model whose warm-up fails is freed and not used") {
 TEST_CASE("a load function that throws or gives nothing is a failed load") {
   Simulation world(1);
   LoadFunctions<Model> functions;
-  functions.load = [](std::string_view name) -> Result<Loaded<Model>> {
-    if (name == "throws") throw std::runtime_error("out of luck");
+  functions.load = [](LoadTarget const& target) -> Result<Loaded<Model>> {
+    if (target.name == "throws") throw std::runtime_error("out of luck");
     return Loaded<Model>{};
   };
   auto loader = Loader::create({}, functions).value();
@@ -355,10 +356,10 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   Simulation world(1);
   int alive = 0;
   LoadFunctions<Model> functions;
-  functions.load = [&](std::string_view) -> Result<Loaded<Model>> {
+  functions.load = [&](LoadTarget const&) -> Result<Loaded<Model>> {
     return Loaded<Model>{std::make_unique<Model>(alive), 10};
   };
-  functions.expected_bytes = [](std::string_view) { return 10U; };
+  functions.expected_bytes = [](LoadTarget const&) { return 10U; };
   using Racing = ModelLoader<Model, RacingEnv>;
   auto loader = Racing::create({.budget_bytes = 20}, functions).value();
   REQUIRE(loader.acquire("oldest", 1s));
@@ -398,7 +399,7 @@ TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more mod
   Disk disk;
   auto functions = disk.functions();
   bool throws = true;
-  functions.expected_bytes = [&](std::string_view) -> std::uint64_t {
+  functions.expected_bytes = [&](LoadTarget const&) -> std::uint64_t {
     if (throws) throw std::runtime_error("no such disk");
     return 10;
   };
@@ -446,4 +447,73 @@ TEST_CASE("a loader moves, and pins taken before stay valid") {
   CHECK(moved.status("tg")->pins == 1);
   pin = tl::unexpected(Error{});
   CHECK(moved.status("tg")->pins == 0);
+}
+
+// mutants: take_if_over does not look at is_removable; forget leaves the name; add finds the record of a name
+TEST_CASE(
+    "a forgotten model goes with its last pin, its context with it, and its name can be declared anew") {
+  Simulation world(1);
+  Disk disk;
+  std::vector<void*> contexts;
+  auto functions = disk.functions();
+  functions.released = [&](LoadTarget const& target, Model&) { contexts.push_back(target.context); };
+  auto loader = Loader::create({.max_models = 2}, functions).value();
+  Callers client;
+  auto context = std::make_shared<int>(7);
+  std::weak_ptr<int> const alive = context;
+  auto& added = **loader.add("tg", 10, context);
+  auto& declared = **loader.declare("tg");
+  CHECK(&added != &declared);
+  CHECK_FALSE(loader.add("third", 10));
+  Caller pinned, parked;
+  REQUIRE(loader.pin(pinned, added, world.now(), client));
+  REQUIRE(loader.pin(parked, declared, world.now(), client));
+  loader.forget(declared);
+  REQUIRE(parked.error);
+  CHECK(parked.error->message == "tg: it was removed while it loaded");
+  CHECK_FALSE(loader.status("tg"));
+  world.run_until_idle();
+  REQUIRE(pinned.payload != nullptr);
+  loader.forget(added);
+  void* const known = context.get();
+  context.reset();
+  world.run_until_idle();
+  CHECK(disk.alive == 1);
+  CHECK(contexts.empty());
+  CHECK_FALSE(alive.expired());
+  loader.unpin(pinned);
+  world.run_until_idle();
+  CHECK(disk.alive == 0);
+  CHECK(contexts == std::vector<void*>{known});
+  CHECK(alive.expired());
+  CHECK(loader.list().empty());
+  CHECK(loader.statistics().occupied_bytes == 0);
+  CHECK(loader.acquire("tg", 1s));
+}
+
+// mutant: next_start looks at the bytes that are being freed, not at whether something is
+TEST_CASE("a model that holds no bytes is not loaded over its own payload, which is still being freed") {
+  Simulation world(1);
+  Disk disk;
+  disk.bytes = 0;
+  std::vector<int> alive_at_load;
+  auto functions = disk.functions(0);
+  functions.load = [&, load = functions.load](LoadTarget const& target) {
+    alive_at_load.push_back(disk.alive);
+    return load(target);
+  };
+  auto loader = Loader::create({}, functions).value();
+  Callers client;
+  Caller first, next;
+  auto& record = **loader.declare("tg");
+  REQUIRE(loader.pin(first, record, world.now(), client));
+  world.run_until_idle();
+  loader.unload(record);
+  loader.unpin(first);  // posts the freeing
+  REQUIRE(loader.pin(next, record, world.now(), client));
+  world.run_until_idle();
+  CHECK(alive_at_load == std::vector<int>{0, 0});
+  CHECK(disk.alive == 1);
+  REQUIRE(next.payload != nullptr);
+  loader.unpin(next);
 }

@@ -19,22 +19,28 @@ struct Loaded {
   std::uint64_t bytes = 0;
 };
 
+/// The model that a function of a loader is called for.
+struct LoadTarget {
+  std::string_view name;    ///< as declared or added; added models may share one
+  void* context = nullptr;  ///< what `ModelLoader::add` was given; nullptr for a declared name
+};
+
 /// What a loader calls: copyable functions. All run without a lock held, on the executor unless said
 /// otherwise, for several models at once. What they throw becomes an `internal` error, but `released` must
 /// not throw.
 template <class P>
 struct LoadFunctions {
-  /// Loads the model of that name. Nothing stays behind on failure. Required.
-  std::function<Result<Loaded<P>>(std::string_view name)> load;
+  /// Loads the model. Nothing stays behind on failure. Required.
+  std::function<Result<Loaded<P>>(LoadTarget const& target)> load;
   /// Makes a loaded payload fit for use; a failure fails the load. Optional.
-  std::function<Result<void>(std::string_view name, P& payload)> warm_up{};
-  /// Bytes to reserve before the first load, asked on the thread that first names the model; later loads
+  std::function<Result<void>(LoadTarget const& target, P& payload)> warm_up{};
+  /// Bytes to reserve before the first load, asked on the thread that first declares the name; later loads
   /// reserve what was last measured. Asked again by `load`, on its thread, in case the model was replaced by
   /// one that fits the budget. Optional: nothing is reserved without it.
-  std::function<std::uint64_t(std::string_view name)> expected_bytes{};
+  std::function<std::uint64_t(LoadTarget const& target)> expected_bytes{};
   /// Told after the last pin is gone and before the payload is destroyed, on the thread that does it: the
-  /// executor's, or that of `unload`, `stop` or the destructor. Optional.
-  std::function<void(std::string_view name, P& payload)> released{};
+  /// executor's, or that of `unload`, `forget`, `stop` or the destructor. Optional.
+  std::function<void(LoadTarget const& target, P& payload)> released{};
 };
 
 /// The size of the file, and a fifth more for what loading adds to it; 0 when it cannot be read. For

@@ -49,12 +49,21 @@ class ModelLoader {
               typename Env::Executor& executor)
       : shell_(std::make_unique<Shell>(options, std::move(functions), executor)) {}
 
-  /// The record of a name, made when it is new: stable for the life of the loader. Loads nothing, and changes
-  /// nothing for a known name. resource_exhausted when `max_models` names are known.
+  /// The record of a name, made when it is new. Loads nothing, and changes nothing for a known name.
+  /// resource_exhausted when `max_models` models are known. A record stays where it is until the loader is
+  /// destroyed or the record is forgotten.
   Result<Record*> declare(std::string_view name) { return shell_->declare(name); }
-  Result<Record*> declare(std::string_view name, std::uint64_t expected_bytes) {
-    return shell_->declare(name, expected_bytes);
+  /// One more record. Its name is for sentences: it need not be unique, and functions that take a name do not find
+  /// the record. `context` is handed to the load functions and lives as long as the record does. Reserves
+  /// `expected_bytes` for the first load. Errors as for `declare`.
+  Result<Record*> add(std::string_view name, std::uint64_t expected_bytes,
+                      std::shared_ptr<void> context = {}) {
+    return shell_->add(name, expected_bytes, std::move(context));
   }
+  /// Unloads the model as `unload` does, and destroys its record, and lets its context go, as soon as the last pin is
+  /// gone and a load in progress has ended. From the call on the record may not be used, except that slots that are
+  /// parked on it may be withdrawn and pinned ones unpinned.
+  void forget(Record& record) { shell_->forget(record); }
 
   /// Asks for a model without blocking. Ready: one atomic addition, no lock, no allocation. Errors: the
   /// remembered failure of the last load, `budget` (can never fit), `memory_full` (everything that

@@ -41,7 +41,7 @@ struct ModelLoaderOptions {
   Duration busy_retry = std::chrono::milliseconds(100);
   /// Concurrent loads of a loader with an executor of its own.
   std::uint32_t load_threads = 2;
-  /// Names that the loader can know; it never forgets one.
+  /// Models that the loader can know at a time.
   std::uint32_t max_models = 4096;
 };
 

@@ -14,7 +14,8 @@
 
 namespace athanor::inline v1::loading {
 
-/// Not thread-safe: the shell's lock guards it. Models are numbered from 0 in the order of `add`.
+/// Not thread-safe: the shell's lock guards it. Models are numbered from 0; the number of one that was removed is
+/// given to a later one.
 ///
 /// Invariants: committed() <= budget: what is promised fits. occupied() <= budget: what lies in memory, is
 /// being loaded, or is being freed fits too. A model has at most one load in progress.
@@ -25,6 +26,10 @@ class LoaderMachine {
   explicit LoaderMachine(ModelLoaderOptions const& options);
 
   Id add(std::string name, std::uint64_t expected_bytes);
+  /// True if nothing of the model is loaded, being loaded or being freed.
+  bool is_removable(Id id) const noexcept;
+  /// Forgets a removable model.
+  void remove(Id id) noexcept;
   /// What the shell sees of a ready model right now; refreshed before want and measured.
   void observe(Id id, bool pinned, TimePoint last_used) noexcept;
 
@@ -87,7 +92,6 @@ class LoaderMachine {
   /// Why the next load cannot end well: the last one failed and that is remembered, or the model needs more
   /// than the whole budget.
   std::optional<Error> obstacle(Id id) const;
-  std::size_t size() const noexcept { return models_.size(); }
   std::uint64_t committed() const noexcept { return committed_; }
   std::uint64_t occupied() const noexcept { return occupied_; }
   ModelLoaderStatistics statistics() const noexcept;
@@ -96,8 +100,10 @@ class LoaderMachine {
   struct Model {
     std::string name;
     ModelState state = ModelState::unloaded;
-    bool late = false;    // a load that nobody waits for still runs, and still holds `charge`
-    bool pinned = false;  // as last observed
+    bool late = false;     // a load that nobody waits for still runs, and still holds `charge`
+    bool pinned = false;   // as last observed
+    bool freeing = false;  // taken out, not yet freed
+    bool vacant = false;   // removed: the number is free
     TimePoint last_used{};
     TimePoint deadline = no_deadline;
     TimePoint retry_at{};
@@ -105,7 +111,7 @@ class LoaderMachine {
     std::uint64_t expected = 0;  // declared, then measured
     std::uint64_t charge = 0;    // reserved or held
     std::uint64_t growth = 0;    // promised beyond what is held
-    std::uint64_t leaving = 0;   // taken out, not yet freed
+    std::uint64_t leaving = 0;   // what `freeing` gives back
     std::uint64_t ticket = 0;    // order of reservations
     std::uint32_t failures = 0;
     Error failure{};
@@ -120,6 +126,7 @@ class LoaderMachine {
   ModelLoaderOptions options_;
   std::uint64_t budget_;
   std::vector<Model> models_;
+  std::size_t vacant_ = 0;            // of models_
   std::uint64_t committed_ = 0;       // charges and growths of all states
   std::uint64_t occupied_ = 0;        // charges of begun loads and of payloads, and what is leaving
   std::uint64_t pending_growth_ = 0;  // promised, not yet in occupied_

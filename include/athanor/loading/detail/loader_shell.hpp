@@ -2,12 +2,10 @@
 /// its functions are described there.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include <athanor/core/detail/park.hpp>
@@ -15,33 +13,12 @@
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
 #include <athanor/loading/detail/loader_machine.hpp>
+#include <athanor/loading/detail/model_record.hpp>
 #include <athanor/loading/load_functions.hpp>
 #include <athanor/loading/options.hpp>
 #include <athanor/loading/slot.hpp>
 
 namespace athanor::inline v1::loading {
-
-/// A pinned model: it stays loaded until this is destroyed. Must not outlive its loader.
-template <class P, Environment Env>
-class Pin {
- public:
-  Pin(ModelRecord<P, Env>& record, P& payload) noexcept : record_(&record), payload_(&payload) {}
-  Pin(Pin&& other) noexcept : record_(std::exchange(other.record_, nullptr)), payload_(other.payload_) {}
-  Pin& operator=(Pin&& other) noexcept {
-    std::swap(record_, other.record_);
-    std::swap(payload_, other.payload_);
-    return *this;
-  }
-  ~Pin() {
-    if (record_ != nullptr) record_->loader.drop_pin(*record_);
-  }
-  P& operator*() const noexcept { return *payload_; }
-  P* operator->() const noexcept { return payload_; }
-
- private:
-  ModelRecord<P, Env>* record_;
-  P* payload_;
-};
 
 template <class P, Environment Env>
 class LoaderShell {
@@ -59,7 +36,7 @@ class LoaderShell {
   LoaderShell& operator=(LoaderShell const&) = delete;
 
   Result<Record*> declare(std::string_view name);
-  Result<Record*> declare(std::string_view name, std::uint64_t expected_bytes);
+  Result<Record*> add(std::string_view name, std::uint64_t expected_bytes, std::shared_ptr<void> context);
   template <LoaderClient<P> H>
   Result<PinResult> pin(Slot& slot, Record& record, TimePoint now, H& client);
   static void unpin(Slot& slot) noexcept;
@@ -69,6 +46,7 @@ class LoaderShell {
   Result<void> load(Record& record, Duration wait);
   Result<void> unload(std::string_view name);
   void unload(Record& record);
+  void forget(Record& record);
   Result<ModelStatus> status(std::string_view name) const;
   ModelStatus status(Record const& record) const;
   std::vector<ModelStatus> list() const;
@@ -80,11 +58,15 @@ class LoaderShell {
   friend Record;
   using Lock = detail::Lock<typename Env::Mutex>;
   struct Waiter;
-  using Chain = Slot*;  // singly linked by next; owned by whoever took it off an record
+  using Chain = Slot*;  // singly linked by next; owned by whoever took it off a record
 
   static bool try_pin(Slot& slot, Record& record, TimePoint now) noexcept;
   static void drop_pin(Record& record) noexcept;
-  Result<std::optional<std::uint64_t>> ask_expected_bytes(std::string_view name) const;
+  Result<std::optional<std::uint64_t>> ask_expected_bytes(LoadTarget const& target) const;
+  Result<Record*> make_record(std::string_view name, std::uint64_t expected_bytes,
+                              std::shared_ptr<void> context) ATH_REQUIRES(mutex_);
+  /// The record, taken out for destruction without the lock, if it was forgotten and nothing of it is left.
+  std::unique_ptr<Record> take_if_over(Record& record) noexcept ATH_REQUIRES(mutex_);
   Result<PinResult> pin_or_park(Slot& slot, Record& record, TimePoint now);
   Result<void> retry_now(Record& record);
   Result<Pin> wait_for(Record& record, Duration wait);
@@ -105,12 +87,15 @@ class LoaderShell {
   void on_deadline(Record& record) noexcept;
 
   void call_released(Record& record, P& payload) noexcept;
-  void destroy_payload(Record& record) noexcept;
+  void free_evicted(Record& record) noexcept;
   void free_payload(Record& record) noexcept;
   void post_free(Record& record) noexcept;
   bool retire_drained(Record& record) noexcept ATH_REQUIRES(mutex_);
-  void finish_drain(Record& record) noexcept;
+  void finish_drain(std::size_t id, std::uint64_t serial) noexcept;
+  void arm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
+  void disarm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
   Chain begin_unload(Record& record, bool& free) noexcept ATH_REQUIRES(mutex_);
+  void let_go(Record& record, Error const& error, bool forget);
   ModelStatus status_locked(Record const& record) const ATH_REQUIRES(mutex_);
 
   ModelLoaderOptions options_;
@@ -120,11 +105,14 @@ class LoaderShell {
 
   mutable typename Env::Mutex mutex_;
   LoaderMachine machine_ ATH_GUARDED_BY(mutex_);
-  std::deque<std::unique_ptr<Record>> records_ ATH_GUARDED_BY(mutex_);  // records_[id]
-  std::unordered_map<std::string_view, Record*> by_name_ ATH_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Record>> records_ ATH_GUARDED_BY(mutex_);  // records_[id]; null when gone
+  std::size_t known_ ATH_GUARDED_BY(mutex_) = 0;                         // of records_
+  std::uint64_t next_serial_ ATH_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<std::string_view, Record*> by_name_ ATH_GUARDED_BY(mutex_);  // the declared ones
   bool stopping_ ATH_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace athanor::inline v1::loading
 
+#include <athanor/loading/detail/loader_loads.ipp>
 #include <athanor/loading/detail/loader_shell.ipp>

@@ -1,56 +1,9 @@
 #pragma once
 
-#include <algorithm>
-
 #include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/loading/detail/loader_shell.hpp>
 
 namespace athanor::inline v1::loading {
-
-/// One name that a loader knows. Records never move and live as long as the loader; their fields are the
-/// loader's.
-template <class P, Environment Env>
-struct ModelRecord {
-  using Loader = LoaderShell<P, Env>;
-  struct Work : Task {
-    ModelRecord* record;
-  };
-  struct Deadline : Timer {
-    ModelRecord* record;
-  };
-
-  ModelRecord(Loader& owner, std::string_view model, std::size_t number)
-      : loader(owner), name(model), id(number) {
-    load_task.run = [](Task& task) noexcept {
-      ModelRecord& record = *static_cast<Work&>(task).record;
-      record.loader.run_load(record);
-    };
-    free_task.run = [](Task& task) noexcept {
-      ModelRecord& record = *static_cast<Work&>(task).record;
-      record.loader.free_payload(record);
-    };
-    deadline.fire = [](Timer& timer) noexcept {
-      ModelRecord& record = *static_cast<Deadline&>(timer).record;
-      record.loader.on_deadline(record);
-    };
-    load_task.record = free_task.record = deadline.record = this;
-  }
-
-  Loader& loader;
-  std::string const name;
-  std::size_t const id;
-
-  static constexpr std::uint64_t ready = 1;  // bit 0 of word: may be pinned
-  static constexpr std::uint64_t pin = 2;    // pins are counted in twos
-  alignas(64) typename Env::template Atomic<std::uint64_t> word{0};
-  typename Env::template Atomic<std::int64_t> last_used{0};
-  // Written only while the ready bit is clear and no pin is held.
-  std::shared_ptr<P> payload{};
-
-  Slot<P>* first_parked = nullptr;  // guarded by the loader's lock
-  Work load_task{};
-  Work free_task{};
-  Deadline deadline{};
-};
 
 template <class P, Environment Env>
 struct LoaderShell<P, Env>::Waiter : loading::Slot<P> {
@@ -92,32 +45,54 @@ auto LoaderShell<P, Env>::declare(std::string_view name) -> Result<Record*> {
     Lock const lock(mutex_);
     if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
   }
-  return ask_expected_bytes(name).and_then([&](auto bytes) { return declare(name, bytes.value_or(0)); });
+  return ask_expected_bytes({name}).and_then([&](auto bytes) -> Result<Record*> {
+    Lock const lock(mutex_);
+    if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
+    auto record = make_record(name, bytes.value_or(0), nullptr);
+    if (record) by_name_.emplace((*record)->name, *record);
+    return record;
+  });
 }
 
 template <class P, Environment Env>
-Result<std::optional<std::uint64_t>> LoaderShell<P, Env>::ask_expected_bytes(std::string_view name) const {
+auto LoaderShell<P, Env>::add(std::string_view name, std::uint64_t expected_bytes,
+                              std::shared_ptr<void> context) -> Result<Record*> {
+  Lock const lock(mutex_);
+  return make_record(name, expected_bytes, std::move(context));
+}
+
+template <class P, Environment Env>
+Result<std::optional<std::uint64_t>> LoaderShell<P, Env>::ask_expected_bytes(LoadTarget const& target) const {
   if (!functions_.expected_bytes) return std::nullopt;
   try {
-    return functions_.expected_bytes(name);
+    return functions_.expected_bytes(target);
   } catch (...) {
     return tl::unexpected(
         detail::caught(Code::internal, Reason::model_load,
-                       detail::format("{}: the function for its expected bytes threw", name)));
+                       detail::format("{}: the function for its expected bytes threw", target.name)));
   }
 }
 
 template <class P, Environment Env>
-auto LoaderShell<P, Env>::declare(std::string_view name, std::uint64_t expected_bytes) -> Result<Record*> {
-  Lock const lock(mutex_);
-  if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
-  if (records_.size() >= options_.max_models)
+auto LoaderShell<P, Env>::make_record(std::string_view name, std::uint64_t expected_bytes,
+                                      std::shared_ptr<void> context) -> Result<Record*> {
+  if (known_ >= options_.max_models)
     return fail(Code::resource_exhausted, Reason::option,
-                "{}: the loader knows {} models, which is its limit", name, records_.size());
+                "{}: the loader knows {} models, which is its limit", name, known_);
   std::size_t const id = machine_.add(std::string(name), expected_bytes);
-  Record& record = *records_.emplace_back(std::make_unique<Record>(*this, name, id));
-  by_name_.emplace(record.name, &record);
-  return &record;
+  if (id >= records_.size()) records_.resize(id + 1);
+  records_[id] = std::make_unique<Record>(*this, name, id, next_serial_++, std::move(context));
+  ++known_;
+  return records_[id].get();
+}
+
+template <class P, Environment Env>
+auto LoaderShell<P, Env>::take_if_over(Record& record) noexcept -> std::unique_ptr<Record> {
+  bool const over = record.forgotten && record.armed == 0 && machine_.is_removable(record.id);
+  if (!over) return nullptr;
+  machine_.remove(record.id);
+  --known_;
+  return std::move(records_[record.id]);
 }
 
 // Pins.
@@ -139,8 +114,12 @@ bool LoaderShell<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noe
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::drop_pin(Record& record) noexcept {
+  // Another thread's look at the drained word may end the record before this one gets to it.
+  LoaderShell& loader = record.loader;
+  std::size_t const id = record.id;
+  std::uint64_t const serial = record.serial;
   if (record.word.fetch_sub(Record::pin, std::memory_order_acq_rel) == Record::pin)
-    record.loader.finish_drain(record);
+    loader.finish_drain(id, serial);
 }
 
 template <class P, Environment Env>
@@ -218,8 +197,9 @@ auto LoaderShell<P, Env>::records_of(std::vector<std::size_t> const& ids) const 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::observe_all() noexcept {
   for (auto const& record : records_)
-    machine_.observe(record->id, record->word.load(std::memory_order_relaxed) >= Record::pin,
-                     TimePoint(Duration(record->last_used.load(std::memory_order_relaxed))));
+    if (record != nullptr)
+      machine_.observe(record->id, record->word.load(std::memory_order_relaxed) >= Record::pin,
+                       TimePoint(Duration(record->last_used.load(std::memory_order_relaxed))));
 }
 
 /// Closes all victims to new pins, or none when one of them has just been pinned.
@@ -236,7 +216,7 @@ bool LoaderShell<P, Env>::close_to_pins(std::vector<std::size_t> const& victims)
 
 template <class P, Environment Env>
 Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
-  finish_drain(record);
+  finish_drain(record.id, record.serial);
   Lock lock(mutex_);
   if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", record.name);
   for (;;) {
@@ -255,7 +235,7 @@ Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& 
     auto const victims = records_of(plan.victims);
     if (plan.want != LoaderMachine::Want::load || !close_to_pins(plan.victims)) continue;
     machine_.reserve(record.id, plan.victims, now);
-    executor_.arm(record.deadline, machine_.deadline(record.id));
+    arm_deadline(record);
     park(slot, record);
     lock.unlock();
     for (Record* victim : victims) post_free(*victim);
@@ -294,7 +274,7 @@ auto LoaderShell<P, Env>::acquire(std::string_view name, Duration wait) -> Resul
 template <class P, Environment Env>
 Result<void> LoaderShell<P, Env>::retry_now(Record& record) {
   if ((record.word.load(std::memory_order_acquire) & Record::ready) != 0) return {};
-  auto expected = ask_expected_bytes(record.name);
+  auto expected = ask_expected_bytes(record.target());
   if (!expected) return tl::unexpected(std::move(expected.error()));
   Lock const lock(mutex_);
   machine_.retry_now(record.id, *expected);
@@ -309,249 +289,6 @@ Result<void> LoaderShell<P, Env>::load(Record& record, Duration wait) {
 template <class P, Environment Env>
 Result<void> LoaderShell<P, Env>::load(std::string_view name, Duration wait) {
   return declare(name).and_then([&](Record* record) { return load(*record, wait); });
-}
-
-// Loading, on the executor.
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::start_reserved() noexcept {
-  for (;;) {
-    Record* record = nullptr;
-    {
-      Lock const lock(mutex_);
-      auto const id = machine_.next_start();
-      if (id == LoaderMachine::none) return;
-      record = records_[id].get();
-    }
-    if (!executor_.post(record->load_task))
-      end_load(*record, fail(Code::unavailable, Reason::stopping, "the executor is stopping"));
-  }
-}
-
-template <class P, Environment Env>
-Result<Loaded<P>> LoaderShell<P, Env>::call_load(Record& record) noexcept {
-  try {
-    auto loaded = functions_.load(record.name);
-    if (loaded && loaded->payload == nullptr)
-      return fail(Code::internal, Reason::model_load, "the load function gave no payload and no error");
-    return loaded;
-  } catch (...) {
-    return tl::unexpected(detail::caught(Code::internal, Reason::model_load, "the load function threw"));
-  }
-}
-
-template <class P, Environment Env>
-Result<void> LoaderShell<P, Env>::call_warm_up(Record& record, P& payload) noexcept {
-  if (!functions_.warm_up) return {};
-  try {
-    return functions_.warm_up(record.name, payload);
-  } catch (...) {
-    return tl::unexpected(detail::caught(Code::internal, Reason::model_load, "the warm-up function threw"));
-  }
-}
-
-template <class P, Environment Env>
-Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
-  Lock lock(mutex_);
-  machine_.expect(record.id, bytes);
-  for (;;) {
-    if (machine_.is_late(record.id))
-      return fail(Code::deadline_exceeded, Reason::model_load, "nobody waits for this load any more");
-    observe_all();
-    auto plan = machine_.measured(record.id, bytes);
-    if (plan.want == LoaderMachine::Want::refuse) return tl::unexpected(std::move(plan.error));
-    if (!close_to_pins(plan.victims)) continue;
-    machine_.reserve_growth(record.id, bytes, plan.victims);
-    if (!plan.victims.empty()) {
-      auto const victims = records_of(plan.victims);
-      lock.unlock();
-      for (Record* victim : victims) destroy_payload(*victim);
-      lock.lock();
-      for (auto const victim : plan.victims) machine_.freed(victim);
-    }
-    machine_.charge_measured(record.id, bytes);
-    lock.unlock();
-    start_reserved();
-    return {};
-  }
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::run_load(Record& record) noexcept {
-  {
-    Lock lock(mutex_);
-    if (machine_.is_late(record.id)) {
-      machine_.late_finish(record.id);
-      lock.unlock();
-      return start_reserved();
-    }
-  }
-  auto loaded = call_load(record);
-  if (!loaded) return end_load(record, tl::unexpected(std::move(loaded.error())));
-  auto fit =
-      evict_for(record, loaded->bytes).and_then([&] { return call_warm_up(record, *loaded->payload); });
-  if (fit) return end_load(record, std::move(loaded->payload));
-  call_released(record, *loaded->payload);
-  loaded->payload.reset();
-  end_load(record, tl::unexpected(std::move(fit.error())));
-}
-
-/// The one end of every load: publishes the payload, or frees it first and then tells why not.
-template <class P, Environment Env>
-void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept {
-  Lock lock(mutex_);
-  executor_.disarm(record.deadline);
-  Chain chain = nullptr;
-  std::optional<Error> error;
-  if (machine_.is_late(record.id)) {
-    if (outcome) {
-      lock.unlock();
-      call_released(record, **outcome);
-      outcome->reset();
-      lock.lock();
-    }
-    machine_.late_finish(record.id);
-  } else if (!outcome) {
-    error = machine_.failed(record.id, outcome.error(), Env::now(), Env::random());
-    chain = take_parked(record);
-  } else {
-    TimePoint const now = Env::now();
-    record.payload = std::move(*outcome);
-    record.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    machine_.publish(record.id, now);
-    chain = take_parked(record);
-    std::uint64_t pins = 0;
-    for (Slot* slot = chain; slot != nullptr; slot = slot->next) {
-      slot->payload = record.payload.get();
-      slot->wanted = &record;
-      pins += Record::pin;
-    }
-    record.word.fetch_add(Record::ready + pins, std::memory_order_release);
-  }
-  lock.unlock();
-  resume_all(chain, error ? &*error : nullptr);
-  start_reserved();
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
-  Chain chain = nullptr;
-  Error error;
-  {
-    Lock const lock(mutex_);
-    if (!machine_.overdue(record.id, Env::now(), Env::random())) return;
-    error = *machine_.failure(record.id);
-    chain = take_parked(record);
-  }
-  resume_all(chain, &error);
-  start_reserved();
-}
-
-// Letting go.
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::call_released(Record& record, P& payload) noexcept {
-  if (functions_.released) functions_.released(record.name, payload);
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::destroy_payload(Record& record) noexcept {
-  call_released(record, *record.payload);
-  record.payload.reset();
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::free_payload(Record& record) noexcept {
-  destroy_payload(record);
-  {
-    Lock const lock(mutex_);
-    machine_.freed(record.id);
-  }
-  start_reserved();
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::post_free(Record& record) noexcept {
-  if (!executor_.post(record.free_task)) free_payload(record);
-}
-
-/// True if the record was draining and its last pin is gone; the caller then frees it.
-template <class P, Environment Env>
-bool LoaderShell<P, Env>::retire_drained(Record& record) noexcept {
-  if (machine_.state(record.id) != ModelState::draining) return false;
-  if (record.word.load(std::memory_order_acquire) != 0) return false;
-  machine_.retire(record.id);
-  return true;
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::finish_drain(Record& record) noexcept {
-  {
-    Lock const lock(mutex_);
-    if (!retire_drained(record)) return;
-  }
-  post_free(record);
-}
-
-/// Returns the slots that waited for a load given up; sets `free` when the payload can go now.
-template <class P, Environment Env>
-auto LoaderShell<P, Env>::begin_unload(Record& record, bool& free) noexcept -> Chain {
-  switch (machine_.unload(record.id)) {
-    case LoaderMachine::Unload::nothing: break;
-    case LoaderMachine::Unload::drain:
-      record.word.fetch_and(~Record::ready, std::memory_order_acq_rel);
-      free = retire_drained(record);
-      break;
-    case LoaderMachine::Unload::abandon: executor_.disarm(record.deadline); return take_parked(record);
-  }
-  return nullptr;
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::unload(Record& record) {
-  bool free = false;
-  Chain chain = nullptr;
-  {
-    Lock const lock(mutex_);
-    chain = begin_unload(record, free);
-  }
-  Error const error{
-      Code::cancelled, Reason::cancelled, record.name + ": it was unloaded while it loaded", {}};
-  resume_all(chain, &error);
-  if (free) return free_payload(record);
-  start_reserved();
-}
-
-template <class P, Environment Env>
-Result<void> LoaderShell<P, Env>::unload(std::string_view name) {
-  Record* record = nullptr;
-  {
-    Lock const lock(mutex_);
-    auto const known = by_name_.find(name);
-    if (known == by_name_.end())
-      return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
-    record = known->second;
-  }
-  unload(*record);
-  return {};
-}
-
-template <class P, Environment Env>
-void LoaderShell<P, Env>::stop() {
-  std::vector<Chain> chains;
-  std::vector<Record*> idle;
-  {
-    Lock const lock(mutex_);
-    stopping_ = true;
-    for (auto const& record : records_) {
-      bool free = false;
-      chains.push_back(begin_unload(*record, free));
-      if (free) idle.push_back(record.get());
-    }
-  }
-  Error const error{Code::unavailable, Reason::stopping, "the loader is stopping", {}};
-  for (Chain const chain : chains) resume_all(chain, &error);
-  for (Record* record : idle) free_payload(*record);
 }
 
 // Looking.
@@ -586,7 +323,8 @@ template <class P, Environment Env>
 std::vector<ModelStatus> LoaderShell<P, Env>::list() const {
   Lock const lock(mutex_);
   std::vector<ModelStatus> all;
-  for (auto const& record : records_) all.push_back(status_locked(*record));
+  for (auto const& record : records_)
+    if (record != nullptr) all.push_back(status_locked(*record));
   return all;
 }
 

@@ -105,7 +105,6 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   using Pool = boost::lockfree::stack<CallType*>;
 
   std::vector<ModelType*> models();
-  Result<ModelType*> loading(std::string_view name);
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
   EngineFacts facts();

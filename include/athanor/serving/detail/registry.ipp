@@ -35,7 +35,6 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
   Hash128 const content = description->content;
-  std::string loaded_as = id;
   {
     detail::Lock const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
@@ -43,22 +42,25 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
       ModelType& registered = *known->second;
       if (registered.description().content == content || !registered.has_only_failed_loads())
         return check_same_content(registered.description(), content).transform([&] { return &registered; });
-      auto const before =
-          std::ranges::count(replaced_, id, [](auto const& old) { return old->description().id; });
-      loaded_as = detail::format("{}#{}", id, before + 2);
     }
   }
   auto policy = ModelType::configure_policy(*description);
   if (!policy) return tl::unexpected(std::move(policy.error()));
-  auto load_record = loader_.declare(loaded_as, expected_bytes_of(*description));
+  auto context = std::make_shared<LoadContext<Env>>(std::move(*description));
+  auto load_record = loader_.add(id, expected_bytes_of(context->description), context);
   if (!load_record) return tl::unexpected(std::move(load_record.error()));
-  auto model = std::make_unique<ModelType>(*this, std::move(*description), std::move(*policy), **load_record);
-  detail::Lock const lock(mutex_);
-  auto& known = models_[id];
-  if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
-    replaced_.push_back(std::exchange(known, nullptr));
-  if (known == nullptr) known = std::move(model);
-  return check_same_content(known->description(), content).transform([&] { return known.get(); });
+  auto model = std::make_unique<ModelType>(*this, std::move(context), std::move(*policy), **load_record);
+  ModelType* registered = nullptr;
+  {
+    detail::Lock const lock(mutex_);
+    auto& known = models_[id];
+    if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
+      replaced_.push_back(std::exchange(known, nullptr));
+    if (known == nullptr) known = std::move(model);
+    registered = known.get();
+  }
+  if (model != nullptr) loader_.forget(model->load_record());  // another thread was faster
+  return check_same_content(registered->description(), content).transform([&] { return registered; });
 }
 
 template <class T>
@@ -79,46 +81,32 @@ Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
               text);
 }
 
-/// The model whose model the loader knows by that name.
-template <class T>
-Result<ServedModel<T>*> EngineState<T>::loading(std::string_view name) {
-  detail::Lock const lock(mutex_);
-  for (auto const& [id, model] : models_)
-    if (model->load_record().name == name) return model.get();
-  for (auto const& model : replaced_)
-    if (model->load_record().name == name) return model.get();
-  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is registered", name);
-}
-
 template <class T>
 LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
+  auto const context_of = [](LoadTarget const& target) -> LoadContext<Env>& {
+    return *static_cast<LoadContext<Env>*>(target.context);
+  };
   LoadFunctions<LoadedModel> functions;
-  functions.load = [this](std::string_view id) -> Result<Loaded<LoadedModel>> {
-    auto served = loading(id);
-    if (!served) return tl::unexpected(std::move(served.error()));
+  functions.load = [this, context_of](LoadTarget const& target) -> Result<Loaded<LoadedModel>> {
+    auto& context = context_of(target);
+    Manifest const& manifest = context.description.manifest;
     TimePoint const start = Env::now();
-    auto model = LoadedModel::load((*served)->description(), (*served)->instances());
-    (*served)->record_load(model.has_value());
-    emit(options_.sink,
-         Event{model ? EventKind::model_loaded : EventKind::model_load_failed,
-               (*served)->description().manifest.name, (*served)->description().manifest.version,
-               model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
-                     : model.error().message});
+    auto model = LoadedModel::load(context.description, context.instances());
+    (model ? context.worked : context.failed).store(true);
+    emit(options_.sink, Event{model ? EventKind::model_loaded : EventKind::model_load_failed, manifest.name,
+                              manifest.version,
+                              model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
+                                    : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};
   };
-  functions.released = [this](std::string_view id, LoadedModel&) {
-    if (auto served = loading(id))
-      emit(options_.sink, Event{EventKind::model_unloaded,
-                                (*served)->description().manifest.name,
-                                (*served)->description().manifest.version,
-                                {}});
+  functions.released = [this, context_of](LoadTarget const& target, LoadedModel&) {
+    Manifest const& manifest = context_of(target).description.manifest;
+    emit(options_.sink, Event{EventKind::model_unloaded, manifest.name, manifest.version, {}});
   };
-  functions.expected_bytes = [this](std::string_view id) -> std::uint64_t {
-    auto served = loading(id);
-    if (!served) return 0;
-    return expected_bytes_of((*served)->description());
+  functions.expected_bytes = [context_of](LoadTarget const& target) {
+    return expected_bytes_of(context_of(target).description);
   };
   return functions;
 }

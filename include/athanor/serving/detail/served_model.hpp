@@ -2,13 +2,30 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
 
 namespace athanor::inline v1::serving {
+
+/// What loading a model needs of it, and tells. Shared with the loader's record of the model.
+template <class Env>
+struct LoadContext {
+  explicit LoadContext(ModelDescription about) : description(std::move(about)) {}
+
+  /// How many batches may run at once.
+  std::size_t instances() const noexcept {
+    return static_cast<std::size_t>(description.manifest.batching.instances.value_or(1));
+  }
+
+  ModelDescription const description;
+  typename Env::template Atomic<bool> failed{false};  // a load
+  typename Env::template Atomic<bool> worked{false};
+};
 
 /// One model version: its description, its queue, its breaker. Lives as long as the engine; the loader owns
 /// the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
@@ -21,7 +38,7 @@ class ServedModel {
 
   using LoadRecord = typename ModelLoader<LoadedModel, Env>::Record;
 
-  ServedModel(EngineState<T>& engine, ModelDescription description, typename T::Batching policy,
+  ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<Env>> context, typename T::Batching policy,
               LoadRecord& load_record);
 
   /// The batching policy that the model's manifest asks for, or what it refuses in the manifest.
@@ -32,7 +49,6 @@ class ServedModel {
   Lane& lane() noexcept { return lane_; }
   ModelMetrics& metrics() noexcept { return metrics_; }
   LoadRecord& load_record() noexcept { return load_record_; }
-  std::size_t instances() const noexcept { return instances_; }
   /// Marks responses in the cache as this model's.
   std::uint64_t tag() const noexcept { return description_.content.low; }
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
@@ -42,8 +58,7 @@ class ServedModel {
   bool is_running_here() const noexcept;
 
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
-  bool has_only_failed_loads() const noexcept { return load_failed_.load() && !load_worked_.load(); }
-  void record_load(bool worked) noexcept { (worked ? load_worked_ : load_failed_).store(true); }
+  bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
 
   /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
   /// vary.
@@ -67,16 +82,14 @@ class ServedModel {
   Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
 
   EngineState<T>& engine_;
-  ModelDescription description_;
+  std::shared_ptr<LoadContext<Env>> context_;
+  ModelDescription const& description_;
   LoadRecord& load_record_;
-  std::size_t instances_;
   ModelMetrics metrics_;
   CircuitBreaker<Env> breaker_;
   std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
   std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
   typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
-  typename Env::template Atomic<bool> load_failed_{false};
-  typename Env::template Atomic<bool> load_worked_{false};
   Lane lane_;
 };
 

@@ -9,15 +9,15 @@
 namespace athanor::inline v1::serving {
 
 template <class T>
-ServedModel<T>::ServedModel(EngineState<T>& engine, ModelDescription description, typename T::Batching policy,
-                            LoadRecord& load_record)
+ServedModel<T>::ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<Env>> context,
+                            typename T::Batching policy, LoadRecord& load_record)
     : engine_(engine),
-      description_(std::move(description)),
+      context_(std::move(context)),
+      description_(context_->description),
       load_record_(load_record),
-      instances_(static_cast<std::size_t>(description_.manifest.batching.instances.value_or(1))),
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
-      leases_(instances_),
-      outcomes_(instances_),
+      leases_(context_->instances()),
+      outcomes_(context_->instances()),
       lane_(lane_options(), std::move(policy), *this, engine.executor()) {}
 
 template <class T>
@@ -26,7 +26,7 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
   batching::LaneOptions options;
   options.max_items = policy_settings(batching).max_items;
   options.max_cost = batching.max_cost.value_or(options.max_cost);
-  options.instances = static_cast<std::uint32_t>(instances_);
+  options.instances = static_cast<std::uint32_t>(context_->instances());
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
                         description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
   return options;
