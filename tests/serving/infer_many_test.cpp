@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -22,6 +23,25 @@ struct ManyEngine : SimulatedEngine {
     std::vector<Request> requests;
     for (float const value : values) requests.push_back(row(value));
     return model.infer_many(requests, options);
+  }
+};
+
+// Somebody else holds all the room there is.
+struct FullEngine : ManyEngine {
+  admission::Slot held;
+
+  FullEngine() : ManyEngine("", {.max_items = 1}) {
+    [[maybe_unused]] bool const full = state->gate().admit_caller(held, 1, 1, world.now()).has_value();
+  }
+};
+
+// Does something on a worker, once somebody waits.
+struct Later : Task {
+  std::function<void()> act;
+
+  Later(SimulatedEngine& engine, std::function<void()> what) : act(std::move(what)) {
+    run = [](Task& task) noexcept { static_cast<Later&>(task).act(); };
+    [[maybe_unused]] bool const posted = engine.state->executor().post(*this);
   }
 };
 
@@ -185,6 +205,103 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   for (int i = 0; i < 4; ++i) others.push_back(engine.submit(row(100 + static_cast<float>(i))));
   CHECK(right(engine.run(numbers(9))));
   for (auto const& other : others) CHECK(other->has_value());
+}
+
+// mutant: await_call that looks at its cancellation only when it has got in, or parks without a hook on it.
+TEST_CASE("many requests that wait for room end with cancelled when they are taken back") {
+  FullEngine engine;
+  Cancellation cancellation;
+  Later const cancel(engine, [&] { cancellation.cancel(); });
+  TimePoint const start = engine.world.now();
+  auto const answers = engine.run(numbers(3), {.cancellation = &cancellation});
+  CHECK(engine.world.now() == start);
+  for (auto const& answer : answers) CHECK(answer.error().code == Code::cancelled);
+  CHECK(engine.run(numbers(1), {.cancellation = &cancellation})[0].error().code == Code::cancelled);
+  CHECK(engine.world.now() == start);
+  CHECK(engine.state->gate().statistics().held_items == 1);
+}
+
+// mutant: EngineState::stop that does not wake the line.
+TEST_CASE("many requests that wait for room are refused when the engine stops") {
+  FullEngine engine;
+  Later const stop(engine, [&] { engine.state->stop(Duration{0}); });
+  TimePoint const start = engine.world.now();
+  for (auto const& answer : engine.run(numbers(2))) CHECK(answer.error().reason == Reason::stopping);
+  CHECK(engine.world.now() == start);
+}
+
+// mutant: RoomLine::give_back that does not wake the place it has served.
+TEST_CASE("many requests that wait for room go on when a call gives it back, and not a nap later") {
+  EngineOptions options;
+  options.max_items = 1;
+  options.caller_runs = CallerRuns::never;
+  ManyEngine engine("", options);
+  REQUIRE(engine.model.load());
+  auto const other = engine.submit(row(100));
+  TimePoint const start = engine.world.now();
+  CHECK(right(engine.run(numbers(3))));
+  CHECK(engine.world.now() == start);
+  CHECK(other->has_value());
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  CHECK(engine.model.statistics().requests_with(Code::resource_exhausted) == 0);
+}
+
+// mutant: RoomLine::give_back that gives all to the gate.
+TEST_CASE("newcomers who take every place that falls free do not overtake who waits for room") {
+  EngineOptions options;
+  options.max_items = 1;
+  options.caller_runs = CallerRuns::never;
+  ManyEngine engine("", options);
+  REQUIRE(engine.model.load());
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(1ms);
+    return Result<void>();
+  };
+  struct Newcomer {
+    ManyEngine& engine;
+    int left = 100;
+    int refused = 0;
+    void ask() {
+      while (left > 0) {
+        --left;
+        auto call = engine.state->submit(*engine.served, row(200), {.cache = CacheMode::skip},
+                                         callback<&Newcomer::on_answer>(this));
+        if (call) return (*call)->unref();
+        ++refused;
+      }
+    }
+    void on_answer(Result<Answer>) noexcept { ask(); }
+  } newcomer{engine};
+  newcomer.ask();
+  auto const answers = engine.run(numbers(2), {.deadline = 20ms, .cache = CacheMode::skip});
+  CHECK(right(answers));
+  newcomer.left = 0;
+  engine.world.run_until_idle();
+}
+
+// mutant: infer_many that gives each window of requests the whole deadline anew.
+TEST_CASE("all windows of many requests share one deadline, the caller's own or the default") {
+  for (bool const own : {true, false}) {
+    EngineOptions options;
+    options.max_items = 8;  // windows of two
+    options.caller_runs = CallerRuns::never;
+    if (!own) options.default_deadline = 10ms;
+    ManyEngine engine("", options);
+    REQUIRE(engine.model.load());
+    engine.control.on_run = [&](ath_batch const&) {
+      engine.world.advance(4ms);
+      return Result<void>();
+    };
+    CallOptions call{.cache = CacheMode::skip};
+    if (own) call.deadline = 10ms;
+    auto const answers = engine.run(numbers(8), call);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(answers[i]);
+    for (std::size_t i = 6; i < 8; ++i) {
+      REQUIRE_FALSE(answers[i]);
+      CHECK(answers[i].error().code == Code::deadline_exceeded);
+    }
+    engine.world.run_until_idle();
+  }
 }
 
 // mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).

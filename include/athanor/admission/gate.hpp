@@ -65,6 +65,17 @@ class Gate {
   /// without one, for a request that can never fit; and with invalid_argument / value_range what is less than
   /// nothing, which would let others in above the limits.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
+  /// The same without an error, for who asks again and again: false when it does not fit now. Refusals are not
+  /// counted.
+  bool try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
+  /// Makes `to` hold so much of what `from` holds. Both are of one gate; nothing is given back.
+  static void move(admission::Slot& from, admission::Slot& to, std::int64_t items,
+                   std::int64_t bytes) noexcept {
+    from.held_items -= items;
+    from.held_bytes -= bytes;
+    to.held_items += items;
+    to.held_bytes += bytes;
+  }
   /// Gives back what `slot` holds, to the gate that admitted it; nothing happens when it holds nothing.
   void release_quota(admission::Slot& slot) noexcept;
 

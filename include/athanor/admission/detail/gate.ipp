@@ -48,6 +48,19 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
 }
 
 template <Environment Env>
+bool Gate<Env>::try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept {
+  if (!take(items_, items, options_.max_items)) return false;
+  if (!take(bytes_, bytes, options_.max_bytes)) {
+    items_.fetch_sub(items, std::memory_order_relaxed);
+    return false;
+  }
+  slot.held_items = items;
+  slot.held_bytes = bytes;
+  admitted_.add();
+  return true;
+}
+
+template <Environment Env>
 void Gate<Env>::release_quota(admission::Slot& slot) noexcept {
   if (slot.held_items == 0 && slot.held_bytes == 0) return;
   item_drain_.given_back.fetch_add(slot.held_items, std::memory_order_relaxed);

@@ -41,28 +41,74 @@ void EngineState<T>::recycle(AnswerHolder& holder) noexcept {
 template <class T>
 Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& request,
                                            CallOptions const& options, TimePoint now) {
+  auto call = try_call(model, request, options, now,
+                       after(now, options.deadline.value_or(options_.default_deadline)));
+  if (!call) model.record_refusal(call.error());
+  return call;
+}
+
+template <class T>
+Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& request,
+                                          CallOptions const& options, TimePoint now, TimePoint deadline) {
   if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
-  auto checked = check(model.description().signature, request);
-  if (!checked) {
-    model.record_refusal(checked.error());
-    return tl::unexpected(std::move(checked.error()));
+  return check(model.description().signature, request).and_then([&](CheckedRequest const& checked) {
+    return make_checked_call(model, request, checked, options, now, deadline, nullptr);
+  });
+}
+
+template <class T>
+Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& request,
+                                            CallOptions const& options, TimePoint deadline) {
+  struct Hook : CancelHook {
+    RoomPlace<Env>& place;
+    explicit Hook(RoomPlace<Env>& of) noexcept : place(of) {}
+  };
+  // A hint that was missed costs no more than this.
+  constexpr Duration longest_nap = std::chrono::milliseconds(10);
+  auto const checked = check(model.description().signature, request);
+  if (!checked) return tl::unexpected(checked.error());
+  RoomPlace<Env> place(room_line_, checked->items, checked->bytes);
+  Hook hook(place);
+  hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).place.wake(); };
+  bool const cancellable = options.cancellation != nullptr;
+  bool wanted = !cancellable || options.cancellation->link(hook);
+  TimePoint const began = Env::now();
+  TimePoint now = began;
+  while (wanted && !stopping() && now < deadline && !room_line_.look(place)) {
+    place.word.wait_until(0, std::min(after(now, longest_nap), deadline));
+    wanted = !cancellable || !options.cancellation->is_cancelled();
+    now = Env::now();
   }
+  if (cancellable) options.cancellation->unlink(hook);
+  if (wanted && now >= deadline)
+    return tl::unexpected(deadline_passed(model.description(), now - began, false));
+  return make_checked_call(model, request, *checked, options, now, deadline, &place);
+}
+
+/// With a `place` in the line that is served, the call takes over what that holds.
+template <class T>
+Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request const& request,
+                                                   CheckedRequest const& checked, CallOptions const& options,
+                                                   TimePoint now, TimePoint deadline, RoomPlace<Env>* place) {
+  if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+  if (options.cancellation != nullptr && options.cancellation->is_cancelled())
+    return tl::unexpected(cancelled_by_caller(model.description()));
   CallType& call = *take_call();
   routes_.fetch_add(1);
-  call.reset(this->shared_from_this(), model, request, *checked, options);
+  call.reset(this->shared_from_this(), model, request, checked, options);
   call.began = now;
-  call.deadline = after(now, options.deadline.value_or(options_.default_deadline));
+  call.deadline = deadline;
   Result<void> admitted = choose_outputs(call, model.description(), options.outputs);
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
                     "{}: deadline already passed on arrival", model.description().id);
-  if (admitted) admitted = gate_.admit_caller(call, checked->items, checked->bytes, now);
-  if (admitted && call.cancellation != nullptr && call.cancellation->is_cancelled())
-    admitted = tl::unexpected(taken_back(call));
+  if (admitted && place != nullptr && place->served()) {
+    Gate<Env>::move(*place, call, place->held_items, place->held_bytes);
+  } else if (admitted) {
+    admitted = gate_.admit_caller(call, checked.items, checked.bytes, now);
+  }
   if (admitted) return &call;  // its word stays claimed until it starts: a stop skips it
-  gate_.release_quota(call);
   end_of_route();
-  model.record_refusal(admitted.error());
   call.unref();
   call.unref();
   return tl::unexpected(std::move(admitted.error()));

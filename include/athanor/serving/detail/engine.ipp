@@ -47,7 +47,11 @@ Error Model<T>::reentrant() const {
 
 template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) {
-  if (would_wait_for_itself()) return tl::unexpected(reentrant());
+  if (would_wait_for_itself()) {
+    Error error = reentrant();
+    model_->record_refusal(error);
+    return tl::unexpected(std::move(error));
+  }
   auto call = engine_->make_call(*model_, request, options, T::Env::now());
   if (!call) return tl::unexpected(std::move(call.error()));
   engine_->start(**call);
@@ -88,8 +92,12 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   std::vector<Result<Answer>> results;
   results.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
+  auto const refuse = [&](std::size_t index, Error error) {
+    model_->record_refusal(error);
+    results[index] = tl::unexpected(std::move(error));
+  };
   if (would_wait_for_itself()) {
-    for (auto& result : results) result = tl::unexpected(reentrant());
+    for (std::size_t i = 0; i < requests.size(); ++i) refuse(i, reentrant());
     return results;
   }
   std::size_t const window =
@@ -98,31 +106,24 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   std::vector<std::size_t> indices;  // of these calls, in the results
   calls.reserve(std::min(window, requests.size()));
   indices.reserve(calls.capacity());
-  CallOptions rest = options;
-  TimePoint const start = T::Env::now();
-  TimePoint const give_up =
-      after(start, std::max(options.deadline.value_or(engine_->options().default_deadline), Duration{0}));
+  TimePoint const deadline =
+      after(T::Env::now(), options.deadline.value_or(engine_->options().default_deadline));
   for (std::size_t next = 0; next < requests.size();) {
     calls.clear();
     indices.clear();
     TimePoint const now = T::Env::now();
-    if (options.deadline) rest.deadline = std::max(give_up - now, Duration{0});
     for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
-      auto call = engine_->make_call(*model_, requests[next], rest, now);
+      auto call = engine_->try_call(*model_, requests[next], options, now, deadline);
+      bool const full =
+          !call && (call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full);
+      if (full && !calls.empty()) break;  // tried again when those before it are done
+      if (full) call = engine_->await_call(*model_, requests[next], options, deadline);
       if (call) {
         calls.push_back(*call);
         indices.push_back(next);
-        continue;
+      } else {
+        refuse(next, std::move(call.error()));
       }
-      bool const full =
-          call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full;
-      if (full && !calls.empty()) break;  // tried again when those before it are done
-      if (full && now < give_up) {
-        typename T::Env::Word nobody{};
-        nobody.wait_until(0, std::min(after(now, call.error().retry_after), give_up));
-        break;
-      }
-      results[next] = tl::unexpected(std::move(call.error()));
     }
     if (!calls.empty()) engine_->run_group(calls, options.cancellation);
     for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = engine_->collect(*calls[i]);

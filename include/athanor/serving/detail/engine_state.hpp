@@ -13,6 +13,7 @@
 #include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/observe.hpp>
+#include <athanor/serving/detail/room_line.hpp>
 #include <athanor/serving/detail/served_model.hpp>
 
 namespace athanor::inline v1::serving {
@@ -45,6 +46,13 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// engine.
   Result<CallType*> make_call(ModelType& model, Request const& request, CallOptions const& options,
                               TimePoint now);
+  /// The same with a given deadline, in place of that of `options`; the refusal is not counted, so the caller
+  /// may try again.
+  Result<CallType*> try_call(ModelType& model, Request const& request, CallOptions const& options,
+                             TimePoint now, TimePoint deadline);
+  /// The same, but waits for room at the gate until `deadline`, a cancellation or a stop.
+  Result<CallType*> await_call(ModelType& model, Request const& request, CallOptions const& options,
+                               TimePoint deadline);
   /// Takes a blocking call through the rooms, as far as it gets on this thread.
   void start(CallType& call) noexcept {
     call.word.store(0);  // last: from here on a stop may answer it
@@ -111,6 +119,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static ModelLoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
   CallType* take_call();
+  Result<CallType*> make_checked_call(ModelType& model, Request const& request, CheckedRequest const& checked,
+                                      CallOptions const& options, TimePoint now, TimePoint deadline,
+                                      RoomPlace<Env>* place);
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   void drain(TimePoint deadline) noexcept;
   void end_of_route() noexcept;
@@ -154,6 +165,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   typename Env::template Atomic<std::size_t> callers_in_backends_{0};
   typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way
   Gate<Env> gate_;
+  RoomLine<Env> room_line_{gate_};
   Cache cache_;
   typename Env::Executor executor_;
   ModelLoader<LoadedModel, Env> loader_;

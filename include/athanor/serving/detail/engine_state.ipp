@@ -60,6 +60,7 @@ template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
   if (stopping_.exchange(true)) return 0;
   emit(options_.sink, Event{EventKind::engine_stopping, {}, {}, {}});
+  room_line_.wake_all();
   TimePoint const deadline = after(Env::now(), grace);
   Error const stopping{Code::unavailable, Reason::stopping, "the engine is stopping", {}};
   for (auto* model : models()) model->lane().refuse_all(stopping);

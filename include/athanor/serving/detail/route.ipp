@@ -262,7 +262,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
-  gate_.release_quota(call);
+  room_line_.give_back(call);
   if (claim(call)) {
     call.answer_end.failed = call.route_end.failed;
     if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
