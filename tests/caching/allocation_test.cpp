@@ -9,16 +9,21 @@
 
 #include "caching_support.hpp"
 
+#include <athanor/caching/response_cache.hpp>
+
 #include <doctest/doctest.h>
 
 #include <cstdlib>
 #include <new>
+#include <stdexcept>
 
 namespace {
 thread_local std::size_t allocations = 0;
+thread_local bool out_of_memory = false;
 
 void* counted(std::size_t bytes) noexcept {
   ++allocations;
+  if (out_of_memory) return nullptr;
   return std::malloc(bytes != 0 ? bytes : 1);
 }
 }  // namespace
@@ -59,6 +64,21 @@ TEST_CASE("a hit allocates nothing, and neither does a flight after the first") 
   CHECK(allocations == before);
   fly();
   CHECK(allocations == before);
+}
+
+// mutant: lead() does not end the flight when the failure has no message
+TEST_CASE("a failure that cannot be put into words ends its flight all the same") {
+  auto cache = *ResponseCache<int, int>::create();
+  auto const failed = cache.get_or_compute(1, Duration(0), []() -> int {
+    std::runtime_error error("a sentence that is too long to be kept in a string itself");
+    out_of_memory = true;
+    throw error;
+  });
+  out_of_memory = false;
+  CHECK(failed.error().code == Code::internal);
+  CHECK(failed.error().message.empty());
+  CHECK(cache.statistics().flights == 0);
+  CHECK(cache.get_or_compute(1, Duration(0), [] { return 1; }));
 }
 
 }  // namespace

@@ -16,11 +16,13 @@ template <class E = SystemEnv>
 struct IntegerTraits {
   using Env = E;
   using Value = Handle;
-  using Eviction = caching::Lru;
+  using Eviction = caching::SecondChance;
 };
 using IntegerStore = caching::Store<IntegerTraits<>>;
 
-struct TestCall : caching::Slot<Handle> {
+using TestSlot = caching::Slot<SystemEnv, Handle>;
+
+struct TestCall : TestSlot {
   int ends = 0;
   Handle result;
   Error error;
@@ -28,7 +30,7 @@ struct TestCall : caching::Slot<Handle> {
 
 struct CountingClient {
   int resumed = 0;
-  void resume(caching::Slot<Handle>& slot, Handle const& value, Error const* error) noexcept {
+  void resume(TestSlot& slot, Handle const& value, Error const* error) noexcept {
     auto& call = static_cast<TestCall&>(slot);
     ++resumed;
     ++call.ends;
@@ -36,7 +38,7 @@ struct CountingClient {
     if (error != nullptr) call.error = *error;
   }
 };
-static_assert(caching::StoreClient<CountingClient, Handle>);
+static_assert(caching::StoreClient<CountingClient, SystemEnv, Handle>);
 
 inline TimePoint at(Duration since_start) { return TimePoint{} + since_start; }
 inline Hash128 key_of(std::uint64_t number) {
@@ -44,6 +46,8 @@ inline Hash128 key_of(std::uint64_t number) {
   hasher.add(number);
   return hasher.finish();
 }
+/// The `number`-th key of a shard.
+inline Hash128 key_in_shard(std::uint64_t shard, std::uint64_t number) { return {number, shard}; }
 inline Handle value_of(int number) { return std::make_shared<int const>(number); }
 
 }  // namespace athanor::caching_tests

@@ -34,7 +34,7 @@ using namespace std::chrono_literals;
 
 struct SimulatedCaching {
   using Env = SimulatedEnv;
-  using Eviction = caching::Lru;
+  using Eviction = caching::SecondChance;
 };
 using SimulatedCache = ResponseCache<int, int, SimulatedCaching>;
 
@@ -193,6 +193,32 @@ TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the cal
   CHECK_THROWS_AS(cache.erase({true}), std::runtime_error);
   CHECK(cache.statistics().flights == 0);
   CHECK(cache.get_or_compute({false}, 1s, [] { return fragile::Value{false}; }));
+}
+
+// mutant: get_or_compute does not ask whether its thread computes the key
+TEST_CASE("a key inside its own computation is refused at once, unless a value is stored") {
+  auto cache = *ResponseCache<int, int>::create();
+  auto const inside = [&](int key, CacheMode mode) {
+    return cache.get_or_compute(
+        key, 1h, [] { return 7; }, mode);
+  };
+  int answers = 0;
+  auto const nested = [&] {
+    for (auto const mode : {CacheMode::use, CacheMode::refresh}) {
+      auto const refused = inside(1, mode);
+      REQUIRE_FALSE(refused);
+      CHECK(refused.error().code == Code::failed_precondition);
+      CHECK(refused.error().reason == Reason::reentrant);
+    }
+    CHECK(inside(1, CacheMode::only_if_cached).error().reason == Reason::not_cached);
+    CHECK(**inside(1, CacheMode::skip) == 7);
+    CHECK(**inside(2, CacheMode::use) == 7);
+    return ++answers;
+  };
+  CHECK(**cache.get_or_compute(1, 1h, nested) == 1);
+  CHECK(**cache.get_or_compute(
+            1, 1h, [&] { return **inside(1, CacheMode::use) + 10; }, CacheMode::refresh) == 11);
+  CHECK(**cache.get_or_compute(1, 1h, [] { return 0; }) == 11);
 }
 
 // mutant: create takes what validate refuses

@@ -3,6 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <functional>
+#include <limits>
+#include <set>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -49,7 +54,7 @@ TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") 
   for (std::size_t i = 1; i < calls.size(); ++i) {
     CHECK(calls[i].ends == 1);
     CHECK(*calls[i].result == 7);
-    CHECK_FALSE(world.store.cancel_wait(calls[i]).removed);  // it was resumed: nothing to withdraw
+    CHECK_FALSE(world.store.cancel_wait(calls[i]));  // it was resumed: nothing to withdraw
   }
   TestCall later;
   CHECK(world.join(later, 1) == Join::hit);
@@ -83,7 +88,7 @@ TEST_CASE("S3-8 invalidate removes all entries of a model and only those") {
   CHECK(world.store.statistics().invalidated == 50);
   world.store.clear();
   CHECK(world.store.statistics().entries == 0);
-  CHECK(world.store.audit().budget_used == 0);
+  CHECK(world.store.statistics().bytes == 0);
 }
 
 // mutant: remove_matching leaves flights current, or `wanted` ignores the epoch
@@ -200,28 +205,72 @@ TEST_CASE("S3-16 reading statistics changes neither order nor counts") {
   world.put(1, 1, 0, 1000);
   world.put(2, 2, 0, 1000);
   auto const before = world.store.statistics();
-  for (int i = 0; i < 10; ++i) {
-    static_cast<void>(world.store.audit());
-    CHECK(world.store.statistics() == before);
-  }
+  for (int i = 0; i < 10; ++i) CHECK(world.store.statistics() == before);
   CHECK(before.requests() == before.hits + before.misses + before.bypasses);
   CHECK(before.bytes == 2 * item);
 }
 
-// mutant: push_newest on touch is left out
-TEST_CASE("the least recently used entry of a shard goes first") {
-  Lru lru;
-  Lru::Node a, b, c;
-  for (auto* node : {&a, &b, &c}) lru.admit(*node, EntryFacts{});
-  lru.touch(a);
-  CHECK(lru.victim() == &b);
-  lru.erase(b);
-  CHECK(lru.victim() == &c);
-  lru.erase(c);
-  lru.touch(a);
-  CHECK(lru.victim() == &a);
-  lru.erase(a);
-  CHECK(lru.victim() == nullptr);
+/// A shard's entries as eviction sees them: those of `served` were served since they were asked last.
+struct Line {
+  SecondChance policy;
+  std::vector<SecondChance::Node> nodes;
+  std::set<SecondChance::Node const*> served;
+
+  explicit Line(std::size_t entries) : nodes(entries) {
+    for (auto& node : nodes) policy.admit(node, EntryFacts{});
+  }
+  void serve(std::size_t index) { served.insert(&nodes[index]); }
+  std::ptrdiff_t victim() {
+    auto* const node = policy.victim([this](auto& of) { return served.erase(&of) != 0; });
+    return node == nullptr ? -1 : node - nodes.data();
+  }
+  void evict() { policy.erase(nodes[static_cast<std::size_t>(victim())]); }
+};
+
+// mutant: victim() returns the oldest without asking whether it was served
+TEST_CASE("an entry that was served goes to the end of the line, once") {
+  Line line(3);
+  line.serve(0);
+  CHECK(line.victim() == 1);
+  CHECK(line.victim() == 1);  // in place until it is erased
+  line.evict();
+  CHECK(line.victim() == 2);
+  line.evict();
+  CHECK(line.victim() == 0);  // its mark is used up
+  line.evict();
+  CHECK(line.victim() == -1);
+}
+
+// mutant: victim() goes on after one turn, or stops before the last: the newest goes
+TEST_CASE("when every entry was served the oldest goes, even if all are served again meanwhile") {
+  Line line(3);
+  for (std::size_t i = 0; i < 3; ++i) line.serve(i);
+  CHECK(line.victim() == 0);
+  CHECK(line.policy.victim([](auto&) { return true; }) == &line.nodes[0]);
+}
+
+// mutant: take_value does not set the mark
+TEST_CASE("what hits ask for stays when a store runs out of capacity") {
+  std::size_t const item = 1000 + IntegerStore::entry_overhead();
+  World world(ResponseCacheOptions{.capacity_bytes = 3 * item, .max_item_bytes = item});
+  auto const put = [&](std::uint64_t number) {
+    TestCall call;
+    world.store.join(call, key_in_shard(7, number), CacheMode::refresh, at(0s));
+    world.publish(call, 1, 1000);
+  };
+  auto const has = [&](std::uint64_t number) {
+    TestCall call;
+    return world.store.join(call, key_in_shard(7, number), CacheMode::only_if_cached, at(0s)) == Join::hit;
+  };
+  for (std::uint64_t number = 0; number < 3; ++number) put(number);
+  for (std::uint64_t number = 3; number < 10; ++number) {
+    CHECK(has(0));
+    put(number);
+  }
+  CHECK(has(0));
+  CHECK(has(9));
+  CHECK_FALSE(has(1));
+  CHECK(world.store.statistics().evictions == 7);
 }
 
 // mutant: the limit counts nothing, or is off by one
@@ -235,7 +284,7 @@ TEST_CASE("one waiter above the limit is refused at once, and may be admitted wh
   auto const error = refusal_error(c.refusal, world.store.options());
   CHECK(error.code == Code::resource_exhausted);
   CHECK(error.retry_after > 0ns);
-  CHECK(world.store.cancel_wait(a).removed);
+  CHECK(world.store.cancel_wait(a));
   CHECK(world.join(c, 1) == Join::waiter);
   world.publish(owner, 1);
   CHECK(a.ends == 0);
@@ -250,35 +299,41 @@ TEST_CASE("S2-8 an owner who leaves takes nothing from the waiters") {
   world.join(waiter, 1);
   CHECK_FALSE(world.store.cancel_owner(owner));
   CHECK(world.join(newcomer, 1) == Join::waiter);  // the computation runs on; nobody starts a second
-  CHECK(world.store.cancel_wait(waiter).abandoned_owner == nullptr);
+  CHECK(world.store.cancel_wait(waiter));
   world.publish(owner, 3);
   CHECK(*newcomer.result == 3);
   CHECK(waiter.ends == 0);
   CHECK(owner.ends == 0);
 }
 
-// mutant: the flight stays when the last waiter leaves, or its late value is lost
-TEST_CASE("the last waiter's leaving reports the abandoned owner, whose value may still be stored") {
+// mutant: the flight stays when the last waiter leaves, or its late value is lost; wanted() asks for no value,
+// or for no flight, of the key
+TEST_CASE("a flight ends with its last waiter, and the late value of its owner may still be stored") {
   World world;
   TestCall owner, waiter;
   world.join(owner, 1);
   world.join(waiter, 1);
   CHECK_FALSE(world.store.cancel_owner(owner));
-  caching::Slot<Handle>* retained = nullptr;
-  auto const departure = world.store.cancel_wait(waiter, [&](auto& slot) noexcept { retained = &slot; });
-  CHECK(departure.removed);
-  CHECK(departure.abandoned_owner == &owner);
-  CHECK(retained == &owner);
+  CHECK(world.store.cancel_wait(waiter));
   CHECK(world.store.statistics().flights == 0);
-  CHECK_FALSE(world.store.cancel_wait(waiter).removed);
-  SUBCASE("it is dropped") {
+  CHECK(world.store.cancel_owner(owner));
+  CHECK_FALSE(world.store.cancel_wait(waiter));
+  SUBCASE("it is dropped: a late result does not replace a newer one") {
     TestCall next;
     CHECK(world.join(next, 1) == Join::owner);
     world.publish(next, 1);
-    world.publish(owner, 2);  // a late result does not replace a newer one
+    world.publish(owner, 2);
     TestCall reader;
     world.join(reader, 1);
     CHECK(*reader.flight_value == 1);
+  }
+  SUBCASE("it is dropped: a newer computation runs already") {
+    TestCall next;
+    CHECK(world.join(next, 1) == Join::owner);
+    world.publish(owner, 2);
+    CHECK_FALSE(world.has(1));
+    world.publish(next, 1);
+    CHECK(world.has(1));
   }
   SUBCASE("it ends all the same") {
     world.publish(owner, 2);
@@ -286,28 +341,153 @@ TEST_CASE("the last waiter's leaving reports the abandoned owner, whose value ma
   }
 }
 
-// mutant: hand_over leaves the heir linked as a waiter, or the flight with its old owner
-TEST_CASE("a flight can be handed over to its first waiter, who then carries it") {
+// mutant: lead() does not take the epoch
+TEST_CASE("a late value is stored although something was invalidated before its computation began") {
   World world;
-  TestCall owner, heir, other;
+  world.store.clear();
+  TestCall owner;
   world.join(owner, 1);
-  world.join(heir, 1);
-  world.join(other, 1);
-  CHECK(world.store.hand_over(owner) == &heir);
-  CHECK(heir.joined == Join::owner);
-  CHECK_FALSE(world.store.cancel_wait(heir).removed);
-  world.publish(owner, 8);  // it is done with its flight: changes nothing
-  CHECK_FALSE(world.has(1));
-  world.publish(heir, 9);
-  CHECK(other.ends == 1);
-  CHECK(*other.result == 9);
-  CHECK(heir.ends == 0);
+  CHECK(world.store.cancel_owner(owner));
+  world.publish(owner, 1);
   CHECK(world.has(1));
+}
 
-  TestCall alone;
-  world.join(alone, 2);
-  CHECK(world.store.hand_over(alone) == nullptr);
-  CHECK(world.store.statistics().flights == 0);
+// mutant: release_owner lets the owner of a superseded flight store
+TEST_CASE("the late value of a superseded flight is not stored, though the newer computation failed") {
+  World world;
+  TestCall owner, waiter, refresher;
+  world.join(owner, 1);
+  world.join(waiter, 1);
+  CHECK(world.join(refresher, 1, CacheMode::refresh) == Join::owner);
+  SUBCASE("its owner goes last") {
+    CHECK(world.store.cancel_wait(waiter));
+    CHECK(world.store.cancel_owner(owner));
+  }
+  SUBCASE("its waiter goes last") {
+    CHECK_FALSE(world.store.cancel_owner(owner));
+    CHECK(world.store.cancel_wait(waiter));
+  }
+  world.store.fail(refresher, broken, world.client);
+  world.publish(owner, 1);
+  CHECK_FALSE(world.has(1));
+  CHECK(world.store.statistics().not_stored == 1);
+}
+
+// mutant: insert() leaves the old entry of the key beside the new
+TEST_CASE("a value takes the place of the one before it") {
+  World world;
+  world.put(1, 1);
+  auto const bytes = world.store.statistics().bytes;
+  world.put(1, 2);
+  CHECK(world.store.statistics().entries == 1);
+  CHECK(world.store.statistics().bytes == bytes);
+  world.store.erase(key_of(1));
+  CHECK_FALSE(world.has(1));
+}
+
+// mutant: publish does not see that bytes and overhead together wrap
+TEST_CASE("a value of any size in bytes is at most not stored") {
+  World world;
+  TestCall owner, waiter;
+  world.join(owner, 1);
+  world.join(waiter, 1);
+  world.publish(owner, 5, std::numeric_limits<std::size_t>::max());
+  CHECK(*waiter.result == 5);
+  CHECK_FALSE(world.has(1));
+  CHECK(world.store.statistics().not_stored == 1);
+}
+
+// mutant: evict_elsewhere leaves out one shard
+TEST_CASE("capacity is found in every other shard") {
+  for (std::uint64_t own = 0; own < 16; ++own) {
+    for (std::uint64_t other = 0; other < 16; ++other) {
+      World world(ResponseCacheOptions{.capacity_bytes = 4096, .max_item_bytes = 4096});
+      for (auto const shard : {other, own}) {
+        TestCall owner;
+        world.store.join(owner, key_in_shard(shard, shard), CacheMode::use, at(0s));
+        world.publish(owner, 1, 4096 - IntegerStore::entry_overhead());
+      }
+      TestCall reader;
+      CHECK(world.store.join(reader, key_in_shard(own, own), CacheMode::use, at(0s)) == Join::hit);
+    }
+  }
+}
+
+/// A mutex that `try_lock` fails to take, as the standard permits.
+struct StubbornEnv : SystemEnv {
+  struct ATH_CAPABILITY("mutex") Mutex : SystemMutex {
+    bool try_lock() ATH_TRY_ACQUIRE(true) { return false; }
+  };
+};
+
+// mutant: insert() does not count what finds no capacity
+TEST_CASE("a value that finds no capacity is not stored, and counted") {
+  Store<IntegerTraits<StubbornEnv>> store({.capacity_bytes = 4096, .max_item_bytes = 4096});
+  struct Ignoring {
+    void resume(caching::Slot<StubbornEnv, Handle>&, Handle const&, Error const*) noexcept {}
+  } client;
+  for (std::uint64_t shard : {1U, 2U}) {
+    caching::Slot<StubbornEnv, Handle> owner;
+    store.join(owner, key_in_shard(shard, 1), CacheMode::use, at(0s));
+    store.publish(owner, value_of(1), 4000 - store.entry_overhead(), 1us, at(0s), client);
+  }
+  CHECK(store.statistics().entries == 1);
+  CHECK(store.statistics().not_stored == 1);
+}
+
+/// Calls `act`, once, in the place of another thread that acts before a lock is taken.
+struct InterruptedEnv : SystemEnv {
+  static inline std::function<void()> act;
+  static inline int locked = 0;
+  struct ATH_CAPABILITY("mutex") Mutex : SystemMutex {
+    void lock() ATH_ACQUIRE() ATH_NO_THREAD_SAFETY_ANALYSIS {  // the base class is what is annotated
+      if (auto const now = std::exchange(act, nullptr)) now();
+      ++locked;
+      SystemMutex::lock();
+    }
+  };
+};
+
+struct InterruptedCall : caching::Slot<InterruptedEnv, Handle> {
+  int ends = 0;
+};
+struct InterruptedClient {
+  void resume(caching::Slot<InterruptedEnv, Handle>& slot, Handle const&, Error const*) noexcept {
+    ++static_cast<InterruptedCall&>(slot).ends;
+  }
+};
+
+// mutant: the role is stored at the begin of join; cancel_wait locks the key's shard whatever the role
+TEST_CASE("a cancel in the middle of a join touches nothing, one in the middle of a publish finds nobody") {
+  Store<IntegerTraits<InterruptedEnv>> store;
+  InterruptedClient client;
+  InterruptedCall owner, waiter;
+  auto const join = [&](InterruptedCall& call, std::uint64_t shard) {
+    return store.join(call, key_in_shard(shard, 1), CacheMode::use, at(0s));
+  };
+  auto const cancel = [&] {
+    int const before = InterruptedEnv::locked;
+    CHECK_FALSE(store.cancel_wait(waiter));
+    CHECK(store.cancel_owner(waiter));
+    CHECK(InterruptedEnv::locked == before);
+  };
+  // The waiter's slot comes from a call that waited in another shard.
+  InterruptedCall first;
+  REQUIRE(join(first, 3) == Join::owner);
+  REQUIRE(join(waiter, 3) == Join::waiter);
+  store.fail(first, broken, client);
+  CHECK(waiter.ends == 1);
+  waiter.reset_role();
+
+  REQUIRE(join(owner, 5) == Join::owner);
+  InterruptedEnv::act = cancel;
+  REQUIRE(join(waiter, 5) == Join::waiter);
+  CHECK(store.statistics().waiters == 1);
+  InterruptedEnv::act = [&] { store.fail(owner, broken, client); };
+  CHECK_FALSE(store.cancel_wait(waiter));
+  CHECK(waiter.ends == 2);
+  CHECK(store.statistics().waiters == 0);
+  CHECK(store.statistics().flights == 0);
 }
 
 // mutant: the ceiling for one item is not asked

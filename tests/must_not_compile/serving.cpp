@@ -28,7 +28,7 @@ struct MinimalServing {
 #ifdef WITHOUT_VICTIM
   using Eviction = NoEviction;
 #elif !defined(WITHOUT_EVICTION)
-  using Eviction = athanor::caching::Lru;
+  using Eviction = athanor::caching::SecondChance;
 #endif
 };
 

@@ -282,9 +282,10 @@ class World {
     if (state_->routes() != 0) wrong("calls are still on their way");
     if (state_->gate().statistics().held_items != 0 || state_->gate().statistics().held_bytes != 0)
       wrong("the gate still holds something");
-    auto const audit = state_->cache().audit();
-    if (audit.flights != 0 || audit.waiters != 0) wrong("the cache still has flights");
-    if (audit.charged != audit.budget_used) wrong("the cache's budget does not add up");
+    state_->cache().clear();
+    auto const cache = state_->cache().statistics();
+    if (cache.flights != 0 || cache.waiters != 0) wrong("the cache still has flights");
+    if (cache.bytes != 0 || cache.entries != 0) wrong("the cache's budget does not add up");
     auto const lane = model_->lane().snapshot();
     if (lane.queued_items != 0 || lane.busy_instances != 0) wrong("the lane still holds something");
     if (state_->loader().status(model_->load_record()).pins != 0) wrong("the model is still pinned");

@@ -21,45 +21,56 @@ struct EntryFacts {
 /// | expression | duty |
 /// |---|---|
 /// | `P::Node` | links and marks of one entry; every entry derives from it |
-/// | `p.admit(node, facts)` | a new entry, in no order yet |
-/// | `p.touch(node)` | the entry was served |
+/// | `p.admit(node, facts)` | a new entry |
 /// | `p.erase(node)` | the entry is going, for whatever reason; forget it |
-/// | `p.victim()` | the entry to go next, still in the order; null when there is none |
+/// | `p.victim(take_mark)` | the entry to go next, not yet erased; null when there is none |
+///
+/// Serving an entry does not call the policy, so that a hit changes nothing that hits of other entries read:
+/// it sets a mark in the entry. `take_mark(node)`, a `bool` and noexcept, says whether the entry was served
+/// since it was asked last, and clears the mark. How often, and in what order several entries were served is
+/// not recorded.
 ///
 /// Each shard has a policy of its own and calls it under its lock; all calls take amortised constant or
-/// logarithmic time, allocate nothing and throw nothing.
+/// logarithmic time, where one `take_mark` that returns true is paid for by the hit that set the mark. They
+/// allocate nothing and throw nothing.
 template <class P>
 concept EvictionPolicy = std::default_initializable<P> && std::default_initializable<typename P::Node> &&
-                         requires(P policy, typename P::Node& node, EntryFacts const& facts) {
+                         requires(P policy, typename P::Node& node, EntryFacts const& facts,
+                                  bool (*take_mark)(typename P::Node&) noexcept) {
                            { policy.admit(node, facts) } noexcept;
-                           { policy.touch(node) } noexcept;
                            { policy.erase(node) } noexcept;
-                           { policy.victim() } noexcept -> std::same_as<typename P::Node*>;
+                           { policy.victim(take_mark) } noexcept -> std::same_as<typename P::Node*>;
                          };
 
-/// The least recently used entry goes first.
-class Lru {
+/// Evicts in the order of arrival, but an entry that was served since its last turn has a second chance: it
+/// goes to the end of the line instead. Comes close to evicting the least recently used entry, and a run of
+/// entries that nobody asks for again does not displace those in use.
+class SecondChance {
  public:
   struct Node {
     Node* newer = nullptr;
     Node* older = nullptr;
   };
 
-  /// A new entry, and one that was used: each is now the newest.
+  /// The functions of an EvictionPolicy.
   void admit(Node& node, EntryFacts const&) noexcept { push_newest(node); }
-  void touch(Node& node) noexcept {
-    if (newest_ == &node) return;
-    erase(node);
-    push_newest(node);
-  }
-  /// Forgets the entry.
   void erase(Node& node) noexcept {
     (node.newer != nullptr ? node.newer->older : newest_) = node.older;
     (node.older != nullptr ? node.older->newer : oldest_) = node.newer;
     node.newer = node.older = nullptr;
   }
-  /// The entry to evict next, or nullptr.
-  Node* victim() noexcept { return oldest_; }
+  template <std::predicate<Node&> TakeMark>
+  Node* victim(TakeMark take_mark) noexcept {
+    // At most one turn: hits may set marks all the while.
+    Node const* const last = newest_;
+    while (oldest_ != nullptr && take_mark(*oldest_)) {
+      Node& served = *oldest_;
+      erase(served);
+      push_newest(served);
+      if (&served == last) break;
+    }
+    return oldest_;
+  }
 
  private:
   void push_newest(Node& node) noexcept {
@@ -71,6 +82,6 @@ class Lru {
   Node* oldest_ = nullptr;
 };
 
-static_assert(EvictionPolicy<Lru>);
+static_assert(EvictionPolicy<SecondChance>);
 
 }  // namespace athanor::inline v1::caching

@@ -20,7 +20,7 @@ namespace athanor::inline v1 {
 /// The bundle of a ResponseCache: where time comes from, and which entry goes first.
 struct DefaultCaching {
   using Env = SystemEnv;
-  using Eviction = caching::Lru;
+  using Eviction = caching::SecondChance;
 };
 
 namespace caching {
@@ -78,9 +78,10 @@ std::size_t charged_bytes(Value const& value) {
 }  // namespace caching
 
 /// A cache of immutable values behind a key, with single-flight. Thread-safe. Values are shared, never
-/// copied: what one caller holds, nobody can change, and an entry's eviction takes nothing from who holds it.
+/// copied: they are immutable and stay valid after eviction while a handle exists.
 /// Keys of integers and text are hashed with a secret of this cache. Outlives every call of its functions;
-/// handles may outlive it. What a key's own `cache_key` throws reaches the caller, and nothing has happened.
+/// handles may outlive it. If a key's own `cache_key` throws, the exception propagates and the cache is
+/// unchanged.
 template <caching::CacheKey Key, class Value, class Traits = DefaultCaching>
 class ResponseCache {
  public:
@@ -95,8 +96,8 @@ class ResponseCache {
   /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread, however long that
   /// takes. A failure is stored nowhere and given to everybody who waits. Errors: what `compute` failed with
   /// (a throw, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with CacheMode
-  /// only_if_cached; resource_exhausted when too many wait. `compute` must not ask this cache for the key it
-  /// computes: it would wait for itself, for as long as `wait` says.
+  /// only_if_cached; resource_exhausted when too many wait; failed_precondition / reentrant when `compute`
+  /// itself calls this for the key that it computes and no value is stored.
   template <std::invocable Compute>
   Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute,
                                 CacheMode mode = CacheMode::use);
@@ -120,11 +121,12 @@ class ResponseCache {
   };
 
   Hash128 hash(Key const& key) const;
+  bool computes_here(Hash128 key) const noexcept;
   Result<Handle> wait_for(Waiter& waiter, TimePoint deadline, Duration wait);
   template <class Compute>
   Result<Handle> lead(Waiter& owner, TimePoint begin, Compute& compute);
   template <class Compute>
-  static Result<Computed> run(Compute& compute);
+  static Result<Computed> run(Compute& compute) noexcept;
 
   explicit ResponseCache(ResponseCacheOptions const& options);
 

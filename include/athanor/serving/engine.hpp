@@ -38,7 +38,7 @@ class ServedModel;
 struct DefaultServing {
   using Env = SystemEnv;                     ///< an Environment: clock, threads and waiting
   using Batching = batching::ShippedPolicy;  ///< a batching::ConfigurablePolicy: when a batch is run
-  using Eviction = caching::Lru;             ///< a caching::EvictionPolicy: which answers the cache drops
+  using Eviction = caching::SecondChance;    ///< a caching::EvictionPolicy: which answers the cache drops
 };
 
 /// Does not compile unless T is a bundle of policies, as DefaultServing is one; else true.

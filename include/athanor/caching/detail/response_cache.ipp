@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <athanor/caching/response_cache.hpp>
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/detail/park.hpp>
 
@@ -14,6 +15,9 @@ template <caching::CacheKey Key, class Value, class Traits>
 struct ResponseCache<Key, Value, Traits>::Waiter : Store::Slot {
   static constexpr std::uint32_t pending = 0, done = 1, sleeping = 2;
 
+  explicit Waiter(Store const& of) noexcept : store(&of) {}
+
+  Store const* store;
   typename Env::Word word;
   Handle result;
   std::optional<Error> error;
@@ -61,7 +65,7 @@ Hash128 ResponseCache<Key, Value, Traits>::hash(Key const& key) const {
 
 template <caching::CacheKey Key, class Value, class Traits>
 template <class Compute>
-auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Computed> {
+auto ResponseCache<Key, Value, Traits>::run(Compute& compute) noexcept -> Result<Computed> {
   using Produced = std::remove_cvref_t<std::invoke_result_t<Compute&>>;
   static_assert(std::constructible_from<Value, Produced> || std::same_as<Produced, Result<Value>>,
                 "athanor::ResponseCache: compute() must return the Value or a Result of it");
@@ -81,16 +85,30 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) -> Result<Computed
   }
 }
 
+/// True on a thread that computes this key for this cache. In the simulator one thread plays every caller.
+template <caching::CacheKey Key, class Value, class Traits>
+bool ResponseCache<Key, Value, Traits>::computes_here(Hash128 key) const noexcept {
+  return !Env::simulated && Inside<Waiter>::any([&](Waiter const& owner) noexcept {
+    return owner.store == store_.get() && owner.flight_key == key;
+  });
+}
+
 template <caching::CacheKey Key, class Value, class Traits>
 template <std::invocable Compute>
 auto ResponseCache<Key, Value, Traits>::get_or_compute(Key const& key, Duration wait, Compute&& compute,
                                                        CacheMode mode) -> Result<Handle> {
   TimePoint const begin = Env::now();
-  Waiter caller;
-  switch (store_->join(caller, hash(key), mode, begin)) {
+  Hash128 const hashed = hash(key);
+  // Inside its own computation a key may only be looked up: the rest would wait for itself, or never end.
+  bool const reentrant = mode != CacheMode::skip && computes_here(hashed);
+  Waiter caller(*store_);
+  switch (store_->join(caller, hashed, reentrant ? CacheMode::only_if_cached : mode, begin)) {
     case caching::Join::hit: return std::move(caller.flight_value);
     case caching::Join::waiter: return wait_for(caller, after(begin, wait), wait);
     case caching::Join::refused:
+      if (reentrant && mode != CacheMode::only_if_cached)
+        return athanor::fail(Code::failed_precondition, Reason::reentrant,
+                             "cache: get_or_compute was called inside the computation of the same key");
       return tl::unexpected<Error>(caching::refusal_error(caller.refusal, store_->options()));
     case caching::Join::bypass: break;
     case caching::Join::owner: return lead(caller, begin, compute);
@@ -103,20 +121,17 @@ template <class Compute>
 auto ResponseCache<Key, Value, Traits>::lead(Waiter& owner, TimePoint begin, Compute& compute)
     -> Result<Handle> {
   Waker waker;
-  try {
-    auto computed = run(compute);
-    if (!computed) {
-      store_->fail(owner, computed.error(), waker);
-      return tl::unexpected<Error>(std::move(computed).error());
-    }
-    TimePoint const end = Env::now();
-    store_->publish(owner, computed->value, computed->bytes, end - begin, end, waker);
-    return std::move(computed->value);
-  } catch (...) {
-    // No memory for the sentence of a failure: those who wait are answered all the same.
-    store_->fail(owner, Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}}, waker);
-    throw;
+  auto computed = [&] {
+    Inside<Waiter> const here(&owner);
+    return run(compute);
+  }();
+  if (!computed) {
+    store_->fail(owner, computed.error(), waker);
+    return tl::unexpected<Error>(std::move(computed).error());
   }
+  TimePoint const end = Env::now();
+  store_->publish(owner, computed->value, computed->bytes, end - begin, end, waker);
+  return std::move(computed->value);
 }
 
 template <caching::CacheKey Key, class Value, class Traits>
@@ -126,7 +141,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
   waiter.word.compare_exchange(seen, Waiter::sleeping);
   bool const ended = detail::park_until(
       waiter.word, [](std::uint32_t word) { return word == Waiter::done; }, deadline,
-      [&] { return store_->cancel_wait(waiter).removed; });
+      [&] { return store_->cancel_wait(waiter); });
   if (!ended) {
     return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
                          "cache: the computation waited for did not end within {} ms",
@@ -138,7 +153,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
 
 template <caching::CacheKey Key, class Value, class Traits>
 auto ResponseCache<Key, Value, Traits>::find(Key const& key) -> Handle {
-  Waiter caller;
+  Waiter caller(*store_);
   store_->join(caller, hash(key), CacheMode::only_if_cached, Env::now());
   return std::move(caller.flight_value);
 }

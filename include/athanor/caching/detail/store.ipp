@@ -41,44 +41,59 @@ Store<Traits>::~Store() {
 
 template <StoreTraits Traits>
 Join Store<Traits>::join(Slot& slot, Hash128 key, CacheMode mode, TimePoint now) noexcept {
+  slot.reset_role();
   slot.flight_key = key;
   slot.flight_value = Value{};
   slot.refusal = Reason::none;
   slot.flight = nullptr;
   slot.may_store = false;
-  RemovedEntries removed;
+  bool const looks_up = mode == CacheMode::use || mode == CacheMode::only_if_cached;
   Shard& shard = shard_of(key);
-  Lock const lock(shard.mutex);
-  switch (mode) {
-    case CacheMode::skip:
-      ++shard.counts.bypasses;
-      slot.joined = Join::bypass;
-      break;
-    case CacheMode::refresh:
-      ++shard.counts.bypasses;
-      if (Flight* running = shard.flights.find(key)) drop_from_table(shard, *running);
-      slot.joined = lead(shard, slot);
-      break;
-    case CacheMode::use: slot.joined = look_up(shard, slot, true, now, removed); break;
-    case CacheMode::only_if_cached: slot.joined = look_up(shard, slot, false, now, removed); break;
+  if (looks_up && take_value(shard, slot, now) == Found::value) {
+    slot.cache_role.store(Join::hit, std::memory_order_release);
+    return Join::hit;
   }
-  return slot.joined;
+  RemovedEntries removed;
+  Lock const lock(shard.mutex);
+  Join joined = Join::bypass;
+  if (looks_up) {
+    // Once more: a value may have been published since.
+    Found const found = take_value(shard, slot, now);
+    if (found == Found::expired) {
+      WriteLock const entries_lock(shard.entries_mutex);
+      ++shard.counts.expired;
+      take_out(shard, *shard.entries.find(key), removed);
+    }
+    joined = found == Found::value ? Join::hit : join_flight(shard, slot, mode == CacheMode::use);
+  } else {
+    ++shard.counts.bypasses;
+    if (mode == CacheMode::refresh) {
+      if (Flight* running = shard.flights.find(key)) drop_from_table(shard, *running);
+      joined = lead(shard, slot);
+    }
+  }
+  // Last: from here on any thread may cancel.
+  slot.cache_role.store(joined, std::memory_order_release);
+  return joined;
 }
 
 template <StoreTraits Traits>
-Join Store<Traits>::look_up(Shard& shard, Slot& slot, bool may_lead, TimePoint now,
-                            RemovedEntries& removed) noexcept {
-  if (StoredValue* entry = shard.entries.find(slot.flight_key)) {
-    if (now < entry->expires) {
-      ++shard.counts.hits;
-      shard.counts.saved = saturating_sum(shard.counts.saved, entry->cost);
-      shard.eviction.touch(*entry);
-      slot.flight_value = entry->value;
-      return Join::hit;
-    }
-    ++shard.counts.expired;
-    take_out(shard, *entry, removed);
-  }
+auto Store<Traits>::take_value(Shard& shard, Slot& slot, TimePoint now) noexcept -> Found {
+  ReadLock const lock(shard.entries_mutex);
+  StoredValue* const entry = shard.entries.find(slot.flight_key);
+  if (entry == nullptr) return Found::nothing;
+  if (now >= entry->expires) return Found::expired;
+  // Written only when it changes: the line of an entry in use stays in every reader's cache.
+  if (!entry->served.load(std::memory_order_relaxed)) entry->served.store(true, std::memory_order_relaxed);
+  slot.flight_value = entry->value;
+  HitCounts& counts = lock.data();
+  ++counts.hits;
+  counts.saved = saturating_sum(counts.saved, entry->cost);
+  return Found::value;
+}
+
+template <StoreTraits Traits>
+Join Store<Traits>::join_flight(Shard& shard, Slot& slot, bool may_lead) noexcept {
   if (!may_lead) return refuse(shard, slot, Reason::not_cached);
   Flight* const flight = shard.flights.find(slot.flight_key);
   if (flight == nullptr) {
@@ -168,7 +183,8 @@ void Store<Traits>::unlink(Flight& flight, Slot& waiter) noexcept {
   --flight.waiters;
 }
 
-/// Ends the owner's flight: its waiters, no longer reachable by `cancel_wait`, linked by `next`.
+/// Ends the owner's flight: returns its waiters, no longer reachable by `cancel_wait`, linked by
+/// `next_waiter`. None for an owner that was released.
 template <StoreTraits Traits>
 auto Store<Traits>::close(Shard& shard, Slot& owner) noexcept -> Slot* {
   owner.may_store = false;
@@ -182,64 +198,44 @@ auto Store<Traits>::close(Shard& shard, Slot& owner) noexcept -> Slot* {
 }
 
 template <StoreTraits Traits>
-template <std::invocable<caching::Slot<typename Traits::Value>&> Retain>
-auto Store<Traits>::cancel_wait(Slot& waiter, Retain retain) noexcept -> CancelWaitResult {
-  Shard& shard = shard_of(waiter.flight_key);
+bool Store<Traits>::cancel_wait(Slot& slot) noexcept {
+  if (slot.role() != Join::waiter) return false;
+  Shard& shard = shard_of(slot.flight_key);
   Lock const lock(shard.mutex);
-  Flight* const flight = waiter.flight;
-  if (flight == nullptr || flight->owner == &waiter) return {};
-  unlink(*flight, waiter);
+  Flight* const flight = slot.flight;
+  if (flight == nullptr) return false;
+  unlink(*flight, slot);
   --shard.counts.waiters;
-  if (flight->waiters != 0 || !flight->owner_cancelled) return {true, nullptr};
-  Slot* const owner = flight->owner;
-  owner->flight = nullptr;
-  owner->may_store = flight->current;
-  retire(shard, *flight);
-  retain(*owner);
-  return {true, owner};
-}
-
-template <StoreTraits Traits>
-bool Store<Traits>::cancel_owner(Slot& owner) noexcept {
-  Shard& shard = shard_of(owner.flight_key);
-  Lock const lock(shard.mutex);
-  Flight* const flight = owner.flight;
-  if (flight == nullptr) return true;
-  flight->owner_cancelled = true;
-  if (flight->waiters != 0) return false;
-  owner.flight = nullptr;
-  owner.may_store = flight->current;
-  retire(shard, *flight);
+  if (flight->waiters == 0 && flight->owner_cancelled) release_owner(shard, *flight);
   return true;
 }
 
 template <StoreTraits Traits>
-auto Store<Traits>::hand_over(Slot& owner) noexcept -> Slot* {
-  Shard& shard = shard_of(owner.flight_key);
+bool Store<Traits>::cancel_owner(Slot& slot) noexcept {
+  if (slot.role() != Join::owner) return true;
+  Shard& shard = shard_of(slot.flight_key);
   Lock const lock(shard.mutex);
-  Flight* const flight = std::exchange(owner.flight, nullptr);
-  owner.may_store = false;
-  if (flight == nullptr) return nullptr;
-  Slot* const heir = flight->first;
-  if (heir == nullptr) {
-    retire(shard, *flight);
-    return nullptr;
-  }
-  unlink(*flight, *heir);
-  --shard.counts.waiters;
-  heir->flight = flight;
-  heir->joined = Join::owner;
-  heir->epoch = owner.epoch;
-  heir->may_store = true;
-  flight->owner = heir;
-  flight->owner_cancelled = false;
-  return heir;
+  Flight* const flight = slot.flight;
+  if (flight == nullptr) return true;
+  flight->owner_cancelled = true;
+  if (flight->waiters != 0) return false;
+  release_owner(shard, *flight);
+  return true;
+}
+
+/// Removes a flight that nobody waits for. Its owner, should it publish all the same, stores its value by the
+/// rule in `wanted`.
+template <StoreTraits Traits>
+void Store<Traits>::release_owner(Shard& shard, Flight& flight) noexcept {
+  flight.owner->may_store = flight.current;
+  flight.owner->flight = nullptr;
+  retire(shard, flight);
 }
 
 // Results.
 
 template <StoreTraits Traits>
-template <StoreClient<typename Traits::Value> H>
+template <StoreClient<typename Traits::Env, typename Traits::Value> H>
 void Store<Traits>::resume_all(Slot* first, Value const& value, Error const* error, H& client) noexcept {
   while (first != nullptr) {
     Slot& waiter = *first;
@@ -249,7 +245,7 @@ void Store<Traits>::resume_all(Slot* first, Value const& value, Error const* err
 }
 
 template <StoreTraits Traits>
-template <StoreClient<typename Traits::Value> H>
+template <StoreClient<typename Traits::Env, typename Traits::Value> H>
 void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, Duration cost, TimePoint now,
                             H& client) noexcept {
   Slot* waiters = nullptr;
@@ -260,6 +256,7 @@ void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, 
     if (charge > bytes && charge <= max_charge_) entry = new (std::nothrow) StoredValue;
     Shard& shard = shard_of(owner.flight_key);
     Lock const lock(shard.mutex);
+    WriteLock const entries_lock(shard.entries_mutex);
     bool const store = wanted(shard, owner);
     waiters = close(shard, owner);
     if (entry == nullptr || !store) {
@@ -279,7 +276,7 @@ void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, 
 }
 
 template <StoreTraits Traits>
-template <StoreClient<typename Traits::Value> H>
+template <StoreClient<typename Traits::Env, typename Traits::Value> H>
 void Store<Traits>::fail(Slot& owner, Error const& error, H& client) noexcept {
   Slot* waiters = nullptr;
   {
@@ -317,7 +314,6 @@ void Store<Traits>::insert(Shard& shard, StoredValue& entry, RemovedEntries& rem
     return;
   }
   shard.eviction.admit(entry, EntryFacts{entry.charge, entry.cost, entry.tag});
-  shard.counts.bytes += entry.charge;
   ++shard.counts.insertions;
 }
 
@@ -325,7 +321,6 @@ template <StoreTraits Traits>
 void Store<Traits>::take_out(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept {
   shard.entries.remove(entry);
   shard.eviction.erase(entry);
-  shard.counts.bytes -= entry.charge;
   used_.fetch_sub(entry.charge);
   removed.add(entry);
 }
@@ -348,7 +343,10 @@ bool Store<Traits>::evict_for(Shard& own, std::size_t bytes, RemovedEntries& rem
 
 template <StoreTraits Traits>
 bool Store<Traits>::evict_from(Shard& shard, RemovedEntries& removed) noexcept {
-  auto* const victim = shard.eviction.victim();
+  auto* const victim = shard.eviction.victim([](typename Eviction::Node& node) noexcept {
+    auto& served = static_cast<StoredValue&>(node).served;
+    return served.load(std::memory_order_relaxed) && served.exchange(false, std::memory_order_relaxed);
+  });
   if (victim == nullptr) return false;
   take_out(shard, static_cast<StoredValue&>(*victim), removed);
   ++shard.counts.evictions;
@@ -362,7 +360,9 @@ bool Store<Traits>::evict_elsewhere(Shard& own, RemovedEntries& removed) noexcep
   for (std::size_t i = 1; i < shard_count; ++i) {
     Shard& other = shards_[(start + i) % shard_count];
     if (!other.mutex.try_lock()) continue;
+    other.entries_mutex.lock();
     bool const evicted = evict_from(other, removed);
+    other.entries_mutex.unlock();
     other.mutex.unlock();
     if (evicted) return true;
   }
@@ -376,7 +376,6 @@ void Store<Traits>::remove_matching(Shard& shard, Chosen chosen, RemovedEntries&
   for (StoredValue* next = shard.entries.remove_if(chosen); next != nullptr;) {
     StoredValue& entry = *std::exchange(next, next->chain);
     shard.eviction.erase(entry);
-    shard.counts.bytes -= entry.charge;
     used_.fetch_sub(entry.charge);
     ++shard.counts.invalidated;
     removed.add(entry);
@@ -393,6 +392,7 @@ void Store<Traits>::invalidate(std::uint64_t tag) noexcept {
   for (Shard& shard : shards_) {
     RemovedEntries removed;
     Lock const lock(shard.mutex);
+    WriteLock const entries_lock(shard.entries_mutex);
     remove_matching(
         shard, [tag](auto const& node) { return node.tag == tag; }, removed);
   }
@@ -403,6 +403,7 @@ void Store<Traits>::erase(Hash128 key) noexcept {
   RemovedEntries removed;
   Shard& shard = shard_of(key);
   Lock const lock(shard.mutex);
+  WriteLock const entries_lock(shard.entries_mutex);
   ++shard.epoch;
   if (StoredValue* entry = shard.entries.find(key)) {
     take_out(shard, *entry, removed);
@@ -416,6 +417,7 @@ void Store<Traits>::clear() noexcept {
   for (Shard& shard : shards_) {
     RemovedEntries removed;
     Lock const lock(shard.mutex);
+    WriteLock const entries_lock(shard.entries_mutex);
     remove_matching(
         shard, [](auto const&) { return true; }, removed);
   }
@@ -429,7 +431,6 @@ CacheStatistics Store<Traits>::statistics() const noexcept {
   for (Shard const& shard : shards_) {
     Lock const lock(shard.mutex);
     CacheStatistics const& counts = shard.counts;
-    total.hits += counts.hits;
     total.misses += counts.misses;
     total.bypasses += counts.bypasses;
     total.joins += counts.joins;
@@ -439,32 +440,17 @@ CacheStatistics Store<Traits>::statistics() const noexcept {
     total.expired += counts.expired;
     total.invalidated += counts.invalidated;
     total.not_stored += counts.not_stored;
-    total.saved = saturating_sum(total.saved, counts.saved);
-    total.bytes += counts.bytes;
-    total.entries += shard.entries.size();
     total.flights += counts.flights;
     total.waiters += counts.waiters;
+    shard.entries_mutex.for_each([&total](HitCounts const& part) {
+      total.hits += part.hits;
+      total.saved = saturating_sum(total.saved, part.saved);
+    });
+    ReadLock const entries_lock(shard.entries_mutex);
+    total.entries += shard.entries.size();
   }
+  total.bytes = used_.load();
   return total;
-}
-
-template <StoreTraits Traits>
-Audit Store<Traits>::audit() const noexcept {
-  Audit audit;
-  for (Shard const& shard : shards_) {
-    Lock const lock(shard.mutex);
-    shard.entries.for_each([&](StoredValue const& entry) {
-      audit.charged += entry.charge;
-      ++audit.entries;
-    });
-    shard.flights.for_each([&](Flight const& flight) {
-      ++audit.flights;
-      for (Slot const* waiter = flight.first; waiter != nullptr; waiter = waiter->next_waiter)
-        ++audit.waiters;
-    });
-  }
-  audit.budget_used = used_.load();
-  return audit;
 }
 
 }  // namespace athanor::inline v1::caching

@@ -16,8 +16,13 @@ class Inside {
 
   /// True on a thread that is inside `what`.
   static bool holds(T const* what) noexcept {
+    return any([what](T const& inside) noexcept { return &inside == what; });
+  }
+  /// True on a thread that is inside something that matches.
+  template <class Match>
+  static bool any(Match match) noexcept {
     for (auto const* at = innermost; at != nullptr; at = at->outer_)
-      if (at->what_ == what) return true;
+      if (match(*at->what_)) return true;
     return false;
   }
 

@@ -23,5 +23,8 @@
 #define ATH_TRY_ACQUIRE(...) ATH_THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
 /// A function that is called with the mutex held and returns without it.
 #define ATH_RELEASE(...) ATH_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
+/// The same for a lock that readers share: `ATH_RELEASE` of a scoped lock releases either.
+#define ATH_ACQUIRE_SHARED(...) ATH_THREAD_ANNOTATION(acquire_shared_capability(__VA_ARGS__))
+#define ATH_RELEASE_SHARED(...) ATH_THREAD_ANNOTATION(release_shared_capability(__VA_ARGS__))
 /// A function that the analysis cannot follow. A comment beside it gives the reason.
 #define ATH_NO_THREAD_SAFETY_ANALYSIS ATH_THREAD_ANNOTATION(no_thread_safety_analysis)

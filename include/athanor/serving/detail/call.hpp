@@ -60,7 +60,7 @@ struct Delivery : Task {};
 template <class T>
 struct Call : AnswerHolder,
               admission::Slot,
-              caching::Slot<StoredAnswerPointer>,
+              caching::Slot<typename T::Env, StoredAnswerPointer>,
               breaking::Slot,
               loading::Slot<LoadedModel>,
               batching::Slot,
@@ -90,7 +90,6 @@ struct Call : AnswerHolder,
   CallInputs inputs{};           ///< guarded by lock() once the call has started
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   RouteStep step = RouteStep::join;
-  typename Env::template Atomic<caching::Join> role{caching::Join::bypass};  ///< in the cache
   typename Env::template Atomic<bool> running{
       false};            ///< some of its items are, or were, in a batch that runs
   bool refused = false;  ///< it ended inside submit
@@ -113,13 +112,13 @@ struct Call : AnswerHolder,
     report = {};
     report.model = served.description().id;
     step = RouteStep::join;
-    role.store(caching::Join::bypass, std::memory_order_relaxed);
+    this->reset_role();
     watch.store(DeadlineWatch::off, std::memory_order_relaxed);
     refused = false;
     route_end.failed = false;
     answer_end.failed = false;
     alone = false;
-    tag = served.tag();
+    this->tag = served.tag();
     outputs_state.store(0, std::memory_order_relaxed);
     running.store(false, std::memory_order_relaxed);
   }

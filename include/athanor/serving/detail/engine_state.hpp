@@ -102,8 +102,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
 
   // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
-  void resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
-              Error const* error) noexcept;
+  void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now) noexcept;
   /// False when the caller has been answered and nobody else waits for the call's work.

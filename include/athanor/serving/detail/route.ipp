@@ -53,11 +53,8 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
   KeyHasher hasher(secret_);
   hasher.add(description.content);
   for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
-  // Set before join(): once parked, another thread may own the call.
-  call.role.store(caching::Join::waiter, std::memory_order_release);
   auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
-  if (joined == caching::Join::waiter) return Progress::parked;
-  call.role.store(joined, std::memory_order_release);
+  if (joined == caching::Join::waiter) return Progress::parked;  // another thread may own the call already
   if (joined == caching::Join::hit) {
     call.stored = std::move(call.flight_value);
     call.report.cache = CacheState::hit;
@@ -187,7 +184,7 @@ void EngineState<T>::on_task(Task& task) noexcept {
 }
 
 template <class T>
-void EngineState<T>::resume(caching::Slot<StoredAnswerPointer>& slot, StoredAnswerPointer const& value,
+void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer const& value,
                             Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   call.report.cache = CacheState::joined;
@@ -252,7 +249,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
   }
-  if (call.role.load(std::memory_order_acquire) == caching::Join::owner) {
+  if (call.role() == caching::Join::owner) {
     if (call.route_end.failed) {
       cache_.fail(call, call.route_end.error, *this);
     } else {

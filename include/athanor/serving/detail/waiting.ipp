@@ -136,7 +136,7 @@ bool EngineState<T>::is_needed(CallType& call) noexcept {
 /// True for the owner of a flight that others joined. When false, no other call will join it.
 template <class T>
 bool EngineState<T>::others_wait(CallType& call) noexcept {
-  return call.role.load(std::memory_order_acquire) == caching::Join::owner && !cache_.cancel_owner(call);
+  return !cache_.cancel_owner(call);
 }
 
 /// The caller of an abandoned call takes its inputs back: work that others wait for goes on with a copy.
@@ -152,8 +152,8 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   if (!claim(call)) return;
   call.answer_end = {true, std::move(error)};
   bool mine = false;  // the call was withdrawn from a room: its route ends here
-  if (call.role.load(std::memory_order_acquire) == caching::Join::waiter) {
-    mine = cache_.cancel_wait(call).removed;
+  if (call.role() == caching::Join::waiter) {
+    mine = cache_.cancel_wait(call);
     if (!mine) detach_inputs(call, false);
   } else {
     bool const needed = is_needed(call);
