@@ -7,8 +7,8 @@ namespace athanor::inline v1::batching {
 
 void QuantileTracker::add(double sample) noexcept {
   bool const above = sample > value_;
-  run_probability_ = above == last_above_ ? run_probability_ * (above ? 1 - quantile_ : quantile_)
-                                          : (above ? 1 - quantile_ : quantile_);
+  double const chance = above ? 1 - quantile_ : quantile_;
+  run_probability_ = above == last_above_ ? run_probability_ * chance : chance;
   last_above_ = above;
   // One hundredth per sample forgets an outlier; the first samples move it faster, and so does a run of
   // samples on one side that chance would hardly give.
@@ -21,7 +21,7 @@ void QuantileTracker::add(double sample) noexcept {
   } else {
     value_ = std::max(sample, value_ - step * (1 - quantile_));
   }
-  if (count_ < 1000) ++count_;
+  if (count_ < 1000) count_ = count_ + 1;
 }
 
 void CostModel::record(std::uint32_t items, Duration run_time) noexcept {
@@ -29,31 +29,38 @@ void CostModel::record(std::uint32_t items, Duration run_time) noexcept {
   auto& size_class = classes_[class_of(items)];
   // Zero means "nothing known".
   double const time = std::max<double>(static_cast<double>(run_time.count()), 1.0);
-  ++size_class.count;
-  highest_ = std::max(highest_, class_of(items));
-  double const weight = 1.0 / static_cast<double>(std::min<std::uint64_t>(size_class.count, 128));
-  size_class.mean_items += (items - size_class.mean_items) * weight;
-  size_class.mean += (time - size_class.mean) * weight;
+  std::uint64_t const count = size_class.count + 1;
+  double const weight = 1.0 / static_cast<double>(std::min<std::uint64_t>(count, 128));
+  size_class.mean_items = size_class.mean_items + (items - size_class.mean_items) * weight;
+  size_class.mean = size_class.mean + (time - size_class.mean) * weight;
   size_class.p50.add(time);
   size_class.p95.add(time);
+  size_class.count = count;
+  highest_ = std::max<std::size_t>(highest_, class_of(items));
+  recorded_ = recorded_ + 1;
 }
 
 template <class Value>
 Duration CostModel::interpolate(std::uint32_t items, Value value) const noexcept {
-  SizeClass const* below = nullptr;
-  SizeClass const* above = nullptr;
-  for (std::size_t i = class_of(items) + 1; i-- > 0 && below == nullptr;)
-    if (classes_[i].count != 0 && classes_[i].mean_items <= items) below = &classes_[i];
-  for (std::size_t i = class_of(items); i <= highest_ && above == nullptr; ++i)
-    if (classes_[i].count != 0 && classes_[i].mean_items > items) above = &classes_[i];
-  double time = 0;
-  if (below != nullptr && above != nullptr) {
-    double const share = (items - below->mean_items) / (above->mean_items - below->mean_items);
-    time = value(*below) + share * (value(*above) - value(*below));
-  } else if (below != nullptr) {
-    time = value(*below) * (items / below->mean_items);
-  } else if (above != nullptr) {
-    time = value(*above);
+  // Each field is read once: a batch may be recorded meanwhile.
+  struct Point {
+    double items = 0;
+    double time = 0;
+  };
+  Point below;
+  Point above;
+  std::size_t const highest = highest_;
+  for (std::size_t i = class_of(items) + 1; i-- > 0 && below.time == 0;)
+    if (double const mean = classes_[i].mean_items; classes_[i].count != 0 && mean <= items)
+      below = {mean, value(classes_[i])};
+  for (std::size_t i = class_of(items); i <= highest && above.time == 0; ++i)
+    if (double const mean = classes_[i].mean_items; classes_[i].count != 0 && mean > items)
+      above = {mean, value(classes_[i])};
+  double time = above.time;
+  if (below.time != 0) {
+    double const share = (items - below.items) / (above.items - below.items);
+    time =
+        above.time != 0 ? below.time + share * (above.time - below.time) : below.time * (items / below.items);
   }
   return Duration{static_cast<Duration::rep>(std::ceil(std::min(time, 9e18)))};
 }
@@ -66,6 +73,12 @@ Duration CostModel::predicted_p50(std::uint32_t items) const noexcept {
 }
 Duration CostModel::predicted_p95(std::uint32_t items) const noexcept {
   return interpolate(items, [](SizeClass const& size_class) { return size_class.p95.value(); });
+}
+
+Duration CostModel::time_to_allow(std::uint32_t items) const noexcept {
+  Duration const predicted = predicted_p95(items);
+  if (predicted == Duration{}) return predicted;
+  return saturating_sum(predicted, predicted / 10 + std::chrono::microseconds(50));
 }
 
 }  // namespace athanor::inline v1::batching

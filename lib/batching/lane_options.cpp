@@ -5,7 +5,6 @@ namespace athanor::inline v1::batching {
 
 namespace {
 
-constexpr std::uint32_t most_instances = 1024;
 constexpr std::uint32_t most_held = (1U << 31) - 1;
 
 template <class Got>
@@ -18,11 +17,10 @@ tl::unexpected<Error> refuse(char const* name, std::string_view expected, Got go
 
 Result<void> validate(LaneOptions const& options) {
   if (options.instances == 0 || options.instances > most_instances)
-    return refuse("instances", "between 1 and 1024", options.instances);
+    return refuse("instances", athanor::detail::format("between 1 and {}", most_instances),
+                  options.instances);
   if (options.max_items == 0) return refuse("max_items", "at least 1", options.max_items);
   if (options.max_cost <= 0) return refuse("max_cost", "more than 0", options.max_cost);
-  if (options.serve_others_for < Duration{})
-    return refuse("serve_others_for", "no negative time", options.serve_others_for.count());
   return {};
 }
 
@@ -33,7 +31,7 @@ Result<void> validate(BatcherOptions const& options) {
   if (options.max_delay < Duration{})
     return refuse("max_delay", "no negative time", options.max_delay.count());
   if (options.max_held == 0 || options.max_held > most_held)
-    return refuse("max_held", "between 1 and 2147483647", options.max_held);
+    return refuse("max_held", athanor::detail::format("between 1 and {}", most_held), options.max_held);
   return {};
 }
 

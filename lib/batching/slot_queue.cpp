@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include <athanor/core/detail/noexcept_error.hpp>
 
@@ -40,51 +41,100 @@ void set_error(Slot& slot, Code code, Reason reason, std::string_view message,
   athanor::detail::set_error(slot.batch_error, code, reason, message, retry_after);
 }
 
-Slot*& SlotQueue::bucket(std::uint64_t key) noexcept {
-  return buckets_[(key * 0x9e3779b97f4a7c15ULL) >> 58];  // the six highest bits of the product
+namespace {
+
+struct Older {
+  bool operator()(Slot const& left, Slot const& right) const noexcept {
+    return left.sequence < right.sequence;
+  }
+};
+struct HeldShorter {
+  bool operator()(Slot const& left, Slot const& right) const noexcept {
+    return left.group.until != right.group.until ? left.group.until < right.group.until
+                                                 : left.sequence < right.sequence;
+  }
+};
+struct Earlier {
+  bool operator()(Slot const& left, Slot const& right) const noexcept {
+    return left.batch_deadline < right.batch_deadline;
+  }
+};
+using OpenHeap = PairingHeap<Slot, &Slot::in_groups, Older>;
+using HeldHeap = PairingHeap<Slot, &Slot::in_groups, HeldShorter>;
+using DeadlineHeap = PairingHeap<Slot, &Slot::by_deadline, Earlier>;
+
+}  // namespace
+
+/// The link at which the key's group is, or would be. The way down is the key's own bits, mixed, which is
+/// different for different keys.
+Slot** SlotQueue::find(std::uint64_t key) noexcept {
+  std::uint64_t way = (key ^ (key >> 32)) * 0x9e3779b97f4a7c15ULL;
+  Slot** link = &keys_;
+  for (; *link != nullptr && (*link)->batch_key != key; way <<= 1) link = &(*link)->group.branches[way >> 63];
+  return link;
 }
 
-Slot* SlotQueue::find_group(std::uint64_t key) noexcept {
-  Slot* first = bucket(key);
-  while (first != nullptr && first->batch_key != key) first = first->group.next_in_bucket;
-  return first;
-}
-
-void SlotQueue::unlink_key(Slot& first) noexcept {
+/// Any leaf below may stand in its place: all of them share the way down to it.
+void SlotQueue::erase_key(Slot& first) noexcept {
   if (first.alone) return;
-  Slot** link = &bucket(first.batch_key);
-  while (*link != &first) link = &(*link)->group.next_in_bucket;
-  *link = first.group.next_in_bucket;
+  Slot** const link = find(first.batch_key);
+  Slot** leaf = link;
+  for (Slot** next = leaf; next != nullptr;) {
+    leaf = next;
+    auto& branches = (*leaf)->group.branches;
+    next = branches[0] != nullptr ? &branches[0] : branches[1] != nullptr ? &branches[1] : nullptr;
+  }
+  Slot* const heir = std::exchange(*leaf, nullptr);
+  if (heir == &first) return;
+  heir->group.branches = first.group.branches;
+  *link = heir;
 }
 
-void SlotQueue::link_group_before(Slot& first, Slot* next) noexcept {
-  Slot* const previous = next != nullptr ? next->group.previous_group : last_group_;
-  first.group.next_group = next;
-  first.group.previous_group = previous;
-  (next != nullptr ? next->group.previous_group : last_group_) = &first;
-  (previous != nullptr ? previous->group.next_group : groups_) = &first;
+Slot& SlotQueue::first_of(Slot& slot) noexcept {
+  return slot.previous == nullptr ? slot : **find(slot.batch_key);
 }
 
-void SlotQueue::unlink_group(Slot& first) noexcept {
-  auto const& group = first.group;
-  (group.next_group != nullptr ? group.next_group->group.previous_group : last_group_) = group.previous_group;
-  (group.previous_group != nullptr ? group.previous_group->group.next_group : groups_) = group.next_group;
+void SlotQueue::place(Slot& first) noexcept {
+  first.group.held ? HeldHeap::add(held_, first) : OpenHeap::add(open_, first);
 }
 
-void SlotQueue::add(Slot& slot) noexcept {
+void SlotQueue::displace(Slot& first) noexcept {
+  first.group.held ? HeldHeap::remove(held_, first) : OpenHeap::remove(open_, first);
+}
+
+void SlotQueue::dispatch(Slot& first, std::uint64_t batches) noexcept {
+  auto& group = first.group;
+  dispatched_batches_ += batches - group.batches;
+  group.batches = batches;
+  if (!group.held) return;
+  displace(first);
+  group.held = false;
+  place(first);
+}
+
+void SlotQueue::hold(Slot& first, TimePoint until) noexcept {
+  auto& group = first.group;
+  dispatched_batches_ -= group.batches;
+  group.batches = 0;
+  if (group.held && group.until == until) return;
+  displace(first);
+  group.held = true;
+  group.until = until;
+  place(first);
+}
+
+Slot& SlotQueue::add(Slot& slot) noexcept {
   slot.next = nullptr;
   slot.sequence = next_sequence_++;
   slot.state = SlotState::queued;
-  Slot* first = slot.alone ? nullptr : find_group(slot.batch_key);
+  Slot** const link = slot.alone ? nullptr : find(slot.batch_key);
+  Slot* first = link != nullptr ? *link : nullptr;
   if (first == nullptr) {
     first = &slot;
     slot.previous = nullptr;
     slot.group = SlotGroup{};
-    if (!slot.alone) {
-      slot.group.next_in_bucket = bucket(slot.batch_key);
-      bucket(slot.batch_key) = &slot;
-    }
-    link_group_before(slot, nullptr);
+    if (link != nullptr) *link = &slot;
+    place(slot);
   } else {
     slot.previous = first->group.last;
     slot.previous->next = &slot;
@@ -94,23 +144,20 @@ void SlotQueue::add(Slot& slot) noexcept {
   group.items += slot.batch_items;
   group.cost += slot.batch_cost;
   ++group.requests;
-  group.earliest_deadline = std::min(group.earliest_deadline, slot.batch_deadline);
+  if (slot.batch_deadline != no_deadline) DeadlineHeap::add(group.deadlines, slot);
   items_ += slot.batch_items;
   cost_ += slot.batch_cost;
   ++requests_;
+  return *first;
 }
 
-/// `to` leads the group in place of `from`. Being younger, it may belong behind groups that follow.
+/// `to` leads the group in place of `from`: the group is as old as its first slot.
 void SlotQueue::promote(Slot& from, Slot& to) noexcept {
-  unlink_key(from);
-  Slot* next = from.group.next_group;
-  unlink_group(from);
+  displace(from);
+  *find(from.batch_key) = &to;
   to.group = from.group;
   to.previous = nullptr;
-  to.group.next_in_bucket = bucket(to.batch_key);
-  bucket(to.batch_key) = &to;
-  while (next != nullptr && next->sequence < to.sequence) next = next->group.next_group;
-  link_group_before(to, next);
+  place(to);
 }
 
 void SlotQueue::count_out(Slot& first, std::uint32_t items, std::int64_t cost) noexcept {
@@ -120,52 +167,43 @@ void SlotQueue::count_out(Slot& first, std::uint32_t items, std::int64_t cost) n
   cost_ -= cost;
 }
 
-void SlotQueue::remove(Slot& slot) noexcept {
-  assert(slot.state == SlotState::queued || slot.state == SlotState::part_taken);
-  Slot& first = slot.previous == nullptr ? slot : *find_group(slot.batch_key);
-  std::uint32_t const left = slot.batch_items - slot.taken;
-  count_out(first, left, part_cost(slot, slot.taken, left));
-  --first.group.requests;
+Slot* SlotQueue::remove(Slot& slot) noexcept {
+  assert(slot.state == SlotState::queued || slot.state == SlotState::partly_queued);
+  Slot* first = &first_of(slot);
+  std::uint32_t const left = slot.batch_items - slot.batched;
+  count_out(*first, left, part_cost(slot, slot.batched, left));
+  --first->group.requests;
   --requests_;
-  if (slot.batch_deadline != no_deadline && slot.batch_deadline == first.group.earliest_deadline)
-    first.group.deadline_stale = true;
-  if (&first != &slot) {
+  if (slot.batch_deadline != no_deadline) DeadlineHeap::remove(first->group.deadlines, slot);
+  if (first != &slot) {
     slot.previous->next = slot.next;
-    (slot.next != nullptr ? slot.next->previous : first.group.last) = slot.previous;
+    (slot.next != nullptr ? slot.next->previous : first->group.last) = slot.previous;
   } else if (slot.next != nullptr) {
     promote(slot, *slot.next);
+    first = slot.next;
   } else {
-    unlink_key(slot);
-    unlink_group(slot);
+    dispatched_batches_ -= slot.group.batches;
+    displace(slot);
+    erase_key(slot);
+    first = nullptr;
   }
   slot.next = nullptr;
   slot.previous = nullptr;
+  return first;
 }
 
 Slot* SlotQueue::take(Slot& first, std::uint32_t count) noexcept {
-  assert(count > 0 && count <= first.batch_items - first.taken);
-  if (count == first.batch_items - first.taken) {
-    Slot* const next = first.next;
-    remove(first);
-    first.taken = first.batch_items;
-    first.state = SlotState::taken;
+  assert(count > 0 && count <= first.batch_items - first.batched);
+  if (count == first.batch_items - first.batched) {
+    Slot* const next = remove(first);
+    first.batched = first.batch_items;
+    first.state = SlotState::in_batches;
     return next;
   }
-  count_out(first, count, part_cost(first, first.taken, count));
-  first.taken += count;
-  first.state = SlotState::part_taken;
+  count_out(first, count, part_cost(first, first.batched, count));
+  first.batched += count;
+  first.state = SlotState::partly_queued;
   return &first;
-}
-
-TimePoint SlotQueue::earliest_deadline(Slot& first) noexcept {
-  auto& group = first.group;
-  if (group.deadline_stale) {
-    group.earliest_deadline = no_deadline;
-    for (Slot const* slot = &first; slot != nullptr; slot = slot->next)
-      group.earliest_deadline = std::min(group.earliest_deadline, slot->batch_deadline);
-    group.deadline_stale = false;
-  }
-  return group.earliest_deadline;
 }
 
 }  // namespace athanor::inline v1::batching

@@ -316,3 +316,43 @@ TEST_CASE("impossible options of a batcher are refused by name") {
         "batching: max_delay: expected no negative time, got -1");
   CHECK_FALSE(batching::validate(BatcherOptions{.max_held = 1U << 31}));
 }
+
+// mutant: drop() that leaves the input of a submit in the pooled call
+TEST_CASE("a batcher keeps nothing of a submitted input once it has answered") {
+  Simulation world(1);
+  auto batcher = *Batcher<std::shared_ptr<int>, int, SimulatedEnv>::create(
+      {}, [](std::span<std::shared_ptr<int> const>, std::span<int>) {});
+  auto const input = std::make_shared<int>(5);
+  constexpr auto ignored = [](void*, Result<int>) noexcept {};
+  CHECK(batcher.submit(input, ignored, nullptr));
+  CHECK(input.use_count() == 2);
+  world.run_until_idle();
+  CHECK(input.use_count() == 1);
+}
+
+// mutant: call_function() that hands out what lies in the outputs
+TEST_CASE("a function that writes no output gives everybody an empty one, not another caller's") {
+  Simulation world(1);
+  bool writes = true;
+  Answers answers;
+  auto batcher = *Simulated::create({.max_items = 4}, [&](std::span<int const>, std::span<int> out) {
+    for (int& output : out) output = writes ? 7 : output;
+  });
+  auto const both_ways = [&] {
+    CHECK(batcher.run(1) == (writes ? 7 : 0));
+    for (int i = 0; i < 4; ++i) CHECK(batcher.submit(i, &Answers::take, &answers));
+    world.run_until_idle();
+    for (auto const& answer : answers.got) CHECK(answer == (writes ? 7 : 0));
+    answers.got.clear();
+  };
+  both_ways();
+  writes = false;
+  both_ways();
+}
+
+// mutant: splitting_may_help() that leaves out the inputs that were taken back
+TEST_CASE("a batch from which one caller took its inputs back is tried again without it") {
+  CHECK(batching::splitting_may_help(make_error(Code::aborted, Reason::cancelled, "")));
+  CHECK(batching::splitting_may_help(make_error(Code::internal, Reason::backend_failure, "")));
+  CHECK_FALSE(batching::splitting_may_help(make_error(Code::unavailable, Reason::device_lost, "")));
+}

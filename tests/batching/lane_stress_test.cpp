@@ -52,8 +52,7 @@ void on_threads(Body body) {
 
 }  // namespace
 
-// mutant: inbox_is_empty() as a plain load, or push() without the second try of the mutex: a caller waits for
-// ever
+// mutant: give_back() with release order only, or publish() after around(): a caller waits for ever
 TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
   constexpr int rounds = 12'500;
   StressClient client;
@@ -84,6 +83,7 @@ TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is an
   CHECK(snapshot.queued_items == 0);
 }
 
+// mutant: finish() that wakes nobody who parked just before
 TEST_CASE("a batcher under four threads gives everybody their own answer, also past deadlines") {
   std::atomic<std::uint64_t> wrong{0};
   {
@@ -115,4 +115,43 @@ TEST_CASE("lanes come and go while their executor lives") {
       while (call.word.load() == 0) call.word.wait_until(0, no_deadline);
   }
   CHECK(client.faults == 0);
+}
+
+namespace {
+
+/// An input whose copy takes until its deadline is over, and looks whether its caller waits for it.
+struct SlowToCopy {
+  std::atomic<bool>* returned = nullptr;
+  std::atomic<bool>* copying = nullptr;
+  std::atomic<bool>* overtaken = nullptr;
+  SlowToCopy() = default;
+  SlowToCopy(SlowToCopy const& other) { *this = other; }
+  SlowToCopy& operator=(SlowToCopy const& other) {
+    returned = other.returned;
+    copying = other.copying;
+    overtaken = other.overtaken;
+    if (copying == nullptr) return *this;
+    *copying = true;
+    TimePoint const late = SystemEnv::now() + 20ms;
+    while (SystemEnv::now() < late && !*returned) std::this_thread::yield();
+    if (*returned) *overtaken = true;
+    return *this;
+  }
+};
+
+}  // namespace
+
+// mutant: withdraw_call() that does not wait for the copy of its input
+TEST_CASE("a call whose deadline passes while its input is copied returns after that") {
+  std::atomic<bool> returned{false}, copying{false}, overtaken{false};
+  auto batcher = *Batcher<SlowToCopy, int>::create({.caller_runs = false},
+                                                   [](std::span<SlowToCopy const>, std::span<int>) {});
+  SlowToCopy input;
+  input.returned = &returned;
+  input.copying = &copying;
+  input.overtaken = &overtaken;
+  auto const answer = batcher.run(input, 2ms);
+  returned = true;
+  CHECK((answer || answer.error().code == Code::deadline_exceeded));
+  CHECK_FALSE(overtaken);
 }

@@ -40,6 +40,7 @@ struct PuppetClient {
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
   std::function<void(Batch const&)> during;  ///< called while a batch runs
   std::function<Result<void>(Batch const&)> permit;
+  std::function<void(TestCall&)> on_finish;
   Error failure{Code::internal, Reason::backend_failure, "poison", {}};
 
   explicit PuppetClient(std::uint32_t instances = 1) : inside(instances) {}
@@ -88,6 +89,7 @@ struct PuppetClient {
     call.succeeded = error == nullptr;
     if (error != nullptr) call.answer = *error;
     finished.push_back(&call);
+    if (on_finish) on_finish(call);
   }
 
  private:

@@ -63,8 +63,7 @@ class Batcher {
 
   /// One output for one input. Blocks, on time, until `timeout` has passed: deadline_exceeded, and the input
   /// is then no longer looked at; a timeout of zero or less does not run it. Only a call that this thread
-  /// runs itself ends when the function does. After its answer the thread may run batches of others for 100
-  /// us more, not beyond `timeout`.
+  /// runs itself, alone or in company, ends when the function does. Its own answer ready, it returns.
   ///
   /// A failing batch is run again in pieces, so that an input that the function refuses fails alone. Two
   /// limits: errors with code unavailable or resource_exhausted (but out_of_memory) go to all at once; and

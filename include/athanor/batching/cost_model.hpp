@@ -5,13 +5,14 @@
 #include <bit>
 #include <cstdint>
 
+#include <athanor/batching/detail/relaxed.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1::batching {
 
 /// Follows one quantile of a stream in constant space: every sample moves the estimate by a share of itself,
 /// up with weight `quantile` and down with weight `1 - quantile`, so that it rests where that share of the
-/// samples lies below.
+/// samples lies below. One thread at a time adds; any may read the value meanwhile.
 class QuantileTracker {
  public:
   constexpr explicit QuantileTracker(double quantile) noexcept : quantile_(quantile) {}
@@ -20,13 +21,14 @@ class QuantileTracker {
 
  private:
   double quantile_;
-  double value_ = 0;
-  double run_probability_ = 1;  // of as many samples on one side as came last
-  bool last_above_ = false;
-  std::uint32_t count_ = 0;
+  Relaxed<double> value_ = 0.0;
+  Relaxed<double> run_probability_ = 1.0;  // of as many samples on one side as came last
+  Relaxed<bool> last_above_ = false;
+  Relaxed<std::uint32_t> count_ = 0U;
 };
 
-/// Run times by power-of-two size class. A value without a clock or lock: copy it to look at it.
+/// Run times by power-of-two size class, without a clock or lock. One thread at a time records; any may read,
+/// or copy, meanwhile.
 class CostModel {
  public:
   /// A prediction with fewer samples in its size class is a guess, not yet a promise.
@@ -37,18 +39,23 @@ class CostModel {
   /// Samples in the size class of `items`.
   std::uint64_t samples(std::uint32_t items) const noexcept { return classes_[class_of(items)].count; }
   bool trusts(std::uint32_t items) const noexcept { return samples(items) >= trusted_samples; }
+  /// Samples in all size classes.
+  std::uint64_t recorded() const noexcept { return recorded_; }
 
   /// Predicted run time of `items`: between two known classes by interpolation, below the smallest known as
   /// that one, above the largest in proportion. Zero when nothing is known.
   Duration mean(std::uint32_t items) const noexcept;
   Duration predicted_p50(std::uint32_t items) const noexcept;
   Duration predicted_p95(std::uint32_t items) const noexcept;
+  /// What to allow for a batch that has to end before a deadline: p95, a tenth more and 50 us. Zero when
+  /// nothing is known.
+  Duration time_to_allow(std::uint32_t items) const noexcept;
 
  private:
   struct SizeClass {
-    std::uint64_t count = 0;
-    double mean_items = 0;
-    double mean = 0;  // ns
+    Relaxed<std::uint64_t> count = std::uint64_t{0};
+    Relaxed<double> mean_items = 0.0;
+    Relaxed<double> mean = 0.0;  // ns
     QuantileTracker p50{0.5};
     QuantileTracker p95{0.95};
   };
@@ -60,7 +67,8 @@ class CostModel {
   Duration interpolate(std::uint32_t items, Value value) const noexcept;
 
   std::array<SizeClass, class_count> classes_{};
-  std::size_t highest_ = 0;  // class with samples
+  Relaxed<std::size_t> highest_ = std::size_t{0};  // class with samples
+  Relaxed<std::uint64_t> recorded_ = std::uint64_t{0};
 };
 
 }  // namespace athanor::inline v1::batching

@@ -24,8 +24,8 @@ struct QueueSnapshot {
   std::uint64_t queued_items = 0;             ///< of this key, not in a batch yet; at least 1
   std::uint32_t queued_requests = 0;          ///< that these belong to
   std::int64_t queued_cost = 0;
-  std::uint32_t max_items = 1;  ///< the lane's limit on one batch
-  std::uint32_t idle_instances = 0;
+  std::uint32_t max_items = 1;       ///< the lane's limit on one batch
+  std::uint32_t idle_instances = 0;  ///< at least so many
   std::uint32_t instances = 1;
   CostModel const* cost = nullptr;  ///< what batches took so far; null when nothing is known
 };
@@ -50,13 +50,15 @@ struct BatchDecision {
 ///
 /// - stateless and idempotent: equal snapshots get equal decisions;
 ///   no clock, lock, thread, log or allocation;
-/// - constant time: it is asked under the lane's mutex, for every key that is held;
+/// - constant time: it is asked under the lane's mutex;
 /// - it never starves: for a snapshot that stays as it is while time passes,
 ///   it answers `dispatch` after finitely many `wait_until`, each later than its `now`
 ///   (an earlier one is taken as `dispatch`), and never `idle`, which says
 ///   that only a change of the queue can matter.
 ///
-/// It is asked only when an instance is idle.
+/// It is asked whenever a request enters or leaves the key, when the time that it named has come, and before
+/// a batch is formed; not because an instance became idle. A request that finds nothing queued and an idle
+/// instance may be all that it sees: then `idle_instances` is 1 whatever the others do.
 template <class P>
 concept BatchingPolicy = std::copyable<P> && requires(P const& policy, QueueSnapshot const& snapshot) {
   { policy.decide(snapshot) } noexcept -> std::same_as<BatchDecision>;
@@ -112,8 +114,8 @@ consteval bool check_configurable_policy() {
   return check_batching_policy<P>() && ConfigurablePolicy<P>;
 }
 
-/// Never waits: an idle instance takes whatever is there. Batches form while instances are busy. The least
-/// latency for callers who do not answer each other, and the right choice when in doubt.
+/// Never waits: an idle instance takes whatever is there. Batches form while instances are busy. Lowest
+/// latency when callers are independent; the default choice.
 struct Immediate {
   static constexpr std::string_view name = "immediate";
 
@@ -128,7 +130,8 @@ struct Immediate {
 
 /// Holds a batch until it has `max_items`, or until `max_delay` after the oldest request of it came. For
 /// steady open traffic on a model whose batches cost little more than single items. A lone caller waits the
-/// whole delay, also one whose deadline is earlier, and who is not served then.
+/// full delay, or until its deadline is as near as a batch takes. While that is not known, a deadline earlier
+/// than the delay expires unserved.
 struct SizeOrDelay {
   static constexpr std::string_view name = "size_or_delay";
 
@@ -144,11 +147,17 @@ struct SizeOrDelay {
         });
   }
 
-  /// Dispatches a full batch at once, a smaller one when its oldest item has waited `max_delay`.
+  /// Dispatches a full batch at once, a smaller one when its oldest item has waited `max_delay`, or when it
+  /// would otherwise not end before the earliest of its deadlines.
   constexpr BatchDecision decide(QueueSnapshot const& queue) const noexcept {
     if (queue.queued_items == 0) return BatchDecision::idle();
     auto const full = max_items < queue.max_items ? max_items : queue.max_items;
-    TimePoint const due = after(queue.oldest_entered, max_delay);
+    TimePoint due = after(queue.oldest_entered, max_delay);
+    if (queue.cost != nullptr && queue.earliest_deadline < due) {
+      Duration const needed = queue.cost->time_to_allow(
+          static_cast<std::uint32_t>(queue.queued_items < full ? queue.queued_items : full));
+      if (needed != Duration{}) due = queue.earliest_deadline - needed;
+    }
     if (queue.queued_items >= full || queue.now >= due) return BatchDecision::dispatch(full);
     return BatchDecision::wait_until(due);
   }

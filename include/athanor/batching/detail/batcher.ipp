@@ -135,7 +135,7 @@ Batcher<In, Out, Env>::State::State(detail::Validated, BatcherOptions const& opt
       instances_(options.instances),
       executor_(options.instances),
       lane_({.instances = options.instances,
-             .max_items = std::min<std::uint32_t>(options.max_items, batching::detail::most_parts),
+             .max_items = std::min(options.max_items, batching::most_parts),
              .caller_runs = options.caller_runs},
             batching::SizeOrDelay{options.max_items, options.max_delay}, client_, executor_) {}
 

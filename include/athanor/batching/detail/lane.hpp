@@ -1,12 +1,13 @@
 /// The lane of one model: what enters is queued, batched and executed, on callers' threads or the executor's.
-/// Owns no thread. What runs when is decided by the QueueMachine; this shell has the mutex, the inbox and the
-/// tasks.
+/// Owns no thread. What runs when is decided by the QueueMachine; this shell has the mutex, the instances and
+/// the tasks.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include <athanor/batching/detail/parking_mutex.hpp>
 #include <athanor/batching/detail/queue_machine.hpp>
 #include <athanor/batching/detail/slot.hpp>
 #include <athanor/core/env.hpp>
@@ -14,20 +15,22 @@
 
 namespace athanor::inline v1::batching {
 
+/// Instances of one lane, and requests in one batch, at most.
+inline constexpr std::uint32_t most_instances = 1024;
+inline constexpr std::uint32_t most_parts = 1024;
+
 /// How one lane batches and executes.
 struct LaneOptions {
-  /// Batches that run at once, at most 1024; 1 for a model that must never be entered twice at once.
+  /// Batches that run at once, at most `most_instances`; 1 for a model that must never be entered twice at
+  /// once.
   std::uint32_t instances = 1;
-  /// Items of one batch, of at most 1024 requests. A request with more is split over several.
+  /// Items of one batch, of at most `most_parts` requests. A request with more is split over several.
   std::uint32_t max_items = 32;
   /// Assembly cost of one batch, in the unit of Slot::cost. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
   /// Whether a caller who is alone may run its batch itself. Off for backends that need a worker of their
   /// own.
   bool caller_runs = true;
-  /// How long a caller whose own answer is ready goes on running batches of others, before the executor takes
-  /// over.
-  Duration serve_others_for = std::chrono::microseconds(100);
   /// A failed batch of several parts is run again in pieces to find the culprits. While no piece succeeds, at
   /// most this many times its items are executed again; what is untried then fails with the error of its
   /// piece. 0 turns it off.
@@ -40,16 +43,16 @@ Result<void> validate(LaneOptions const& options);
 /// strike every piece.
 bool splitting_may_help(Error const& error) noexcept;
 
-/// Counts since construction, and the state when it was taken; fields may be of different moments.
+/// Counts since construction, and the state when it was taken. Fields are read one by one and may be mutually
+/// inconsistent.
 struct LaneSnapshot {
   std::uint64_t queued_items = 0;
   std::uint64_t queued_requests = 0;
   std::int64_t queued_cost = 0;
   std::uint32_t busy_instances = 0;
   std::uint32_t idle_instances = 0;
-  Duration predicted_wait{};  ///< until the batch of an item that entered now would begin; zero when idle
-  Duration largest_batch{};   ///< p95 of the run time of a batch of `max_items`; zero when nothing is known
-  std::uint64_t batches = 0;  ///< executed
+  Duration predicted_wait{};         ///< as Lane::predicted_wait
+  std::uint64_t batches = 0;         ///< executed
   std::uint64_t batch_items = 0;     ///< in these
   std::uint64_t caller_batches = 0;  ///< of these, on the thread of their only caller
   std::uint64_t failed_batches = 0;  ///< of these, failed at the first attempt
@@ -58,6 +61,27 @@ struct LaneSnapshot {
 };
 
 /// Thread-safe. Outlives every call of its functions, and every slot it holds.
+///
+/// An **instance** belongs to the thread that changed its `busy` word from 0 to 1, until that thread stores 0:
+/// everything else in it (its buffers, its cost model, its counters) is that thread's to write. The **queue**
+/// (machine, tasks, timer) is guarded by the mutex.
+///
+/// A caller who lends its thread and finds nothing queued takes an instance by its word, asks the policy about
+/// its request as a queue of one, runs it and gives the instance back, and never touches the mutex: callers at
+/// different instances write no common memory. Everybody else enters the queue, under the mutex.
+///
+/// Nothing that is queued is forgotten. Who queues stores `waiting_`, then looks at the instances' words; who
+/// gives an instance back stores its word, then looks at `waiting_`; all four are sequentially consistent, so
+/// at least one of the two sees the other. Whoever sees work and an idle instance takes the mutex, asks the
+/// machine how many batches there are to run, and posts as many tasks, less those that are on their way. Such a
+/// task is a hint, and reserves nothing: an executor thread that comes takes any idle instance and the next
+/// batch; it goes when there is none, because whoever holds the instances will look again.
+///
+/// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
+/// batch. Executor threads run what comes next, for a turn, then queue up behind the executor's other tasks.
+///
+/// A slot is finished after its instance has been given back, or has its next batch: who gets an answer finds
+/// the instance as it will be.
 template <Environment Env, BatchingPolicy Policy, class H>
 class Lane {
  public:
@@ -72,12 +96,12 @@ class Lane {
 
   /// Takes the slot until `finish` is called for it or `withdraw` returns true for it. `finish` may be called
   /// before this returns: by another thread; on this one if the slot ran here, its deadline has passed or the
-  /// lane refuses. This thread may also finish slots of others. Never waits for another slot. Allocates
-  /// nothing. `now` is of the environment's clock.
+  /// lane refuses. This thread may also finish slots of others. Never waits for another slot: it returns once
+  /// its own has run, or is queued. Allocates nothing. `now` is of the environment's clock.
   void enter(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
-  /// it forms its first batch. A caller who lends its thread runs as many items as it brought, then goes on
-  /// as after `enter`.
+  /// it forms its first batch. A caller who lends its thread runs the batches that hold any of them, as long
+  /// as no older ones are in the way and they are known to end before the earliest of their deadlines.
   void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).
@@ -87,25 +111,38 @@ class Lane {
 
   LaneOptions const& options() const noexcept { return options_; }
   LaneSnapshot snapshot() const noexcept;
-  /// What batches took so far.
-  CostModel cost_model() const noexcept;
+  /// What batches took so far, by the instance that knows most.
+  CostModel cost_model() const noexcept { return informed().cost; }
+  /// How long something that enters now waits until its batch begins, by what batches took so far: what is
+  /// left of those that run, and what is queued. Zero when an instance is idle and nothing queued, or batches
+  /// of that size are not known well enough to refuse work by it. `first` is the instance to look at first.
+  Duration predicted_wait(TimePoint now, std::uint32_t first = 0) const noexcept;
   /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
   /// size are known well enough to refuse work by it.
   Duration predicted(std::uint32_t items) const noexcept;
+  /// At least the p95 of the run time of a batch of `max_items`, and no more than about four times that; zero
+  /// when nothing is known. One load of what is hardly ever written.
+  Duration largest_batch() const noexcept { return Duration{largest_batch_.load(std::memory_order_relaxed)}; }
 
  private:
-  /// Whoever executes batches for an instance: started by posting its task, or lent a caller's thread.
-  struct Instance : Task {
-    Lane* lane = nullptr;
-    Instance* next = nullptr;  // in idle_ or in a list of started ones
-    std::vector<Part> parts;
+  struct alignas(64) Instance {
+    typename Env::template Atomic<std::uint32_t> busy{0};
+    // What runs, for those who predict; no items while nothing does.
+    typename Env::template Atomic<std::uint32_t> running_items{0};
+    typename Env::template Atomic<std::int64_t> began{0};
+    typename Env::template Atomic<std::uint64_t> batches{0};
+    typename Env::template Atomic<std::uint64_t> batch_items{0};
+    typename Env::template Atomic<std::uint64_t> caller_batches{0};
+    typename Env::template Atomic<std::uint64_t> failed_batches{0};
+    typename Env::template Atomic<std::uint64_t> reruns{0};
     Batch batch;
-    Duration run_time{};      // of the last batch, if `learn`
-    std::uint32_t learn = 0;  // its items, when it tells what a batch of so many costs
-    std::uint32_t reruns = 0;
-    bool failed = false;
-    bool executed = false;
-    bool started = false;
+    std::vector<Part> parts;
+    CostModel cost;
+  };
+  /// A task that brings an executor thread.
+  struct Summons : Task {
+    Lane* lane = nullptr;
+    Summons* next_summons = nullptr;
   };
   struct LaneTimer : Timer {
     Lane* lane = nullptr;
@@ -116,7 +153,7 @@ class Lane {
   /// What is decided under the mutex and done after it.
   struct Deferred {
     SlotList finished;
-    Instance* started = nullptr;
+    Summons* summons = nullptr;
   };
   struct Rework {
     std::uint64_t items_left = 0;
@@ -126,78 +163,76 @@ class Lane {
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
 
-  // The mutex and the inbox; see lane.ipp for why nothing is lost between them.
-  void lock() const noexcept ATH_ACQUIRE(mutex_);
-  void push(Slot& slot) noexcept;
-  static void reset(Slot& slot, TimePoint now) noexcept;
-  bool inbox_is_empty() const noexcept;
-  void absorb(TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
-  void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  // The queue.
+  void reset(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
   void admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  Surroundings around(TimePoint now) const noexcept;
+  void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void publish() noexcept ATH_REQUIRES(mutex_);
   void arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
-  void publish_snapshot() noexcept ATH_REQUIRES(mutex_);
-  void post_started(Deferred& deferred) noexcept;
-  void refuse_queued(Error const& error, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
-  template <class Look>
-  auto peek(Look look) const noexcept;
+  void post(Deferred& deferred) noexcept;
+  void finish(SlotList& slots, TimePoint now) noexcept;
+
+  // Instances.
+  Instance* take_idle(std::uint32_t first) noexcept;
+  Instance* take_soon(std::uint32_t first) noexcept;
+  bool is_nearly_done(Instance const& instance) const noexcept;
+  void give_back(Instance& instance) noexcept { instance.busy.store(0); }
+  Instance const& informed() const noexcept;
+  void load(Instance& instance, FormedBatch const& formed, bool on_caller) noexcept;
 
   // Serving.
-  Instance* start_on_caller(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
-  Instance* start_group_on_caller(std::uint64_t items, TimePoint deadline, TimePoint now,
-                                  Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
-  void load(Instance& instance, FormedBatch const& taken, TimePoint now, bool on_caller) noexcept;
-  void return_instance(Instance& instance) noexcept ATH_REQUIRES(mutex_);
-  bool next_batch(Instance& instance, TimePoint now, Duration budget) noexcept;
-  void note_batch(Instance& instance) noexcept ATH_REQUIRES(mutex_);
-  void serve_as_caller(Instance& instance, TimePoint deadline, std::uint64_t owed) noexcept;
-  void serve_on_executor(Instance& instance) noexcept;
+  bool run_alone(Slot& slot, TimePoint now) noexcept;
+  bool policy_dispatches(Slot const& slot, Instance const& instance, TimePoint now) const noexcept;
+  void serve_as_caller(Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
+                       Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  bool next_for_caller(Instance& instance, Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
+                       Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void serve_on_executor(Summons& summons) noexcept;
+  bool next_batch(Instance& instance, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
 
   // One batch.
-  TimePoint run(Instance& instance) noexcept;
+  TimePoint run(Instance& instance, TimePoint now) noexcept;
   void drop_unwanted(Instance& instance) noexcept;
-  Verdict isolate(Instance& instance, Error const& error) noexcept;
+  Verdict isolate(Instance& instance, Error const& error, Rework& rework) noexcept;
   void bisect(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void rerun(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void fail_parts(std::span<Part const> parts, Error const& error) noexcept;
-  void finish_parts(std::span<Part const> parts, TimePoint now) noexcept;
+  void note(Instance& instance, Duration run_time, bool failed, Rework const& rework) noexcept;
+  void collect(std::span<Part const> parts, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
 
   // Executor threads inside.
   void count_in() noexcept;
   void count_out() noexcept;
 
-  struct Published {
-    typename Env::template Atomic<std::uint64_t> queued_items{0};
-    typename Env::template Atomic<std::uint64_t> queued_requests{0};
-    typename Env::template Atomic<std::int64_t> queued_cost{0};
-    typename Env::template Atomic<std::uint32_t> busy_instances{0};
-    typename Env::template Atomic<std::int64_t> predicted_wait{0};
-    typename Env::template Atomic<std::int64_t> largest_batch{0};
-    typename Env::template Atomic<std::uint64_t> batches{0};
-    typename Env::template Atomic<std::uint64_t> batch_items{0};
-    typename Env::template Atomic<std::uint64_t> caller_batches{0};
-    typename Env::template Atomic<std::uint64_t> failed_batches{0};
-    typename Env::template Atomic<std::uint64_t> reruns{0};
-    typename Env::template Atomic<std::uint64_t> expired{0};
-  };
-
   H& client_;
   typename Env::Executor& executor_;
   LaneOptions const options_;
+  BatchLimits const limits_;
+  Policy const policy_;
   std::unique_ptr<Instance[]> instances_;
-  typename Env::Word
-      executor_visits_;  // started instances, timers and their threads; the highest bit: the destructor waits
+  std::unique_ptr<Summons[]> all_summons_;
+  // Tasks that are posted or run, timers that are armed or fire; the highest bit: the destructor waits.
+  typename Env::Word executor_visits_;
   LaneTimer timer_;
   FinalTask final_task_;
 
-  alignas(64) mutable typename Env::template Atomic<Slot*> inbox_{nullptr};
-  alignas(64) mutable typename Env::Mutex mutex_;
+  // Written when the queue changes, or rarely; read by every call.
+  alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{
+      0};  // twice the requests queued; 1 more if refusing
+  typename Env::template Atomic<std::uint64_t> queued_items_{0};
+  typename Env::template Atomic<std::int64_t> queued_cost_{0};
+  typename Env::template Atomic<std::uint64_t> expired_{0};
+  typename Env::template Atomic<std::int64_t> largest_batch_{0};
+
+  alignas(64) ParkingMutex<Env> mutex_;
   QueueMachine<Policy> machine_ ATH_GUARDED_BY(mutex_);
-  Instance* idle_ ATH_GUARDED_BY(mutex_) = nullptr;
+  Summons* unused_summons_ ATH_GUARDED_BY(mutex_) = nullptr;
+  std::uint32_t posted_summons_ ATH_GUARDED_BY(mutex_) = 0;  // whose threads have not come yet
   TimePoint armed_at_ ATH_GUARDED_BY(mutex_) = no_deadline;
   std::uint32_t fires_due_ ATH_GUARDED_BY(mutex_) = 0;  // of timer_: armed or firing
   bool refusing_ ATH_GUARDED_BY(mutex_) = false;
   Error refusal_ ATH_GUARDED_BY(mutex_);
-  alignas(64) Published published_;  // written under mutex_, read by anybody
 };
 
 }  // namespace athanor::inline v1::batching

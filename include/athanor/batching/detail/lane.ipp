@@ -1,3 +1,4 @@
+// The queue's side of the lane: entering, leaving, dispatching. The other half is lane_serving.ipp.
 #pragma once
 
 #include <algorithm>
@@ -6,29 +7,9 @@
 
 #include <athanor/batching/detail/lane.hpp>
 
-// Mutex and inbox. Whoever has the mutex works for everybody: a thread that enters tries the mutex once; when
-// somebody else has it, it leaves its slot in the inbox, tries once more, and goes. The holder, after
-// unlocking, looks at the inbox once more and, when something is there, tries the mutex in its turn. Nobody
-// sleeps to enter, and nothing is lost:
-//
-// - The push P into the inbox and the look C after an unlock are both read-modify-writes of `inbox_` with
-//   acquire and release (C is a compare-exchange of null for null), so they have an order.
-//
-// - C after P: C, or the holder that took P's slot out in between, has the slot. A holder that sees slots
-//   tries the mutex; if that fails there is a later holder, which looks in its turn after its own unlock.
-//
-// - C before P: P reads from C or, through a chain of read-modify-writes, from what follows it, so the
-//   unlock before C happens before P's second try of the mutex. That try can fail only because of another,
-//   later holder, whose look is yet to come; for the last of these C is after P, or else the try succeeds.
-//   (The standard lets try_lock() fail spuriously; no implementation on a futex does.)
-//
-// The slot's fields are written before P (release) and read by who takes it out (acquire).
-
 namespace athanor::inline v1::batching {
 
 namespace detail {
-inline constexpr std::size_t most_parts = 1024;
-inline constexpr int spins_before_sleep = 200;
 /// An executor thread goes to the back of the executor's queue after so long, so that other lanes get their
 /// turn.
 inline constexpr Duration executor_turn = std::chrono::milliseconds(1);
@@ -41,8 +22,11 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
     : client_(client),
       executor_(executor),
       options_(options),
+      limits_{options.instances, options.max_items, options.max_cost},
+      policy_(policy),
       instances_(std::make_unique<Instance[]>(options.instances)),
-      machine_(BatchLimits{options.instances, options.max_items, options.max_cost}, std::move(policy)) {
+      all_summons_(std::make_unique<Summons[]>(options.instances)),
+      machine_(limits_, std::move(policy)) {
   static_assert(LaneClient<H>,
                 "the lane's client has wanted, begin, execute, end and finish as batching::LaneClient says");
   assert(validate(options));
@@ -50,15 +34,14 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
   timer_.lane = this;
   final_task_.run = [](Task& task) noexcept { static_cast<FinalTask&>(task).lane->count_out(); };
   final_task_.lane = this;
-  for (std::uint32_t i = options.instances; i-- > 0;) {
-    Instance& instance = instances_[i];
-    instance.run = &Lane::on_task;
-    instance.lane = this;
-    instance.parts.resize(std::min<std::size_t>(options.max_items, detail::most_parts));
-    instance.batch.instance = i;
-    instance.next = std::exchange(idle_, &instance);
+  for (std::uint32_t i = 0; i < options.instances; ++i) {
+    instances_[i].parts.resize(std::min(options.max_items, most_parts));
+    instances_[i].batch.instance = i;
+    Summons& summons = all_summons_[i];
+    summons.run = &Lane::on_task;
+    summons.lane = this;
+    summons.next_summons = std::exchange(unused_summons_, &summons);
   }
-  publish_snapshot();
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -93,54 +76,31 @@ void Lane<Env, Policy, H>::count_out() noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::lock() const noexcept {
-  for (int spin = 0; spin < detail::spins_before_sleep; ++spin) {
-    if (mutex_.try_lock()) return;
-    Env::relax();
-  }
-  mutex_.lock();
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::push(Slot& slot) noexcept {
-  Slot* head = inbox_.load(std::memory_order_relaxed);
-  do {
-    slot.next = head;
-  } while (!inbox_.compare_exchange_weak(head, &slot, std::memory_order_acq_rel, std::memory_order_relaxed));
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-bool Lane<Env, Policy, H>::inbox_is_empty() const noexcept {
-  Slot* nothing = nullptr;
-  return inbox_.compare_exchange_strong(nothing, nullptr, std::memory_order_acq_rel,
-                                        std::memory_order_acquire);
+void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
+  assert(slot.batch_items > 0 && slot.batch_cost >= 0);
+  slot.entered = now;
+  slot.state = SlotState::outside;
+  slot.batch_failed = false;
+  slot.batched = 0;
+  slot.completed = 0;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept {
+  reset(slot, now);
   if (refusing_) {
     set_error(slot, refusal_);
     deferred.finished.append(slot);
   } else {
-    machine_.add(slot, now, deferred.finished);
+    machine_.add(slot, around(now), deferred.finished);
   }
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::absorb(TimePoint now, Deferred& deferred) noexcept {
-  if (inbox_.load(std::memory_order_relaxed) == nullptr) return;
-  Slot* newest = inbox_.exchange(nullptr, std::memory_order_acq_rel);
-  Slot* oldest = nullptr;
-  while (newest != nullptr) {
-    Slot* const next = newest->next;
-    newest->next = std::exchange(oldest, newest);
-    newest = next;
-  }
-  while (oldest != nullptr) {
-    Slot* const next = oldest->next;
-    admit(*oldest, now, deferred);
-    oldest = next;
-  }
+Surroundings Lane<Env, Policy, H>::around(TimePoint now) const noexcept {
+  std::uint32_t idle = 0;
+  for (std::uint32_t i = 0; i < options_.instances; ++i) idle += instances_[i].busy.load() == 0 ? 1U : 0U;
+  return {now, idle, informed().cost};
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -156,120 +116,105 @@ void Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::publish_snapshot() noexcept {
-  constexpr auto relaxed = std::memory_order_relaxed;
-  published_.queued_items.store(machine_.queue().items(), relaxed);
-  published_.queued_requests.store(machine_.queue().requests(), relaxed);
-  published_.queued_cost.store(machine_.queue().cost(), relaxed);
-  published_.busy_instances.store(machine_.busy_instances(), relaxed);
-  published_.predicted_wait.store(machine_.predicted_wait().count(), relaxed);
-  published_.expired.store(machine_.expired(), relaxed);
+void Lane<Env, Policy, H>::publish() noexcept {
+  auto const update = [](auto& published, auto value) {
+    if (published.load(std::memory_order_relaxed) != value) published.store(value, std::memory_order_relaxed);
+  };
+  SlotQueue const& queue = machine_.queue();
+  update(queued_items_, queue.items());
+  update(queued_cost_, queue.cost());
+  update(expired_, machine_.expired());
+  std::uint64_t const waiting = 2 * queue.requests() + (refusing_ ? 1 : 0);
+  if (waiting_.load(std::memory_order_relaxed) != waiting) waiting_.store(waiting);
 }
 
-/// Plans, unlocks, and does what was decided. `now` is only as old as the wait for the mutex.
+/// Plans, unlocks, and does what was decided. What is queued is published before the instances are looked at:
+/// see the class.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept {
-  for (;;) {
-    Plan const plan = machine_.plan(now);
-    for (std::uint32_t i = 0; i < plan.start; ++i) {
-      Instance* const instance = std::exchange(idle_, idle_->next);
-      instance->started = true;
-      instance->next = std::exchange(deferred.started, instance);
+  publish();
+  if (machine_.queue().requests() > 0) {
+    Surroundings const surroundings = around(now);
+    Plan const plan = machine_.plan(surroundings);
+    std::uint64_t const wanted = std::min<std::uint64_t>(plan.batches, surroundings.idle_instances);
+    while (posted_summons_ < wanted && unused_summons_ != nullptr) {
+      Summons* const summons = std::exchange(unused_summons_, unused_summons_->next_summons);
+      summons->next_summons = std::exchange(deferred.summons, summons);
+      ++posted_summons_;
       count_in();
     }
-    if (plan.wake_at < armed_at_) arm(plan.wake_at);
-    publish_snapshot();
-    mutex_.unlock();
-    post_started(deferred);
-    if (inbox_is_empty() || !mutex_.try_lock()) break;
-    now = Env::now();
-    absorb(now, deferred);
+    // Without an idle instance there is nothing to wake for: whoever gives one back looks again.
+    if (surroundings.idle_instances > 0 && plan.wake_at < armed_at_) arm(plan.wake_at);
   }
-  while (Slot* slot = deferred.finished.pop())
+  mutex_.unlock();
+  post(deferred);
+  finish(deferred.finished, now);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
+  while (Summons* summons = deferred.summons) {
+    deferred.summons = summons->next_summons;
+    if (executor_.post(*summons)) continue;
+    // Nobody would run what is queued. What enters later may find a thread again.
+    Deferred refused;
+    mutex_.lock();
+    summons->next_summons = std::exchange(unused_summons_, summons);
+    --posted_summons_;
+    machine_.refuse(make_error(Code::resource_exhausted, Reason::none,
+                               "no thread runs the batch: none can be started, or the executor is stopping"),
+                    refused.finished);
+    unlock_and_dispatch(Env::now(), refused);
+    count_out();
+  }
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::finish(SlotList& slots, TimePoint now) noexcept {
+  while (Slot* const slot = slots.pop())
     client_.finish(*slot, slot->batch_failed ? &slot->batch_error : nullptr, now);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::post_started(Deferred& deferred) noexcept {
-  while (Instance* instance = deferred.started) {
-    deferred.started = instance->next;
-    if (executor_.post(*instance)) continue;
-    // The executor is stopping: nobody will run what is queued.
-    lock();
-    machine_.mark_started();
-    return_instance(*instance);
-    count_out();
-    Deferred refused;
-    refuse_queued(make_error(Code::unavailable, Reason::stopping, "the executor is stopping"), refused);
-    unlock_and_dispatch(Env::now(), refused);
-  }
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::refuse_queued(Error const& error, Deferred& deferred) noexcept {
-  if (!refusing_) {
-    refusing_ = true;
-    refusal_ = error;
-  }
-  absorb(Env::now(), deferred);
-  machine_.refuse(refusal_, deferred.finished);
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
-  assert(slot.batch_items > 0 && slot.batch_cost >= 0);
-  slot.entered = now;
-  slot.state = SlotState::outside;
-  slot.batch_failed = false;
-  slot.taken = 0;
-  slot.completed = 0;
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::enter(Slot& slot, LendThread lend, TimePoint now) noexcept {
-  reset(slot, now);
+  lend = options_.caller_runs ? lend : LendThread::no;
+  if (lend == LendThread::yes && run_alone(slot, now)) return;
   TimePoint const deadline = slot.batch_deadline;
   Deferred deferred;
-  if (!mutex_.try_lock()) {
-    push(slot);
-    if (!mutex_.try_lock()) return;
-    absorb(now, deferred);
-    return unlock_and_dispatch(now, deferred);
-  }
-  absorb(now, deferred);
+  mutex_.lock();
   admit(slot, now, deferred);
-  Instance* const here = lend == LendThread::yes ? start_on_caller(slot, now) : nullptr;
-  unlock_and_dispatch(now, deferred);
-  if (here != nullptr) serve_as_caller(*here, deadline, 0);
+  if (lend == LendThread::no || slot.state != SlotState::queued) return unlock_and_dispatch(now, deferred);
+  serve_as_caller(&machine_.queue().first_of(slot), {slot.sequence, slot.sequence + 1}, deadline, now,
+                  deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint now) noexcept {
   if (slots.empty()) return;
-  std::uint64_t brought = 0;
   TimePoint deadline = no_deadline;
+  Slot* first = nullptr;
+  std::uint64_t last = 0;
   Deferred deferred;
-  lock();
-  absorb(now, deferred);
-  while (Slot* slot = slots.pop()) {
-    reset(*slot, now);
-    brought += slot->batch_items;
+  mutex_.lock();
+  while (Slot* const slot = slots.pop()) {
     deadline = std::min(deadline, slot->batch_deadline);
     admit(*slot, now, deferred);
+    if (slot->state != SlotState::queued) continue;
+    if (first == nullptr) first = slot;
+    last = slot->sequence;
   }
-  Instance* const here =
-      lend == LendThread::yes ? start_group_on_caller(brought, deadline, now, deferred) : nullptr;
-  unlock_and_dispatch(now, deferred);
-  if (here != nullptr) serve_as_caller(*here, deadline, brought);
+  if (lend == LendThread::no || !options_.caller_runs || first == nullptr)
+    return unlock_and_dispatch(now, deferred);
+  serve_as_caller(&machine_.queue().first_of(*first), {first->sequence, last + 1, true}, deadline, now,
+                  deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::withdraw(Slot& slot) noexcept {
   TimePoint const now = Env::now();
   Deferred deferred;
-  lock();
-  absorb(now, deferred);
-  bool const withdrawn = machine_.withdraw(slot);
+  mutex_.lock();
+  bool const withdrawn = machine_.withdraw(slot, around(now));
   unlock_and_dispatch(now, deferred);
   return withdrawn;
 }
@@ -277,8 +222,9 @@ bool Lane<Env, Policy, H>::withdraw(Slot& slot) noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::refuse_all(Error const& error) noexcept {
   Deferred deferred;
-  lock();
-  refuse_queued(error, deferred);
+  mutex_.lock();
+  if (!std::exchange(refusing_, true)) refusal_ = error;
+  machine_.refuse(refusal_, deferred.finished);
   unlock_and_dispatch(Env::now(), deferred);
 }
 
@@ -286,41 +232,62 @@ template <Environment Env, BatchingPolicy Policy, class H>
 LaneSnapshot Lane<Env, Policy, H>::snapshot() const noexcept {
   constexpr auto relaxed = std::memory_order_relaxed;
   LaneSnapshot snapshot;
-  snapshot.queued_items = published_.queued_items.load(relaxed);
-  snapshot.queued_requests = published_.queued_requests.load(relaxed);
-  snapshot.queued_cost = published_.queued_cost.load(relaxed);
-  snapshot.busy_instances = published_.busy_instances.load(relaxed);
-  snapshot.largest_batch = Duration{published_.largest_batch.load(relaxed)};
-  snapshot.idle_instances = options_.instances - snapshot.busy_instances;
-  snapshot.predicted_wait = Duration{published_.predicted_wait.load(relaxed)};
-  snapshot.batches = published_.batches.load(relaxed);
-  snapshot.batch_items = published_.batch_items.load(relaxed);
-  snapshot.caller_batches = published_.caller_batches.load(relaxed);
-  snapshot.failed_batches = published_.failed_batches.load(relaxed);
-  snapshot.reruns = published_.reruns.load(relaxed);
-  snapshot.expired = published_.expired.load(relaxed);
+  snapshot.queued_items = queued_items_.load(relaxed);
+  snapshot.queued_requests = waiting_.load(relaxed) / 2;
+  snapshot.queued_cost = queued_cost_.load(relaxed);
+  snapshot.expired = expired_.load(relaxed);
+  for (std::uint32_t i = 0; i < options_.instances; ++i) {
+    Instance const& instance = instances_[i];
+    (instance.busy.load(relaxed) != 0 ? snapshot.busy_instances : snapshot.idle_instances) += 1;
+    snapshot.batches += instance.batches.load(relaxed);
+    snapshot.batch_items += instance.batch_items.load(relaxed);
+    snapshot.caller_batches += instance.caller_batches.load(relaxed);
+    snapshot.failed_batches += instance.failed_batches.load(relaxed);
+    snapshot.reruns += instance.reruns.load(relaxed);
+  }
+  snapshot.predicted_wait = predicted_wait(Env::now());
   return snapshot;
 }
 
-/// Looks at the machine under the mutex. Who holds that attends to the inbox afterwards, also a reader.
 template <Environment Env, BatchingPolicy Policy, class H>
-template <class Look>
-auto Lane<Env, Policy, H>::peek(Look look) const noexcept {
-  lock();
-  auto seen = look(machine_);
-  Deferred deferred;
-  const_cast<Lane*>(this)->unlock_and_dispatch(Env::now(), deferred);
-  return seen;
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-CostModel Lane<Env, Policy, H>::cost_model() const noexcept {
-  return peek([](auto const& machine) { return machine.cost_model(); });
+auto Lane<Env, Policy, H>::informed() const noexcept -> Instance const& {
+  Instance const* most = &instances_[0];
+  for (std::uint32_t i = 1; i < options_.instances; ++i)
+    if (instances_[i].cost.recorded() > most->cost.recorded()) most = &instances_[i];
+  return *most;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 Duration Lane<Env, Policy, H>::predicted(std::uint32_t items) const noexcept {
-  return peek([items](auto const& machine) { return machine.predicted_run(items); });
+  return predicted_run(informed().cost, limits_, items);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+Duration Lane<Env, Policy, H>::predicted_wait(TimePoint now, std::uint32_t first) const noexcept {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  std::uint64_t const queued = queued_items_.load(relaxed);
+  if (queued == 0 && first < options_.instances && instances_[first].busy.load(relaxed) == 0)
+    return Duration{};
+  CostModel const& cost = informed().cost;
+  auto const known = [&](std::uint32_t items) {
+    return cost.trusts(items) ? cost.predicted_p50(items) : Duration{};
+  };
+  Duration work{};
+  for (std::uint32_t i = 0; i < options_.instances; ++i) {
+    Instance const& instance = instances_[i];
+    if (instance.busy.load(relaxed) == 0) {
+      if (queued == 0) return Duration{};
+      continue;
+    }
+    std::uint32_t const items = instance.running_items.load(relaxed);
+    if (items == 0) continue;
+    Duration const elapsed = now - TimePoint{Duration{instance.began.load(relaxed)}};
+    work = saturating_sum(work, std::max(known(items) - std::max(elapsed, Duration{}), Duration{}));
+  }
+  auto const in_batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(queued, 1, options_.max_items));
+  auto const batches =
+      static_cast<std::int64_t>(queued / options_.max_items + (queued % options_.max_items == 0 ? 0U : 1U));
+  return saturating_sum(work, saturating_product(known(in_batch), batches)) / options_.instances;
 }
 
 }  // namespace athanor::inline v1::batching

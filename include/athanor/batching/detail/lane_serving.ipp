@@ -40,9 +40,9 @@ inline std::size_t middle(std::span<Part const> parts) noexcept {
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::on_task(Task& task) noexcept {
-  auto& instance = static_cast<Instance&>(task);
-  Lane& lane = *instance.lane;
-  lane.serve_on_executor(instance);
+  auto& summons = static_cast<Summons&>(task);
+  Lane& lane = *summons.lane;
+  lane.serve_on_executor(summons);
   lane.count_out();
 }
 
@@ -51,136 +51,209 @@ void Lane<Env, Policy, H>::on_timer(Timer& timer) noexcept {
   Lane& lane = *static_cast<LaneTimer&>(timer).lane;
   Deferred deferred;
   TimePoint const now = Env::now();
-  lane.lock();
+  lane.mutex_.lock();
   if (--lane.fires_due_ == 0) lane.armed_at_ = no_deadline;
-  lane.absorb(now, deferred);
   lane.unlock_and_dispatch(now, deferred);
   lane.count_out();
 }
 
+/// An idle instance, which is the caller's from then on; null when there is none.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::load(Instance& instance, FormedBatch const& taken, TimePoint now,
-                                bool on_caller) noexcept {
-  instance.batch.parts = std::span(instance.parts.data(), taken.parts);
-  instance.batch.items = taken.items;
-  instance.batch.cost = taken.cost;
-  instance.batch.formed = now;
+auto Lane<Env, Policy, H>::take_idle(std::uint32_t first) noexcept -> Instance* {
+  std::uint32_t at = first < options_.instances ? first : 0;
+  for (std::uint32_t tries = 0; tries < options_.instances; ++tries) {
+    Instance& instance = instances_[at];
+    std::uint32_t idle = 0;
+    if (instance.busy.load(std::memory_order_relaxed) == 0 &&
+        instance.busy.compare_exchange_strong(idle, 1U, std::memory_order_seq_cst))
+      return &instance;
+    if (++at == options_.instances) at = 0;
+  }
+  return nullptr;
+}
+
+/// As take_idle, also an instance that will be idle before another thread could have been woken.
+template <Environment Env, BatchingPolicy Policy, class H>
+auto Lane<Env, Policy, H>::take_soon(std::uint32_t first) noexcept -> Instance* {
+  if (Instance* const instance = take_idle(first)) return instance;
+  if constexpr (!Env::simulated) {
+    if (!is_nearly_done(instances_[first < options_.instances ? first : 0])) return nullptr;
+    for (int spin = 0; spin < detail::spins_before_parking && waiting_.load() == 0; ++spin) {
+      Env::relax();
+      if (Instance* const instance = take_idle(first)) return instance;
+    }
+  }
+  return nullptr;
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance) const noexcept {
+  std::uint32_t const items = instance.running_items.load(std::memory_order_relaxed);
+  return instance.cost.trusts(items) && instance.cost.predicted_p95(items) < std::chrono::microseconds(2);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::load(Instance& instance, FormedBatch const& formed, bool on_caller) noexcept {
+  instance.batch.parts = std::span(instance.parts.data(), formed.parts);
+  instance.batch.items = formed.items;
+  instance.batch.cost = formed.cost;
   instance.batch.on_caller = on_caller;
 }
 
+/// Runs the slot here and now, without the queue: false when that may not be, and nothing has happened.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::return_instance(Instance& instance) noexcept {
-  machine_.mark_idle();
-  instance.started = false;
-  instance.next = std::exchange(idle_, &instance);
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-auto Lane<Env, Policy, H>::start_on_caller(Slot& slot, TimePoint now) noexcept -> Instance* {
-  if (!options_.caller_runs || idle_ == nullptr) return nullptr;
-  FormedBatch const taken = machine_.take_for_caller(slot, now, idle_->parts);
-  if (taken.parts == 0) return nullptr;
-  Instance* const instance = std::exchange(idle_, idle_->next);
-  load(*instance, taken, now, true);
-  return instance;
-}
-
-template <Environment Env, BatchingPolicy Policy, class H>
-auto Lane<Env, Policy, H>::start_group_on_caller(std::uint64_t items, TimePoint deadline, TimePoint now,
-                                                 Deferred& deferred) noexcept -> Instance* {
-  if (!options_.caller_runs || idle_ == nullptr || !machine_.ends_in_time(items, deadline, now))
-    return nullptr;
-  FormedBatch const taken = machine_.take_for_group(now, idle_->parts, deferred.finished);
-  if (taken.parts == 0) return nullptr;
-  Instance* const instance = std::exchange(idle_, idle_->next);
-  load(*instance, taken, now, false);
-  return instance;
-}
-
-/// What the batch that just ran teaches, and counts.
-template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::note_batch(Instance& instance) noexcept {
-  if (!std::exchange(instance.executed, false)) return;
-  auto const add = [](auto& counter, std::uint64_t by) {
-    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-  };
-  if (!instance.failed) {
-    machine_.record(instance.batch.items, instance.run_time);
-    published_.largest_batch.store(machine_.cost_model().predicted_p95(options_.max_items).count(),
-                                   std::memory_order_relaxed);
+bool Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint now) noexcept {
+  bool const fits =
+      slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
+  if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return false;
+  Instance* const instance = take_soon(slot.last_instance);
+  if (instance == nullptr) return false;
+  if (!policy_dispatches(slot, *instance, now) ||
+      !ends_in_time(instance->cost, limits_, slot.batch_items, slot.batch_deadline, now)) {
+    give_back(*instance);  // and the caller enters the queue, where everything is looked at
+    return false;
   }
-  add(published_.batches, 1);
-  add(published_.batch_items, instance.batch.items);
-  if (instance.batch.on_caller) add(published_.caller_batches, 1);
-  if (instance.failed) add(published_.failed_batches, 1);
-  if (instance.reruns > 0) add(published_.reruns, instance.reruns);
-}
-
-/// Settles the account of the batch that ran, and takes the next one unless it would exceed `budget`. When
-/// false, the instance is idle and no longer this thread's.
-template <Environment Env, BatchingPolicy Policy, class H>
-bool Lane<Env, Policy, H>::next_batch(Instance& instance, TimePoint now, Duration budget) noexcept {
-  Deferred deferred;
-  lock();
-  if (std::exchange(instance.started, false)) machine_.mark_started();
-  note_batch(instance);
-  absorb(now, deferred);
-  FormedBatch taken;
-  if (budget > Duration{}) taken = machine_.take(now, instance.parts, budget, deferred.finished);
-  bool const more = taken.parts > 0;
-  if (more) {
-    load(instance, taken, now, false);
-  } else {
-    return_instance(instance);
+  slot.last_instance = instance->batch.instance;
+  slot.entered = now;
+  slot.batch_failed = false;
+  instance->parts[0] = Part{&slot, 0, slot.batch_items};
+  load(*instance, {1, slot.batch_items, slot.batch_cost}, true);
+  now = run(*instance, now);
+  SlotList finished;
+  if (!instance->batch.parts.empty()) finished.append(slot);
+  give_back(*instance);
+  if (waiting_.load() != 0) {
+    Deferred deferred;
+    mutex_.lock();
+    unlock_and_dispatch(now, deferred);
   }
-  unlock_and_dispatch(now, deferred);
-  return more;
+  finish(finished, now);
+  return true;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::serve_as_caller(Instance& instance, TimePoint deadline,
-                                           std::uint64_t owed) noexcept {
-  TimePoint now;
-  do {
-    owed -= std::min<std::uint64_t>(owed, instance.batch.items);
-    now = run(instance);
-    if (owed > 0 && !next_batch(instance, now, Duration::max())) return;
-  } while (owed > 0);
-  TimePoint const until = std::min(after(now, options_.serve_others_for), deadline);
-  while (next_batch(instance, now, until - now)) now = run(instance);
+bool Lane<Env, Policy, H>::policy_dispatches(Slot const& slot, Instance const& instance,
+                                             TimePoint now) const noexcept {
+  return checked_decision(policy_, {.now = now,
+                                    .oldest_entered = now,
+                                    .earliest_deadline = slot.batch_deadline,
+                                    .queued_items = slot.batch_items,
+                                    .queued_requests = 1,
+                                    .queued_cost = slot.batch_cost,
+                                    .max_items = limits_.max_items,
+                                    .idle_instances = 1,
+                                    .instances = limits_.instances,
+                                    .cost = &instance.cost})
+             .kind == BatchDecision::Kind::dispatch;
+}
+
+/// Takes the batch that is to run next. When false, the instance is idle and no longer this thread's.
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::next_batch(Instance& instance, TimePoint now, Deferred& deferred) noexcept {
+  FormedBatch const formed = machine_.take(around(now), instance.parts, deferred.finished);
+  load(instance, formed, false);
+  if (formed.parts == 0) give_back(instance);
+  return formed.parts > 0;
+}
+
+/// As next_batch, but only a batch that holds any of the caller's own.
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::next_for_caller(Instance& instance, Slot* first, Brought const& own,
+                                           TimePoint deadline, TimePoint now, Deferred& deferred) noexcept {
+  FormedBatch const formed =
+      machine_.take_for_caller(first, own, deadline, around(now), instance.parts, deferred.finished);
+  load(instance, formed, formed.parts == 1 && instance.parts[0].whole() && !own.together);
+  if (formed.parts == 0) give_back(instance);
+  return formed.parts > 0;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::serve_on_executor(Instance& instance) noexcept {
+void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
+                                           Deferred& deferred) noexcept {
+  Instance* const instance = take_idle(first->last_instance);
+  bool more = instance != nullptr && next_for_caller(*instance, first, own, deadline, now, deferred);
+  for (;;) {
+    unlock_and_dispatch(now, deferred);
+    if (!more) return;
+    now = run(*instance, Env::now());
+    mutex_.lock();
+    collect(instance->batch.parts, deferred);
+    more = next_for_caller(*instance, machine_.queue().oldest(), own, deadline, now, deferred);
+  }
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
   TimePoint now = Env::now();
   TimePoint const turn_ends = after(now, detail::executor_turn);
-  while (next_batch(instance, now, now < turn_ends ? Duration::max() : Duration{})) now = run(instance);
+  Deferred deferred;
+  mutex_.lock();
+  summons.next_summons = std::exchange(unused_summons_, &summons);
+  --posted_summons_;
+  Instance* const instance = take_idle(0);
+  bool more = instance != nullptr && next_batch(*instance, now, deferred);
+  for (;;) {
+    unlock_and_dispatch(now, deferred);
+    if (!more) return;
+    now = run(*instance, Env::now());
+    mutex_.lock();
+    collect(instance->batch.parts, deferred);
+    more = now < turn_ends;
+    if (!more) {
+      give_back(*instance);
+    } else {
+      more = next_batch(*instance, now, deferred);
+    }
+  }
 }
 
-/// Runs the instance's batch and finishes its slots. Returns when execution ended.
+/// Runs the instance's batch. Returns when execution ended; its slots are then to be collected.
 template <Environment Env, BatchingPolicy Policy, class H>
-TimePoint Lane<Env, Policy, H>::run(Instance& instance) noexcept {
+TimePoint Lane<Env, Policy, H>::run(Instance& instance, TimePoint now) noexcept {
   drop_unwanted(instance);
-  Batch const& batch = instance.batch;
-  if (batch.parts.empty()) return Env::now();
+  Batch& batch = instance.batch;
+  if (batch.parts.empty()) return now;
+  batch.formed = now;
   if (auto permission = client_.begin(batch); !permission) {
-    TimePoint const refused = Env::now();
     fail_parts(batch.parts, permission.error());
-    finish_parts(batch.parts, refused);
-    return refused;
+    return Env::now();
   }
+  instance.began.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  instance.running_items.store(batch.items, std::memory_order_relaxed);
+  Rework rework;
   auto const outcome = client_.execute(batch);
-  instance.executed = true;
-  instance.failed = !outcome;
-  instance.reruns = 0;
-  Verdict const verdict = outcome ? Verdict::success : isolate(instance, outcome.error());
+  Verdict const verdict = outcome ? Verdict::success : isolate(instance, outcome.error(), rework);
   TimePoint const ended = Env::now();
-  instance.run_time = ended - batch.formed;
+  instance.running_items.store(0, std::memory_order_relaxed);
+  note(instance, ended - now, !outcome, rework);
   client_.end(batch, verdict, ended);
-  finish_parts(batch.parts, ended);
   return ended;
 }
 
+/// What the batch that just ran teaches, and counts. How long one takes that fails says nothing.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::note(Instance& instance, Duration run_time, bool failed,
+                                Rework const& rework) noexcept {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  auto const add = [](auto& counter, std::uint64_t by) {
+    counter.store(counter.load(relaxed) + by, relaxed);
+  };
+  add(instance.batches, 1);
+  add(instance.batch_items, instance.batch.items);
+  if (instance.batch.on_caller) add(instance.caller_batches, 1);
+  if (failed) {
+    add(instance.failed_batches, 1);
+    add(instance.reruns, rework.runs);
+    return;
+  }
+  instance.cost.record(instance.batch.items, run_time);
+  // Every call reads it: it is raised at once, but lowered only when it says far too much.
+  std::int64_t const largest = instance.cost.predicted_p95(limits_.max_items).count();
+  std::int64_t const known = largest_batch_.load(relaxed);
+  if (largest > known || largest < known / 4) largest_batch_.store(largest + largest / 8, relaxed);
+}
+
+/// Those of whom nobody waits are finished before the batch runs.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
   Batch& batch = instance.batch;
@@ -192,7 +265,16 @@ void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
     }
     fail_parts({&part, 1},
                make_error(Code::cancelled, Reason::cancelled, "nobody waits for the answer any more"));
-    finish_parts({&part, 1}, Env::now());
+    SlotList dropped;
+    if (part.whole()) {
+      dropped.append(*part.slot);
+      finish(dropped, Env::now());
+      continue;
+    }
+    Deferred deferred;
+    mutex_.lock();
+    collect({&part, 1}, deferred);
+    unlock_and_dispatch(Env::now(), deferred);
   }
   if (kept == batch.parts.size()) return;
   batch.parts = batch.parts.first(kept);
@@ -204,16 +286,14 @@ void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
 /// twice the batch's items again, which is the usual limit of the rework. Once a piece succeeded the model is
 /// known to work: then every culprit is found, at the cost of the batch's items once per halving.
 template <Environment Env, BatchingPolicy Policy, class H>
-Verdict Lane<Env, Policy, H>::isolate(Instance& instance, Error const& error) noexcept {
+Verdict Lane<Env, Policy, H>::isolate(Instance& instance, Error const& error, Rework& rework) noexcept {
   Batch const& batch = instance.batch;
   if (batch.parts.size() == 1 || options_.rework_limit == 0 || !splitting_may_help(error)) {
     fail_parts(batch.parts, error);
     return Verdict::failed;
   }
-  Rework rework;
   rework.items_left = std::uint64_t{options_.rework_limit} * batch.items;
   bisect(instance, batch.parts, error, rework);
-  instance.reruns = rework.runs;
   return rework.succeeded ? Verdict::isolated : Verdict::failed;
 }
 
@@ -253,26 +333,19 @@ void Lane<Env, Policy, H>::fail_parts(std::span<Part const> parts, Error const& 
       set_error(*part.slot, error);
       continue;
     }
+    TimePoint const now = Env::now();
     Deferred deferred;
-    lock();
-    machine_.fail(*part.slot, error);
-    unlock_and_dispatch(Env::now(), deferred);
+    mutex_.lock();
+    machine_.fail(*part.slot, error, around(now));
+    unlock_and_dispatch(now, deferred);
   }
 }
 
+/// Slots of which these were the last parts are to be finished.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::finish_parts(std::span<Part const> parts, TimePoint now) noexcept {
-  for (Part const& part : parts) {
-    Slot& slot = *part.slot;
-    bool complete = true;
-    if (!part.whole()) {
-      Deferred deferred;
-      lock();
-      complete = machine_.complete_part(part);
-      unlock_and_dispatch(now, deferred);
-    }
-    if (complete) client_.finish(slot, slot.batch_failed ? &slot.batch_error : nullptr, now);
-  }
+void Lane<Env, Policy, H>::collect(std::span<Part const> parts, Deferred& deferred) noexcept {
+  for (Part const& part : parts)
+    if (part.whole() || machine_.complete_part(part)) deferred.finished.append(*part.slot);
 }
 
 }  // namespace athanor::inline v1::batching

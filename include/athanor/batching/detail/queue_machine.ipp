@@ -9,46 +9,60 @@
 namespace athanor::inline v1::batching {
 
 template <BatchingPolicy Policy>
-void QueueMachine<Policy>::add(Slot& slot, TimePoint now, SlotList& finished) noexcept {
-  if (slot.batch_deadline <= now) {
+BatchDecision checked_decision(Policy const& policy, QueueSnapshot const& snapshot) noexcept {
+  BatchDecision decision = policy.decide(snapshot);
+  if (decision.kind == BatchDecision::Kind::wait && decision.until <= snapshot.now)
+    decision = BatchDecision::dispatch(snapshot.max_items);
+  if (decision.kind == BatchDecision::Kind::dispatch)
+    decision.items = std::clamp<std::uint64_t>(decision.items, 1, snapshot.max_items);
+  return decision;
+}
+
+template <BatchingPolicy Policy>
+void QueueMachine<Policy>::add(Slot& slot, Surroundings const& around, SlotList& finished) noexcept {
+  if (slot.batch_deadline <= around.now) {
     expire(slot, finished);
   } else {
-    queue_.add(slot);
+    ask(&queue_.add(slot), around);
   }
 }
 
 template <BatchingPolicy Policy>
-bool QueueMachine<Policy>::withdraw(Slot& slot) noexcept {
+bool QueueMachine<Policy>::withdraw(Slot& slot, Surroundings const& around) noexcept {
   if (slot.state != SlotState::queued) return false;
-  queue_.remove(slot);
+  ask(queue_.remove(slot), around);
   slot.state = SlotState::outside;
   return true;
 }
 
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::refuse(Error const& error, SlotList& finished) noexcept {
-  while (Slot* slot = queue_.oldest()) {
-    fail(*slot, error);
+  for (;;) {
+    Slot* const slot = queue_.oldest() != nullptr ? queue_.oldest() : queue_.first_held();
+    if (slot == nullptr) return;
+    set_error(*slot, error);
+    queue_.remove(*slot);
+    drop_rest(*slot);
     if (slot->completed == slot->batch_items) finished.append(*slot);
   }
 }
 
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::drop_rest(Slot& slot) noexcept {
-  slot.completed += slot.batch_items - slot.taken;
-  slot.taken = slot.batch_items;
-  slot.state = SlotState::taken;
+  slot.completed += slot.batch_items - slot.batched;
+  slot.batched = slot.batch_items;
+  slot.state = SlotState::in_batches;
 }
 
 template <BatchingPolicy Policy>
-void QueueMachine<Policy>::fail(Slot& slot, Error const& error) noexcept {
+void QueueMachine<Policy>::fail(Slot& slot, Error const& error, Surroundings const& around) noexcept {
   set_error(slot, error);
-  if (slot.state != SlotState::queued && slot.state != SlotState::part_taken) return;
-  queue_.remove(slot);
+  if (slot.state != SlotState::queued && slot.state != SlotState::partly_queued) return;
+  ask(queue_.remove(slot), around);
   drop_rest(slot);
 }
 
-/// The slot is outside the queue already. What of it is in batches still comes back and settles.
+/// The slot is outside the queue already. What of it is in batches still comes back.
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::expire(Slot& slot, SlotList& finished) noexcept {
   set_error(slot, Code::deadline_exceeded, Reason::deadline_waiting,
@@ -65,185 +79,154 @@ bool QueueMachine<Policy>::complete_part(Part const& part) noexcept {
 }
 
 template <BatchingPolicy Policy>
-QueueSnapshot QueueMachine<Policy>::look(Slot& first, std::uint64_t skipped_items,
-                                         TimePoint now) const noexcept {
-  QueueSnapshot snapshot;
-  snapshot.now = now;
-  snapshot.oldest_entered = first.entered;
-  snapshot.earliest_deadline = SlotQueue::earliest_deadline(first);
-  snapshot.queued_items = first.group.items - skipped_items;
-  snapshot.queued_requests = first.group.requests;
-  snapshot.queued_cost = first.group.cost;
-  snapshot.max_items = limits_.max_items;
-  snapshot.idle_instances = idle_instances();
-  snapshot.instances = limits_.instances;
-  snapshot.cost = &cost_model_;
-  return snapshot;
+BatchDecision QueueMachine<Policy>::decide(Slot const& first, Surroundings const& around,
+                                           std::uint64_t skipped_items) const noexcept {
+  return checked_decision(policy_, {.now = around.now,
+                                    .oldest_entered = first.entered,
+                                    .earliest_deadline = SlotQueue::earliest_deadline(first),
+                                    .queued_items = first.group.items - skipped_items,
+                                    .queued_requests = first.group.requests,
+                                    .queued_cost = first.group.cost,
+                                    .max_items = limits_.max_items,
+                                    .idle_instances = around.idle_instances,
+                                    .instances = limits_.instances,
+                                    .cost = &around.cost});
+}
+
+/// Into how many batches the policy dispatches the group now: full ones, and the rest if it does not hold that.
+template <BatchingPolicy Policy>
+std::uint64_t QueueMachine<Policy>::batches_of(Slot const& first, std::uint64_t batch_items,
+                                               Surroundings const& around) const noexcept {
+  std::uint64_t const full = first.group.items / batch_items;
+  std::uint64_t const in_full = full * batch_items;
+  if (full == 0) return 1;
+  bool const rest =
+      in_full < first.group.items && decide(first, around, in_full).kind == BatchDecision::Kind::dispatch;
+  return full + (rest ? 1 : 0);
 }
 
 template <BatchingPolicy Policy>
-BatchDecision QueueMachine<Policy>::decide(Slot& first, std::uint64_t skipped_items,
-                                           TimePoint now) const noexcept {
-  auto decision = policy_.decide(look(first, skipped_items, now));
-  // Waiting for what has passed would wake for ever.
-  if (decision.kind == BatchDecision::Kind::wait && decision.until <= now)
-    decision = BatchDecision::dispatch(limits_.max_items);
-  if (decision.kind == BatchDecision::Kind::dispatch)
-    decision.items = std::clamp<std::uint64_t>(decision.items, 1, limits_.max_items);
-  return decision;
-}
-
-template <BatchingPolicy Policy>
-Plan QueueMachine<Policy>::plan(TimePoint now) noexcept {
-  Plan plan;
-  std::uint32_t on_the_way = starting_;
-  for (Slot* first = queue_.oldest(); first != nullptr; first = SlotQueue::next_group(*first)) {
-    for (std::uint64_t seen = 0; seen < first->group.items;) {
-      // Without an idle instance there is nothing to decide: whoever frees one asks again.
-      if (busy_ == limits_.instances) return {plan.start, no_deadline};
-      auto const decision = decide(*first, seen, now);
-      if (decision.kind == BatchDecision::Kind::wait) plan.wake_at = std::min(plan.wake_at, decision.until);
-      if (decision.kind != BatchDecision::Kind::dispatch) break;
-      seen += std::min(decision.items, first->group.items - seen);
-      if (on_the_way > 0) {
-        --on_the_way;
-      } else {
-        ++busy_;
-        ++starting_;
-        ++plan.start;
-      }
-    }
+void QueueMachine<Policy>::ask(Slot* first, Surroundings const& around) noexcept {
+  if (first == nullptr) return;
+  auto const decision = decide(*first, around);
+  switch (decision.kind) {
+    case BatchDecision::Kind::dispatch:
+      return queue_.dispatch(*first, batches_of(*first, decision.items, around));
+    case BatchDecision::Kind::wait: return queue_.hold(*first, decision.until);
+    case BatchDecision::Kind::idle: return queue_.hold(*first, no_deadline);
   }
-  return plan;
 }
 
 template <BatchingPolicy Policy>
-FormedBatch QueueMachine<Policy>::take(TimePoint now, std::span<Part> buffer, Duration budget,
+void QueueMachine<Policy>::ask_due(Surroundings const& around) noexcept {
+  while (Slot* const first = queue_.first_held()) {
+    if (first->group.until > around.now) return;
+    ask(first, around);
+  }
+}
+
+template <BatchingPolicy Policy>
+Plan QueueMachine<Policy>::plan(Surroundings const& around) noexcept {
+  ask_due(around);
+  Slot const* const held = queue_.first_held();
+  return {queue_.dispatched_batches(), held != nullptr ? held->group.until : no_deadline};
+}
+
+template <BatchingPolicy Policy>
+FormedBatch QueueMachine<Policy>::take(Surroundings const& around, std::span<Part> buffer,
                                        SlotList& finished) noexcept {
-  Slot* first = queue_.oldest();
-  while (first != nullptr) {
-    auto const decision = decide(*first, 0, now);
+  ask_due(around);
+  while (Slot* const first = queue_.oldest()) {
+    auto const decision = decide(*first, around);
     if (decision.kind != BatchDecision::Kind::dispatch) {
-      first = SlotQueue::next_group(*first);
+      ask(first, around);
       continue;
     }
-    if (budget != Duration::max()) {
-      auto const expected =
-          static_cast<std::uint32_t>(std::min<std::uint64_t>(decision.items, first->group.items));
-      Duration const predicted = cost_model_.predicted_p95(expected);
-      if (predicted == Duration{} || predicted > budget) return {};
-    }
-    FormedBatch const taken = fill(first, static_cast<std::uint32_t>(decision.items), now, buffer, finished);
-    if (taken.parts > 0) return taken;
-    first = queue_.oldest();  // everything looked at had expired and is gone
+    overtakes_ = 0;
+    auto const formed = fill(first, static_cast<std::uint32_t>(decision.items), around, buffer, finished);
+    if (formed.parts > 0) return formed;
   }
   return {};
+}
+
+template <BatchingPolicy Policy>
+FormedBatch QueueMachine<Policy>::take_for_caller(Slot* first, Brought const& own, TimePoint deadline,
+                                                  Surroundings const& around, std::span<Part> buffer,
+                                                  SlotList& finished) noexcept {
+  if (first == nullptr) return {};
+  bool const overtakes = first != queue_.oldest();
+  if (overtakes && overtakes_ == most_overtakes) return {};
+  auto const decision = decide(*first, around);
+  auto const max_items = static_cast<std::uint32_t>(decision.items);
+  if (decision.kind != BatchDecision::Kind::dispatch || !batch_holds(*first, own, max_items, buffer.size()) ||
+      !ends_in_time(around.cost, limits_, std::min<std::uint64_t>(first->group.items, max_items), deadline,
+                    around.now))
+    return {};
+  overtakes_ = overtakes ? overtakes_ + 1 : 0;
+  return fill(first, max_items, around, buffer, finished);
+}
+
+/// Whether the group's next batch holds any of `own`.
+template <BatchingPolicy Policy>
+bool QueueMachine<Policy>::batch_holds(Slot const& first, Brought const& own, std::uint32_t max_items,
+                                       std::size_t max_parts) const noexcept {
+  FormedBatch formed;
+  for (Slot const* slot = &first; slot != nullptr && formed.parts < max_parts; slot = slot->next) {
+    std::uint32_t const count = fitting(*slot, formed, max_items);
+    if (count == 0) return false;
+    if (own.holds(*slot)) return true;
+    ++formed.parts;
+    formed.items += count;
+    formed.cost += part_cost(*slot, slot->batched, count);
+  }
+  return false;
 }
 
 /// Parts from one group, oldest first, until a limit is reached. Nothing is skipped to find something that
 /// fits: who came first goes first.
 template <BatchingPolicy Policy>
-FormedBatch QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, TimePoint now,
+FormedBatch QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, Surroundings const& around,
                                        std::span<Part> buffer, SlotList& finished) noexcept {
-  FormedBatch taken;
-  while (first != nullptr && taken.parts < buffer.size()) {
+  FormedBatch formed;
+  while (first != nullptr && formed.parts < buffer.size()) {
     Slot& slot = *first;
-    if (slot.batch_deadline <= now) {
-      first = slot.next;
-      queue_.remove(slot);
+    if (slot.batch_deadline <= around.now) {
+      first = queue_.remove(slot);
       expire(slot, finished);
       continue;
     }
-    std::uint32_t const count = fitting(slot, taken, max_items);
+    std::uint32_t const count = fitting(slot, formed, max_items);
     if (count == 0) break;
-    buffer[taken.parts++] = Part{&slot, slot.taken, count};
-    taken.items += count;
-    taken.cost += part_cost(slot, slot.taken, count);
+    buffer[formed.parts++] = Part{&slot, slot.batched, count};
+    formed.items += count;
+    formed.cost += part_cost(slot, slot.batched, count);
     first = queue_.take(slot, count);
     if (first == &slot) break;
   }
-  return taken;
+  ask(first, around);
+  return formed;
 }
 
 /// How many of the slot's next items the batch may take up; 0 when it is full for it. Only what exceeds a
 /// whole batch is ever split.
 template <BatchingPolicy Policy>
-std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, FormedBatch const& taken,
+std::uint32_t QueueMachine<Policy>::fitting(Slot const& slot, FormedBatch const& formed,
                                             std::uint32_t max_items) const noexcept {
-  bool const empty = taken.parts == 0;
-  std::uint32_t const left = slot.batch_items - slot.taken;
+  bool const empty = formed.parts == 0;
+  std::uint32_t const left = slot.batch_items - slot.batched;
   bool const splits =
       slot.batch_items > 1 && (slot.batch_items > limits_.max_items || slot.batch_cost > limits_.max_cost);
   // A policy may ask for fewer items than the first request has; it still goes as a whole.
   std::uint32_t const most = std::max(max_items, empty && !splits ? left : 1U);
-  if (taken.items >= most) return 0;
-  std::uint32_t count = std::min(left, most - taken.items);
+  if (formed.items >= most) return 0;
+  std::uint32_t count = std::min(left, most - formed.items);
   if (count < left && !splits) return 0;
-  std::int64_t const cost_left = limits_.max_cost - taken.cost;
-  if (part_cost(slot, slot.taken, count) <= cost_left) return count;
+  std::int64_t const cost_left = limits_.max_cost - formed.cost;
+  if (part_cost(slot, slot.batched, count) <= cost_left) return count;
   if (!splits) return empty ? count : 0;
   std::int64_t const dearest = slot.batch_cost / slot.batch_items + 1;
   count = static_cast<std::uint32_t>(std::clamp<std::int64_t>(cost_left / dearest, 0, count));
   return count == 0 && empty ? 1 : count;
-}
-
-template <BatchingPolicy Policy>
-bool QueueMachine<Policy>::ends_in_time(std::uint64_t items, TimePoint deadline,
-                                        TimePoint now) const noexcept {
-  if (deadline == no_deadline) return true;
-  auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
-  if (!cost_model_.trusts(in_batch)) return false;
-  Duration const predicted = saturating_product(cost_model_.predicted_p95(in_batch), rounds(items));
-  Duration const margin = predicted / 10 + std::chrono::microseconds(50);
-  return after(now, saturating_sum(predicted, margin)) < deadline;
-}
-
-template <BatchingPolicy Policy>
-FormedBatch QueueMachine<Policy>::take_for_caller(Slot& slot, TimePoint now,
-                                                  std::span<Part> buffer) noexcept {
-  bool const fits =
-      slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
-  if (slot.state != SlotState::queued || queue_.requests() != 1 || busy_ == limits_.instances || !fits ||
-      !ends_in_time(slot.batch_items, slot.batch_deadline, now) ||
-      decide(slot, 0, now).kind != BatchDecision::Kind::dispatch)
-    return {};
-  ++busy_;
-  buffer[0] = Part{&slot, 0, slot.batch_items};
-  queue_.take(slot, slot.batch_items);
-  return {1, slot.batch_items, slot.batch_cost};
-}
-
-template <BatchingPolicy Policy>
-FormedBatch QueueMachine<Policy>::take_for_group(TimePoint now, std::span<Part> buffer,
-                                                 SlotList& finished) noexcept {
-  if (busy_ == limits_.instances) return {};
-  FormedBatch const taken = take(now, buffer, Duration::max(), finished);
-  if (taken.parts > 0) ++busy_;
-  return taken;
-}
-
-template <BatchingPolicy Policy>
-Duration QueueMachine<Policy>::predicted_run(std::uint64_t items) const noexcept {
-  auto const in_batch = static_cast<std::uint32_t>(std::min<std::uint64_t>(items, limits_.max_items));
-  return cost_model_.trusts(in_batch) ? saturating_product(cost_model_.predicted_p50(in_batch), rounds(items))
-                                      : Duration{};
-}
-
-/// How many batches one after the other, when all instances share the work.
-template <BatchingPolicy Policy>
-std::int64_t QueueMachine<Policy>::rounds(std::uint64_t items) const noexcept {
-  std::uint64_t const batches = (items - 1) / limits_.max_items + 1;
-  return static_cast<std::int64_t>((batches - 1) / limits_.instances + 1);
-}
-
-template <BatchingPolicy Policy>
-Duration QueueMachine<Policy>::predicted_wait() const noexcept {
-  if (queue_.items() == 0 && busy_ < limits_.instances) return Duration{};
-  auto const batch =
-      static_cast<std::uint32_t>(std::clamp<std::uint64_t>(queue_.items(), 1, limits_.max_items));
-  std::uint64_t const queued_batches = (queue_.items() + limits_.max_items - 1) / limits_.max_items;
-  auto const ahead = static_cast<std::int64_t>(queued_batches + busy_);
-  return saturating_product(cost_model_.predicted_p50(batch), ahead) / limits_.instances;
 }
 
 }  // namespace athanor::inline v1::batching

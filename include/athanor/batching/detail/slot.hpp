@@ -1,34 +1,36 @@
 /// What a call is to the batching room, what a batch is made of, and what the room asks of its surroundings.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstdint>
 #include <limits>
 #include <span>
 
+#include <athanor/batching/detail/pairing_heap.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1::batching {
 
 struct Slot;
-class SlotQueue;
 
 /// Queued slots of one key, oldest first. Kept in the group's first slot, so that grouping allocates nothing.
 struct SlotGroup {
   Slot* last = nullptr;
-  Slot* next_group = nullptr;  // by age of the first slot
-  Slot* previous_group = nullptr;
-  Slot* next_in_bucket = nullptr;  // of the key table
-  std::uint64_t items = 0;         // not yet taken into batches
-  std::int64_t cost = 0;           // of these items
+  std::array<Slot*, 2> branches{};  // of the tree of keys
+  Slot* deadlines = nullptr;        // heap of the slots that have a deadline
+  std::uint64_t items = 0;          // not yet in batches
+  std::int64_t cost = 0;            // of these items
   std::uint32_t requests = 0;
-  TimePoint earliest_deadline = no_deadline;
-  bool deadline_stale = false;  // the slot that had it is gone
+  std::uint64_t batches = 0;  // into which the policy dispatches it, while it is not held
+  bool held = false;          // by the policy
+  TimePoint until{};          // the time of that
 };
 
-/// Where a slot is in its life. Guarded by the lane's mutex.
-enum class SlotState : std::uint8_t { outside, queued, part_taken, taken };
+/// Where a slot is in its life. Guarded by the lane's mutex; a batch that a caller runs without entering the
+/// queue leaves it alone.
+enum class SlotState : std::uint8_t { outside, queued, partly_queued, in_batches };
 
 /// Base of a call. The caller fills the first group and may read `entered`; the rest belongs to the lane
 /// between `enter` and the end of the call. A slot that was finished or withdrawn may be entered again.
@@ -41,16 +43,21 @@ struct Slot {
   TimePoint batch_deadline = no_deadline;
   bool alone = false;  ///< never shares a batch
 
-  TimePoint entered{};  ///< when `enter` took it
+  TimePoint entered{};  ///< when `enter` was called
+  /// The instance that ran it last, of whichever lane, where a caller who lends its thread looks first: so
+  /// threads that reuse their slots do not meet at one instance while others are idle.
+  std::uint32_t last_instance = 0;
 
   SlotState state = SlotState::outside;
   bool batch_failed = false;
-  std::uint32_t taken = 0;      // items in batches, of [0, items)
+  std::uint32_t batched = 0;    // items in batches, of [0, items)
   std::uint32_t completed = 0;  // items that came out of batches, or never will be in one
   std::uint64_t sequence = 0;
-  Slot* next = nullptr;  // in its group; in the inbox; in a list of slots to finish
+  Slot* next = nullptr;  // in its group; in a list of slots to finish
   Slot* previous = nullptr;
-  SlotGroup group;    // only of a group's first slot
+  HeapLinks<Slot> by_deadline;  // in its group's heap
+  HeapLinks<Slot> in_groups;    // only of a group's first slot, as the group
+  SlotGroup group;
   Error batch_error;  // the first one; only when batch_failed
 };
 
@@ -70,7 +77,7 @@ struct Batch {
   std::uint32_t items = 0;
   std::int64_t cost = 0;
   std::uint32_t instance = 0;  ///< 0 .. instances - 1; no two batches of one instance overlap
-  TimePoint formed{};          ///< when it was taken from the queue
+  TimePoint formed{};          ///< when its execution began
   bool on_caller = false;      ///< runs on the thread of its only call, inside `enter`
 };
 
@@ -93,7 +100,7 @@ enum class LendThread : bool { no, yes };
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
 /// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished |
-/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. The lane does not touch the slot afterwards |
+/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards |
 ///
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.
 /// They may enter slots into the same lane. They must not destroy it.

@@ -1,8 +1,7 @@
-/// Queued slots, grouped by batch key. Links live in the slots: nothing here allocates, and finding a slot's
-/// group takes constant time for as many keys as are usually alive at once. Not thread-safe.
+/// Queued slots, grouped by batch key. Links live in the slots: nothing here allocates, and no operation takes
+/// more than logarithmic time, however many keys are queued. Not thread-safe.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -34,48 +33,59 @@ void set_error(Slot& slot, Error const& error) noexcept;
 void set_error(Slot& slot, Code code, Reason reason, std::string_view sentence,
                Duration retry_after = Duration{}) noexcept;
 
-/// Groups are in the order of their oldest slot; slots of one key are in the order of entering. A slot that
-/// is `alone` is a group of its own.
+/// Slots of one key are a group, in the order of entering; a slot that is `alone` is a group of its own. What
+/// a policy decided about a group stands with it: dispatched groups are found by age, held ones by the time
+/// until which they are held. A new group is dispatched into no batches.
 class SlotQueue {
  public:
   SlotQueue() = default;
   SlotQueue(SlotQueue const&) = delete;
   SlotQueue& operator=(SlotQueue const&) = delete;
 
-  /// Appends to its key's group.
-  void add(Slot& slot) noexcept;
-  /// Takes out a slot that is queued or part_taken. Its state is then the caller's to set.
-  void remove(Slot& slot) noexcept;
-  /// Marks the next `count` items of a group's first slot as taken; removes the slot when these were its
-  /// last. Returns the first slot of the group after that, null when the group is empty.
+  /// Appends to its key's group, whose first slot is returned.
+  Slot& add(Slot& slot) noexcept;
+  /// Takes out a slot that is queued or partly_queued. Its state is then the caller's to set. Returns the
+  /// first slot of what is left of the group; null when it is empty.
+  Slot* remove(Slot& slot) noexcept;
+  /// Moves the next `count` items of a group's first slot into a batch, and the slot out of the queue with its
+  /// last ones. Returns the first slot of the group after that; null when it is empty.
   Slot* take(Slot& first, std::uint32_t count) noexcept;
 
-  /// The first slot of the oldest group; null when nothing is queued.
-  Slot* oldest() const noexcept { return groups_; }
-  static Slot* next_group(Slot const& first) noexcept { return first.group.next_group; }
+  /// What the policy decided about the group of `first`.
+  void dispatch(Slot& first, std::uint64_t batches) noexcept;
+  void hold(Slot& first, TimePoint until) noexcept;
+
+  /// The first slot of the oldest dispatched group, of the group that is held for the shortest time, and of
+  /// the group that `slot` is queued in; null when there is none.
+  Slot* oldest() const noexcept { return open_; }
+  Slot* first_held() const noexcept { return held_; }
+  Slot& first_of(Slot& slot) noexcept;
   /// The earliest deadline in the group of `first`.
-  static TimePoint earliest_deadline(Slot& first) noexcept;
+  static TimePoint earliest_deadline(Slot const& first) noexcept {
+    return first.group.deadlines != nullptr ? first.group.deadlines->batch_deadline : no_deadline;
+  }
 
   std::uint64_t items() const noexcept { return items_; }
   std::uint64_t requests() const noexcept { return requests_; }
   std::int64_t cost() const noexcept { return cost_; }
+  /// Batches of all dispatched groups.
+  std::uint64_t dispatched_batches() const noexcept { return dispatched_batches_; }
 
  private:
-  static constexpr std::size_t bucket_count = 64;
-  Slot*& bucket(std::uint64_t key) noexcept;
-  Slot* find_group(std::uint64_t key) noexcept;
-  void unlink_key(Slot& first) noexcept;
-  void link_group_before(Slot& first, Slot* next) noexcept;
-  void unlink_group(Slot& first) noexcept;
+  Slot** find(std::uint64_t key) noexcept;
+  void erase_key(Slot& first) noexcept;
+  void place(Slot& first) noexcept;
+  void displace(Slot& first) noexcept;
   void promote(Slot& from, Slot& to) noexcept;
   void count_out(Slot& first, std::uint32_t items, std::int64_t cost) noexcept;
 
-  std::array<Slot*, bucket_count> buckets_{};
-  Slot* groups_ = nullptr;
-  Slot* last_group_ = nullptr;
+  Slot* keys_ = nullptr;  // digital search tree of the groups' keys, at most 64 deep
+  Slot* open_ = nullptr;  // heap of the dispatched groups, by age
+  Slot* held_ = nullptr;  // heap of the held groups, by time
   std::uint64_t items_ = 0;
   std::uint64_t requests_ = 0;
   std::int64_t cost_ = 0;
+  std::uint64_t dispatched_batches_ = 0;
   std::uint64_t next_sequence_ = 0;
 };
 

@@ -72,17 +72,15 @@ template <class T>
 typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::guard;
   auto const& lane = call.model->lane();
-  auto const snapshot = lane.snapshot();
+  Duration const queue = lane.predicted_wait(now, call.last_instance);
   auto const items = static_cast<std::uint32_t>(call.inputs.checked().items);
-  // The exact prediction takes the lane's mutex: it is asked for only where it can matter.
   bool const surely = items <= lane.options().max_items &&
-                      after(now, snapshot.predicted_wait + snapshot.largest_batch) < call.deadline;
+                      after(now, saturating_sum(queue, lane.largest_batch())) < call.deadline;
   if (surely) return Progress::next;
-  Duration const wait = snapshot.predicted_wait + lane.predicted(items);
+  Duration const wait = saturating_sum(queue, lane.predicted(items));
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
   if (admitted) return Progress::next;
-  if (snapshot.predicted_wait == Duration{} && call.deadline > now && call.model->allow_trial(now, wait))
-    return Progress::next;
+  if (queue == Duration{} && call.deadline > now && call.model->allow_trial(now, wait)) return Progress::next;
   if (others_wait(call)) {
     abandon(call, admitted.error());  // this caller has no time for it; the others may have
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
@@ -124,7 +122,7 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
-    auto made = preprocess_item(call.model->description(), *inputs, item);
+    auto made = preprocess_item(*call.model->description().processor, *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batch_cost += made->cost();
     call.made.push_back(std::move(*made));

@@ -1,0 +1,318 @@
+// What a lane does for, and to, the threads that callers lend it.
+#include <doctest/doctest.h>
+
+#include "lane_bench.hpp"
+
+using namespace athanor;
+using namespace athanor::batching;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Makes the lane learn what a batch takes; `during` of the client stays so.
+template <class Bench>
+void learn(Bench& bench, Duration run_time, int batches = 8) {
+  bench.client.during = [&bench, run_time](Batch const&) { bench.world.advance(run_time); };
+  for (int i = 0; i < batches; ++i) bench.lane.enter(bench.call(), LendThread::yes);
+  bench.world.run_until_idle();
+}
+
+std::size_t executions(PuppetClient const& client) { return client.executed.size(); }
+
+}  // namespace
+
+// mutant: give_back() after finish() in run_alone(), or collect() after unlock_and_dispatch() where a batch
+// ended
+TEST_CASE("an instance is given back before anybody gets an answer") {
+  Bench bench({.max_items = 4, .caller_runs = true});
+  std::uint32_t busy = 0;
+  bench.client.on_finish = [&](TestCall&) { busy += bench.lane.snapshot().busy_instances; };
+  SUBCASE("run by its caller") { bench.lane.enter(bench.call(), LendThread::yes); }
+  SUBCASE("run by a worker") { bench.enter(); }
+  SUBCASE("several, one of which fails") {
+    for (int i = 0; i < 4; ++i) bench.enter();
+    bench.calls[2].poison = true;
+  }
+  SUBCASE("one in parts") { bench.enter(9); }
+  SUBCASE("one whose batch is refused") {
+    bench.client.permit = [](Batch const&) { return fail(Code::unavailable, Reason::breaker_open, "open"); };
+    bench.enter();
+  }
+  SUBCASE("a group of its caller's") {
+    SlotList slots;
+    for (int i = 0; i < 3; ++i) slots.append(bench.call());
+    bench.lane.enter_all(slots, LendThread::yes);
+  }
+  bench.world.run_until_idle();
+  for (auto const& call : bench.calls) CHECK(call.finished == 1);
+  CHECK(busy == 0);
+}
+
+// mutant: as above: every second call of a closed loop would find its model busy
+TEST_CASE("who submits the next call when the last one is answered finds an idle instance and no wait") {
+  Bench bench;
+  learn(bench, 22ms);
+  int left = 30;
+  bench.client.on_finish = [&](TestCall&) {
+    if (left-- == 0) return;
+    CHECK(bench.lane.predicted_wait(bench.world.now()) == 0ns);
+    auto& next = bench.call();
+    next.batch_deadline = bench.world.now() + 29ms;
+    bench.lane.enter(next, LendThread::no);
+  };
+  bench.enter();
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: predicted_wait() that charges what runs as a whole, or that believes a few batches
+TEST_CASE("the predicted wait is what is left of the batch that runs, once batches are known") {
+  Bench bench({.max_items = 1});
+  auto const waits_after = [&](Duration elapsed) {
+    Duration wait{-1};
+    bench.client.during = [&](Batch const&) {
+      bench.world.advance(elapsed);
+      wait = bench.lane.predicted_wait(bench.world.now());
+      bench.world.advance(20ms - std::min<Duration>(elapsed, 20ms));
+    };
+    bench.lane.enter(bench.call(), LendThread::yes);
+    return wait;
+  };
+  for (int batch = 0; batch < 8; ++batch) CHECK(waits_after(5ms) == 0ns);
+  CHECK(waits_after(0ms) == 20ms);
+  CHECK(waits_after(15ms) == 5ms);
+  CHECK(waits_after(20ms) == 0ns);
+  CHECK(waits_after(2s) == 0ns);  // it should have ended long ago: nothing is known of when it will
+
+  Duration const batch = bench.lane.cost_model().predicted_p50(1);
+  bench.client.during = [&](Batch const&) {
+    bench.enter();
+    bench.world.advance(5ms);
+    CHECK(bench.lane.predicted_wait(bench.world.now()) == 2 * batch - 5ms);
+    bench.client.during = nullptr;
+  };
+  bench.lane.enter(bench.call(), LendThread::yes);
+  bench.world.run_until_idle();
+}
+
+// mutant: predicted_wait() that multiplies without an end
+TEST_CASE("a wait longer than a clock can tell is predicted as that") {
+  Bench bench({.max_items = 1});
+  learn(bench, 100'000h);
+  auto& endless = bench.enter(0xffffffff);
+  CHECK(bench.lane.predicted_wait(bench.world.now()) == Duration::max());
+  CHECK(bench.lane.withdraw(endless));
+}
+
+// mutant: serve_as_caller() that takes whatever is next
+TEST_CASE("a caller whose own answer is ready runs nothing for others") {
+  Bench bench({.max_items = 1});
+  learn(bench, 1us, 200);
+  int arrivals = 5;
+  std::size_t before = executions(bench.client);
+  bench.client.during = [&](Batch const&) {
+    while (arrivals > 0) {
+      --arrivals;
+      bench.enter();
+    }
+  };
+  SUBCASE("alone") {
+    auto& own = bench.call();
+    own.batch_deadline = bench.world.now() + 500ms;
+    bench.lane.enter(own, LendThread::yes);
+    CHECK(own.succeeded);
+    CHECK(executions(bench.client) == before + 1);
+  }
+  SUBCASE("one of a group") {
+    SlotList slots;
+    for (int i = 0; i < 3; ++i) slots.append(bench.call());
+    bench.lane.enter_all(slots, LendThread::yes);
+    CHECK(executions(bench.client) == before + 3);
+    for (int i = 0; i < 3; ++i) CHECK(bench.calls[200U + static_cast<unsigned>(i)].succeeded);
+  }
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+  bench.client.during = nullptr;
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: an instance that is reserved for the thread that was summoned
+TEST_CASE("a caller runs its own request though a worker was summoned that does not come") {
+  Bench bench({.max_items = 8});
+  auto& submitted = bench.enter();
+  auto& own = bench.call();
+  SUBCASE("in the company of what is queued") {
+    bench.lane.enter(own, LendThread::yes);
+    CHECK((submitted.succeeded && own.succeeded));
+    CHECK(executions(bench.client) == 1);
+  }
+  SUBCASE("ahead of what may not share its batch") {
+    own.batch_key = 1;
+    bench.lane.enter(own, LendThread::yes);
+    CHECK(own.succeeded);
+    CHECK_FALSE(submitted.succeeded);
+  }
+  SUBCASE("as a group") {
+    SlotList slots;
+    slots.append(own);
+    slots.append(bench.call());
+    bench.lane.enter_all(slots, LendThread::yes);
+    CHECK(bench.all_succeeded_once());
+  }
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: take_for_caller() that does not count its overtakes
+TEST_CASE("callers overtake an older batch a bounded number of times") {
+  Bench bench({.max_items = 8});
+  auto& old = bench.enter();
+  std::uint32_t ran = 0;
+  for (int i = 0; i < 100; ++i) {
+    auto& own = bench.call(1, 1);
+    bench.lane.enter(own, LendThread::yes);
+    ran += own.succeeded ? 1U : 0U;
+  }
+  CHECK(ran == QueueMachine<Immediate>::most_overtakes);
+  CHECK_FALSE(old.succeeded);
+  bench.world.run_until_idle();
+  CHECK(bench.client.finished[ran] == &old);
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: a worker that keeps the batch it was summoned for
+TEST_CASE("a worker that finds its batch gone goes, and leaves nothing behind") {
+  Bench bench({.instances = 2, .max_items = 8});
+  bench.enter();
+  bench.lane.enter(bench.call(), LendThread::yes);
+  CHECK(bench.all_succeeded_once());
+  std::size_t const before = executions(bench.client);
+  bench.world.run_until_idle();
+  CHECK(executions(bench.client) == before);
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+  bench.enter();
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
+// mutant: take_for_caller() that looks at the deadline for its first batch only, or at that of the last slot
+TEST_CASE("a group's caller begins no batch that might end after the earliest of its deadlines") {
+  Bench bench({.max_items = 1});
+  learn(bench, 1ms);
+  auto const group = [&](Duration first, Duration last) {
+    SlotList slots;
+    TestCall* calls[3];
+    for (auto& call : calls) {
+      call = &bench.call();
+      call->batch_deadline = bench.world.now() + first;
+      slots.append(*call);
+    }
+    calls[2]->batch_deadline = bench.world.now() + last;
+    std::size_t const before = executions(bench.client);
+    bench.lane.enter_all(slots, LendThread::yes);
+    return executions(bench.client) - before;
+  };
+  CHECK(group(10ms, 10ms) == 3);
+  CHECK(group(10ms, 500us) == 0);
+  bench.world.run_until_idle();
+  CHECK(group(500us, 10ms) == 0);
+  bench.world.run_until_idle();
+  // The first batch stalls, which no prediction told: the rest is for the workers.
+  bool stalls = true;
+  bench.client.during = [&](Batch const&) { bench.world.advance(std::exchange(stalls, false) ? 9ms : 1ms); };
+  CHECK(group(10ms, 10ms) == 1);
+  bench.world.run_until_idle();
+}
+
+// mutant: run_alone() that does not ask the policy
+TEST_CASE("a policy that holds is asked about a lone caller, too") {
+  Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 4, .max_delay = 5ms});
+  auto& held = bench.call();
+  bench.lane.enter(held, LendThread::yes);
+  CHECK(held.finished == 0);
+  auto& full = bench.call(4);
+  bench.lane.enter(full, LendThread::yes);
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+  bench.lane.enter(bench.call(4), LendThread::yes);
+  CHECK(bench.calls.back().succeeded);  // full by itself
+}
+
+// mutant: run_alone() that does not look at waiting_: what is queued would wait for a worker
+TEST_CASE("a caller who runs alone leaves nothing that came meanwhile") {
+  Bench bench({.max_items = 2}, Immediate{}, 1);
+  bench.client.during = [&](Batch const&) {
+    if (bench.calls.size() < 6) bench.lane.enter(bench.call(), LendThread::no);
+  };
+  bench.lane.enter(bench.call(), LendThread::yes);
+  bench.world.run_until_idle();
+  CHECK(bench.calls.size() == 6);
+  CHECK(bench.all_succeeded_once());
+}
+
+namespace {
+
+/// Takes no task while `full`, like one for which no thread can be started.
+class FullExecutor : public SimulatedExecutor {
+ public:
+  using SimulatedExecutor::SimulatedExecutor;
+  bool full = false;
+  bool post(Task& task) noexcept { return !full && SimulatedExecutor::post(task); }
+};
+struct FullEnv : SimulatedEnv {
+  using Executor = FullExecutor;
+};
+
+}  // namespace
+
+// mutant: post() that refuses everything from then on
+TEST_CASE("what no thread can run is refused, and later requests are served") {
+  Simulation world(1);
+  FullExecutor executor(1);
+  PuppetClient client;
+  Lane<FullEnv, Immediate, PuppetClient> lane({}, {}, client, executor);
+  TestCall refused, here, later;
+  executor.full = true;
+  lane.enter(refused, LendThread::no);
+  CHECK(refused.answer.code == Code::resource_exhausted);
+  lane.enter(here, LendThread::yes);
+  CHECK(here.succeeded);
+  executor.full = false;
+  lane.enter(later, LendThread::no);
+  world.run_until_idle();
+  CHECK(later.succeeded);
+  CHECK(lane.snapshot().queued_requests == 0);
+}
+
+// mutant: note() that records a batch that failed, or counts the pieces of an earlier one again
+TEST_CASE("a failed batch teaches nothing about time, and its pieces are counted once") {
+  Bench bench({.max_items = 4});
+  for (int i = 0; i < 4; ++i) bench.enter();
+  bench.calls[1].poison = true;
+  bench.world.run_until_idle();
+  CHECK(bench.lane.cost_model().recorded() == 0);
+  CHECK(bench.lane.largest_batch() == 0ns);
+  auto const reruns = bench.lane.snapshot().reruns;
+  CHECK(reruns == 4);  // both halves, and the culprit's in two
+  bench.enter().poison = true;
+  bench.world.run_until_idle();
+  CHECK(bench.lane.snapshot().reruns == reruns);
+  CHECK(bench.lane.snapshot().failed_batches == 2);
+}
+
+// mutant: largest_batch_ that is not raised at once
+TEST_CASE("the largest batch is foretold never too short and at most about four times too long") {
+  Bench bench({.max_items = 8});
+  auto const run = [&](Duration run_time) {
+    bench.client.during = [&bench, run_time](Batch const&) { bench.world.advance(run_time); };
+    bench.lane.enter(bench.call(8), LendThread::yes);
+  };
+  for (Duration const run_time : {1000us, 3000us, 100us, 200us}) {
+    for (int i = 0; i < 400; ++i) {
+      run(run_time);
+      Duration const p95 = bench.lane.cost_model().predicted_p95(8);
+      REQUIRE(bench.lane.largest_batch() >= p95);
+      REQUIRE(bench.lane.largest_batch() <= 5 * p95);
+    }
+  }
+}
