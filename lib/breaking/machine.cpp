@@ -57,33 +57,38 @@ Outcome outcome_of(Error const& error) noexcept {
                                                                             : Outcome::ignored;
 }
 
-BreakerMachine::BreakerMachine(CircuitBreakerOptions const& options)
-    : options_(options), probes_(options_.probes), failed_(options_.window) {}
+BreakerMachine::BreakerMachine(CircuitBreakerOptions const& options, std::uint64_t seed)
+    : options_(options), probes_(options_.probes), failed_(options_.window), random_(seed) {}
 
-Decision BreakerMachine::acquire(TimePoint now, std::uint64_t random) noexcept {
-  advance(now, random);
+Decision BreakerMachine::reserve(TimePoint now) noexcept {
+  advance(now);
   if (state_ == State::closed) return {true, {generation_, 0, -1, true}, state_, {}};
   if (state_ == State::half_open) {
     for (std::size_t place = 0; place < probes_.size(); ++place) {
       if (probes_[place].taken) continue;
-      probes_[place] = {true, ++tickets_, after(now, options_.probe_lease)};
+      probes_[place] = {true, ++tickets_, no_deadline};
       return {true, {generation_, tickets_, static_cast<std::int16_t>(place), true}, state_, {}};
     }
   }
+  return refuse(now);
+}
+
+Decision BreakerMachine::begin(Lease const& reserved, TimePoint now) noexcept {
+  advance(now);
+  Probe* const probe = reserved.generation == generation_ ? probe_of(reserved) : nullptr;
+  if (probe == nullptr) return acquire(now);
+  probe->expires = after(now, options_.probe_lease);
+  return {true, reserved, state_, {}};
+}
+
+Decision BreakerMachine::acquire(TimePoint now) noexcept {
+  Decision decision = reserve(now);
+  if (decision.lease.probe >= 0) probe_of(decision.lease)->expires = after(now, options_.probe_lease);
+  return decision;
+}
+
+Decision BreakerMachine::refuse(TimePoint now) noexcept {
   ++counts_.refused;
-  return refusal(now);
-}
-
-Decision BreakerMachine::peek(TimePoint now, std::uint64_t random) noexcept {
-  advance(now, random);
-  bool const free_place =
-      state_ == State::half_open &&
-      std::any_of(probes_.begin(), probes_.end(), [](Probe const& probe) { return !probe.taken; });
-  if (state_ == State::closed || free_place) return {true, {}, state_, {}};
-  return refusal(now);
-}
-
-Decision BreakerMachine::refusal(TimePoint now) const noexcept {
   TimePoint until = open_until_;
   if (state_ == State::half_open) {
     // Some probe will be settled soon, or expire.
@@ -96,7 +101,7 @@ Decision BreakerMachine::refusal(TimePoint now) const noexcept {
 }
 
 /// What the passing of time alone brings about: an open time that is over, a probe that is lost.
-void BreakerMachine::advance(TimePoint now, std::uint64_t random) noexcept {
+void BreakerMachine::advance(TimePoint now) noexcept {
   if (state_ == State::open && now >= open_until_) {
     enter(State::half_open);
     return;
@@ -107,7 +112,7 @@ void BreakerMachine::advance(TimePoint now, std::uint64_t random) noexcept {
     ++counts_.expired_probes;
     ++counts_.failures;
     ++reopened_;
-    open(now, random);
+    open(now);
     return;
   }
 }
@@ -118,43 +123,53 @@ auto BreakerMachine::probe_of(Lease const& lease) noexcept -> Probe* {
   return probe.taken && probe.ticket == lease.ticket ? &probe : nullptr;
 }
 
-void BreakerMachine::settle(Lease const& lease, Outcome outcome, TimePoint now,
-                            std::uint64_t random) noexcept {
+void BreakerMachine::settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept {
   if (!lease.taken || !options_.enabled) return;
-  advance(now, random);
+  advance(now);
   Probe* const probe = probe_of(lease);
   bool const late_probe = state_ == State::half_open && probe == nullptr;
   if (lease.generation != generation_ || state_ == State::open || late_probe) {
     ++counts_.stale;
     return;
   }
+  if (state_ == State::closed && outcome == Outcome::success) return settle_successes(1);
   switch (outcome) {
     case Outcome::success: ++counts_.successes; break;
     case Outcome::failure: ++counts_.failures; break;
     case Outcome::ignored: ++counts_.ignored; break;
   }
   if (state_ == State::closed) {
-    if (outcome != Outcome::ignored && !forced_) record(outcome == Outcome::failure, now, random);
+    if (outcome == Outcome::failure && !forced_) record_failure(now);
     return;
   }
   *probe = {};
   if (outcome == Outcome::failure) {
     ++reopened_;
-    open(now, random);
+    open(now);
   } else if (outcome == Outcome::success && ++probe_successes_ >= options_.successes_to_close) {
     enter(State::closed);
   }
 }
 
-void BreakerMachine::abandon(Lease const& lease, TimePoint now, std::uint64_t random) noexcept {
+void BreakerMachine::settle_successes(std::uint64_t count) noexcept {
+  if (!options_.enabled) return;
+  if (state_ != State::closed) {
+    counts_.stale += count;
+    return;
+  }
+  counts_.successes += count;
+  if (!forced_) record_successes(count);
+}
+
+void BreakerMachine::abandon(Lease const& lease, TimePoint now) noexcept {
   if (!lease.taken) return;
-  advance(now, random);
+  advance(now);
   if (lease.generation != generation_ || state_ != State::half_open) return;
   if (Probe* probe = probe_of(lease)) *probe = {};
 }
 
-/// One execution in the closed state.
-void BreakerMachine::record(bool failed, TimePoint now, std::uint64_t random) noexcept {
+/// An outcome in the window, in the place of the oldest when it is full.
+void BreakerMachine::push(bool failed) noexcept {
   if (calls_ == options_.window) {
     if (failed_[next_]) --failures_;
   } else {
@@ -163,29 +178,51 @@ void BreakerMachine::record(bool failed, TimePoint now, std::uint64_t random) no
   failed_[next_] = failed;
   next_ = next_ + 1 == options_.window ? 0 : next_ + 1;
   failures_ += failed ? 1 : 0;
-  in_a_row_ = failed ? in_a_row_ + 1 : 0;
+}
+
+void BreakerMachine::record_successes(std::uint64_t count) noexcept {
+  if (count == 0) return;
+  in_a_row_ = 0;
+  for (std::uint64_t i = std::min<std::uint64_t>(count, options_.window); i > 0; --i) push(false);
+  note_healthy(count);
+}
+
+void BreakerMachine::record_failure(TimePoint now) noexcept {
+  push(true);
+  ++in_a_row_;
   bool const too_many = calls_ >= options_.min_calls &&
                         static_cast<double>(failures_) >= options_.failure_rate * static_cast<double>(calls_);
   bool const too_many_in_a_row = options_.consecutive != 0 && in_a_row_ >= options_.consecutive;
   if (too_many || too_many_in_a_row) {
-    open(now, random);
-  } else if (++since_healthy_ >= options_.window) {
-    since_healthy_ = 0;
-    if (reopened_ != 0) --reopened_;
+    open(now);
+  } else {
+    note_healthy(1);
   }
 }
 
-void BreakerMachine::open(TimePoint now, std::uint64_t random) noexcept {
-  enter(State::open);
-  ++counts_.opened;
-  open_until_ = after(now, open_time(random));
+/// Executions that did not open it: the exponent of the open time falls with every full window of them.
+void BreakerMachine::note_healthy(std::uint64_t executions) noexcept {
+  since_healthy_ += executions;
+  std::uint64_t const windows = since_healthy_ / options_.window;
+  since_healthy_ %= options_.window;
+  reopened_ -= static_cast<std::uint32_t>(std::min<std::uint64_t>(reopened_, windows));
 }
 
-Duration BreakerMachine::open_time(std::uint64_t random) const noexcept {
+void BreakerMachine::open(TimePoint now) noexcept {
+  enter(State::open);
+  ++counts_.opened;
+  open_until_ = after(now, open_time());
+}
+
+Duration BreakerMachine::open_time() noexcept {
   double time = static_cast<double>(options_.open_for.count());
   double const cap = std::min(static_cast<double>(options_.open_cap.count()), longest_open);
   for (std::uint32_t i = 0; i < reopened_ && time < cap; ++i) time *= 2;
-  double const share = static_cast<double>(random >> 11U) * 0x1p-53;
+  // SplitMix64: good for jitter, and seeded once: drawing from the environment may cost a thread 20 us.
+  std::uint64_t random = random_ += 0x9e3779b97f4a7c15;
+  random = (random ^ (random >> 30U)) * 0xbf58476d1ce4e5b9;
+  random = (random ^ (random >> 27U)) * 0x94d049bb133111eb;
+  double const share = static_cast<double>((random ^ (random >> 31U)) >> 11U) * 0x1p-53;
   return Duration(static_cast<Duration::rep>(std::min(time, cap) * (1.0 - options_.jitter * (1.0 - share))));
 }
 
@@ -196,7 +233,8 @@ void BreakerMachine::enter(State state) noexcept {
   open_until_ = no_deadline;
   std::fill(probes_.begin(), probes_.end(), Probe{});
   probe_successes_ = 0;
-  next_ = calls_ = failures_ = in_a_row_ = since_healthy_ = 0;
+  next_ = calls_ = failures_ = in_a_row_ = 0;
+  since_healthy_ = 0;
 }
 
 void BreakerMachine::force_open() noexcept {

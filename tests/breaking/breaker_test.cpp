@@ -40,9 +40,7 @@ TEST_CASE(
   CHECK(refused.error().code == Code::unavailable);
   CHECK(refused.error().reason == Reason::breaker_open);
   CHECK(refused.error().retry_after == 1s);
-  CHECK_FALSE(breaker.peek(world.now()));
   world.advance(1s);
-  CHECK(breaker.peek(world.now()));
   for (int i = 0; i < 2; ++i) {
     auto permit = breaker.acquire();
     REQUIRE(permit);
@@ -66,6 +64,84 @@ TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
   }
   CHECK(breaker.statistics().probes_out == 0);
   CHECK(breaker.acquire());
+}
+
+// mutant: reserve, begin or abandon does not show the new state
+TEST_CASE("the state shows at once whatever changed it") {
+  Simulation world(1);
+  auto breaker = *Breaker::create(
+      {.open_for = 1s, .jitter = 0, .probes = 1, .successes_to_close = 1, .probe_lease = 30s});
+  auto const open = [&] {
+    for (int i = 0; i < 5; ++i) breaker.acquire()->record(Outcome::failure);
+    REQUIRE(breaker.state() == State::open);
+    world.advance(1s);
+  };
+  open();
+  auto reserved = breaker.reserve(world.now());
+  REQUIRE(reserved);
+  CHECK(breaker.state() == State::half_open);
+  world.advance(40s);
+  auto const begun = breaker.begin(*reserved, world.now());
+  REQUIRE(begun);
+  breaker.record(*begun, Outcome::success, world.now());
+  CHECK(breaker.state() == State::closed);
+  CHECK(breaker.statistics().expired_probes == 0);
+
+  open();
+  reserved = breaker.reserve(world.now());
+  breaker.abandon(*reserved, world.now());
+  CHECK(breaker.statistics().probes_out == 0);
+  REQUIRE(breaker.acquire(world.now()));
+  world.advance(30s);
+  CHECK_FALSE(breaker.begin(*reserved, world.now()));
+  CHECK(breaker.state() == State::open);
+}
+
+// mutant: fold() is forgotten before a failure
+TEST_CASE("successes are counted aside, and count before the failure that follows them") {
+  Simulation world(1);
+  auto breaker = *Breaker::create({.failure_rate = 0.9, .window = 20, .min_calls = 10, .consecutive = 5});
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < 4; ++i) breaker.acquire()->record(Outcome::failure);
+    for (int i = 0; i < 5; ++i) breaker.acquire()->record(Outcome::success);
+    CHECK(breaker.state() == State::closed);
+  }
+  auto const statistics = breaker.statistics();
+  CHECK(statistics.successes == 50);
+  CHECK(statistics.failures == 40);
+  CHECK(statistics.window_calls == 20);
+}
+
+/// A mutex that counts how often it is locked, and random numbers that count how often they are drawn.
+struct CountingEnv : SystemEnv {
+  static inline int locked = 0;
+  static inline int drawn = 0;
+  struct ATH_CAPABILITY("mutex") Mutex : SystemMutex {
+    void lock() ATH_ACQUIRE() ATH_NO_THREAD_SAFETY_ANALYSIS {  // the base class is what is annotated
+      ++locked;
+      SystemMutex::lock();
+    }
+  };
+  static std::uint64_t random() noexcept {
+    ++drawn;
+    return 1;
+  }
+};
+
+// mutant: record() locks for every outcome; a random number is drawn per outcome
+TEST_CASE("a success of a closed breaker takes no lock, and no outcome draws a random number") {
+  auto breaker = *CircuitBreaker<CountingEnv>::create();
+  int const drawn = CountingEnv::drawn;
+  CountingEnv::locked = 0;
+  for (int i = 0; i < 100; ++i)
+    breaker.record(*breaker.acquire(CountingEnv::now()), Outcome::success, CountingEnv::now());
+  CHECK(CountingEnv::locked == 0);
+  for (int i = 0; i < 5; ++i)
+    breaker.record(*breaker.acquire(CountingEnv::now()), Outcome::failure, CountingEnv::now());
+  CHECK(CountingEnv::locked == 5);
+  CHECK(breaker.state() == State::open);
+  CHECK(CountingEnv::drawn == drawn);
+  CHECK(breaker.statistics().successes == 100);
 }
 
 // mutant: mirror() is forgotten after force_open

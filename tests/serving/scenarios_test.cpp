@@ -319,6 +319,61 @@ TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close i
   CHECK(engine.served->breaker().state() == breaking::State::closed);
 }
 
+namespace {
+
+/// Opens the model's breaker by failures, mends the model, and lets the open time pass.
+void make_half_open(SimulatedEngine& engine) {
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  engine.control.on_run = [](ath_batch const&) {
+    return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
+  };
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(engine.infer(row(static_cast<float>(i))));
+  REQUIRE(engine.served->breaker().state() == breaking::State::open);
+  engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  engine.world.advance(1s);
+}
+
+}  // namespace
+
+// mutant: guard_step takes the lease with acquire(): it runs while the model loads
+TEST_CASE("S3-10 a probe that waits 40 s for its model is answered, and the breaker does not open again") {
+  SimulatedEngine engine("", {.cache_bytes = 0});
+  make_half_open(engine);
+  engine.state->loader().unload(engine.served->load_record());
+  engine.control.on_load = [&](std::string_view) {
+    engine.world.advance(40s);
+    return Result<void>();
+  };
+  auto const probe = engine.submit(row(1), {.deadline = 100s});
+  auto const other = engine.submit(row(2), {.deadline = 100s});
+  engine.world.run_until_idle();
+  REQUIRE(probe->has_value());
+  REQUIRE(other->has_value());
+  auto const statistics = engine.served->breaker().statistics();
+  CHECK(statistics.opened == 1);
+  CHECK(statistics.expired_probes == 0);
+  CHECK(statistics.stale == 0);
+  CHECK(statistics.successes == 2);
+  CHECK(statistics.probes_out == 0);
+}
+
+// mutant: finish_step does not give the place of a probe back that never ran
+TEST_CASE("S3-10 probes that are cancelled before they run leave their places to others") {
+  SimulatedEngine engine("", {.cache_bytes = 0});
+  make_half_open(engine);
+  for (int round = 0; round < 5; ++round) {
+    auto const probe = engine.submit(row(1));
+    CHECK(engine.served->breaker().statistics().probes_out == 1);
+    engine.cancel(*probe);
+    engine.world.run_until_idle();
+    CHECK(probe->error().code == Code::cancelled);
+    CHECK(engine.served->breaker().statistics().probes_out == 0);
+  }
+  auto const late = engine.submit(row(1));
+  engine.world.run_until_idle();
+  CHECK(late->has_value());
+}
+
 // mutant: EngineState::resume of the loader that resumes only the first of those parked.
 TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed load reaches all twenty") {
   for (bool const fails : {false, true}) {

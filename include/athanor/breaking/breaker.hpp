@@ -13,6 +13,7 @@
 #include <athanor/breaking/machine.hpp>
 #include <athanor/core/detail/validated.hpp>
 #include <athanor/core/env.hpp>
+#include <athanor/core/metrics.hpp>
 
 namespace athanor::inline v1 {
 
@@ -21,7 +22,8 @@ namespace breaking {
 Error refusal_error(Decision const& decision);
 }  // namespace breaking
 
-/// A BreakerMachine under a lock. Thread-safe. While it is closed, acquire and peek are one atomic load.
+/// A BreakerMachine under a lock. Thread-safe. While it is closed, `acquire` is one atomic load and recording a
+/// success one addition to a counter of the thread's.
 template <Environment Env = SystemEnv>
 class CircuitBreaker {
  public:
@@ -37,16 +39,22 @@ class CircuitBreaker {
     return CircuitBreaker(detail::Validated{}, options);
   }
   /// The same in place, for options that are valid by construction.
-  CircuitBreaker(detail::Validated, CircuitBreakerOptions const& options) : machine_(options) { mirror(); }
+  CircuitBreaker(detail::Validated, CircuitBreakerOptions const& options) : machine_(options, Env::random()) {
+    mirror();
+  }
   /// Needs exclusive use of `other`, and no permit of it may be out; leases stay valid for the new one.
-  CircuitBreaker(CircuitBreaker&& other) noexcept : machine_(std::move(other.machine_)) { mirror(); }
+  CircuitBreaker(CircuitBreaker&& other) noexcept : machine_(other.take_machine()) { mirror(); }
   CircuitBreaker& operator=(CircuitBreaker&&) = delete;
 
-  /// A lease to execute once, or unavailable (Reason::breaker_open) with retry_after. Every lease is settled
-  /// or abandoned.
+  /// A lease to execute once, now, or unavailable (Reason::breaker_open) with retry_after. Every lease is
+  /// settled or abandoned.
   Result<Lease> acquire(TimePoint now);
-  /// Would acquire be refused? Takes nothing, so that another may be faster.
-  Result<void> peek(TimePoint now) const;
+  /// The same for an execution that begins later. Half-open, it takes the place of a probe, whose lease runs
+  /// from `begin` on.
+  Result<Lease> reserve(TimePoint now);
+  /// Begins the execution that `reserved` is for, with the lease that is returned. Refused if the breaker has
+  /// opened since; then nothing is left to settle.
+  Result<Lease> begin(Lease const& reserved, TimePoint now);
   /// Tells how the leased execution ended. Of each lease only the first settling or abandoning counts while
   /// half-open; while closed every one does, so call one of them once.
   void record(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
@@ -63,7 +71,7 @@ class CircuitBreaker {
   /// Closed, with an empty window and the first open time.
   void reset() noexcept;
 
-  /// As of the last event: an open time that is over shows only when someone asks, by acquire or peek.
+  /// As of the last event: an open time that is over shows only at the next acquire or reserve.
   State state() const noexcept { return static_cast<State>(word_.load(std::memory_order_acquire) & 3U); }
   /// Counts changes of state; leases of an earlier one have no effect any more.
   std::uint32_t generation() const noexcept {
@@ -74,15 +82,25 @@ class CircuitBreaker {
  private:
   using Lock = detail::Lock<typename Env::Mutex>;
 
+  /// Passes successes that were counted beside the machine on to it; before every event of the machine.
+  void fold() const noexcept ATH_REQUIRES(mutex_);
   /// Copies generation and state to word_; after every event of the machine.
-  void mirror() const noexcept ATH_REQUIRES(mutex_);
+  void mirror() noexcept ATH_REQUIRES(mutex_);
+  breaking::BreakerMachine take_machine() noexcept;
+  template <class Event>
+  Result<Lease> decide(Event event);
   static bool closed(std::uint64_t word) noexcept {
     return (word & 3U) == static_cast<std::uint64_t>(State::closed);
   }
 
+  // While the breaker is closed a success is only counted, in successes_, and nobody takes the lock. Whoever
+  // takes it, for a failure or to read, folds the new ones into the window first, so that a failure sees every
+  // success before it. Successes that are counted while the breaker opens are folded afterwards, as stale.
+  typename Env::template Atomic<std::uint64_t> word_{0};  // generation << 2 | state, of the machine
+  Counter successes_;
   mutable typename Env::Mutex mutex_;
-  mutable breaking::BreakerMachine machine_ ATH_GUARDED_BY(mutex_);  // peek may notice an expired probe
-  mutable typename Env::template Atomic<std::uint64_t> word_{0};  // generation << 2 | state, of the machine
+  mutable breaking::BreakerMachine machine_ ATH_GUARDED_BY(mutex_);    // reading folds
+  mutable std::uint64_t folded_successes_ ATH_GUARDED_BY(mutex_) = 0;  // of successes_
 };
 
 /// A lease that is abandoned when it goes unsettled. Must not outlive its breaker.

@@ -47,7 +47,7 @@ struct Slot {
 /// Whether an execution may begin; refused ones say when to try again.
 struct Decision {
   bool admitted = false;
-  Lease lease;  ///< admitted by acquire
+  Lease lease;  ///< of an admitted one
   State state = State::closed;
   Duration retry_after{0};
 };
@@ -63,32 +63,41 @@ struct BreakerStatistics {
   std::uint64_t stale = 0;  ///< outcomes of another generation: no effect
   std::uint64_t opened = 0;
   std::uint64_t expired_probes = 0;
-  std::uint32_t probes_out = 0;    ///< leases held now while half-open
+  std::uint32_t probes_out = 0;    ///< probes reserved or begun now
   std::uint32_t window_calls = 0;  ///< executions in the window now
   std::uint32_t window_failures = 0;
 };
 
-/// Closed, open, half-open. The caller serialises, gives monotonic time, and random bits wherever it may
-/// open. A batch takes one lease and settles it once: a failed batch of 32 counts once.
+/// Closed, open, half-open. The caller serialises and gives monotonic time. A batch takes one lease and settles
+/// it once: a failed batch of 32 counts once.
 ///
-/// - closed: every acquire is admitted; outcomes fill the count window, which may open it.
-/// - open: refused until the open time is over; the next acquire makes it half-open.
-/// - half-open: `probes` leases at a time. `successes_to_close` successes close it;
+/// - closed: every execution is admitted; outcomes fill the count window, and a failure may open it.
+/// - open: refused until the open time is over; whoever asks next makes it half-open.
+/// - half-open: `probes` executions at a time. `successes_to_close` successes close it;
 ///   a failure or an expired lease reopens it for longer.
 ///   An abandoned or ignored probe frees its place and counts nothing.
+///
+/// The lease of a probe guards its execution and not its waiting: who has to wait first, for a load or in a
+/// queue, reserves a place, which does not expire and is given back with `abandon` if nothing is executed.
 class BreakerMachine {
  public:
-  /// `options` must be valid (`validate`). Throws std::bad_alloc.
-  explicit BreakerMachine(CircuitBreakerOptions const& options);
+  /// `options` must be valid (`validate`); `seed` is of the jitter of the open time. Throws std::bad_alloc.
+  BreakerMachine(CircuitBreakerOptions const& options, std::uint64_t seed);
 
-  /// Admits a call with a lease, or refuses it. `random` jitters the open time.
-  Decision acquire(TimePoint now, std::uint64_t random) noexcept;
-  /// What acquire would decide, taking nothing. Notices what the passing of time alone brings about, as every
-  /// event does: an open time that is over, a probe that is lost.
-  Decision peek(TimePoint now, std::uint64_t random) noexcept;
-  void settle(Lease const& lease, Outcome outcome, TimePoint now, std::uint64_t random) noexcept;
+  /// Admits an execution that begins now, or refuses it.
+  Decision acquire(TimePoint now) noexcept;
+  /// Admits an execution that begins later, or refuses it.
+  Decision reserve(TimePoint now) noexcept;
+  /// The execution begins now, with the lease that was reserved for it. Once the state has changed since, with
+  /// another, or refused: as `acquire`.
+  Decision begin(Lease const& reserved, TimePoint now) noexcept;
+  /// How the leased execution ended.
+  void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
+  /// Settles `count` executions of the present generation with success, if it is closed; otherwise they are
+  /// stale.
+  void settle_successes(std::uint64_t count) noexcept;
   /// The execution did not take place: frees a probe's place and counts nothing.
-  void abandon(Lease const& lease, TimePoint now, std::uint64_t random) noexcept;
+  void abandon(Lease const& lease, TimePoint now) noexcept;
 
   /// Refuses everything until reset or force_closed.
   void force_open() noexcept;
@@ -97,7 +106,7 @@ class BreakerMachine {
   /// Closed, with an empty window and the first open time.
   void reset() noexcept;
 
-  /// As of the last event; the passing of time alone is noticed by acquire and peek.
+  /// As of the last event; the passing of time alone is noticed by acquire and reserve.
   State state() const noexcept { return state_; }
   std::uint32_t generation() const noexcept { return generation_; }
   CircuitBreakerOptions const& options() const noexcept { return options_; }
@@ -107,16 +116,19 @@ class BreakerMachine {
   struct Probe {
     bool taken = false;
     std::uint32_t ticket = 0;
-    TimePoint expires = no_deadline;
+    TimePoint expires = no_deadline;  ///< never while it is only reserved
   };
 
-  void advance(TimePoint now, std::uint64_t random) noexcept;
-  Decision refusal(TimePoint now) const noexcept;
+  void advance(TimePoint now) noexcept;
+  Decision refuse(TimePoint now) noexcept;
   Probe* probe_of(Lease const& lease) noexcept;
   void enter(State state) noexcept;
-  void open(TimePoint now, std::uint64_t random) noexcept;
-  void record(bool failed, TimePoint now, std::uint64_t random) noexcept;
-  Duration open_time(std::uint64_t random) const noexcept;
+  void open(TimePoint now) noexcept;
+  void record_failure(TimePoint now) noexcept;
+  void record_successes(std::uint64_t count) noexcept;
+  void push(bool failed) noexcept;
+  void note_healthy(std::uint64_t executions) noexcept;
+  Duration open_time() noexcept;
 
   CircuitBreakerOptions options_;
   State state_ = State::closed;
@@ -132,7 +144,8 @@ class BreakerMachine {
   std::uint32_t calls_ = 0;
   std::uint32_t failures_ = 0;
   std::uint32_t in_a_row_ = 0;
-  std::uint32_t since_healthy_ = 0;  ///< executions since the exponent last fell
+  std::uint64_t since_healthy_ = 0;  ///< executions since the exponent last fell
+  std::uint64_t random_;
   BreakerStatistics counts_;
 };
 

@@ -10,8 +10,8 @@ namespace athanor::inline v1 {
 
 /// When a breaker opens, for how long, and what closes it.
 struct CircuitBreakerOptions {
-  /// Open when at least this share of the last `window` executions failed, once there were `min_calls`. In
-  /// (0, 1].
+  /// A failure opens it when at least this share of the last `window` executions failed, once there were
+  /// `min_calls`. In (0, 1].
   double failure_rate = 0.5;
   std::uint32_t window = 100;  ///< executions, 1 to `breaking::longest_window`
   std::uint32_t min_calls = 20;
@@ -28,7 +28,7 @@ struct CircuitBreakerOptions {
   std::uint32_t probes = 3;
   /// Successes while half-open that close it, however many `probes` bring them. One failure reopens.
   std::uint32_t successes_to_close = 5;
-  /// A probe not settled by then counts as failed, and gives its place back.
+  /// A probe that is not settled so long after its execution began counts as failed, and gives its place back.
   Duration probe_lease = std::chrono::seconds(30);
   /// False: everything is admitted and nothing counted, unless `force_open` says otherwise.
   bool enabled = true;

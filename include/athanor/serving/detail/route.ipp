@@ -88,14 +88,14 @@ typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call
   return end_route(call, std::move(admitted.error()));
 }
 
-/// Half-open, a call takes its probe's lease here, and its batch is its own. Closed, leases belong to
-/// batches.
+/// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the execution
+/// on. Closed, leases belong to batches.
 template <class T>
 typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::prepare;
   auto& breaker = call.model->breaker();
   if (breaker.state() == breaking::State::closed) return Progress::next;
-  auto lease = breaker.acquire(now);
+  auto lease = breaker.reserve(now);
   if (!lease) {
     lease.error().message = detail::format("{}: {}", call.model->description().id, lease.error().message);
     return end_route(call, std::move(lease.error()));

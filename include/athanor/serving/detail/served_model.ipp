@@ -68,15 +68,14 @@ bool ServedModel<T>::wanted(batching::Slot& slot) noexcept {
   return engine_.is_needed(static_cast<CallType&>(slot));
 }
 
-/// A probe call holds its lease, which its first part takes; every other batch takes one now.
+/// A probe call holds a place, which its first part uses; every other batch takes a lease now.
 template <class T>
 Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   auto& first = static_cast<CallType&>(*batch.parts[0].slot);
-  if (first.alone) {
-    leases_[batch.instance] = batch.parts[0].first == 0 ? std::exchange(first.lease, {}) : breaking::Lease{};
-    return {};
-  }
-  auto lease = breaker_.acquire(batch.formed);
+  leases_[batch.instance] = {};
+  if (first.alone && batch.parts[0].first != 0) return {};
+  auto lease = first.alone ? breaker_.begin(std::exchange(first.lease, {}), Env::now())
+                           : breaker_.acquire(batch.formed);
   if (!lease) return tl::unexpected(std::move(lease.error()));
   leases_[batch.instance] = *lease;
   return {};
