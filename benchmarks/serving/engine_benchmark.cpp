@@ -1,4 +1,4 @@
-// What the engine itself costs: a null backend, 16 bytes in, 16 bytes out, the response cache off. Every
+// What the engine itself costs a caller: latency, allocations, throughput. The response cache is off. Every
 // answer is checked.
 #include <atomic>
 #include <condition_variable>
@@ -8,62 +8,14 @@
 #include <thread>
 #include <vector>
 
-#include <athanor/serving/engine.hpp>
 #include <serving/counting_allocator.hpp>
-#include <support/figure.hpp>
-#include <support/puppet.hpp>
+#include <serving/measures.hpp>
+#include <serving/subject.hpp>
 
 using namespace athanor;
 using namespace athanor::benchmarks;
-using athanor_tests::ModelFolder;
 
 namespace {
-
-constexpr std::size_t width = 4;  // floats: 16 bytes
-
-/// Copies its input to its output.
-struct NullBackend {
-  static constexpr char const* name = "puppet";
-  static constexpr RunsOn runs_on = RunsOn::any_thread;
-
-  struct Instance {
-    std::vector<float> memory;
-    Result<void> run(ath_batch& batch) {
-      memory.resize(batch.inputs[0].size_bytes / sizeof(float));
-      std::memcpy(memory.data(), batch.inputs[0].data, batch.inputs[0].size_bytes);
-      batch.outputs[0] = batch.inputs[0];
-      batch.outputs[0].data = memory.data();
-      return {};
-    }
-  };
-  struct Model {
-    using Instance = NullBackend::Instance;
-    std::uint64_t footprint() const { return 0; }
-    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
-  };
-  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
-};
-
-struct Subject {
-  ModelFolder folder{"", "null", "1.0.0",
-                     R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 4]}],
-                        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 4]}],)"};
-  NullBackend backend;
-  ath_backend_table table = make_table(backend);
-  Engine<> engine = Engine<>::create({.backends = {&table}, .cache_bytes = 0}).value();
-  Model<> model = engine.load(folder.path()).value();
-};
-
-struct Caller {
-  float values[width] = {1, 2, 3, 4};
-  Request request{{"x", Tensor::view<float>(values, Shape{1, width})}};
-
-  explicit Caller(float first = 1) { values[0] = first; }
-  bool call(Model<>& model) {
-    auto const answer = model.infer(request);
-    return answer && answer->outputs[0].as<float>()[0] == values[0];
-  }
-};
 
 /// Nanoseconds of each of `calls` calls, or nothing when an answer was wrong.
 std::vector<double> latencies(Subject& subject, int calls) {
@@ -224,5 +176,9 @@ int main(int argc, char** argv) {
   measure_latency(figures);
   measure_allocations(figures);
   measure_throughput(figures);
+  measure_scaling(figures);
+  measure_async(figures);
+  measure_deadline(figures);
+  measure_life(figures);
   return figures.exit_code();
 }
