@@ -2,12 +2,29 @@
 
 #include <cstring>
 
+#include <athanor/core/detail/reason_table.hpp>
+
 namespace athanor::inline v1 {
+
+namespace {
+
+/// The offsets of no texts: a caller's need not be memory at all.
+constexpr std::int64_t no_offsets[1] = {0};
+
+bool is_code(std::int32_t number) noexcept {
+  return number > 0 && static_cast<std::size_t>(number) < detail::code_table.size();
+}
+bool is_reason(std::int32_t number) noexcept {
+  return number >= 0 && static_cast<std::size_t>(number) < detail::reason_table.size();
+}
+
+}  // namespace
 
 TensorView to_view(Tensor const& tensor) noexcept {
   TensorView view{};
   view.data = const_cast<std::byte*>(tensor.data());
-  view.offsets = tensor.offsets();
+  bool const no_texts = tensor.dtype() == DType::bytes && tensor.shape().elements() == 0;
+  view.offsets = no_texts ? no_offsets : tensor.offsets();
   view.size_bytes = tensor.size_bytes();
   view.ndim = static_cast<std::int32_t>(tensor.shape().rank());
   for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) view.shape[axis] = tensor.shape()[axis];
@@ -37,10 +54,18 @@ std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept {
 
 Error take_failure(std::int32_t code, ath_failure const& failure) {
   auto const length = ::strnlen(failure.message, sizeof(failure.message));
-  return Error{static_cast<Code>(code),
-               static_cast<Reason>(failure.reason),
-               length == 0 ? "the backend failed and gave no sentence" : std::string(failure.message, length),
-               {}};
+  std::string sentence =
+      length == 0 ? "the backend failed and gave no sentence" : std::string(failure.message, length);
+  if (is_code(code) && is_reason(failure.reason))
+    return Error{static_cast<Code>(code), static_cast<Reason>(failure.reason), std::move(sentence), {}};
+  return make_error(Code::internal, Reason::backend_contract,
+                    "{} (failed with code {} and reason {}: expected numbers of athanor.h)", sentence, code,
+                    failure.reason);
+}
+
+tl::unexpected<Error> detail::gave_nothing(char const* name, char const* what) {
+  return fail(Code::internal, Reason::backend_contract, "'{}': expected a {}, got a null pointer", name,
+              what);
 }
 
 }  // namespace athanor::inline v1

@@ -218,7 +218,9 @@ Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
   view.shape_[0] = count;
   if (dtype_ == DType::bytes) {
     auto const per_row = shape_[0] == 0 ? 0 : shape_.elements() / shape_[0];
-    view.offsets_ = offsets_ + first * per_row;
+    bool const empty = count == 0 || per_row == 0;
+    if (!empty) view.offsets_ = offsets_ + first * per_row;
+    view.size_bytes_ = empty ? 0 : static_cast<std::size_t>(offsets_[(first + count) * per_row]);
     return view;
   }
   auto const row_bytes = shape_[0] == 0 ? 0 : size_bytes_ / static_cast<std::size_t>(shape_[0]);

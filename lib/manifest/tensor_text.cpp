@@ -5,26 +5,12 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/half.hpp>
 #include "core/json_text.hpp"
 
 namespace athanor::inline v1 {
 
 namespace {
-
-float from_f16(std::uint16_t bits) noexcept {
-  int const exponent = (bits >> 10) & 0x1f;
-  int const mantissa = bits & 0x3ff;
-  float const size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                                   : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
-  return (bits & 0x8000U) != 0 ? -size : size;
-}
-
-float from_bf16(std::uint16_t bits) noexcept {
-  std::uint32_t const wide = std::uint32_t{bits} << 16;
-  float value = 0;
-  std::memcpy(&value, &wide, sizeof(value));
-  return value;
-}
 
 template <class T>
 std::string number(T value) {

@@ -15,9 +15,26 @@ bool is_given(Assemble assemble) noexcept {
 
 /// Elements of all dimensions but the first.
 std::int64_t row_elements(TensorView const& tensor) noexcept {
-  std::int64_t elements = 1;
-  for (std::int32_t axis = 1; axis < tensor.ndim; ++axis) elements *= tensor.shape[axis];
-  return elements;
+  return Shape(std::span(tensor.shape + 1, static_cast<std::size_t>(tensor.ndim) - 1)).elements();
+}
+
+/// Where the texts of a tensor lie in its memory, which may hold more than them.
+struct TextRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+TextRange range_of(TensorView const& texts, std::int64_t count) noexcept {
+  if (count == 0) return {};
+  if (texts.offsets == nullptr) return {0, static_cast<std::int64_t>(texts.size_bytes)};
+  return {texts.offsets[0], texts.offsets[count]};
+}
+
+/// Whether the memory of `tensor` holds its elements and nothing else: what a model may be shown as it is.
+bool is_dense(TensorView const& tensor) noexcept {
+  if (tensor.dtype != static_cast<std::int32_t>(DType::bytes)) return true;
+  auto const range = range_of(tensor, tensor.shape[0] * row_elements(tensor));
+  return range.begin == 0 && range.end == static_cast<std::int64_t>(tensor.size_bytes);
 }
 
 std::string shape_of(TensorView const& tensor) {
@@ -141,7 +158,10 @@ Result<void> Assembler::measure(Pieces const& pieces) {
       if (next >= 0 && next - start != length)
         return fail(Code::invalid_argument, Reason::shape, "{}: axis '{}': expected length {}, got {}",
                     input.name, axes_[input.axis], next - start, length);
-      next = start + length;
+      if (__builtin_add_overflow(start, length, &next))
+        return fail(Code::invalid_argument, Reason::too_large,
+                    "{}: axis '{}': the lengths of the batch do not fit into 63 bits", input.name,
+                    axes_[input.axis]);
     }
     for (std::size_t axis = 0; axis < axes_.size(); ++axis)
       if (axis_start(piece + 1, axis) < 0)
@@ -156,7 +176,7 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (input.assemble == Assemble::segment) return make_segments(index, pieces);
   if (input.assemble == Assemble::count) return make_count(index);
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
-  if (view) {
+  if (view && is_dense(pieces.tensor(0, index))) {
     views_[index] = pieces.tensor(0, index);
     return {};
   }
@@ -216,6 +236,9 @@ void Assembler::shift_positions(Input const& input, std::byte* values, std::size
 }
 
 Result<std::byte*> Assembler::buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name) {
+  if (bytes > std::numeric_limits<std::ptrdiff_t>::max() / 2)
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: no memory for {} bytes of the batch",
+                name, bytes);
   if (buffer.capacity() < bytes || !buffer) {
     buffer = Buffer();
     buffer = Buffer::allocate(std::max<std::size_t>(bytes + bytes / 2, 64));
@@ -258,14 +281,17 @@ Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
   return {};
 }
 
+/// Copies of each piece the bytes of its texts and no others, so that a model sees the same texts in any company.
 Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   Input& input = inputs_[index];
   std::int64_t const in_row = row_elements(pieces.tensor(0, index));
   std::int64_t rows = 0;
   std::size_t bytes = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
-    rows += pieces.tensor(piece, index).shape[0];
-    bytes += pieces.tensor(piece, index).size_bytes;
+    TensorView const& tensor = pieces.tensor(piece, index);
+    auto const range = range_of(tensor, tensor.shape[0] * in_row);
+    rows += tensor.shape[0];
+    bytes += static_cast<std::size_t>(range.end - range.begin);
   }
   auto data = buffer_of(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
@@ -278,10 +304,14 @@ Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
     TensorView const& tensor = pieces.tensor(piece, index);
     std::int64_t const count = tensor.shape[0] * in_row;
+    auto const range = range_of(tensor, count);
     for (std::int64_t i = 0; i < count; ++i)
-      *next++ = start + (tensor.offsets != nullptr ? tensor.offsets[i] : 0);
-    if (tensor.size_bytes > 0) std::memcpy(*data + start, tensor.data, tensor.size_bytes);
-    start += static_cast<std::int64_t>(tensor.size_bytes);
+      *next++ = start + (tensor.offsets != nullptr ? tensor.offsets[i] - range.begin : 0);
+    auto const length = range.end - range.begin;
+    if (length > 0)
+      std::memcpy(*data + start, static_cast<std::byte const*>(tensor.data) + range.begin,
+                  static_cast<std::size_t>(length));
+    start += length;
   }
   *next = start;
   views_[index] = pieces.tensor(0, index);
@@ -295,7 +325,10 @@ Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
 Result<void> Assembler::make_segments(std::size_t index, Pieces const& pieces) {
   Input& input = inputs_[index];
   std::int64_t const length = axis_start(pieces.size(), input.axis);
-  std::size_t const bytes = static_cast<std::size_t>(length) * element_size(input.dtype);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(length), element_size(input.dtype), &bytes))
+    return fail(Code::invalid_argument, Reason::too_large, "{}: expected segments that fit in memory, got {}",
+                input.name, length);
   auto data = buffer_of(input.data, bytes, input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
   std::int64_t const* starts = starts_.data() + input.axis;

@@ -7,15 +7,14 @@
 #include <fmt/format.h>
 
 #include <athanor/core/detail/reason_table.hpp>
+#include <athanor/serving/detail/contract.hpp>
 
 namespace athanor::inline v1::serving {
 
 namespace {
 
 std::size_t elements_of(TensorView const& view) noexcept {
-  std::size_t count = 1;
-  for (std::int32_t axis = 0; axis < view.ndim; ++axis) count *= static_cast<std::size_t>(view.shape[axis]);
-  return count;
+  return static_cast<std::size_t>(shape_of(view).elements());
 }
 
 std::int64_t code_at(TensorView const& view, std::size_t index) noexcept {
@@ -100,30 +99,29 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
   for (std::size_t i = 0; i < plan_.model_outputs.size(); ++i) {
     TensorSpec const& spec = plan_.model_outputs[i];
     TensorView const& got = raw_[member * plan_.model_outputs.size() + i];
-    auto const refuse = [&](Reason reason, std::string expected, std::string actual) {
-      return fail(Code::internal, reason, "{}: output {}: expected {}, the backend returned {}",
-                  plan_.members[member].file, spec.name, expected, actual);
+    auto const refuse = [&](std::string const& fault) {
+      return fail(Code::internal, Reason::backend_contract, "{}: output {}: {}", plan_.members[member].file,
+                  spec.name, fault);
     };
-    if (got.data == nullptr) return refuse(Reason::backend_contract, to_string(spec), "nothing");
-    if (got.dtype != static_cast<std::int32_t>(spec.dtype))
-      return refuse(Reason::backend_contract, std::string(to_string(spec.dtype)),
-                    std::string(to_string(static_cast<DType>(got.dtype))));
-    if (got.ndim < 1 || static_cast<std::size_t>(got.ndim) != spec.dims.size())
-      return refuse(Reason::backend_contract, to_string(spec), fmt::format("rank {}", got.ndim));
-    if (got.shape[0] != items)
-      return refuse(Reason::backend_contract, fmt::format("{} rows", items), fmt::format("{}", got.shape[0]));
-    Shape const shape(std::span<std::int64_t const>(got.shape, static_cast<std::size_t>(got.ndim)));
-    bool fits = got.size_bytes == elements_of(got) * element_size(spec.dtype);
+    if (auto const fault = find_fault(got, spec.dtype); !fault.empty()) return refuse(fault);
+    Shape const shape = shape_of(got);
+    if (shape.rank() < 1 || shape[0] != items)
+      return refuse(shape.rank() < 1
+                        ? fmt::format("expected {}, the backend returned rank 0", to_string(spec))
+                        : fmt::format("expected {} rows, the backend returned {}", items, shape[0]));
+    bool fits = shape.rank() == spec.dims.size();
     for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
-      fits = shape[axis] >= 0 &&
-             (spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis]);
-    // Members that answered earlier have equal shapes: comparing with any of them is enough.
-    for (std::size_t other = 0; fits && other < member; ++other)
-      fits = answered_[other] == 0 ||
-             std::equal(got.shape, got.shape + got.ndim, raw_[other * plan_.model_outputs.size() + i].shape);
+      fits = spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis];
     if (!fits)
-      return refuse(Reason::backend_contract, to_string(spec),
-                    fmt::format("{} in {} bytes", to_string(shape), got.size_bytes));
+      return refuse(fmt::format("expected {}, the backend returned {}", to_string(spec), to_string(shape)));
+    // Members that answered earlier have equal shapes: comparing with any of them is enough.
+    for (std::size_t other = 0; other < member; ++other) {
+      if (answered_[other] == 0) continue;
+      Shape const theirs = shape_of(raw_[other * plan_.model_outputs.size() + i]);
+      if (theirs != shape)
+        return refuse(fmt::format("expected the {} of {}, the backend returned {}", to_string(theirs),
+                                  plan_.members[other].file, to_string(shape)));
+    }
   }
   return {};
 }

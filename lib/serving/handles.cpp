@@ -1,5 +1,7 @@
 #include <athanor/serving/detail/handles.hpp>
 
+#include <athanor/serving/detail/contract.hpp>
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -39,6 +41,9 @@ Result<LoadedFile> LoadedFile::load(BackendTable table, ModelSource const& sourc
   void* model = nullptr;
   std::int32_t const code = table->load(table->context, &source, &model, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
+  if (model == nullptr)
+    return fail(Code::internal, Reason::backend_contract, "backend '{}': load: expected a model, got NULL",
+                table->name);
   return LoadedFile(std::move(table), model);
 }
 
@@ -47,6 +52,9 @@ Result<Instance> LoadedFile::make_instance() const {
   void* instance = nullptr;
   std::int32_t const code = table_->make_instance(table_->context, model_, &instance, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
+  if (instance == nullptr)
+    return fail(Code::internal, Reason::backend_contract,
+                "backend '{}': make_instance: expected an instance, got NULL", table_->name);
   return Instance(table_, instance);
 }
 
@@ -79,9 +87,13 @@ Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs) c
     return fail(Code::internal, Reason::backend_contract,
                 "processor '{}': expected {} tensors of an item, got {}", name(), ports_.made_count,
                 raw.tensors == nullptr ? 0 : raw.tensor_count);
-  if (raw.cost < 1)
-    return fail(Code::internal, Reason::backend_contract, "processor '{}': cost: expected at least 1, got {}",
-                name(), raw.cost);
+  if (raw.cost < 1 || raw.cost > most_cost)
+    return fail(Code::internal, Reason::backend_contract, "processor '{}': cost: expected 1 to {}, got {}",
+                name(), most_cost, raw.cost);
+  for (std::size_t i = 0; i < raw.tensor_count; ++i)
+    if (auto const fault = find_fault(raw.tensors[i], made_dtype(i)); !fault.empty())
+      return fail(Code::internal, Reason::backend_contract, "processor '{}': output '{}': {}", name(),
+                  made_name(i), fault);
   return made;
 }
 

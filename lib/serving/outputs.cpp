@@ -43,7 +43,7 @@ Result<void> put_made(ModelDescription const& description, OutputPlan const& pla
   if (auto stored = make_output(output, plan.spec.dtype, shape_of(like, items)); !stored) return stored;
   std::byte* to = output.mutable_data();
   for (auto const& item : made) {
-    std::memcpy(to, item.tensor(plan.index).data, like.size_bytes);
+    if (like.size_bytes != 0) std::memcpy(to, item.tensor(plan.index).data, like.size_bytes);
     to += like.size_bytes;
   }
   return {};

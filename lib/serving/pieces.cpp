@@ -1,8 +1,11 @@
 #include <athanor/serving/detail/pieces.hpp>
 
 #include <array>
+#include <limits>
 
 #include <fmt/format.h>
+
+#include <athanor/serving/detail/contract.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -14,17 +17,58 @@ Tensor row_of(Tensor const& tensor, std::int64_t index) {
   return one_element ? Tensor::text(tensor.text_at(index)) : tensor.rows(index, 1);
 }
 
-}  // namespace
-
-bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
-  if (row.ndim < 1 || static_cast<std::size_t>(row.ndim) != spec.dims.size() || row.shape[0] != 1)
-    return false;
+/// Whether every row of `tensor` is one of a tensor of that spec.
+bool has_rows_of(TensorSpec const& spec, TensorView const& tensor) noexcept {
+  if (tensor.ndim < 1 || static_cast<std::size_t>(tensor.ndim) != spec.dims.size()) return false;
   for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
-    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != row.shape[axis]) return false;
+    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != tensor.shape[axis])
+      return false;
   return true;
 }
 
-Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tensor const> inputs,
+/// Whether what the processor made of an item is what the model reads.
+Result<void> check_made(ModelDescription const& description, MadeItem const& made) {
+  auto const& inputs = description.plan.inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (is_made(inputs[i])) continue;
+    TensorView const& tensor = made.tensor(description.made_of_input[i]);
+    bool const stacks = inputs[i].assemble == Assemble::stack;
+    if (stacks ? is_row_of(inputs[i].spec, tensor) : has_rows_of(inputs[i].spec, tensor)) continue;
+    return fail(Code::internal, Reason::backend_contract,
+                "processor '{}': model input {}: expected {}{}, got {}", description.processor->name(),
+                inputs[i].spec.name, stacks ? "one row of " : "", to_string(inputs[i].spec),
+                to_string(shape_of(tensor)));
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
+  return has_rows_of(spec, row) && row.shape[0] == 1;
+}
+
+std::int64_t held_bytes(ModelDescription const& description, Request const& request,
+                        CheckedRequest const& checked) noexcept {
+  std::int64_t bytes = checked.bytes;
+  if (description.processor) return bytes;  // what a processor makes is as long as memory that is there
+  auto const& inputs = description.plan.inputs;
+  for (ModelInput const& made : inputs) {
+    if (made.assemble != Assemble::segment) continue;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].assemble != Assemble::ragged || inputs[i].axis != made.axis) continue;
+      auto const length = request.inputs()[checked.index[description.request_index[i]]].value.shape()[0];
+      std::int64_t held = 0;
+      if (__builtin_mul_overflow(length, static_cast<std::int64_t>(element_size(made.spec.dtype)), &held) ||
+          __builtin_add_overflow(bytes, held, &bytes))
+        return std::numeric_limits<std::int64_t>::max();
+      break;
+    }
+  }
+  return bytes;
+}
+
+Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::int64_t index) {
   std::array<Tensor, max_tensors> rows;
   std::array<TensorView, max_tensors> views;
@@ -32,7 +76,9 @@ Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tenso
     rows[i] = row_of(inputs[i], index);
     views[i] = to_view(rows[i]);
   }
-  auto made = processor.preprocess({views.data(), inputs.size()});
+  auto made = description.processor->preprocess({views.data(), inputs.size()});
+  if (made)
+    if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
   if (!made && inputs[0].shape()[0] > 1)
     made.error().message = fmt::format("item {}: {}", index, made.error().message);
   return made;

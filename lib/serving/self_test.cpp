@@ -54,7 +54,7 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   for (std::size_t const input : description.processor_inputs)
     inputs.push_back(request.inputs()[checked->index[input]].value);
   for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto made = preprocess_item(*description.processor, inputs, item);
+    auto made = preprocess_item(description, inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     sample.made.push_back(std::move(*made));
   }

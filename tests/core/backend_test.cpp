@@ -208,6 +208,7 @@ TEST_CASE("a sentence longer than a failure holds is clipped and stays a string"
   }
   ath_failure unterminated;
   std::memset(&unterminated, 'z', sizeof unterminated);
+  unterminated.reason = 0;
   CHECK(take_failure(13, unterminated).message.size() == ATH_MAX_MESSAGE);
 }
 

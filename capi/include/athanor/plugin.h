@@ -122,7 +122,7 @@ typedef struct ath_backend_table {
   const char *name;   /**< how manifests name the backend */
   int32_t runs_on;    /**< ATH_RUNS_ON_... */
   int32_t reserved;   /**< zero */
-  /** Loads a model. */
+  /** Loads a model. NULL is none, as for make_instance. */
   int32_t (*load)(void *context, const ath_model_source *source, void **out_model, ath_failure *failure);
   /** Frees a model, after every instance of it was destroyed. */
   void (*unload)(void *context, void *model);

@@ -50,12 +50,14 @@ using TensorView = ath_tensor;
 
 /// `tensor` as the tables pass it. Valid while the tensor's bytes are.
 TensorView to_view(Tensor const& tensor) noexcept;
-/// A borrowed Tensor over `view`'s memory.
+/// A borrowed Tensor over `view`'s memory. Precondition: `view` is one whole tensor, of at most eight
+/// dimensions.
 Tensor from_view(TensorView const& view) noexcept;
 
 /// Writes `error` into `failure`, clipped to its room. Returns the code.
 std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept;
-/// The Error that `failure` describes; a backend that returned a code without a sentence gets one.
+/// The Error that `failure` describes; a backend that returned a code without a sentence gets one. A code or a
+/// reason that is none becomes internal / backend_contract.
 Error take_failure(std::int32_t code, ath_failure const& failure);
 
 /// What `make_table` of a backend hands to `load`.
@@ -131,6 +133,9 @@ std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
   }
 }
 
+/// The error of a function that succeeded without making anything.
+tl::unexpected<Error> gave_nothing(char const* name, char const* what);
+
 }  // namespace detail
 
 /// The C table of `backend`, which must outlive every use of the table.
@@ -147,6 +152,7 @@ ath_backend_table make_table(B& backend) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
       auto model = static_cast<B*>(context)->load(*source);
       if (!model) return tl::unexpected(std::move(model.error()));
+      if (*model == nullptr) return detail::gave_nothing(B::name, "model");
       *out = model->release();
       return {};
     });
@@ -159,6 +165,7 @@ ath_backend_table make_table(B& backend) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
       auto instance = static_cast<Model*>(model)->make_instance();
       if (!instance) return tl::unexpected(std::move(instance.error()));
+      if (*instance == nullptr) return detail::gave_nothing(B::name, "instance");
       *out = instance->release();
       return {};
     });
@@ -225,6 +232,7 @@ ath_processor_table make_table(P& processor) noexcept {
     return detail::guard_table(failure, [&]() -> Result<void> {
       auto opened = static_cast<P*>(context)->open(folder, options);
       if (!opened) return tl::unexpected(std::move(opened.error()));
+      if (*opened == nullptr) return detail::gave_nothing(P::name, "processor");
       auto owner = std::make_unique<Opened>(std::move(*opened));
       owner->describe(*ports);
       *out = owner.release();

@@ -90,9 +90,9 @@ class Shape {
   constexpr std::int64_t& operator[](std::size_t axis) noexcept { return dims_[axis]; }
   constexpr std::span<std::int64_t const> dims() const noexcept { return {dims_.data(), rank()}; }
   constexpr std::int64_t elements() const noexcept {
-    std::int64_t count = 1;
-    for (auto dim : dims()) count *= dim;
-    return count;
+    std::uint64_t count = 1;  // which may wrap before a length of 0 is met
+    for (auto dim : dims()) count *= static_cast<std::uint64_t>(dim);
+    return static_cast<std::int64_t>(count);
   }
   friend constexpr bool operator==(Shape const& a, Shape const& b) noexcept {
     if (a.rank_ != b.rank_) return false;
@@ -178,8 +178,9 @@ class Tensor {
   static Tensor view(DType dtype, void const* data, Shape const& shape);
   /// Borrows one text; shape [1].
   static Tensor text(std::string_view text);
-  /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending from 0 (check()
-  /// verifies it).
+  /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending and inside `data`
+  /// (check() verifies it); bytes before the first and after the last are nobody's. Without elements the
+  /// offsets are not read.
   static Tensor texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape);
   /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
@@ -191,7 +192,7 @@ class Tensor {
   DType dtype() const noexcept { return dtype_; }
   Shape const& shape() const noexcept { return shape_; }
   Device device() const noexcept { return device_; }
-  /// Size of all elements in bytes; for `bytes` without the offsets.
+  /// Size of all elements in bytes; of `bytes`, all that the offsets may point into, without the offsets.
   std::size_t size_bytes() const noexcept { return size_bytes_; }
   std::byte const* data() const noexcept { return data_; }
   /// Precondition: the buffer has no other owner.

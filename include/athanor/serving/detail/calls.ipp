@@ -67,7 +67,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
   auto const checked = check(model.description().signature, request);
   if (!checked) return tl::unexpected(checked.error());
-  RoomPlace<Env> place(room_line_, checked->items, checked->bytes);
+  RoomPlace<Env> place(room_line_, checked->items, held_bytes(model.description(), request, *checked));
   Hook hook(place);
   hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).place.wake(); };
   bool const cancellable = options.cancellation != nullptr;
@@ -105,7 +105,8 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   if (admitted && place != nullptr && place->served()) {
     Gate<Env>::move(*place, call, place->held_items, place->held_bytes);
   } else if (admitted) {
-    admitted = gate_.admit_caller(call, checked.items, checked.bytes, now);
+    admitted =
+        gate_.admit_caller(call, checked.items, held_bytes(model.description(), request, checked), now);
   }
   if (admitted) return &call;  // its word stays claimed until it starts: a stop skips it
   end_of_route();

@@ -33,6 +33,7 @@ class Instance {
 /// A model that a backend loaded.
 class LoadedFile {
  public:
+  /// Fails as the backend does, and with internal / backend_contract when it made nothing.
   static Result<LoadedFile> load(BackendTable table, ModelSource const& source);
   LoadedFile(LoadedFile&& other) noexcept
       : table_(std::move(other.table_)), model_(std::exchange(other.model_, nullptr)) {}
@@ -42,6 +43,7 @@ class LoadedFile {
   }
 
   std::uint64_t footprint() const noexcept { return table_->footprint(table_->context, model_); }
+  /// As load().
   Result<Instance> make_instance() const;
 
  private:
@@ -95,8 +97,8 @@ class OpenProcessor {
   DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
 
   /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor
-  /// does, and with internal / backend_contract for another number of tensors than it declared, or for a cost
-  /// below 1.
+  /// does, and with internal / backend_contract for tensors that are not whole or of another number or type
+  /// than it declared, and for a cost out of range.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs) const;
 
  private:

@@ -11,6 +11,7 @@
 
 #include <athanor/core/time.hpp>
 #include <athanor/serving/answer.hpp>
+#include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/model_description.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
@@ -47,7 +48,7 @@ Result<void> put_made(ModelDescription const& description, OutputPlan const& pla
 
 /// The shape of `view` with another number of items.
 inline Shape shape_of(TensorView const& view, std::int64_t items) {
-  Shape shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
+  Shape shape = shape_of(view);
   shape[0] = items;
   return shape;
 }
@@ -82,6 +83,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
           Code::internal, Reason::backend_contract,
           "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
           description.id, plan.spec.name, width);
+    if (width == 0) continue;
     std::memcpy(computed[i].mutable_data() + width * first,
                 static_cast<std::byte const*>(outputs[i].data) + width * row, width * count);
   }

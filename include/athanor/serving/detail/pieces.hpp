@@ -31,8 +31,14 @@ void append_pieces(ModelDescription const& description, Request const& request, 
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
 
 /// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
-/// items the error names the item.
-Result<MadeItem> preprocess_item(OpenProcessor const& processor, std::span<Tensor const> inputs,
+/// items the error names the item. internal / backend_contract when what was made is no item of the model's
+/// inputs.
+Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::int64_t index);
+
+/// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
+/// caller sends (an empty ragged input may ask for a segment of any length). Saturates.
+std::int64_t held_bytes(ModelDescription const& description, Request const& request,
+                        CheckedRequest const& checked) noexcept;
 
 }  // namespace athanor::inline v1::serving

@@ -122,7 +122,7 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
-    auto made = preprocess_item(*call.model->description().processor, *inputs, item);
+    auto made = preprocess_item(call.model->description(), *inputs, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batch_cost += made->cost();
     call.made.push_back(std::move(*made));

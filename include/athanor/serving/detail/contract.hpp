@@ -1,0 +1,24 @@
+/// Checks of what comes back through the tables, before anybody reads it.
+#pragma once
+
+#include <string>
+
+#include <athanor/core/backend.hpp>
+#include <athanor/core/tensor.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// The largest cost of one item: so many of them can be added up.
+inline constexpr std::int64_t most_cost = std::int64_t{1} << 40;
+
+/// What is wrong with a tensor of `dtype` that a backend or a processor gave: its element type, rank, lengths,
+/// size, memory or offsets, as `expected ..., got ...`. Empty when it is whole. A tensor without elements needs
+/// no memory.
+std::string find_fault(TensorView const& given, DType dtype);
+
+/// The shape of a tensor that has passed find_fault.
+inline Shape shape_of(TensorView const& view) noexcept {
+  return Shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
+}
+
+}  // namespace athanor::inline v1::serving
