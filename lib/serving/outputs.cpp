@@ -7,20 +7,20 @@
 
 namespace athanor::inline v1::serving {
 
-Result<void> choose_named_outputs(AnswerHolder& answer, ModelDescription const& description,
+Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& description,
                                   std::span<std::string_view const> names) {
   auto const& specs = description.signature.outputs;
   std::string missing;
-  answer.chosen_count = 0;
+  set.chosen_count = 0;
   for (auto const name : names) {
     auto const spec = std::ranges::find(specs, name, &TensorSpec::name);
     if (spec == specs.end()) {
       missing += (missing.empty() ? "" : ", ") + std::string(name);
-    } else if (answer.chosen_count == max_tensors) {
+    } else if (set.chosen_count == max_tensors) {
       return fail(Code::invalid_argument, Reason::option, "{}: expected at most {} outputs, got {}",
                   description.id, max_tensors, names.size());
     } else {
-      answer.chosen[answer.chosen_count++] = static_cast<std::uint8_t>(spec - specs.begin());
+      set.chosen[set.chosen_count++] = static_cast<std::uint8_t>(spec - specs.begin());
     }
   }
   if (missing.empty()) return {};

@@ -1,5 +1,6 @@
 #include <athanor/serving/detail/pieces.hpp>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 
@@ -85,10 +86,14 @@ Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<
 }
 
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
-  bool const reusable = tensor.buffer().unique();
-  if (reusable && tensor.dtype() == dtype && tensor.shape() == shape) return {};
+  // An answer may be kept for long: its buffers are not much larger than what they hold.
+  constexpr std::size_t small_buffer = 256;
+  bool const unique = tensor.buffer().unique();
   auto const bytes = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
-  if (reusable && tensor.buffer().capacity() >= bytes) {
+  std::size_t const capacity = tensor.buffer().capacity();
+  bool const reusable = unique && bytes <= capacity && capacity <= std::max(2 * bytes, small_buffer);
+  if (reusable && tensor.dtype() == dtype && tensor.shape() == shape) return {};
+  if (reusable) {
     Buffer buffer = tensor.buffer();
     tensor = Tensor::over(dtype, shape, std::move(buffer));
     return {};

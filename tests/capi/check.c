@@ -1,7 +1,5 @@
 #include "check.h"
 
-#include <support/suppressions.h>
-
 int failed_checks = 0;
 
 void check_that(int holds, const char* condition, const char* file, int line) {

@@ -25,9 +25,9 @@ EVERYTHING_BUT_MODELS = ["core", *SIBLINGS, "serving"]
 JSON = ["nlohmann/", "core/json_text.hpp"]
 BASIC = ["fmt/", "tl/expected.hpp"]
 OUTSIDE = {
-    "core": [*BASIC, "boost/lockfree/", "nlohmann/", "xxhash.h"],
+    "core": [*BASIC, "nlohmann/", "xxhash.h"],
     **{room: BASIC for room in SIBLINGS},
-    "serving": [*BASIC, "boost/lockfree/", "nlohmann/"],
+    "serving": [*BASIC, "nlohmann/"],
     "manifest": [*BASIC, *JSON],
     "torch": [*BASIC, "torch/", "ATen/", "c10/", "nlohmann/"],
     "chem": [*BASIC, *JSON, "GraphMol/", "RDGeneral/", "Geometry/", "DataStructs/"],

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cassert>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -26,57 +27,52 @@ struct StoredAnswer {
   std::uint32_t members = 0;    ///< of the ensemble, that answered
 };
 
-/// The part of a pooled call that its answer needs; the same for all engines.
-struct AnswerHolder {
-  std::atomic<std::uint32_t> owners{0};
-  void (*recycle)(AnswerHolder& self) noexcept = nullptr;
-  std::vector<TensorSpec> const* specs = nullptr;  ///< of the model's outputs
+struct OutputSet;
+
+/// What the answers of one model share.
+struct OutputOwner {
+  std::string const model;              ///< `name@version`
+  std::vector<TensorSpec> const specs;  ///< of the model's outputs
+  void (*const recycle)(OutputSet& set) noexcept;
+};
+
+/// What an answer holds. The tensors lie behind it, one for each spec.
+struct OutputSet {
+  OutputOwner& owner;
+  /// Set when the answer came from the cache or from another call's flight.
+  std::shared_ptr<StoredAnswer const> stored{};
   std::array<std::uint8_t, max_tensors> chosen{};  ///< answer output i is specs[chosen[i]]
   std::size_t chosen_count = 0;
-  std::vector<Tensor> computed;  ///< by spec; buffers are kept and reused from call to call
-  std::shared_ptr<StoredAnswer const>
-      stored{};  ///< set when the answer came from the cache or from another's flight
-  Report report{};
+  std::int64_t charged = 0;  ///< by the pool, while it keeps the set
 
-  /// Takes one more reference, unless the call is back in the pool.
-  bool try_ref() noexcept {
-    auto held = owners.load(std::memory_order_acquire);
-    while (held != 0 && !owners.compare_exchange_weak(held, held + 1, std::memory_order_acq_rel)) {
-    }
-    return held != 0;
-  }
-  void unref() noexcept {
-    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(*this);
-  }
+  /// By spec; buffers are kept and reused from call to call.
+  std::span<Tensor> computed() noexcept { return {reinterpret_cast<Tensor*>(this + 1), owner.specs.size()}; }
 };
+static_assert(sizeof(OutputSet) % alignof(Tensor) == 0);
+
+struct RecycleOutputs {
+  void operator()(OutputSet* set) const noexcept { set->owner.recycle(*set); }
+};
+using OutputSetPointer = std::unique_ptr<OutputSet, RecycleOutputs>;
 
 }  // namespace serving
 
-/// The outputs of one call, in the order that was asked for. Movable; the memory goes back to the engine's
-/// pool when it is destroyed, so tensors taken from it must be cloned to live longer. May outlive the engine.
+/// The outputs of one call, in the order that was asked for. Movable; the memory goes back to the model's pool
+/// when it is destroyed, so tensors taken from it must be cloned to live longer. May outlive the model and the
+/// engine.
 class Outputs {
  public:
   /// No outputs.
   Outputs() = default;
-  Outputs(Outputs&& other) noexcept : holder_(std::exchange(other.holder_, nullptr)) {}
-  Outputs& operator=(Outputs&& other) noexcept {
-    std::swap(holder_, other.holder_);
-    return *this;
-  }
-  ~Outputs() {
-    if (holder_ != nullptr) holder_->unref();
-  }
 
   /// How many outputs there are.
-  std::size_t size() const noexcept { return holder_ != nullptr ? holder_->chosen_count : 0; }
+  std::size_t size() const noexcept { return set_ != nullptr ? set_->chosen_count : 0; }
   /// The name, type and shape of an output. `index` must be below size().
-  TensorSpec const& spec(std::size_t index) const noexcept {
-    return (*holder_->specs)[holder_->chosen[index]];
-  }
+  TensorSpec const& spec(std::size_t index) const noexcept { return set_->owner.specs[set_->chosen[index]]; }
   /// An output by position. `index` must be below size().
   Tensor const& operator[](std::size_t index) const noexcept {
-    auto const position = holder_->chosen[index];
-    return holder_->stored != nullptr ? holder_->stored->outputs[position] : holder_->computed[position];
+    auto const position = set_->chosen[index];
+    return set_->stored != nullptr ? set_->stored->outputs[position] : set_->computed()[position];
   }
   /// The output of that name, or null.
   Tensor const* find(std::string_view name) const noexcept {
@@ -94,10 +90,9 @@ class Outputs {
  private:
   template <class T>
   friend class serving::EngineState;
-  /// Takes over one reference to `holder`.
-  explicit Outputs(serving::AnswerHolder& holder) noexcept : holder_(&holder) {}
+  explicit Outputs(serving::OutputSetPointer set) noexcept : set_(std::move(set)) {}
 
-  serving::AnswerHolder* holder_ = nullptr;
+  serving::OutputSetPointer set_;
 };
 
 /// What a call that succeeded gives.

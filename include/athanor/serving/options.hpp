@@ -92,7 +92,7 @@ struct Report {
   Duration queue{0};          ///< from entering the queue to the start of its batch
   Duration compute{0};        ///< gathering, running and scattering its batch, with every attempt
   Duration total{0};          ///< from the call to its answer
-  std::string_view model;     ///< `name@version`; lives as long as the engine
+  std::string_view model;     ///< `name@version`; lives as long as the answer, and as any handle of the model
 };
 
 /// `cache=miss batch=4 queue=0.012ms compute=2.1ms total=2.2ms model=glass-transition@1.0.0`.

@@ -12,6 +12,7 @@
 #include <athanor/serving/detail/call_inputs.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/output_pool.hpp>
 #include <athanor/serving/detail/outputs.hpp>
 #include <athanor/serving/detail/pieces.hpp>
 
@@ -58,8 +59,7 @@ struct Continuation : Task {};
 struct Delivery : Task {};
 
 template <class T>
-struct Call : AnswerHolder,
-              admission::Slot,
+struct Call : admission::Slot,
               caching::Slot<typename T::Env, StoredAnswerPointer>,
               breaking::Slot,
               loading::Slot<LoadedModel>,
@@ -69,6 +69,9 @@ struct Call : AnswerHolder,
               Timer,
               CancelHook {
   using Env = typename T::Env;
+
+  typename Env::template Atomic<std::uint32_t> owners{0};
+  std::size_t number = 0;  ///< in the engine's list of calls
 
   // The caller's face.
   typename Env::Word word{};
@@ -85,8 +88,13 @@ struct Call : AnswerHolder,
   batching::SlotList held{};  ///< of a leader: calls of its group that will enter the lane together
 
   // The route.
-  std::shared_ptr<EngineState<T>> engine{};  ///< keeps the engine alive while the call is in flight
+  EngineState<T>* engine = nullptr;  ///< whose pool the call is of
+  /// Of an asynchronous call. A blocking call rides on its caller's handle of the model.
+  std::shared_ptr<EngineState<T>> keeps_engine{};
+  /// Not to be touched once a blocking call is answered: its caller may let the model go.
   ServedModel<T>* model = nullptr;
+  OutputSetPointer outputs{};  ///< until the answer takes them over
+  Report report{};
   CallInputs inputs{};           ///< guarded by lock() once the call has started
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   RouteStep step = RouteStep::join;
@@ -98,9 +106,8 @@ struct Call : AnswerHolder,
 
   /// Makes a call from the pool new, with one reference for its caller and one for the engine. Its word stays
   /// claimed.
-  void reset(std::shared_ptr<EngineState<T>> owner, ServedModel<T>& served, Request const& given,
-             CheckedRequest const& result, CallOptions const& options) noexcept {
-    engine = std::move(owner);
+  void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
+             CallOptions const& options) noexcept {
     owners.store(2, std::memory_order_relaxed);
     model = &served;
     inputs.borrow(given, result);
@@ -110,7 +117,7 @@ struct Call : AnswerHolder,
     completion = {};
     leader = nullptr;
     report = {};
-    report.model = served.description().id;
+    report.model = outputs->owner.model;
     step = RouteStep::join;
     this->reset_role();
     watch.store(DeadlineWatch::off, std::memory_order_relaxed);
@@ -126,6 +133,16 @@ struct Call : AnswerHolder,
     while ((word.fetch_or(call_bits::locked) & call_bits::locked) != 0) Env::relax();
   }
   void unlock() noexcept { word.fetch_and(~call_bits::locked); }
+  /// Takes one more reference, unless the call is back in the pool.
+  bool try_ref() noexcept {
+    auto seen = owners.load(std::memory_order_acquire);
+    while (seen != 0 && !owners.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) {
+    }
+    return seen != 0;
+  }
+  void unref() noexcept {
+    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) engine->recycle(*this);
+  }
   bool asynchronous() const noexcept { return completion.function != nullptr; }
 };
 

@@ -10,32 +10,41 @@ namespace athanor::inline v1::serving {
 // From a request to a call.
 
 template <class T>
-typename EngineState<T>::CallType* EngineState<T>::take_call() {
-  CallType* call = nullptr;
-  if (pool_.pop(call)) return call;
+typename EngineState<T>::CallType& EngineState<T>::take_call() {
+  if (CallType* const kept = pool_.take()) return *kept;
   auto made = std::make_unique<CallType>();
-  call = made.get();
-  call->AnswerHolder::recycle = &EngineState::recycle;
-  call->Continuation::run = &EngineState::on_task;
-  call->Delivery::run = &EngineState::on_delivery;
-  call->computed.reserve(max_tensors);
-  call->word.store(call_bits::claimed);
+  CallType& call = *made;
+  call.engine = this;
+  call.Continuation::run = &EngineState::on_task;
+  call.Delivery::run = &EngineState::on_delivery;
+  call.word.store(call_bits::claimed);
   detail::Lock const lock(mutex_);
+  call.number = calls_.size();
   calls_.push_back(std::move(made));
-  pool_.reserve(1);
   return call;
 }
 
-/// Returns the call to the pool. The call may hold the last reference to the engine.
+/// Returns the call to the pool, or frees it when that is full. The call may hold the last reference to the
+/// engine.
 template <class T>
-void EngineState<T>::recycle(AnswerHolder& holder) noexcept {
-  auto& call = static_cast<CallType&>(holder);
-  auto const engine = std::move(call.engine);
+void EngineState<T>::recycle(CallType& call) noexcept {
+  auto const keeps_engine = std::move(call.keeps_engine);
+  call.outputs.reset();
   call.inputs.clear();
   call.made.clear();
-  call.stored.reset();
   call.flight_value.reset();
-  engine->pool_.push(&call);
+  if (!pool_.keep(call)) free_call(call);
+}
+
+template <class T>
+void EngineState<T>::free_call(CallType& call) noexcept {
+  std::unique_ptr<CallType> freed;
+  detail::Lock const lock(mutex_);
+  auto& place = calls_[call.number];
+  calls_.back()->number = call.number;
+  freed = std::move(place);
+  if (&place != &calls_.back()) place = std::move(calls_.back());
+  calls_.pop_back();
 }
 
 template <class T>
@@ -93,12 +102,14 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
   if (options.cancellation != nullptr && options.cancellation->is_cancelled())
     return tl::unexpected(cancelled_by_caller(model.description()));
-  CallType& call = *take_call();
+  OutputSetPointer outputs = model.outputs().take();
+  CallType& call = take_call();
+  call.outputs = std::move(outputs);
   routes_.fetch_add(1);
-  call.reset(this->shared_from_this(), model, request, checked, options);
+  call.reset(model, request, checked, options);
   call.began = now;
   call.deadline = deadline;
-  Result<void> admitted = choose_outputs(call, model.description(), options.outputs);
+  Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
                     "{}: deadline already passed on arrival", model.description().id);
@@ -135,6 +146,7 @@ Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request&& request, Cal
 template <class T>
 Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
+  call.keeps_engine = this->shared_from_this();
   call.word.store(0);
   CallerScope const scope;
   advance(call, CallerKind::submitter, call.began);

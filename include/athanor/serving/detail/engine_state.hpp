@@ -8,11 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/lockfree/stack.hpp>
-
 #include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/observe.hpp>
+#include <athanor/serving/detail/pool.hpp>
 #include <athanor/serving/detail/room_line.hpp>
 #include <athanor/serving/detail/served_model.hpp>
 
@@ -95,6 +94,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Cache& cache() noexcept { return cache_; }
   ModelLoader<LoadedModel, Env>& loader() noexcept { return loader_; }
   Gate<Env>& gate() noexcept { return gate_; }
+  /// Takes a call back of which nobody holds a reference.
+  void recycle(CallType& call) noexcept;
   /// Counts threads of the host that are inside a backend.
   void caller_enters_backend() noexcept { callers_in_backends_.fetch_add(1); }
   void caller_leaves_backend() noexcept { callers_in_backends_.fetch_sub(1); }
@@ -109,22 +110,20 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool is_needed(CallType& call) noexcept;
 
  private:
-  using Pool = boost::lockfree::stack<CallType*>;
-
   std::vector<ModelType*> models();
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
   EngineFacts facts();
   static ModelLoaderOptions loader_options(EngineOptions const& options);
   LoadFunctions<LoadedModel> load_functions();
-  CallType* take_call();
+  CallType& take_call();
+  void free_call(CallType& call) noexcept;
   Result<CallType*> make_checked_call(ModelType& model, Request const& request, CheckedRequest const& checked,
                                       CallOptions const& options, TimePoint now, TimePoint deadline,
                                       RoomPlace<Env>* place);
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   void drain(TimePoint deadline) noexcept;
   void end_of_route() noexcept;
-  static void recycle(AnswerHolder& holder) noexcept;
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
   static void on_cancelled(CancelHook& hook) noexcept;
@@ -169,13 +168,13 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   typename Env::Executor executor_;
   ModelLoader<LoadedModel, Env> loader_;
 
-  mutable SystemMutex mutex_;
+  mutable typename Env::Mutex mutex_;
   std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);
   // Their handles may still be in use.
   std::vector<std::unique_ptr<ModelType>> replaced_ ATH_GUARDED_BY(mutex_);
-  // All ever made.
+  // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
-  Pool pool_{64};
+  Pool<CallType, Env> pool_;
 };
 
 }  // namespace athanor::inline v1::serving

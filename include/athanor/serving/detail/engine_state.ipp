@@ -69,10 +69,10 @@ std::size_t EngineState<T>::stop(Duration grace) noexcept {
   std::vector<CallType*> calls;
   {
     detail::Lock const lock(mutex_);
-    for (auto const& call : calls_) calls.push_back(call.get());
+    for (auto const& call : calls_)
+      if (call->try_ref()) calls.push_back(call.get());
   }
   for (auto* call : calls) {
-    if (!call->try_ref()) continue;
     abandon(*call, stopping);
     call->unref();
   }

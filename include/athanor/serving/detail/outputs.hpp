@@ -28,17 +28,15 @@ struct Ending {
 
 /// Chooses the named outputs, in that order. invalid_argument for unknown names and for more than
 /// max_tensors.
-Result<void> choose_named_outputs(AnswerHolder& answer, ModelDescription const& description,
+Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& description,
                                   std::span<std::string_view const> names);
 
 /// Sets which outputs the answer holds: all, or the named ones.
-inline Result<void> choose_outputs(AnswerHolder& answer, ModelDescription const& description,
+inline Result<void> choose_outputs(OutputSet& set, ModelDescription const& description,
                                    std::span<std::string_view const> names) {
-  auto const& specs = description.signature.outputs;
-  answer.specs = &specs;
-  if (!names.empty()) return choose_named_outputs(answer, description, names);
-  answer.chosen_count = specs.size();
-  for (std::size_t i = 0; i < specs.size(); ++i) answer.chosen[i] = static_cast<std::uint8_t>(i);
+  if (!names.empty()) return choose_named_outputs(set, description, names);
+  set.chosen_count = description.signature.outputs.size();
+  for (std::size_t i = 0; i < set.chosen_count; ++i) set.chosen[i] = static_cast<std::uint8_t>(i);
   return {};
 }
 
@@ -57,8 +55,7 @@ inline Shape shape_of(TensorView const& view, std::int64_t items) {
 /// the processor from `made`.
 inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
                                  std::span<MadeItem const> made, std::int64_t items,
-                                 std::vector<Tensor>& computed) {
-  computed.resize(outputs.size());
+                                 std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     auto stored = plan.from == OutputPlan::From::processor

@@ -56,9 +56,9 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
   auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
   if (joined == caching::Join::waiter) return Progress::parked;  // another thread may own the call already
   if (joined == caching::Join::hit) {
-    call.stored = std::move(call.flight_value);
+    call.outputs->stored = std::move(call.flight_value);
     call.report.cache = CacheState::hit;
-    call.report.members = call.stored->members;
+    call.report.members = call.outputs->stored->members;
     call.step = RouteStep::finish;
   } else if (joined == caching::Join::refused) {
     return end_route(call, caching::refusal_error(call.refusal, cache_.options()));
@@ -190,7 +190,7 @@ void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer cons
   if (error != nullptr) {
     end_route(call, *error);
   } else {
-    call.stored = value;
+    call.outputs->stored = value;
     call.report.members = value->members;
   }
   finish_step(call, CallerKind::worker, Env::now());
@@ -214,7 +214,7 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) 
   }
   if (error != nullptr) {
     end_route(call, *error);
-  } else if (auto answer = check_finite(call.model->description(), call.computed); !answer) {
+  } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
     end_route(call, std::move(answer.error()));
   }
   finish_step(call, CallerKind::worker, now);
@@ -226,7 +226,7 @@ void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
   auto answer = std::make_shared<StoredAnswer>();
   answer->members = call.report.members;
   std::size_t bytes = sizeof(StoredAnswer);
-  for (Tensor const& output : call.computed) {
+  for (Tensor const& output : call.outputs->computed()) {
     auto copy = output.clone();
     if (!copy) return cache_.fail(call, copy.error(), *this);
     bytes += copy->size_bytes() + sizeof(Tensor);

@@ -49,6 +49,7 @@ class ServedModel {
   Lane& lane() noexcept { return lane_; }
   ModelMetrics& metrics() noexcept { return metrics_; }
   LoadRecord& load_record() noexcept { return load_record_; }
+  OutputPool<Env>& outputs() noexcept { return *outputs_; }
   /// Marks responses in the cache as this model's.
   std::uint64_t tag() const noexcept { return description_.content.low; }
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
@@ -86,6 +87,7 @@ class ServedModel {
   ModelDescription const& description_;
   LoadRecord& load_record_;
   ModelMetrics metrics_;
+  std::unique_ptr<OutputPool<Env>, typename OutputPool<Env>::Close> outputs_;
   CircuitBreaker<Env> breaker_;
   std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
   std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution

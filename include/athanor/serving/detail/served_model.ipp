@@ -15,6 +15,7 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<
       context_(std::move(context)),
       description_(context_->description),
       load_record_(load_record),
+      outputs_(new OutputPool<Env>(description_.id, description_.signature.outputs)),
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
       leases_(context_->instances()),
       outcomes_(context_->instances()),
@@ -144,7 +145,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
     auto& call = static_cast<CallType&>(*part.slot);
     if (auto made = make_outputs(part, outputs); !made) return made;
     if (auto copied = copy_rows(description_, outputs, batch.items, row, part.first, part.count,
-                                call.batch_items, call.computed);
+                                call.batch_items, call.outputs->computed());
         !copied)
       return copied;
     row += part.count;
@@ -170,8 +171,8 @@ Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
     while (call.outputs_state.load() == 1) Env::relax();
     return {};
   }
-  auto result =
-      serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items, call.computed);
+  auto result = serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items,
+                                      call.outputs->computed());
   if (shared) call.outputs_state.store(result ? 2U : 0U);
   return result;
 }

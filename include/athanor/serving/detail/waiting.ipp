@@ -200,13 +200,12 @@ void EngineState<T>::on_delivery(Task& task) noexcept {
 
 template <class T>
 Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
-  if (call.answer_end.failed) {
-    Error error = std::move(call.answer_end.error);
-    if (!call.asynchronous()) call.unref();
-    return tl::unexpected(std::move(error));
-  }
-  if (call.asynchronous()) call.owners.fetch_add(1, std::memory_order_relaxed);
-  return Answer{Outputs(call), call.report};
+  Result<Answer> result = [&]() -> Result<Answer> {
+    if (call.answer_end.failed) return tl::unexpected(std::move(call.answer_end.error));
+    return Answer{Outputs(std::move(call.outputs)), call.report};
+  }();
+  if (!call.asynchronous()) call.unref();
+  return result;
 }
 
 template <class T>

@@ -1,0 +1,71 @@
+/// Objects kept for reuse: a few for each thread, without a word that all threads write.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <athanor/core/env.hpp>
+#include <athanor/core/metrics.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Bounded and lock-free; any thread. A place holds a pointer or nothing, and whoever changes the one into the
+/// other owns the object: there is no link that could be read from an object that has been reused meanwhile. A
+/// thread begins at the places of its own cell, which is one cache line, and goes on to those of others when
+/// that is empty or full. Owns nothing: its user frees what is kept.
+template <class T, Environment Env>
+class Pool {
+ public:
+  /// A kept object, which is the caller's now; nullptr when there is none.
+  T* take() noexcept {
+    return visit([](Place& place) -> T* {
+      std::uintptr_t seen = place.load(std::memory_order_relaxed);
+      if (seen == empty || seen == closed) return nullptr;
+      if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
+      return reinterpret_cast<T*>(seen);
+    });
+  }
+  /// Keeps the object. False when the pool is full or closed: the object is still the caller's. Once it is
+  /// kept, nothing of the pool is touched any more: whoever closes it may destroy it.
+  bool keep(T& object) noexcept {
+    auto const put = [&](Place& place) -> T* {
+      std::uintptr_t seen = place.load(std::memory_order_relaxed);
+      if (seen != empty) return nullptr;
+      auto const wanted = reinterpret_cast<std::uintptr_t>(&object);
+      return place.compare_exchange_strong(seen, wanted, std::memory_order_release) ? &object : nullptr;
+    };
+    return visit(put) != nullptr;
+  }
+  /// From here on nothing is kept. `drop(object)` gets what was.
+  template <class Drop>
+  void close(Drop drop) noexcept {
+    for (Cell& cell : cells_)
+      for (Place& place : cell.places) {
+        std::uintptr_t const seen = place.exchange(closed, std::memory_order_acq_rel);
+        if (seen != empty && seen != closed) drop(*reinterpret_cast<T*>(seen));
+      }
+  }
+
+ private:
+  static constexpr std::uintptr_t empty = 0;
+  static constexpr std::uintptr_t closed = 1;
+  using Place = typename Env::template Atomic<std::uintptr_t>;
+  struct alignas(64) Cell {
+    std::array<Place, 8> places{};
+  };
+
+  /// The first result of `look` at a place that is not null, beginning at the thread's own cell.
+  template <class Look>
+  T* visit(Look look) noexcept {
+    std::size_t const own = detail::thread_number();
+    for (std::size_t i = 0; i < cells_.size(); ++i)
+      for (Place& place : cells_[(own + i) % cells_.size()].places)
+        if (T* const object = look(place)) return object;
+    return nullptr;
+  }
+
+  std::array<Cell, 32> cells_;
+};
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,194 @@
+// What is kept for the next call: calls, and the memory of answers.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+#include <athanor/serving/detail/pool.hpp>
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+
+namespace {
+
+// An environment in which others act between a thread's look at an atomic and its compare-and-exchange.
+struct PausingEnv : SystemEnv {
+  static inline std::function<void()> others;
+
+  template <class T>
+  struct Atomic : std::atomic<T> {
+    using std::atomic<T>::atomic;
+    using std::atomic<T>::compare_exchange_strong;
+    bool compare_exchange_strong(T& expected, T desired, std::memory_order order) noexcept {
+      if (auto act = std::exchange(others, nullptr)) act();
+      return std::atomic<T>::compare_exchange_strong(expected, desired, order);
+    }
+  };
+};
+
+struct Opened : Puppet {
+  ModelFolder folder{"", "any", "1.0.0",
+                     R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
+                        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)"};
+  std::optional<Engine<>> engine{Engine<>::create({.backends = {&table}, .cache_bytes = 0}).value()};
+  std::optional<Model<>> model{engine->load(folder.path()).value()};
+
+  Answer ask(std::int64_t width) {
+    std::vector<float> const values(static_cast<std::size_t>(width), 1.0F);
+    return model->infer(Request{{"x", Tensor::view<float>(values, Shape{1, width})}}).value();
+  }
+};
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define ATHANOR_COUNTS_BYTES
+constexpr int burst_calls = 4'000;
+
+std::size_t bytes_in_use() {
+  auto const info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+#endif
+
+}  // namespace
+
+// mutant: Pool::take that stores `empty` without comparing.
+TEST_CASE("a pool gives an object to one taker, whatever others take and keep meanwhile") {
+  for (int const rounds : {1, 2, 65'535, 65'536}) {
+    serving::Pool<int, PausingEnv> pool;
+    std::array<int, 3> objects{};
+    for (int& object : objects) REQUIRE(pool.keep(object));
+    std::set<int*> taken;
+    PausingEnv::others = [&] {
+      for (int i = 0; i < rounds; ++i) {
+        int* const a = pool.take();
+        int* const b = pool.take();
+        pool.keep(*b);
+        pool.keep(*a);
+      }
+      taken.insert(pool.take());
+    };
+    for (int i = 0; i < 2; ++i) {
+      int* const object = pool.take();
+      REQUIRE(object != nullptr);
+      CHECK(taken.insert(object).second);
+    }
+    CHECK(pool.take() == nullptr);
+    CHECK(taken.size() == objects.size());
+  }
+}
+
+// mutant: Pool::keep whose exchange is a plain store.
+TEST_CASE("threads that take and keep never hold the same object") {
+  constexpr std::size_t count = 8;
+  serving::Pool<std::atomic<int>, SystemEnv> pool;
+  std::array<std::atomic<int>, count> objects{};
+  for (auto& object : objects) REQUIRE(pool.keep(object));
+  std::atomic<int> shared{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([&] {
+        for (int i = 0; i < 20'000; ++i) {
+          auto* const object = pool.take();
+          if (object == nullptr) continue;
+          if (object->fetch_add(1) != 0) shared.fetch_add(1);
+          object->fetch_sub(1);
+          if (!pool.keep(*object)) shared.fetch_add(1);
+        }
+      });
+  }
+  CHECK(shared.load() == 0);
+  std::size_t kept = 0;
+  pool.close([&](auto&) { ++kept; });
+  CHECK(kept == count);
+  CHECK_FALSE(pool.keep(objects[0]));
+  CHECK(pool.take() == nullptr);
+}
+
+// mutant: OutputPool::destroy that leaves the pool to the model.
+TEST_CASE("an answer outlives its model and its engine") {
+  Opened opened;
+  Answer answer = opened.ask(2);
+  opened.model.reset();
+  opened.engine.reset();
+  CHECK(answer.outputs.spec(0).name == "y");
+  CHECK(answer.outputs["y"].as<float>()[1] == 2);
+  CHECK(answer.report.model == "any@1.0.0");
+  Answer const moved = std::move(answer);
+  CHECK(answer.outputs.size() == 0);
+  CHECK(moved.outputs.size() == 1);
+}
+
+// mutant: make_output that reuses any buffer that is large enough.
+TEST_CASE("a small answer does not hold the buffer of a large one") {
+  Opened opened;
+  CHECK(opened.ask(1 << 18).outputs[0].size_bytes() == 1 << 20);
+  Answer const small = opened.ask(2);
+  CHECK(small.outputs[0].size_bytes() == 8);
+  CHECK(small.outputs[0].buffer().capacity() <= 256);
+}
+
+#if defined(ATHANOR_COUNTS_BYTES)
+
+// mutant: Outputs that keeps the whole call, or an OutputSet with max_tensors tensors.
+TEST_CASE("an answer that is kept holds its outputs and a small constant, and pools shrink again") {
+  Opened opened;
+  opened.ask(2);
+  constexpr std::size_t count = 10'000;
+  std::vector<Answer> kept;
+  kept.reserve(count);
+  std::size_t const before = bytes_in_use();
+  for (std::size_t i = 0; i < count; ++i) kept.push_back(opened.ask(2));
+  std::size_t const per_answer = (bytes_in_use() - before) / count;
+  CHECK(per_answer <= 384);
+  MESSAGE(per_answer, " bytes per answer of 8 bytes");
+  kept.clear();
+  CHECK(bytes_in_use() <= before + (std::size_t{256} << 10));
+}
+
+// mutant: EngineState::recycle that keeps every call, or OutputPool::keep without a limit in bytes.
+TEST_CASE("what a burst of calls needed is given back") {
+  Opened opened;
+  opened.ask(2);
+  std::size_t const before = bytes_in_use();
+  struct Burst {
+    std::vector<Answer> answers;
+    std::mutex mutex;
+    std::atomic<int> left = burst_calls;
+    void on_answer(Result<Answer> answer) noexcept {
+      {
+        std::scoped_lock const lock(mutex);
+        if (answer) answers.push_back(std::move(*answer));
+      }
+      if (left.fetch_sub(1) == 1) left.notify_all();
+    }
+  };
+  {
+    Held held(opened.control);
+    Burst burst;
+    burst.answers.reserve(burst_calls);
+    std::vector<float> const values(256, 1.0F);
+    for (int i = 0; i < burst_calls; ++i)
+      REQUIRE(opened.model->submit(Request{{"x", Tensor::view<float>(values, Shape{1, 256})}}, {},
+                                   callback<&Burst::on_answer>(&burst)));
+    held.let_go();
+    for (int left = burst.left.load(); left != 0; left = burst.left.load()) burst.left.wait(left);
+    CHECK(burst.answers.size() == burst_calls);
+    opened.engine->stop(std::chrono::seconds(60));
+  }
+  CHECK(bytes_in_use() <= before + (std::size_t{2} << 20));
+}
+
+#endif
