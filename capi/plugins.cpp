@@ -1,6 +1,9 @@
 #include "plugins.hpp"
 
+#include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include <fmt/format.h>
 
@@ -10,25 +13,39 @@
 #include <athanor.h>
 
 #include <athanor/core/backend.hpp>
+#include <athanor/core/detail/struct_rule.hpp>
 
 namespace athanor::capi {
 
 namespace {
 
-/// The folder that this library lies in, or empty.
-std::string own_folder() {
-  Dl_info info{};
-  if (::dladdr(reinterpret_cast<void const*>(&ath_version), &info) == 0 || info.dli_fname == nullptr)
-    return {};
-  std::string const file = info.dli_fname;
+std::string folder_of(std::string const& file) {
   auto const slash = file.rfind('/');
   return slash == std::string::npos ? std::string(".") : file.substr(0, slash);
+}
+
+/// The folder that this library was opened from, and the one that it really lies in where that was a symbolic
+/// link.
+std::vector<std::string> own_folders() {
+  // The address of something that no other library can define.
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<void const*>(&own_folders), &info) == 0 || info.dli_fname == nullptr)
+    return {};
+  std::vector<std::string> result{folder_of(info.dli_fname)};
+  std::error_code unknown;
+  auto const real = std::filesystem::canonical(info.dli_fname, unknown);
+  if (!unknown && real.parent_path() != result.front()) result.push_back(real.parent_path());
+  return result;
 }
 
 /// Where a plugin that is named without a path may lie, in the order of looking.
 std::vector<std::string> folders() {
   std::vector<std::string> result;
-  if (std::string const own = own_folder(); !own.empty()) result = {own, own + "/athanor"};
+  for (auto& own : own_folders()) {
+    std::string beside = own + "/" ATHANOR_PLUGIN_FOLDER;
+    result.push_back(std::move(own));
+    result.push_back(std::move(beside));
+  }
   char const* const listed = ::secure_getenv("ATHANOR_PLUGIN_PATH");
   std::string_view rest = listed != nullptr ? listed : "";
   while (!rest.empty()) {
@@ -67,23 +84,34 @@ Result<Library> open_library(std::string const& name) {
   return open_file(name, file, " (looked for in " + looked + " before; ATHANOR_PLUGIN_PATH adds folders)");
 }
 
+/// Room for a plugin that fills in the struct as a later version knows it, whatever size it was told.
+struct Offer {
+  ath_plugin plugin;
+  std::byte later[detail::largest_struct - sizeof(ath_plugin)];
+};
+
 Result<ath_plugin> ask(std::string const& name, Library const& library) {
   auto const entry = reinterpret_cast<ath_plugin_entry>(::dlsym(library.handle, "athanor_plugin"));
   if (entry == nullptr)
     return fail(Code::failed_precondition, Reason::model_load,
                 "plugin '{}': {} is no plugin: it has no athanor_plugin", name, library.file);
-  ath_plugin plugin{};
-  plugin.struct_size = sizeof(plugin);
+  Offer offer{};
+  offer.plugin.struct_size = sizeof(ath_plugin);
   ath_failure failure{};
-  if (std::int32_t const code = entry(&plugin, &failure); code != 0) {
+  if (std::int32_t const code = entry(&offer.plugin, &failure); code != 0) {
     Error error = take_failure(code, failure);
     error.message = fmt::format("plugin '{}': {} refuses: {}", name, library.file, error.message);
     return tl::unexpected(std::move(error));
   }
-  if (plugin.table_version != ATH_TABLE_VERSION)
+  if (offer.plugin.table_version != ATH_TABLE_VERSION)
     return fail(Code::failed_precondition, Reason::model_load,
                 "plugin '{}': {} was built for tables of version {}, this library has {}", name, library.file,
-                plugin.table_version, ATH_TABLE_VERSION);
+                offer.plugin.table_version, ATH_TABLE_VERSION);
+  auto read = detail::read_struct(&offer.plugin, "ath_plugin");
+  if (!read)
+    return fail(Code::failed_precondition, Reason::model_load, "plugin '{}': {}: {}", name, library.file,
+                read.error().message);
+  ath_plugin const plugin = *read;
   if (plugin.reserved != 0 || (plugin.backend_count != 0 && plugin.backends == nullptr) ||
       (plugin.processor_count != 0 && plugin.processors == nullptr))
     return fail(Code::failed_precondition, Reason::model_load,

@@ -105,6 +105,13 @@ std::int32_t ath_request_reset(ath_request* request) noexcept {
   return ATH_OK;
 }
 
+std::int32_t ath_request_error(const ath_request* request, ath_error** out_error) noexcept {
+  return guard(out_error, [&]() -> Result<void> {
+    if (auto given = need("ath_request_error", {{"request", request}}); !given) return given;
+    return request->refusals.check();
+  });
+}
+
 std::int32_t ath_request_set_tensor(ath_request* request, const char* name, const ath_tensor_view* view,
                                     ath_error** out_error) noexcept {
   return change(request, name, out_error,

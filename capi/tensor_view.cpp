@@ -29,16 +29,16 @@ tl::unexpected<Error> refuse(Reason reason, char const* input, fmt::format_strin
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
-Result<Shape> shape_of(char const* input, ath_tensor_view const& view) {
+Result<Shape> shape_of(char const* input, ath_tensor_view const& view, std::size_t width) {
   if (view.ndim < 0 || view.ndim > ATH_MAX_RANK)
     return refuse(Reason::shape, input, "ndim: expected 0 to {}, got {}", ATH_MAX_RANK, view.ndim);
-  std::int64_t elements = 1;
+  std::int64_t bytes = static_cast<std::int64_t>(width);
   for (std::int32_t axis = 0; axis < view.ndim; ++axis) {
     if (view.shape[axis] < 0)
       return refuse(Reason::shape, input, "shape[{}]: expected 0 or more, got {}", axis, view.shape[axis]);
     // Checked without the zero of an empty dimension, which would hide that the others overflow.
-    if (__builtin_mul_overflow(elements, std::max<std::int64_t>(view.shape[axis], 1), &elements))
-      return refuse(Reason::too_large, input, "shape: the number of elements does not fit into 63 bits");
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(view.shape[axis], 1), &bytes))
+      return refuse(Reason::too_large, input, "shape: the size in bytes does not fit into 63 bits");
   }
   return Shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
 }
@@ -110,6 +110,14 @@ bool is_compact(std::int64_t const* strides, Shape const& shape) noexcept {
   return true;
 }
 
+/// To read another byte as a `bool` is undefined behaviour in C and C++.
+Result<void> check_booleans(char const* input, Tensor const& tensor) {
+  std::span const bytes(reinterpret_cast<std::uint8_t const*>(tensor.data()), tensor.size_bytes());
+  auto const odd = std::ranges::find_if(bytes, [](std::uint8_t byte) { return byte > 1; });
+  if (odd == bytes.end()) return {};
+  return refuse(Reason::value_range, input, "element {}: expected 0 or 1, got {}", odd - bytes.begin(), *odd);
+}
+
 Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType dtype, Shape const& shape) {
   std::size_t const width = element_size(dtype);
   auto extent = extent_of(input, view, shape, static_cast<std::int64_t>(width));
@@ -123,10 +131,14 @@ Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType 
     return refuse(Reason::value_range, input,
                   "data: the first element is not aligned to {} bytes, the size of {}", width,
                   to_string(dtype));
-  if (view.strides == nullptr || is_compact(view.strides, shape)) return Tensor::view(dtype, first, shape);
-  auto packed = Tensor::allocate(dtype, shape);
-  if (packed) pack(packed->mutable_data(), first, view.strides, shape, 0, width);
-  return packed;
+  Result<Tensor> tensor = Tensor::view(dtype, first, shape);
+  if (view.strides != nullptr && !is_compact(view.strides, shape)) {
+    tensor = Tensor::allocate(dtype, shape);
+    if (tensor) pack(tensor->mutable_data(), first, view.strides, shape, 0, width);
+  }
+  if (tensor && dtype == DType::boolean)
+    if (auto valid = check_booleans(input, *tensor); !valid) return tl::unexpected(std::move(valid.error()));
+  return tensor;
 }
 
 /// Done before there is a tensor: to copy one is to follow its offsets.
@@ -137,7 +149,6 @@ Result<void> check_offsets(char const* input, std::int64_t const* offsets, std::
   constexpr std::int64_t most = PTRDIFF_MAX / static_cast<std::int64_t>(sizeof(std::int64_t)) - 1;
   if (texts > most)
     return refuse(Reason::too_large, input, "shape: expected at most {} texts, got {}", most, texts);
-  if (texts == 0) return {};  // whose offsets, as some libraries make them, are no memory at all
   std::int64_t least = 0;
   for (std::int64_t i = 0; i <= texts; least = offsets[i++])
     if (offsets[i] < least || offsets[i] > bytes)
@@ -156,6 +167,9 @@ Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape co
                   view.size_bytes, view.byte_offset);
   std::string_view const text(static_cast<char const*>(view.data) + view.byte_offset,
                               view.size_bytes - view.byte_offset);
+  // Of no texts, some libraries make offsets that are no memory at all: never handed on.
+  static constexpr std::int64_t no_texts[1] = {0};
+  if (shape.elements() == 0) return Tensor::texts(no_texts, {}, shape);
   if (view.offsets == nullptr) {
     if (shape.elements() != 1)
       return refuse(Reason::shape, input, "{} texts need offsets, none were given", shape.elements());
@@ -179,7 +193,9 @@ Result<Tensor> tensor_of(char const* input, ath_tensor_view const& given) {
   if (view->device_type != 0 && view->device_type != ATH_DEVICE_CPU)
     return fail(Code::unimplemented, Reason::value_range, "{}: device_type: expected {} (cpu), got {}", input,
                 static_cast<int>(ATH_DEVICE_CPU), view->device_type);
-  auto shape = shape_of(input, *view);
+  if (view->device_index != 0)
+    return refuse(Reason::value_range, input, "device_index: expected 0, got {}", view->device_index);
+  auto shape = shape_of(input, *view, dtype == DType::bytes ? 1 : element_size(dtype));
   if (!shape) return tl::unexpected(std::move(shape.error()));
   bool const empty = dtype == DType::bytes ? view->size_bytes == 0 : shape->elements() == 0;
   if (view->data == nullptr && !empty)

@@ -34,7 +34,7 @@ endif()
 # A plugin is opened by libathanor.so at run time: it lies beside it, in a folder of its own.
 get_property(plugins GLOBAL PROPERTY ATHANOR_PLUGINS)
 foreach(plugin IN LISTS plugins)
-  install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/athanor COMPONENT athanor_runtime)
+  install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${ATHANOR_PLUGIN_FOLDER} COMPONENT athanor_runtime)
 endforeach()
 
 list(REMOVE_DUPLICATES athanor_components)

@@ -11,6 +11,11 @@ if(ATHANOR_WITH_CHEM)
 endif()
 list(APPEND ATHANOR_ROOMS ${ATHANOR_MODEL_ROOMS})
 
+# The number in libathanor.so.N: it changes when programs that link the library must be built again. Plugins lie in a folder
+# that carries it, so that two such versions can be installed side by side.
+set(ATHANOR_SOVERSION 0)
+set(ATHANOR_PLUGIN_FOLDER athanor-${ATHANOR_SOVERSION})
+
 # athanor_add_floor(): adds the folder of each room that has one on this floor (lib, tests or benchmarks).
 macro(athanor_add_floor)
   foreach(room IN LISTS ATHANOR_ROOMS)

@@ -1,4 +1,4 @@
-"""Hands a header to Doxygen with our way of commenting spelt out: a comment covers what follows it up to the next blank
+"""Hands a C++ header to Doxygen with our way of commenting spelt out: a comment covers what follows it up to the next blank
 line. So one sentence can stand above a group of overloads, and a struct's comment can speak of its fields.
 
 doxygen_filter.py HEADER   writes the header, line by line, to standard output
@@ -12,17 +12,11 @@ COMMENT_OR_TEXT = re.compile(r'/\*.*?(?:\*/|$)|//.*|"(?:\\.|[^"\\])*"|\'(?:\\.|[
 # What the language has given a meaning needs no sentence: comparisons and the special member functions.
 KNOWN = re.compile(r"(?:\S+ )*operator(?:==|<=>|=)\(|(?:explicit )?~?(\w+)\((?:\1 const ?& ?\w*|\1&& ?\w*)?\)(?: noexcept)?(?:;| =| :)")
 SCOPE = re.compile(r'\b(?:namespace|class|struct|union|enum)\b(?!.*\)\s*(?:const|noexcept|override|requires\b.*)*\s*\{)|extern ""')
-NO_DECLARATION = re.compile(r"#|//|/?\*|[}){\]]|(?:public|private|protected):|namespace\b|extern \"|friend\b|ATH_|typedef enum\s*\{")
+NO_DECLARATION = re.compile(r"#|//|/?\*|[}){\]]|(?:public|private|protected):|namespace\b|extern \"|friend\b|ATH_")
 
 
 def without_comments(line):
     return COMMENT_OR_TEXT.sub(lambda found: "" if found[0].startswith("/") else '""', line).strip()
-
-
-def as_doxygen_reads_c(lines):
-    """`/* … */` is a documentation comment in our C headers, above what it describes or behind it."""
-    for line in lines:
-        yield re.sub(r"^(\s*)/\*(?!\*)", r"\1/**", re.sub(r"(\S\s+)/\*(?!\*)", r"\1/**< ", line, count=1))
 
 
 def spell_out(lines):
@@ -62,9 +56,7 @@ def spell_out(lines):
 
 def main(path):
     lines = Path(path).read_text(encoding="utf-8").splitlines()
-    if path.endswith(".h"):
-        lines = as_doxygen_reads_c(lines)
-    print("\n".join(spell_out(list(lines))))
+    print("\n".join(spell_out(lines)))
 
 
 if __name__ == "__main__":

@@ -137,6 +137,76 @@ static void layouts(void) {
   CHECK(offsetof(ath_report, cache) == 48 && offsetof(ath_report, members) == 64);
 }
 
+/* mutant: insert a field, or change the type of one */
+static void plugin_layouts(void) {
+  if (sizeof(void*) != 8) return;
+  CHECK(sizeof(ath_failure) == 520);
+  CHECK(offsetof(ath_failure, code) == 0 && offsetof(ath_failure, reason) == 4);
+  CHECK(offsetof(ath_failure, message) == 8);
+  CHECK(sizeof(ath_tensor) == 104);
+  CHECK(offsetof(ath_tensor, data) == 0 && offsetof(ath_tensor, offsets) == 8);
+  CHECK(offsetof(ath_tensor, size_bytes) == 16 && offsetof(ath_tensor, shape) == 24);
+  CHECK(offsetof(ath_tensor, ndim) == 88 && offsetof(ath_tensor, dtype) == 92);
+  CHECK(offsetof(ath_tensor, device_type) == 96 && offsetof(ath_tensor, device_index) == 100);
+  CHECK(sizeof(ath_value) == 40);
+  CHECK(offsetof(ath_value, text) == 0 && offsetof(ath_value, length) == 8);
+  CHECK(offsetof(ath_value, integer) == 16 && offsetof(ath_value, real) == 24);
+  CHECK(offsetof(ath_value, type) == 32 && offsetof(ath_value, reserved) == 36);
+  CHECK(sizeof(ath_model_source) == 96);
+  CHECK(offsetof(ath_model_source, struct_size) == 0 && offsetof(ath_model_source, path) == 8);
+  CHECK(offsetof(ath_model_source, format) == 16 && offsetof(ath_model_source, input_names) == 24);
+  CHECK(offsetof(ath_model_source, input_dtypes) == 32 && offsetof(ath_model_source, input_count) == 40);
+  CHECK(offsetof(ath_model_source, output_names) == 48 && offsetof(ath_model_source, output_dtypes) == 56);
+  CHECK(offsetof(ath_model_source, output_count) == 64 && offsetof(ath_model_source, device_type) == 72);
+  CHECK(offsetof(ath_model_source, device_index) == 76);
+  CHECK(offsetof(ath_model_source, threads_per_instance) == 80);
+  CHECK(offsetof(ath_model_source, reserved) == 84 && offsetof(ath_model_source, slot_count) == 88);
+  CHECK(sizeof(ath_batch) == 72);
+  CHECK(offsetof(ath_batch, struct_size) == 0 && offsetof(ath_batch, items) == 8);
+  CHECK(offsetof(ath_batch, inputs) == 16 && offsetof(ath_batch, input_count) == 24);
+  CHECK(offsetof(ath_batch, outputs) == 32 && offsetof(ath_batch, output_count) == 40);
+  CHECK(offsetof(ath_batch, slots) == 48 && offsetof(ath_batch, is_cancelled) == 56);
+  CHECK(offsetof(ath_batch, work) == 64);
+  CHECK(sizeof(ath_backend_table) == 96);
+  CHECK(offsetof(ath_backend_table, struct_size) == 0 && offsetof(ath_backend_table, context) == 8);
+  CHECK(offsetof(ath_backend_table, name) == 16 && offsetof(ath_backend_table, runs_on) == 24);
+  CHECK(offsetof(ath_backend_table, reserved) == 28 && offsetof(ath_backend_table, load) == 32);
+  CHECK(offsetof(ath_backend_table, unload) == 40 && offsetof(ath_backend_table, footprint) == 48);
+  CHECK(offsetof(ath_backend_table, make_instance) == 56);
+  CHECK(offsetof(ath_backend_table, destroy_instance) == 64 && offsetof(ath_backend_table, run) == 72);
+  CHECK(offsetof(ath_backend_table, clear_slot) == 80 && offsetof(ath_backend_table, release) == 88);
+}
+
+/* mutant: the same */
+static void processor_layouts(void) {
+  if (sizeof(void*) != 8) return;
+  CHECK(sizeof(ath_item) == 56);
+  CHECK(offsetof(ath_item, struct_size) == 0 && offsetof(ath_item, inputs) == 8);
+  CHECK(offsetof(ath_item, input_count) == 16 && offsetof(ath_item, parameters) == 24);
+  CHECK(offsetof(ath_item, parameter_count) == 32 && offsetof(ath_item, is_cancelled) == 40);
+  CHECK(offsetof(ath_item, call) == 48);
+  CHECK(sizeof(ath_made) == 48);
+  CHECK(offsetof(ath_made, struct_size) == 0 && offsetof(ath_made, tensors) == 8);
+  CHECK(offsetof(ath_made, tensor_count) == 16 && offsetof(ath_made, cost) == 24);
+  CHECK(offsetof(ath_made, owner) == 32 && offsetof(ath_made, release) == 40);
+  CHECK(sizeof(ath_ports) == 56);
+  CHECK(offsetof(ath_ports, struct_size) == 0 && offsetof(ath_ports, made_names) == 8);
+  CHECK(offsetof(ath_ports, made_dtypes) == 16 && offsetof(ath_ports, made_count) == 24);
+  CHECK(offsetof(ath_ports, output_names) == 32 && offsetof(ath_ports, output_dtypes) == 40);
+  CHECK(offsetof(ath_ports, output_count) == 48);
+  CHECK(sizeof(ath_processor_table) == 72);
+  CHECK(offsetof(ath_processor_table, struct_size) == 0 && offsetof(ath_processor_table, context) == 8);
+  CHECK(offsetof(ath_processor_table, name) == 16 && offsetof(ath_processor_table, runs_on) == 24);
+  CHECK(offsetof(ath_processor_table, reserved) == 28 && offsetof(ath_processor_table, open) == 32);
+  CHECK(offsetof(ath_processor_table, close) == 40 && offsetof(ath_processor_table, preprocess) == 48);
+  CHECK(offsetof(ath_processor_table, postprocess) == 56 && offsetof(ath_processor_table, release) == 64);
+  CHECK(sizeof(ath_plugin) == 48);
+  CHECK(offsetof(ath_plugin, struct_size) == 0 && offsetof(ath_plugin, table_version) == 8);
+  CHECK(offsetof(ath_plugin, reserved) == 12 && offsetof(ath_plugin, backends) == 16);
+  CHECK(offsetof(ath_plugin, backend_count) == 24 && offsetof(ath_plugin, processors) == 32);
+  CHECK(offsetof(ath_plugin, processor_count) == 40);
+}
+
 /* mutant: give the ABI of the next version, or forget the header's numbers at a release */
 static void versions(void) {
   char of_header[32];
@@ -149,5 +219,7 @@ static void versions(void) {
 
 const test value_tests[] = {{"codes, reasons and types keep their numbers and names", numbers},
                             {"structs keep their layout", layouts},
+                            {"structs of backends and plugins keep their layout", plugin_layouts},
+                            {"structs of processors keep their layout", processor_layouts},
                             {"the library says its versions", versions},
                             {NULL, NULL}};

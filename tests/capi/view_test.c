@@ -25,7 +25,12 @@ static void check_answer(const puppet_world* on, const float* expected, int64_t 
   ath_response_destroy(response);
 }
 
-/* mutant: take strides as bytes, or drop byte_offset */
+static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
+  ath_error* error = NULL;
+  CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
+}
+
+/* mutant: take strides as bytes, drop byte_offset, or let a negative stride reach behind the elements */
 static void strides(void) {
   static const float matrix[6] = {1, 2, 3, 4, 5, 6};
   static const float transposed[6] = {1, 4, 2, 5, 3, 6};
@@ -50,6 +55,8 @@ static void strides(void) {
   view.strides = up;
   CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
   check_answer(&on, backwards, 4);
+  view.byte_offset = sizeof(float);
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 24 bytes");
   view.byte_offset = 2 * sizeof(float);
   view.strides = same_row;
   CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
@@ -72,15 +79,13 @@ static void copies(void) {
   puppet_end(&on);
 }
 
-static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
-  ath_error* error = NULL;
-  CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
-}
-
 /* mutant: leave out any one of the checks */
 static void bad_views(void) {
   static const float row[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   static const int64_t huge[2] = {INT64_MAX / 8, 1};
+  static const int64_t every_other[2] = {6, 2};
+  static const uint8_t truths[6] = {0, 1, 244, 1, 0, 1};
+  ath_error* error = NULL;
   puppet_world on = puppet_begin(no_cache, NULL);
   const ath_tensor_view good = view_of(row, 1, 2);
   ath_tensor_view view = good;
@@ -96,6 +101,9 @@ static void bad_views(void) {
   refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "63 bits");
   view.shape[0] = INT64_MAX / 2;
   view.shape[1] = 2;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "63 bits");
+  view.shape[0] = (int64_t)1 << 62;
+  view.shape[1] = 0;
   refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "63 bits");
   view = good;
   view.strides = huge;
@@ -121,6 +129,19 @@ static void bad_views(void) {
   view = good;
   view.device_type = ATH_DEVICE_CUDA;
   refuse(&on, &view, ATH_UNIMPLEMENTED, ATH_REASON_VALUE_RANGE, "device_type");
+  view = good;
+  view.device_index = 1;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "x: device_index: expected 0, got 1");
+  view.device_index = 0;
+  view.dtype = ATH_DTYPE_BOOL;
+  view.data = truths;
+  view.shape[1] = 3;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "x: element 2: expected 0 or 1, got 244");
+  view.strides = every_other;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "x: element 1: expected 0 or 1, got 244");
+  view.shape[1] = 2;
+  view.strides = NULL;
+  CHECK_OK(ath_request_set_tensor(on.request, "x", &view, &error));
   puppet_end(&on);
 }
 
@@ -254,6 +275,25 @@ static void wrong_for_the_model(void) {
   puppet_end(&on);
 }
 
+/* mutant: forget one kind of failure, or say ok while a setter's failure stands */
+static void told_where_it_happened(void) {
+  static const char* const none[1] = {NULL};
+  puppet_world on = puppet_begin(no_cache, NULL);
+  ath_error* error = NULL;
+  CHECK_OK(ath_request_error(on.request, &error));
+  CHECK(ath_request_copy_texts(on.request, "x", none, NULL, 1) == ATH_INVALID_ARGUMENT);
+  CHECK_REFUSED(ath_request_error(on.request, &error), ATH_INVALID_ARGUMENT, ATH_REASON_NONE, "x: texts[0]");
+  CHECK(ath_request_error(on.request, NULL) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_set_outputs(on.request, none, 1) == ATH_INVALID_ARGUMENT);
+  CHECK(ath_request_reset(on.request) == ATH_OK);
+  CHECK_OK(ath_request_error(on.request, &error));
+  CHECK(ath_request_set_cache_mode(on.request, 4) == ATH_INVALID_ARGUMENT);
+  CHECK_REFUSED(ath_request_error(on.request, &error), ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE,
+                "mode: expected 0 to 3, got 4");
+  CHECK_REFUSED(ath_request_error(NULL, &error), ATH_INVALID_ARGUMENT, ATH_REASON_NONE, "request");
+  puppet_end(&on);
+}
+
 /* Whether borrowed or copied. */
 static void refuse_texts(ath_request* request, const ath_tensor_view* view, int32_t reason, const char* part) {
   ath_response* response = NULL;
@@ -345,6 +385,7 @@ const test view_tests[] = {
     {"a struct that is too short is refused, an unknown tail must be zero", sizes},
     {"a setter's failure that was overlooked is found by the call, until its input is set or all is reset",
      overlooked_failures},
+    {"a request says which setter failed, and why", told_where_it_happened},
     {"counts and lengths that no memory holds are refused and remembered", absurd_counts},
     {"tensors that do not fit the model are refused by name", wrong_for_the_model},
     {"texts can be given as offsets into one block", text_views},
