@@ -83,6 +83,42 @@ TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is an
   CHECK(snapshot.queued_items == 0);
 }
 
+// mutant: reset() before the mutex is held: TSan sees the state written while withdraw() reads it
+TEST_CASE("a slot may be withdrawn while it is being entered") {
+  constexpr std::uint32_t rounds = 5'000;
+  StressClient client;
+  SystemExecutor executor(2);
+  Lane<SystemEnv, Immediate, StressClient> lane({.instances = 2, .max_items = 8}, {}, client, executor);
+  StressCall call;
+  SystemWord entering, left;
+  auto const await = [](SystemWord& word, std::uint32_t value) {
+    for (auto seen = word.load(); seen != value; seen = word.load()) word.wait_until(seen, no_deadline);
+  };
+  std::thread leaver([&] {
+    for (std::uint32_t round = 1; round <= rounds; ++round) {
+      await(entering, round);
+      if (lane.withdraw(call)) {
+        call.word.store(1);
+        call.word.wake_all();
+      }
+      left.store(round);
+      left.wake_all();
+    }
+  });
+  for (std::uint32_t round = 1; round <= rounds; ++round) {
+    call.word.store(0);
+    call.answers = 0;
+    entering.store(round);
+    entering.wake_all();
+    lane.enter(call, round % 2 == 0 ? LendThread::yes : LendThread::no);
+    await(call.word, 1);
+    await(left, round);
+  }
+  leaver.join();
+  CHECK(client.faults == 0);
+  CHECK(lane.snapshot().queued_requests == 0);
+}
+
 // mutant: finish() that wakes nobody who parked just before
 TEST_CASE("a batcher under four threads gives everybody their own answer, also past deadlines") {
   std::atomic<std::uint64_t> wrong{0};

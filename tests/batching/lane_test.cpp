@@ -193,7 +193,7 @@ TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never 
   CHECK(dead_on_arrival.answer.code == Code::deadline_exceeded);
 }
 
-// mutant: settle by batch instead of by slot; take parts in another order
+// mutant: finish by batch instead of by slot; form parts in another order
 TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered once when all ended") {
   for (std::uint32_t instances : {1U, 2U}) {
     Bench bench({.instances = instances, .max_items = 16});

@@ -53,7 +53,7 @@ struct BatchDecision {
 /// - constant time: it is asked under the lane's mutex;
 /// - it never starves: for a snapshot that stays as it is while time passes,
 ///   it answers `dispatch` after finitely many `wait_until`, each later than its `now`
-///   (an earlier one is taken as `dispatch`), and never `idle`, which says
+///   (an earlier one counts as `dispatch`), and never `idle`, which says
 ///   that only a change of the queue can matter.
 ///
 /// It is asked whenever a request enters or leaves the key, when the time that it named has come, and before

@@ -209,9 +209,9 @@ Result<Out> Batcher<In, Out, Env>::State::run(In const& input, Duration timeout)
     return fail(Code::failed_precondition, Reason::reentrant,
                 "batcher: a blocking call from inside its own function might never end");
   TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
-  auto taken = take_call();
-  if (!taken) return tl::unexpected(std::move(taken.error()));
-  Call& call = **taken;
+  auto made = take_call();
+  if (!made) return tl::unexpected(std::move(made.error()));
+  Call& call = **made;
   call.input = &input;
   call.completion = nullptr;
   call.batch_deadline = deadline;
@@ -257,9 +257,9 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 Result<void> Batcher<In, Out, Env>::State::submit(In input, Completion completion, void* context) {
   if (completion == nullptr)
     return fail(Code::invalid_argument, Reason::option, "batcher: submit: expected a completion, got null");
-  auto taken = take_call();
-  if (!taken) return tl::unexpected(std::move(taken.error()));
-  Call& call = **taken;
+  auto made = take_call();
+  if (!made) return tl::unexpected(std::move(made.error()));
+  Call& call = **made;
   Share const share{*this, call};
   call.owners.store(1, std::memory_order_relaxed);
   call.kept.emplace(std::move(input));

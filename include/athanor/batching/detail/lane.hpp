@@ -120,8 +120,8 @@ class Lane {
   /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
   /// size are known well enough to refuse work by it.
   Duration predicted(std::uint32_t items) const noexcept;
-  /// At least the p95 of the run time of a batch of `max_items`, and no more than about four times that; zero
-  /// when nothing is known. One load of what is hardly ever written.
+  /// At least the p95 of the run time of a batch of `max_items`, and within a few batches no more than about
+  /// four times that; zero when nothing is known. One load of what is hardly ever written.
   Duration largest_batch() const noexcept { return Duration{largest_batch_.load(std::memory_order_relaxed)}; }
 
  private:

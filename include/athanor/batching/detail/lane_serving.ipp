@@ -1,4 +1,4 @@
-// The second half of lane.ipp: how batches are taken, run and completed.
+// The second half of lane.ipp: how batches are formed, run and finished.
 #pragma once
 
 #include <algorithm>
@@ -247,9 +247,11 @@ void Lane<Env, Policy, H>::note(Instance& instance, Duration run_time, bool fail
     return;
   }
   instance.cost.record(instance.batch.items, run_time);
-  // Every call reads it: it is raised at once, but lowered only when it says far too much.
-  std::int64_t const largest = instance.cost.predicted_p95(limits_.max_items).count();
+  // Every call reads it: it is raised at once, but lowered only when it says far too much, and looked at again
+  // only now and then.
   std::int64_t const known = largest_batch_.load(relaxed);
+  if (run_time.count() <= known && instance.cost.recorded() % 8 != 0) return;
+  std::int64_t const largest = instance.cost.predicted_p95(limits_.max_items).count();
   if (largest > known || largest < known / 4) largest_batch_.store(largest + largest / 8, relaxed);
 }
 

@@ -27,8 +27,8 @@ class SlotList {
 /// items.
 std::int64_t part_cost(Slot const& slot, std::uint32_t first, std::uint32_t count) noexcept;
 
-/// Fails the slot with this error, unless it has failed already. Without memory for the sentence it is kept
-/// without.
+/// Fails the slot with this error, unless it has failed already. The message is dropped if it cannot be
+/// allocated.
 void set_error(Slot& slot, Error const& error) noexcept;
 void set_error(Slot& slot, Code code, Reason reason, std::string_view sentence,
                Duration retry_after = Duration{}) noexcept;
