@@ -14,6 +14,8 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
+#include "hash_avx2.hpp"
+
 namespace athanor::inline v1 {
 
 namespace {
@@ -31,6 +33,32 @@ std::array<unsigned char, 8> little_endian(std::uint64_t value) noexcept {
   return bytes;
 }
 
+#if defined(ATHANOR_HASH_AVX2)
+/// Whether to hash so many bytes with AVX2: what fits into the state's buffer is only copied.
+bool use_avx2(std::size_t bytes) noexcept {
+  static bool const supported = __builtin_cpu_supports("avx2") != 0;
+  return bytes > XXH3_INTERNALBUFFER_SIZE && supported;
+}
+#endif
+
+void update_state(XXH3_state_t& state, void const* data, std::size_t bytes) noexcept {
+#if defined(ATHANOR_HASH_AVX2)
+  if (use_avx2(bytes)) return detail::update_with_avx2(&state, data, bytes);
+#endif
+  XXH3_128bits_update(&state, data, bytes);
+}
+
+Hash128 hash_bytes(void const* data, std::size_t bytes) noexcept {
+#if defined(ATHANOR_HASH_AVX2)
+  if (use_avx2(bytes)) {
+    Hash128 hash;
+    detail::hash_with_avx2(data, bytes, hash.low, hash.high);
+    return hash;
+  }
+#endif
+  return from_library(XXH3_128bits(data, bytes));
+}
+
 struct CloseFile {
   void operator()(std::FILE* file) const noexcept { static_cast<void>(std::fclose(file)); }
 };
@@ -39,13 +67,9 @@ struct CloseFile {
 
 std::string to_hex(Hash128 hash) { return fmt::format("{:016x}{:016x}", hash.high, hash.low); }
 
-Hash128 hash128(std::span<std::byte const> bytes) noexcept {
-  return from_library(XXH3_128bits(bytes.data(), bytes.size()));
-}
+Hash128 hash128(std::span<std::byte const> bytes) noexcept { return hash_bytes(bytes.data(), bytes.size()); }
 
-Hash128 hash128(std::string_view text) noexcept {
-  return from_library(XXH3_128bits(text.data(), text.size()));
-}
+Hash128 hash128(std::string_view text) noexcept { return hash_bytes(text.data(), text.size()); }
 
 Result<Hash128> hash_file(std::string const& path) {
   std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
@@ -61,7 +85,7 @@ Result<Hash128> hash_file(std::string const& path) {
   for (;;) {
     errno = 0;
     std::size_t const count = std::fread(buffer.data(), 1, piece, file.get());
-    XXH3_128bits_update(&state, buffer.data(), count);
+    update_state(state, buffer.data(), count);
     if (count == piece) continue;
     if (std::ferror(file.get()) != 0) {
       return fail(Code::unavailable, Reason::file, "file {}: cannot be read: {}", path,
@@ -93,7 +117,7 @@ void KeyHasher::reset() noexcept {
 }
 
 void KeyHasher::update(void const* data, std::size_t bytes) noexcept {
-  if (bytes != 0) XXH3_128bits_update(library_state(state_), data, bytes);
+  if (bytes != 0) update_state(*library_state(state_), data, bytes);
 }
 
 void KeyHasher::add_word(std::uint64_t value) noexcept {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -22,6 +23,35 @@ Hash128 key_of(Fields const&... fields) {
 TEST_CASE("hash: the text is the one that xxh128sum prints") {
   CHECK(to_hex(hash128(std::string_view(""))) == "99aa06d3014798d86001c324468d497f");
   CHECK(to_hex(hash128(std::string_view("abc"))) == "06b05ab6733a618578af5f94892f3950");
+}
+
+// mutant: hash_with_avx2 swaps the halves; update_with_avx2 leaves out the last byte
+TEST_CASE("hash: large inputs are hashed as small ones, however they are divided") {
+  KeyHasher::Secret secret{};
+  for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(7 * i + 1);
+  for (std::size_t const words : {1U, 30U, 32U, 33U, 100U, 128U, 129U, 20'000U}) {
+    CAPTURE(words);
+    std::string text;
+    auto const in_words = [&](KeyHasher hasher) {
+      hasher.add(std::uint64_t{8 * words});
+      for (std::uint64_t word = 0; word < words; ++word) hasher.add(word * 0x9e3779b97f4a7c15);
+      return hasher.finish();
+    };
+    auto const at_once = [&](KeyHasher hasher) {
+      hasher.add(std::string_view(text));
+      return hasher.finish();
+    };
+    auto const append = [&text](std::uint64_t word) {
+      for (int i = 0; i < 8; ++i) text += static_cast<char>(word >> (8 * i));
+    };
+    for (std::uint64_t word = 0; word < words; ++word) append(word * 0x9e3779b97f4a7c15);
+    CHECK(at_once(KeyHasher{}) == in_words(KeyHasher{}));
+    CHECK(at_once(KeyHasher{secret}) == in_words(KeyHasher{secret}));
+    auto const key = at_once(KeyHasher{});
+    std::string const content = std::exchange(text, {});
+    append(8 * words);
+    CHECK(hash128(std::string_view(text + content)) == key);
+  }
 }
 
 // mutant: add(string_view) without its length
