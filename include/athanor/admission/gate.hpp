@@ -1,8 +1,11 @@
-/// Admission: what is refused, is refused at once, with a reason and a time to come back. Holds nobody up and
-/// starts no thread.
+/// Admission: rejects at once what exceeds a limit, with a reason and a retry_after. Never waits for capacity
+/// and starts no thread.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include <athanor/admission/options.hpp>
 #include <athanor/core/detail/validated.hpp>
@@ -20,6 +23,7 @@ namespace admission {
 struct Slot {
   std::int64_t held_items = 0;
   std::int64_t held_bytes = 0;
+  std::uint32_t cell = 0;  ///< of the gate: the credit to which it gives back
 };
 
 /// Shortest and longest `retry_after` that a refusal names.
@@ -48,22 +52,23 @@ struct GateStatistics {
   std::uint64_t refused_too_large = 0;
 };
 
-/// Bounds what all callers together hold. Lock-free; any thread. A refused call holds nothing.
+/// Bounds what all callers together hold: a request is refused if and only if it would exceed a limit together
+/// with what is held at that moment. Thread-safe. A refused call holds nothing.
 template <Environment Env = SystemEnv>
 class Gate {
  public:
   /// Refuses with invalid_argument / option what `admission::validate` refuses.
   static Result<Gate> create(GateOptions const& options = {});
   /// The same in place, for options that are valid by construction.
-  Gate(detail::Validated, GateOptions const& options) noexcept : options_(options) {}
+  Gate(detail::Validated, GateOptions const& options) noexcept;
   /// Only for a gate that nobody has used yet: what it holds and has counted is not taken along.
-  Gate(Gate&& unused) noexcept : options_(unused.options_) {}
+  Gate(Gate&& unused) noexcept : Gate(detail::Validated{}, unused.options_) {}
   Gate& operator=(Gate&&) = delete;
 
   /// Counts `items` (at least 1) and `bytes` (at least 0) as held by `slot`, which holds nothing yet, until
   /// `release_quota`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
-  /// without one, for a request that can never fit; and with invalid_argument / value_range what is less than
-  /// nothing, which would let others in above the limits.
+  /// without one, for a request that can never fit; and with invalid_argument / value_range negative
+  /// sizes, which would raise the limits for others.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
   /// The same without an error, for who asks again and again: false when it does not fit now. Refusals are not
   /// counted.
@@ -84,25 +89,62 @@ class Gate {
   GateOptions const& options() const noexcept { return options_; }
 
  private:
-  /// How fast one resource is given back, measured over windows that the admitting callers close.
-  struct Drain {
-    typename Env::template Atomic<std::int64_t> given_back{0};
-    typename Env::template Atomic<std::int64_t> at_window_start{0};
-    typename Env::template Atomic<double> per_second{0.0};
-    void close_window(double seconds) noexcept;
+  // Capacity is handed out in two ways. Threads have cells with a credit each, a sixteenth of the limits, from
+  // which calls are admitted, and to which they give back, by one operation on that cell's line: below half of
+  // the limits two threads with cells of their own write no common word. What a cell does not cover is
+  // counted in held_, under the mutex. held_ is at any moment what all slots hold and all cells have for
+  // credit. Before anybody is refused the cells are closed and their credit is taken back: then everything is
+  // counted in held_, exactly, until a quarter of the limits or less is held.
+  static constexpr std::size_t cell_count = 8;
+  struct alignas(64) Cell {
+    typename Env::template Atomic<std::uint64_t> credit{0};
   };
-  using Level = typename Env::template Atomic<std::int64_t>;
-  static bool take(Level& level, std::int64_t amount, std::int64_t limit) noexcept;
-  void watch_drain(TimePoint now) noexcept;
-  tl::unexpected<Error> refuse_full(Reason reason, std::int64_t held, std::int64_t wanted);
+  struct Amount {
+    std::int64_t items = 0;
+    std::int64_t bytes = 0;
+  };
+  struct Refusal {
+    Reason reason = Reason::none;  ///< none: admitted
+    std::int64_t held = 0;
+    double drained_per_second = 0;
+  };
+  using Lock = detail::Lock<typename Env::Mutex>;
+
+  // A credit as one word: a bit for a closed cell, 20 bits of items, 40 of bytes.
+  static constexpr std::uint64_t closed = std::uint64_t{1} << 63U;
+  static constexpr std::int64_t most_items = (std::int64_t{1} << 20U) - 1;
+  static constexpr std::int64_t most_bytes = (std::int64_t{1} << 40U) - 1;
+  static std::uint64_t packed(Amount amount) noexcept {
+    return static_cast<std::uint64_t>(amount.items) << 40U | static_cast<std::uint64_t>(amount.bytes);
+  }
+  static Amount unpacked(std::uint64_t credit) noexcept {
+    return {static_cast<std::int64_t>(credit >> 40U) & most_items,
+            static_cast<std::int64_t>(credit) & most_bytes};
+  }
+
+  static bool take_credit(Cell& cell, Amount amount) noexcept;
+  bool give_credit(Cell& cell, Amount amount) noexcept;
+  /// Admits from a cell or from held_. A `now` of nothing counts no refusal.
+  Refusal take(admission::Slot& slot, Amount amount, std::optional<TimePoint> now) noexcept;
+  Refusal take_shared(Cell& cell, Amount amount, std::optional<TimePoint> now) noexcept;
+  Reason excess(Amount amount) const noexcept ATH_REQUIRES(mutex_);
+  void refill(Cell& cell, Amount taken) noexcept ATH_REQUIRES(mutex_);
+  void close_cells() noexcept ATH_REQUIRES(mutex_);
+  void open_cells() noexcept ATH_REQUIRES(mutex_);
+  void watch_drain(TimePoint now) noexcept ATH_REQUIRES(mutex_);
+  tl::unexpected<Error> refuse_full(Refusal const& refusal, Amount wanted);
 
   GateOptions options_;
-  alignas(64) Level items_{0};
-  Level bytes_{0};
-  Drain item_drain_;
-  Drain byte_drain_;
-  // Nanoseconds of the clock; 0 before the first call.
-  typename Env::template Atomic<std::int64_t> window_start_{0};
+  Amount share_;  ///< the credit of a full cell; zero: the limits are too low to be divided
+  std::array<Cell, cell_count> cells_{};
+  mutable typename Env::Mutex mutex_;
+  Amount held_ ATH_GUARDED_BY(mutex_);
+  bool open_ ATH_GUARDED_BY(mutex_) = false;  ///< the cells may have credit
+  // How fast what is held is given back while the cells are closed, for retry_after.
+  std::optional<TimePoint> window_start_ ATH_GUARDED_BY(mutex_);
+  Amount given_back_ ATH_GUARDED_BY(mutex_);  ///< since then
+  double items_per_second_ ATH_GUARDED_BY(mutex_) = 0;
+  double bytes_per_second_ ATH_GUARDED_BY(mutex_) = 0;
   Counter admitted_;
   Counter queue_full_;
   Counter memory_full_;

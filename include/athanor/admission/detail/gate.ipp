@@ -11,109 +11,197 @@ Result<Gate<Env>> Gate<Env>::create(GateOptions const& options) {
 }
 
 template <Environment Env>
-bool Gate<Env>::take(Level& level, std::int64_t amount, std::int64_t limit) noexcept {
-  std::int64_t held = level.load(std::memory_order_relaxed);
+Gate<Env>::Gate(detail::Validated, GateOptions const& options) noexcept
+    : options_(options),
+      share_{std::min(options.max_items / 16, most_items), std::min(options.max_bytes / 16, most_bytes)} {
+  Lock const lock(mutex_);
+  close_cells();
+  open_cells();
+}
+
+template <Environment Env>
+bool Gate<Env>::take_credit(Cell& cell, Amount amount) noexcept {
+  std::uint64_t credit = cell.credit.load(std::memory_order_relaxed);
   do {
-    if (amount > limit - held) return false;
-  } while (!level.compare_exchange_weak(held, held + amount, std::memory_order_relaxed));
+    Amount const left = unpacked(credit);
+    if ((credit & closed) != 0 || left.items < amount.items || left.bytes < amount.bytes) return false;
+  } while (!cell.credit.compare_exchange_weak(credit, credit - packed(amount), std::memory_order_relaxed));
   return true;
 }
 
 template <Environment Env>
-Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes,
-                                     TimePoint now) {
-  if (items > options_.max_items || bytes > options_.max_bytes) {
-    too_large_.add();
-    return items > options_.max_items ? fail(Code::resource_exhausted, Reason::too_large,
-                                             "admission: expected at most {} items in one request, got {}",
-                                             options_.max_items, items)
-                                      : fail(Code::resource_exhausted, Reason::too_large,
-                                             "admission: expected at most {} bytes in one request, got {}",
-                                             options_.max_bytes, bytes);
+bool Gate<Env>::give_credit(Cell& cell, Amount amount) noexcept {
+  std::uint64_t credit = cell.credit.load(std::memory_order_relaxed);
+  do {
+    Amount const there = unpacked(credit);
+    if ((credit & closed) != 0 || amount.items > share_.items - there.items ||
+        amount.bytes > share_.bytes - there.bytes)
+      return false;
+  } while (!cell.credit.compare_exchange_weak(credit, credit + packed(amount), std::memory_order_relaxed));
+  return true;
+}
+
+template <Environment Env>
+void Gate<Env>::close_cells() noexcept {
+  for (Cell& cell : cells_) {
+    Amount const back = unpacked(cell.credit.exchange(closed, std::memory_order_relaxed));
+    held_.items -= back.items;
+    held_.bytes -= back.bytes;
   }
-  if (items < 0 || bytes < 0)
-    return fail(Code::invalid_argument, Reason::value_range,
-                "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
-  watch_drain(now);
-  if (!take(items_, items, options_.max_items))
-    return refuse_full(Reason::queue_full, items_.load(std::memory_order_relaxed), items);
-  if (!take(bytes_, bytes, options_.max_bytes)) {
-    items_.fetch_sub(items, std::memory_order_relaxed);
-    return refuse_full(Reason::memory_full, bytes_.load(std::memory_order_relaxed), bytes);
+  open_ = false;
+  window_start_.reset();
+}
+
+template <Environment Env>
+void Gate<Env>::open_cells() noexcept {
+  if (share_.items == 0 || share_.bytes == 0) return;
+  for (Cell& cell : cells_) cell.credit.store(0, std::memory_order_relaxed);
+  open_ = true;
+}
+
+/// What `amount` would exceed.
+template <Environment Env>
+Reason Gate<Env>::excess(Amount amount) const noexcept {
+  if (amount.items > options_.max_items - held_.items) return Reason::queue_full;
+  return amount.bytes > options_.max_bytes - held_.bytes ? Reason::memory_full : Reason::none;
+}
+
+/// Gives a cell as much credit as fills it once `taken` is given back, as long as no more than half of the
+/// limits is handed out.
+template <Environment Env>
+void Gate<Env>::refill(Cell& cell, Amount taken) noexcept {
+  Amount const credit{share_.items - std::min(taken.items, share_.items),
+                      share_.bytes - std::min(taken.bytes, share_.bytes)};
+  if (!open_ || credit.items > options_.max_items / 2 - held_.items ||
+      credit.bytes > options_.max_bytes / 2 - held_.bytes)
+    return;
+  Amount const before = unpacked(cell.credit.exchange(packed(credit), std::memory_order_relaxed));
+  held_.items += credit.items - before.items;
+  held_.bytes += credit.bytes - before.bytes;
+}
+
+template <Environment Env>
+auto Gate<Env>::take_shared(Cell& cell, Amount amount, std::optional<TimePoint> now) noexcept -> Refusal {
+  Lock const lock(mutex_);
+  if (excess(amount) != Reason::none && open_) close_cells();
+  Reason const reason = excess(amount);
+  if (reason == Reason::none) {
+    held_.items += amount.items;
+    held_.bytes += amount.bytes;
+    refill(cell, amount);
+    return {};
   }
-  slot.held_items = items;
-  slot.held_bytes = bytes;
+  if (now) watch_drain(*now);
+  return reason == Reason::queue_full ? Refusal{reason, held_.items, items_per_second_}
+                                      : Refusal{reason, held_.bytes, bytes_per_second_};
+}
+
+template <Environment Env>
+auto Gate<Env>::take(admission::Slot& slot, Amount amount, std::optional<TimePoint> now) noexcept -> Refusal {
+  slot.cell = static_cast<std::uint32_t>(detail::thread_number() % cell_count);
+  Cell& cell = cells_[slot.cell];
+  if (!take_credit(cell, amount)) {
+    if (Refusal const refusal = take_shared(cell, amount, now); refusal.reason != Reason::none)
+      return refusal;
+  }
+  slot.held_items = amount.items;
+  slot.held_bytes = amount.bytes;
   admitted_.add();
   return {};
 }
 
 template <Environment Env>
+Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes,
+                                     TimePoint now) {
+  auto const too_large = [this](std::int64_t limit, char const* unit, std::int64_t got) {
+    too_large_.add();
+    return fail(Code::resource_exhausted, Reason::too_large,
+                "admission: expected at most {} {} in one request, got {}", limit, unit, got);
+  };
+  if (items > options_.max_items) return too_large(options_.max_items, "items", items);
+  if (bytes > options_.max_bytes) return too_large(options_.max_bytes, "bytes", bytes);
+  if (items < 0 || bytes < 0)
+    return fail(Code::invalid_argument, Reason::value_range,
+                "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
+  if (Refusal const refusal = take(slot, {items, bytes}, now); refusal.reason != Reason::none)
+    return refuse_full(refusal, {items, bytes});
+  return {};
+}
+
+template <Environment Env>
 bool Gate<Env>::try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept {
-  if (!take(items_, items, options_.max_items)) return false;
-  if (!take(bytes_, bytes, options_.max_bytes)) {
-    items_.fetch_sub(items, std::memory_order_relaxed);
-    return false;
-  }
-  slot.held_items = items;
-  slot.held_bytes = bytes;
-  admitted_.add();
-  return true;
+  return take(slot, {items, bytes}, std::nullopt).reason == Reason::none;
 }
 
 template <Environment Env>
 void Gate<Env>::release_quota(admission::Slot& slot) noexcept {
   if (slot.held_items == 0 && slot.held_bytes == 0) return;
-  item_drain_.given_back.fetch_add(slot.held_items, std::memory_order_relaxed);
-  byte_drain_.given_back.fetch_add(slot.held_bytes, std::memory_order_relaxed);
-  bytes_.fetch_sub(slot.held_bytes, std::memory_order_relaxed);
-  items_.fetch_sub(slot.held_items, std::memory_order_relaxed);
+  Amount const amount{slot.held_items, slot.held_bytes};
+  Cell& cell = cells_[slot.cell];
   slot = {};
+  if (give_credit(cell, amount)) return;
+  Lock const lock(mutex_);
+  held_.items -= amount.items;
+  held_.bytes -= amount.bytes;
+  given_back_.items += amount.items;
+  given_back_.bytes += amount.bytes;
+  if (!open_ && held_.items <= options_.max_items / 4 && held_.bytes <= options_.max_bytes / 4) open_cells();
 }
 
-template <Environment Env>
-void Gate<Env>::Drain::close_window(double seconds) noexcept {
-  std::int64_t const given = given_back.load(std::memory_order_relaxed);
-  double const rate = static_cast<double>(given - at_window_start.load(std::memory_order_relaxed)) / seconds;
-  double const before = per_second.load(std::memory_order_relaxed);
-  // Half of the past: follows a change of load within a few windows.
-  per_second.store(before == 0.0 ? rate : (before + rate) / 2, std::memory_order_relaxed);
-  at_window_start.store(given, std::memory_order_relaxed);
-}
-
+/// Measures between refusals, in windows: shorter ones say little, and in longer ones the gate was not full
+/// all the time.
 template <Environment Env>
 void Gate<Env>::watch_drain(TimePoint now) noexcept {
-  constexpr std::int64_t window = 20'000'000;
-  std::int64_t const at = now.time_since_epoch().count();
-  std::int64_t start = window_start_.load(std::memory_order_relaxed);
-  if (start != 0 && at - start < window) return;
-  // Only the caller that moves the start closes the window; the others go on.
-  if (!window_start_.compare_exchange_strong(start, at, std::memory_order_relaxed) || start == 0) return;
-  double const seconds = static_cast<double>(at - start) * 1e-9;
-  item_drain_.close_window(seconds);
-  byte_drain_.close_window(seconds);
+  constexpr Duration shortest_window = std::chrono::milliseconds(20);
+  constexpr Duration longest_window = std::chrono::seconds(1);
+  Duration const length = window_start_ ? now - *window_start_ : Duration::max();
+  if (length < shortest_window) return;
+  if (length <= longest_window) {
+    double const seconds = std::chrono::duration<double>(length).count();
+    auto const follow = [seconds](double& per_second, std::int64_t given) {
+      double const rate = static_cast<double>(given) / seconds;
+      // Half of the past: follows a change of load within a few windows.
+      per_second = per_second == 0.0 ? rate : (per_second + rate) / 2;
+    };
+    follow(items_per_second_, given_back_.items);
+    follow(bytes_per_second_, given_back_.bytes);
+  }
+  window_start_ = now;
+  given_back_ = {};
 }
 
 template <Environment Env>
-tl::unexpected<Error> Gate<Env>::refuse_full(Reason reason, std::int64_t held, std::int64_t wanted) {
-  bool const of_items = reason == Reason::queue_full;
+tl::unexpected<Error> Gate<Env>::refuse_full(Refusal const& refusal, Amount wanted) {
+  bool const of_items = refusal.reason == Reason::queue_full;
   (of_items ? queue_full_ : memory_full_).add();
   std::int64_t const limit = of_items ? options_.max_items : options_.max_bytes;
-  auto refusal = fail(Code::resource_exhausted, reason, "admission: {} of {} {} are held, {} more do not fit",
-                      held, limit, of_items ? "items" : "input bytes", wanted);
-  double const rate = (of_items ? item_drain_ : byte_drain_).per_second.load(std::memory_order_relaxed);
-  refusal.value().retry_after =
-      admission::retry_estimate(std::max<std::int64_t>(held + wanted - limit, 1), rate, Env::random());
-  return refusal;
+  std::int64_t const more = of_items ? wanted.items : wanted.bytes;
+  auto error =
+      fail(Code::resource_exhausted, refusal.reason, "admission: {} of {} {} are held, {} more do not fit",
+           refusal.held, limit, of_items ? "items" : "input bytes", more);
+  error.value().retry_after =
+      admission::retry_estimate(refusal.held + more - limit, refusal.drained_per_second, Env::random());
+  return error;
 }
 
 template <Environment Env>
 GateStatistics Gate<Env>::statistics() const noexcept {
-  return {items_.load(std::memory_order_relaxed),
-          bytes_.load(std::memory_order_relaxed),
-          admitted_.value(),
-          queue_full_.value(),
-          memory_full_.value(),
-          too_large_.value()};
+  GateStatistics statistics;
+  {
+    Lock const lock(mutex_);
+    statistics.held_items = held_.items;
+    statistics.held_bytes = held_.bytes;
+    for (Cell const& cell : cells_) {
+      Amount const credit = unpacked(cell.credit.load(std::memory_order_relaxed));
+      statistics.held_items -= credit.items;
+      statistics.held_bytes -= credit.bytes;
+    }
+  }
+  statistics.admitted = admitted_.value();
+  statistics.refused_queue_full = queue_full_.value();
+  statistics.refused_memory_full = memory_full_.value();
+  statistics.refused_too_large = too_large_.value();
+  return statistics;
 }
 
 }  // namespace athanor::inline v1
