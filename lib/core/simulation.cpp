@@ -1,25 +1,59 @@
 #include <athanor/core/simulation.hpp>
 
 #include <algorithm>
+#include <cassert>
+#include <cstring>
 #include <utility>
+
+#include "fiber.hpp"
 
 namespace athanor::inline v1 {
 
 namespace {
-thread_local Simulation* current_simulation = nullptr;
-}
 
-Simulation::Simulation(std::uint64_t seed)
-    : state_(seed ^ 0x9e3779b97f4a7c15ULL), outer_(std::exchange(current_simulation, this)) {}
+/// Priorities of actors lie above it; those that fell behind below.
+constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
+/// One in so many turns wakes an actor that nobody woke.
+constexpr std::uint64_t turns_per_false_wake = 512;
+
+}  // namespace
+
+struct Simulation::Actor {
+  detail::Fiber* fiber = nullptr;
+  std::function<void()> body;
+  SimulatedExecutor* executor = nullptr;  // whose task or timer this is, while that lives
+  bool timer = false;
+  bool parked = false;
+  Condition condition{};
+  TimePoint until = no_deadline;
+  SimulatedWord const* word = nullptr;
+  bool woken = false;
+  std::uint64_t priority = 0;
+  std::vector<std::uint64_t> locals;
+
+  bool can_go_on(TimePoint now) const { return !parked || now >= until || condition.holds(condition.of); }
+};
+
+Simulation::Simulation(std::uint64_t seed, Turns const& turns)
+    : state_(seed ^ 0x9e3779b97f4a7c15ULL),
+      outer_(std::exchange(current_, this)),
+      turns_(turns),
+      lowest_(middle_priority) {
+  if (turns_.order != Turns::Order::priorities) return;
+  for (std::uint32_t i = 0; i < turns_.changes; ++i)
+    change_at_.push_back(below(std::max<std::uint32_t>(turns_.length, 1)));
+  std::ranges::sort(change_at_, std::greater<>());
+}
 
 Simulation::~Simulation() {
   assert(executors_.empty() && "an executor outlived its simulation");
-  current_simulation = outer_;
+  assert(actors_.empty() && "an actor outlived its simulation");
+  current_ = outer_;
 }
 
 Simulation& Simulation::current() noexcept {
-  assert(current_simulation != nullptr && "SimulatedEnv is used without a Simulation");
-  return *current_simulation;
+  assert(current_ != nullptr && "SimulatedEnv is used without a Simulation");
+  return *current_;
 }
 
 // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
@@ -30,96 +64,329 @@ std::uint64_t Simulation::random() noexcept {
   return z ^ (z >> 31);
 }
 
-bool Simulation::step_now() noexcept {
-  std::size_t choices = 0;
-  for (auto* executor : executors_) {
-    choices += executor->has_room() ? 1U : 0U;
-    if (executor->stopping_) continue;
-    for (auto* timer : executor->timers_) choices += timer->at <= now_ ? 1U : 0U;
+// Actors.
+
+void Simulation::spawn(std::function<void()> body) {
+  assert(turns_.order != Turns::Order::steps && "actors need turns");
+  begin(std::move(body), nullptr, false, middle_priority + below(middle_priority));
+  news_ = true;
+}
+
+void Simulation::begin(std::function<void()> body, SimulatedExecutor* executor, bool timer,
+                       std::uint64_t priority) {
+  auto actor = std::make_unique<Actor>();
+  actor->body = std::move(body);
+  actor->executor = executor;
+  actor->timer = timer;
+  actor->priority = priority;
+  actor->locals.resize(locals_.size());
+  actor->fiber =
+      &detail::Fiber::take([](void* context) { static_cast<Actor*>(context)->body(); }, actor.get());
+  actors_.push_back(std::move(actor));
+}
+
+void Simulation::exchange_locals(Actor& actor) noexcept {
+  for (std::size_t i = 0; i < locals_.size(); ++i) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, locals_[i].where, locals_[i].size);
+    std::memcpy(locals_[i].where, &actor.locals[i], locals_[i].size);
+    actor.locals[i] = value;
   }
-  if (choices == 0) return false;
+}
+
+void Simulation::resume(Actor& actor) noexcept {
+  news_ = false;
+  running_ = &actor;
+  exchange_locals(actor);
+  actor.fiber->resume();
+  exchange_locals(actor);
+  running_ = nullptr;
+  if (!actor.fiber->finished()) return;
+  if (actor.executor != nullptr) {
+    if (actor.timer) {
+      actor.executor->firing_ = false;
+    } else {
+      --actor.executor->running_;
+    }
+  }
+  actor.fiber->give_back();
+  auto const at = std::ranges::find(actors_, &actor, &std::unique_ptr<Actor>::get);
+  auto const ended = std::move(*at);  // dies last: it may hold what ends other things
+  actors_.erase(at);
+}
+
+void Simulation::leave() noexcept { detail::Fiber::leave(); }
+
+bool Simulation::park(Condition condition, TimePoint until) noexcept {
+  Actor& actor = *running_;
+  actor.condition = condition;
+  actor.until = until;
+  actor.parked = true;
+  leave();
+  actor.parked = false;
+  return now_ < until || condition.holds(condition.of);
+}
+
+void Simulation::sleep(Duration time) noexcept {
+  park({[](void const*) { return false; }, nullptr}, after(now_, time));
+}
+
+void Simulation::fall_behind() noexcept { running_->priority = --lowest_; }
+
+void Simulation::pass() noexcept {
+  std::uint64_t const operation = operations_++;
+  if (uninterrupted_ > 0) return;
+  if (turns_.order == Turns::Order::random) {
+    if (turns_.switch_one_in != 0 && below(turns_.switch_one_in) == 0) leave();
+    return;
+  }
+  if (!change_at_.empty() && operation >= change_at_.back()) {
+    change_at_.pop_back();
+    fall_behind();
+    leave();
+  } else if (news_) {
+    leave();
+  }
+}
+
+void Simulation::relax() noexcept {
+  if (turns_.order == Turns::Order::steps) return;
+  if (running_ == nullptr) {
+    step_now();
+    return;
+  }
+  if (turns_.order == Turns::Order::priorities) fall_behind();
+  leave();
+}
+
+// Steps.
+
+void Simulation::collect_choices() {
+  choices_.clear();
+  for (auto const& actor : actors_)
+    if (actor->can_go_on(now_)) choices_.push_back({actor.get(), nullptr, nullptr, actor->priority});
+  for (auto* executor : executors_) {
+    if (executor->has_room()) choices_.push_back({nullptr, executor, nullptr, executor->priority_});
+    if (executor->stopping_ || executor->firing_) continue;
+    for (auto* timer : executor->timers_)
+      if (timer->at <= now_) choices_.push_back({nullptr, executor, timer, executor->priority_});
+  }
+}
+
+bool Simulation::step_actors() noexcept {
+  assert(running_ == nullptr && "an actor parks, it does not step");
+  collect_choices();
+  if (choices_.empty()) return false;
   ++steps_;
-  std::uint64_t pick = below(choices);
-  for (auto* executor : executors_) {
-    if (executor->has_room() && pick-- == 0) {
-      executor->run_one();
-      return true;
-    }
-    if (executor->stopping_) continue;
-    for (auto* timer : executor->timers_) {
-      if (timer->at > now_ || pick-- != 0) continue;
-      executor->disarm(*timer);
-      timer->fire(*timer);
-      return true;
-    }
+  Choice choice = choices_[below(choices_.size())];
+  if (turns_.order == Turns::Order::priorities) {
+    choice = *std::ranges::max_element(choices_, {}, &Choice::priority);
+  } else if (below(turns_per_false_wake) == 0) {
+    Actor* const sleeper = actors_.empty() ? nullptr : actors_[below(actors_.size())].get();
+    if (sleeper != nullptr && sleeper->parked && sleeper->word != nullptr) sleeper->woken = true;
   }
-  return false;
+  if (choice.actor == nullptr) {
+    SimulatedExecutor& executor = *choice.executor;
+    executor.priority_ = middle_priority + below(middle_priority);
+    // A thread of an executor keeps its owner alive.
+    auto owner = executor.owner_.lock();
+    if (choice.timer != nullptr) {
+      Timer& timer = *choice.timer;
+      executor.disarm(timer);
+      executor.firing_ = true;
+      begin([&timer, owner = std::move(owner)] { timer.fire(timer); }, &executor, true, choice.priority);
+    } else {
+      Task& task = executor.take_task();
+      begin([&task, owner = std::move(owner)] { task.run(task); }, &executor, false, choice.priority);
+    }
+    choice.actor = actors_.back().get();
+  }
+  resume(*choice.actor);
+  return true;
+}
+
+bool Simulation::step_now() noexcept {
+  if (turns_.order != Turns::Order::steps) return step_actors();
+  collect_choices();
+  if (choices_.empty()) return false;
+  ++steps_;
+  Choice const choice = choices_[below(choices_.size())];
+  SimulatedExecutor& executor = *choice.executor;
+  if (Timer* const timer = choice.timer; timer != nullptr) {
+    executor.disarm(*timer);
+    timer->fire(*timer);
+  } else {
+    Task& task = executor.take_task();
+    task.run(task);
+    --executor.running_;
+  }
+  return true;
+}
+
+TimePoint Simulation::next_time() const noexcept {
+  TimePoint next = no_deadline;
+  auto const look = [&](TimePoint at) {
+    if (at > now_) next = std::min(next, at);
+  };
+  for (auto* executor : executors_)
+    if (!executor->stopping_)
+      for (auto* timer : executor->timers_) look(timer->at);
+  for (auto const& actor : actors_)
+    if (actor->parked) look(actor->until);
+  return next;
 }
 
 bool Simulation::step() noexcept {
   if (step_now()) return true;
-  TimePoint next = no_deadline;
-  for (auto* executor : executors_)
-    if (!executor->stopping_)
-      for (auto* timer : executor->timers_) next = std::min(next, timer->at);
+  TimePoint const next = next_time();
   if (next == no_deadline) return false;
-  now_ = std::max(now_, next);
+  now_ = next;
   return step_now();
 }
 
-SimulatedExecutor::SimulatedExecutor(std::size_t threads) : threads_(threads) {
-  Simulation::current().executors_.push_back(this);
+// Executors.
+
+SimulatedExecutor::SimulatedExecutor(std::size_t threads) : threads_(threads), priority_(middle_priority) {
+  auto& world = Simulation::current();
+  if (world.turns_.order == Turns::Order::priorities) priority_ += world.below(middle_priority);
+  world.executors_.push_back(this);
 }
 
 SimulatedExecutor::~SimulatedExecutor() {
   stop(no_deadline);
-  std::erase(Simulation::current().executors_, this);
+  auto& world = Simulation::current();
+  std::erase(world.executors_, this);
+  for (auto const& actor : world.actors_)
+    if (actor->executor == this) actor->executor = nullptr;
 }
 
 bool SimulatedExecutor::post(Task& task) noexcept {
+  Simulation::point();
   if (stopping_) return false;
   task.next = nullptr;
   (tail_ != nullptr ? tail_->next : head_) = &task;
   tail_ = &task;
+  Simulation::current().news_ = true;
   return true;
 }
 
-void SimulatedExecutor::run_one() noexcept {
-  Task* task = head_;
-  head_ = task->next;
+Task& SimulatedExecutor::take_task() noexcept {
+  Task& task = *head_;
+  head_ = task.next;
   if (head_ == nullptr) tail_ = nullptr;
   ++running_;
-  task->run(*task);
-  --running_;
+  return task;
 }
 
 void SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
-  disarm(timer);
+  Simulation::point();
+  std::erase(timers_, &timer);
   timer.at = at;
   timer.place = 0;
   timers_.push_back(&timer);
+  Simulation::current().news_ = true;
 }
 
 bool SimulatedExecutor::disarm(Timer& timer) noexcept {
+  Simulation::point();
   timer.place = Timer::unarmed;
   return std::erase(timers_, &timer) != 0;
 }
 
-std::size_t SimulatedExecutor::stop(TimePoint) noexcept {
+std::size_t SimulatedExecutor::stop(TimePoint deadline) noexcept {
+  Simulation::point();
   stopping_ = true;
-  while (head_ != nullptr) run_one();
+  if (Simulation::current().turns_.order != Turns::Order::steps) return stop_actors(deadline);
+  while (head_ != nullptr) {
+    Task& task = take_task();
+    task.run(task);
+    --running_;
+  }
   return running_;
+}
+
+/// The caller may be inside one of this executor's own tasks or timers: it does not wait for itself.
+std::size_t SimulatedExecutor::stop_actors(TimePoint deadline) noexcept {
+  auto& world = Simulation::current();
+  std::size_t const own = world.in_actor() && world.running_->executor == this ? 1 : 0;
+  struct Left {
+    SimulatedExecutor const& executor;
+    std::size_t own;
+    std::size_t inside() const { return executor.running_ + (executor.firing_ ? 1 : 0) - own; }
+    bool none() const { return executor.head_ == nullptr && inside() == 0; }
+  } const left{*this, own};
+  if (world.in_actor()) {
+    if (!left.none())
+      world.park({[](void const* of) { return static_cast<Left const*>(of)->none(); }, &left}, deadline);
+  } else {
+    while (!left.none() && world.now() < deadline && world.step()) {
+    }
+  }
+  std::size_t const abandoned = left.inside();
+  // What the abandoned threads would have run: callers wait for it.
+  while (head_ != nullptr) {
+    Task& task = take_task();
+    task.run(task);
+    --running_;
+  }
+  return abandoned;
+}
+
+// What actors wait on.
+
+void SimulatedMutex::lock() noexcept {
+  Simulation::point();
+  if (locked_) {
+    auto& world = Simulation::current();
+    if (world.turns_.order == Turns::Order::steps) std::abort();
+    while (locked_) {
+      if (world.in_actor()) {
+        world.park({[](void const* of) { return !static_cast<SimulatedMutex const*>(of)->locked_; }, this},
+                   no_deadline);
+      } else if (!world.step_now()) {
+        std::abort();
+      }
+    }
+  }
+  locked_ = true;
+}
+
+void SimulatedMutex::unlock() noexcept {
+  locked_ = false;
+  if (Simulation::current_ == nullptr) return;
+  Simulation::current().news_ = true;
+  Simulation::point();
 }
 
 bool SimulatedWord::wait_until(std::uint32_t expected, TimePoint deadline) noexcept {
   auto& world = Simulation::current();
-  while (value_ == expected) {
-    if (world.now() >= deadline) return false;
-    if (world.step()) continue;
-    if (deadline == no_deadline) return true;
-    world.advance(deadline - world.now());
+  if (!world.in_actor()) {
+    while (load() == expected) {
+      if (world.now() >= deadline) return false;
+      if (world.step()) continue;
+      if (deadline == no_deadline) return true;
+      world.advance(deadline - world.now());
+    }
+    return true;
   }
-  return true;
+  if (load() != expected) return true;
+  if (world.now() >= deadline) return false;
+  auto& actor = *world.running_;
+  actor.word = this;
+  actor.woken = false;
+  bool const woken =
+      world.park({[](void const* of) { return *static_cast<bool const*>(of); }, &actor.woken}, deadline);
+  actor.word = nullptr;
+  return woken;
+}
+
+void SimulatedWord::wake_all() noexcept {
+  Simulation::point();
+  if (Simulation::current_ == nullptr) return;
+  auto& world = Simulation::current();
+  world.news_ = true;
+  for (auto const& actor : world.actors_)
+    if (actor->word == this) actor->woken = true;
 }
 
 }  // namespace athanor::inline v1

@@ -6,15 +6,29 @@
 ///     Lane<SimulatedEnv, …> lane(…);
 ///     … lane.enter(slot, …); world.step(); world.advance(2ms); world.run_until_idle();
 ///
-/// One Simulation is current per thread; it must outlive everything made under it. A backend under test may
-/// call `step()` from inside its run: then other actors act while it runs, as on other threads.
+/// So written, a task or timer runs to its end once it has begun, on the stack of who steps; code under test
+/// may call `step()` itself: then others act meanwhile, as on other threads. With `Turns` the simulation has
+/// threads of its own, called actors: each task and timer that has begun, and what `spawn` is given. An actor
+/// that parks, sleeps or waits for a mutex lets the others go on; by the turns it is also interrupted between
+/// any two operations on an atomic, a mutex or a word.
+///
+///     Simulation world(seed, {.order = Turns::Order::random, .switch_one_in = 8});
+///     world.spawn([&] { model.infer(request); });
+///     world.run_until_idle();
+///     assert(world.actors() == 0);  // or they wait for what never comes
+///
+/// One Simulation is current per thread; it must outlive everything made under it.
 #pragma once
 
+#include <array>
 #include <atomic>
-#include <cassert>
+#include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -24,10 +38,27 @@ namespace athanor::inline v1 {
 
 class SimulatedExecutor;
 
-/// The clock, the random numbers and the executors of one simulated run. One thread.
+/// How the actors of a simulation take turns.
+struct Turns {
+  /// steps: there are no actors, see the head of this file. random: whoever can go on is equally likely.
+  /// priorities: each actor gets a random priority and the highest that can go on does, but for `changes`
+  /// moments at which it falls behind all others: a schedule needed for a fault of depth d is found with
+  /// d - 1 changes with a probability that does not vanish with the length of the run. (PCT: Burckhardt,
+  /// Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs,
+  /// ASPLOS 2010.)
+  enum class Order : std::uint8_t { steps, random, priorities };
+  Order order = Order::steps;
+  /// random: about one in so many operations lets another actor go on; 0: only operations that block do.
+  std::uint32_t switch_one_in = 0;
+  /// priorities: how many changes are spread over the first `length` operations.
+  std::uint32_t changes = 3;
+  std::uint32_t length = 4000;
+};
+
+/// The clock, the random numbers, the actors and the executors of one simulated run. One thread.
 class Simulation {
  public:
-  explicit Simulation(std::uint64_t seed);
+  explicit Simulation(std::uint64_t seed, Turns const& turns = {});
   ~Simulation();
   Simulation(Simulation const&) = delete;
   Simulation& operator=(Simulation const&) = delete;
@@ -42,8 +73,8 @@ class Simulation {
   std::uint64_t below(std::uint64_t bound) noexcept { return random() % bound; }
   /// Moves the clock. Timers that fall due fire in later steps.
   void advance(Duration by) noexcept { now_ += by; }
-  /// Runs one posted task or due timer, chosen by the seed. When none is runnable the clock moves to the next
-  /// timer. False when there is nothing left to do.
+  /// Runs one posted task or due timer, or an actor for one turn, chosen by the seed. When none is runnable the
+  /// clock moves to the next timer or deadline. False when there is nothing left to do.
   bool step() noexcept;
   /// Like step, but the clock stands still: false when nothing is runnable now.
   bool step_now() noexcept;
@@ -53,13 +84,94 @@ class Simulation {
   }
   std::uint64_t steps() const noexcept { return steps_; }
 
+  /// One more actor. Needs turns other than `steps`, like what follows.
+  void spawn(std::function<void()> body);
+  /// Actors that have begun and not ended. When step() is false these wait for what never comes.
+  std::size_t actors() const noexcept { return actors_.size(); }
+  /// Whether this is called by an actor.
+  bool in_actor() const noexcept { return running_ != nullptr; }
+  /// The calling actor goes on when so much time has passed.
+  void sleep(Duration time) noexcept;
+  /// While one lives, the calling actor is interrupted only where it blocks.
+  class Uninterrupted {
+   public:
+    explicit Uninterrupted(Simulation& world) noexcept : world_(world) { ++world_.uninterrupted_; }
+    ~Uninterrupted() { --world_.uninterrupted_; }
+    Uninterrupted(Uninterrupted const&) = delete;
+    Uninterrupted& operator=(Uninterrupted const&) = delete;
+
+   private:
+    Simulation& world_;
+  };
+  /// Gives each actor a value of its own, at first zero, of a thread-local variable of the code under test. To
+  /// be called before the first actor begins.
+  template <class T>
+    requires std::is_trivially_copyable_v<T> && (sizeof(T) <= sizeof(std::uint64_t))
+  void give_each_actor(T& variable) {
+    locals_.push_back({&variable, sizeof(T)});
+  }
+
  private:
   friend class SimulatedExecutor;
+  friend class SimulatedMutex;
+  friend class SimulatedWord;
+  friend struct SimulatedEnv;
+  template <class T>
+  friend class SimulatedAtomic;
+
+  struct Actor;
+  struct Local {
+    void* where;
+    std::size_t size;
+  };
+  /// What may go on next: an actor, or a task or a timer that begins.
+  struct Choice {
+    Actor* actor;
+    SimulatedExecutor* executor;
+    Timer* timer;
+    std::uint64_t priority;
+  };
+  /// What a parked actor waits for, besides the time.
+  struct Condition {
+    bool (*holds)(void const* of);
+    void const* of;
+  };
+
+  /// Called before each operation that other threads could see.
+  static void point() noexcept {
+    if (current_ != nullptr && current_->running_ != nullptr) current_->pass();
+  }
+  void pass() noexcept;
+  void relax() noexcept;
+  /// False when `until` came first.
+  bool park(Condition condition, TimePoint until) noexcept;
+  void begin(std::function<void()> body, SimulatedExecutor* executor, bool timer, std::uint64_t priority);
+  void resume(Actor& actor) noexcept;
+  void leave() noexcept;
+  void exchange_locals(Actor& actor) noexcept;
+  void collect_choices();
+  bool step_actors() noexcept;
+  TimePoint next_time() const noexcept;
+  void fall_behind() noexcept;
+
+  static constinit inline thread_local Simulation* current_ = nullptr;
+
   std::vector<SimulatedExecutor*> executors_;
   TimePoint now_{Duration{1'000'000'000}};
   std::uint64_t state_;
   std::uint64_t steps_ = 0;
   Simulation* outer_;
+
+  Turns turns_;
+  Actor* running_ = nullptr;
+  std::vector<std::unique_ptr<Actor>> actors_;
+  std::vector<Choice> choices_;
+  std::vector<Local> locals_;
+  std::vector<std::uint64_t> change_at_;  // operations, the last one next
+  std::uint64_t operations_ = 0;
+  std::uint64_t lowest_ = 0;  // priorities below this are for those that fell behind
+  int uninterrupted_ = 0;
+  bool news_ = false;  // since the running actor was resumed, somebody else may have become able to go on
 };
 
 /// Has the face of SystemExecutor; its tasks and timers run when the simulation steps.
@@ -71,76 +183,140 @@ class SimulatedExecutor {
   SimulatedExecutor& operator=(SimulatedExecutor const&) = delete;
 
   /// The interface of SystemExecutor; tasks and timers run when the simulation schedules them.
-  void keep_alive_with(std::weak_ptr<void>) noexcept {}
+  void keep_alive_with(std::weak_ptr<void> owner) noexcept { owner_ = std::move(owner); }
   bool post(Task& task) noexcept;
   void arm(Timer& timer, TimePoint at) noexcept;
   bool disarm(Timer& timer) noexcept;
   std::size_t stop(TimePoint deadline) noexcept;
 
+  /// How many timers are armed.
+  std::size_t timers() const noexcept { return timers_.size(); }
+
  private:
   friend class Simulation;
-  void run_one() noexcept;
+  Task& take_task() noexcept;
   bool has_room() const noexcept { return head_ != nullptr && running_ < threads_; }
+  std::size_t stop_actors(TimePoint deadline) noexcept;
 
   std::size_t threads_;
-  std::size_t running_ = 0;
+  std::size_t running_ = 0;  // tasks that have begun
   Task* head_ = nullptr;
   Task* tail_ = nullptr;
   std::vector<Timer*> timers_;
+  bool firing_ = false;  // an actor is inside a timer
   bool stopping_ = false;
+  std::uint64_t priority_;
+  std::weak_ptr<void> owner_;
 };
 
 /// Not recursive; locking it twice would hang a real thread, so it aborts here.
 class ATH_CAPABILITY("mutex") SimulatedMutex {
  public:
-  void lock() noexcept ATH_ACQUIRE() {
-    if (std::exchange(locked_, true)) std::abort();
+  void lock() noexcept ATH_ACQUIRE();
+  bool try_lock() noexcept ATH_TRY_ACQUIRE(true) {
+    Simulation::point();
+    return !std::exchange(locked_, true);
   }
-  bool try_lock() noexcept ATH_TRY_ACQUIRE(true) { return !std::exchange(locked_, true); }
-  void unlock() noexcept ATH_RELEASE() { locked_ = false; }
+  void unlock() noexcept ATH_RELEASE();
 
  private:
   bool locked_ = false;
 };
 
-/// Has the face of SystemWord.
-class SimulatedWord {
+/// Has the face of std::atomic, for trivially copyable types.
+template <class T>
+class SimulatedAtomic {
  public:
-  std::uint32_t load() const noexcept { return value_; }
-  void store(std::uint32_t value) noexcept { value_ = value; }
-  std::uint32_t exchange(std::uint32_t value) noexcept { return std::exchange(value_, value); }
-  std::uint32_t fetch_or(std::uint32_t bits) noexcept { return std::exchange(value_, value_ | bits); }
-  std::uint32_t fetch_and(std::uint32_t bits) noexcept { return std::exchange(value_, value_ & bits); }
-  bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
-    if (value_ != expected) {
+  static constexpr bool is_always_lock_free = true;
+  constexpr SimulatedAtomic() noexcept = default;
+  constexpr SimulatedAtomic(T value) noexcept  // NOLINT(google-explicit-constructor): as std::atomic
+      : value_(value) {}
+  SimulatedAtomic(SimulatedAtomic const&) = delete;
+  SimulatedAtomic& operator=(SimulatedAtomic const&) = delete;
+
+  T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
+    Simulation::point();
+    return value_;
+  }
+  void store(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    Simulation::point();
+    value_ = value;
+  }
+  T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    Simulation::point();
+    return std::exchange(value_, value);
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
+                               std::memory_order = std::memory_order_seq_cst) noexcept {
+    Simulation::point();
+    if (!(value_ == expected)) {
       expected = value_;
       return false;
     }
     value_ = desired;
     return true;
   }
-  /// Parking is letting the others act: steps the simulation until the word changes or the deadline is
-  /// reached.
-  bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
-  void wake_all() noexcept {}
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
+                             std::memory_order = std::memory_order_seq_cst) noexcept {
+    return compare_exchange_strong(expected, desired);
+  }
+  T fetch_add(T by, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return change([by](T value) { return static_cast<T>(value + by); });
+  }
+  T fetch_sub(T by, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return change([by](T value) { return static_cast<T>(value - by); });
+  }
+  T fetch_or(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return change([bits](T value) { return static_cast<T>(value | bits); });
+  }
+  T fetch_and(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
+    return change([bits](T value) { return static_cast<T>(value & bits); });
+  }
 
  private:
-  std::uint32_t value_ = 0;
+  template <class Change>
+  T change(Change next) noexcept {
+    Simulation::point();
+    return std::exchange(value_, next(value_));
+  }
+
+  T value_{};
+};
+
+/// Has the face of SystemWord. An actor that parks on it goes on after a wake_all() or at its deadline, rarely
+/// for no reason; a store alone wakes nobody.
+class SimulatedWord {
+ public:
+  std::uint32_t load() const noexcept { return value_.load(); }
+  void store(std::uint32_t value) noexcept { value_.store(value); }
+  std::uint32_t exchange(std::uint32_t value) noexcept { return value_.exchange(value); }
+  std::uint32_t fetch_or(std::uint32_t bits) noexcept { return value_.fetch_or(bits); }
+  std::uint32_t fetch_and(std::uint32_t bits) noexcept { return value_.fetch_and(bits); }
+  bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
+    return value_.compare_exchange_strong(expected, desired);
+  }
+  /// Outside of actors, parking is letting the others act: steps the simulation until the word changes or the
+  /// deadline is reached.
+  bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
+  void wake_all() noexcept;
+
+ private:
+  SimulatedAtomic<std::uint32_t> value_{0};
 };
 
 /// The simulator's environment; same faces as SystemEnv.
 struct SimulatedEnv {
   template <class T>
-  using Atomic = std::atomic<T>;
+  using Atomic = SimulatedAtomic<T>;
   using Mutex = SimulatedMutex;
   using Word = SimulatedWord;
   using Executor = SimulatedExecutor;
   static constexpr bool simulated = true;
 
-  /// Those of the current simulation; a pause does nothing.
+  /// Those of the current simulation; a pause lets another actor go on.
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
-  static void relax() noexcept {}
+  static void relax() noexcept { Simulation::current().relax(); }
 };
 
 static_assert(Environment<SimulatedEnv>);

@@ -26,10 +26,12 @@ class Inside {
     return false;
   }
 
+  /// What holds() looks through on this thread; public for the simulator, whose actors have one each.
+  static inline thread_local Inside const* innermost = nullptr;
+
  private:
   T const* what_;
   Inside const* outer_;
-  static inline thread_local Inside const* innermost = nullptr;
 };
 
 }  // namespace athanor::inline v1

@@ -153,7 +153,9 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
       report.batch_items = batch.items;
       report.on_caller = batch.on_caller;
       report.queue = batch.formed - call.entered;
-      report.members = description_.plan.members.size() > 1 ? members : 0;
+      // An oversize call is as degraded as the worst of its parts.
+      if (description_.plan.members.size() > 1)
+        report.members = report.members == 0 ? members : std::min(report.members, members);
     });
   }
   return {};

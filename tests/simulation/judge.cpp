@@ -1,0 +1,290 @@
+#include <simulation/judge.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include <athanor/core/time.hpp>
+
+namespace athanor_tests {
+
+namespace {
+
+std::string describe(CallRecord const& call) {
+  return std::string(traits_of(call.model).name) + " value " + std::to_string(call.value) + ", " +
+         std::to_string(call.items) + " items";
+}
+
+}  // namespace
+
+void Judge::wrong(std::string text) {
+  if (verdict_.empty()) verdict_ = std::move(text);
+}
+
+void Judge::call_begins(CallRecord& call) {
+  calls_.push_back(&call);
+  call.from = tick();
+  load_asked(call.model, call.began);
+  if (call.cache == CacheMode::refresh) content_of(call).refreshed_from = call.from;
+}
+
+void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now) {
+  if (call.returned) return wrong("a call was answered twice: " + describe(call));
+  call.returned = true;
+  call.until = tick();
+  Facts& model = facts(call.model);
+  Code const code = answer ? Code::ok : answer.error().code;
+  ++model.outcomes[static_cast<std::size_t>(code)];
+  trace_ = (trace_ ^ (static_cast<std::uint64_t>(code) + 16 * call.value)) * 0x100000001b3ULL;
+  if (answer) {
+    ++values_;
+    judge_value(call, *answer);
+    judge_report(call, *answer, now);
+    return;
+  }
+  ++errors_;
+  Error const& error = answer.error();
+  call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
+                   error.reason == Reason::stopping;
+  if (error.message.empty()) wrong("an error without a sentence: " + describe(call));
+  if (auto const why = unexplained(call, error, now); !why.empty())
+    wrong("unexplained: " + to_string(error) + " [" + why + "]: " + describe(call));
+}
+
+// Values.
+
+void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
+  Tensor const& y = answer.outputs["y"];
+  if (y.shape() != Shape{call.items, 2}) return wrong("an answer of another shape: " + describe(call));
+  ModelTraits const& traits = traits_of(call.model);
+  float const least = traits.members == 1 ? 1.0F : 1.5F;
+  float const most = traits.members == 1 ? 1.0F : 2.5F;
+  bool const all = traits.members == 1 || answer.report.members == traits.members;
+  for (std::uint32_t i = 0; i < 2 * call.items; ++i) {
+    float const added = y.as<float>()[i] - static_cast<float>(call.value * 32 + i);
+    if (added < least || added > most) return wrong("somebody else's answer: " + describe(call));
+    if (traits.members > 1 && all && added != 2.0F)
+      return wrong("a mean over all members that is none: " + describe(call));
+  }
+}
+
+void Judge::judge_value(CallRecord const& call, Answer const& answer) {
+  judge_rows(call, answer);
+  Content& content = content_of(call);
+  if (call.cache == CacheMode::only_if_cached && answer.report.cache != CacheState::hit)
+    wrong("an answer that was not cached, for only_if_cached: " + describe(call));
+  if (is_poison(call.value)) wrong("a value for the poison: " + describe(call));
+  if (call.model == ModelKind::made && is_refused_by_processor(call.value))
+    wrong("a value for what the processor refuses: " + describe(call));
+  if (content.computed_until == 0) return wrong("an answer that nobody computed: " + describe(call));
+  Facts const& model = facts(call.model);
+  bool const whole = traits_of(call.model).members == std::max(answer.report.members, 1U);
+  if (answer.report.cache == CacheState::hit) {
+    if (model.forgotten != 0 && model.forgotten < call.from && content.computed_from < model.forgets_from)
+      wrong("an answer from before it was forgotten: " + describe(call));
+    if (!whole) wrong("a degraded answer from the cache: " + describe(call));
+    return;
+  }
+  if (!concerns(content.computed_until, call))
+    wrong("not computed for this call, and not from the cache: " + describe(call) + ", " +
+          to_string(answer.report));
+  if (must_hit(call)) wrong("computed although it is in the cache: " + describe(call));
+  bool const stored = answer.report.cache == CacheState::miss || answer.report.cache == CacheState::refreshed;
+  // A refresh takes over from the computations before it, which then store nothing.
+  if (whole && stored && content.stored == 0 && content.refreshed_from <= call.from) content.stored = tick();
+}
+
+void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint now) {
+  Report const& report = answer.report;
+  Facts& model = facts(call.model);
+  ModelTraits const& traits = traits_of(call.model);
+  if (report.cache == CacheState::hit) ++model.hits;
+  if (report.cache == CacheState::joined) ++model.joined;
+  if (traits.members > 1 && report.members < traits.members) ++model.degraded;
+  if (traits.members > 1 && report.members < traits.min_members)
+    wrong("fewer members than the manifest asks for: " + describe(call));
+  if (traits.members == 1 && report.members != 0) wrong("members of a plain model: " + describe(call));
+  if (report.total < Duration{0} || report.total > now - call.began)
+    wrong("a report of more time than there was: " + describe(call));
+  bool const off = script_.options.cache_bytes == 0 || call.cache == CacheMode::skip;
+  if (off != (report.cache == CacheState::off))
+    wrong("the cache took part against the caller's wish: " + describe(call));
+  if ((call.cache == CacheMode::refresh && !off) != (report.cache == CacheState::refreshed))
+    wrong("refreshed, or not, against the caller's wish: " + describe(call));
+  bool const computed = report.cache != CacheState::hit && report.cache != CacheState::joined;
+  if (computed != (report.attempts > 0)) wrong("attempts that were none: " + describe(call));
+  if (computed && (report.batch_items == 0 || report.batch_items > traits.max_items))
+    wrong("a batch of a size that there is not: " + describe(call));
+}
+
+/// Whether a run that ended then may have answered the call: it may join a flight whose run is over.
+bool Judge::concerns(Order run_until, CallRecord const& call) const {
+  bool const joins = script_.options.cache_bytes != 0 && call.cache == CacheMode::use;
+  return run_until != 0 && (run_until >= call.from || joins);
+}
+
+/// Only where nothing but the call itself decides: nothing is evicted and nothing was forgotten.
+bool Judge::must_hit(CallRecord const& call) {
+  Facts const& model = facts(call.model);
+  Content const& content = content_of(call);
+  bool const looks_up = call.cache == CacheMode::use || call.cache == CacheMode::only_if_cached;
+  return looks_up && script_.options.cache_bytes >= (std::size_t{1} << 20) && content.stored != 0 &&
+         content.stored < call.from && model.forgets_from == 0;
+}
+
+// Errors.
+
+std::string Judge::unexplained(CallRecord const& call, Error const& error, TimePoint now) {
+  Facts const& model = facts(call.model);
+  switch (error.reason) {
+    case Reason::deadline_waiting:
+    case Reason::deadline_running:
+      if (error.code != Code::deadline_exceeded) return "a code that does not fit";
+      return now < call.deadline ? "its deadline has not passed" : "";
+    case Reason::cancelled:
+      // A batch fails as a whole when one of its callers has taken its inputs back meanwhile.
+      if (error.code == Code::aborted && someone_left(call)) return "";
+      if (error.code != Code::cancelled) return "nobody took these inputs back";
+      if (call.cancel_asked || model.unloading > 0 || model.unloaded > call.from) return "";
+      return "nobody cancelled it";
+    case Reason::stopping:
+      if (error.code != Code::unavailable) return "a code that does not fit";
+      if (stopping_) return "";
+      // The loader's: the model is on its way out.
+      if (error.retry_after.count() > 0 &&
+          (model.unloading > 0 || model.unloaded != 0 || script_.options.model_bytes))
+        return "";
+      return "nobody stopped the engine";
+    case Reason::breaker_open:
+      if (error.code != Code::unavailable || error.retry_after.count() <= 0) return "no time to come back";
+      return script_.options.breaker && model.failed_runs >= 5 ? "" : "the breaker had no reason to open";
+    case Reason::not_cached:
+      if (error.code != Code::not_found) return "a code that does not fit";
+      if (call.cache != CacheMode::only_if_cached) return "the caller did not ask for only_if_cached";
+      return must_hit(call) ? "it is in the cache" : "";
+    case Reason::syntax:
+      if (call.model == ModelKind::made && is_refused_by_processor(call.value)) return "";
+      return "the processor did not refuse it";
+    case Reason::model_load:
+      if (model.failed_loads > 0 || model.unloading > 0 || model.unloaded != 0) return "";
+      return now - *model.wanted >= script_.options.load_deadline ? "" : "no load failed, or took so long";
+    case Reason::queue_full:
+    case Reason::memory_full:
+    case Reason::too_large:
+    case Reason::expected_wait:
+    case Reason::budget: return unexplained_exhaustion(call, error);
+    default: return unexplained_failure(call, error);
+  }
+}
+
+bool Judge::someone_left(CallRecord const& call) const {
+  return std::ranges::any_of(calls_, [&](CallRecord const* other) {
+    return other->model == call.model && other->abandoned && other->until > call.from;
+  });
+}
+
+/// An upper bound: everybody who was there at any time of this call, and whose work may still go on.
+bool Judge::may_be_held(CallRecord const& call, Reason reason) const {
+  std::int64_t items = call.items;
+  std::int64_t bytes = call.bytes;
+  for (CallRecord const* other : calls_) {
+    if (other == &call) continue;
+    bool const over =
+        other->returned && other->until < call.from && (!other->abandoned || other->until < quiet_since_);
+    if (over) continue;
+    items += other->items;
+    bytes += other->bytes;
+  }
+  return reason == Reason::queue_full ? items > script_.options.max_items : bytes > script_.options.max_bytes;
+}
+
+std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& error) {
+  Facts const& model = facts(call.model);
+  if (error.code != Code::resource_exhausted) return "a code that does not fit";
+  bool const too_large = error.reason == Reason::too_large;
+  if (error.retry_after.count() <= 0 && !too_large && error.reason != Reason::budget)
+    return "no time to come back";
+  switch (error.reason) {
+    case Reason::queue_full:
+    case Reason::memory_full:  // of the gate, or of the loader
+      if (error.reason == Reason::memory_full && script_.options.model_bytes) return "";
+      return may_be_held(call, error.reason) ? "" : "the engine was not full";
+    case Reason::too_large:
+      return call.items > script_.options.max_items || call.bytes > script_.options.max_bytes ? ""
+                                                                                              : "it fits";
+    case Reason::budget: return script_.options.model_bytes ? "" : "there is no budget";
+    default: break;
+  }
+  // At worst everybody's items run one by one before it, each as long as the longest run of the model.
+  if (call.deadline == no_deadline) return "it has no deadline";
+  std::int64_t others = call.items;
+  for (CallRecord const* other : calls_)
+    if (other != &call && other->model == call.model &&
+        (!other->returned || other->abandoned || other->until > call.from))
+      others += other->items;
+  ModelTraits const& traits = traits_of(call.model);
+  // A batch may run again by halves, member by member.
+  Duration const longest_batch = model.longest_run * (2 * traits.max_items * traits.members);
+  return longest_batch * (others + 1) > call.deadline - call.began ? "" : "no run of this model was so long";
+}
+
+std::string Judge::unexplained_failure(CallRecord const& call, Error const& error) {
+  for (Execution const& run : content_of(call).failed) {
+    if (!concerns(run.until, call)) continue;
+    if (run.error->code == error.code && run.error->reason == error.reason) return "";
+    if (traits_of(call.model).members > 1 && error.reason == Reason::member_failed) return "";
+  }
+  return "no run with it failed so";
+}
+
+// The backend.
+
+void Judge::run_ends(Execution const& run) {
+  Facts& model = facts(run.model);
+  if (run.member == 0) ++model.runs;
+  model.longest_run = std::max(model.longest_run, run.ended - run.began);
+  if (run.error) ++model.failed_runs;
+  for (std::uint32_t const value : run.values) {
+    Content& content = model.contents[value];
+    if (run.error) {
+      content.failed.push_back(run);
+      continue;
+    }
+    content.computed_from = std::max(content.computed_from, run.from);
+    content.computed_until = run.until;
+  }
+}
+
+void Judge::idle(TimePoint now, bool backends_empty) {
+  bool quiet = backends_empty;
+  for (CallRecord const* call : calls_) {
+    if (call->returned) continue;
+    quiet = false;
+    if (!backends_empty) continue;
+    if (now > call->deadline) wrong("nobody answers a call whose deadline has passed: " + describe(*call));
+  }
+  if (quiet) quiet_since_ = tick();
+}
+
+// Counts.
+
+void Judge::compare(ModelKind kind, ModelStatistics const& statistics, std::uint64_t reruns) {
+  Facts const& model = facts(kind);
+  auto const differs = [&](char const* what, std::uint64_t counted, std::uint64_t happened) {
+    wrong(std::string(traits_of(kind).name) + ": " + what + ": the engine counts " + std::to_string(counted) +
+          ", and there were " + std::to_string(happened));
+  };
+  for (std::size_t code = 0; code < model.outcomes.size(); ++code) {
+    std::uint64_t const counted = statistics.requests[code];
+    std::uint64_t const happened = model.outcomes[code];
+    if (counted != happened) differs(to_string(static_cast<Code>(code)).data(), counted, happened);
+  }
+  if (statistics.cache_hits != model.hits) differs("hits", statistics.cache_hits, model.hits);
+  if (statistics.cache_joined != model.joined) differs("joined", statistics.cache_joined, model.joined);
+  if (statistics.degraded != model.degraded) differs("degraded", statistics.degraded, model.degraded);
+  if (statistics.batches + reruns < model.runs)
+    differs("batches and reruns", statistics.batches + reruns, model.runs);
+  if (statistics.queued_items != 0) differs("queued items", statistics.queued_items, 0);
+  if (statistics.busy_instances != 0) differs("busy instances", statistics.busy_instances, 0);
+}
+
+}  // namespace athanor_tests

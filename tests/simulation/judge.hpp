@@ -1,0 +1,140 @@
+// What may come of a call, told from what the world did: an outcome that nothing explains is a fault.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor/serving/answer.hpp>
+#include <athanor/serving/statistics.hpp>
+#include <simulation/script.hpp>
+#include <simulation/stage.hpp>
+
+namespace athanor_tests {
+
+// The clock stands still for long, so what came before what is told by an order of its own.
+using Order = std::uint64_t;
+
+// One call as its caller knows it.
+struct CallRecord {
+  ModelKind model = ModelKind::plain;
+  std::uint32_t value = 0;
+  std::uint32_t items = 1;
+  std::int64_t bytes = 0;
+  TimePoint began{};
+  TimePoint deadline = no_deadline;
+  Order from = 0;
+  CacheMode cache = CacheMode::use;
+  bool cancel_asked = false;  // or about to be
+  bool returned = false;
+  Order until = 0;
+  bool abandoned = false;  // answered while its work may have gone on
+};
+
+// One run of one member, as the backend knows it.
+struct Execution {
+  ModelKind model;
+  std::uint32_t member;
+  std::vector<std::uint32_t> values;  // each once
+  TimePoint began;
+  Order from;
+  TimePoint ended{};
+  Order until = 0;
+  std::optional<Error> error{};
+};
+
+class Judge {
+ public:
+  explicit Judge(Script const& script) : script_(script) {}
+
+  // The first thing that was wrong; empty when nothing was.
+  std::string const& verdict() const noexcept { return verdict_; }
+  void wrong(std::string text);
+
+  // Later than everything that has happened.
+  Order tick() noexcept { return ++order_; }
+
+  // What happens, as it happens.
+  void call_begins(CallRecord& call);
+  void call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now);
+  // Also for answers that were kept since.
+  void judge_rows(CallRecord const& call, Answer const& answer);
+  void run_ends(Execution const& execution);
+  void load_asked(ModelKind model, TimePoint now) {
+    if (!facts(model).wanted) facts(model).wanted = now;
+  }
+  void load_failed(ModelKind model) { ++facts(model).failed_loads; }
+  void unload_begins(ModelKind model) { ++facts(model).unloading; }
+  void unload_ends(ModelKind model) {
+    --facts(model).unloading;
+    facts(model).unloaded = tick();
+  }
+  void forget_begins(ModelKind model) { facts(model).forgets_from = tick(); }
+  void forget_ends(ModelKind model) { facts(model).forgotten = tick(); }
+  void stop_called() { stopping_ = true; }
+  // Nothing can go on without the clock: whoever can be answered has been.
+  void idle(TimePoint now, bool backends_empty);
+
+  // At the end: what the engine counted is what happened.
+  void compare(ModelKind model, ModelStatistics const& statistics, std::uint64_t reruns);
+
+  std::uint64_t calls() const noexcept { return calls_.size(); }
+  std::uint64_t values() const noexcept { return values_; }
+  std::uint64_t errors() const noexcept { return errors_; }
+  std::uint64_t trace() const noexcept { return trace_; }
+
+ private:
+  // What is known of one value of one model.
+  struct Content {
+    Order computed_from = 0;   // of its last successful run: when that began,
+    Order computed_until = 0;  // and ended; 0 when there was none
+    Order refreshed_from = 0;  // when the last call with CacheMode::refresh began
+    Order stored = 0;          // since then it is stored for certain; 0 when it is not
+    std::vector<Execution> failed{};
+  };
+  struct Facts {
+    std::array<std::uint64_t, 16> outcomes{};
+    std::uint64_t hits = 0;
+    std::uint64_t joined = 0;
+    std::uint64_t degraded = 0;
+    std::uint64_t runs = 0;  // of member 0
+    std::uint64_t failed_runs = 0;
+    std::uint64_t failed_loads = 0;
+    Duration longest_run{0};
+    int unloading = 0;
+    Order unloaded = 0;
+    Order forgets_from = 0;
+    Order forgotten = 0;
+    std::optional<TimePoint> wanted{};  // since then
+    std::map<std::uint32_t, Content> contents{};
+  };
+
+  Facts& facts(ModelKind model) { return facts_[static_cast<std::size_t>(model)]; }
+  Content& content_of(CallRecord const& call) { return facts(call.model).contents[call.value]; }
+  void judge_value(CallRecord const& call, Answer const& answer);
+  void judge_report(CallRecord const& call, Answer const& answer, TimePoint now);
+  // Empty when the error is explained.
+  std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);
+  std::string unexplained_exhaustion(CallRecord const& call, Error const& error);
+  std::string unexplained_failure(CallRecord const& call, Error const& error);
+  bool concerns(Order run_until, CallRecord const& call) const;
+  bool must_hit(CallRecord const& call);
+  bool someone_left(CallRecord const& call) const;
+  bool may_be_held(CallRecord const& call, Reason reason) const;
+
+  Script const& script_;
+  std::string verdict_;
+  std::vector<CallRecord*> calls_;
+  std::array<Facts, model_kinds> facts_{};
+  bool stopping_ = false;
+  Order order_ = 0;
+  Order quiet_since_ = 0;  // what was abandoned before is not held any more
+  std::uint64_t values_ = 0;
+  std::uint64_t errors_ = 0;
+  std::uint64_t trace_ = 0;
+};
+
+}  // namespace athanor_tests

@@ -1,0 +1,92 @@
+// What happens in one simulated run: the engine's options, the faults of the backend, and the events in their
+// order. All of it is drawn from a seed beforehand, so that an event can be dropped and the rest stay as it is.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <athanor/core/simulation.hpp>
+#include <athanor/serving/options.hpp>
+
+namespace athanor_tests {
+
+using namespace athanor;
+
+// The models of the world, by their place in model_traits (stage.hpp).
+enum class ModelKind : std::uint8_t { plain, texts, made, ensemble };
+inline constexpr std::size_t model_kinds = 4;
+
+struct SimulatedEvent {
+  enum class Kind : std::uint8_t {
+    infer,
+    infer_many,
+    submit,
+    cancel_call,
+    cancel_token,
+    load,
+    unload,
+    forget,
+    drop_answers,
+    leap,
+    end_hangs,
+    stop,
+  };
+  Kind kind = Kind::infer;
+  Duration gap{0};  // before it begins
+  ModelKind model = ModelKind::plain;
+  std::uint32_t value = 0;  // decides the inputs and the number of items
+  std::uint32_t count = 1;  // infer_many: calls, of the values from `value` on
+  Duration deadline{-1};
+  CacheMode cache = CacheMode::use;
+  int token = -1;        // -1 none, else the number of a Cancellation that calls share; own_token: its own
+  bool borrows = false;  // submit: the inputs lie in the caller's memory, which it takes back when answered
+  bool keeps_answer = false;  // until the end of the run
+  std::uint32_t target = 0;   // cancel_call, cancel_token
+  Duration time{0};           // stop: grace; leap: how far
+
+  static constexpr int own_token = 100;
+};
+
+// Which faults the backend and the loader may have; each has about one chance in `rare` per execution.
+struct Faults {
+  bool error = false;
+  bool throws = false;
+  bool no_memory = false;
+  bool short_rows = false;
+  bool long_rows = false;
+  bool slow = false;
+  bool hang = false;
+  bool load_fails = false;
+  bool load_stalls = false;
+  std::uint32_t rare = 12;
+};
+
+struct Script {
+  std::uint64_t seed = 0;
+  Turns turns;
+  std::vector<ModelKind> models;
+  EngineOptions options;
+  Faults faults;
+  std::vector<SimulatedEvent> events;
+};
+
+// What a run may be made of.
+struct Scope {
+  bool interrupts = true;  // actors are interrupted between any two operations
+};
+
+Script make_script(std::uint64_t seed, Scope const& scope);
+// For people.
+std::string to_string(Script const& script);
+// The smallest script, made by dropping events, for which `fails` still holds.
+Script shrink(Script script, std::function<bool(Script const&)> const& fails);
+
+// Values, and what they mean.
+std::uint32_t items_of(std::uint32_t value) noexcept;
+constexpr bool is_poison(std::uint32_t value) noexcept { return value % 16 == 15; }
+constexpr bool is_refused_by_processor(std::uint32_t value) noexcept { return value % 16 == 14; }
+inline constexpr std::uint32_t shared_values = 8;  // values below it are asked for again and again
+
+}  // namespace athanor_tests

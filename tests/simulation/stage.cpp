@@ -1,0 +1,222 @@
+#include <simulation/stage.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <stdexcept>
+
+#include <athanor/core/hash.hpp>
+
+namespace athanor_tests {
+
+namespace {
+
+constexpr float base_of(std::uint32_t value) { return static_cast<float>(value * 32); }
+
+// "v37r0:" and as many dots as the value says, so that texts differ in length.
+std::string text_of(std::uint32_t value, std::uint32_t row) {
+  return "v" + std::to_string(value) + "r" + std::to_string(row) + ":" + std::string(value % 5, '.');
+}
+
+std::optional<SeenRow> read_text(std::string_view text) {
+  SeenRow seen;
+  char const* const end = text.data() + text.size();
+  if (text.empty() || text[0] != 'v') return std::nullopt;
+  auto const value = std::from_chars(text.data() + 1, end, seen.value);
+  if (value.ec != std::errc() || value.ptr == end || *value.ptr != 'r') return std::nullopt;
+  auto const row = std::from_chars(value.ptr + 1, end, seen.row);
+  if (row.ec != std::errc() || text != text_of(seen.value, seen.row)) return std::nullopt;
+  return seen;
+}
+
+std::optional<SeenRow> read_numbers(float const* row) {
+  if (!(row[0] >= 0 && row[1] == row[0] + 1)) return std::nullopt;
+  auto const number = static_cast<std::uint32_t>(std::lround(row[0]));
+  return SeenRow{number / 32, number % 32 / 2};
+}
+
+std::string_view text_at(ath_tensor const& tensor, std::int64_t index) {
+  auto const* const text = static_cast<char const*>(tensor.data);
+  if (tensor.offsets == nullptr) return {text, tensor.size_bytes};
+  return {text + tensor.offsets[index],
+          static_cast<std::size_t>(tensor.offsets[index + 1] - tensor.offsets[index])};
+}
+
+std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& batch) {
+  std::vector<SeenRow> rows;
+  auto const& input = batch.inputs[0];
+  for (std::int64_t i = 0; i < batch.items; ++i) {
+    std::optional<SeenRow> seen;
+    if (kind == ModelKind::texts) {
+      seen = read_text(text_at(input, i));
+    } else if (kind == ModelKind::made) {
+      auto const* const z = static_cast<float const*>(input.data) + 4 * i;
+      seen = read_numbers(z);
+      if (seen && (z[2] != static_cast<float>(seen->value) || z[3] != static_cast<float>(seen->row)))
+        seen.reset();
+    } else {
+      seen = read_numbers(static_cast<float const*>(input.data) + 2 * i);
+    }
+    if (!seen || seen->row >= items_of(seen->value)) {
+      stage.wrong("the model was given a row that nobody asked for: " +
+                  (kind == ModelKind::texts ? std::string(text_at(input, i))
+                                            : std::to_string(*static_cast<float const*>(input.data))));
+      seen = SeenRow{};
+    }
+    rows.push_back(*seen);
+  }
+  return rows;
+}
+
+}  // namespace
+
+// Folders.
+
+ModelFolders::ModelFolders() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "athanor-world-XXXXXX").string();
+  root_ = ::mkdtemp(pattern.data());
+  std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
+  std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const delay = R"("policy": "size_or_delay", "max_delay_us": 200)";
+  write(ModelKind::plain,
+        R"("inputs": [)" + x + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 4,
+      "instances": 2, )" +
+            delay + "}, ",
+        1);
+  write(ModelKind::texts,
+        R"("inputs": [)" + text + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 3}, )", 1);
+  write(ModelKind::made,
+        R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
+            text + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
+      "shape": ["items", 4]}], "outputs": [)" +
+            y + R"(], "batching": {"max_items": 8, "instances": 2}, )",
+        1);
+  write(
+      ModelKind::ensemble, R"("inputs": [)" + x + R"(], "model_outputs": [)" + y + R"(], "outputs": [{"name":
+      "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}], "min_members": 2, "batching": {"max_items": 4,
+      )" + delay + "}, ",
+      3);
+}
+
+ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
+
+void ModelFolders::write(ModelKind kind, std::string const& manifest, std::uint32_t members) const {
+  std::string const at = folder(kind);
+  std::filesystem::create_directory(at);
+  std::string list;
+  for (std::uint32_t i = 0; i < members; ++i) {
+    std::string const file = "m" + std::to_string(i);
+    std::ofstream(at + "/" + file) << "weights";
+    list += (i == 0 ? "" : ", ") + std::string(R"({"file": ")") + file + R"(", "digest": "xxh128:)" +
+            to_hex(*hash_file(at + "/" + file)) + R"("})";
+  }
+  std::ofstream(at + "/athanor.json") << R"({"athanor": 1, "name": ")" << traits_of(kind).name
+                                      << R"(", "version": "1.0.0", "backend": "stage", "format": "any", )"
+                                      << manifest << R"("members": [)" << list << "]}";
+}
+
+// Inputs.
+
+void InputMemory::fill(ModelKind kind, std::uint32_t value) {
+  std::uint32_t const items = items_of(value);
+  if (traits_of(kind).takes_numbers)
+    for (std::uint32_t i = 0; i < 2 * items; ++i) numbers.push_back(base_of(value) + static_cast<float>(i));
+  if (!traits_of(kind).takes_texts) return;
+  offsets.push_back(0);
+  for (std::uint32_t row = 0; row < items; ++row) {
+    text += text_of(value, row);
+    offsets.push_back(static_cast<std::int64_t>(text.size()));
+  }
+}
+
+void InputMemory::overwrite() noexcept {
+  std::ranges::fill(numbers, -1.0F);
+  std::ranges::fill(text, '#');
+}
+
+Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
+  std::int64_t const items = items_of(value);
+  Request request;
+  if (traits_of(kind).takes_numbers) request.set("x", Tensor::view<float>(numbers, Shape{items, 2}));
+  if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
+  return request;
+}
+
+Request InputMemory::copy(ModelKind kind, std::uint32_t value) const {
+  Request request;
+  Request const borrowed = borrow(kind, value);
+  for (auto const& input : borrowed.inputs()) request.set(input.name, input.value.clone().value());
+  return request;
+}
+
+// The backend.
+
+Result<std::unique_ptr<StageBackend::Model>> StageBackend::load(ModelSource const& source) {
+  std::filesystem::path const path(source.path);
+  std::string const folder = path.parent_path().filename().string();
+  auto const traits = std::ranges::find(model_traits, folder, &ModelTraits::name);
+  auto const kind = static_cast<ModelKind>(traits - model_traits.begin());
+  auto const member = static_cast<std::uint32_t>(path.filename().string()[1] - '0');
+  if (auto told = stage_.load(kind, member); !told) return tl::unexpected(told.error());
+  return std::make_unique<Model>(stage_, kind, member);
+}
+
+Result<void> StageBackend::Instance::run(ath_batch& batch) {
+  if (std::exchange(entered_, true)) stage_.wrong("an instance was entered twice at once");
+  auto const rows = read_rows(stage_, kind_, batch);
+  RunEnd const end = stage_.run(kind_, member_, rows);
+  auto const after = read_rows(stage_, kind_, batch);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    if (rows[i].value != after[i].value || rows[i].row != after[i].row)
+      stage_.wrong("the inputs of a batch changed while it ran");
+  entered_ = false;
+  if (end.throws) throw std::runtime_error("the backend threw");
+  if (!end.result) return end.result;
+  std::int64_t const count = batch.items + end.rows_too_many;
+  memory_.assign(static_cast<std::size_t>(2 * count), 0.0F);
+  for (std::size_t i = 0; i < std::min(memory_.size(), 2 * rows.size()); ++i)
+    memory_[i] = base_of(rows[i / 2].value) + static_cast<float>(2 * rows[i / 2].row + i % 2 + 1 + member_);
+  ath_tensor& output = batch.outputs[0];
+  output.data = memory_.data();
+  output.size_bytes = memory_.size() * sizeof(float);
+  output.ndim = 2;
+  output.shape[0] = count;
+  output.shape[1] = 2;
+  output.dtype = static_cast<std::int32_t>(DType::f32);
+  output.device_type = batch.inputs[0].device_type;
+  return {};
+}
+
+// The processor.
+
+std::span<Port const> StageProcessor::Opened::made() const {
+  static constexpr Port ports[] = {{"z", DType::f32}};
+  return ports;
+}
+
+Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const {
+  Tensor const text = item.input(0);
+  Tensor const x = item.input(1);
+  auto const seen = read_text(text.text_at(0));
+  if (!seen || !read_numbers(x.as<float>().data())) {
+    stage.wrong("the processor was given an item that nobody asked for");
+    return fail(Code::internal, Reason::backend_failure, "not an item");
+  }
+  if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
+  auto z = Tensor::allocate(DType::f32, Shape{1, 4}).value();
+  float const made[4] = {x.as<float>()[0], x.as<float>()[1], static_cast<float>(seen->value),
+                         static_cast<float>(seen->row)};
+  std::memcpy(z.mutable_data(), made, sizeof(made));
+  Preprocessed result;
+  result.tensors.push_back(std::move(z));
+  result.cost = 1 + seen->value % 3;
+  return result;
+}
+
+}  // namespace athanor_tests

@@ -1,0 +1,148 @@
+// The models of the simulated world: their folders, and a backend and a processor that do what the world says.
+//
+// A request of value v has items_of(v) items; item r of input j holds v * 32 + 2 * r + j, as numbers or in a
+// text. Every model answers with its input plus 1 (the ensemble: each member plus 1 + its number, and the mean
+// over those that answered), so that an answer says whose rows the model has seen.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <athanor/core/backend.hpp>
+#include <athanor/core/signature.hpp>
+#include <simulation/script.hpp>
+
+namespace athanor_tests {
+
+struct ModelTraits {
+  char const* name;
+  std::int64_t max_items;  // of a batch
+  std::uint32_t instances;
+  std::uint32_t members;
+  std::uint32_t min_members;
+  bool takes_numbers;
+  bool takes_texts;
+};
+inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
+    {"plain", 4, 2, 1, 1, true, false},
+    {"texts", 3, 1, 1, 1, false, true},
+    {"made", 8, 2, 1, 1, true, true},
+    {"ensemble", 4, 1, 3, 2, true, false},
+}};
+inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
+
+// The folders of all models, removed at the end.
+class ModelFolders {
+ public:
+  ModelFolders();
+  ~ModelFolders();
+  ModelFolders(ModelFolders const&) = delete;
+  ModelFolders& operator=(ModelFolders const&) = delete;
+  std::string folder(ModelKind kind) const { return root_ + "/" + traits_of(kind).name; }
+
+ private:
+  void write(ModelKind kind, std::string const& manifest, std::uint32_t members) const;
+  std::string root_;
+};
+
+// What the caller's memory holds; a Request borrows it.
+struct InputMemory {
+  std::vector<float> numbers;
+  std::string text;
+  std::vector<std::int64_t> offsets;
+
+  void fill(ModelKind kind, std::uint32_t value);
+  // What nobody may read any more.
+  void overwrite() noexcept;
+  Request borrow(ModelKind kind, std::uint32_t value) const;
+  // The same with memory of its own.
+  Request copy(ModelKind kind, std::uint32_t value) const;
+};
+
+// One row of a batch, as the backend reads it: of which value it is, and which of its items.
+struct SeenRow {
+  std::uint32_t value = 0;
+  std::uint32_t row = 0;
+};
+
+// How a run of the backend ends.
+struct RunEnd {
+  Result<void> result{};
+  bool throws = false;
+  std::int64_t rows_too_many = 0;
+};
+
+// What the backend and the processor ask.
+class Stage {
+ public:
+  virtual Result<void> load(ModelKind kind, std::uint32_t member) = 0;
+  virtual void unload() = 0;
+  virtual RunEnd run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> const& rows) = 0;
+  virtual Result<void> preprocess(std::uint32_t value) = 0;
+  virtual void wrong(std::string text) = 0;
+
+ protected:
+  ~Stage() = default;
+};
+
+class StageBackend {
+ public:
+  static constexpr char const* name = "stage";
+  static constexpr RunsOn runs_on = RunsOn::any_thread;
+  explicit StageBackend(Stage& stage) : stage_(stage) {}
+
+  class Instance {
+   public:
+    Instance(Stage& stage, ModelKind kind, std::uint32_t member)
+        : stage_(stage), kind_(kind), member_(member) {}
+    Result<void> run(ath_batch& batch);
+
+   private:
+    Stage& stage_;
+    ModelKind kind_;
+    std::uint32_t member_;
+    bool entered_ = false;
+    std::vector<float> memory_{};
+  };
+  struct Model {
+    using Instance = StageBackend::Instance;
+    Stage& stage;
+    ModelKind kind;
+    std::uint32_t member;
+    Model(Stage& of, ModelKind model, std::uint32_t number) : stage(of), kind(model), member(number) {}
+    Model(Model const&) = delete;
+    Model& operator=(Model const&) = delete;
+    ~Model() { stage.unload(); }
+    std::uint64_t footprint() const { return 1000 / traits_of(kind).members; }
+    Result<std::unique_ptr<Instance>> make_instance() {
+      return std::make_unique<Instance>(stage, kind, member);
+    }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const& source);
+
+ private:
+  Stage& stage_;
+};
+
+// Makes z, four numbers: the two of x, and the value and the row that the text says.
+class StageProcessor {
+ public:
+  static constexpr char const* name = "stage-processor";
+  explicit StageProcessor(Stage& stage) : stage_(stage) {}
+
+  struct Opened {
+    Stage& stage;
+    std::span<Port const> made() const;
+    Result<Preprocessed> preprocess(Item const& item) const;
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>(Opened{stage_});
+  }
+
+ private:
+  Stage& stage_;
+};
+
+}  // namespace athanor_tests
