@@ -104,8 +104,8 @@ struct Answer {
 };
 
 /// The callback of an asynchronous call: called exactly once, on a thread of the engine or on one that is
-/// inside `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit and cancel; it must
-/// not block for long, and must not destroy the engine.
+/// inside `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit, cancel, and destroy the
+/// engine, which then stops later; it must not block for long, as a stop waits for it.
 struct Completion {
   /// Gets the answer or the error.
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;

@@ -152,7 +152,7 @@ class Engine {
   }
   Engine(Engine const&) = delete;
   Engine& operator=(Engine const&) = delete;
-  /// Stops with `default_stop_grace` unless it was stopped.
+  /// Stops with `default_stop_grace` unless it was stopped; see `close` for inside a completion.
   ~Engine();
 
   /// Registers one more backend or processor under its table's name. The table is used until the
@@ -168,9 +168,15 @@ class Engine {
   /// The model of that name: `name@version`, or `name` for its newest version.
   Result<Model<T>> model(std::string_view name) const;
 
-  /// Refuses new calls, lets running ones end until `grace` has passed, answers every call that is left with
-  /// unavailable / stopping, and joins the workers. Returns how many threads were abandoned inside a backend.
+  /// Refuses new calls at once, gives accepted ones, queued or running, until `grace` has passed, answers every
+  /// call that is left with unavailable / stopping, waits for completions that run, and joins the workers.
+  /// Returns how many threads were abandoned inside a backend. A second stop waits for the first and returns the
+  /// same. Inside a completion of this engine it only begins to stop, like the destructor, and returns 0.
   std::size_t stop(Duration grace);
+  /// What the destructor does, for a host that must know when it is over: stops with `default_stop_grace` and
+  /// empties this handle. Inside a completion of this engine it returns at once, and a worker stops the engine
+  /// later. `closed(context)` is called once the engine has stopped, on that worker or before this returns.
+  void close(void (*closed)(void* context) noexcept = nullptr, void* context = nullptr) noexcept;
 
   /// Live, ready and why not, model by model.
   Health health() const;

@@ -92,6 +92,8 @@ struct Report {
   Duration queue{0};          ///< from entering the queue to the start of its batch
   Duration compute{0};        ///< gathering, running and scattering its batch, with every attempt
   Duration total{0};          ///< from the call to its answer
+  Duration delivered{0};      ///< from the call to its return, to its completion, or in `infer_many` to its
+                              ///< answer: never after its deadline
   std::string_view model;     ///< `name@version`; lives as long as the answer, and as any handle of the model
 };
 

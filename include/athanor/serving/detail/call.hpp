@@ -30,18 +30,28 @@ enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, acquire,
 /// of a `submit` which has not returned, or a worker's.
 enum class CallerKind : std::uint8_t { caller, group, submitter, worker };
 
-/// Whether a call's deadline and cancellation are watched. An asynchronous call's timer holds one reference
-/// to it.
-enum class DeadlineWatch : std::uint8_t { off, on, ended };
-
-/// Bits of a call's word. The thread that sets `claimed` decides the answer; any other outcome is dropped.
+/// Bits of a call's word, and who may do what. One thread at a time moves a call through the rooms; the one that
+/// sets `claimed` decides the answer, and any other outcome is dropped.
+///
+/// While `starting` is set, the thread that is inside `submit`, `infer` or `infer_many` moves the call or has
+/// just handed it to a room. Until it clears the bit nobody else takes the call out of a room, gives its inputs
+/// back or runs its completion: a thread that wants the call answered sets `revoked` or `stopped`, and the
+/// caller's thread acts on them when it comes out. A route may end on another thread meanwhile and set `claimed`
+/// and `answered`; the completion is then left to the submitter, who posts it.
+///
+/// `completion`, `leader` and the hooks are written under `starting` and may be read by whoever has seen the bit
+/// cleared.
 namespace call_bits {
 inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
 inline constexpr std::uint32_t locked = 4;    ///< a lock: of the inputs, and of the report of a call in parts
 inline constexpr std::uint32_t parked = 8;    ///< a thread is parked on the word
-inline constexpr std::uint32_t revoked = 16;  ///< a blocking caller is asked to cancel its call
-inline constexpr std::uint32_t gathered = 32;  ///< of a leader: every call of its group is answered
+inline constexpr std::uint32_t revoked = 16;  ///< its cancellation was cancelled, or its timer has fired
+inline constexpr std::uint32_t gathered = 32;    ///< of a leader: every call of its group is answered
+inline constexpr std::uint32_t starting = 64;    ///< its caller's thread moves it
+inline constexpr std::uint32_t stopped = 128;    ///< a stop answers it
+inline constexpr std::uint32_t delivered = 256;  ///< a thread runs its completion, or ran it
+inline constexpr std::uint32_t completed = 512;  ///< its completion has returned
 }  // namespace call_bits
 
 /// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
@@ -78,7 +88,6 @@ struct Call : admission::Slot,
   Completion completion{};  ///< set for an asynchronous call
   TimePoint began{};
   TimePoint deadline = no_deadline;
-  typename Env::template Atomic<DeadlineWatch> watch{DeadlineWatch::off};
   bool own_deadline = false;  ///< given by the caller
   CacheMode cache_mode = CacheMode::use;
   Cancellation* cancellation = nullptr;
@@ -104,11 +113,11 @@ struct Call : admission::Slot,
   Ending route_end{};
   typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< of parts: 0 none, 1 being made, 2 made
 
-  /// Makes a call from the pool new, with one reference for its caller and one for the engine. Its word stays
-  /// claimed.
+  /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
              CallOptions const& options) noexcept {
-    owners.store(2, std::memory_order_relaxed);
+    word.store(call_bits::starting);
+    owners.store(2, std::memory_order_release);
     model = &served;
     inputs.borrow(given, result);
     own_deadline = options.deadline.has_value();
@@ -120,7 +129,6 @@ struct Call : admission::Slot,
     report.model = outputs->owner.model;
     step = RouteStep::join;
     this->reset_role();
-    watch.store(DeadlineWatch::off, std::memory_order_relaxed);
     refused = false;
     route_end.failed = false;
     answer_end.failed = false;

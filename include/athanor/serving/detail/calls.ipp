@@ -17,7 +17,6 @@ typename EngineState<T>::CallType& EngineState<T>::take_call() {
   call.engine = this;
   call.Continuation::run = &EngineState::on_task;
   call.Delivery::run = &EngineState::on_delivery;
-  call.word.store(call_bits::claimed);
   detail::Lock const lock(mutex_);
   call.number = calls_.size();
   calls_.push_back(std::move(made));
@@ -105,11 +104,14 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   OutputSetPointer outputs = model.outputs().take();
   CallType& call = take_call();
   call.outputs = std::move(outputs);
-  routes_.fetch_add(1);
   call.reset(model, request, checked, options);
+  routes_.fetch_add(1);
+  UnstartedCall unstarted(call);
   call.began = now;
   call.deadline = deadline;
   Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
+  // Asked again: a stop that did not see this call has been seen here.
+  if (admitted && stopping()) admitted = tl::unexpected(stop_error());
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
                     "{}: deadline already passed on arrival", model.description().id);
@@ -119,11 +121,17 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
     admitted =
         gate_.admit_caller(call, checked.items, held_bytes(model.description(), request, checked), now);
   }
-  if (admitted) return &call;  // its word stays claimed until it starts: a stop skips it
+  if (admitted) return unstarted.release();
+  return tl::unexpected(std::move(admitted.error()));
+}
+
+/// Gives back a call that was made and has not started, with all that it holds.
+template <class T>
+void EngineState<T>::give_back(CallType& call) noexcept {
+  room_line_.give_back(call);
   end_of_route();
   call.unref();
   call.unref();
-  return tl::unexpected(std::move(admitted.error()));
 }
 
 template <class T>
@@ -147,16 +155,46 @@ template <class T>
 Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
   call.keeps_engine = this->shared_from_this();
-  call.word.store(0);
-  CallerScope const scope;
-  advance(call, CallerKind::submitter, call.began);
-  if (!call.refused) {
-    watch(call);
-    return &call;
+  {
+    CallerScope const scope;
+    advance(call, CallerKind::submitter, call.began);
   }
+  if (call.refused) return refusal_of(call);
+  if ((call.word.load() & call_bits::answered) == 0) watch(call);
+  std::uint32_t seen = call.word.load();
+  do {
+    bool const unwanted = (seen & (call_bits::revoked | call_bits::stopped)) != 0;
+    if (!unwanted || (seen & call_bits::claimed) != 0) continue;
+    CallerScope const scope;
+    abandon(call, end_of_wait(call));
+    seen = call.word.load();
+  } while (!call.word.compare_exchange(seen, seen & ~call_bits::starting));
+  if ((seen & call_bits::answered) == 0) return &call;
+  // It was answered while it started: this thread sees to its completion.
+  if (executor_.post(static_cast<Delivery&>(call))) return &call;
+  call.unref();  // the delivery's
+  if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return &call;
+  unwatch(call);
+  note_completed(call);
+  if (!call.answer_end.failed) call.answer_end = {true, no_worker()};
+  return refusal_of(call);
+}
+
+/// The end of a call that `submit` does not accept.
+template <class T>
+tl::unexpected<Error> EngineState<T>::refusal_of(CallType& call) noexcept {
+  record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);
   Error error = std::move(call.answer_end.error);
   call.unref();
   return tl::unexpected(std::move(error));
+}
+
+/// Why the executor takes no task.
+template <class T>
+Error EngineState<T>::no_worker() {
+  if (stopping()) return stop_error();
+  return make_error(Code::resource_exhausted, Reason::out_of_memory,
+                    "no thread can be started for an asynchronous call");
 }
 
 }  // namespace athanor::inline v1::serving

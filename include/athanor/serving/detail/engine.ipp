@@ -108,9 +108,20 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   indices.reserve(calls.capacity());
   TimePoint const deadline =
       after(T::Env::now(), options.deadline.value_or(engine_->options().default_deadline));
+  // Gives back the calls of a window in which the next one could not even be refused for want of memory.
+  struct Unstarted {
+    serving::EngineState<T>& engine;
+    std::vector<serving::Call<T>*>& calls;
+    bool started = false;
+    ~Unstarted() {
+      for (auto* call : calls)
+        if (!started) engine.give_back(*call);
+    }
+  };
   for (std::size_t next = 0; next < requests.size();) {
     calls.clear();
     indices.clear();
+    Unstarted unstarted{*engine_, calls};
     TimePoint const now = T::Env::now();
     for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
       auto call = engine_->try_call(*model_, requests[next], options, now, deadline);
@@ -125,6 +136,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
         refuse(next, std::move(call.error()));
       }
     }
+    unstarted.started = true;
     if (!calls.empty()) engine_->run_group(calls, options.cancellation);
     for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = engine_->collect(*calls[i]);
   }
@@ -164,7 +176,7 @@ Result<Engine<T>> Engine<T>::create(EngineOptions options) {
 
 template <ServingTraits T>
 Engine<T>::~Engine() {
-  if (engine_ != nullptr) engine_->stop(default_stop_grace);
+  close();
 }
 
 template <ServingTraits T>
@@ -191,7 +203,14 @@ Result<Model<T>> Engine<T>::model(std::string_view name) const {
 
 template <ServingTraits T>
 std::size_t Engine<T>::stop(Duration grace) {
-  return engine_->stop(grace);
+  auto const engine = engine_;  // this handle may be gone before the stop is over
+  return engine->stop(grace);
+}
+
+template <ServingTraits T>
+void Engine<T>::close(void (*closed)(void* context) noexcept, void* context) noexcept {
+  auto const engine = std::move(engine_);
+  if (engine != nullptr) engine->close(default_stop_grace, {closed, context});
 }
 
 template <ServingTraits T>

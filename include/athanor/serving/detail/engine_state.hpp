@@ -17,6 +17,12 @@
 
 namespace athanor::inline v1::serving {
 
+/// What is called once an engine has stopped; none by default.
+struct Closed {
+  void (*function)(void* context) noexcept = nullptr;
+  void* context = nullptr;
+};
+
 /// The state behind an Engine handle, shared by calls, models and workers, so that it outlives an abandoned
 /// thread.
 template <class T>
@@ -53,12 +59,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> await_call(ModelType& model, Request const& request, CallOptions const& options,
                                TimePoint deadline);
   /// Takes a blocking call through the rooms, as far as it gets on this thread.
-  void start(CallType& call) noexcept {
-    call.word.store(0);  // last: from here on a stop may answer it
-    watch(call);
-    CallerScope const scope;
-    advance(call, CallerKind::caller, call.began);
-  }
+  void start(CallType& call) noexcept;
+  /// Gives back a call that was made and has not started, with all that it holds.
+  void give_back(CallType& call) noexcept;
   /// Takes blocking calls of one model, made at one time, through the rooms together. The first leads: its
   /// word says when all are answered.
   void start_group(std::span<CallType* const> calls) noexcept;
@@ -80,8 +83,13 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
 
   static Error taken_back(CallType const& call);
   static Error late(CallType const& call);
+  static Error end_of_wait(CallType const& call);
+  static Error stop_error();
 
   std::size_t stop(Duration grace) noexcept;
+  /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops it
+  /// once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
+  void close(Duration grace, Closed closed) noexcept;
   bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
 
   Health health();
@@ -110,6 +118,29 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool is_needed(CallType& call) noexcept;
 
  private:
+  /// Gives a call back unless it is released: also when an error that is being made finds no memory.
+  class UnstartedCall {
+   public:
+    explicit UnstartedCall(CallType& call) noexcept : call_(&call) {}
+    ~UnstartedCall() {
+      if (call_ != nullptr) call_->engine->give_back(*call_);
+    }
+    UnstartedCall(UnstartedCall const&) = delete;
+    UnstartedCall& operator=(UnstartedCall const&) = delete;
+    CallType* release() noexcept { return std::exchange(call_, nullptr); }
+
+   private:
+    CallType* call_;
+  };
+  /// Stops an engine that was closed inside one of its completions: the timer fires when no call is in flight or
+  /// its grace is over, and posts the task.
+  struct CloseTimer : Timer {
+    EngineState* engine = nullptr;
+  };
+  struct CloseTask : Task {
+    EngineState* engine = nullptr;
+  };
+
   std::vector<ModelType*> models();
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
@@ -122,7 +153,15 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
                                       CallOptions const& options, TimePoint now, TimePoint deadline,
                                       RoomPlace<Env>* place);
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
+  tl::unexpected<Error> refusal_of(CallType& call) noexcept;
+  Error no_worker();
+  bool begin_stop() noexcept;
   void drain(TimePoint deadline) noexcept;
+  void answer_all() noexcept;
+  std::size_t finish_stop(TimePoint deadline) noexcept;
+  std::size_t wait_for_stop() noexcept;
+  static void on_close_timer(Timer& timer) noexcept;
+  static void on_close(Task& task) noexcept;
   void end_of_route() noexcept;
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
@@ -145,10 +184,15 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<void> prepare_items(CallType& call, CallerKind caller);
   void publish(CallType& call, TimePoint now) noexcept;
 
+  void come_out(CallType& call) noexcept;
+  void wait_for(CallType& call, std::uint32_t bits) noexcept;
   bool claim(CallType& call) noexcept;
   bool others_wait(CallType& call) noexcept;
   void wait_for_group(std::span<CallType* const> calls) noexcept;
   void answer(CallType& call, TimePoint now) noexcept;
+  void deliver(CallType& call) noexcept;
+  void complete(CallType& call) noexcept;
+  static void note_completed(CallType& call) noexcept;
   void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
   void watch(CallType& call) noexcept;
@@ -161,7 +205,11 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   typename Env::template Atomic<bool> stopping_{false};
   typename Env::template Atomic<std::int64_t> routes_{0};  // calls on their way
   typename Env::template Atomic<std::size_t> callers_in_backends_{0};
-  typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way
+  typename Env::Word drained_{};    // 1 when a stop waits and no call is on its way
+  typename Env::Word stop_over_{};  // 1 when the engine has stopped
+  std::size_t abandoned_ = 0;       // by the stop; read once it is over
+  CloseTimer close_timer_{};
+  CloseTask close_task_{};
   Gate<Env> gate_;
   RoomLine<Env> room_line_{gate_};
   Cache cache_;
@@ -175,6 +223,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
   Pool<CallType, Env> pool_;
+  Closed closed_ ATH_GUARDED_BY(mutex_){};
+  std::shared_ptr<EngineState> closing_self_{};  // until the engine, which nobody else may hold, has stopped
 };
 
 }  // namespace athanor::inline v1::serving

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/serving/detail/engine_options.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 
@@ -10,6 +11,10 @@ namespace athanor::inline v1::serving {
 
 /// Spins of a blocking caller before it parks, on a machine with several cores.
 inline constexpr int spins_before_parking = 200;
+
+/// How long a stop waits for threads that have nothing to do any more: what is abandoned after it is inside a
+/// backend.
+inline constexpr Duration settling_time = std::chrono::milliseconds(10);
 
 template <class T>
 EngineState<T>::EngineState(EngineOptions options, Tables tables)
@@ -45,6 +50,7 @@ void EngineState<T>::end_of_route() noexcept {
   if (routes_.fetch_sub(1) != 1 || !stopping()) return;
   drained_.store(1);
   drained_.wake_all();
+  if (executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
 }
 
 /// Waits until no call is in flight, or until the deadline.
@@ -58,31 +64,115 @@ void EngineState<T>::drain(TimePoint deadline) noexcept {
 
 template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
-  if (stopping_.exchange(true)) return 0;
+  if (Inside<EngineState>::holds(this)) {
+    close(grace, {});
+    return 0;
+  }
+  if (!begin_stop()) return wait_for_stop();
+  TimePoint const deadline = after(Env::now(), grace);
+  drain(deadline);
+  return finish_stop(deadline);
+}
+
+template <class T>
+void EngineState<T>::close(Duration grace, Closed closed) noexcept {
+  {
+    detail::Lock const lock(mutex_);
+    if (stop_over_.load() == 0) closed_ = std::exchange(closed, {});
+  }
+  if (closed.function != nullptr) return closed.function(closed.context);
+  if (!Inside<EngineState>::holds(this)) {
+    stop(grace);
+    return;
+  }
+  if (!begin_stop()) return;
+  closing_self_ = this->shared_from_this();
+  close_timer_.engine = this;
+  close_timer_.fire = &EngineState::on_close_timer;
+  executor_.arm(close_timer_, after(Env::now(), grace));
+  if (routes_.load() == 0 && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
+}
+
+template <class T>
+void EngineState<T>::on_close_timer(Timer& timer) noexcept {
+  EngineState& engine = *static_cast<CloseTimer&>(timer).engine;
+  engine.close_task_.engine = &engine;
+  engine.close_task_.run = &EngineState::on_close;
+  if (!engine.executor_.post(engine.close_task_)) on_close(engine.close_task_);
+}
+
+/// On a thread of the engine: it is not abandoned but ends as soon as it returns from here.
+template <class T>
+void EngineState<T>::on_close(Task& task) noexcept {
+  EngineState& engine = *static_cast<CloseTask&>(task).engine;
+  auto const self = std::move(engine.closing_self_);
+  engine.finish_stop(Env::now());
+}
+
+/// False when another stop was first.
+template <class T>
+bool EngineState<T>::begin_stop() noexcept {
+  if (stopping_.exchange(true)) return false;
   emit(options_.sink, Event{EventKind::engine_stopping, {}, {}, {}});
   room_line_.wake_all();
-  TimePoint const deadline = after(Env::now(), grace);
-  Error const stopping{Code::unavailable, Reason::stopping, "the engine is stopping", {}};
-  for (auto* model : models()) model->lane().refuse_all(stopping);
-  loader_.stop();
-  drain(deadline);
+  return true;
+}
+
+template <class T>
+std::size_t EngineState<T>::wait_for_stop() noexcept {
+  while (stop_over_.load() == 0) stop_over_.wait_until(0, no_deadline);
+  return abandoned_;
+}
+
+/// Answers every accepted call that is left, and returns when no completion runs any more.
+template <class T>
+void EngineState<T>::answer_all() noexcept {
   std::vector<CallType*> calls;
   {
     detail::Lock const lock(mutex_);
     for (auto const& call : calls_)
       if (call->try_ref()) calls.push_back(call.get());
   }
+  auto const starting = [](CallType* call) {
+    return (call->word.fetch_or(call_bits::stopped) & call_bits::starting) != 0;
+  };
+  std::erase_if(calls, [&](CallType* call) {
+    bool const of_its_caller = starting(call);
+    if (!of_its_caller) abandon(*call, stop_error());
+    bool const over = of_its_caller || !call->asynchronous();
+    if (over) call->unref();
+    return over;
+  });
+  // Only now: a completion may wait for another call.
   for (auto* call : calls) {
-    abandon(*call, stopping);
+    wait_for(*call, call_bits::answered);  // the thread that claimed it is about to answer
+    complete(*call);
+    wait_for(*call, call_bits::completed);
     call->unref();
   }
-  std::size_t const abandoned = executor_.stop(deadline) + callers_in_backends_.load();
-  if (abandoned != 0)
+}
+
+template <class T>
+std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
+  for (auto* model : models()) model->lane().refuse_all(stop_error());
+  answer_all();
+  loader_.stop();
+  TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
+  abandoned_ = executor_.stop(over) + callers_in_backends_.load();
+  if (abandoned_ != 0)
     emit(options_.sink, Event{EventKind::work_abandoned,
                               {},
                               {},
-                              detail::format("{} threads are still inside a backend", abandoned)});
-  return abandoned;
+                              detail::format("{} threads are still inside a backend", abandoned_)});
+  Closed closed;
+  {
+    detail::Lock const lock(mutex_);
+    stop_over_.store(1);
+    closed = closed_;
+  }
+  stop_over_.wake_all();
+  if (closed.function != nullptr) closed.function(closed.context);
+  return abandoned_;
 }
 
 }  // namespace athanor::inline v1::serving

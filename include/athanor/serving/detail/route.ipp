@@ -138,7 +138,7 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
   if (call.model->description().processor) {
     if (caller == CallerKind::submitter || caller == CallerKind::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
-      return end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
+      return end_route(call, no_worker());
     }
     auto prepared = prepare_items(call, caller);
     call.report.prepare = Env::now() - now;
@@ -245,7 +245,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   // A hit found by submit completes on a worker: never inside submit.
   if (caller == CallerKind::submitter && !call.route_end.failed) {
     if (executor_.post(static_cast<Continuation&>(call))) return;
-    end_route(call, make_error(Code::unavailable, Reason::stopping, "the engine is stopping"));
+    end_route(call, no_worker());
   }
   if (call.role() == caching::Join::owner) {
     if (call.route_end.failed) {
@@ -258,7 +258,9 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
   room_line_.give_back(call);
-  if (claim(call)) {
+  auto const seen = call.word.fetch_or(call_bits::claimed);
+  if ((seen & call_bits::claimed) == 0) {
+    if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
     call.answer_end.failed = call.route_end.failed;
     if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
     if (caller == CallerKind::submitter) call.refused = true;

@@ -2,12 +2,34 @@
 
 #include <algorithm>
 
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/outputs.hpp>
 
 namespace athanor::inline v1::serving {
 
 // The caller's side of a call: waiting, deadlines, cancellation and the answer.
+
+template <class T>
+void EngineState<T>::start(CallType& call) noexcept {
+  {
+    CallerScope const scope;
+    advance(call, CallerKind::caller, call.began);
+  }
+  if ((call.word.load() & call_bits::answered) != 0) return;  // and nobody looks at `starting` any more
+  if (call.cancellation != nullptr) {
+    call.CancelHook::cancelled = &EngineState::on_cancelled;
+    if (!call.cancellation->link(call)) revoke(call);
+  }
+  come_out(call);
+}
+
+/// A blocking call is no longer its caller's thread's alone.
+template <class T>
+void EngineState<T>::come_out(CallType& call) noexcept {
+  auto const seen = call.word.fetch_and(~call_bits::starting);
+  if ((seen & (call_bits::stopped | call_bits::claimed)) == call_bits::stopped) abandon(call, stop_error());
+}
 
 template <class T>
 void EngineState<T>::wait(CallType& call) noexcept {
@@ -23,10 +45,18 @@ void EngineState<T>::wait(CallType& call) noexcept {
       abandon(call, taken_back(call));
     } else if (!call.word.wait_until(seen, call.deadline)) {
       abandon(call, late(call));
-      // The thread that claimed it is about to answer.
-      while ((call.word.load() & call_bits::answered) == 0)
-        call.word.wait_until(call.word.load(), after(Env::now(), std::chrono::milliseconds(1)));
+      wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
     }
+  }
+}
+
+/// Parks until one of `bits` is set. Only for what another thread is about to do.
+template <class T>
+void EngineState<T>::wait_for(CallType& call, std::uint32_t bits) noexcept {
+  for (;;) {
+    std::uint32_t const seen = call.word.fetch_or(call_bits::parked) | call_bits::parked;
+    if ((seen & bits) != 0) return;
+    call.word.wait_until(seen, no_deadline);
   }
 }
 
@@ -35,12 +65,14 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   CallType& leader = *calls.front();
   leader.unanswered.store(calls.size());
   for (CallType* call : calls) call->leader = &leader;
-  for (CallType* call : calls) call->word.store(0);  // last: from here on a stop may answer them
-  CallerScope const scope;
-  for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
-  bool const here = options_.caller_runs == CallerRuns::when_idle;
-  leader.model->lane().enter_all(leader.held, here ? batching::LendThread::yes : batching::LendThread::no,
-                                 leader.began);
+  {
+    CallerScope const scope;
+    for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
+    bool const here = options_.caller_runs == CallerRuns::when_idle;
+    leader.model->lane().enter_all(leader.held, here ? batching::LendThread::yes : batching::LendThread::no,
+                                   leader.began);
+  }
+  for (CallType* call : calls) come_out(*call);
 }
 
 template <class T>
@@ -76,43 +108,43 @@ void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   }
 }
 
-/// From here on the call can be cancelled, and an asynchronous one ends at its deadline. It may have been
-/// answered already: the second of `watch` and `answer` removes the watch.
+/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. The timer holds
+/// one reference to the call.
 template <class T>
 void EngineState<T>::watch(CallType& call) noexcept {
-  if (call.asynchronous()) {
-    call.owners.fetch_add(1, std::memory_order_relaxed);  // the timer's
-    call.Timer::fire = &EngineState::on_timer;
-    executor_.arm(call, call.deadline);
-  }
-  if (call.cancellation != nullptr) {
-    call.CancelHook::cancelled = &EngineState::on_cancelled;
-    if (!call.cancellation->link(call)) on_cancelled(call);
-  }
-  if (call.watch.exchange(DeadlineWatch::on) == DeadlineWatch::ended) unwatch(call);
+  call.owners.fetch_add(1, std::memory_order_relaxed);
+  call.Timer::fire = &EngineState::on_timer;
+  executor_.arm(call, call.deadline);
+  if (call.cancellation == nullptr) return;
+  call.CancelHook::cancelled = &EngineState::on_cancelled;
+  if (!call.cancellation->link(call)) call.word.fetch_or(call_bits::revoked);
 }
 
 template <class T>
 void EngineState<T>::unwatch(CallType& call) noexcept {
   if (call.cancellation != nullptr) call.cancellation->unlink(call);
-  if (call.asynchronous() && executor_.disarm(call)) call.unref();
+  if (executor_.disarm(call)) call.unref();
 }
 
-/// The deadline, or a cancellation that brought it forward.
+/// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker is delivered
+/// from here: no thread may be free until long after the deadline.
 template <class T>
 void EngineState<T>::on_timer(Timer& timer) noexcept {
   auto& call = static_cast<CallType&>(timer);
   auto& engine = *call.engine;
-  if (Env::now() >= call.deadline) {
-    engine.abandon(call, late(call));
-  } else {
-    engine.abandon(call, taken_back(call));
+  auto const seen = call.word.fetch_or(call_bits::revoked);
+  if ((seen & call_bits::starting) == 0) {
+    if ((seen & call_bits::claimed) == 0) {
+      engine.abandon(call, end_of_wait(call));
+    } else if ((seen & call_bits::answered) != 0) {
+      engine.complete(call);
+    }
   }
   call.unref();
 }
 
-// Runs under the Cancellation's mutex, so it only signals the waiting thread or a worker. A timer that cannot
-// be disarmed has fired, and the call is being answered.
+// Runs under the Cancellation's mutex, so it only signals the waiting thread or brings the timer forward. A timer
+// that cannot be disarmed has fired, and the call is being answered.
 template <class T>
 void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
@@ -147,6 +179,7 @@ void EngineState<T>::detach_inputs(CallType& call, bool needed) noexcept {
   call.inputs.detach(needed);
 }
 
+/// On the caller's thread, or after the call has started.
 template <class T>
 void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   if (!claim(call)) return;
@@ -176,32 +209,64 @@ bool EngineState<T>::claim(CallType& call) noexcept {
 template <class T>
 void EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   call.report.total = now - call.began;
-  record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);
-  if (call.watch.exchange(DeadlineWatch::ended) == DeadlineWatch::on) unwatch(call);
-  if (call.asynchronous() && !call.refused) {
-    call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
-    if (CallerScope::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
-      on_delivery(static_cast<Delivery&>(call));
+  if (call.leader != nullptr) {
+    CallType& leader = *call.leader;
+    if (leader.unanswered.fetch_sub(1) == 1 &&
+        (leader.word.fetch_or(call_bits::gathered) & call_bits::parked) != 0)
+      leader.word.wake_all();
     return;
   }
-  if (call.leader == nullptr) {
-    if ((call.word.fetch_or(call_bits::answered) & call_bits::parked) != 0) call.word.wake_all();
-  } else if (CallType& leader = *call.leader; leader.unanswered.fetch_sub(1) == 1) {
-    if ((leader.word.fetch_or(call_bits::gathered) & call_bits::parked) != 0) leader.word.wake_all();
-  }
+  bool const delivers = call.asynchronous() && !call.refused;
+  if (delivers) call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
+  auto const seen = call.word.fetch_or(call_bits::answered);
+  if ((seen & call_bits::parked) != 0) call.word.wake_all();
+  if (delivers && (seen & call_bits::starting) == 0) deliver(call);
+}
+
+/// Runs the completion here, or on a worker when this thread is inside `submit` or `infer`. Takes over the
+/// delivery's reference.
+template <class T>
+void EngineState<T>::deliver(CallType& call) noexcept {
+  if (CallerScope::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
+    on_delivery(static_cast<Delivery&>(call));
 }
 
 template <class T>
 void EngineState<T>::on_delivery(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
-  call.completion.function(call.completion.context, call.engine->collect(call));
+  call.engine->complete(call);
   call.unref();
 }
 
+/// Runs the completion of an answered call, unless another thread does or did.
+template <class T>
+void EngineState<T>::complete(CallType& call) noexcept {
+  if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return;
+  unwatch(call);
+  {
+    Inside<EngineState> const here(this);
+    call.completion.function(call.completion.context, collect(call));
+  }
+  note_completed(call);
+}
+
+/// Nobody runs, or will run, the completion.
+template <class T>
+void EngineState<T>::note_completed(CallType& call) noexcept {
+  if ((call.word.fetch_or(call_bits::completed) & call_bits::parked) != 0) call.word.wake_all();
+}
+
+/// What the caller gets, as of now: the last thing before its function returns or its completion begins. Of a
+/// group each call counts as delivered when its own answer was ready: one that was late costs the others nothing.
 template <class T>
 Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
+  if (!call.asynchronous() && call.cancellation != nullptr) call.cancellation->unlink(call);
+  TimePoint const now = call.leader == nullptr ? Env::now() : call.began + call.report.total;
+  if (!call.answer_end.failed && now > call.deadline) call.answer_end = {true, late(call)};
+  record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);
   Result<Answer> result = [&]() -> Result<Answer> {
     if (call.answer_end.failed) return tl::unexpected(std::move(call.answer_end.error));
+    call.report.delivered = now - call.began;
     return Answer{Outputs(std::move(call.outputs)), call.report};
   }();
   if (!call.asynchronous()) call.unref();
@@ -217,6 +282,18 @@ template <class T>
 Error EngineState<T>::late(CallType const& call) {
   return deadline_passed(call.model->description(), call.deadline - call.began,
                          call.running.load(std::memory_order_relaxed));
+}
+
+/// Why a revoked or stopped call is abandoned.
+template <class T>
+Error EngineState<T>::end_of_wait(CallType const& call) {
+  if ((call.word.load() & call_bits::stopped) != 0) return stop_error();
+  return Env::now() >= call.deadline ? late(call) : taken_back(call);
+}
+
+template <class T>
+Error EngineState<T>::stop_error() {
+  return make_error(Code::unavailable, Reason::stopping, "the engine is stopping");
 }
 
 }  // namespace athanor::inline v1::serving

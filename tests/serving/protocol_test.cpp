@@ -1,0 +1,352 @@
+// Who answers a call, and when: inside submit, around a stop, late answers, and what a failed call leaves behind.
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <thread>
+
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Lets a test act where another thread could: before the next mutex is locked, and after the next task is posted.
+struct Hooks {
+  static inline std::function<void()> before_lock;
+  static inline std::function<void()> after_post;
+  static void run(std::function<void()>& hook) {
+    if (auto const once = std::exchange(hook, nullptr)) once();
+  }
+};
+
+class ATH_CAPABILITY("mutex") HookedMutex {
+ public:
+  void lock() ATH_ACQUIRE() {
+    Hooks::run(Hooks::before_lock);
+    mutex_.lock();
+  }
+  bool try_lock() ATH_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
+  void unlock() ATH_RELEASE() { mutex_.unlock(); }
+
+ private:
+  SimulatedMutex mutex_;
+};
+
+struct HookedExecutor : SimulatedExecutor {
+  using SimulatedExecutor::SimulatedExecutor;
+  bool post(Task& task) noexcept {
+    bool const taken = SimulatedExecutor::post(task);
+    Hooks::run(Hooks::after_post);
+    return taken;
+  }
+};
+
+struct HookedEnv : SimulatedEnv {
+  using Mutex = HookedMutex;
+  using Executor = HookedExecutor;
+};
+
+struct HookedServing : DefaultServing {
+  using Env = HookedEnv;
+};
+
+struct HookedEngine : Puppet {
+  Simulation world{1};
+  ModelFolder folder;
+  Engine<HookedServing> engine;
+  Model<HookedServing> model;
+
+  explicit HookedEngine(EngineOptions options = {})
+      : engine(make(table, std::move(options))), model(engine.load(folder.path()).value()) {}
+
+  static Engine<HookedServing> make(ath_backend_table const& table, EngineOptions options) {
+    options.backends = {&table};
+    return Engine<HookedServing>::create(std::move(options)).value();
+  }
+};
+
+// What one completion got.
+struct Outcome {
+  std::optional<Result<Answer>> answer;
+  std::function<void()> then;
+  static void on_answer(void* context, Result<Answer> answer) noexcept {
+    auto& outcome = *static_cast<Outcome*>(context);
+    outcome.answer.emplace(std::move(answer));
+    if (outcome.then) outcome.then();
+  }
+  Completion completion() { return {&on_answer, this}; }
+  Reason reason() const { return answer->has_value() ? Reason::none : answer->error().reason; }
+};
+
+}  // namespace
+
+// mutant: EngineState::answer_all that abandons a call which is still starting.
+TEST_CASE("a stop beside submit leaves the call to its submitter, who refuses it") {
+  HookedEngine rig;
+  Outcome outcome;
+  bool inside = false;
+  Hooks::before_lock = [&] {
+    rig.engine.stop(0s);
+    inside = outcome.answer.has_value();
+  };
+  auto const submitted = rig.model.submit(row(1), {}, outcome.completion());
+  CHECK_FALSE(inside);
+  REQUIRE_FALSE(submitted);
+  CHECK(submitted.error().reason == Reason::stopping);
+  rig.world.run_until_idle();
+  CHECK_FALSE(outcome.answer.has_value());
+}
+
+// mutant: EngineState::answer that delivers whatever the call's `starting` says.
+TEST_CASE(
+    "a call that is answered while submit runs is completed afterwards, and not linked to its cancellation") {
+  HookedEngine rig;
+  auto cancellation = std::make_unique<Cancellation>();
+  Outcome outcome;
+  outcome.then = [&] { cancellation.reset(); };
+  bool inside = false;
+  Hooks::after_post = [&] {
+    rig.world.run_until_idle();
+    inside = outcome.answer.has_value();
+  };
+  CallOptions options;
+  options.cancellation = cancellation.get();
+  auto const submitted = rig.model.submit(row(1), options, outcome.completion());
+  CHECK_FALSE(inside);
+  REQUIRE(submitted);
+  CHECK_FALSE(outcome.answer.has_value());
+  rig.world.run_until_idle();
+  REQUIRE(outcome.answer.has_value());
+  CHECK(outcome.answer->has_value());
+  CHECK(cancellation == nullptr);
+}
+
+// mutant: EngineState::launch that does not look for a cancellation before it clears `starting`.
+TEST_CASE("a call that is cancelled while submit runs ends with cancelled") {
+  HookedEngine rig;
+  Cancellation cancellation;
+  Outcome outcome;
+  Hooks::before_lock = [&] { cancellation.cancel(); };
+  CallOptions options;
+  options.cancellation = &cancellation;
+  auto const submitted = rig.model.submit(row(1), options, outcome.completion());
+  REQUIRE(submitted);
+  rig.world.run_until_idle();
+  REQUIRE(outcome.answer.has_value());
+  CHECK(outcome.reason() == Reason::cancelled);
+  CHECK(rig.control.runs.load() == 0);
+}
+
+// mutant: EngineState::come_out that does not look for a stop (the test hangs).
+TEST_CASE("a stop beside a blocking call that waits for another's answer answers it") {
+  HookedEngine rig;
+  Outcome outcome;
+  REQUIRE(rig.model.submit(row(1), {}, outcome.completion()));
+  Hooks::before_lock = [&] { rig.engine.stop(0s); };
+  auto const answer = rig.model.infer(row(2), {.cache = CacheMode::use});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::stopping);
+  CHECK(outcome.reason() == Reason::stopping);
+}
+
+// mutant: EngineState::finish_stop before EngineState::drain.
+TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
+  SimulatedEngine engine;
+  bool refused = false;
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    refused = engine.submit(row(1000))->error().reason == Reason::stopping;
+    return Result<void>();
+  };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float i = 0; i < 100; ++i) tickets.push_back(engine.submit(row(i)));
+  CHECK(engine.state->stop(10s) == 0);
+  for (auto const& ticket : tickets) CHECK(ticket->has_value());
+  CHECK(refused);
+}
+
+// mutant: EngineState::finish_stop without refuse_all.
+TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    return Result<void>();
+  };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float i = 0; i < 10; ++i) tickets.push_back(engine.submit(row(i)));
+  engine.state->stop(35ms);
+  int answered = 0;
+  for (auto const& ticket : tickets) {
+    REQUIRE(ticket->done());
+    answered += ticket->has_value() ? 1 : 0;
+    if (!ticket->has_value()) CHECK(ticket->error().reason == Reason::stopping);
+  }
+  CHECK(answered >= 3);
+  CHECK(answered <= 4);
+  CHECK(engine.control.runs.load() <= 4);
+}
+
+// mutant: EngineState::stop that returns at once when another was first.
+TEST_CASE("a second stop waits for the first and returns its count") {
+  Puppet puppet;
+  Held held(puppet.control);
+  ModelFolder const folder;
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto model = engine.load(folder.path()).value();
+  Outcome outcome;
+  REQUIRE(model.submit(row(1), {}, outcome.completion()));
+  held.wait_until_inside();
+  std::jthread const first([&] { CHECK(engine.stop(20s) == 0); });
+  while (model.infer(row(2), {.deadline = 0s}).error().reason != Reason::stopping) std::this_thread::yield();
+  std::atomic<bool> early{false};
+  std::jthread const second([&] {
+    CHECK(engine.stop(0s) == 0);
+    early = !held.left();
+  });
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  held.let_go();
+  const_cast<std::jthread&>(second).join();
+  CHECK_FALSE(early.load());
+}
+
+// mutant: EngineState::answer_all that does not wait until a completion has returned.
+TEST_CASE("a stop returns when no completion runs, and counts none as abandoned") {
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto model = engine.load(folder.path()).value();
+  std::atomic<bool> inside{false};
+  std::atomic<bool> go{false};
+  std::atomic<bool> over{false};
+  Outcome outcome;
+  outcome.then = [&] {
+    inside = true;
+    inside.notify_all();
+    go.wait(false);
+    over = true;
+  };
+  REQUIRE(model.submit(row(1), {}, outcome.completion()));
+  inside.wait(false);
+  std::jthread const stopper([&] {
+    CHECK(engine.stop(0s) == 0);
+    CHECK(over.load());
+  });
+  while (model.infer(row(2)).error().reason != Reason::stopping) std::this_thread::yield();
+  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+  go = true;
+  go.notify_all();
+}
+
+// mutant: EngineState::collect that does not compare with the deadline.
+TEST_CASE("an answer that is ready after its deadline is not delivered as a success") {
+  SimulatedEngine engine;
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    return Result<void>();
+  };
+  auto const late = engine.infer(row(1), {.deadline = 5ms});
+  REQUIRE_FALSE(late);
+  CHECK(late.error().code == Code::deadline_exceeded);
+  CHECK(late.error().reason == Reason::deadline_running);
+  auto const counts = engine.state->statistics(*engine.served);
+  CHECK(counts.requests_with(Code::ok) == 0);
+  CHECK(counts.requests_with(Code::deadline_exceeded) == 1);
+  auto const in_time = engine.infer(row(2), {.deadline = 1s});
+  REQUIRE(in_time);
+  CHECK(in_time->report.delivered >= 10ms);
+  CHECK(in_time->report.delivered <= 1s);
+}
+
+// mutant: EngineState::on_timer that does nothing for an answered call.
+TEST_CASE("a ready answer that waits for a worker ends at its deadline") {
+  EngineOptions options;
+  options.threads = 1;
+  SimulatedEngine engine(
+      R"("batching": {"max_items": 2, "policy": "size_or_delay", "max_delay_us": 100000},)", options);
+  REQUIRE(engine.infer(row(1)));
+  auto const waiting = engine.submit(row(2), {.deadline = 50ms});
+  struct Busy : Task {
+    SimulatedEngine* engine;
+    SimulatedEngine::Ticket* waiting;
+  } busy;
+  busy.engine = &engine;
+  busy.waiting = waiting.get();
+  // The only worker is inside this task; the batch of both calls runs on its thread.
+  busy.run = [](Task& task) noexcept {
+    auto const& self = static_cast<Busy&>(task);
+    Simulation& world = self.engine->world;
+    TimePoint const start = world.now();
+    Model<SimulatedServing> model(self.engine->state, *self.engine->served);
+    std::array const requests{row(3)};
+    CHECK(model.infer_many(requests)[0].has_value());
+    CHECK_FALSE(self.waiting->done());
+    world.step();
+    CHECK(self.waiting->done());
+    CHECK(world.now() - start == 50ms);
+  };
+  engine.state->executor().post(busy);
+  engine.world.step_now();
+  CHECK(waiting->done());
+}
+
+// mutant: EngineState::make_call without its UnstartedCall.
+TEST_CASE("a call that fails with an exception gives back everything") {
+  SimulatedEngine engine;
+  REQUIRE(engine.infer(row(1)));
+  // Its error cannot be made.
+  std::string_view const endless("x", std::numeric_limits<std::size_t>::max() / 2);
+  std::array const outputs{endless};
+  CHECK_THROWS(static_cast<void>(engine.infer(row(2), {.outputs = outputs})));
+  CHECK(engine.state->routes() == 0);
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  TimePoint const before = engine.world.now();
+  CHECK(engine.state->stop(1s) == 0);
+  CHECK(engine.world.now() == before);
+}
+
+// mutant: EngineState::close that stops inside a completion.
+TEST_CASE("an engine that is destroyed in its own completion stops afterwards") {
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = std::make_optional(Engine<>::create({.backends = {&puppet.table}}).value());
+  auto model = std::make_optional(engine->load(folder.path()).value());
+  std::atomic<bool> closed{false};
+  bool inside = true;
+  Outcome outcome;
+  outcome.then = [&] {
+    engine->close(
+        [](void* context) noexcept {
+          auto& flag = *static_cast<std::atomic<bool>*>(context);
+          flag = true;
+          flag.notify_all();
+        },
+        &closed);
+    engine.reset();
+    model.reset();
+    inside = closed.load();
+  };
+  REQUIRE(model->submit(row(1), {}, outcome.completion()));
+  closed.wait(false);
+  CHECK_FALSE(inside);
+  CHECK(outcome.answer->has_value());
+  while (puppet.control.unloads.load() == 0) std::this_thread::yield();
+}
+
+// mutant: EngineState::end_of_route that does not bring the timer of a close forward (it takes the whole grace).
+TEST_CASE("an engine that is closed in a completion stops as soon as no call is left") {
+  HookedEngine rig;
+  bool closed = false;
+  Outcome outcome;
+  outcome.then = [&] {
+    rig.engine.close([](void* context) noexcept { *static_cast<bool*>(context) = true; }, &closed);
+    CHECK_FALSE(closed);
+  };
+  REQUIRE(rig.model.submit(row(1), {}, outcome.completion()));
+  TimePoint const before = rig.world.now();
+  rig.world.run_until_idle();
+  CHECK(closed);
+  CHECK(rig.world.now() - before < 1s);
+  CHECK(rig.model.infer(row(2)).error().reason == Reason::stopping);
+}
