@@ -80,6 +80,30 @@ void add_to_all(std::byte* data, std::size_t count, std::int64_t by) noexcept {
   for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(values[i] + by);
 }
 
+/// Reads one piece while it lives.
+class Reading {
+ public:
+  Reading(PieceAccess const& access, std::size_t piece) noexcept
+      : access_(access),
+        piece_(piece),
+        there_(access.begin == nullptr || access.begin(access.context, piece)) {}
+  ~Reading() {
+    if (there_ && access_.end != nullptr) access_.end(access_.context, piece_);
+  }
+  Reading(Reading const&) = delete;
+  Reading& operator=(Reading const&) = delete;
+  bool lost() const noexcept { return !there_; }
+
+ private:
+  PieceAccess const& access_;
+  std::size_t piece_;
+  bool there_;
+};
+
+tl::unexpected<Error> lost_piece() {
+  return fail(Code::aborted, Reason::cancelled, "batch: the inputs of one of its calls are gone");
+}
+
 }  // namespace
 
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept {
@@ -122,8 +146,9 @@ std::size_t Assembler::axis_index(std::string const& name) {
   return index;
 }
 
-Result<void> Assembler::gather(Pieces const& pieces, bool may_view) noexcept {
+Result<void> Assembler::gather(Pieces const& pieces, bool may_view, PieceAccess access) noexcept {
   try {
+    access_ = access;
     items_ = 0;
     if (pieces.size() == 0)
       return fail(Code::invalid_argument, Reason::missing_input,
@@ -198,6 +223,8 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t index, Piece
       return fail(Code::invalid_argument, Reason::shape, "{}: expected {} rows, got {}", input.name,
                   pieces.items(piece), shape_of(tensor));
     if (input.index_of == no_axis) continue;
+    Reading const reading(access_, piece);
+    if (reading.lost()) return lost_piece();
     std::int64_t const limit = axis_start(piece + 1, input.index_of) - axis_start(piece, input.index_of);
     if (auto inside = check_positions(input, tensor, limit); !inside) return inside;
   }
@@ -267,6 +294,8 @@ Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
 
   std::byte* to = *data;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    Reading const reading(access_, piece);
+    if (reading.lost()) return lost_piece();
     TensorView const& tensor = pieces.tensor(piece, index);
     std::size_t const count = static_cast<std::size_t>(tensor.shape[0] * in_row);
     if (count == 0) continue;
@@ -288,6 +317,8 @@ Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   std::int64_t rows = 0;
   std::size_t bytes = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    Reading const reading(access_, piece);
+    if (reading.lost()) return lost_piece();
     TensorView const& tensor = pieces.tensor(piece, index);
     auto const range = range_of(tensor, tensor.shape[0] * in_row);
     rows += tensor.shape[0];
@@ -302,6 +333,8 @@ Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   auto* next = reinterpret_cast<std::int64_t*>(*offsets);
   std::int64_t start = 0;
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    Reading const reading(access_, piece);
+    if (reading.lost()) return lost_piece();
     TensorView const& tensor = pieces.tensor(piece, index);
     std::int64_t const count = tensor.shape[0] * in_row;
     auto const range = range_of(tensor, count);

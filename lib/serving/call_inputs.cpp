@@ -10,6 +10,7 @@ void CallInputs::own(Request&& request) noexcept {
   request_ = &owned_;
   borrowed_ =
       std::ranges::any_of(owned_.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
+  lent_ = borrowed_;
 }
 
 void CallInputs::detach(bool keep) noexcept {

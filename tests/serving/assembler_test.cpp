@@ -158,3 +158,52 @@ TEST_CASE("the shape key tells shapes apart beyond axis 0 and only there") {
   CHECK(key({3, 2}) != key({2, 3}));
   CHECK(key({6}) != key({6, 1}));
 }
+
+namespace {
+
+/// Counts which pieces are held, and loses one.
+struct Watched {
+  std::vector<std::size_t> read;
+  int held = 0;
+  int most_held = 0;
+  std::size_t lost = static_cast<std::size_t>(-1);
+
+  PieceAccess access() {
+    return {this,
+            [](void* context, std::size_t piece) noexcept {
+              auto& self = *static_cast<Watched*>(context);
+              if (piece == self.lost) return false;
+              self.read.push_back(piece);
+              self.most_held = std::max(self.most_held, ++self.held);
+              return true;
+            },
+            [](void* context, std::size_t) noexcept { --static_cast<Watched*>(context)->held; }};
+  }
+};
+
+}  // namespace
+
+// mutant: Reading that is kept until the last piece has been copied
+TEST_CASE("pieces are held one at a time, and only while they are read") {
+  Graph const first{{1, 2, 3, 4}, {1, 0}};
+  Graph const second{{5, 6}, {0}};
+  Assembler assembler(graph_inputs);
+  Watched watched;
+  REQUIRE(assembler.gather(pieces_of({&first, &second}), false, watched.access()));
+  CHECK(watched.most_held == 1);
+  CHECK(watched.held == 0);
+  CHECK(watched.read.size() >= 4);
+  CHECK(values_of<float>(assembler.inputs()[0]) == std::vector<float>{1, 2, 3, 4, 5, 6});
+}
+
+// mutant: copy_elements that reads a piece although it is gone
+TEST_CASE("a piece that is gone fails the gathering, and nothing stays held") {
+  Graph const first{{1, 2}, {0}};
+  Assembler assembler(graph_inputs);
+  Watched watched;
+  watched.lost = 1;
+  auto const gathered = assembler.gather(pieces_of({&first, &first}), false, watched.access());
+  REQUIRE_FALSE(gathered);
+  CHECK(gathered.error().reason == Reason::cancelled);
+  CHECK(watched.held == 0);
+}

@@ -151,6 +151,39 @@ TEST_CASE("a stop beside a blocking call that waits for another's answer answers
   CHECK(outcome.reason() == Reason::stopping);
 }
 
+// mutant: EngineState::start that does not link a call to its cancellation.
+TEST_CASE("a blocking call that is cancelled while it starts ends with cancelled") {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  HookedEngine rig(options);
+  Cancellation cancellation;
+  Hooks::before_lock = [&] { cancellation.cancel(); };
+  CallOptions call;
+  call.cancellation = &cancellation;
+  auto const answer = rig.model.infer(row(1), call);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Code::cancelled);
+}
+
+// mutant: EngineState::advance that goes on with the time at which the call was made.
+TEST_CASE("the reading of large inputs is not charged to the queue or to the model") {
+  Simulation world(1);
+  Puppet puppet;
+  ModelFolder const folder("", "wide", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2048]}],
+                              "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2048]}],)");
+  auto engine = HookedEngine::make(puppet.table, {});
+  auto model = engine.load(folder.path()).value();
+  std::vector<float> const values(2048);
+  Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2048})}};
+  Hooks::before_lock = [&] { world.advance(100ms); };  // the cache's, once the key is hashed
+  auto const answer = model.infer(request);
+  REQUIRE(answer);
+  CHECK(answer->report.total == 100ms);
+  CHECK(answer->report.queue == 0ms);
+  CHECK(answer->report.compute == 0ms);
+}
+
 // mutant: EngineState::finish_stop before EngineState::drain.
 TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
   SimulatedEngine engine;

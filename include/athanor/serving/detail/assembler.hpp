@@ -29,6 +29,9 @@ class Pieces {
 
   std::size_t size() const noexcept { return items_.size(); }
   std::uint32_t items(std::size_t piece) const noexcept { return items_[piece]; }
+  std::span<TensorView> tensors(std::size_t piece) noexcept {
+    return std::span(tensors_).subspan(piece * inputs_, inputs_);
+  }
   TensorView const& tensor(std::size_t piece, std::size_t input) const noexcept {
     return tensors_[piece * inputs_ + input];
   }
@@ -37,6 +40,15 @@ class Pieces {
   std::size_t inputs_;
   std::vector<std::uint32_t> items_;  // by piece
   std::vector<TensorView> tensors_;   // piece-major
+};
+
+/// How to read pieces whose owners may take them back. `begin` is called before a piece's memory is read and `end`
+/// after it, for one piece at a time; between the two it stays. By default pieces just stay.
+struct PieceAccess {
+  void* context = nullptr;
+  /// False when the piece is gone; then `end` is not called. May change the piece's tensors to equal ones.
+  bool (*begin)(void* context, std::size_t piece) noexcept = nullptr;
+  void (*end)(void* context, std::size_t piece) noexcept = nullptr;
 };
 
 /// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but
@@ -54,7 +66,8 @@ class Assembler {
   /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied. Fails
   /// with invalid_argument, naming the input, if pieces do not fit together or an index lies outside its item,
   /// and with resource_exhausted / out_of_memory; inputs() is then undefined.
-  Result<void> gather(Pieces const& pieces, bool may_view) noexcept;
+  /// aborted / cancelled when a piece is gone.
+  Result<void> gather(Pieces const& pieces, bool may_view, PieceAccess access = {}) noexcept;
 
   /// The inputs of the last batch, in the model's order. Valid until the next gather.
   std::span<TensorView const> inputs() const noexcept { return views_; }
@@ -88,6 +101,7 @@ class Assembler {
   Result<void> make_count(std::size_t index);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
 
+  PieceAccess access_{};  // of the batch at hand
   std::vector<Input> inputs_;
   std::vector<std::string> axes_;  // names of ragged axes
   // By piece and axis: where the piece's elements begin; one more row for the end.

@@ -44,14 +44,16 @@ enum class CallerKind : std::uint8_t { caller, group, submitter, worker };
 namespace call_bits {
 inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
-inline constexpr std::uint32_t locked = 4;    ///< a lock: of the inputs, and of the report of a call in parts
-inline constexpr std::uint32_t parked = 8;    ///< a thread is parked on the word
-inline constexpr std::uint32_t revoked = 16;  ///< its cancellation was cancelled, or its timer has fired
+inline constexpr std::uint32_t locked =
+    4;  ///< a lock: of lent inputs; of report and outputs of a call in parts
+inline constexpr std::uint32_t parked = 8;       ///< a thread is parked on the word
+inline constexpr std::uint32_t revoked = 16;     ///< its cancellation was cancelled, or its timer has fired
 inline constexpr std::uint32_t gathered = 32;    ///< of a leader: every call of its group is answered
 inline constexpr std::uint32_t starting = 64;    ///< its caller's thread moves it
 inline constexpr std::uint32_t stopped = 128;    ///< a stop answers it
 inline constexpr std::uint32_t delivered = 256;  ///< a thread runs its completion, or ran it
 inline constexpr std::uint32_t completed = 512;  ///< its completion has returned
+inline constexpr std::uint32_t lock_wanted = 1024;  ///< a thread is parked until the call is unlocked
 }  // namespace call_bits
 
 /// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
@@ -63,6 +65,9 @@ struct CallerScope {
   CallerScope& operator=(CallerScope const&) = delete;
   static inline thread_local int depth = 0;
 };
+
+/// Spins of a thread before it parks, on a machine with several cores.
+inline constexpr int spins_before_parking = 200;
 
 /// The two tasks of a call: its route goes on on a worker, and its completion runs there.
 struct Continuation : Task {};
@@ -111,7 +116,8 @@ struct Call : admission::Slot,
       false};            ///< some of its items are, or were, in a batch that runs
   bool refused = false;  ///< it ended inside submit
   Ending route_end{};
-  typename Env::template Atomic<std::uint32_t> outputs_state{0};  ///< of parts: 0 none, 1 being made, 2 made
+  bool outputs_made = false;                              ///< of a call in parts; guarded by lock()
+  typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
 
   /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
@@ -134,13 +140,28 @@ struct Call : admission::Slot,
     answer_end.failed = false;
     alone = false;
     this->tag = served.tag();
-    outputs_state.store(0, std::memory_order_relaxed);
+    outputs_made = false;
+    incomplete.store(false, std::memory_order_relaxed);
     running.store(false, std::memory_order_relaxed);
   }
+  /// Held for the copy of one tensor, or to make the outputs. Parks when that takes longer than a short spin.
   void lock() noexcept {
-    while ((word.fetch_or(call_bits::locked) & call_bits::locked) != 0) Env::relax();
+    for (int spins = 0;; ++spins) {
+      if ((word.load() & call_bits::locked) == 0 &&
+          (word.fetch_or(call_bits::locked) & call_bits::locked) == 0)
+        return;
+      if (spins < spins_before_parking && !Env::simulated) {
+        Env::relax();
+        continue;
+      }
+      std::uint32_t const seen = word.fetch_or(call_bits::lock_wanted) | call_bits::lock_wanted;
+      if ((seen & call_bits::locked) != 0) word.wait_until(seen, no_deadline);
+    }
   }
-  void unlock() noexcept { word.fetch_and(~call_bits::locked); }
+  void unlock() noexcept {
+    auto const seen = word.fetch_and(~(call_bits::locked | call_bits::lock_wanted));
+    if ((seen & call_bits::lock_wanted) != 0) word.wake_all();
+  }
   /// Takes one more reference, unless the call is back in the pool.
   bool try_ref() noexcept {
     auto seen = owners.load(std::memory_order_acquire);
@@ -154,8 +175,7 @@ struct Call : admission::Slot,
   bool asynchronous() const noexcept { return completion.function != nullptr; }
 };
 
-/// Holds a call's lock; made without a call it holds none. A short spin: what is done under it only reads,
-/// copies or replaces inputs, or writes the report.
+/// Holds a call's lock; made without a call it holds none.
 template <class T>
 class CallLock {
  public:

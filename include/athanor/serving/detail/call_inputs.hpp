@@ -20,6 +20,7 @@ class CallInputs {
     request_ = &request;
     checked_ = checked;
     borrowed_ = true;
+    lent_ = true;
     gone_ = false;
   }
   /// Takes over the borrowed request. Its tensors stay borrowed unless they all own their memory.
@@ -39,6 +40,8 @@ class CallInputs {
   Request const& request() const noexcept { return *request_; }
   CheckedRequest const& checked() const noexcept { return checked_; }
   bool borrowed() const noexcept { return borrowed_; }
+  /// True when they were borrowed at first, so that detach() may change them. Never changes: needs no lock.
+  bool lent() const noexcept { return lent_; }
   bool gone() const noexcept { return gone_; }
   /// The input of that signature index.
   Tensor const& operator[](std::size_t index) const noexcept {
@@ -50,6 +53,7 @@ class CallInputs {
   Request owned_{};
   CheckedRequest checked_{};
   bool borrowed_ = false;
+  bool lent_ = false;
   bool gone_ = false;
 };
 

@@ -35,14 +35,16 @@ Manifest const& Model<T>::manifest() const noexcept {
 
 template <ServingTraits T>
 bool Model<T>::would_wait_for_itself() const noexcept {
-  return model_->is_running_here() && model_->lane().snapshot().idle_instances == 0;
+  return model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0;
 }
 
 template <ServingTraits T>
 Error Model<T>::reentrant() const {
-  return make_error(
-      Code::failed_precondition, Reason::reentrant,
-      "{}: a blocking call from inside the model's own backend would wait for itself; use submit", id());
+  return make_error(Code::failed_precondition, Reason::reentrant,
+                    "{}: a blocking call from inside a backend of the same engine needs a free instance of "
+                    "the model, or it "
+                    "could wait for itself; use submit",
+                    id());
 }
 
 template <ServingTraits T>

@@ -9,9 +9,6 @@
 
 namespace athanor::inline v1::serving {
 
-/// Spins of a blocking caller before it parks, on a machine with several cores.
-inline constexpr int spins_before_parking = 200;
-
 /// How long a stop waits for threads that have nothing to do any more: what is abandoned after it is inside a
 /// backend.
 inline constexpr Duration settling_time = std::chrono::milliseconds(10);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include <athanor/batching/detail/slot.hpp>
 #include <athanor/serving/detail/assembler.hpp>
 #include <athanor/serving/detail/ensemble.hpp>
 #include <athanor/serving/detail/handles.hpp>
@@ -18,7 +19,8 @@ struct Worker {
       : assembler(plan.inputs), pieces(plan.inputs.size()), ensemble(plan, std::move(members)) {}
 
   Assembler assembler;
-  Pieces pieces;  ///< of the batch at hand
+  Pieces pieces;                      ///< of the batch at hand
+  std::vector<batching::Part> parts;  ///< of these pieces: without those whose inputs are gone
   Ensemble ensemble;
 };
 

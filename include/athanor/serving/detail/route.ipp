@@ -7,6 +7,9 @@
 
 namespace athanor::inline v1::serving {
 
+/// Inputs that take longer to check and to hash than a look at the clock.
+inline constexpr std::int64_t bytes_worth_a_clock = 4096;
+
 // The route. Every room is entered at most once, in this order; a parked call is resumed by the room that
 // holds it, and whoever removes a call from a room owns what happens to it next.
 template <class T>
@@ -17,7 +20,12 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
                 make_error(Code::cancelled, Reason::cancelled, "no caller waits for this work any more"));
     Progress progress = Progress::next;
     switch (call.step) {
-      case RouteStep::join: progress = join_step(call, now); break;
+      case RouteStep::join:
+        progress = join_step(call, now);
+        // What follows is not charged with the reading of large inputs.
+        if (progress == Progress::next && call.inputs.checked().bytes >= bytes_worth_a_clock)
+          now = Env::now();
+        break;
       case RouteStep::admit_work: progress = admit_work_step(call, now); break;
       case RouteStep::guard: progress = guard_step(call, now); break;
       case RouteStep::prepare:
@@ -214,6 +222,8 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) 
   }
   if (error != nullptr) {
     end_route(call, *error);
+  } else if (call.incomplete.load(std::memory_order_relaxed)) {
+    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call's inputs were gone"));
   } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
     end_route(call, std::move(answer.error()));
   }

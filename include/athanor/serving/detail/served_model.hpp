@@ -55,8 +55,8 @@ class ServedModel {
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
   /// model would never be measured again.
   bool allow_trial(TimePoint now, Duration predicted) noexcept;
-  /// True on a thread that is inside this model's backend right now.
-  bool is_running_here() const noexcept;
+  /// True on a thread that is inside a backend of this engine right now.
+  bool is_in_backend_here() const noexcept;
 
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
@@ -76,7 +76,16 @@ class ServedModel {
 
  private:
   batching::LaneOptions lane_options() const;
+  /// Reads the pieces of a batch for its assembler.
+  struct Gathering {
+    ServedModel& model;
+    Worker& worker;
+    bool lost = false;  ///< the inputs of a part were gone when they were to be read
+    static bool begin(void* context, std::size_t piece) noexcept;
+    static void end(void* context, std::size_t piece) noexcept;
+  };
   Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
+  void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay) noexcept;
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
   template <class Write>
   void write_report(batching::Part const& part, Write write) noexcept;

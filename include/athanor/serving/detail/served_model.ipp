@@ -42,8 +42,9 @@ Result<typename T::Batching> ServedModel<T>::configure_policy(ModelDescription c
 }
 
 template <class T>
-bool ServedModel<T>::is_running_here() const noexcept {
-  return Inside<ServedModel>::holds(this);
+bool ServedModel<T>::is_in_backend_here() const noexcept {
+  return Inside<ServedModel>::any(
+      [this](ServedModel const& inside) noexcept { return &inside.engine_ == &engine_; });
 }
 
 template <class T>
@@ -91,7 +92,7 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
     if (CallerScope::depth > 0) engine_.caller_enters_backend();
     auto members = [&] {
       Inside<ServedModel> const here(this);
-      return worker.ensemble.run(worker.assembler.inputs(), batch.items);
+      return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items());
     }();
     if (CallerScope::depth > 0) engine_.caller_leaves_backend();
     if (members) {
@@ -104,35 +105,71 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
   return result;
 }
 
-/// The one copy on the way in. Inputs are locked while they are read, so that abandoning a call waits for
-/// it.
+/// The one copy on the way in. A part whose inputs are gone by now is left out of the batch; nobody waits for it.
+/// The inputs of a batch on its caller need no lock: until the caller comes out nobody else gives them back.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
-  worker.pieces.clear();
-  bool gone = false;
   bool owned = true;
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
-    if (!batch.on_caller) call.lock();
-    owned = owned && !call.inputs.borrowed();
-    ++call.report.attempts;
+    owned = owned && !call.inputs.lent();
+    write_report(part, [](Report& report) { ++report.attempts; });
     call.running.store(true, std::memory_order_relaxed);
+  }
+  bool const stay = batch.on_caller || owned;
+  for (;;) {
+    collect_pieces(batch, worker, stay);
+    if (worker.parts.empty())
+      return fail(Code::cancelled, Reason::cancelled, "nobody waits for the answers of this batch any more");
+    Gathering gathering{*this, worker};
+    PieceAccess access;
+    if (!stay && !description_.processor) access = {&gathering, &Gathering::begin, &Gathering::end};
+    auto gathered = worker.assembler.gather(worker.pieces, stay, access);
+    if (!gathering.lost) return gathered;
+  }
+}
+
+/// The pieces of the parts that are still there.
+template <class T>
+void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker, bool stay) noexcept {
+  worker.pieces.clear();
+  worker.parts.clear();
+  for (auto const& part : batch.parts) {
+    auto& call = static_cast<CallType&>(*part.slot);
+    auto const lock = stay || !call.inputs.lent() ? CallLock<T>() : CallLock<T>(call);
     if (call.inputs.gone()) {
-      gone = true;
+      call.incomplete.store(true, std::memory_order_relaxed);
       continue;
     }
     append_pieces(description_, call.inputs.request(), call.inputs.checked(), call.made, part.first,
                   part.count, worker.pieces);
+    worker.parts.push_back(part);
   }
-  Result<void> result;
-  if (gone) {
-    result = fail(Code::aborted, Reason::cancelled, "the inputs of an abandoned call in this batch are gone");
+}
+
+/// Without a processor a part is one piece. Locks its call while the piece is read, so that its caller, who takes
+/// the inputs back, waits for one tensor of its own part at most.
+template <class T>
+bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept {
+  auto& self = *static_cast<Gathering*>(context);
+  auto const& part = self.worker.parts[piece];
+  auto& call = static_cast<CallType&>(*part.slot);
+  if (!call.inputs.lent()) return true;
+  call.lock();
+  self.lost = call.inputs.gone();
+  if (self.lost) {
+    call.unlock();
   } else {
-    result = worker.assembler.gather(worker.pieces, batch.on_caller || owned);
+    fill_piece(self.model.description_, call.inputs.request(), call.inputs.checked(), call.made, part.first,
+               part.count, self.worker.pieces.tensors(piece));
   }
-  if (!batch.on_caller)
-    for (auto const& part : batch.parts) static_cast<CallType&>(*part.slot).unlock();
-  return result;
+  return !self.lost;
+}
+
+template <class T>
+void ServedModel<T>::Gathering::end(void* context, std::size_t piece) noexcept {
+  auto& call = static_cast<CallType&>(*static_cast<Gathering*>(context)->worker.parts[piece].slot);
+  if (call.inputs.lent()) call.unlock();
 }
 
 /// The one copy on the way out: rows of the batch into each call's own outputs.
@@ -140,17 +177,18 @@ template <class T>
 Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worker,
                                      std::uint32_t members) noexcept {
   auto const outputs = worker.ensemble.outputs();
+  std::int64_t const items = worker.assembler.items();
   std::size_t row = 0;
-  for (auto const& part : batch.parts) {
+  for (auto const& part : worker.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     if (auto made = make_outputs(part, outputs); !made) return made;
-    if (auto copied = copy_rows(description_, outputs, batch.items, row, part.first, part.count,
-                                call.batch_items, call.outputs->computed());
+    if (auto copied = copy_rows(description_, outputs, items, row, part.first, part.count, call.batch_items,
+                                call.outputs->computed());
         !copied)
       return copied;
     row += part.count;
     write_report(part, [&](Report& report) {
-      report.batch_items = batch.items;
+      report.batch_items = static_cast<std::uint32_t>(items);
       report.on_caller = batch.on_caller;
       report.queue = batch.formed - call.entered;
       // An oversize call is as degraded as the worst of its parts.
@@ -161,21 +199,18 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   return {};
 }
 
-/// Allocates outputs for all items of the call, shaped like the batch's. One part of an oversize call does it
-/// for all.
+/// Allocates outputs for all items of the call, shaped like the batch's. One part of a call in parts does it for
+/// all.
 template <class T>
 Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
                                           std::span<TensorView const> outputs) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
-  std::uint32_t none = 0;
-  if (shared && !call.outputs_state.compare_exchange_strong(none, 1)) {
-    while (call.outputs_state.load() == 1) Env::relax();
-    return {};
-  }
+  auto const lock = shared ? CallLock<T>(call) : CallLock<T>();
+  if (shared && call.outputs_made) return {};
   auto result = serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items,
                                       call.outputs->computed());
-  if (shared) call.outputs_state.store(result ? 2U : 0U);
+  call.outputs_made = result.has_value();
   return result;
 }
 

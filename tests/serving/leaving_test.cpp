@@ -1,0 +1,214 @@
+// What a caller that leaves costs the others, and what becomes of its inputs and its place.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+EngineOptions only_workers() {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  return options;
+}
+
+// A blocking call that borrows its input, and does what a parked thread would when the test says so.
+struct Blocking {
+  SimulatedEngine& engine;
+  std::array<float, 2> values;
+  Request request;
+  SimulatedEngine::CallType* call;
+
+  Blocking(SimulatedEngine& of, float value, CallOptions const& options = {})
+      : engine(of),
+        values{value, value},
+        request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2})}},
+        call(engine.state->make_call(*engine.served, request, options, SimulatedEnv::now()).value()) {
+    engine.state->start(*call);
+  }
+  // Cancels it and takes the input back.
+  void leave() {
+    engine.state->abandon(*call, SimulatedEngine::State::taken_back(*call));
+    values = {-1000, -1000};
+  }
+  Result<Answer> collect() {
+    engine.state->wait(*call);
+    return engine.state->collect(*call);
+  }
+};
+
+void check_nothing_held(SimulatedEngine& engine) {
+  CHECK(engine.state->routes() == 0);
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  CHECK(engine.served->lane().snapshot().queued_items == 0);
+}
+
+}  // namespace
+
+// mutant: ServedModel::gather that fails the batch when a part is gone: it is run again by halves.
+TEST_CASE("a caller who leaves costs its batch nothing but its own part") {
+  SimulatedEngine engine(R"("batching": {"max_items": 8},)", only_workers());
+  REQUIRE(engine.infer(row(100)));
+  std::vector<std::unique_ptr<Blocking>> callers;
+  bool first = true;
+  engine.control.on_run = [&](ath_batch const&) -> Result<void> {
+    if (!std::exchange(first, false)) return {};
+    callers[3]->leave();
+    return fail(Code::internal, Reason::backend_failure, "the batch is run again by halves");
+  };
+  for (float i = 0; i < 8; ++i)
+    callers.push_back(std::make_unique<Blocking>(engine, i, CallOptions{.cache = CacheMode::skip}));
+  auto const before = engine.control.runs.load();
+  for (std::size_t i = 0; i < callers.size(); ++i) {
+    auto const answer = callers[i]->collect();
+    REQUIRE(answer.has_value() == (i != 3));
+    if (answer) CHECK(answer->outputs["y"].as<float>()[0] == static_cast<float>(i) + 1);
+  }
+  engine.world.run_until_idle();
+  CHECK(engine.control.largest_batch.load() == 8);
+  CHECK(engine.control.runs.load() - before == 3);
+  check_nothing_held(engine);
+}
+
+// mutant: ServedModel::gather that views what a caller lent to a worker's batch.
+TEST_CASE("the work of an owner who leaves goes on for those who wait, with the inputs that it had") {
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.infer(row(100)));
+  Blocking owner(engine, 7);
+  auto const waiter = engine.submit(row(7, 7));
+  bool left = false;
+  engine.control.on_run = [&](ath_batch const&) {
+    if (!std::exchange(left, true)) owner.leave();
+    return Result<void>();
+  };
+  engine.world.run_until_idle();
+  CHECK(owner.collect().error().code == Code::cancelled);
+  REQUIRE(waiter->has_value());
+  CHECK(waiter->y() == 8);
+  check_nothing_held(engine);
+}
+
+// mutant: CallInputs::detach that says gone although it made a copy.
+TEST_CASE("the work of an owner who leaves before it begins goes on with a copy of its inputs") {
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.infer(row(100)));
+  Blocking owner(engine, 7);
+  auto const waiter = engine.submit(row(7, 7));
+  owner.leave();
+  engine.world.run_until_idle();
+  CHECK(owner.collect().error().code == Code::cancelled);
+  REQUIRE(waiter->has_value());
+  CHECK(waiter->y() == 8);
+  check_nothing_held(engine);
+}
+
+// mutant: EngineState::abandon that does not withdraw the call from its lane.
+TEST_CASE("a queued call that ends at its deadline gives its place back at once") {
+  SimulatedEngine engine(
+      R"("batching": {"max_items": 4, "policy": "size_or_delay", "max_delay_us": 500000},)");
+  REQUIRE(engine.infer(row(100)));
+  auto const call = engine.submit(row(1), {.deadline = 5ms});
+  engine.world.step();
+  CHECK(call->done());
+  CHECK(call->error().code == Code::deadline_exceeded);
+  check_nothing_held(engine);
+}
+
+// mutant: EngineState::abandon that does not withdraw the call from the loader.
+TEST_CASE("a call that waits for a load and ends at its deadline gives its place back at once") {
+  SimulatedEngine engine;
+  SimulatedEngine::Ticket* waiting = nullptr;
+  bool checked = false;
+  engine.control.on_load = [&](std::string_view) {
+    engine.world.advance(10ms);
+    engine.world.step_now();
+    CHECK(waiting->done());
+    check_nothing_held(engine);
+    checked = true;
+    return Result<void>();
+  };
+  auto const call = engine.submit(row(1), {.deadline = 5ms});
+  waiting = call.get();
+  engine.world.run_until_idle();
+  CHECK(checked);
+  CHECK(call->error().reason == Reason::deadline_waiting);
+}
+
+// mutant: EngineState::guard_step that leaves `alone` as it is.
+TEST_CASE("the probes of a half-open breaker are batches of their own") {
+  SimulatedEngine engine(R"("batching": {"max_items": 8},)", only_workers());
+  REQUIRE(engine.infer(row(100)));
+  bool failing = true;
+  engine.control.on_run = [&](ath_batch const&) -> Result<void> {
+    if (failing) return fail(Code::internal, Reason::backend_failure, "broken");
+    return {};
+  };
+  for (float i = 0; engine.served->breaker().state() == breaking::State::closed; ++i)
+    REQUIRE_FALSE(engine.infer(row(i)));
+  failing = false;
+  engine.world.advance(10s);
+  engine.control.largest_batch = 0;
+  auto const first = engine.submit(row(1));
+  auto const second = engine.submit(row(2));
+  engine.world.run_until_idle();
+  CHECK(first->has_value());
+  CHECK(second->has_value());
+  CHECK(engine.control.largest_batch.load() == 1);
+}
+
+// mutant: ServedModel::execute that counts its caller out only when the run succeeded.
+TEST_CASE("a failed run on its caller's thread leaves nobody inside") {
+  SimulatedEngine engine;
+  engine.control.on_run = [](ath_batch const&) -> Result<void> {
+    return fail(Code::internal, Reason::backend_failure, "broken");
+  };
+  CHECK_FALSE(engine.infer(row(1)));
+  CHECK(engine.state->stop(0s) == 0);
+}
+
+// mutant: Call::lock that only spins (the test hangs).
+TEST_CASE("a thread that waits for a call's lock parks") {
+  auto const call = std::make_unique<serving::Call<DefaultServing>>();
+  call->lock();
+  std::jthread const other([&] {
+    call->lock();
+    call->unlock();
+  });
+  while ((call->word.load() & serving::call_bits::lock_wanted) == 0) std::this_thread::yield();
+  call->unlock();
+}
+
+// mutant: ServedModel::is_in_backend_here that looks for its own model only.
+TEST_CASE(
+    "a backend that waits for another which waits for the first is refused, not kept till its deadline") {
+  Puppet puppet;
+  ModelFolder const one("", "one");
+  ModelFolder const two("", "two");
+  EngineOptions options = only_workers();
+  options.backends = {&puppet.table};
+  options.threads = 3;
+  auto engine = Engine<>::create(options).value();
+  auto first = engine.load(one.path()).value();
+  auto second = engine.load(two.path()).value();
+  std::atomic<int> depth{0};
+  std::atomic<Reason> innermost{Reason::none};
+  puppet.control.on_run = [&](ath_batch const&) -> Result<void> {
+    switch (depth.fetch_add(1)) {
+      case 0:
+        if (auto answer = second.infer(row(1)); !answer) return tl::unexpected(answer.error());
+        return {};
+      case 1: innermost = first.infer(row(2)).error().reason; return {};
+      default: return {};
+    }
+  };
+  CHECK(first.infer(row(0), {.deadline = 20s}).has_value());
+  CHECK(innermost.load() == Reason::reentrant);
+}
