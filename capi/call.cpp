@@ -66,10 +66,9 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
   call->finalizer = finalizer;
   call->response = std::make_unique<ath_response>();
   call->callbacks->expect();
-  Model<> model = request.model;
   Result<Submission<DefaultServing>> submission = tl::unexpected(Error{});
   try {
-    submission = model.submit(request.inputs, request.options(), {&on_answer, call.get()});
+    submission = request.model.submit(request.inputs, request.options(), {&on_answer, call.get()});
   } catch (...) {
     call->callbacks->done();
     throw;
@@ -104,7 +103,7 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
                   "ath_infer: called from a callback of the same engine, it would wait for itself; use "
                   "ath_submit");
     auto response = std::make_unique<ath_response>();
-    auto answer = Model<>(request->model).infer(request->inputs, request->options());
+    auto answer = request->model.infer(request->inputs, request->options());
     if (!answer) return tl::unexpected(std::move(answer.error()));
     response->answer = std::move(*answer);
     *out_response = response.release();

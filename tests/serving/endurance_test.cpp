@@ -26,7 +26,7 @@ struct EnsembleEngine : SimulatedEngine {
         "members": [{"file": "model.bin", "digest": "xxh128:)" +
                                   digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest +
                                   "\"}]}");
-    served = state->add(two.path()).value();
+    served = state->add(two.path()).value().get();
   }
 };
 

@@ -127,6 +127,27 @@ TEST_CASE("with min_members the others answer, over themselves alone, and the re
   CHECK(answer->report.members == 3);
 }
 
+// mutant: EngineState::publish that stores what fewer than all members answered, or record_answer that does not count
+// it.
+TEST_CASE("an answer of fewer than all members is counted and not stored") {
+  MemberBackend backend{{"fold0"}};
+  ath_backend_table const table = make_table(backend);
+  EnsembleFolder const folder(R"("min_members": 3,)");
+  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto const model = engine.load(folder.path()).value();
+  float const ten[1] = {10};
+  Request const request{{"x", Tensor::view<float>(ten, Shape{1})}};
+  for (int i = 0; i < 2; ++i) {
+    auto const answer = model.infer(request);
+    REQUIRE(answer);
+    CHECK(answer->report.members == 4);
+    CHECK(answer->report.cache == CacheState::miss);
+  }
+  CHECK(model.statistics().degraded == 2);
+  CHECK(engine.metrics_text().find("athanor_degraded_total{model=\"five\",version=\"1.0.0\"} 2\n") !=
+        std::string::npos);
+}
+
 // mutant: Ensemble::run compares with less or equal.
 TEST_CASE("fewer members than min_members are an error") {
   MemberBackend backend{{"fold0", "fold2", "fold4"}};

@@ -112,14 +112,25 @@ TEST_CASE("the work of an owner who leaves before it begins goes on with a copy 
 
 // mutant: EngineState::abandon that does not withdraw the call from its lane.
 TEST_CASE("a queued call that ends at its deadline gives its place back at once") {
-  SimulatedEngine engine(
-      R"("batching": {"max_items": 4, "policy": "size_or_delay", "max_delay_us": 500000},)");
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)", only_workers());
   REQUIRE(engine.infer(row(100)));
-  auto const call = engine.submit(row(1), {.deadline = 5ms});
-  engine.world.step();
-  CHECK(call->done());
-  CHECK(call->error().code == Code::deadline_exceeded);
+  std::unique_ptr<SimulatedEngine::Ticket> queued;
+  engine.control.on_run = [&](ath_batch const&) {
+    if (queued != nullptr) return Result<void>();
+    queued = engine.submit(row(1), {.deadline = 5ms});
+    engine.world.advance(5ms);
+    while (!queued->done() && engine.world.step_now()) {
+    }
+    if (!queued->done()) return Result<void>();
+    CHECK(queued->error().code == Code::deadline_exceeded);
+    CHECK(engine.state->routes() == 1);  // that of the call that runs
+    CHECK(engine.state->gate().statistics().held_items == 1);
+    CHECK(engine.served->lane().snapshot().queued_items == 0);
+    return Result<void>();
+  };
+  REQUIRE(engine.infer(row(2)));
   check_nothing_held(engine);
+  CHECK(engine.control.runs.load() == 2);
 }
 
 // mutant: EngineState::abandon that does not withdraw the call from the loader.

@@ -456,7 +456,7 @@ TEST_CASE(
   CHECK(flat.outputs["y"].shape() == Shape{1, 2});
 
   ModelFolder const next("", "puppet", "1.0.1");
-  auto* newer = engine.state->add(next.path()).value();
+  auto* newer = engine.state->add(next.path()).value().get();
   CHECK(newer->description().content != engine.served->description().content);
 }
 
@@ -468,7 +468,7 @@ TEST_CASE(
   REQUIRE(engine.infer(row(1)));
   ModelFolder const next("", "puppet", "2.0.0");
   next.write("model.bin", "weight");
-  auto* newer = engine.state->add(next.path()).value();
+  auto* newer = engine.state->add(next.path()).value().get();
   auto const loaded = engine.state->loader().load(newer->load_record(), 1s);
   REQUIRE_FALSE(loaded);
   CHECK(loaded.error().code == Code::data_loss);

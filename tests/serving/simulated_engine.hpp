@@ -44,7 +44,7 @@ class SimulatedEngine : public Puppet {
       : world(seed), folder(manifest) {
     state = std::make_shared<State>(options);
     [[maybe_unused]] bool const added = state->add_backend(table).has_value();
-    served = state->add(folder.path()).value();
+    served = state->add(folder.path()).value().get();
   }
   ~SimulatedEngine() { state->stop(Duration{0}); }
 

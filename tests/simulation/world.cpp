@@ -200,7 +200,7 @@ void World::open() {
   for (ModelKind const kind : script_.models) {
     auto added = state_->add(folders_.folder(kind));
     if (!added) return wrong("a model was refused: " + to_string(added.error()));
-    served_[kind] = *added;
+    served_[kind] = &**added;
   }
 }
 

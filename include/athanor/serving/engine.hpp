@@ -85,14 +85,14 @@ class Submission {
   serving::Call<T>* call_;
 };
 
-/// A model registered with an engine. Cheap to copy; keeps the engine's state alive.
+/// A model of an engine. Cheap to copy; keeps the model and the engine's state alive. Thread-safe.
 template <ServingTraits T = DefaultServing>
 class Model {
  public:
-  Model(std::shared_ptr<serving::EngineState<T>> engine, serving::ServedModel<T>& model) noexcept
-      : engine_(std::move(engine)), model_(&model) {}
+  explicit Model(std::shared_ptr<serving::ServedModel<T>> model) noexcept : model_(std::move(model)) {}
+  Model(std::shared_ptr<serving::EngineState<T>> const& engine, serving::ServedModel<T>& model);
 
-  /// `name@version`. This and the following two live as long as the engine.
+  /// `name@version`. This and the following two live as long as any handle of the model.
   std::string const& id() const noexcept;
   /// The inputs that the model reads and the outputs that it gives.
   Signature const& signature() const noexcept;
@@ -103,28 +103,29 @@ class Model {
   /// shares a batch. `request` is read until the call returns. Fails with invalid_argument (the request),
   /// deadline_exceeded, cancelled, resource_exhausted or unavailable (with retry_after), internal (the
   /// model).
-  Result<Answer> infer(Request const& request, CallOptions const& options = {});
+  Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
   /// element types and shapes must be those of the answer.
   Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
-                            CallOptions const& options = {});
+                            CallOptions const& options = {}) const;
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
   /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
   /// that might miss the deadline, which is that of all of them. Otherwise this thread is woken once per
   /// window of requests in flight. While others fill the queue it waits for room, until the deadline.
-  std::vector<Result<Answer>> infer_many(std::span<Request const> requests, CallOptions const& options = {});
+  std::vector<Result<Answer>> infer_many(std::span<Request const> requests,
+                                         CallOptions const& options = {}) const;
   /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is
   /// called exactly once. Borrowed tensors must live until then.
-  Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion);
+  Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
-  Result<void> load();
+  Result<void> load() const;
   /// Releases the model's memory after its last call in flight. A load in progress is given up: its
   /// waiters get `cancelled`. A later call loads it again; answers in the cache are served without it.
-  Result<void> unload();
+  Result<void> unload() const;
   /// Removes this model's answers from the response cache, and those being computed now are not stored. An
   /// answer never outlives its model's content: another manifest or file is another key.
-  void forget_answers() noexcept;
+  void forget_answers() const noexcept;
 
   /// What the model has done since it was added, and what it holds now.
   ModelStatistics statistics() const;
@@ -133,8 +134,7 @@ class Model {
   bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
 
-  std::shared_ptr<serving::EngineState<T>> engine_;
-  serving::ServedModel<T>* model_;
+  std::shared_ptr<serving::ServedModel<T>> model_;
 };
 
 /// See the head of this file.
@@ -167,6 +167,11 @@ class Engine {
   Result<Model<T>> load(std::string const& folder);
   /// The model of that name: `name@version`, or `name` for its newest version.
   Result<Model<T>> model(std::string_view name) const;
+  /// Takes the model of that `name@version` out of the engine: it is found, listed and counted no more, and its
+  /// name and version are free. Handles of it go on to work. Once the last of them and its last call are gone,
+  /// its memory and all that the engine knew of it are given back, on a thread of the engine. not_found when
+  /// there is none.
+  Result<void> remove(std::string_view id);
 
   /// Refuses new calls at once, gives accepted ones, queued or running, until `grace` has passed, answers every
   /// call that is left with unavailable / stopping, waits for completions that run, and joins the workers.

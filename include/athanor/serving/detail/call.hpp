@@ -85,7 +85,9 @@ struct Call : admission::Slot,
               CancelHook {
   using Env = typename T::Env;
 
+  /// References: those of callers, timer and delivery, and `engine_reference` while the call is in flight.
   typename Env::template Atomic<std::uint32_t> owners{0};
+  static constexpr std::uint32_t engine_reference = 1U << 16U;
   std::size_t number = 0;  ///< in the engine's list of calls
 
   // The caller's face.
@@ -103,10 +105,11 @@ struct Call : admission::Slot,
 
   // The route.
   EngineState<T>* engine = nullptr;  ///< whose pool the call is of
-  /// Of an asynchronous call. A blocking call rides on its caller's handle of the model.
-  std::shared_ptr<EngineState<T>> keeps_engine{};
-  /// Not to be touched once a blocking call is answered: its caller may let the model go.
+  /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may let the model go.
   ServedModel<T>* model = nullptr;
+  /// Keeps model and engine alive: of an asynchronous call, and of a blocking one whose caller left while its
+  /// work goes on. Otherwise a blocking call rides on its caller's handle.
+  std::shared_ptr<ServedModel<T>> handle{};
   OutputSetPointer outputs{};  ///< until the answer takes them over
   Report report{};
   CallInputs inputs{};           ///< guarded by lock() once the call has started
@@ -123,7 +126,7 @@ struct Call : admission::Slot,
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
              CallOptions const& options) noexcept {
     word.store(call_bits::starting);
-    owners.store(2, std::memory_order_release);
+    owners.store(engine_reference + 1);
     model = &served;
     inputs.borrow(given, result);
     own_deadline = options.deadline.has_value();
@@ -169,9 +172,10 @@ struct Call : admission::Slot,
     }
     return seen != 0;
   }
-  void unref() noexcept {
-    if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) engine->recycle(*this);
+  void unref(std::uint32_t references = 1) noexcept {
+    if (owners.fetch_sub(references) == references) engine->recycle(*this);
   }
+  bool in_flight() const noexcept { return owners.load() >= engine_reference; }
   bool asynchronous() const noexcept { return completion.function != nullptr; }
 };
 

@@ -23,11 +23,10 @@ typename EngineState<T>::CallType& EngineState<T>::take_call() {
   return call;
 }
 
-/// Returns the call to the pool, or frees it when that is full. The call may hold the last reference to the
-/// engine.
+/// Returns the call to the pool, or frees it when that is full. The call may hold the last handle of its model.
 template <class T>
 void EngineState<T>::recycle(CallType& call) noexcept {
-  auto const keeps_engine = std::move(call.keeps_engine);
+  auto const handle = std::move(call.handle);
   call.outputs.reset();
   call.inputs.clear();
   call.made.clear();
@@ -105,7 +104,6 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   CallType& call = take_call();
   call.outputs = std::move(outputs);
   call.reset(model, request, checked, options);
-  routes_.fetch_add(1);
   UnstartedCall unstarted(call);
   call.began = now;
   call.deadline = deadline;
@@ -129,8 +127,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
 template <class T>
 void EngineState<T>::give_back(CallType& call) noexcept {
   room_line_.give_back(call);
-  end_of_route();
-  call.unref();
+  end_of_route(call);
   call.unref();
 }
 
@@ -154,7 +151,8 @@ Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request&& request, Cal
 template <class T>
 Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
-  call.keeps_engine = this->shared_from_this();
+  call.handle = call.model->handles.lock();
+  if (call.handle == nullptr) call.handle = handle_of(*call.model);
   {
     CallerScope const scope;
     advance(call, CallerKind::submitter, call.began);

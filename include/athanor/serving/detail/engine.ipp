@@ -19,6 +19,10 @@ void Submission<T>::cancel() noexcept {
 }
 
 template <ServingTraits T>
+Model<T>::Model(std::shared_ptr<serving::EngineState<T>> const& engine, serving::ServedModel<T>& model)
+    : model_(engine->handle_of(model)) {}
+
+template <ServingTraits T>
 std::string const& Model<T>::id() const noexcept {
   return model_->description().id;
 }
@@ -48,22 +52,22 @@ Error Model<T>::reentrant() const {
 }
 
 template <ServingTraits T>
-Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) {
+Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) const {
   if (would_wait_for_itself()) {
     Error error = reentrant();
     model_->record_refusal(error);
     return tl::unexpected(std::move(error));
   }
-  auto call = engine_->make_call(*model_, request, options, T::Env::now());
+  auto call = model_->engine().make_call(*model_, request, options, T::Env::now());
   if (!call) return tl::unexpected(std::move(call.error()));
-  engine_->start(**call);
-  engine_->wait(**call);
-  return engine_->collect(**call);
+  model_->engine().start(**call);
+  model_->engine().wait(**call);
+  return model_->engine().collect(**call);
 }
 
 template <ServingTraits T>
 Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
-                                    CallOptions const& options) {
+                                    CallOptions const& options) const {
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   if (outputs.size() != answer->outputs.size())
@@ -82,15 +86,16 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
 }
 
 template <ServingTraits T>
-Result<Submission<T>> Model<T>::submit(Request request, CallOptions const& options, Completion completion) {
-  auto call = engine_->submit(*model_, std::move(request), options, completion);
+Result<Submission<T>> Model<T>::submit(Request request, CallOptions const& options,
+                                       Completion completion) const {
+  auto call = model_->engine().submit(*model_, std::move(request), options, completion);
   if (!call) return tl::unexpected(std::move(call.error()));
   return Submission<T>(**call);
 }
 
 template <ServingTraits T>
 std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> requests,
-                                                 CallOptions const& options) {
+                                                 CallOptions const& options) const {
   std::vector<Result<Answer>> results;
   results.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
@@ -103,13 +108,13 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     return results;
   }
   std::size_t const window =
-      static_cast<std::size_t>(std::max<std::int64_t>(engine_->options().max_items / 4, 1));
+      static_cast<std::size_t>(std::max<std::int64_t>(model_->engine().options().max_items / 4, 1));
   std::vector<serving::Call<T>*> calls;
   std::vector<std::size_t> indices;  // of these calls, in the results
   calls.reserve(std::min(window, requests.size()));
   indices.reserve(calls.capacity());
   TimePoint const deadline =
-      after(T::Env::now(), options.deadline.value_or(engine_->options().default_deadline));
+      after(T::Env::now(), options.deadline.value_or(model_->engine().options().default_deadline));
   // Gives back the calls of a window in which the next one could not even be refused for want of memory.
   struct Unstarted {
     serving::EngineState<T>& engine;
@@ -123,14 +128,14 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   for (std::size_t next = 0; next < requests.size();) {
     calls.clear();
     indices.clear();
-    Unstarted unstarted{*engine_, calls};
+    Unstarted unstarted{model_->engine(), calls};
     TimePoint const now = T::Env::now();
     for (std::size_t const end = std::min(next + window, requests.size()); next < end; ++next) {
-      auto call = engine_->try_call(*model_, requests[next], options, now, deadline);
+      auto call = model_->engine().try_call(*model_, requests[next], options, now, deadline);
       bool const full =
           !call && (call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full);
       if (full && !calls.empty()) break;  // tried again when those before it are done
-      if (full) call = engine_->await_call(*model_, requests[next], options, deadline);
+      if (full) call = model_->engine().await_call(*model_, requests[next], options, deadline);
       if (call) {
         calls.push_back(*call);
         indices.push_back(next);
@@ -139,31 +144,31 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
       }
     }
     unstarted.started = true;
-    if (!calls.empty()) engine_->run_group(calls, options.cancellation);
-    for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = engine_->collect(*calls[i]);
+    if (!calls.empty()) model_->engine().run_group(calls, options.cancellation);
+    for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = model_->engine().collect(*calls[i]);
   }
   return results;
 }
 
 template <ServingTraits T>
-Result<void> Model<T>::load() {
-  return engine_->loader().load(model_->load_record(), engine_->options().load_deadline);
+Result<void> Model<T>::load() const {
+  return model_->engine().loader().load(model_->load_record(), model_->engine().options().load_deadline);
 }
 
 template <ServingTraits T>
-Result<void> Model<T>::unload() {
-  engine_->loader().unload(model_->load_record());
+Result<void> Model<T>::unload() const {
+  model_->engine().loader().unload(model_->load_record());
   return {};
 }
 
 template <ServingTraits T>
-void Model<T>::forget_answers() noexcept {
-  engine_->cache().invalidate(model_->tag());
+void Model<T>::forget_answers() const noexcept {
+  model_->engine().cache().invalidate(model_->tag());
 }
 
 template <ServingTraits T>
 ModelStatistics Model<T>::statistics() const {
-  return engine_->statistics(*model_);
+  return model_->engine().statistics(*model_);
 }
 
 template <ServingTraits T>
@@ -185,7 +190,7 @@ template <ServingTraits T>
 Result<Model<T>> Engine<T>::add(std::string const& folder) {
   auto model = engine_->add(folder);
   if (!model) return tl::unexpected(std::move(model.error()));
-  return Model<T>(engine_, **model);
+  return Model<T>(std::move(*model));
 }
 
 template <ServingTraits T>
@@ -200,7 +205,12 @@ template <ServingTraits T>
 Result<Model<T>> Engine<T>::model(std::string_view name) const {
   auto model = engine_->find(name);
   if (!model) return tl::unexpected(std::move(model.error()));
-  return Model<T>(engine_, **model);
+  return Model<T>(std::move(*model));
+}
+
+template <ServingTraits T>
+Result<void> Engine<T>::remove(std::string_view id) {
+  return engine_->remove(id);
 }
 
 template <ServingTraits T>

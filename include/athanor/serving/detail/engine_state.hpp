@@ -31,6 +31,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   using Env = typename T::Env;
   using CallType = Call<T>;
   using ModelType = ServedModel<T>;
+  /// Keeps the model and the engine alive.
+  using ModelPointer = std::shared_ptr<ModelType>;
   struct CacheTraits {
     using Env = typename T::Env;
     using Value = StoredAnswerPointer;
@@ -44,8 +46,11 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Registers one more backend or processor; models added from now on may name it.
   Result<void> add_backend(ath_backend_table const& table);
   Result<void> add_processor(ath_processor_table const& table);
-  Result<ModelType*> add(std::string const& folder);
-  Result<ModelType*> find(std::string_view name);
+  Result<ModelPointer> add(std::string const& folder);
+  Result<ModelPointer> find(std::string_view name);
+  Result<void> remove(std::string_view id);
+  /// A handle of a model that is registered, or of which the caller knows that a handle lives.
+  ModelPointer handle_of(ModelType& model);
 
   /// A pooled call for `request`, checked against the model's signature; referenced by its caller and by the
   /// engine.
@@ -90,7 +95,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops it
   /// once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
   void close(Duration grace, Closed closed) noexcept;
-  bool stopping() const noexcept { return stopping_.load(std::memory_order_acquire); }
+  bool stopping() const noexcept { return stopping_.load(); }
 
   Health health();
   std::string metrics_text();
@@ -104,11 +109,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Gate<Env>& gate() noexcept { return gate_; }
   /// Takes a call back of which nobody holds a reference.
   void recycle(CallType& call) noexcept;
-  /// Counts threads of the host that are inside a backend.
-  void caller_enters_backend() noexcept { callers_in_backends_.fetch_add(1); }
-  void caller_leaves_backend() noexcept { callers_in_backends_.fetch_sub(1); }
-  /// Calls in flight.
-  std::int64_t routes() const noexcept { return routes_.load(std::memory_order_acquire); }
+  /// Calls in flight. Walks over all calls: for a stop and for tests. A call counts as in flight before it asks
+  /// whether the engine is stopping, so a stop that does not see it is seen by it.
+  std::size_t routes() const noexcept;
 
   // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
   void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
@@ -141,7 +144,29 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
     EngineState* engine = nullptr;
   };
 
-  std::vector<ModelType*> models();
+  /// What the handles of one model share; gone with the last of them.
+  struct ModelHandle {
+    ModelHandle(std::shared_ptr<EngineState> of, ModelType& shared) noexcept
+        : engine(std::move(of)), model(shared) {}
+    ~ModelHandle() {
+      if (engine != nullptr) engine->let_go(model);
+    }
+    ModelHandle(ModelHandle const&) = delete;
+    ModelHandle& operator=(ModelHandle const&) = delete;
+
+    std::shared_ptr<EngineState> engine;  // none while the engine is being destroyed
+    ModelType& model;                     // may be gone
+  };
+  struct Reaper : Task {
+    EngineState* engine = nullptr;
+  };
+
+  std::vector<ModelPointer> models();
+  std::vector<ModelPointer> all_models();
+  ModelPointer handle_locked(ModelType& model) ATH_REQUIRES(mutex_);
+  ModelPointer take_out(std::unique_ptr<ModelType>& registered) ATH_REQUIRES(mutex_);
+  void let_go(ModelType const& model) noexcept;
+  static void on_reap(Task& task) noexcept;
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
   EngineFacts facts();
@@ -162,7 +187,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::size_t wait_for_stop() noexcept;
   static void on_close_timer(Timer& timer) noexcept;
   static void on_close(Task& task) noexcept;
-  void end_of_route() noexcept;
+  void end_of_route(CallType& call) noexcept;
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
   static void on_cancelled(CancelHook& hook) noexcept;
@@ -182,6 +207,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Progress end_route(CallType& call, Error error) noexcept;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
   Result<void> prepare_items(CallType& call, CallerKind caller);
+  static Result<StoredAnswerPointer> copy_answer(CallType& call, std::size_t& bytes) noexcept;
   void publish(CallType& call, TimePoint now) noexcept;
 
   void come_out(CallType& call) noexcept;
@@ -202,9 +228,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Tables tables_ ATH_GUARDED_BY(mutex_);
   int const spins_before_parking_;
   KeyHasher::Secret const secret_;  // of the cache's keys: nobody can choose inputs that share one
-  typename Env::template Atomic<bool> stopping_{false};
-  typename Env::template Atomic<std::int64_t> routes_{0};  // calls on their way
-  typename Env::template Atomic<std::size_t> callers_in_backends_{0};
+  // Read by every call and written once: on a line that no call writes.
+  alignas(64) typename Env::template Atomic<bool> stopping_{false};
   typename Env::Word drained_{};    // 1 when a stop waits and no call is on its way
   typename Env::Word stop_over_{};  // 1 when the engine has stopped
   std::size_t abandoned_ = 0;       // by the stop; read once it is over
@@ -214,12 +239,16 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   RoomLine<Env> room_line_{gate_};
   Cache cache_;
   typename Env::Executor executor_;
-  ModelLoader<LoadedModel, Env> loader_;
 
   mutable typename Env::Mutex mutex_;
+  // A model is in one of these: registered by id, removed with handles that are still in use, or dead. The dead
+  // are destroyed by a task, never inside a lock, a completion or a thread that is in the model's lane.
   std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);
-  // Their handles may still be in use.
-  std::vector<std::unique_ptr<ModelType>> replaced_ ATH_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<ModelType>> removed_ ATH_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<ModelType>> dead_ ATH_GUARDED_BY(mutex_);
+  Reaper reaper_{};
+  bool reaping_ ATH_GUARDED_BY(mutex_) = false;  // the reaper is posted or runs
+  ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
   Pool<CallType, Env> pool_;

@@ -43,19 +43,27 @@ ModelLoaderOptions EngineState<T>::loader_options(EngineOptions const& options) 
 }
 
 template <class T>
-void EngineState<T>::end_of_route() noexcept {
-  if (routes_.fetch_sub(1) != 1 || !stopping()) return;
+void EngineState<T>::end_of_route(CallType& call) noexcept {
+  call.unref(CallType::engine_reference);
+  if (!stopping() || routes() != 0) return;
   drained_.store(1);
   drained_.wake_all();
   if (executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
 }
 
+template <class T>
+std::size_t EngineState<T>::routes() const noexcept {
+  detail::Lock const lock(mutex_);
+  return static_cast<std::size_t>(
+      std::ranges::count_if(calls_, [](auto const& call) { return call->in_flight(); }));
+}
+
 /// Waits until no call is in flight, or until the deadline.
 template <class T>
 void EngineState<T>::drain(TimePoint deadline) noexcept {
-  while (routes_.load() != 0 && Env::now() < deadline) {
+  while (routes() != 0 && Env::now() < deadline) {
     drained_.store(0);
-    if (routes_.load() != 0) drained_.wait_until(0, deadline);
+    if (routes() != 0) drained_.wait_until(0, deadline);
   }
 }
 
@@ -87,7 +95,7 @@ void EngineState<T>::close(Duration grace, Closed closed) noexcept {
   close_timer_.engine = this;
   close_timer_.fire = &EngineState::on_close_timer;
   executor_.arm(close_timer_, after(Env::now(), grace));
-  if (routes_.load() == 0 && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
+  if (routes() == 0 && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
 }
 
 template <class T>
@@ -151,11 +159,12 @@ void EngineState<T>::answer_all() noexcept {
 
 template <class T>
 std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
-  for (auto* model : models()) model->lane().refuse_all(stop_error());
+  for (auto const& model : all_models()) model->lane().refuse_all(stop_error());
   answer_all();
   loader_.stop();
   TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
-  abandoned_ = executor_.stop(over) + callers_in_backends_.load();
+  abandoned_ = executor_.stop(over);
+  for (auto const& model : all_models()) abandoned_ += model->callers_inside();
   if (abandoned_ != 0)
     emit(options_.sink, Event{EventKind::work_abandoned,
                               {},

@@ -1,6 +1,7 @@
 /// Metrics, health and statistics, written from facts that the engine has collected.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,14 @@
 
 namespace athanor::inline v1::serving {
 
-/// What the rooms report about one model. The references live as long as its model.
+/// What the rooms report about one model.
 struct ModelFacts {
   Manifest const& manifest;
   ModelMetrics const& metrics;
   batching::LaneSnapshot lane;
   ModelStatus load;
   breaking::BreakerStatistics breaker;
+  std::shared_ptr<void const> keeps_model{};  ///< and with it what the references refer to
 };
 
 /// What the rooms report about an engine; models are ordered by id.

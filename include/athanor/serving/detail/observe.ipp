@@ -6,11 +6,22 @@
 
 namespace athanor::inline v1::serving {
 
+/// The registered ones, by id.
 template <class T>
-std::vector<ServedModel<T>*> EngineState<T>::models() {
+std::vector<std::shared_ptr<ServedModel<T>>> EngineState<T>::models() {
+  std::vector<ModelPointer> result;  // dropped after the lock
   detail::Lock const lock(mutex_);
-  std::vector<ModelType*> result;
-  for (auto const& [id, model] : models_) result.push_back(model.get());
+  for (auto const& [id, model] : models_) result.push_back(handle_locked(*model));
+  return result;
+}
+
+/// These, and the removed ones of which a handle is in use.
+template <class T>
+std::vector<std::shared_ptr<ServedModel<T>>> EngineState<T>::all_models() {
+  std::vector<ModelPointer> result = models();
+  detail::Lock const lock(mutex_);
+  for (auto const& model : removed_)
+    if (auto handle = model->handles.lock()) result.push_back(std::move(handle));
   return result;
 }
 
@@ -20,14 +31,18 @@ ModelFacts EngineState<T>::facts_of(ModelType& model) {
           .metrics = model.metrics(),
           .lane = model.lane().snapshot(),
           .load = loader_.status(model.load_record()),
-          .breaker = model.breaker().statistics()};
+          .breaker = model.breaker().statistics(),
+          .keeps_model = {}};
 }
 
 template <class T>
 EngineFacts EngineState<T>::facts() {
   EngineFacts facts{
       .stopping = stopping(), .models = {}, .gate = gate_.statistics(), .cache = cache_.statistics()};
-  for (auto* model : models()) facts.models.push_back(facts_of(*model));
+  for (auto const& model : models()) {
+    facts.models.push_back(facts_of(*model));
+    facts.models.back().keeps_model = model;
+  }
   return facts;
 }
 

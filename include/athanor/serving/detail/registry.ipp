@@ -30,18 +30,20 @@ Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
 }
 
 template <class T>
-Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
+Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& folder) {
   auto description = describe_model(folder, tables_now());
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
   Hash128 const content = description->content;
   {
+    ModelPointer handle;
     detail::Lock const lock(mutex_);
     if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
     if (auto known = models_.find(id); known != models_.end()) {
       ModelType& registered = *known->second;
+      handle = handle_locked(registered);
       if (registered.description().content == content || !registered.has_only_failed_loads())
-        return check_same_content(registered.description(), content).transform([&] { return &registered; });
+        return check_same_content(registered.description(), content).transform([&] { return handle; });
     }
   }
   auto policy = ModelType::configure_policy(*description);
@@ -50,21 +52,22 @@ Result<ServedModel<T>*> EngineState<T>::add(std::string const& folder) {
   auto load_record = loader_.add(id, expected_bytes_of(context->description), context);
   if (!load_record) return tl::unexpected(std::move(load_record.error()));
   auto model = std::make_unique<ModelType>(*this, std::move(context), std::move(*policy), **load_record);
-  ModelType* registered = nullptr;
+  ModelPointer registered;
+  ModelPointer replaced;
   {
     detail::Lock const lock(mutex_);
     auto& known = models_[id];
     if (known != nullptr && known->description().content != content && known->has_only_failed_loads())
-      replaced_.push_back(std::exchange(known, nullptr));
+      replaced = take_out(known);
     if (known == nullptr) known = std::move(model);
-    registered = known.get();
+    registered = handle_locked(*known);
   }
   if (model != nullptr) loader_.forget(model->load_record());  // another thread was faster
   return check_same_content(registered->description(), content).transform([&] { return registered; });
 }
 
 template <class T>
-Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
+Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view text) {
   auto name = parse_model_name(text);
   if (!name) return tl::unexpected(std::move(name.error()));
   detail::Lock const lock(mutex_);
@@ -76,9 +79,86 @@ Result<ServedModel<T>*> EngineState<T>::find(std::string_view text) {
     if (best == nullptr || compare_versions(manifest.version, best->description().manifest.version) > 0)
       best = model.get();
   }
-  if (best != nullptr) return best;
+  if (best != nullptr) return handle_locked(*best);
   return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
               text);
+}
+
+template <class T>
+Result<void> EngineState<T>::remove(std::string_view id) {
+  ModelPointer removed;  // dropped after the lock: with it a model goes that nobody uses
+  detail::Lock const lock(mutex_);
+  auto const known = models_.find(id);
+  if (known == models_.end())
+    return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
+                id);
+  removed = take_out(known->second);
+  models_.erase(known);
+  return {};
+}
+
+template <class T>
+std::shared_ptr<ServedModel<T>> EngineState<T>::handle_of(ModelType& model) {
+  detail::Lock const lock(mutex_);
+  return handle_locked(model);
+}
+
+template <class T>
+std::shared_ptr<ServedModel<T>> EngineState<T>::handle_locked(ModelType& model) {
+  if (auto handle = model.handles.lock()) return handle;
+  auto shared = std::make_shared<ModelHandle>(this->weak_from_this().lock(), model);
+  ModelPointer handle(std::move(shared), &model);
+  model.handles = handle;
+  return handle;
+}
+
+/// Moves a model from the registry to the removed ones. Without the handle that is returned, and others, it is
+/// let go.
+template <class T>
+std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelType>& registered) {
+  ModelPointer handle = handle_locked(*registered);
+  dead_.reserve(models_.size() + removed_.size() + dead_.size());  // let_go() cannot fail
+  removed_.push_back(std::move(registered));
+  return handle;
+}
+
+/// The last handle of a model is gone. It is looked for by its address only: another handle of it may have come
+/// and gone meanwhile, and the model with it.
+template <class T>
+void EngineState<T>::let_go(ModelType const& model) noexcept {
+  {
+    detail::Lock const lock(mutex_);
+    auto const found = std::ranges::find(removed_, &model, &std::unique_ptr<ModelType>::get);
+    if (found == removed_.end() || !(*found)->handles.expired()) return;
+    dead_.push_back(std::move(*found));
+    removed_.erase(found);
+    if (std::exchange(reaping_, true)) return;
+  }
+  reaper_.engine = this;
+  reaper_.run = &EngineState::on_reap;
+  if (executor_.post(reaper_)) return;
+  detail::Lock const lock(mutex_);  // the next one that is let go, or the end of the engine, takes it along
+  reaping_ = false;
+}
+
+template <class T>
+void EngineState<T>::on_reap(Task& task) noexcept {
+  EngineState& engine = *static_cast<Reaper&>(task).engine;
+  for (;;) {
+    std::unique_ptr<ModelType> model;
+    {
+      detail::Lock const lock(engine.mutex_);
+      if (engine.dead_.empty()) {
+        engine.reaping_ = false;
+        return;
+      }
+      model = std::move(engine.dead_.back());
+      engine.dead_.pop_back();
+    }
+    auto& record = model->load_record();
+    model.reset();
+    engine.loader_.forget(record);
+  }
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/outputs.hpp>
 
@@ -135,6 +136,14 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
     call.batch_cost += made->cost();
     call.made.push_back(std::move(*made));
   }
+  ModelType const& model = *call.model;
+  if (!model.description().shapes_vary) return {};
+  CallLock<T> const lock(call);
+  for (std::uint32_t item = 1; item < call.made.size(); ++item)
+    if (model.shape_key(call, item) != model.shape_key(call))
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: item {}: expected the shapes of item 0 beyond axis 0; send it as a request of its own",
+                  model.description().id, item);
   return {};
 }
 
@@ -148,7 +157,14 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
       if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
       return end_route(call, no_worker());
     }
-    auto prepared = prepare_items(call, caller);
+    auto prepared = [&]() -> Result<void> {
+      try {
+        return prepare_items(call, caller);
+      } catch (...) {
+        return tl::unexpected(
+            detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
+      }
+    }();
     call.report.prepare = Env::now() - now;
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
@@ -186,6 +202,7 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
 template <class T>
 void EngineState<T>::on_task(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
+  auto const handle = call.model->handles.lock();  // the call may end before this thread has left the lane
   call.engine->advance(call, CallerKind::worker, Env::now());
 }
 
@@ -207,6 +224,7 @@ void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer cons
 template <class T>
 void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
+  auto const handle = call.model->handles.lock();  // as above
   if (error != nullptr) end_route(call, *error);
   advance(call, CallerKind::worker, Env::now());
 }
@@ -232,21 +250,34 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) 
 
 /// Makes the one copy that the flight's waiters and the cache share.
 template <class T>
-void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
-  auto answer = std::make_shared<StoredAnswer>();
-  answer->members = call.report.members;
-  std::size_t bytes = sizeof(StoredAnswer);
-  for (Tensor const& output : call.outputs->computed()) {
-    auto copy = output.clone();
-    if (!copy) return cache_.fail(call, copy.error(), *this);
-    bytes += copy->size_bytes() + sizeof(Tensor);
-    answer->outputs.push_back(std::move(*copy));
+Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::size_t& bytes) noexcept {
+  try {
+    auto answer = std::make_shared<StoredAnswer>();
+    answer->members = call.report.members;
+    bytes = sizeof(StoredAnswer);
+    for (Tensor const& output : call.outputs->computed()) {
+      auto copy = output.clone();
+      if (!copy) return tl::unexpected(std::move(copy.error()));
+      bytes += copy->size_bytes() + sizeof(Tensor);
+      answer->outputs.push_back(std::move(*copy));
+    }
+    return answer;
+  } catch (...) {
+    return tl::unexpected(
+        detail::caught(Code::resource_exhausted, Reason::out_of_memory, "an answer to be shared"));
   }
+}
+
+template <class T>
+void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
+  std::size_t bytes = 0;
+  auto const answer = copy_answer(call, bytes);
+  if (!answer) return cache_.fail(call, answer.error(), *this);
   // An answer of fewer than all members goes to the waiters and is not stored.
   std::size_t const members = call.model->description().plan.members.size();
   if (call.report.members != 0 && call.report.members < members)
     bytes = std::numeric_limits<std::size_t>::max();
-  cache_.publish(call, StoredAnswerPointer(std::move(answer)), bytes, call.report.compute, now, *this);
+  cache_.publish(call, *answer, bytes, call.report.compute, now, *this);
 }
 
 /// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
@@ -276,8 +307,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
     if (caller == CallerKind::submitter) call.refused = true;
     answer(call, now);
   }
-  end_of_route();
-  call.unref();
+  end_of_route(call);
 }
 
 }  // namespace athanor::inline v1::serving

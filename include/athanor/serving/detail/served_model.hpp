@@ -27,8 +27,8 @@ struct LoadContext {
   typename Env::template Atomic<bool> worked{false};
 };
 
-/// One model version: its description, its queue, its breaker. Lives as long as the engine; the loader owns
-/// the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
+/// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it is
+/// in use; the loader owns the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
 template <class T>
 class ServedModel {
  public:
@@ -44,6 +44,7 @@ class ServedModel {
   /// The batching policy that the model's manifest asks for, or what it refuses in the manifest.
   static Result<typename T::Batching> configure_policy(ModelDescription const& description);
 
+  EngineState<T>& engine() const noexcept { return engine_; }
   ModelDescription const& description() const noexcept { return description_; }
   CircuitBreaker<Env>& breaker() noexcept { return breaker_; }
   Lane& lane() noexcept { return lane_; }
@@ -63,7 +64,9 @@ class ServedModel {
 
   /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
   /// vary.
-  std::uint64_t shape_key(CallType const& call) const;
+  std::uint64_t shape_key(CallType const& call, std::uint32_t item = 0) const;
+  /// Threads of the host that are inside this model's backend.
+  std::size_t callers_inside() const noexcept;
   /// Counts a request that was refused before it became a call.
   void record_refusal(Error const& error) noexcept;
 
@@ -74,7 +77,32 @@ class ServedModel {
   void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
   void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
+  /// Assigned under the engine's mutex while no handle lives.
+  std::weak_ptr<ServedModel> handles{};
+
  private:
+  /// Of one instance, written by whoever runs its batch.
+  struct alignas(64) InstanceState {
+    breaking::Lease lease{};      // of the batch at hand
+    breaking::Outcome outcome{};  // of its last execution
+    bool taken_back = false;      // it was not executed: its inputs are gone
+    typename Env::template Atomic<bool> caller_inside{false};
+  };
+  /// While one lives, a thread of the host is inside the backend, if this is one.
+  class CallerInside {
+   public:
+    explicit CallerInside(InstanceState& instance) noexcept : instance_(instance) {
+      if (CallerScope::depth > 0) instance_.caller_inside.store(true, std::memory_order_relaxed);
+    }
+    ~CallerInside() {
+      if (CallerScope::depth > 0) instance_.caller_inside.store(false, std::memory_order_release);
+    }
+    CallerInside(CallerInside const&) = delete;
+    CallerInside& operator=(CallerInside const&) = delete;
+
+   private:
+    InstanceState& instance_;
+  };
   batching::LaneOptions lane_options() const;
   /// Reads the pieces of a batch for its assembler.
   struct Gathering {
@@ -84,8 +112,9 @@ class ServedModel {
     static bool begin(void* context, std::size_t piece) noexcept;
     static void end(void* context, std::size_t piece) noexcept;
   };
-  Result<void> gather(batching::Batch const& batch, Worker& worker) noexcept;
-  void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay) noexcept;
+  Result<void> run(batching::Batch const& batch, InstanceState& instance);
+  Result<void> gather(batching::Batch const& batch, Worker& worker);
+  void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
   template <class Write>
   void write_report(batching::Part const& part, Write write) noexcept;
@@ -98,8 +127,7 @@ class ServedModel {
   ModelMetrics metrics_;
   std::unique_ptr<OutputPool<Env>, typename OutputPool<Env>::Close> outputs_;
   CircuitBreaker<Env> breaker_;
-  std::vector<breaking::Lease> leases_;      // by instance: of the batch at hand
-  std::vector<breaking::Outcome> outcomes_;  // by instance: of its last execution
+  std::unique_ptr<InstanceState[]> instances_;
   typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};
   Lane lane_;
 };

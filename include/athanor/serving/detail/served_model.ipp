@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <athanor/core/detail/inside.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/outputs.hpp>
 
@@ -17,8 +18,7 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<
       load_record_(load_record),
       outputs_(new OutputPool<Env>(description_.id, description_.signature.outputs)),
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
-      leases_(context_->instances()),
-      outcomes_(context_->instances()),
+      instances_(std::make_unique<InstanceState[]>(context_->instances())),
       lane_(lane_options(), std::move(policy), *this, engine.executor()) {}
 
 template <class T>
@@ -54,10 +54,18 @@ bool ServedModel<T>::allow_trial(TimePoint now, Duration predicted) noexcept {
 }
 
 template <class T>
-std::uint64_t ServedModel<T>::shape_key(CallType const& call) const {
+std::uint64_t ServedModel<T>::shape_key(CallType const& call, std::uint32_t item) const {
   std::array<TensorView, max_tensors> tensors;
-  fill_piece(description_, call.inputs.request(), call.inputs.checked(), call.made, 0, 1, tensors);
+  fill_piece(description_, call.inputs.request(), call.inputs.checked(), call.made, item, 1, tensors);
   return serving::shape_key(description_.plan.inputs, tensors);
+}
+
+template <class T>
+std::size_t ServedModel<T>::callers_inside() const noexcept {
+  std::size_t inside = 0;
+  for (std::size_t i = 0; i < context_->instances(); ++i)
+    if (instances_[i].caller_inside.load(std::memory_order_acquire)) ++inside;
+  return inside;
 }
 
 template <class T>
@@ -74,41 +82,52 @@ bool ServedModel<T>::wanted(batching::Slot& slot) noexcept {
 template <class T>
 Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   auto& first = static_cast<CallType&>(*batch.parts[0].slot);
-  leases_[batch.instance] = {};
+  instances_[batch.instance].lease = {};
   if (first.alone && batch.parts[0].first != 0) return {};
   auto lease = first.alone ? breaker_.begin(std::exchange(first.lease, {}), Env::now())
                            : breaker_.acquire(batch.formed);
   if (!lease) return tl::unexpected(std::move(lease.error()));
-  leases_[batch.instance] = *lease;
+  instances_[batch.instance].lease = *lease;
   return {};
 }
 
 template <class T>
 Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
+  InstanceState& instance = instances_[batch.instance];
+  auto result = [&]() -> Result<void> {
+    try {
+      return run(batch, instance);
+    } catch (...) {
+      return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, "a batch"));
+    }
+  }();
+  instance.outcome = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
+  return result;
+}
+
+/// Throws std::bad_alloc.
+template <class T>
+Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& instance) {
   auto& model = *static_cast<CallType&>(*batch.parts[0].slot).loading::template Slot<LoadedModel>::payload;
   Worker& worker = model.worker(batch.instance);
-  auto result = gather(batch, worker);
-  if (result) {
-    if (CallerScope::depth > 0) engine_.caller_enters_backend();
-    auto members = [&] {
-      Inside<ServedModel> const here(this);
-      return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items());
-    }();
-    if (CallerScope::depth > 0) engine_.caller_leaves_backend();
-    if (members) {
-      result = scatter(batch, worker, *members);
-    } else {
-      result = tl::unexpected(std::move(members.error()));
-    }
+  instance.taken_back = false;
+  if (auto gathered = gather(batch, worker); !gathered) {
+    instance.taken_back = gathered.error().reason == Reason::cancelled;
+    return gathered;
   }
-  outcomes_[batch.instance] = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
-  return result;
+  auto members = [&] {
+    Inside<ServedModel> const here(this);
+    CallerInside const caller(instance);
+    return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items());
+  }();
+  if (!members) return tl::unexpected(std::move(members.error()));
+  return scatter(batch, worker, *members);
 }
 
 /// The one copy on the way in. A part whose inputs are gone by now is left out of the batch; nobody waits for it.
 /// The inputs of a batch on its caller need no lock: until the caller comes out nobody else gives them back.
 template <class T>
-Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) noexcept {
+Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
   bool owned = true;
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
@@ -131,7 +150,7 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
 
 /// The pieces of the parts that are still there.
 template <class T>
-void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker, bool stay) noexcept {
+void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker, bool stay) {
   worker.pieces.clear();
   worker.parts.clear();
   for (auto const& part : batch.parts) {
@@ -230,11 +249,12 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
   metrics_.batches.add();
   metrics_.batch_items.record(batch.items);
   metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
-  if (verdict == batching::Verdict::failed) metrics_.batch_failures.add();
+  if (verdict == batching::Verdict::failed && !instances_[batch.instance].taken_back)
+    metrics_.batch_failures.add();
   auto const outcome =
-      verdict == batching::Verdict::failed ? outcomes_[batch.instance] : breaking::Outcome::success;
+      verdict == batching::Verdict::failed ? instances_[batch.instance].outcome : breaking::Outcome::success;
   auto const before = breaker_.state();
-  breaker_.record(leases_[batch.instance], outcome, now);
+  breaker_.record(instances_[batch.instance].lease, outcome, now);
   auto const after = breaker_.state();
   if (after == before || after == breaking::State::half_open) return;
   emit(engine_.options().sink,

@@ -1,0 +1,289 @@
+// A call is used again and again: nothing of one use is seen by the next. And what is told of calls is what they did.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+Request rows(std::int64_t items, float first) {
+  auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
+  auto* const values = reinterpret_cast<float*>(tensor.mutable_data());
+  for (std::int64_t i = 0; i < 2 * items; ++i) values[i] = first + static_cast<float>(i);
+  return Request{{"x", std::move(tensor)}};
+}
+
+Result<void> broken(ath_batch const&) { return fail(Code::internal, Reason::backend_failure, "broken"); }
+
+// What the sink of an engine was told: made before the engine, and told to its end.
+struct Lines {
+  std::vector<std::string> lines;
+};
+
+struct Told : Lines, SimulatedEngine {
+  explicit Told(std::string_view manifest = "", EngineOptions options = {})
+      : SimulatedEngine(manifest, with_sink(std::move(options), *this)) {}
+  std::size_t count(std::string_view text) const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(lines, [&](auto const& line) { return line.find(text) != std::string::npos; }));
+  }
+  ModelStatistics statistics() { return state->statistics(*served); }
+
+ private:
+  static EngineOptions with_sink(EngineOptions options, Told& told) {
+    options.sink = {[](void* context, Level, std::string_view message) noexcept {
+                      static_cast<Told*>(context)->lines.emplace_back(message);
+                    },
+                    &told};
+    return options;
+  }
+};
+
+EngineOptions only_workers() {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  return options;
+}
+
+// Makes of a text as many numbers as it has letters.
+struct LengthProcessor {
+  static constexpr char const* name = "length";
+  struct Opened {
+    static constexpr std::array<Port, 1> ports{{{"x", DType::f32}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const& item) const {
+      auto const length = static_cast<std::int64_t>(item.input(0).text_at(0).size());
+      auto tensor = Tensor::allocate(DType::f32, Shape{1, length}).value();
+      std::ranges::fill_n(reinterpret_cast<float*>(tensor.mutable_data()), length,
+                          static_cast<float>(length));
+      Preprocessed made;
+      made.tensors.push_back(std::move(tensor));
+      return made;
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>();
+  }
+};
+
+}  // namespace
+
+// mutant: CallInputs::borrow that leaves `gone_` as it is.
+TEST_CASE("a call whose inputs were taken back is used again for one that has its own") {
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  std::array<float, 2> const values{1, 2};
+  Request const lent{{"x", Tensor::view<float>(values, Shape{1, 2})}};
+  auto* const call = engine.state->make_call(*engine.served, lent, {}, engine.world.now()).value();
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.state->abandon(*call, SimulatedEngine::State::taken_back(*call));
+    engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+    return Result<void>();
+  };
+  engine.state->start(*call);
+  engine.state->wait(*call);
+  CHECK(engine.state->collect(*call).error().code == Code::cancelled);
+  engine.world.run_until_idle();
+  for (float value = 5; value < 8; ++value)
+    CHECK(engine.infer(row(value)).value().outputs["y"].as<float>()[0] == value + 1);
+}
+
+// mutant: Call::reset that leaves `outputs_made` as it is.
+TEST_CASE("a request of several batches after another one gets outputs of its own size") {
+  SimulatedEngine engine(R"("batching": {"max_items": 2},)");
+  for (std::int64_t const items : {5, 7, 4, 9}) {
+    auto const answer =
+        engine.infer(rows(items, static_cast<float>(100 * items)), {.cache = CacheMode::skip});
+    REQUIRE(answer);
+    auto const y = answer->outputs["y"].as<float>();
+    REQUIRE(y.size() == static_cast<std::size_t>(2 * items));
+    for (std::size_t i = 0; i < y.size(); ++i)
+      REQUIRE(y[i] == static_cast<float>(100 * items) + static_cast<float>(i) + 1);
+  }
+}
+
+// mutant: Call::reset that leaves `running` as it is.
+TEST_CASE("a call that never ran says so, whatever the one before it did") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)", only_workers());
+  REQUIRE(engine.infer(row(1)));
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(20ms);
+    engine.world.step_now();
+    return Result<void>();
+  };
+  auto const first = engine.submit(row(2));
+  auto const second = engine.submit(row(3), {.deadline = 10ms});
+  engine.world.run_until_idle();
+  REQUIRE_FALSE(second->has_value());
+  CHECK(second->error().reason == Reason::deadline_waiting);
+  CHECK(second->error().message.find("had not begun") != std::string::npos);
+}
+
+// mutant: Slot::reset_role that does nothing.
+TEST_CASE("a call past the cache stores nothing, although the one before it did") {
+  SimulatedEngine engine;
+  REQUIRE(engine.infer(row(1)));
+  REQUIRE(engine.infer(row(2), {.cache = CacheMode::skip}));
+  CHECK(engine.infer(row(2), {.cache = CacheMode::only_if_cached}).error().reason == Reason::not_cached);
+  CHECK(engine.infer(row(1), {.cache = CacheMode::only_if_cached}));
+}
+
+// mutant: EngineState::make_call that counts no refusal of the gate, or make_checked_call that keeps what a refused
+// call holds.
+TEST_CASE("refused calls are counted and hold nothing") {
+  Told engine("", {.max_items = 4});
+  Cancellation cancellation;
+  cancellation.cancel();
+  for (int i = 0; i < 10; ++i)
+    CHECK(engine.infer(rows(3, 1), {.cancellation = &cancellation}).error().code == Code::cancelled);
+  CHECK(engine.infer(rows(5, 1)).error().reason == Reason::too_large);
+  {
+    admission::Slot other;
+    REQUIRE(engine.state->gate().admit_caller(other, 4, 1, engine.world.now()));
+    CHECK(engine.infer(row(1)).error().reason == Reason::queue_full);
+    engine.state->gate().release_quota(other);
+  }
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  CHECK(engine.infer(rows(4, 1)));
+  engine.state->stop(Duration{0});
+  CHECK(engine.infer(row(1)).error().reason == Reason::stopping);
+  auto const seen = engine.statistics();
+  CHECK(seen.requests_with(Code::cancelled) == 10);
+  CHECK(seen.requests_with(Code::resource_exhausted) == 2);
+  CHECK(seen.requests_with(Code::unavailable) == 1);
+  CHECK(seen.requests_with(Code::ok) == 1);
+}
+
+// mutant: Model::infer that does not count a call from inside its own model.
+TEST_CASE("a call from inside its own model is counted as refused") {
+  Told engine;
+  Model<SimulatedServing> const model(engine.state, *engine.served);
+  REQUIRE(model.load());
+  engine.control.on_run = [&](ath_batch const&) {
+    CHECK(model.infer(row(2)).error().reason == Reason::reentrant);
+    return Result<void>();
+  };
+  REQUIRE(model.infer(row(1)));
+  CHECK(model.statistics().requests_with(Code::failed_precondition) == 1);
+}
+
+// mutant: health_of that asks the load only, for the model or for the engine.
+TEST_CASE("a model whose breaker is open is not ready, and neither is its engine") {
+  Told engine;
+  REQUIRE(engine.infer(row(1)));
+  CHECK(engine.state->health().ready);
+  engine.control.on_run = broken;
+  for (float i = 10; engine.served->breaker().state() == breaking::State::closed; ++i)
+    REQUIRE_FALSE(engine.infer(row(i)));
+  auto const health = engine.state->health();
+  CHECK_FALSE(health.ready);
+  CHECK(health.reason == "puppet@1.0.0: circuit breaker open");
+  REQUIRE(health.models.size() == 1);
+  CHECK_FALSE(health.models[0].ready);
+  CHECK(health.models[0].breaker == "open");
+  CHECK(health.models[0].state == "ready");
+}
+
+// mutant: ServedModel::end that tells of the breaker's state after every batch, or never.
+TEST_CASE("the sink is told once of each change of a model and its breaker") {
+  Told engine;
+  REQUIRE(engine.infer(row(1)));
+  CHECK(engine.count("model_loaded model=puppet version=1.0.0") == 1);
+  CHECK(engine.count("breaker") == 0);
+  engine.control.on_run = broken;
+  for (float i = 10; i < 30; ++i) CHECK_FALSE(engine.infer(row(i)));
+  CHECK(engine.count("breaker_opened model=puppet version=1.0.0") == 1);
+  CHECK(engine.count("breaker_closed") == 0);
+  engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  engine.world.advance(10s);
+  for (float i = 30; i < 50; ++i) CHECK(engine.infer(row(i)));
+  CHECK(engine.count("breaker_opened") == 1);
+  CHECK(engine.count("breaker_closed model=puppet version=1.0.0") == 1);
+  engine.state->loader().unload(engine.served->load_record());
+  engine.world.run_until_idle();
+  CHECK(engine.count("model_unloaded model=puppet version=1.0.0") == 1);
+  engine.state->stop(Duration{0});
+  CHECK(engine.count("engine_stopping") == 1);
+}
+
+// mutant: ServedModel::end that counts every batch with a culprit, or record_answer without those who joined.
+TEST_CASE("joined calls are counted, and batches that fail wholly, but not those with a culprit") {
+  Told engine(R"("batching": {"max_items": 4},)", only_workers());
+  engine.control.on_run = [](ath_batch const& batch) -> Result<void> {
+    auto const* const x = static_cast<float const*>(batch.inputs[0].data);
+    for (std::int64_t i = 0; i < 2 * batch.items; ++i)
+      if (x[i] == 666) return broken(batch);
+    return {};
+  };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float const value : {1.0F, 1.0F, 666.0F, 2.0F}) tickets.push_back(engine.submit(row(value)));
+  engine.world.run_until_idle();
+  CHECK_FALSE(tickets[2]->has_value());
+  auto seen = engine.statistics();
+  CHECK(seen.requests_with(Code::ok) == 3);
+  CHECK(seen.cache_joined == 1);
+  CHECK(seen.batch_failures == 0);
+  auto const alone = engine.submit(row(666));
+  engine.world.run_until_idle();
+  seen = engine.statistics();
+  CHECK(seen.batch_failures == 1);
+  CHECK(engine.state->metrics_text().find(
+            "athanor_cache_joined_total{model=\"puppet\",version=\"1.0.0\"} 1\n") != std::string::npos);
+}
+
+// mutant: EngineState::find that takes the lowest version, or the last that was added.
+TEST_CASE("a bare name means the newest version, and a stopped engine takes no further one") {
+  SimulatedEngine engine;
+  std::vector<std::string> const versions{"1.10.0", "1.9.0", "1.10.0-rc.1"};
+  for (auto const& version : versions) {
+    ModelFolder const folder("", "puppet", version);
+    REQUIRE(engine.state->add(folder.path()));
+  }
+  CHECK(engine.state->find("puppet").value()->description().id == "puppet@1.10.0");
+  CHECK(engine.state->find("puppet@1.9.0").value()->description().id == "puppet@1.9.0");
+  engine.state->stop(Duration{0});
+  ModelFolder const late("", "puppet", "2.0.0");
+  auto const refused = engine.state->add(late.path());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::stopping);
+}
+
+// mutant: EngineState::prepare_items that takes the key of the first item for all.
+TEST_CASE("items of a processor whose shapes cannot share a batch are refused by name, and harm nobody") {
+  LengthProcessor processor;
+  ath_processor_table const table = make_table(processor);
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.state->add_processor(table));
+  ModelFolder const folder("", "lengths", "1.0.0",
+                           R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],
+      "processor": {"name": "length"}, "cache": false,
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)");
+  engine.served = engine.state->add(folder.path()).value().get();
+  auto const texts = [](std::vector<std::string_view> const& given) {
+    return Request{{"text", Tensor::copy_texts(given).value()}};
+  };
+  auto const mixed = engine.submit(texts({"abc", "abc", "ab"}));
+  auto const alike = engine.submit(texts({"abc", "xyz"}));
+  auto const other = engine.submit(texts({"ab"}));
+  engine.world.run_until_idle();
+  REQUIRE_FALSE(mixed->has_value());
+  CHECK(mixed->error().code == Code::invalid_argument);
+  CHECK(mixed->error().reason == Reason::shape);
+  CHECK(
+      mixed->error().message ==
+      "lengths@1.0.0: item 2: expected the shapes of item 0 beyond axis 0; send it as a request of its own");
+  REQUIRE(alike->has_value());
+  CHECK(alike->y(5) == 4);
+  REQUIRE(other->has_value());
+  CHECK(other->y(1) == 3);
+  CHECK(engine.control.runs.load() == 2);
+}

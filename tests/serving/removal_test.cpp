@@ -1,0 +1,138 @@
+// Models that are removed from an engine, and what is left of them.
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Reloading : Puppet {
+  Simulation world{1};
+  Engine<SimulatedServing> engine = Engine<SimulatedServing>::create({.backends = {&table}}).value();
+
+  std::string version(int number) const { return "1.0." + std::to_string(number); }
+  Model<SimulatedServing> load(int number) {
+    ModelFolder const folder("", "puppet", version(number));
+    return engine.load(folder.path()).value();
+  }
+};
+
+// An asynchronous call whose completion lets a handle go.
+struct LastUse {
+  std::optional<Model<SimulatedServing>> model;
+  std::optional<Result<Answer>> answer;
+  void on_answer(Result<Answer> result) noexcept {
+    answer.emplace(std::move(result));
+    model.reset();
+  }
+};
+
+}  // namespace
+
+// mutant: EngineState::on_reap without loader_.forget, or EngineState::remove that leaves the model registered.
+TEST_CASE("three hundred reloaded versions leave what one leaves") {
+  Reloading house;
+  auto const size_after = [&](int from, int to) {
+    for (int number = from; number < to; ++number) {
+      auto const model = house.load(number);
+      REQUIRE(model.infer(row(1)));
+      if (number != 0) REQUIRE(house.engine.remove("puppet@" + house.version(number - 1)));
+    }
+    house.world.run_until_idle();
+    CHECK(house.engine.health().models.size() == 1);
+    return house.engine.metrics_text().size();
+  };
+  auto const first = size_after(0, 10);
+  auto const last = size_after(10, 300);
+  CHECK(last <= first + 1'000);
+  CHECK(house.control.loads.load() == 300);
+  CHECK(house.control.unloads.load() == 299);
+}
+
+// mutant: EngineState::take_out that destroys the model, or that leaves its name taken.
+TEST_CASE("a removed model is found no more, works for its handles, and goes with the last of them") {
+  Reloading house;
+  std::optional<Model<SimulatedServing>> model = house.load(1);
+  std::optional<Model<SimulatedServing>> copy = model;
+  CHECK(house.engine.remove("puppet").error().code == Code::not_found);
+  REQUIRE(house.engine.remove("puppet@1.0.1"));
+  CHECK(house.engine.remove("puppet@1.0.1").error().reason == Reason::model_missing);
+  CHECK(house.engine.model("puppet").error().code == Code::not_found);
+  CHECK(house.engine.health().models.empty());
+
+  ModelFolder const other(R"("cache": false,)", "puppet", "1.0.1");
+  REQUIRE(house.engine.load(other.path()));
+  auto answer = model->infer(row(1), {.cache = CacheMode::skip}).value();
+  CHECK(house.control.loads.load() == 2);
+  model.reset();
+  house.world.run_until_idle();
+  CHECK(copy->infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
+  CHECK(copy->statistics().requests_with(Code::ok) == 2);
+  CHECK(house.control.unloads.load() == 0);
+  copy.reset();
+  house.world.run_until_idle();
+  CHECK(house.control.unloads.load() == 1);
+  CHECK(answer.report.model == "puppet@1.0.1");
+  CHECK(answer.outputs.spec(0).name == "y");
+}
+
+// mutant: EngineState::launch that takes no handle for its call.
+TEST_CASE("a call in flight keeps a removed model, and its completion may let the last handle go") {
+  Reloading house;
+  LastUse last;
+  last.model.emplace(house.load(1));
+  REQUIRE(last.model->submit(row(1), {}, callback<&LastUse::on_answer>(&last)));
+  REQUIRE(house.engine.remove("puppet@1.0.1"));
+  LastUse dropped;
+  REQUIRE(last.model->submit(row(2), {}, callback<&LastUse::on_answer>(&dropped)));
+  house.world.run_until_idle();
+  REQUIRE(last.answer);
+  CHECK(last.answer->value().outputs["y"].as<float>()[0] == 2);
+  REQUIRE(dropped.answer);
+  CHECK(dropped.answer->value().outputs["y"].as<float>()[0] == 3);
+  CHECK(house.control.unloads.load() == 1);
+}
+
+// mutant: EngineState::abandon that leaves the call without a handle (a use after free under ASan).
+TEST_CASE("work that goes on after its blocking caller has left keeps the removed model") {
+  Puppet puppet;
+  auto engine = Engine<>::create({.backends = {&puppet.table}, .caller_runs = CallerRuns::never}).value();
+  Held held(puppet.control);
+  ModelFolder const folder;
+  {
+    auto const model = engine.load(folder.path()).value();
+    REQUIRE(engine.remove(model.id()));
+    auto const answer = model.infer(row(1), {.deadline = 5ms});
+    CHECK(answer.error().code == Code::deadline_exceeded);
+    held.wait_until_inside();
+  }
+  held.let_go();
+  CHECK(engine.stop(60s) == 0);
+  CHECK(held.left());
+  CHECK(puppet.control.runs.load() == 1);
+  CHECK(puppet.control.unloads.load() == 1);
+}
+
+// mutant: EngineState::all_models that knows the registered ones only.
+TEST_CASE("a stop answers what waits for a removed model") {
+  Reloading house;
+  LastUse last;
+  last.model.emplace(house.load(1));
+  REQUIRE(house.engine.remove("puppet@1.0.1"));
+  house.control.on_run = [&](ath_batch const&) {
+    house.world.advance(1s);
+    return Result<void>();
+  };
+  for (float value = 0; value < 3; ++value)
+    REQUIRE(last.model->submit(row(value), {.cache = CacheMode::skip}, callback<&LastUse::on_answer>(&last)));
+  house.engine.stop(Duration{0});
+  REQUIRE(last.answer);
+}
