@@ -20,13 +20,17 @@ install(FILES ${PROJECT_SOURCE_DIR}/include/athanor/athanor.hpp
 
 if(TARGET athanor_c)
   list(APPEND athanor_components c)
-  install(TARGETS athanor_c EXPORT athanor-c-targets
+  install(TARGETS athanor_c athanor_c_static EXPORT athanor-c-targets
+          ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT athanor_dev
           LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT athanor_runtime NAMELINK_COMPONENT athanor_dev
           INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/capi/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT athanor_dev
           FILES_MATCHING PATTERN "*.h")
   file(RELATIVE_PATH athanor_pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
   string(REGEX REPLACE "/$" "" athanor_pc_to_prefix "${athanor_pc_to_prefix}")
+  get_property(athanor_pc_private GLOBAL PROPERTY ATHANOR_STATIC_LIBRARIES)
+  list(TRANSFORM athanor_pc_private PREPEND -l)
+  list(JOIN athanor_pc_private " " athanor_pc_private)
   configure_file(${CMAKE_CURRENT_LIST_DIR}/athanor.pc.in ${PROJECT_BINARY_DIR}/athanor.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/athanor.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT athanor_dev)
 endif()
@@ -63,4 +67,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/athanorConfigVersion.cmak
 file(GLOB find_modules ${CMAKE_CURRENT_LIST_DIR}/Find*.cmake)
 install(FILES ${PROJECT_BINARY_DIR}/athanorConfig.cmake ${PROJECT_BINARY_DIR}/athanorConfigVersion.cmake ${find_modules}
         DESTINATION ${athanor_package_dir} COMPONENT athanor_dev)
-install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/athanor COMPONENT athanor_dev)
+foreach(component athanor_runtime athanor_dev)
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/NOTICE
+          DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/athanor COMPONENT ${component})
+endforeach()

@@ -25,8 +25,10 @@ macro(athanor_add_floor)
   endforeach()
 endmacro()
 
-# Warnings and sanitizers of our own code; never imposed on a consumer.
+# How our own code is compiled; never imposed on a consumer.
 add_library(athanor_developer INTERFACE)
+# The same binary wherever it is built. A debugger wants the paths.
+target_compile_options(athanor_developer INTERFACE "$<$<NOT:$<CONFIG:Debug>>:-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=>")
 if(ATHANOR_DEVELOPER_MODE)
   target_compile_options(
     athanor_developer INTERFACE -Wall -Wextra -Wpedantic -Werror $<$<COMPILE_LANGUAGE:CXX>:-Wshadow -Wconversion>)
@@ -63,6 +65,8 @@ function(athanor_add_room room)
   list(TRANSFORM ARG_DEPENDS PREPEND athanor::)
   target_link_libraries(${target} PUBLIC ${ARG_DEPENDS} ${ARG_LINK})
   target_compile_options(${target} PRIVATE $<TARGET_PROPERTY:athanor_developer,INTERFACE_COMPILE_OPTIONS>)
+  # fmt is compiled in: what is built needs no libfmt where it runs, and no particular one where it is linked.
+  target_compile_definitions(${target} PRIVATE FMT_HEADER_ONLY)
   foreach(library IN LISTS ARG_PRIVATE_LINK)
     # What is only headers is needed to compile this room, not to link it: an installed consumer never hears of it.
     set(kind "")

@@ -4,6 +4,7 @@ consumers_test.py install BUILD WORK           installs BUILD, moves it to WORK/
 consumers_test.py cmake SOURCE WORK ARG…       configures, builds and runs the CMake project SOURCE; ARG goes to cmake,
                                                which must not warn
 consumers_test.py pkg-config MAIN.C WORK CC    builds MAIN.C with pkg-config's flags, and runs it
+consumers_test.py static MAIN.C WORK CC        builds MAIN.C with pkg-config --static, and runs it
 consumers_test.py exports WORK                 what libathanor.so exports and needs
 consumers_test.py readme README WORK CC ARG…   builds and runs the C++ and the C example of README, from its own folder
 consumers_test.py sources FOLDER CC SOURCE… compiles the sources of Athanor with the headers in FOLDER searched first
@@ -41,8 +42,19 @@ def install(build, work):
         elif ".so" in path.name and path.is_file() and not path.is_symlink():
             dynamic = run("readelf", "-d", path)
             left_behind += [f"the run path of {path} names {build}" for line in dynamic.splitlines() if "PATH" in line and str(build) in line]
+            needed = re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic)
+            left_behind += [f"{path} needs {name}" for name in needed if re.search("fmt|xxhash", name)]
+            left_behind += builders_paths(path, [source, str(Path.home())], re.findall(r"PATH.*\[(.+)\]", dynamic))
     if left_behind:
         sys.exit("\n".join(left_behind))
+
+
+def builders_paths(path, folders, run_paths):
+    """Which of the builder's folders stand in a binary, its run path apart, which says where LibTorch was found."""
+    content = path.read_bytes()
+    for run_path in run_paths:
+        content = content.replace(run_path.encode() + b"\0", b"\0")
+    return [f"{path} holds the builder's {folder}" for folder in folders if folder.encode() in content]
 
 
 def cmake(source, work, *arguments, **options):
@@ -70,10 +82,27 @@ def pkg_config(main, work, compiler, **options):
     print(run(program, **options))
 
 
+def static(main, work, compiler):
+    """A program that needs no library of ours, or of anybody's, where it runs."""
+    moved = Path(work) / "moved"
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(next(path.parent for path in moved.rglob("athanor.pc")))}
+    flags = shlex.split(run("pkg-config", "--static", "--cflags", "--libs", "athanor", env=environment))
+    program = Path(work) / "static-consumer"
+    run(compiler, "-std=c99", main, "-static", "-o", program, *flags)
+    if "NEEDED" in run("readelf", "-d", program):
+        sys.exit(f"{program} needs shared libraries")
+    print(run(program))
+
+
 def exports(work):
     library = next(path for path in (Path(work) / "moved").rglob("libathanor.so*") if not path.is_symlink())
     symbols = [line.split() for line in run("nm", "-D", "--defined-only", library).splitlines()]
     names = [words[2].split("@")[0] for words in symbols if words[1] != "A"]
+    bare = [words[2] for words in symbols if words[1] != "A" and not words[2].endswith("@@ATHANOR_0")]
+    if bare:
+        sys.exit("libathanor.so exports without its version node:\n" + "\n".join(bare))
+    if re.search(r"R_\w+_(JUMP_SLOT?|GLOB_DAT)\s.*\bath_", run("readelf", "-rW", library)):
+        sys.exit("libathanor.so calls functions of its own that another library may replace")
     strangers = [name for name in names if not name.startswith("ath_")]
     if strangers:
         sys.exit("libathanor.so exports what is not its own:\n" + "\n".join(strangers))
@@ -136,5 +165,5 @@ def page(page_file, home, work, compiler):
 
 
 if __name__ == "__main__":
-    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "readme": readme, "sources": sources, "page": page}
+    modes = {"install": install, "cmake": cmake, "pkg-config": pkg_config, "exports": exports, "static": static, "readme": readme, "sources": sources, "page": page}
     modes[sys.argv[1]](*sys.argv[2:])
