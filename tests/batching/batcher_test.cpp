@@ -218,16 +218,18 @@ TEST_CASE("a completion that submits again while its batcher is destroyed learns
 
 namespace {
 
-/// An input whose move, which is in the middle of `submit`, waits for the test.
+/// An input whose last move, the one into the call that `submit` has made, waits for the test.
 struct Slow {
   std::atomic<bool>* moving = nullptr;
   std::atomic<bool>* go_on = nullptr;
+  int moves_before = 1;
   Slow() = default;
   Slow(std::atomic<bool>* moves, std::atomic<bool>* goes) : moving(moves), go_on(goes) {}
   Slow(Slow const&) = default;
   Slow& operator=(Slow const&) = default;
-  Slow(Slow&& other) noexcept : moving(other.moving), go_on(other.go_on) {
-    if (moving == nullptr) return;
+  Slow(Slow&& other) noexcept
+      : moving(other.moving), go_on(other.go_on), moves_before(other.moves_before - 1) {
+    if (moving == nullptr || moves_before >= 0) return;
     *moving = true;
     moving->notify_all();
     go_on->wait(false);

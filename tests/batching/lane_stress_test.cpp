@@ -180,14 +180,16 @@ struct SlowToCopy {
 // mutant: withdraw_call() that does not wait for the copy of its input
 TEST_CASE("a call whose deadline passes while its input is copied returns after that") {
   std::atomic<bool> returned{false}, copying{false}, overtaken{false};
-  auto batcher = *Batcher<SlowToCopy, int>::create({.caller_runs = false},
-                                                   [](std::span<SlowToCopy const>, std::span<int>) {});
   SlowToCopy input;
   input.returned = &returned;
   input.copying = &copying;
   input.overtaken = &overtaken;
-  auto const answer = batcher.run(input, 2ms);
-  returned = true;
-  CHECK((answer || answer.error().code == Code::deadline_exceeded));
+  {
+    auto batcher = *Batcher<SlowToCopy, int>::create({.caller_runs = false},
+                                                     [](std::span<SlowToCopy const>, std::span<int>) {});
+    auto const answer = batcher.run(input, 2ms);
+    returned = true;
+    CHECK((answer || answer.error().code == Code::deadline_exceeded));
+  }
   CHECK_FALSE(overtaken);
 }

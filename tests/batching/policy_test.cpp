@@ -82,6 +82,25 @@ TEST_CASE("a policy that waits for the past dispatches") {
   CHECK(world.steps() <= 2);
 }
 
+// mutant: a batch as large as the policy says
+TEST_CASE("a policy that dispatches too much, or nothing, gets batches within the limit") {
+  struct Unlimited {
+    std::uint64_t items = 0;
+    BatchDecision decide(QueueSnapshot const&) const noexcept { return BatchDecision::dispatch(items); }
+  };
+  for (std::uint64_t const items : {0U, 1000U}) {
+    Simulation world(1);
+    SimulatedExecutor executor(1);
+    PuppetClient client;
+    SimulatedLane<Unlimited> lane({.max_items = 4}, Unlimited{items}, client, executor);
+    TestCall calls[9];
+    for (auto& call : calls) lane.enter(call, LendThread::no);
+    world.run_until_idle();
+    CHECK(client.executed.size() == (items == 0 ? 9 : 3));
+    for (auto& call : calls) CHECK(call.succeeded);
+  }
+}
+
 // mutant: a P95 tracker with the weights of P50
 TEST_CASE("the cost model's quantiles cover what they promise") {
   Simulation world(7);

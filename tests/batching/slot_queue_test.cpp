@@ -109,6 +109,17 @@ TEST_CASE("each key is held for its own time") {
     CHECK(bench.client.executed[i].at - start == 10ms + 2ms * static_cast<int>(i));
 }
 
+// mutant: fill() that does not ask about what it leaves
+TEST_CASE("what a full batch leaves is held again, and nobody is summoned for it meanwhile") {
+  Bench<SizeOrDelay> bench({.instances = 2}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
+  for (int i = 0; i < 12; ++i) bench.enter();
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+  REQUIRE(bench.client.executed.size() == 2);
+  CHECK(bench.client.executed[1].at - bench.client.executed[0].at == 10ms);
+  CHECK(bench.world.steps() == 3);  // a worker, the timer, a worker
+}
+
 namespace {
 
 template <class Policy>
