@@ -47,6 +47,24 @@ std::string place(Origin const& origin, unsigned int atom) {
   return index < positions.size() ? fmt::format(" at byte {}", positions[index]) : std::string();
 }
 
+/// The most `*` atoms inside a molecule that has aromatic bonds.
+constexpr int most_dummies = 8;
+
+/// Where an aromatic ring has no arrangement of double bonds, RDKit tries again with every subset of the `*` atoms
+/// of its ring system: 2^n arrangements for n of them, which nothing can interrupt. Those at the end of a chain are in
+/// no ring.
+Result<void> check_dummies(RDKit::ROMol const& molecule) {
+  bool aromatic = false;
+  for (auto const* bond : molecule.bonds()) aromatic = aromatic || bond->getIsAromatic();
+  int dummies = 0;
+  for (auto const* atom : molecule.atoms())
+    dummies += atom->getAtomicNum() == 0 && atom->getDegree() > 1 ? 1 : 0;
+  if (!aromatic || dummies <= most_dummies) return {};
+  return fail(Code::invalid_argument, Reason::too_large,
+              "smiles: expected at most {} '*' with several bonds in a molecule with aromatic bonds, got {}",
+              most_dummies, dummies);
+}
+
 Error chemistry(std::string sentence) {
   return {Code::invalid_argument, Reason::chemistry, "smiles: " + std::move(sentence), {}};
 }
@@ -108,6 +126,7 @@ Result<MoleculePointer> parse_molecule(std::string_view smiles, SmilesFacts cons
     auto molecule = parse_text(smiles);
     if (!molecule) return molecule;
     if (facts.hydrogens > 0) RDKit::MolOps::removeHs(**molecule, false, true, false);
+    if (auto few = check_dummies(**molecule); !few) return tl::unexpected(std::move(few.error()));
     perceive(**molecule);
     return molecule;
   });

@@ -1,34 +1,12 @@
 #include "json_text.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include <fmt/ranges.h>
 
 namespace athanor::inline v1::json {
 
 namespace {
-
-/// Watches the parser for what a JSON value cannot show afterwards.
-struct ParseWatch {
-  std::vector<std::set<std::string, std::less<>>> keys;
-  std::string member;
-  std::optional<std::string> repeated;
-  bool too_deep = false;
-
-  bool operator()(int depth, Json::parse_event_t event, Json const& parsed) {
-    too_deep = too_deep || depth > max_depth;
-    if (too_deep) return false;  // the rest is parsed, but nothing of it is kept
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key) {
-      auto const& key = parsed.get_ref<std::string const&>();
-      if (depth == 1) member = key;
-      if (!keys.back().insert(key).second && !repeated) repeated = key;
-    }
-    return true;
-  }
-};
 
 /// The number in the parser's message that no double holds it; the whole message when it has another form.
 std::string_view quoted(std::string_view message) {
@@ -37,28 +15,73 @@ std::string_view quoted(std::string_view message) {
   return first < last ? message.substr(first + 1, last - first - 1) : message;
 }
 
+/// Builds the value, and ends the parse at the first fault. (The library's own builder with a callback looks
+/// through a whole list at the end of every object in it.)
+class Builder {
+ public:
+  bool null() { return put(nullptr) != nullptr; }
+  bool boolean(bool value) { return put(value) != nullptr; }
+  bool number_integer(std::int64_t value) { return put(value) != nullptr; }
+  bool number_unsigned(std::uint64_t value) { return put(value) != nullptr; }
+  bool number_float(double value, std::string const&) { return put(value) != nullptr; }
+  bool string(std::string& value) { return put(std::move(value)) != nullptr; }
+  bool binary(Json::binary_t&) { return false; }
+  bool start_object(std::size_t) { return open(Json::object()); }
+  bool start_array(std::size_t) { return open(Json::array()); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+
+  bool key(std::string& name) {
+    if (open_.size() == 1) fault_.member = name;
+    auto const [place, added] = open_.back()->get_ref<Json::object_t&>().emplace(name, nullptr);
+    if (!added) return refuse(ParseFault::Kind::repeated_key, std::move(name));
+    next_ = &place->second;
+    return true;
+  }
+  bool parse_error(std::size_t byte, std::string const&, Json::exception const& error) {
+    if (dynamic_cast<Json::parse_error const*>(&error) == nullptr)
+      fault_.number = std::string(quoted(error.what()));
+    fault_.byte = fault_.number.empty() ? byte - 1 : 0;
+    return refuse(fault_.number.empty() ? ParseFault::Kind::grammar : ParseFault::Kind::number, {});
+  }
+
+  Json& value() noexcept { return value_; }
+  ParseFault& fault() noexcept { return fault_; }
+
+ private:
+  bool refuse(ParseFault::Kind kind, std::string key) {
+    fault_.kind = kind;
+    fault_.key = std::move(key);
+    return false;
+  }
+  Json* put(Json value) {
+    if (open_.empty()) return &(value_ = std::move(value));
+    if (!open_.back()->is_array()) return &(*next_ = std::move(value));
+    open_.back()->push_back(std::move(value));
+    return &open_.back()->back();
+  }
+  bool open(Json container) {
+    if (open_.size() == max_depth) return refuse(ParseFault::Kind::depth, {});
+    open_.push_back(put(std::move(container)));
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  Json value_;
+  std::vector<Json*> open_;  // lists and objects, the outermost first
+  Json* next_ = nullptr;     // the value of the last key
+  ParseFault fault_;
+};
+
 }  // namespace
 
 tl::expected<Json, ParseFault> parse(std::string_view text) {
-  using Kind = ParseFault::Kind;
-  ParseWatch watch;
-  Json value;
-  auto const fault = [&](Kind kind, std::size_t byte = 0, std::string_view number = {}) {
-    return tl::unexpected(
-        ParseFault{kind, byte, std::string(number), watch.repeated.value_or(""), watch.member});
-  };
-  try {
-    value = Json::parse(text.begin(), text.end(), [&](int depth, Json::parse_event_t event, Json& parsed) {
-      return watch(depth, event, parsed);
-    });
-  } catch (Json::parse_error const& error) {
-    return fault(Kind::grammar, error.byte - 1);
-  } catch (Json::exception const& error) {
-    return fault(Kind::number, 0, quoted(error.what()));
-  }
-  if (watch.too_deep) return fault(Kind::depth);
-  if (watch.repeated) return fault(Kind::repeated_key);
-  return value;
+  Builder builder;
+  if (Json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder.value());
+  return tl::unexpected(std::move(builder.fault()));
 }
 
 std::string to_string(ParseFault const& fault) {
@@ -133,11 +156,15 @@ std::vector<std::pair<std::string, Node>> Node::named() const {
   return all;
 }
 
-std::vector<Node> Node::list(std::size_t least) const {
+std::vector<Node> Node::list(std::size_t least, std::size_t most) const {
   std::vector<Node> all;
   if (!present() && least == 0) return all;
   if (!present() || !value_->is_array() || value_->size() < least) {
     expected(least == 0 ? "a list" : fmt::format("a list of at least {}", least));
+    return all;
+  }
+  if (value_->size() > most) {
+    reader_->refuse(path_, "expected at most {}, got {}", most, value_->size());
     return all;
   }
   for (std::size_t i = 0; i < value_->size(); ++i)

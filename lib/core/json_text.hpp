@@ -86,8 +86,8 @@ class Node {
   Node operator[](std::string_view key) const;
   /// The members of an object whose keys are names of the user's.
   std::vector<std::pair<std::string, Node>> named() const;
-  /// The elements of a list of at least `least`.
-  std::vector<Node> list(std::size_t least = 0) const;
+  /// The elements of a list of `least` to `most`; none of a list that is refused.
+  std::vector<Node> list(std::size_t least = 0, std::size_t most = SIZE_MAX) const;
 
   std::string text() const;
   /// A text that names something: letters, digits, `.`, `_`, `-`; at most 128.

@@ -17,6 +17,20 @@ std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
 
 double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
 
+/// Whether the same load may succeed later although nobody changes anything.
+bool waiting_helps(Error const& error) noexcept {
+  switch (error.code) {
+    case Code::invalid_argument:
+    case Code::already_exists:
+    case Code::permission_denied:
+    case Code::failed_precondition:
+    case Code::out_of_range:
+    case Code::unimplemented:
+    case Code::data_loss: return false;
+    default: return error.reason != Reason::budget && error.reason != Reason::backend_contract;
+  }
+}
+
 }  // namespace
 
 LoaderMachine::LoaderMachine(ModelLoaderOptions const& options)
@@ -88,7 +102,7 @@ std::optional<Error> LoaderMachine::obstacle(Id id) const {
 
 Error LoaderMachine::backoff_error(Model const& model, TimePoint now) const {
   Error error = model.failure;
-  error.retry_after = std::max(model.retry_at - now, Duration{0});
+  if (waiting_helps(error)) error.retry_after = std::max(model.retry_at - now, Duration{0});
   if (model.late) error.retry_after = std::max(error.retry_after, options_.busy_retry);
   return error;
 }
@@ -241,7 +255,7 @@ void LoaderMachine::record_failure(Model& model, Error error, TimePoint now, std
   model.state = ModelState::failed;
   model.retry_at = after(now, backoff);
   error.message = fmt::format("{}: {}", model.name, error.message);
-  error.retry_after = error.reason == Reason::budget ? Duration{0} : backoff;
+  error.retry_after = waiting_helps(error) ? backoff : Duration{0};
   model.failure = std::move(error);
 }
 

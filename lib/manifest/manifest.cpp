@@ -23,16 +23,25 @@ constexpr std::int64_t no_limit = INT64_MAX;
 /// More than the cores of one machine; kernels that are asked for thousands end the process.
 constexpr std::int64_t most_threads = 256;
 constexpr std::uintmax_t largest_manifest = 64U << 20;
+constexpr std::size_t most_members = 256;
+constexpr std::size_t most_self_tests = 1024;
+constexpr std::size_t most_warm_ups = 64;
+/// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of f64.
+constexpr double least_scale = 1e-37;
+constexpr double most_scale = 1e37;
 
 /// A file of the model's folder: relative, and never out of it.
 std::string read_path(Node const& node) {
   std::string path = node.text();
   bool good = !path.empty() && path.front() != '/' && path.find('\\') == std::string::npos &&
               path.find('\0') == std::string::npos;
-  for (auto const& part : std::filesystem::path(path)) good = good && part != ".." && !part.empty();
+  for (auto const& part : std::filesystem::path(path))
+    good = good && part != ".." && part != "." && !part.empty();
   if (!good && node.present())
-    node.reader().refuse(node.path(), "expected a path inside the model's folder, without '..'; got '{}'",
-                         path);
+    node.reader().refuse(node.path(),
+                         "expected a path inside the model's folder, without '.' and '..'; got '{}'", path);
+  if (path == manifest_file)
+    node.reader().refuse(node.path(), "expected a file beside the manifest, got the manifest");
   return path;
 }
 
@@ -53,6 +62,7 @@ std::vector<Dim> read_shape(Node const& node) {
   std::vector<Dim> dims;
   if (!node.present()) node.reader().refuse(node.path(), "expected a list of dimensions, got nothing");
   for (Node const& entry : node.list()) {
+    if (dims.size() == Shape::max_rank) break;
     if (entry.json()->is_null()) {
       dims.push_back(Dim::any());
     } else if (entry.json()->is_string()) {
@@ -64,8 +74,13 @@ std::vector<Dim> read_shape(Node const& node) {
                            json::describe(*entry.json()));
     }
   }
-  if (dims.size() > Shape::max_rank)
-    node.reader().refuse(node.path(), "expected at most {} dimensions, got {}", Shape::max_rank, dims.size());
+  if (node.present() && node.json()->is_array() && node.json()->size() > Shape::max_rank)
+    node.reader().refuse(node.path(), "expected at most {} dimensions, got {}", Shape::max_rank,
+                         node.json()->size());
+  for (std::size_t axis = 1; axis < dims.size(); ++axis)
+    if (dims[axis] == Dim::named(std::string(items_axis)))
+      node.reader().refuse(fmt::format("{}[{}]", node.path(), axis),
+                           "expected '{}' as the first dimension only", items_axis);
   return dims;
 }
 
@@ -197,7 +212,7 @@ ProcessorSection read_processor(Node const& node) {
   if (!node.object({"name", "inputs", "options", "digests"})) return section;
   section.name = node["name"].name();
   if (auto const inputs = node["inputs"]; inputs.present())
-    for (Node const& input : inputs.list(1)) section.inputs.push_back(input.name());
+    for (Node const& input : inputs.list(1, max_tensors)) section.inputs.push_back(input.name());
   if (auto const options = node["options"]; options.present() && options.object())
     section.options_json = options.json()->dump();
   for (auto const& [file, digest] : node["digests"].named()) {
@@ -220,6 +235,12 @@ Member read_member(Node const& node) {
     Scale const scale{output, entry["center"].number(), entry["scale"].number()};
     if (scale.scale == 0)
       node.reader().refuse(entry["scale"].path(), "expected a number other than 0, got 0");
+    if (std::abs(scale.scale) < least_scale || std::abs(scale.scale) > most_scale)
+      node.reader().refuse(entry["scale"].path(), "expected a magnitude of {} to {}, got {}", least_scale,
+                           most_scale, scale.scale);
+    if (std::abs(scale.center) > most_scale)
+      node.reader().refuse(entry["center"].path(), "expected a magnitude of at most {}, got {}", most_scale,
+                           scale.center);
     member.scales.push_back(scale);
   }
   return member;
@@ -269,8 +290,8 @@ SelfTest read_self_test(Node const& node, Signature const& signature) {
       test.outputs.emplace_back(name, std::move(*tensor));
   if (auto const tolerance = node["tolerance"]; tolerance.present()) {
     test.tolerance = tolerance.number();
-    if (!(test.tolerance >= 0))
-      node.reader().refuse(tolerance.path(), "expected at least 0, got {}", test.tolerance);
+    if (!(test.tolerance >= 0 && test.tolerance < 1))
+      node.reader().refuse(tolerance.path(), "expected at least 0 and less than 1, got {}", test.tolerance);
   }
   if (node.reader().failed()) return test;
   auto const checked = check(signature, test.inputs);
@@ -325,23 +346,25 @@ void name_model_outputs(Manifest& manifest) {
 
 void read_tensors(Node const& root, Manifest& manifest) {
   if (root["processor"].present()) manifest.processor = read_processor(root["processor"]);
-  for (Node const& node : root["inputs"].list(1)) manifest.inputs.push_back(read_input(node));
-  for (Node const& node : root["outputs"].list(1)) manifest.outputs.push_back(read_output(node));
+  for (Node const& node : root["inputs"].list(1, max_tensors)) manifest.inputs.push_back(read_input(node));
+  for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   if (manifest.processor && manifest.processor->inputs.empty())
     for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
-    for (Node const& node : inputs.list(1)) manifest.model_inputs.push_back(read_model_input(node));
+    for (Node const& node : inputs.list(1, max_tensors))
+      manifest.model_inputs.push_back(read_model_input(node));
   } else if (manifest.processor) {
     root.reader().refuse("model_inputs", "expected what the model reads of the processor, got nothing");
   } else {
-    auto const nodes = root["inputs"].list(1);
-    for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {
+    auto const nodes = root["inputs"].list(1, max_tensors);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
       ModelInput& input = manifest.model_inputs.emplace_back(ModelInput{manifest.inputs[i], {}, {}, {}});
       if (!root.reader().failed()) place_in_batch(input, nodes[i]);
     }
   }
   if (auto const outputs = root["model_outputs"]; outputs.present()) {
-    for (Node const& node : outputs.list(1)) manifest.model_outputs.push_back(read_model_output(node));
+    for (Node const& node : outputs.list(1, max_tensors))
+      manifest.model_outputs.push_back(read_model_output(node));
   } else {
     name_model_outputs(manifest);
   }
@@ -350,15 +373,16 @@ void read_tensors(Node const& root, Manifest& manifest) {
 void read_warm_up(Node const& root, Manifest& manifest) {
   auto const warm_up = root["warm_up"];
   if (!warm_up.present() || !warm_up.object({"batches"})) return;
-  for (Node const& batch : warm_up["batches"].list(1))
+  for (Node const& batch : warm_up["batches"].list(1, most_warm_ups))
     manifest.warm_up_batches.push_back(batch.integer(1, 1 << 20));
-  if (root["self_test"].list().empty())
+  if (root["self_test"].list(0, most_self_tests).empty())
     root.reader().refuse(warm_up.path(),
                          "expected a self_test whose inputs the batches are made of, got none");
 }
 
 void read_execution(Node const& root, Manifest& manifest) {
-  for (Node const& node : root["members"].list(1)) manifest.members.push_back(read_member(node));
+  for (Node const& node : root["members"].list(1, most_members))
+    manifest.members.push_back(read_member(node));
   manifest.min_members = static_cast<std::int64_t>(manifest.members.size());
   if (auto const least = root["min_members"]; least.present())
     manifest.min_members = least.integer(1, no_limit);
@@ -398,10 +422,10 @@ Result<Manifest> parse_manifest(std::string_view text) {
                    "model_inputs", "model_outputs", "outputs", "members", "min_members", "batching", "cache",
                    "device", "threads", "self_test", "warm_up"})) {
     manifest::read_identity(root, manifest);
-    manifest::read_tensors(root, manifest);
-    manifest::read_execution(root, manifest);
+    if (!reader.failed()) manifest::read_tensors(root, manifest);
+    if (!reader.failed()) manifest::read_execution(root, manifest);
     if (!reader.failed()) manifest::check_references(manifest, reader);
-    for (auto const& node : root["self_test"].list())
+    for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())
         manifest.self_tests.push_back(manifest::read_self_test(node, manifest.signature()));
   }

@@ -1,6 +1,7 @@
 #include "manifest_checks.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include <fmt/format.h>
 
@@ -10,7 +11,8 @@ namespace {
 
 template <class List, class Name>
 void check_unique(Reader& reader, std::string const& path, List const& list, Name const& name_of) {
-  if (list.size() > max_tensors) reader.refuse(path, "expected at most {}, got {}", max_tensors, list.size());
+  if (list.size() > max_tensors)
+    return reader.refuse(path, "expected at most {}, got {}", max_tensors, list.size());
   for (std::size_t i = 0; i < list.size(); ++i)
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (name_of(list[i]) == name_of(list[earlier]))
@@ -51,6 +53,20 @@ bool has_lookup(Member const& member, std::string_view input) {
 bool is_mapped(Manifest const& manifest, std::string_view input) {
   return std::ranges::any_of(manifest.members,
                              [&](Member const& member) { return has_lookup(member, input); });
+}
+
+/// The most bytes that the fixed lengths of one tensor may ask for.
+constexpr std::uint64_t most_bytes = std::uint64_t{1} << 40;
+
+/// Lengths whose product no memory holds are a mistake, wherever they stand.
+void check_size(TensorSpec const& spec, std::string const& path, Reader& reader) {
+  std::uint64_t bytes = std::max<std::size_t>(element_size(spec.dtype), 1);
+  for (Dim const& dim : spec.dims) {
+    if (dim.kind != Dim::Kind::fixed) continue;
+    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dim.length), &bytes) || bytes > most_bytes)
+      return reader.refuse(path + ".shape", "expected lengths of at most {} bytes together, got {}",
+                           most_bytes, to_string(spec));
+  }
 }
 
 /// True when `source` has every length that `declared` promises, on as many axes.
@@ -116,6 +132,7 @@ void check_model_input(Manifest const& manifest, ModelInput const& input, std::s
 
 /// Backends give rows for items, and texts have no rows to copy.
 void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
+  check_size(spec, path, reader);
   if (!spec.stacks())
     reader.refuse(path + ".shape", "expected '{}' as the first dimension, got {}", items_axis,
                   to_string(spec));
@@ -157,10 +174,10 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
     return;
   }
   if (!is_computable(spec.dtype))
-    reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a spread, got {}",
+    reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a standard deviation, got {}",
                   to_string(spec.dtype));
   if (output.source == OutputSource::standard_deviation && manifest.members.size() < 2)
-    reader.refuse(path + ".from", "expected several members for a spread, got 1");
+    reader.refuse(path + ".from", "expected several members for a standard deviation, got 1");
 }
 
 void check_output(Manifest const& manifest, OutputSection const& output, std::string const& path,
@@ -188,6 +205,9 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
   if (input == nullptr || is_made(*input) || input->spec.dtype != DType::i64)
     reader.refuse(place, "expected the name of an i64 model input that is not made, got {}",
                   input == nullptr ? fmt::format("'{}'", lookup.input) : to_string(input->spec));
+  if (input != nullptr && !input->index_of.empty())
+    reader.refuse(place, "expected codes or positions, got lookups of '{}', which has index_of",
+                  lookup.input);
   // Tokens for one member and bare codes for the next cannot both be what the model was trained with.
   for (std::size_t i = 0; i < manifest.members.size(); ++i)
     if (!has_lookup(manifest.members[i], lookup.input))
@@ -200,9 +220,12 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
 }
 
 void check_member(Manifest const& manifest, Member const& member, std::string const& path, Reader& reader) {
-  for (auto const& lookup : member.lookups)
+  for (auto const& lookup : member.lookups) {
+    if (reader.failed()) return;
     check_lookup(manifest, lookup, fmt::format("{}.lookups.{}", path, lookup.input), reader);
+  }
   for (auto const& scale : member.scales) {
+    if (reader.failed()) return;
     std::string const place = fmt::format("{}.scale.{}", path, scale.output);
     TensorSpec const* output = find(manifest.model_outputs, scale.output);
     if (output == nullptr)
@@ -241,6 +264,10 @@ void check_references(Manifest const& manifest, Reader& reader) {
   check_unique(reader, "outputs", manifest.outputs,
                [](OutputSection const& output) { return output.spec.name; });
   if (manifest.processor) check_processor_section(manifest, reader);
+  for (std::size_t i = 0; i < manifest.inputs.size(); ++i)
+    check_size(manifest.inputs[i], fmt::format("inputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
+    check_size(manifest.model_inputs[i].spec, fmt::format("model_inputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
     check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
@@ -249,7 +276,7 @@ void check_references(Manifest const& manifest, Reader& reader) {
     check_rows(manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_output(manifest, manifest.outputs[i], fmt::format("outputs[{}]", i), reader);
-  for (std::size_t i = 0; i < manifest.members.size(); ++i)
+  for (std::size_t i = 0; i < manifest.members.size() && !reader.failed(); ++i)
     check_member(manifest, manifest.members[i], fmt::format("members[{}]", i), reader);
   auto const members = static_cast<std::int64_t>(manifest.members.size());
   if (manifest.min_members > members)

@@ -2,110 +2,193 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
 
 #include <fmt/format.h>
 
+#include <athanor/batching/policy.hpp>
+#include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
-#include <athanor/serving/detail/pieces.hpp>
+
+#include "trial.hpp"
 
 namespace athanor::inline v1::serving {
 
 namespace {
 
-/// The difference between element `at` of `got` and element `index` of `expected`, relative to the latter
-/// (absolute below 1); infinite when one of them is not finite. Elements that are not numbers are equal (0) or
-/// not (infinite).
-double distance(TensorView const& got, std::size_t at, Tensor const& expected, std::size_t index) noexcept {
-  if (!is_computable(expected.dtype())) {
-    std::size_t const width = element_size(expected.dtype());
-    bool const same = std::memcmp(static_cast<std::byte const*>(got.data) + at * width,
-                                  expected.data() + index * width, width) == 0;
-    return same ? 0 : HUGE_VAL;
-  }
-  double const wanted = number_at(to_view(expected), index);
-  double const difference = std::abs(number_at(got, at) - wanted) / std::max(1.0, std::abs(wanted));
-  return std::isfinite(difference) ? difference : HUGE_VAL;
+template <class... Args>
+tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... args) {
+  return fail(Code::failed_precondition, Reason::model_load, "{}",
+              fmt::format(sentence, std::forward<Args>(args)...));
 }
 
-/// The sentence about an element that differs from the expected one.
-std::string mismatch(TensorView const& got, std::size_t at, Tensor const& expected, std::size_t index,
-                     double tolerance) {
-  if (!is_computable(expected.dtype()))
-    return fmt::format("element {}: differs from the expected value", index);
-  return fmt::format("element {}: expected {:.6g} within {:.3g}, got {:.6g}", index,
-                     number_at(to_view(expected), index), tolerance, number_at(got, at));
-}
-
-/// A request of the manifest, checked and preprocessed.
-struct Sample {
-  Request const* request;
-  CheckedRequest checked;
-  std::vector<MadeItem> made;
-  Result<void> run;
-};
-
-Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
-  auto checked = check(description.signature, request);
-  if (!checked) return tl::unexpected(std::move(checked.error()));
-  Sample sample{&request, *checked, {}, {}};
-  if (!description.processor) return sample;
-  std::vector<Tensor> inputs;
-  for (std::size_t const input : description.processor_inputs)
-    inputs.push_back(request.inputs()[checked->index[input]].value);
-  for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto made = preprocess_item(description, inputs, item);
-    if (!made) return tl::unexpected(std::move(made.error()));
-    sample.made.push_back(std::move(*made));
-  }
-  return sample;
-}
-
-/// Runs one batch that repeats the sample until it holds at least `batch` items.
-Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
-                        std::int64_t batch) {
-  worker.pieces.clear();
-  std::int64_t items = 0;
-  do {
-    append_pieces(description, *sample.request, sample.checked, sample.made, 0,
-                  static_cast<std::uint32_t>(sample.checked.items), worker.pieces);
-    items += sample.checked.items;
-  } while (items < batch);
-  if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered) return gathered;
-  auto ran = worker.ensemble.run(worker.assembler.inputs(), items);
-  if (!ran) return tl::unexpected(std::move(ran.error()));
-  return {};
-}
-
+/// Compares a batch of `items` items of the sample, from its first on, with the answers of the self-test.
 Result<void> compare(ModelDescription const& description, Worker const& worker,
-                     manifest::SelfTest const& test, Sample const& sample, std::size_t number) {
-  for (auto const& [name, expected] : test.outputs) {
+                     manifest::SelfTest const& test, Sample const& sample, std::int64_t items,
+                     std::string const& where) {
+  for (auto const& [name, value] : test.outputs) {
     auto const planned = std::ranges::find(description.plan.outputs, name,
                                            [](OutputPlan const& plan) { return plan.spec.name; });
     OutputPlan const& plan = *planned;
     auto const output = static_cast<std::size_t>(planned - description.plan.outputs.begin());
-    auto const per_item = static_cast<std::size_t>(expected.shape().elements() /
-                                                   std::max<std::int64_t>(sample.checked.items, 1));
-    for (std::size_t i = 0; i < static_cast<std::size_t>(expected.shape().elements()); ++i) {
-      bool const from_processor = plan.from == OutputPlan::From::processor;
+    TensorView const expected = to_view(value);
+    auto const tested = static_cast<std::size_t>(sample.checked.items);
+    auto const width = static_cast<std::size_t>(value.shape().elements()) / tested;
+    bool const from_processor = plan.from == OutputPlan::From::processor;
+    for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
       TensorView const& got =
-          from_processor ? sample.made[i / per_item].tensor(plan.index) : worker.ensemble.outputs()[output];
-      std::size_t const whole =
-          from_processor ? per_item : static_cast<std::size_t>(expected.shape().elements());
-      if (got.dtype != static_cast<std::int32_t>(expected.dtype()) ||
-          got.size_bytes != whole * element_size(expected.dtype()))
-        return fail(Code::failed_precondition, Reason::model_load,
-                    "self_test[{}]: output {}: expected {} {}, got {} bytes of {}", number, name,
-                    to_string(expected.dtype()), to_string(expected.shape()), got.size_bytes,
-                    to_string(static_cast<DType>(got.dtype)));
-      std::size_t const at = from_processor ? i % per_item : i;
-      if (distance(got, at, expected, i) <= test.tolerance) continue;
-      return fail(Code::failed_precondition, Reason::model_load, "self_test[{}]: output {}: {}", number, name,
-                  mismatch(got, at, expected, i, test.tolerance));
+          from_processor ? sample.made[row % tested].tensor(plan.index) : worker.ensemble.outputs()[output];
+      std::size_t const rows = from_processor ? 1 : static_cast<std::size_t>(items);
+      if (got.dtype != expected.dtype || got.size_bytes != rows * width * element_size(value.dtype()))
+        return refuse("{}: output {}: expected {} {}, got {} bytes of {}", where, name,
+                      to_string(value.dtype()), to_string(value.shape()), got.size_bytes,
+                      to_string(static_cast<DType>(got.dtype)));
+      for (std::size_t i = 0; i < width; ++i) {
+        std::size_t const at = (from_processor ? 0 : row * width) + i;
+        std::size_t const index = (row % tested) * width + i;
+        if (auto const difference = find_difference(got, at, expected, index, test.tolerance))
+          return refuse("{}: output {}: element {}: {}", where, name, row * width + i, *difference);
+      }
     }
   }
   return {};
 }
+
+/// Runs `items` items of a self-test in one batch and compares them with its answers.
+Result<void> run_test(ModelDescription const& description, Worker& worker, manifest::SelfTest const& test,
+                      std::int64_t items, std::string const& where) {
+  auto sample = make_sample(description, test.inputs);
+  auto ran = sample.and_then([&](Sample const& made) {
+    return run_sample(description, worker, made, 0, items == 0 ? made.checked.items : items);
+  });
+  if (!ran) {
+    ran.error().message = fmt::format("{}: {}", where, ran.error().message);
+    return ran;
+  }
+  return compare(description, worker, test, *sample, items == 0 ? sample->checked.items : items, where);
+}
+
+/// What a made-up element is: small, so that few functions refuse it, of both signs, and neither 0 nor 1, with
+/// which a mistake may be no mistake.
+constexpr float made_up = 0.015625F;
+/// The most bytes of a made-up item, and of a batch of any items.
+constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
+constexpr std::int64_t most_trial_items = 4096;
+/// How many items of a sample are run alone.
+constexpr std::int64_t most_alone = 8;
+
+/// Floating-point elements are made up; all others are zeros, which as a position or a token are never too large.
+void fill_made_up(Tensor& tensor) noexcept {
+  auto* const data = tensor.mutable_data();
+  std::fill_n(data, tensor.size_bytes(), std::byte{0});
+  for (std::size_t i = 0; i < static_cast<std::size_t>(tensor.shape().elements()); ++i) {
+    float const value = i % 2 == 0 ? made_up : -made_up;
+    std::uint16_t const sign = i % 2 == 0 ? 0 : 0x8000;
+    switch (tensor.dtype()) {
+      case DType::f32: reinterpret_cast<float*>(data)[i] = value; break;
+      case DType::f64: reinterpret_cast<double*>(data)[i] = static_cast<double>(value); break;
+      case DType::f16:
+        reinterpret_cast<std::uint16_t*>(data)[i] = static_cast<std::uint16_t>(0x2400 | sign);
+        break;
+      case DType::bf16:
+        reinterpret_cast<std::uint16_t*>(data)[i] = static_cast<std::uint16_t>(0x3c80 | sign);
+        break;
+      default: return;
+    }
+  }
+}
+
+Result<Tensor> make_up(TensorSpec const& spec) {
+  std::vector<std::int64_t> lengths;
+  auto bytes =
+      static_cast<std::int64_t>(spec.dtype == DType::bytes ? sizeof(std::int64_t) : element_size(spec.dtype));
+  for (Dim const& dim : spec.dims) {
+    lengths.push_back(dim.kind == Dim::Kind::fixed ? dim.length : 1);
+    if (__builtin_mul_overflow(bytes, lengths.back(), &bytes) || bytes > most_trial_bytes)
+      return refuse("input {}: {} is too large to be made up", spec.name, to_string(spec));
+  }
+  Shape const shape{std::span<std::int64_t const>(lengths)};
+  if (spec.dtype == DType::bytes) {
+    std::vector<std::string_view> const texts(static_cast<std::size_t>(shape.elements()));
+    return Tensor::copy_texts(texts).map([&](Tensor const& tensor) { return tensor.reshaped(shape); });
+  }
+  auto tensor = Tensor::allocate(spec.dtype, shape);
+  if (tensor) fill_made_up(*tensor);
+  return tensor;
+}
+
+/// A request of one item: small numbers, zeros and empty texts; an axis of any length is 1 long.
+Result<Request> make_up_request(ModelDescription const& description) {
+  Request request;
+  for (TensorSpec const& spec : description.signature.inputs) {
+    auto tensor = make_up(spec);
+    if (!tensor) return tl::unexpected(std::move(tensor.error()));
+    request.set(spec.name, std::move(*tensor));
+  }
+  return request;
+}
+
+/// How many items of the sample the largest batch of its trial holds.
+std::int64_t largest_batch(ModelDescription const& description, Sample const& sample) {
+  auto const& batching = description.manifest.batching;
+  std::int64_t const bytes = std::max<std::int64_t>(sample.checked.bytes / sample.checked.items, 1);
+  std::int64_t cost = sample.made.empty() ? bytes : 1;
+  for (MadeItem const& made : sample.made) cost = std::max(cost, made.cost());
+  std::int64_t items = std::min<std::int64_t>(policy_settings(batching).max_items, most_trial_items);
+  if (batching.max_cost) items = std::min(items, *batching.max_cost / cost);
+  return std::min(items, std::max<std::int64_t>(most_trial_bytes / bytes, 2));
+}
+
+/// The outputs of the last batch of a worker, kept.
+struct Outputs {
+  std::vector<TensorView> views;
+  std::vector<std::vector<std::byte>> memory;
+
+  explicit Outputs(Worker const& worker) {
+    for (TensorView const& view : worker.ensemble.outputs()) {
+      auto const* data = static_cast<std::byte const*>(view.data);
+      memory.emplace_back(data, data + view.size_bytes);
+      views.push_back(view);
+      views.back().data = memory.back().data();
+    }
+  }
+};
+
+/// How far the same row may be from itself in another batch: kernels for other sizes round otherwise.
+double tolerance_of(DType dtype, double stated) noexcept {
+  if (dtype == DType::f16) return std::max(stated, 1e-2);
+  if (dtype == DType::bf16) return std::max(stated, 5e-2);
+  return std::max(stated, 1e-4);
+}
+
+/// Compares the rows of a batch of `items` items with those that each item of the sample gave alone.
+Result<void> compare_company(ModelDescription const& description, Worker const& worker,
+                             std::vector<Outputs> const& alone, std::size_t tested, std::int64_t items,
+                             double tolerance) {
+  for (std::size_t output = 0; output < description.plan.outputs.size(); ++output) {
+    OutputPlan const& plan = description.plan.outputs[output];
+    if (plan.from == OutputPlan::From::processor) continue;
+    TensorView const& got = worker.ensemble.outputs()[output];
+    for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
+      std::size_t const item = row % tested;
+      if (item >= alone.size()) continue;
+      TensorView const& expected = alone[item].views[output];
+      auto const width = static_cast<std::size_t>(shape_of(expected).elements());
+      if (got.size_bytes != expected.size_bytes * static_cast<std::size_t>(items))
+        return refuse("output {}: expected rows of {} bytes as for an item alone, got {} bytes for {} items",
+                      plan.spec.name, expected.size_bytes, got.size_bytes, items);
+      for (std::size_t i = 0; i < width; ++i)
+        if (auto const difference =
+                find_difference(got, row * width + i, expected, i, tolerance_of(plan.spec.dtype, tolerance)))
+          return refuse("output {}: element {} of item {} of {}: {} as for the item alone", plan.spec.name, i,
+                        row, items, *difference);
+    }
+  }
+  return {};
+}
+
+constexpr std::string_view advice =
+    "; a model that takes one item at a time says so with \"batching\": {\"max_items\": 1}";
 
 }  // namespace
 
@@ -121,34 +204,51 @@ Result<void> check_processor_rows(ModelDescription const& description) {
     if (output.from != OutputPlan::From::processor) continue;
     TensorView const& row = sample->made[0].tensor(output.index);
     if (is_row_of(output.spec, row)) continue;
-    auto const rank = static_cast<std::size_t>(std::clamp<std::int32_t>(row.ndim, 0, Shape::max_rank));
-    Shape const shape(std::span<std::int64_t const>(row.shape, rank));
     return fail(Code::invalid_argument, Reason::manifest,
                 "{}: output {}: expected one row of {}, the processor gives {}", description.id,
-                output.spec.name, to_string(output.spec), to_string(shape));
+                output.spec.name, to_string(output.spec), to_string(shape_of(row)));
   }
   return {};
 }
 
 Result<void> prove(ModelDescription const& description, Worker& worker) {
   auto const& tests = description.manifest.self_tests;
-  for (std::size_t i = 0; i < tests.size(); ++i) {
-    auto sample = make_sample(description, tests[i].inputs);
-    if (sample) sample->run = run_sample(description, worker, *sample, 1);
-    if (!sample || !sample->run) {
-      Error error = sample ? sample->run.error() : sample.error();
-      error.message = fmt::format("self_test[{}]: {}", i, error.message);
-      return tl::unexpected(std::move(error));
-    }
-    if (auto same = compare(description, worker, tests[i], *sample, i); !same) return same;
-  }
+  for (std::size_t i = 0; i < tests.size(); ++i)
+    if (auto right = run_test(description, worker, tests[i], 0, fmt::format("self_test[{}]", i)); !right)
+      return right;
   if (tests.empty()) return {};
-  for (std::int64_t const batch : description.manifest.warm_up_batches) {
-    auto sample = make_sample(description, tests[0].inputs);
-    if (!sample) return tl::unexpected(std::move(sample.error()));
-    if (auto ran = run_sample(description, worker, *sample, batch); !ran) return ran;
-  }
+  for (std::int64_t const batch : description.manifest.warm_up_batches)
+    if (auto right = run_test(description, worker, tests[0], batch,
+                              fmt::format("warm_up: a batch of {} items", batch));
+        !right)
+      return right;
   return {};
+}
+
+Result<std::string> try_company(ModelDescription const& description, Worker& worker) {
+  auto const& tests = description.manifest.self_tests;
+  auto const sample = (tests.empty() ? make_up_request(description) : Result<Request>(tests[0].inputs))
+                          .and_then([&](Request const& made) { return make_sample(description, made); });
+  if (!sample) return sample.error().message;
+  std::int64_t const tested = sample->checked.items;
+  std::vector<Outputs> alone;
+  for (std::int64_t item = 0; item < std::min(tested, most_alone); ++item) {
+    auto const ran = run_sample(description, worker, *sample, item, 1);
+    if (!ran && is_written_input(ran.error())) return tl::unexpected(ran.error());
+    if (!ran) return ran.error().message;  // made-up values may be none that the model takes
+    alone.emplace_back(worker);
+  }
+  std::int64_t const largest = largest_batch(description, *sample);
+  for (std::int64_t const items : {std::int64_t{2}, largest}) {
+    if (items > largest || largest < 2) continue;
+    auto ran = run_sample(description, worker, *sample, 0, items);
+    if (!ran && ran.error().reason == Reason::out_of_memory) return ran.error().message;
+    if (ran)
+      ran = compare_company(description, worker, alone, static_cast<std::size_t>(tested), items,
+                            tests.empty() ? 0 : tests[0].tolerance);
+    if (!ran) return refuse("dry run of {} items: {}{}", items, ran.error().message, advice);
+  }
+  return std::string();
 }
 
 }  // namespace athanor::inline v1::serving

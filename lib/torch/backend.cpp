@@ -107,18 +107,18 @@ class InstanceState {
   Result<void> check(ath_batch const& batch) const {
     if (batch.input_count != model_->inputs.size() || batch.output_count != model_->outputs.size())
       return fail(Code::invalid_argument, Reason::backend_contract,
-                  "{}: expected a batch of {} inputs and {} outputs; got {} and {}", model_->source.subject,
+                  "{}: expected a batch of {} inputs and {} outputs, got {} and {}", model_->source.subject,
                   model_->inputs.size(), model_->outputs.size(), batch.input_count, batch.output_count);
     for (std::size_t i = 0; i < batch.input_count; ++i) {
       auto const& input = batch.inputs[i];
       auto const& slot = model_->inputs[i];
       if (input.dtype != static_cast<std::int32_t>(slot.dtype))
-        return fail(Code::invalid_argument, Reason::dtype, "{}: input '{}': expected {}; got {}",
+        return fail(Code::invalid_argument, Reason::dtype, "{}: input '{}': expected {}, got {}",
                     model_->source.subject, slot.name, to_string(slot.dtype),
                     to_string(static_cast<DType>(input.dtype)));
       if (input.ndim < 0 || input.ndim > ATH_MAX_RANK)
         return fail(Code::invalid_argument, Reason::shape,
-                    "{}: input '{}': expected a rank of 0 to {}; got {}", model_->source.subject, slot.name,
+                    "{}: input '{}': expected a rank of 0 to {}, got {}", model_->source.subject, slot.name,
                     ATH_MAX_RANK, input.ndim);
       if (input.device_type != static_cast<std::int32_t>(DeviceType::cpu))
         return fail(Code::invalid_argument, Reason::option, "{}: input '{}': expected it in host memory",
@@ -135,7 +135,7 @@ class InstanceState {
     for (std::size_t i = 0; i < batch.input_count; ++i) inputs_.push_back(borrow(batch.inputs[i]));
     if (auto done = model_->program->forward(inputs_, outputs_); !done) return done;
     if (outputs_.size() != model_->outputs.size())
-      return fail(Code::internal, Reason::backend_contract, "{}: expected {} outputs from forward; got {}",
+      return fail(Code::internal, Reason::backend_contract, "{}: expected {} outputs from forward, got {}",
                   model_->source.subject, model_->outputs.size(), outputs_.size());
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       if (auto stored = store(i, batch.outputs[i]); !stored) return stored;
@@ -158,12 +158,12 @@ class InstanceState {
     auto const& slot = model_->outputs[index];
     if (!tensor.defined() || tensor.layout() != c10::kStrided ||
         tensor.scalar_type() != *to_scalar_type(slot.dtype))
-      return fail(Code::internal, Reason::backend_contract, "{}: output '{}': expected {}; got {}",
+      return fail(Code::internal, Reason::backend_contract, "{}: output '{}': expected {}, got {}",
                   model_->source.subject, slot.name, to_string(slot.dtype),
                   tensor.defined() ? c10::toString(tensor.scalar_type()) : "nothing");
     if (tensor.dim() < 1 || tensor.dim() > ATH_MAX_RANK)
       return fail(Code::internal, Reason::backend_contract,
-                  "{}: output '{}': expected a rank of 1 to {}, the first axis counting items; got rank {}",
+                  "{}: output '{}': expected a rank of 1 to {}, the first axis counting items, got rank {}",
                   model_->source.subject, slot.name, ATH_MAX_RANK, tensor.dim());
     if (!tensor.device().is_cpu()) tensor = tensor.cpu();
     tensor = tensor.contiguous();
@@ -221,7 +221,7 @@ Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names,
     if (!to_scalar_type(dtype))
       return fail(
           Code::invalid_argument, Reason::manifest,
-          "torch backend: {} '{}': expected a numeric element type; got {}, which a processor must turn "
+          "torch backend: {} '{}': expected a numeric element type, got {}, which a processor must turn "
           "into numbers first",
           kind, names[i], to_string(dtype));
     slots.push_back({names[i], dtype});
@@ -268,10 +268,10 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
   std::string_view const format = source.format;
   if (format != "torchscript" && format != "pt2")
     return fail(Code::invalid_argument, Reason::manifest,
-                "torch backend: format: expected torchscript or pt2; got '{}'", format);
+                "torch backend: format: expected torchscript or pt2, got '{}'", format);
   if (source.threads_per_instance < 1)
     return fail(Code::invalid_argument, Reason::option,
-                "torch backend: threads per instance: expected 1 or more; got {}",
+                "torch backend: threads per instance: expected 1 or more, got {}",
                 source.threads_per_instance);
   auto inputs = read_slots("input", source.input_names, source.input_dtypes, source.input_count);
   if (!inputs) return tl::unexpected(std::move(inputs.error()));
@@ -282,7 +282,9 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
   if (!device) return tl::unexpected(device.error());
 
   auto model = std::make_shared<detail::LoadedModel>();
-  model->source = {source.path, source.input_count, *device,
+  model->source = {source.path,
+                   {source.input_names, source.input_names + source.input_count},
+                   *device,
                    fmt::format("{} model '{}'", format, source.path)};
   model->inputs = std::move(*inputs);
   model->outputs = std::move(*outputs);

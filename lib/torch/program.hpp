@@ -17,7 +17,7 @@ namespace athanor::inline v1::libtorch {
 /// What a loader is told.
 struct ProgramSource {
   std::string path;
-  std::size_t input_count = 0;
+  std::vector<std::string> inputs;  ///< their names, in the order of the manifest
   c10::Device device{c10::DeviceType::CPU};
   /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
   std::string subject;

@@ -105,7 +105,7 @@ Result<void> compare_releases(std::uint64_t loaded, std::uint64_t compiled) {
   auto const number = [](std::uint64_t version, int byte) { return (version >> (8 * byte)) & 0xFFu; };
   if (number(loaded, 7) == number(compiled, 7) && number(loaded, 6) == number(compiled, 6)) return {};
   return fail(Code::failed_precondition, Reason::model_load,
-              "torch backend: expected LibTorch {}.{}, which it was compiled with; got {}.{}",
+              "torch backend: expected LibTorch {}.{}, which it was compiled with, got {}.{}",
               number(compiled, 7), number(compiled, 6), number(loaded, 7), number(loaded, 6));
 }
 
@@ -115,7 +115,7 @@ Result<c10::Device> open_device(std::int32_t type, std::int32_t index) {
   if (type == static_cast<std::int32_t>(DeviceType::cpu)) return c10::Device(c10::DeviceType::CPU);
   if (type != static_cast<std::int32_t>(DeviceType::cuda))
     return fail(Code::invalid_argument, Reason::option,
-                "torch backend: expected device cpu or cuda; got type {}", type);
+                "torch backend: expected device cpu or cuda, got type {}", type);
   static std::once_flag once;
   // Never destroyed: a model may still be unloaded while the process ends.
   static std::string const* problem = nullptr;

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -53,10 +55,11 @@ std::uint64_t held_bytes(jit::Module const& module, jit::Graph const& graph) {
 
 class Script final : public Program {
  public:
-  Script(jit::Module module, std::string subject)
+  Script(jit::Module module, std::string subject, std::vector<std::size_t> order)
       : module_(std::move(module)),
         function_(&module_.get_method("forward").function()),
-        subject_(std::move(subject)) {
+        subject_(std::move(subject)),
+        order_(std::move(order)) {
     auto const graph = module_.get_method("forward").graph();
     weight_bytes_ = held_bytes(module_, *graph);
     jit::AliasDb const aliases(graph);
@@ -72,7 +75,7 @@ class Script final : public Program {
     std::vector<c10::IValue> stack;
     stack.reserve(inputs.size() + 1);
     stack.emplace_back(module_._ivalue());
-    for (auto const& input : inputs) stack.emplace_back(input);
+    for (std::size_t const input : order_) stack.emplace_back(inputs[input]);
     c10::IValue const answer = (*function_)(std::move(stack));
     return take(answer, outputs);
   }
@@ -97,12 +100,13 @@ class Script final : public Program {
 
   tl::unexpected<Error> not_tensors(std::string const& got) const {
     return fail(Code::internal, Reason::backend_contract,
-                "{}: forward: expected a tensor, or a tuple or list of tensors; got {}", subject_, got);
+                "{}: forward: expected a tensor, or a tuple or list of tensors, got {}", subject_, got);
   }
 
   jit::Module module_;
   jit::Function* function_;  // lives in module_
   std::string subject_;
+  std::vector<std::size_t> order_;  // argument i of forward is input order_[i]
   std::uint64_t weight_bytes_ = 0;
   bool writes_inputs_ = false;
 };
@@ -115,17 +119,44 @@ Result<void> check_inputs(jit::Module const& module, ProgramSource const& source
   auto const& arguments = method->function().getSchema().arguments();  // the first is the module itself
   std::size_t required = 0;
   for (std::size_t i = 1; i < arguments.size(); ++i) required += arguments[i].default_value() ? 0 : 1;
-  if (source.input_count < required || source.input_count > arguments.size() - 1)
+  std::size_t const given = source.inputs.size();
+  if (given < required || given > arguments.size() - 1)
     return fail(Code::failed_precondition, Reason::model_load,
                 "{}: expected as many inputs as forward takes, {}; the manifest has {}", source.subject,
-                arguments.size() - 1, source.input_count);
-  for (std::size_t i = 1; i <= source.input_count; ++i) {
+                arguments.size() - 1, given);
+  for (std::size_t i = 1; i <= given; ++i) {
     if (!c10::TensorType::get()->isSubtypeOf(*arguments[i].type()))
       return fail(Code::failed_precondition, Reason::model_load,
-                  "{}: argument '{}' of forward: expected type Tensor; got {}", source.subject,
+                  "{}: argument '{}' of forward: expected type Tensor, got {}", source.subject,
                   arguments[i].name(), arguments[i].type()->repr_str());
   }
   return {};
+}
+
+/// Which input each argument of forward is. Inputs that all have names of arguments are told by them; inputs of which
+/// none has are taken in their order. In between, an argument's name at another place is a mistake that no shape
+/// would show.
+Result<std::vector<std::size_t>> order_inputs(jit::Module const& module, ProgramSource const& source) {
+  auto const& arguments = module.get_method("forward").function().getSchema().arguments();
+  std::size_t const given = source.inputs.size();
+  std::vector<std::size_t> in_order;
+  std::vector<std::size_t> by_name;
+  std::optional<std::size_t> misplaced;
+  for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
+    if (i < given) in_order.push_back(i);
+    auto const at = std::ranges::find(source.inputs, arguments[i + 1].name());
+    if (at == source.inputs.end()) continue;
+    auto const input = static_cast<std::size_t>(at - source.inputs.begin());
+    if (i < given) by_name.push_back(input);
+    if (input != i) misplaced = i;
+  }
+  if (by_name.size() == given) return by_name;
+  if (!misplaced) return in_order;
+  return fail(
+      Code::failed_precondition, Reason::model_load,
+      "{}: expected the names of all arguments of forward or inputs in their order, got '{}', which is "
+      "argument {}, at another place",
+      source.subject, arguments[*misplaced + 1].name(), *misplaced);
 }
 
 }  // namespace
@@ -136,8 +167,10 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   auto module = jit::load(source.path, source.device);
   if (auto checked = check_inputs(module, source); !checked)
     return tl::unexpected(std::move(checked.error()));
+  auto order = order_inputs(module, source);
+  if (!order) return tl::unexpected(std::move(order.error()));
   module.eval();
-  return std::make_unique<Script>(jit::freeze(module), source.subject);
+  return std::make_unique<Script>(jit::freeze(module), source.subject, std::move(*order));
 }
 
 }  // namespace athanor::inline v1::libtorch

@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+#include <athanor/chem/domain.hpp>
+#include <athanor/chem/drawing.hpp>
 #include <athanor/chem/graph.hpp>
 
 #include "colours.hpp"
@@ -170,6 +172,25 @@ TEST_CASE("chemistry that is impossible names the byte of the atom") {
   CHECK(message("ClC(C)(C)(C)C") == "smiles: the atom at byte 2 has more bonds than its valence permits");
   CHECK(message("CCOc1cccc1") == "smiles: the aromatic ring at byte 3 has no arrangement of double bonds");
   CHECK(message("CCc") == "smiles: the atom at byte 2 is written as aromatic but is in no aromatic ring");
+}
+
+// mutant: parse_molecule() without check_dummies(): the first of these takes hours
+TEST_CASE("a text that RDKit could not answer in time is refused before it is asked") {
+  std::string const stars(60, '*');
+  for (std::string const& smiles :
+       {"OC1:C" + stars + "=1*****C1********C1", "[nH]1c[nH]" + stars + "[nH]1",
+        "[nH]1c[nH]" + std::string(25, '*') + "[nH]1", "c1ccccc1." + std::string("C1:C") + stars + "=1",
+        "[nH]1c[nH]" + std::string(9, '*') + "[nH]1"}) {
+    for (Error const& error : {molecular_graph(smiles).error(), morgan_identifiers(smiles).error(),
+                               draw_svg(smiles, 100, 100).error()}) {
+      CHECK(error.code == Code::invalid_argument);
+      CHECK_MESSAGE(error.reason == Reason::too_large, smiles);
+      CHECK(error.message.find("expected at most 8 '*' with several bonds") != std::string::npos);
+    }
+  }
+  CHECK(molecular_graph("[nH]1c[nH]" + std::string(8, '*') + "[nH]1").error().reason == Reason::chemistry);
+  CHECK(molecular_graph("*c1ccc(*)cc1"));
+  CHECK(molecular_graph("C1" + stars + "1"));
 }
 
 // mutant: compare the heavy atoms alone with the limit of all

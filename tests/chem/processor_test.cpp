@@ -40,17 +40,17 @@ class Folder {
 
 std::unique_ptr<PolymerGraphProcessor::Opened> opened(std::string const& folder = {},
                                                       std::string const& options = {}) {
-  auto stage = PolymerGraphProcessor{}.open(folder, options);
-  REQUIRE_MESSAGE(stage, stage.error().message);
-  return std::move(*stage);
+  auto processor = PolymerGraphProcessor{}.open(folder, options);
+  REQUIRE_MESSAGE(processor, processor.error().message);
+  return std::move(*processor);
 }
 
 Result<Preprocessed> preprocess(PolymerGraphProcessor::Opened const& opened, Tensor const& text) {
   return opened.preprocess(athanor::tests::ItemOf(text));
 }
 
-Preprocessed prepare(PolymerGraphProcessor::Opened const& stage, std::string const& smiles) {
-  auto features = preprocess(stage, Tensor::text(smiles));
+Preprocessed prepare(PolymerGraphProcessor::Opened const& processor, std::string const& smiles) {
+  auto features = preprocess(processor, Tensor::text(smiles));
   REQUIRE_MESSAGE(features, features.error().message);
   return std::move(*features);
 }
@@ -62,9 +62,9 @@ std::int64_t single(Preprocessed const& features, std::size_t output) {
 }  // namespace
 
 // mutant: swap source and target
-TEST_CASE("the stage gives the tensors of the graph in the order of its outputs") {
-  auto const stage = opened();
-  Preprocessed const features = prepare(*stage, "*CC(*)C");
+TEST_CASE("the processor gives the tensors of the graph in the order of its outputs") {
+  auto const processor = opened();
+  Preprocessed const features = prepare(*processor, "*CC(*)C");
   auto const graph = prepare_polymer("*CC(*)C")->graph;
   REQUIRE(features.tensors.size() == PolymerGraphProcessor::ports.size());
   for (std::size_t i = 0; i < features.tensors.size(); ++i) {
@@ -83,7 +83,7 @@ TEST_CASE("the stage gives the tensors of the graph in the order of its outputs"
   CHECK(single(features, 5) == 3);
   CHECK(single(features, 6) == 1);
   CHECK(features.cost == static_cast<std::int64_t>(graph.bond.size()));
-  CHECK(single(prepare(*stage, "CCO"), 6) == 0);
+  CHECK(single(prepare(*processor, "CCO"), 6) == 0);
 }
 
 // mutant: answer 0 instead of -1 when identifiers were not computed
@@ -94,16 +94,16 @@ TEST_CASE("the domain of validity is counted against the model's own file") {
   for (auto const& [identifier, times] : *training)
     list += (list.empty() ? "" : ", ") + std::to_string(identifier);
   folder.write("domain.json", R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [)" + list + "]}");
-  auto const stage = opened(folder.path(), R"({"domain": "domain.json"})");
-  CHECK(single(prepare(*stage, "CCCCO"), 4) == 0);
-  CHECK(single(prepare(*stage, "CCCCCO"), 4) == 2);
-  CHECK(single(prepare(*stage, std::string(1001, 'C')), 4) == -1);
+  auto const processor = opened(folder.path(), R"({"domain": "domain.json"})");
+  CHECK(single(prepare(*processor, "CCCCO"), 4) == 0);
+  CHECK(single(prepare(*processor, "CCCCCO"), 4) == 2);
+  CHECK(single(prepare(*processor, std::string(1001, 'C')), 4) == -1);
 }
 
 // mutant: read `units` and forget it
 TEST_CASE("units asks for an oligomer") {
-  auto const stage = opened({}, R"({"units": 3})");
-  Preprocessed const features = prepare(*stage, "*CC*");
+  auto const processor = opened({}, R"({"units": 3})");
+  Preprocessed const features = prepare(*processor, "*CC*");
   CHECK(single(features, 5) == 6);
   CHECK(single(features, 6) == 1);
 }
@@ -111,8 +111,8 @@ TEST_CASE("units asks for an oligomer") {
 // mutant: skip unknown keys in open()
 TEST_CASE("options that mean nothing are refused by name") {
   auto message = [](std::string const& options) {
-    auto const stage = PolymerGraphProcessor{}.open("/nowhere", options);
-    return stage ? std::string("accepted") : stage.error().message;
+    auto const processor = PolymerGraphProcessor{}.open("/nowhere", options);
+    return processor ? std::string("accepted") : processor.error().message;
   };
   CHECK(message("") == "accepted");
   CHECK(message("{}") == "accepted");
@@ -126,9 +126,9 @@ TEST_CASE("options that mean nothing are refused by name") {
   CHECK(message("[") == "polymer-graph: options: expected a JSON object");
   Folder const folder;
   folder.write("domain.json", R"({"radius": 2})");
-  auto const stage = PolymerGraphProcessor{}.open(folder.path(), R"({"domain": "domain.json"})");
-  REQUIRE(!stage);
-  CHECK(stage.error().message.starts_with("polymer-graph: domain: " + folder.path() +
+  auto const processor = PolymerGraphProcessor{}.open(folder.path(), R"({"domain": "domain.json"})");
+  REQUIRE(!processor);
+  CHECK(processor.error().message.starts_with("polymer-graph: domain: " + folder.path() +
                                           "/domain.json: domain of validity: "));
 }
 
@@ -180,9 +180,9 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
 
 // mutant: leave out the look at the number of edges
 TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {
-  auto const stage = opened();
+  auto const processor = opened();
   for (auto const* text : {"[Na+]", "[He]", "[Na+].[Cl-]"}) {
-    auto const features = preprocess(*stage, Tensor::text(text));
+    auto const features = preprocess(*processor, Tensor::text(text));
     REQUIRE(!features);
     CHECK(features.error().code == Code::invalid_argument);
     CHECK(features.error().reason == Reason::chemistry);
@@ -191,12 +191,12 @@ TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") 
 
 // mutant: refuse `\` in the lexer, or leave out its limit on bytes
 TEST_CASE("S0-9 every kind of text has a defined result") {
-  auto const stage = opened();
+  auto const processor = opened();
   for (std::string const& text :
        {"COC(=O)c1ccc(C(=O)O)cc1.OCCO"s, "C/C=C\\C"s, "F\\C=C\\F"s, "*OCCO*"s, "[Na+].[O-]C(=O)C"s})
-    CHECK_MESSAGE(preprocess(*stage, Tensor::text(text)), text);
+    CHECK_MESSAGE(preprocess(*processor, Tensor::text(text)), text);
   auto reason = [&](std::string const& text) {
-    auto const features = preprocess(*stage, Tensor::text(text));
+    auto const features = preprocess(*processor, Tensor::text(text));
     return features ? Reason::none : features.error().reason;
   };
   CHECK(reason("") == Reason::syntax);
@@ -208,12 +208,12 @@ TEST_CASE("S0-9 every kind of text has a defined result") {
 
 // mutant: leave out the look at the number of texts, or at the element type
 TEST_CASE("an item that is not one text is refused") {
-  auto const stage = opened();
+  auto const processor = opened();
   std::vector<float> const numbers(3);
-  CHECK(preprocess(*stage, Tensor::view(std::span<float const>(numbers), Shape{3})).error().reason ==
+  CHECK(preprocess(*processor, Tensor::view(std::span<float const>(numbers), Shape{3})).error().reason ==
         Reason::dtype);
   std::vector<std::string_view> const two = {"CC", "CCO"};
-  CHECK(preprocess(*stage, *Tensor::copy_texts(two)).error().reason == Reason::shape);
+  CHECK(preprocess(*processor, *Tensor::copy_texts(two)).error().reason == Reason::shape);
 }
 
 // mutant: fill a struct of any size

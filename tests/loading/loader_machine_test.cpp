@@ -127,6 +127,28 @@ TEST_CASE("S0-16 a failure is remembered, its back-off doubles up to its limit a
   CHECK(machine.occupied() == 0);
 }
 
+// mutant: record_failure, or backoff_error, that gives every failure but one of the budget a time to come back
+TEST_CASE("a load that fails for what waiting does not change has no time to come back") {
+  for (auto const& [code, reason, helps] :
+       {std::tuple{Code::unavailable, Reason::file, true}, std::tuple{Code::not_found, Reason::file, true},
+        std::tuple{Code::internal, Reason::backend_failure, true},
+        std::tuple{Code::resource_exhausted, Reason::out_of_memory, true},
+        std::tuple{Code::invalid_argument, Reason::dtype, false},
+        std::tuple{Code::failed_precondition, Reason::model_load, false},
+        std::tuple{Code::unimplemented, Reason::option, false},
+        std::tuple{Code::data_loss, Reason::digest, false},
+        std::tuple{Code::internal, Reason::backend_contract, false}}) {
+    LoaderMachine machine({});
+    auto const id = machine.add("tg", 10);
+    machine.reserve(id, {}, at(0s));
+    REQUIRE(machine.next_start() == id);
+    CHECK((machine.failed(id, Error{code, reason, "no", {}}, at(0s), 0).retry_after > 0ns) == helps);
+    auto const plan = machine.want(id, at(0s));
+    CHECK(plan.want == Want::refuse);
+    CHECK((plan.error.retry_after > 0ns) == helps);
+  }
+}
+
 // mutant: overdue gives back what the running load still holds
 TEST_CASE("S3-14 a load past its deadline has failed, still holds its room, and is not begun twice") {
   LoaderMachine machine({.budget_bytes = 100, .load_deadline = 5s});

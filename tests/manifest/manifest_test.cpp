@@ -193,10 +193,10 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("scale": 80)", R"("scale": 0)",
        "athanor.json: members[0].scale.tg.scale: expected a number other than 0, got 0"},
       {R"("file": "fold-0.pt")", R"("file": "../fold-0.pt")",
-       "athanor.json: members[0].file: expected a path inside the model's folder, without '..'; got "
+       "athanor.json: members[0].file: expected a path inside the model's folder, without '.' and '..'; got "
        "'../fold-0.pt'"},
       {R"("file": "fold-0.pt")", R"("file": "/fold-0.pt")",
-       "athanor.json: members[0].file: expected a path inside the model's folder, without '..'; got "
+       "athanor.json: members[0].file: expected a path inside the model's folder, without '.' and '..'; got "
        "'/fold-0.pt'"},
       {R"("inputs": ["smiles"])", R"("inputs": ["text"])",
        "athanor.json: processor.inputs[0]: expected one of the inputs (smiles), got 'text'"},
@@ -311,13 +311,15 @@ TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
 }
 
 // mutant: is_computable is true for f16
-TEST_CASE("means, spreads and scales are of types that are computed in") {
+TEST_CASE("means, deviations and scales are of types that are computed in") {
   for (auto const* dtype : {"f16", "bf16", "i64"}) {
     std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
     text = with(R"("tg_mean", "dtype": "f32")", fmt::format(R"("tg_mean", "dtype": "{}")", dtype), text);
-    CHECK(refusal(text) ==
-          fmt::format("athanor.json: outputs[0].dtype: expected f32 or f64 for a mean or a spread, got {}",
-                      dtype));
+    CHECK(
+        refusal(text) ==
+        fmt::format(
+            "athanor.json: outputs[0].dtype: expected f32 or f64 for a mean or a standard deviation, got {}",
+            dtype));
   }
   std::string const half = with(R"("y", "dtype": "f32")", R"("y", "dtype": "f16")", plain);
   CHECK(parse_manifest(half));
@@ -337,6 +339,86 @@ TEST_CASE("a setting that nothing would heed is refused") {
   CHECK(refusal(with(R"("threads": 2)", R"("threads": 257)")) ==
         "athanor.json: threads: expected a whole number from 1 to 256, got 257");
   CHECK(parse_manifest(with(R"("threads": 2)", R"("threads": 256)")));
+}
+
+// mutant: check_size, or a check that stands beside it here, left out
+TEST_CASE("a manifest that says what cannot be is refused by name") {
+  for (auto const* shape : {R"(["items", "items"])", R"(["atoms", "items"])", R"(["items", 3, "items"])"}) {
+    std::string const text = with(R"(["items", 3])", shape, plain);
+    CHECK_MESSAGE(refusal(text).find("expected 'items' as the first dimension only") != std::string::npos,
+                  shape);
+    std::string const output = with(R"(["items", null])", shape, plain);
+    CHECK_MESSAGE(refusal(output).find("expected 'items' as the first dimension only") != std::string::npos,
+                  shape);
+  }
+  for (auto const* file : {".", "./.", "././.", "./double.pt2", "a/./b", "a//b/.", "a/"})
+    CHECK_MESSAGE(refusal(with("double.pt2", file, plain)) ==
+                      fmt::format("athanor.json: members[0].file: expected a path inside the model's folder, "
+                                  "without '.' and '..'; got '{}'",
+                                  file),
+                  file);
+  CHECK(refusal(with("double.pt2", "athanor.json", plain)) ==
+        "athanor.json: members[0].file: expected a file beside the manifest, got the manifest");
+  CHECK(
+      refusal(with(R"({"name": "edge", "dtype": "i64", "shape": ["edges", 2], "index_of": "atoms"})",
+                   R"({"name": "edge", "dtype": "i64", "shape": ["edges", 2]})",
+                   with(R"("name": "atom", "dtype": "i64", "shape": ["atoms"])",
+                        R"("name": "atom", "dtype": "i64", "shape": ["atoms"], "index_of": "edges")"))) ==
+      "athanor.json: members[0].lookups.atom: expected codes or positions, got lookups of 'atom', which has "
+      "index_of");
+  for (auto const* scale : {"5e-324", "1e-38", "-1e-320", "1e38", "-1e300"})
+    CHECK_MESSAGE(
+        refusal(with(R"("scale": 80)", fmt::format(R"("scale": {})", scale)))
+            .starts_with("athanor.json: members[0].scale.tg.scale: expected a magnitude of 1e-37 to "),
+        scale);
+  for (auto const* center : {"1e308", "-1e38"})
+    CHECK_MESSAGE(
+        refusal(with(R"("center": 300.5)", fmt::format(R"("center": {})", center)))
+            .starts_with("athanor.json: members[0].scale.tg.center: expected a magnitude of at most"),
+        center);
+  for (auto const* tolerance : {"-1", "1", "1e308"})
+    CHECK_MESSAGE(
+        refusal(with(R"("tolerance": 1e-4)", fmt::format(R"("tolerance": {})", tolerance)))
+            .starts_with("athanor.json: self_test[0].tolerance: expected at least 0 and less than 1"),
+        tolerance);
+  for (auto const* shape :
+       {R"(["items", 2147483647, 2147483647, 2147483647])", R"(["items", 2147483647, 1024])"}) {
+    CHECK_MESSAGE(
+        refusal(with(R"(["items", null])", shape, plain))
+                .find(
+                    "expected lengths of at most 1099511627776 bytes together, got f32 [items, 2147483647") !=
+            std::string::npos,
+        shape);
+    CHECK_MESSAGE(refusal(with(R"(["items", 3])", shape, plain))
+                      .starts_with("athanor.json: inputs[0].shape: expected lengths of at most"),
+                  shape);
+  }
+}
+
+// mutant: check_unique, Node::list or the depth that goes on after its refusal: the time is then that of hours
+TEST_CASE("a manifest that is too much is refused before it is read to its end") {
+  std::string inputs;
+  for (int i = 0; i < 50'000; ++i)
+    inputs +=
+        fmt::format(R"({}{{"name": "x{}", "dtype": "f32", "shape": ["items"]}})", i == 0 ? "" : ", ", i);
+  CHECK(refusal(with(R"({"name": "x", "dtype": "f32", "shape": ["items", 3]})", inputs, plain)) ==
+        "athanor.json: inputs: expected at most 16, got 50000");
+  std::string members;
+  for (int i = 0; i < 50'000; ++i)
+    members += fmt::format(R"({}{{"file": "f{}", "digest": "xxh128:{}"}})", i == 0 ? "" : ", ", i, zeros);
+  CHECK(refusal(with(fmt::format(R"({{"file": "double.pt2", "digest": "xxh128:{}"}})", zeros), members,
+                     plain)) == "athanor.json: members: expected at most 256, got 50000");
+  std::string lookups;
+  for (int i = 0; i < 50'000; ++i) lookups += fmt::format(R"({}"x{}": [1])", i == 0 ? "" : ", ", i);
+  CHECK(
+      refusal(with(R"("file": "double.pt2")", R"("file": "double.pt2", "lookups": {)" + lookups + "}", plain))
+          .starts_with("athanor.json: members[0].lookups.x0: expected the name of an i64 model input"));
+  // 64 MiB that would hold gigabytes as values.
+  CHECK(refusal(std::string(std::size_t{64} << 20, '[')) ==
+        "athanor.json: expected at most 64 levels of nesting, got more");
+  std::string nested;
+  for (int i = 0; i < 1'000'000; ++i) nested += R"({"a":)";
+  CHECK(refusal(nested) == "athanor.json: expected at most 64 levels of nesting, got more");
 }
 
 // mutant: check_processor_section looks at the name only

@@ -21,7 +21,7 @@ using namespace athanor_tests;
 namespace {
 
 // The memory of whatever a test lets a backend or a processor say.
-alignas(8) std::array<float, 64> memory{};
+alignas(8) std::array<float, 4096> memory{};
 
 ath_tensor floats(std::initializer_list<std::int64_t> shape, std::uint64_t bytes,
                   void* data = memory.data()) {

@@ -54,6 +54,10 @@ class PuppetBackend {
     std::vector<std::vector<float>> memory;
 
     Result<void> run(ath_batch& batch) {
+      if (is_made_up(batch)) {
+        compute(batch);
+        return {};
+      }
       Inside const inside{control};
       raise(control.most_inside, control.inside.load());
       raise(control.largest_batch, batch.items);
@@ -65,6 +69,12 @@ class PuppetBackend {
     }
 
    private:
+    // An engine tries every model with made-up inputs before it serves, which no test means: they are answered and
+    // seen nowhere.
+    static bool is_made_up(ath_batch const& batch) {
+      auto const& x = batch.inputs[0];
+      return x.size_bytes >= sizeof(float) && *static_cast<float const*>(x.data) == 0.015625F;
+    }
     struct Inside {
       PuppetControl& control;
       explicit Inside(PuppetControl& told) : control(told) { control.inside.fetch_add(1); }

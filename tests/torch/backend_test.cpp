@@ -1,5 +1,6 @@
 #include <athanor/torch/backend.hpp>
 
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <latch>
@@ -241,7 +242,7 @@ TEST_CASE("another number of outputs than the manifest's is a backend_contract e
   std::vector<float> const x{1};
   auto const error = run_error(model, {floats(x, {1})});
   CHECK(error.reason == Reason::backend_contract);
-  CHECK(contains(error.message, "expected 3 outputs from forward; got 2"));
+  CHECK(contains(error.message, "expected 3 outputs from forward, got 2"));
 }
 
 // mutant: store() does not compare the element types
@@ -257,7 +258,7 @@ TEST_CASE(
     CHECK(error.reason == Reason::backend_contract);
     return error.message;
   };
-  CHECK(contains(refused("x.to(7)"), "output 'out0': expected f32; got Double"));
+  CHECK(contains(refused("x.to(7)"), "output 'out0': expected f32, got Double"));
   CHECK(contains(refused("x.sum()"), "got rank 0"));
   CHECK(contains(refused("3"), "got Int"));
   CHECK(contains(refused("(x, 3)"), "got a tuple with Int in it"));
@@ -271,7 +272,7 @@ TEST_CASE("inputs that are not what the manifest declares are refused before the
   auto error = run_error(model, {Tensor::view(std::span(wide), {1})});
   CHECK(error.code == Code::invalid_argument);
   CHECK(error.reason == Reason::dtype);
-  CHECK(contains(error.message, "input 'in0': expected f32; got f64"));
+  CHECK(contains(error.message, "input 'in0': expected f32, got f64"));
   error = run_error(model, {});
   CHECK(error.reason == Reason::backend_contract);
 }
@@ -360,9 +361,42 @@ TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   CHECK(error.reason == Reason::model_load);
   CHECK(contains(error.message, "expected as many inputs as forward takes, 1; the manifest has 2"));
   write_script(description.path, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n");
-  CHECK(contains(load_error(description).message, "argument 'n' of forward: expected type Tensor; got int"));
+  CHECK(contains(load_error(description).message, "argument 'n' of forward: expected type Tensor, got int"));
   write_script(description.path, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
   CHECK(contains(load_error(description).message, "no method forward"));
+}
+
+// mutant: order_inputs() takes inputs in the order of the manifest whatever they are called
+TEST_CASE("inputs that are called like forward's arguments are told by their names") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  write_script(description.path,
+               "def forward(self, ids: Tensor, mask: Tensor, bias: Optional[Tensor]=None) -> Tensor:\n"
+               "  return ids * 10 + mask\n");
+  description.inputs = {DType::f32, DType::f32};
+  auto const answer = [&](std::vector<std::string> names) {
+    description.input_names = std::move(names);
+    auto const model = Model::load(athanor::libtorch::backend(), description);
+    REQUIRE_MESSAGE(model, model.error().message);
+    std::array<float, 1> const one{1};
+    std::array<float, 1> const two{2};
+    auto const outputs = Instance(*model).run(
+        {Tensor::view(std::span<float const>(one), {1}), Tensor::view(std::span<float const>(two), {1})});
+    REQUIRE_MESSAGE(outputs, outputs.error().message);
+    return (*outputs)[0].as<float>()[0];
+  };
+  CHECK(answer({"ids", "mask"}) == 12);
+  CHECK(answer({"mask", "ids"}) == 21);
+  CHECK(answer({"first", "second"}) == 12);
+  CHECK(answer({"ids", "second"}) == 12);
+  for (auto const& [first, second] :
+       {std::pair("mask", "second"), std::pair("first", "ids"), std::pair("ids", "bias")}) {
+    description.input_names = {first, second};
+    auto const error = load_error(description);
+    CHECK(error.reason == Reason::model_load);
+    CHECK_MESSAGE(contains(error.message, "at another place"), error.message);
+  }
 }
 
 // mutant: read_slots() lets bytes through
@@ -374,7 +408,7 @@ TEST_CASE("text tensors, unknown formats and impossible options are refused by n
   auto bytes = description;
   bytes.inputs = {DType::bytes};
   CHECK(load_error(bytes).reason == Reason::manifest);
-  CHECK(contains(load_error(bytes).message, "input 'in0': expected a numeric element type; got bytes"));
+  CHECK(contains(load_error(bytes).message, "input 'in0': expected a numeric element type, got bytes"));
   auto format = description;
   format.format = "onnx";
   CHECK(contains(load_error(format).message, "got 'onnx'"));

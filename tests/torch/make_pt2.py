@@ -1,12 +1,31 @@
-"""Makes the .pt2 packages that package_test.cpp runs: make_pt2.py FOLDER. Needs a whole Python torch and a C++ compiler.
+"""Makes the .pt2 packages of tests/torch/packages: make_pt2.py FOLDER. Needs a whole Python torch of the release that
+FindAthanorTorch asks for (scripts/setup --train makes one), and a C++ compiler.
 
-perceptron.pt2: [b, 10] -> [b, 1], the weights of scripts.hpp's parameter_value.
+A package is machine code: these are compiled for every x86-64 processor, so that they run wherever the tests do.
+
+perceptron.pt2: f32 [b, 10] -> [b, 1], the weights of scripts.hpp's parameter_value.
 pair.pt2: f32 [b, 4] and i64 [b] -> f32 [b, 4] and i64 [b].
+fixed.pt2: the perceptron with a sigmoid behind it, exported with one row and no dynamic axis: right for one row only.
+writes.pt2: f32 [b, 4] -> [b, 4]: adds one to its input, in place, and doubles it.
 """
 import pathlib
+import subprocess
 import sys
+import tempfile
+import zipfile
 
 import torch
+from torch._inductor import cpp_builder
+
+
+def compile_for_every_processor():
+    flags_of = cpp_builder._get_optimization_cflags
+
+    def baseline(*arguments, **keywords):
+        cflags, ldflags = flags_of(*arguments, **keywords)
+        return ["march=x86-64" if flag == "march=native" else flag for flag in cflags], ldflags
+
+    cpp_builder._get_optimization_cflags = baseline
 
 
 def parameter(*shape):
@@ -25,21 +44,58 @@ class Perceptron(torch.nn.Module):
         return torch.relu(x @ self.w1 + self.b1) @ self.w2 + self.b2
 
 
+class Fixed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(10, 16), torch.nn.Linear(16, 16)
+        with torch.no_grad():
+            for layer in (self.first, self.second):
+                layer.weight.copy_(parameter(16, layer.in_features))
+                layer.bias.copy_(parameter(16))
+
+    def forward(self, x):
+        return torch.sigmoid(self.second(torch.relu(self.first(x))))
+
+
 class Pair(torch.nn.Module):
     def forward(self, x, n):
         return x * n.unsqueeze(1), n + 1
 
 
-def package(module, inputs, path):
+class Writes(torch.nn.Module):
+    def forward(self, x):
+        x.add_(1)
+        return x * 2
+
+
+def shrink(path):
+    """Packs the package anew, compressed and without symbols and sources."""
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(path) as package:
+            package.extractall(folder)
+            names = [name for name in package.namelist() if not name.endswith(".cpp")]
+        for name in names:
+            if name.endswith(".so"):
+                subprocess.run(["strip", "--strip-unneeded", pathlib.Path(folder, name)], check=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as package:
+            for name in names:
+                package.write(pathlib.Path(folder, name), name)
+
+
+def package(module, inputs, path, dynamic=True):
     batch = torch.export.Dim("batch", min=1, max=1024)
-    shapes = tuple({0: batch} for _ in inputs)
+    shapes = tuple({0: batch} for _ in inputs) if dynamic else None
     program = torch.export.export(module.eval(), inputs, dynamic_shapes=shapes)
     torch._inductor.aoti_compile_and_package(
-        program, package_path=str(path), inductor_configs={"cpp.threads": 1}
+        program, package_path=str(path), inductor_configs={"cpp.threads": 1, "cpp.simdlen": 1}
     )
+    shrink(path)
 
 
+compile_for_every_processor()
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
 package(Perceptron(), (torch.zeros(3, 10),), folder / "perceptron.pt2")
 package(Pair(), (torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)), folder / "pair.pt2")
+package(Fixed(), (torch.zeros(1, 10),), folder / "fixed.pt2", dynamic=False)
+package(Writes(), (torch.zeros(3, 4),), folder / "writes.pt2")

@@ -19,7 +19,7 @@ TEST_CASE("a LibTorch of another minor release is refused, and one of another pa
   REQUIRE(!other);
   CHECK(other.error().reason == Reason::model_load);
   CHECK(other.error().message ==
-        "torch backend: expected LibTorch 2.11, which it was compiled with; got 2.15");
+        "torch backend: expected LibTorch 2.11, which it was compiled with, got 2.15");
 }
 
 // mutant: check_processor ignores the machine

@@ -39,6 +39,7 @@ struct Description {
   std::string path;
   std::string format = "torchscript";
   std::vector<DType> inputs{DType::f32};
+  std::vector<std::string> input_names{};  // in0, in1 ... without any
   std::vector<DType> outputs{DType::f32};
   Device device{};
   std::int32_t threads = 1;
@@ -50,8 +51,10 @@ class Model {
   static Result<Model> load(ath_backend_table const& table, Description const& description) {
     std::vector<std::string> names;
     for (std::size_t i = 0; i < description.inputs.size() + description.outputs.size(); ++i)
-      names.push_back(i < description.inputs.size() ? "in" + std::to_string(i)
-                                                    : "out" + std::to_string(i - description.inputs.size()));
+      names.push_back(i < description.input_names.size() ? description.input_names[i]
+                      : i < description.inputs.size()
+                          ? "in" + std::to_string(i)
+                          : "out" + std::to_string(i - description.inputs.size()));
     std::vector<char const*> pointers;
     for (auto const& name : names) pointers.push_back(name.c_str());
     ath_model_source source{};

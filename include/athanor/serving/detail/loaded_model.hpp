@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <athanor/batching/detail/slot.hpp>
@@ -27,17 +28,20 @@ struct Worker {
 class LoadedModel {
  public:
   /// Verifies digests, loads every member, makes `instances` workers, and proves each of them: the manifest's
-  /// self-test vectors, then its warm-up batches. Nothing stays behind on failure.
+  /// self-test vectors, then its warm-up batches. Then the dry run. Nothing stays behind on failure.
   static Result<std::unique_ptr<LoadedModel>> load(ModelDescription const& description,
                                                    std::size_t instances);
 
   std::uint64_t bytes() const noexcept { return bytes_; }
+  /// Why the dry run showed nothing; empty when it did.
+  std::string const& note() const noexcept { return note_; }
   Worker& worker(std::size_t instance) noexcept { return *workers_[instance]; }
 
  private:
   std::vector<LoadedFile> files_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::uint64_t bytes_ = 0;
+  std::string note_;
 };
 
 }  // namespace athanor::inline v1::serving

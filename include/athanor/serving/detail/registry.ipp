@@ -173,10 +173,12 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
     TimePoint const start = Env::now();
     auto model = LoadedModel::load(context.description, context.instances());
     (model ? context.worked : context.failed).store(true);
-    emit(options_.sink, Event{model ? EventKind::model_loaded : EventKind::model_load_failed, manifest.name,
-                              manifest.version,
-                              model ? detail::format("took {} ms", (Env::now() - start).count() / 1'000'000)
-                                    : model.error().message});
+    emit(
+        options_.sink,
+        Event{model ? EventKind::model_loaded : EventKind::model_load_failed, manifest.name, manifest.version,
+              model ? detail::format("took {} ms{}{}", (Env::now() - start).count() / 1'000'000,
+                                     (*model)->note().empty() ? "" : "; its dry run: ", (*model)->note())
+                    : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};

@@ -1,5 +1,8 @@
-/// The self-tests of a manifest: known answers that a model must give before it serves.
+/// What a model must show before it serves: the known answers of its manifest, and rows that do not depend on their
+/// company.
 #pragma once
+
+#include <string>
 
 #include <athanor/core/error.hpp>
 #include <athanor/serving/detail/model_description.hpp>
@@ -12,7 +15,14 @@ struct Worker;
 /// sample: a processor declares element types, not shapes. Without a self-test nothing is checked.
 Result<void> check_processor_rows(ModelDescription const& description);
 
-/// Runs the self-test vectors, each alone, then the first of them repeated to every warm-up batch size.
+/// Runs the self-test vectors, each alone, then the first of them repeated to every warm-up batch size, and
+/// compares every row with the known answers.
 Result<void> prove(ModelDescription const& description, Worker& worker);
+
+/// The dry run: items of the first self-test, or made-up ones, alone, then in batches of two and of as many as the
+/// manifest allows. Fails with failed_precondition / model_load when a row in company is not the row alone, when
+/// a batch fails whose items succeed alone, and when the model writes to its inputs. Returns why nothing was
+/// shown when the model refuses the items alone, or there is no memory; empty otherwise.
+Result<std::string> try_company(ModelDescription const& description, Worker& worker);
 
 }  // namespace athanor::inline v1::serving

@@ -1,0 +1,122 @@
+#include "trial.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include <athanor/core/detail/half.hpp>
+
+namespace athanor::inline v1::serving {
+
+namespace {
+
+/// Stands in the sentence of every input that was written to.
+constexpr std::string_view wrote = "the model writes to its input";
+
+template <class T>
+T element(TensorView const& view, std::size_t index) noexcept {
+  T value{};
+  std::memcpy(&value, static_cast<std::byte const*>(view.data) + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+std::optional<double> real_at(TensorView const& view, std::size_t index) noexcept {
+  switch (static_cast<DType>(view.dtype)) {
+    case DType::f16: return static_cast<double>(from_f16(element<std::uint16_t>(view, index)));
+    case DType::bf16: return static_cast<double>(from_bf16(element<std::uint16_t>(view, index)));
+    case DType::f32: return static_cast<double>(element<float>(view, index));
+    case DType::f64: return element<double>(view, index);
+    default: return std::nullopt;
+  }
+}
+
+std::int64_t integer_at(TensorView const& view, std::size_t index) noexcept {
+  switch (static_cast<DType>(view.dtype)) {
+    case DType::i64: return element<std::int64_t>(view, index);
+    case DType::i32: return element<std::int32_t>(view, index);
+    case DType::i16: return element<std::int16_t>(view, index);
+    case DType::i8: return element<std::int8_t>(view, index);
+    default: return element<std::uint8_t>(view, index);
+  }
+}
+
+bool are_near(double got, double expected, double tolerance) noexcept {
+  if (std::isnan(expected) || std::isinf(expected))
+    return std::isnan(expected) ? std::isnan(got) : got == expected;
+  return std::abs(got - expected) / std::max(1.0, std::abs(expected)) <= tolerance;
+}
+
+std::vector<std::vector<std::byte>> bytes_of(std::span<TensorView const> tensors) {
+  std::vector<std::vector<std::byte>> bytes;
+  for (TensorView const& tensor : tensors) {
+    auto const* data = static_cast<std::byte const*>(tensor.data);
+    bytes.emplace_back(data, data + tensor.size_bytes);
+  }
+  return bytes;
+}
+
+Result<void> check_unwritten(ModelDescription const& description, std::span<TensorView const> inputs,
+                             std::vector<std::vector<std::byte>> const& before) {
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (!std::equal(before[i].begin(), before[i].end(), static_cast<std::byte const*>(inputs[i].data)))
+      return fail(Code::failed_precondition, Reason::model_load, "{} '{}', which belongs to its callers",
+                  wrote, description.plan.inputs[i].spec.name);
+  return {};
+}
+
+}  // namespace
+
+Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
+  auto checked = check(description.signature, request);
+  if (!checked) return tl::unexpected(std::move(checked.error()));
+  Sample sample{request, *checked, {}};
+  if (!description.processor) return sample;
+  std::vector<Tensor> inputs;
+  for (std::size_t const input : description.processor_inputs)
+    inputs.push_back(request.inputs()[checked->index[input]].value);
+  for (std::int64_t item = 0; item < checked->items; ++item) {
+    auto made = preprocess_item(description, inputs, item);
+    if (!made) return tl::unexpected(std::move(made.error()));
+    sample.made.push_back(std::move(*made));
+  }
+  return sample;
+}
+
+Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
+                        std::int64_t first, std::int64_t items) {
+  worker.pieces.clear();
+  for (std::int64_t done = 0; done < items;) {
+    std::int64_t const from = (first + done) % sample.checked.items;
+    std::int64_t const count = std::min(sample.checked.items - from, items - done);
+    append_pieces(description, sample.request, sample.checked, sample.made, static_cast<std::uint32_t>(from),
+                  static_cast<std::uint32_t>(count), worker.pieces);
+    done += count;
+  }
+  if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered) return gathered;
+  auto const before = bytes_of(worker.assembler.inputs());
+  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items);
+  if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same) return same;
+  if (!ran) return tl::unexpected(ran.error());
+  return {};
+}
+
+bool is_written_input(Error const& error) noexcept {
+  return error.reason == Reason::model_load && error.message.find(wrote) != std::string::npos;
+}
+
+std::optional<std::string> find_difference(TensorView const& got, std::size_t at, TensorView const& expected,
+                                           std::size_t index, double tolerance) {
+  if (auto const wanted = real_at(expected, index)) {
+    double const given = *real_at(got, at);
+    if (are_near(given, *wanted, tolerance)) return std::nullopt;
+    return fmt::format("expected {:.6g} within {:.3g}, got {:.6g}", *wanted, tolerance, given);
+  }
+  auto const wanted = integer_at(expected, index);
+  auto const given = integer_at(got, at);
+  if (wanted == given) return std::nullopt;
+  return fmt::format("expected {}, got {}", wanted, given);
+}
+
+}  // namespace athanor::inline v1::serving

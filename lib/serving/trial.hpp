@@ -1,0 +1,38 @@
+/// How a model is tried before it serves: rows of a sample, in batches of any size, and their comparison.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/pieces.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// A request to try a model with, checked and preprocessed.
+struct Sample {
+  Request request;
+  CheckedRequest checked;
+  std::vector<MadeItem> made;
+};
+
+Result<Sample> make_sample(ModelDescription const& description, Request const& request);
+
+/// Runs one batch of `items` items: the sample's from item `first` on, again and again. The outputs are those of
+/// worker.ensemble. Fails as the model does, and with failed_precondition / model_load when it wrote to an input.
+Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
+                        std::int64_t first, std::int64_t items);
+
+/// Whether that error says that a model wrote to its inputs.
+bool is_written_input(Error const& error) noexcept;
+
+/// Why element `at` of `got` is not element `index` of `expected`, as `expected ... within ..., got ...`. The
+/// tolerance is relative, absolute below 1, and for floating-point types only. Nothing when they are equal; so
+/// are two NaN.
+std::optional<std::string> find_difference(TensorView const& got, std::size_t at, TensorView const& expected,
+                                           std::size_t index, double tolerance);
+
+}  // namespace athanor::inline v1::serving

@@ -1,0 +1,471 @@
+// A model that is not what it says gives no answer: what it must show before it serves.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/pieces.hpp>
+#include <athanor/serving/detail/self_test.hpp>
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+
+namespace {
+
+// One run of a scripted model: which file, which instance, and memory for its outputs.
+struct Run {
+  ath_batch& batch;
+  std::string file;
+  std::size_t instance;
+  std::vector<float>& memory;
+
+  float* x() const { return static_cast<float*>(batch.inputs[0].data); }
+  std::size_t count() const { return batch.inputs[0].size_bytes / sizeof(float); }
+  // y = x + `number`, shaped like x.
+  void add(float number) const {
+    memory.assign(x(), x() + count());
+    for (float& value : memory) value += number;
+    batch.outputs[0] = batch.inputs[0];
+    batch.outputs[0].data = memory.data();
+  }
+};
+
+struct ScriptedBackend {
+  static constexpr char const* name = "puppet";
+  static constexpr RunsOn runs_on = RunsOn::any_thread;
+  std::function<Result<void>(Run const&)> script;
+  std::vector<std::int64_t> batches{};  // items of every run
+  std::uint64_t loaded = 0;
+  std::uint64_t unloaded = 0;
+
+  struct Instance {
+    ScriptedBackend& backend;
+    std::string file;
+    std::size_t number;
+    std::vector<float> memory{};
+    Result<void> run(ath_batch& batch) {
+      backend.batches.push_back(batch.items);
+      return backend.script(Run{batch, file, number, memory});
+    }
+  };
+  struct Model {
+    using Instance = ScriptedBackend::Instance;
+    ScriptedBackend& backend;
+    std::string file;
+    std::size_t instances = 0;
+    Model(ScriptedBackend& of, std::string from) : backend(of), file(std::move(from)) { ++backend.loaded; }
+    Model(Model const&) = delete;
+    Model& operator=(Model const&) = delete;
+    ~Model() { ++backend.unloaded; }
+    std::uint64_t footprint() const { return file == "a" ? 100 : 11; }
+    Result<std::unique_ptr<Instance>> make_instance() {
+      return std::make_unique<Instance>(Instance{backend, file, instances++});
+    }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const& source) {
+    return std::make_unique<Model>(*this, std::filesystem::path(source.path).filename().string());
+  }
+};
+
+// An engine with one scripted model, whose events it keeps.
+struct Rig {
+  ScriptedBackend backend;
+  ath_backend_table table = make_table(backend);
+  std::string log;
+  Engine<> engine;
+
+  explicit Rig(std::function<Result<void>(Run const&)> script)
+      : backend{std::move(script)}, engine(Engine<>::create(options()).value()) {}
+
+  EngineOptions options() {
+    EngineOptions made;
+    made.backends = {&table};
+    made.sink.context = this;
+    made.sink.log = [](void* context, Level, std::string_view text) noexcept {
+      static_cast<Rig*>(context)->log += std::string(text) + "\n";
+    };
+    return made;
+  }
+  Error refusal(ModelFolder const& folder) {
+    auto const model = engine.load(folder.path());
+    REQUIRE_FALSE(model);
+    CHECK(model.error().retry_after == Duration{0});
+    CHECK(backend.unloaded == backend.loaded);
+    return model.error();
+  }
+};
+
+Result<void> done() { return {}; }
+
+Result<void> add_one(Run const& run) {
+  run.add(1);
+  return {};
+}
+
+// What a package does that was exported for `fixed` rows: the others are left as they came.
+std::function<Result<void>(Run const&)> right_for(std::int64_t fixed) {
+  return [fixed](Run const& run) {
+    run.add(1);
+    auto const width = run.count() / static_cast<std::size_t>(run.batch.items);
+    for (std::size_t i = static_cast<std::size_t>(fixed) * width; i < run.memory.size(); ++i)
+      run.memory[i] = run.x()[i];
+    return done();
+  };
+}
+
+char const* const tested = R"("self_test": [{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[2, 3]]}}],)";
+
+std::string typed(std::string_view dtype) {
+  return fmt::format(R"("inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 1]}}],
+      "outputs": [{{"name": "y", "dtype": "{}", "shape": ["items", 1]}}],)",
+                     dtype);
+}
+
+// A folder with the files of an ensemble and its manifest.
+struct MembersFolder : ModelFolder {
+  explicit MembersFolder(std::vector<std::string> const& files, std::string const& rest) {
+    std::string members;
+    for (auto const& file : files) {
+      write(file, file);
+      members += fmt::format(R"({}{{"file": "{}", "digest": "xxh128:{}"}})", members.empty() ? "" : ", ",
+                             file, to_hex(*hash_file(path() + "/" + file)));
+    }
+    write("athanor.json",
+          fmt::format(R"({{"athanor": 1, "name": "members", "version": "1.0.0", "backend": "puppet",
+        "format": "any", {} "members": [{}]}})",
+                      rest, members));
+  }
+};
+
+}  // namespace
+
+// mutant: try_company is not called, or compares with the batch itself
+TEST_CASE("a model whose batch axis is fixed is refused at load, with a self-test and without") {
+  for (auto const* manifest : {"", tested, R"("batching": {"max_items": 2},)"}) {
+    for (std::int64_t const fixed : {1, 4}) {
+      if (fixed == 4 && std::string_view(manifest).find("max_items") != std::string_view::npos) continue;
+      CAPTURE(manifest);
+      CAPTURE(fixed);
+      Rig rig(right_for(fixed));
+      auto const error = rig.refusal(ModelFolder(manifest));
+      CHECK(error.code == Code::failed_precondition);
+      CHECK(error.reason == Reason::model_load);
+      CHECK(error.message.find(
+                fmt::format("puppet@1.0.0: dry run of {} items: output y: element 0 of item {} of",
+                            fixed == 1 ? 2 : 32, fixed)) != std::string::npos);
+      CHECK(error.message.find(R"("batching": {"max_items": 1})") != std::string::npos);
+    }
+  }
+}
+
+// mutant: try_company that goes beyond max_items
+TEST_CASE("a model that says that it takes one item at a time is served one item at a time") {
+  Rig rig(right_for(1));
+  ModelFolder const folder(R"("batching": {"max_items": 1},)");
+  auto model = rig.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<Request> const requests{row(1), row(2), row(3)};
+  auto const answers = model->infer_many(requests);
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    CHECK(answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(i) + 2);
+  CHECK(std::ranges::all_of(rig.backend.batches, [](std::int64_t items) { return items == 1; }));
+}
+
+// mutant: a failure in company is taken for one of the made-up values
+TEST_CASE("a model that fails or gives other rows in company only is refused") {
+  Rig throws([](Run const& run) -> Result<void> {
+    if (run.batch.items > 1) return fail(Code::internal, Reason::backend_failure, "unmatched dim value at 0");
+    return add_one(run);
+  });
+  CHECK(throws.refusal(ModelFolder()).message.find("dry run of 2 items: unmatched dim value at 0") !=
+        std::string::npos);
+  Rig rows([](Run const& run) {
+    run.add(1);
+    run.batch.outputs[0].shape[0] = 1;
+    run.batch.outputs[0].size_bytes =
+        run.batch.inputs[0].size_bytes / static_cast<std::uint64_t>(run.batch.items);
+    return done();
+  });
+  CHECK(rows.refusal(ModelFolder()).message.find("expected 2 rows, the backend returned 1") !=
+        std::string::npos);
+  float state = 0;
+  Rig stateful([&](Run const& run) {
+    run.add(++state);
+    return done();
+  });
+  CHECK(stateful.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
+}
+
+// mutant: try_company that fails where the model refuses what was made up
+TEST_CASE("a model that refuses made-up values, or has no memory for a full batch, serves, with a note") {
+  Rig refuses([](Run const& run) -> Result<void> {
+    if (run.x()[0] < 1) return fail(Code::invalid_argument, Reason::value_range, "expected at least 1");
+    return add_one(run);
+  });
+  ModelFolder const folder;
+  auto model = refuses.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  CHECK(model->infer(row(1)));
+  CHECK(refuses.log.find("its dry run: expected at least 1") != std::string::npos);
+  Rig small([](Run const& run) -> Result<void> {
+    if (run.batch.items > 4) return fail(Code::resource_exhausted, Reason::out_of_memory, "no memory");
+    return add_one(run);
+  });
+  ModelFolder const again;
+  REQUIRE(small.engine.load(again.path()));
+  CHECK(small.log.find("its dry run: no memory") != std::string::npos);
+  Rig good(&add_one);
+  ModelFolder const third;
+  REQUIRE(good.engine.load(third.path()));
+  CHECK(good.log.find("its dry run") == std::string::npos);
+  CHECK(good.backend.batches == std::vector<std::int64_t>{1, 2, 32});
+}
+
+// mutant: check_unwritten left out, or called before the run
+TEST_CASE("a model that writes to its input is refused at load") {
+  for (auto const* manifest : {"", tested, R"("batching": {"max_items": 1},)"}) {
+    CAPTURE(manifest);
+    Rig rig([](Run const& run) {
+      run.add(1);
+      run.x()[run.count() - 1] *= 2;
+      return done();
+    });
+    auto const error = rig.refusal(ModelFolder(manifest));
+    CHECK(error.reason == Reason::model_load);
+    CHECK_MESSAGE(error.message.find("the model writes to its input 'x'") != std::string::npos,
+                  error.message);
+  }
+}
+
+// mutant: find_difference compares f16 or bf16 byte by byte, or NaN with ==
+TEST_CASE("a tolerance holds for every floating-point type, and the sentence says expected and got") {
+  struct Row {
+    char const* dtype;
+    std::uint16_t bits;  // what the model gives
+    char const* expected;
+    char const* tolerance;
+    char const* sentence;  // empty: it passes
+  };
+  for (auto const& [dtype, bits, expected, tolerance, sentence] :
+       {Row{"f16", 0x3f33, "1.801", "0.01", ""},  // 1.7998
+        Row{"f16", 0x3f33, "1.9", "0.01", "expected 1.90039 within 0.01, got 1.7998"},
+        Row{"bf16", 0x3fe6, "1.801", "0.01", ""},  // 1.796875
+        Row{"bf16", 0x3fe6, "2", "0.01", "expected 2 within 0.01, got 1.79688"},
+        Row{"f16", 0x7e00, "1", "0.5", "got nan"}, Row{"bf16", 0x7f80, "1", "0.5", "got inf"},
+        Row{"i16", 7, "7", "0", ""}, Row{"i16", 7, "8", "0.9", "expected 8, got 7"},
+        Row{"u8", 7, "7", "0", ""}}) {
+    CAPTURE(dtype);
+    CAPTURE(expected);
+    Rig rig([bits = bits, dtype = std::string_view(dtype)](Run const& run) {
+      run.memory.resize(run.count());
+      std::size_t const width = dtype == "u8" ? 1 : 2;
+      for (std::size_t i = 0; i < run.count(); ++i)
+        std::memcpy(reinterpret_cast<std::byte*>(run.memory.data()) + i * width, &bits, width);
+      run.batch.outputs[0] = run.batch.inputs[0];
+      run.batch.outputs[0].data = run.memory.data();
+      run.batch.outputs[0].size_bytes = run.count() * width;
+      run.batch.outputs[0].dtype = static_cast<std::int32_t>(*parse_dtype(dtype));
+      return done();
+    });
+    ModelFolder const folder(
+        fmt::format(R"("self_test": [{{"inputs": {{"x": [[1]]}}, "outputs": {{"y": [[{}]]}},
+        "tolerance": {}}}],)",
+                    expected, tolerance),
+        "typed", "1.0.0", typed(dtype));
+    auto const model = rig.engine.load(folder.path());
+    CHECK(model.has_value() == std::string_view(sentence).empty());
+    if (!model)
+      CHECK_MESSAGE(model.error().message.find(sentence) != std::string::npos, model.error().message);
+  }
+}
+
+// mutant: prove runs one sample whatever the size of the batch, or does not compare its rows
+TEST_CASE("every row of a warm-up batch is that of the self-test") {
+  char const* const warm =
+      R"("self_test": [{"inputs": {"x": [[1, 2], [3, 4]]}, "outputs": {"y": [[2, 3], [4, 5]]}}],
+         "warm_up": {"batches": [1, 7]}, "batching": {"max_items": 2},)";
+  Rig good(&add_one);
+  ModelFolder const folder(warm);
+  REQUIRE(good.engine.load(folder.path()));
+  CHECK(std::ranges::count(good.backend.batches, 7) == 1);
+  Rig bad(right_for(6));
+  CHECK(bad.refusal(ModelFolder(warm)).message ==
+        "puppet@1.0.0: warm_up: a batch of 7 items: output y: element 12: expected 2 within 1e-05, got 1");
+}
+
+// mutant: read_warm_up that accepts a batch of 0
+TEST_CASE("a warm-up of no items is refused") {
+  Rig rig(&add_one);
+  ModelFolder const folder(std::string(tested) + R"("warm_up": {"batches": [0]},)");
+  auto const model = rig.engine.load(folder.path());
+  REQUIRE_FALSE(model);
+  CHECK(model.error().message.find("warm_up.batches[0]: expected a whole number from 1 to") !=
+        std::string::npos);
+}
+
+// mutant: LoadedModel::load proves the first worker only
+TEST_CASE("every instance of a model is proved") {
+  Rig rig([](Run const& run) {
+    run.add(run.instance == 2 ? 7 : 1);
+    return done();
+  });
+  auto const error = rig.refusal(ModelFolder(std::string(tested) + R"("batching": {"instances": 3},)"));
+  CHECK(error.message == "puppet@1.0.0: self_test[0]: output y: element 0: expected 2 within 1e-05, got 8");
+}
+
+// mutant: LoadedModel::load counts the bytes of its first member
+TEST_CASE("the bytes of a model are those of all its members") {
+  ScriptedBackend backend{&add_one};
+  ath_backend_table const table = make_table(backend);
+  serving::Tables tables;
+  REQUIRE(tables.add(table));
+  MembersFolder const folder({"a", "b", "c"},
+                             R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],)");
+  auto const description = serving::describe_model(folder.path(), tables);
+  REQUIRE_MESSAGE(description, description.error().message);
+  auto const model = serving::LoadedModel::load(*description, 1);
+  REQUIRE_MESSAGE(model, model.error().message);
+  CHECK((*model)->bytes() == 122);
+}
+
+// mutant: check_outputs does not compare the shapes of members
+TEST_CASE("members that disagree on a shape are no mean") {
+  Rig rig([](Run const& run) {
+    run.add(1);
+    if (run.file == "b" && run.x()[0] == 5) {
+      run.batch.outputs[0].shape[1] = 1;
+      run.batch.outputs[0].size_bytes /= 2;
+    }
+    return done();
+  });
+  MembersFolder const folder({"a", "b", "c"}, R"("cache": false,
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],
+      "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items", null], "from": "mean:y"}],)");
+  auto model = rig.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  REQUIRE(model->infer(row(4)));
+  auto const answer = model->infer(row(5));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::member_failed);
+  CHECK(answer.error().message.find("expected the [1, 2] of a, the backend returned [1, 1]") !=
+        std::string::npos);
+}
+
+// mutant: run_member leaves in the outputs what the run before gave
+TEST_CASE("an output that a run does not give is missing, although the run before gave it") {
+  Rig rig([](Run const& run) {
+    if (run.x()[0] != 5) run.add(1);
+    return done();
+  });
+  ModelFolder const folder(R"("cache": false,)");
+  auto model = rig.engine.load(folder.path()).value();
+  REQUIRE(model.infer(row(4)));
+  auto const answer = model.infer(row(5));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().reason == Reason::backend_contract);
+  CHECK(answer.error().message.find("expected f32, got nothing") != std::string::npos);
+}
+
+// mutant: Ensemble adds up the unknown codes of its members
+TEST_CASE("unknown codes are those of the member that knows fewest") {
+  ScriptedBackend backend{[](Run const& run) {
+    run.memory.assign(static_cast<std::size_t>(run.batch.items), 0);
+    run.batch.outputs[0] = run.batch.inputs[0];
+    run.batch.outputs[0].data = run.memory.data();
+    run.batch.outputs[0].shape[0] = run.batch.items;
+    run.batch.outputs[0].ndim = 1;
+    run.batch.outputs[0].size_bytes = static_cast<std::uint64_t>(run.batch.items) * sizeof(float);
+    run.batch.outputs[0].dtype = static_cast<std::int32_t>(DType::f32);
+    return done();
+  }};
+  ath_backend_table const table = make_table(backend);
+  ModelFolder const folder;
+  folder.write("a", "a");
+  std::string const digest = to_hex(*hash_file(folder.path() + "/a"));
+  folder.write("athanor.json",
+               fmt::format(R"({{"athanor": 1, "name": "coded", "version": "1.0.0", "backend": "puppet",
+      "format": "any", "inputs": [{{"name": "code", "dtype": "i64", "shape": ["atoms"]}}],
+      "model_inputs": [{{"name": "code", "dtype": "i64", "shape": ["atoms"]}},
+                       {{"name": "of", "dtype": "i64", "shape": ["atoms"], "make": "segment"}}],
+      "model_outputs": [{{"name": "y", "dtype": "f32", "shape": ["items"]}}],
+      "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items"], "from": "mean:y"}},
+                  {{"name": "unknown", "dtype": "i64", "shape": ["items"], "from": "unknown"}}],
+      "members": [{{"file": "a", "digest": "xxh128:{0}", "lookups": {{"code": [1, 2, 3]}}}},
+                  {{"file": "a", "digest": "xxh128:{0}", "lookups": {{"code": [1]}}}}]}})",
+                           digest));
+  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto model = engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<std::int64_t> const codes{1, 2, 3, 4};
+  auto const answer =
+      model->infer(Request{{"code", Tensor::view(std::span<std::int64_t const>(codes), Shape{4})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(answer->outputs["unknown"].as<std::int64_t>()[0] == 3);
+}
+
+// mutant: make_output reuses memory that somebody else still holds
+TEST_CASE("an output that somebody holds is not written over") {
+  Tensor output;
+  REQUIRE(serving::make_output(output, DType::f32, Shape{4}));
+  auto const* const first = output.data();
+  REQUIRE(serving::make_output(output, DType::f32, Shape{2}));
+  CHECK(output.data() == first);
+  Tensor const held = output;
+  REQUIRE(serving::make_output(output, DType::f32, Shape{2}));
+  CHECK(output.data() != held.data());
+}
+
+namespace {
+
+struct Opener {
+  static constexpr char const* name = "opener";
+  struct Opened {
+    static constexpr std::array<Port, 1> ports{{{"x", DType::f32}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const&) const { return Preprocessed{}; }
+  };
+  int opened = 0;
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    ++opened;
+    return std::make_unique<Opened>();
+  }
+};
+
+}  // namespace
+
+// mutant: open_processor does not verify the files of the processor
+TEST_CASE("the files of a processor are verified before it is opened") {
+  Opener opener;
+  ath_processor_table const processor = make_table(opener);
+  Puppet puppet;
+  ModelFolder const folder("", "opener", "1.0.0",
+                           fmt::format(
+                               R"("inputs": [{{"name": "text", "dtype": "bytes", "shape": ["items"]}}],
+      "processor": {{"name": "opener", "digests": {{"words.txt": "xxh128:{}"}}}},
+      "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 2]}}],
+      "outputs": [{{"name": "y", "dtype": "f32", "shape": ["items", 2]}}],)",
+                               to_hex(hash128("right"))));
+  folder.write("words.txt", "wrong");
+  auto engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&processor}}).value();
+  auto const refused = engine.load(folder.path());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::digest);
+  CHECK(opener.opened == 0);
+  folder.write("words.txt", "right");
+  CHECK(engine.load(folder.path()));
+  CHECK(opener.opened == 1);
+}

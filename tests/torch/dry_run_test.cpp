@@ -1,0 +1,85 @@
+// pt2 packages behind an engine: one that was exported for one row, and one that writes to its input, give no answer.
+#include <fstream>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <athanor/core/hash.hpp>
+#include <athanor/serving/engine.hpp>
+#include <athanor/torch/backend.hpp>
+
+#include "table.hpp"
+
+using namespace athanor;
+
+namespace {
+
+/// A model's folder with one of the packages.
+struct PackageFolder {
+  tests::Folder folder;
+
+  PackageFolder(std::string const& file, int width, std::string const& rest) {
+    std::filesystem::copy_file(std::filesystem::path(ATHANOR_PT2_FOLDER) / file, folder / file);
+    auto const axis = std::to_string(width);
+    std::ofstream(folder / "athanor.json")
+        << R"({"athanor": 1, "name": "package", "version": "1.0.0", "backend": "torch", "format": "pt2",
+            "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", )" +
+               axis + R"(]}],
+            "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}], )" +
+               rest + R"("members": [{"file": ")" + file + R"(", "digest": "xxh128:)" +
+               to_hex(*hash_file((folder / file).string())) + R"("}]})";
+  }
+};
+
+Result<Model<>> serve(Engine<>& engine, PackageFolder const& package) {
+  return engine.load((package.folder / "").string());
+}
+
+Engine<> engine_with_torch() { return Engine<>::create({.backends = {&libtorch::backend()}}).value(); }
+
+}  // namespace
+
+// mutant: LoadedModel::load without its dry run: 31 of 32 rows are wrong then, and nothing says so
+TEST_CASE("a pt2 package that was exported for one row is refused, unless it says so") {
+  auto engine = engine_with_torch();
+  PackageFolder const undeclared("fixed.pt2", 10, "");
+  auto const refused = serve(engine, undeclared);
+  REQUIRE(!refused);
+  CHECK(refused.error().code == Code::failed_precondition);
+  CHECK_MESSAGE(refused.error().message.find("dry run of 2 items") != std::string::npos,
+                refused.error().message);
+  CHECK(refused.error().retry_after == Duration{0});
+
+  auto second = engine_with_torch();
+  PackageFolder const declared("fixed.pt2", 10, R"("batching": {"max_items": 1},)");
+  auto model = serve(second, declared);
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> values(30);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.1F * static_cast<float>(i);
+  auto const together = model->infer(Request{{"x", Tensor::view(std::span<float const>(values), {3, 10})}});
+  REQUIRE_MESSAGE(together, together.error().message);
+  for (std::int64_t row = 0; row < 3; ++row) {
+    auto const span = std::span<float const>(values).subspan(static_cast<std::size_t>(row) * 10, 10);
+    auto const alone = model->infer(Request{{"x", Tensor::view(span, {1, 10})}});
+    REQUIRE(alone);
+    for (std::size_t i = 0; i < 16; ++i)
+      CHECK(alone->outputs["y"].as<float>()[i] ==
+            doctest::Approx(together->outputs["y"].as<float>()[static_cast<std::size_t>(row) * 16 + i]));
+  }
+}
+
+// mutant: check_unwritten left out
+TEST_CASE("a pt2 package that writes to its input is refused") {
+  auto engine = engine_with_torch();
+  auto const refused = serve(engine, PackageFolder("writes.pt2", 4, ""));
+  REQUIRE(!refused);
+  CHECK_MESSAGE(refused.error().message.find("the model writes to its input 'x'") != std::string::npos,
+                refused.error().message);
+}
+
+// mutant: a dry run that refuses what rounds otherwise in larger batches
+TEST_CASE("a pt2 package whose batch axis is dynamic passes the dry run") {
+  auto engine = engine_with_torch();
+  auto model = serve(engine, PackageFolder("perceptron.pt2", 10, ""));
+  CHECK_MESSAGE(model, model.error().message);
+}
