@@ -113,9 +113,8 @@ TEST_CASE("work that goes on after its blocking caller has left keeps the remove
     auto const model = engine.load(folder.path()).value();
     REQUIRE(engine.remove(model.id()));
     Cancellation cancellation;
-    std::jthread caller([&] {
-      CHECK(model.infer(row(1), {.cancellation = &cancellation}).error().code == Code::cancelled);
-    });
+    std::jthread caller(
+        [&] { CHECK(model.infer(row(1), {.cancellation = &cancellation}).error().code == Code::cancelled); });
     held.wait_until_inside();
     cancellation.cancel();
   }
