@@ -89,7 +89,8 @@ TEST_CASE("a gate that could let nobody in is not made") {
   CHECK(Gate<>::create({.max_bytes = -1}).error().reason == Reason::option);
 }
 
-// mutant: the drain is not measured, its first window counts half, or the time is that of all that is wanted
+// mutant: the drain is not measured, its first window counts half, a window never moves, or the time is that of
+// all that is wanted
 TEST_CASE("the time to come back follows how fast the gate drains, and what is too much") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 10});
@@ -110,11 +111,15 @@ TEST_CASE("the time to come back follows how fast the gate drains, and what is t
     CHECK(all >= 250ms);
     CHECK(all <= 375ms);
   }
+  // Nothing is given back for 100 ms: halfway to a rate of nothing, 20 a second.
+  auto const slower = refusal(10, 400ms);
+  CHECK(slower >= 500ms);
+  CHECK(slower <= 750ms);
   // Six are held, and eight would be four too many.
   for (std::size_t i = 0; i < 4; ++i) gate.release_quota(held[i]);
-  auto const few = refusal(8, 310ms);
-  CHECK(few >= 100ms);
-  CHECK(few <= 150ms);
+  auto const few = refusal(8, 410ms);
+  CHECK(few >= 200ms);
+  CHECK(few <= 300ms);
 }
 
 // mutant: a window goes on while the gate is not full
@@ -241,17 +246,21 @@ TEST_CASE("below half of the limits a call takes no lock, also after the gate wa
 }
 
 // mutant: give_credit takes more than a cell's share
-TEST_CASE("a thread that held much does not keep it as credit") {
-  auto gate = *Gate<>::create({.max_items = 160});
+TEST_CASE("a thread that held much does not keep it as credit, and others get theirs") {
+  auto gate = *Gate<CountingEnv>::create({.max_items = 160});
   std::vector<admission::Slot> slots(150);
   for (auto& slot : slots) REQUIRE(gate.admit_caller(slot, 1, 0, SystemEnv::now()));
   for (auto& slot : slots) gate.release_quota(slot);
   CHECK(gate.statistics().held_items == 0);
-  // Had it kept 150, these would have to be taken back from it, which closes the cells.
-  admission::Slot large;
-  REQUIRE(gate.admit_caller(large, 100, 0, SystemEnv::now()));
-  CHECK(gate.statistics().held_items == 100);
-  gate.release_quota(large);
+  on_each_cell([&] {
+    for (int const locks : {1, 0}) {
+      int const before = CountingEnv::locked;
+      admission::Slot slot;
+      REQUIRE(gate.admit_caller(slot, 1, 0, SystemEnv::now()));
+      gate.release_quota(slot);
+      CHECK(CountingEnv::locked - before <= locks);
+    }
+  });
 }
 
 // mutant: refill adds the whole share to what a cell has still

@@ -44,7 +44,8 @@ using namespace athanor::caching_tests;
 
 // mutant: flights are not pooled, or a hit copies its value into new memory
 TEST_CASE("a hit allocates nothing, and neither does a flight after the first") {
-  IntegerStore store;
+  auto const owned = std::make_unique<IntegerStore>();
+  IntegerStore& store = *owned;
   CountingClient client;
   Handle const value = value_of(1);
   auto const key = key_of(1);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <random>
 #include <thread>
 
@@ -33,8 +34,9 @@ TEST_CASE("the charges of all entries are the budget used, and never above it") 
     CAPTURE(seed);
     Random random(seed);
     std::size_t const capacity = 20'000;
-    IntegerStore store(
+    auto const owned = std::make_unique<IntegerStore>(
         ResponseCacheOptions{.capacity_bytes = capacity, .ttl = seed % 2 == 0 ? Duration(500) : Duration(0)});
+    IntegerStore& store = *owned;
     CountingClient client;
     std::uint64_t requests = 0;
     std::map<std::uint64_t, std::size_t> published;  // bytes of the last value stored
@@ -165,7 +167,9 @@ struct Schedule {
   }
 
   Random random;
-  IntegerStore store{ResponseCacheOptions{.capacity_bytes = 4'000, .max_item_bytes = 1'000}};
+  std::unique_ptr<IntegerStore> const owned =
+      std::make_unique<IntegerStore>(ResponseCacheOptions{.capacity_bytes = 4'000, .max_item_bytes = 1'000});
+  IntegerStore& store = *owned;
   CountingClient client;
   std::vector<Caller> callers;
 };
@@ -191,7 +195,8 @@ struct ThreadClient {
 
 // mutant: close() leaves `flight` set in a waiter, so that it can leave and be resumed
 TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends once, the budget stays exact") {
-  IntegerStore store(ResponseCacheOptions{.capacity_bytes = 30'000});
+  auto const owned = std::make_unique<IntegerStore>(ResponseCacheOptions{.capacity_bytes = 30'000});
+  IntegerStore& store = *owned;
   std::atomic<int> wrong{0};
   auto const work = [&](std::uint64_t seed) {
     Random random(seed);
@@ -236,7 +241,8 @@ TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends on
 
 // mutant: the role is stored before the key; join stores it outside the lock
 TEST_CASE("a call may be cancelled by another thread at any moment, and is ended once or cancelled") {
-  IntegerStore store;
+  auto const owned = std::make_unique<IntegerStore>();
+  IntegerStore& store = *owned;
   ThreadClient client;
   std::atomic<ThreadCall*> target{nullptr};
   std::atomic<bool> over{false};

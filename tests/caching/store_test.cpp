@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
@@ -17,10 +18,12 @@ using namespace athanor::caching_tests;
 using namespace std::chrono_literals;
 
 struct World {
-  IntegerStore store;
+  std::unique_ptr<IntegerStore> const owned;
+  IntegerStore& store;
   CountingClient client;
 
-  explicit World(ResponseCacheOptions const& options = {}) : store(options) {}
+  explicit World(ResponseCacheOptions const& options = {})
+      : owned(std::make_unique<IntegerStore>(options)), store(*owned) {}
 
   Join join(TestCall& call, std::uint64_t key, CacheMode mode = CacheMode::use, Duration now = 0s) {
     return store.join(call, key_of(key), mode, at(now));
@@ -422,7 +425,9 @@ struct StubbornEnv : SystemEnv {
 
 // mutant: insert() does not count what finds no capacity
 TEST_CASE("a value that finds no capacity is not stored, and counted") {
-  Store<IntegerTraits<StubbornEnv>> store({.capacity_bytes = 4096, .max_item_bytes = 4096});
+  auto const owned = std::make_unique<Store<IntegerTraits<StubbornEnv>>>(
+      ResponseCacheOptions{.capacity_bytes = 4096, .max_item_bytes = 4096});
+  auto& store = *owned;
   struct Ignoring {
     void resume(caching::Slot<StubbornEnv, Handle>&, Handle const&, Error const*) noexcept {}
   } client;
@@ -459,7 +464,8 @@ struct InterruptedClient {
 
 // mutant: the role is stored at the begin of join; cancel_wait locks the key's shard whatever the role
 TEST_CASE("a cancel in the middle of a join touches nothing, one in the middle of a publish finds nobody") {
-  Store<IntegerTraits<InterruptedEnv>> store;
+  auto const owned = std::make_unique<Store<IntegerTraits<InterruptedEnv>>>();
+  auto& store = *owned;
   InterruptedClient client;
   InterruptedCall owner, waiter;
   auto const join = [&](InterruptedCall& call, std::uint64_t shard) {

@@ -32,12 +32,12 @@ TEST_CASE("hash: large inputs are hashed as small ones, however they are divided
   for (std::size_t const words : {1U, 30U, 32U, 33U, 100U, 128U, 129U, 20'000U}) {
     CAPTURE(words);
     std::string text;
-    auto const in_words = [&](KeyHasher hasher) {
+    auto const in_words = [&](KeyHasher&& hasher) {
       hasher.add(std::uint64_t{8 * words});
       for (std::uint64_t word = 0; word < words; ++word) hasher.add(word * 0x9e3779b97f4a7c15);
       return hasher.finish();
     };
-    auto const at_once = [&](KeyHasher hasher) {
+    auto const at_once = [&](KeyHasher&& hasher) {
       hasher.add(std::string_view(text));
       return hasher.finish();
     };
