@@ -167,7 +167,7 @@ void Simulation::collect_choices() {
     if (actor->can_go_on(now_)) choices_.push_back({actor.get(), nullptr, nullptr, actor->priority});
   for (auto* executor : executors_) {
     if (executor->has_room()) choices_.push_back({nullptr, executor, nullptr, executor->priority_});
-    if (executor->stopping_ || executor->firing_) continue;
+    if (!executor->keeps_time() || executor->firing_) continue;
     for (auto* timer : executor->timers_)
       if (timer->at <= now_) choices_.push_back({nullptr, executor, timer, executor->priority_});
   }
@@ -214,10 +214,14 @@ bool Simulation::step_now() noexcept {
   SimulatedExecutor& executor = *choice.executor;
   if (Timer* const timer = choice.timer; timer != nullptr) {
     executor.disarm(*timer);
+    bool const outer = std::exchange(fires_timer_, true);
     timer->fire(*timer);
+    fires_timer_ = outer;
   } else {
     Task& task = executor.take_task();
+    bool const outer = std::exchange(fires_timer_, false);
     task.run(task);
+    fires_timer_ = outer;
     --executor.running_;
   }
   return true;
@@ -229,7 +233,7 @@ TimePoint Simulation::next_time() const noexcept {
     if (at > now_) next = std::min(next, at);
   };
   for (auto* executor : executors_)
-    if (!executor->stopping_)
+    if (executor->keeps_time())
       for (auto* timer : executor->timers_) look(timer->at);
   for (auto const& actor : actors_)
     if (actor->parked) look(actor->until);
@@ -246,7 +250,8 @@ bool Simulation::step() noexcept {
 
 // Executors.
 
-SimulatedExecutor::SimulatedExecutor(std::size_t threads) : threads_(threads), priority_(middle_priority) {
+SimulatedExecutor::SimulatedExecutor(std::size_t threads, Duration)
+    : threads_(threads), forks_(Simulation::current().forks()), priority_(middle_priority) {
   auto& world = Simulation::current();
   if (world.turns_.order == Turns::Order::priorities) priority_ += world.below(middle_priority);
   world.executors_.push_back(this);
@@ -260,9 +265,21 @@ SimulatedExecutor::~SimulatedExecutor() {
     if (actor->executor == this) actor->executor = nullptr;
 }
 
+bool SimulatedExecutor::is_in_child() const noexcept { return Simulation::current().forks() != forks_; }
+
+bool SimulatedExecutor::idle() const noexcept { return !is_in_child() && running_ + queued_ < threads_; }
+
+bool SimulatedExecutor::on_timer_thread() noexcept {
+  auto const& world = Simulation::current();
+  return world.in_actor() ? world.running_->timer : world.fires_timer_;
+}
+
 bool SimulatedExecutor::post(Task& task) noexcept {
   Simulation::point();
-  if (stopping_) return false;
+  if (stopping_ || is_in_child()) return false;
+  has_worker_ = has_worker_ || !Simulation::current().refuses_threads_;
+  if (!has_worker_) return false;
+  ++queued_;
   task.next = nullptr;
   (tail_ != nullptr ? tail_->next : head_) = &task;
   tail_ = &task;
@@ -274,17 +291,23 @@ Task& SimulatedExecutor::take_task() noexcept {
   Task& task = *head_;
   head_ = task.next;
   if (head_ == nullptr) tail_ = nullptr;
+  --queued_;
   ++running_;
   return task;
 }
 
-void SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
+bool SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
   Simulation::point();
+  timer.place = Timer::unarmed;
   std::erase(timers_, &timer);
+  if (stopping_ || is_in_child()) return false;
+  has_timekeeper_ = has_timekeeper_ || !Simulation::current().refuses_threads_;
+  if (!has_timekeeper_) return false;
   timer.at = at;
   timer.place = 0;
   timers_.push_back(&timer);
   Simulation::current().news_ = true;
+  return true;
 }
 
 bool SimulatedExecutor::disarm(Timer& timer) noexcept {
@@ -295,6 +318,7 @@ bool SimulatedExecutor::disarm(Timer& timer) noexcept {
 
 std::size_t SimulatedExecutor::stop(TimePoint deadline) noexcept {
   Simulation::point();
+  if (is_in_child()) return 0;
   stopping_ = true;
   if (Simulation::current().turns_.order != Turns::Order::steps) return stop_actors(deadline);
   while (head_ != nullptr) {

@@ -405,7 +405,8 @@ static void unload_gives_up_a_load(void) {
   while (!slow.inside) pthread_cond_wait(&slow.changed, &slow.mutex);
   pthread_mutex_unlock(&slow.mutex);
   CHECK_OK(ath_model_unload(on.model, &error));
-  CHECK(log.completions == 1 && log.on_submitter == 1 && log.code == ATH_CANCELLED);
+  wait_for(&log, 1);
+  CHECK(log.completions == 1 && log.code == ATH_CANCELLED);
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_MODEL_LOAD,
                 "given up has not ended");
   pthread_mutex_lock(&slow.mutex);

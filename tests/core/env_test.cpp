@@ -1,3 +1,5 @@
+#include <athanor/core/detail/portable_park.hpp>
+#include <athanor/core/detail/thread_start.hpp>
 #include <athanor/core/env.hpp>
 
 #include <doctest/doctest.h>
@@ -8,6 +10,11 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 namespace {
 
@@ -243,6 +250,182 @@ TEST_CASE("a stopped executor fires no timer, armed before or after") {
   CHECK(armed.place == Timer::unarmed);
   CHECK(late.place == Timer::unarmed);
   CHECK(fired.load() == 0);
+}
+
+// mutant: run_tasks that leaves tasks behind without calling the next worker
+TEST_CASE("of two tasks posted at once to two idle workers, neither waits for the other") {
+  SystemExecutor executor(2);
+  bool met = true;
+  for (int round = 0; met && round < 300; ++round) {
+    SystemWord first;
+    SystemWord second;
+    Job waits([&] {
+      met = reaches(second, 1);
+      first.store(1);
+      first.wake_all();
+    });
+    Job other([&] {
+      second.store(1);
+      second.wake_all();
+    });
+    executor.post(waits);
+    executor.post(other);
+    CHECK(reaches(first, 1));
+    std::this_thread::yield();  // both go idle, most of the time, before the next round
+  }
+  executor.stop(no_deadline);
+  CHECK(met);
+}
+
+// mutant: idle that does not count what is queued
+TEST_CASE("an executor is idle while a worker is free for one more task") {
+  SystemWord begun;
+  SystemWord go_on;
+  SystemExecutor executor(1);
+  Job blocks([&] {
+    begun.store(1);
+    begun.wake_all();
+    reaches(go_on, 1);
+  });
+  CHECK(executor.idle());
+  executor.post(blocks);
+  CHECK_FALSE(executor.idle());
+  CHECK(reaches(begun, 1));
+  CHECK_FALSE(executor.idle());
+  go_on.store(1);
+  go_on.wake_all();
+  executor.stop(no_deadline);
+}
+
+// mutants: enqueue that takes a task without a worker; arm that takes a timer without a thread to fire it
+TEST_CASE("without a thread to run it, neither a task nor a timer is taken") {
+  SystemExecutor executor(2);
+  SystemWord ran;
+  SystemWord fired;
+  Alarm alarm(fired);
+  Job job([&] {
+    ran.store(1);
+    ran.wake_all();
+  });
+  detail::refuse_threads = true;
+  CHECK_FALSE(executor.post(job));
+  CHECK_FALSE(executor.arm(alarm, SystemEnv::now()));
+  CHECK(alarm.place == Timer::unarmed);
+  detail::refuse_threads = false;
+  CHECK(executor.post(job));
+  CHECK(executor.arm(alarm, SystemEnv::now()));
+  CHECK(reaches(ran, 1));
+  CHECK(reaches(fired, 1));
+  executor.stop(no_deadline);
+}
+
+// mutant: run_tasks that counts a worker that lingered out among the workers
+TEST_CASE("workers without work end, and others are started when there is some") {
+  auto const owner = std::make_shared<int>(0);
+  SystemWord ran;
+  Job job([&] {
+    ran.fetch_or(1);
+    ran.wake_all();
+  });
+  SystemExecutor executor(2, Duration{0});
+  executor.keep_alive_with(owner);
+  for (int round = 0; round < 200; ++round) {
+    ran.store(0);
+    REQUIRE(executor.post(job));
+    REQUIRE(reaches(ran, 1));
+  }
+  TimePoint const limit = give_up();
+  while (owner.use_count() > 1 && SystemEnv::now() < limit) std::this_thread::yield();
+  CHECK(owner.use_count() == 1);
+  CHECK(executor.stop(no_deadline) == 0);
+}
+
+// mutant: a timer thread that does not say where it is
+TEST_CASE("the thread that fires timers knows it, and no other") {
+  SystemWord fired;
+  struct Asked : Alarm {
+    using Alarm::Alarm;
+    bool answer = false;
+  };
+  Asked asked(fired);
+  asked.fire = [](Timer& self) noexcept {
+    auto& alarm = static_cast<Asked&>(self);
+    alarm.answer = SystemExecutor::on_timer_thread();
+    alarm.fired.store(1);
+    alarm.fired.wake_all();
+  };
+  bool in_task = true;
+  Job job([&] { in_task = SystemExecutor::on_timer_thread(); });
+  SystemExecutor executor(1);
+  executor.arm(asked, SystemEnv::now());
+  executor.post(job);
+  CHECK(reaches(fired, 1));
+  executor.stop(no_deadline);
+  CHECK(asked.answer);
+  CHECK_FALSE(in_task);
+  CHECK_FALSE(SystemExecutor::on_timer_thread());
+}
+
+#if defined(__linux__)
+// mutants: is_in_child that is always false; a child whose random numbers go on as its parent's
+TEST_CASE("a child of a fork takes no work, stops at once, and draws numbers of its own") {
+  SystemExecutor executor(2);
+  SystemWord fired;
+  SystemWord ran;
+  Alarm armed(fired);
+  Alarm alarm(fired);
+  Job job([&] {
+    ran.store(1);
+    ran.wake_all();
+  });
+  executor.post(job);
+  CHECK(reaches(ran, 1));
+  CHECK(executor.arm(armed, after(SystemEnv::now(), 1h)));
+  std::uint64_t const forks = SystemEnv::forks();
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  static_cast<void>(SystemEnv::random());
+  pid_t const child = ::fork();
+  if (child == 0) {
+    bool right = SystemEnv::forks() == forks + 1;
+    right = right && !executor.post(job) && !executor.arm(alarm, SystemEnv::now()) && !executor.disarm(armed);
+    right = right && !executor.idle() && executor.stop(no_deadline) == 0;
+    { SystemExecutor const own(1); }
+    std::uint64_t const drawn = SystemEnv::random();
+    right = right && ::write(ends[1], &drawn, sizeof drawn) == sizeof drawn;
+    ::_exit(right ? 0 : 1);
+  }
+  ::close(ends[1]);
+  std::uint64_t const here = SystemEnv::random();
+  std::uint64_t there = here;
+  CHECK(::read(ends[0], &there, sizeof there) == sizeof there);
+  ::close(ends[0]);
+  int status = -1;
+  CHECK(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+  CHECK(there != here);
+  CHECK(SystemEnv::forks() == forks);
+  CHECK(executor.disarm(armed));
+}
+#endif
+
+// mutant: wake_portably that touches the word
+TEST_CASE("where there is no futex, a woken thread may destroy the word that it was parked on") {
+  bool answered = true;
+  for (int round = 0; answered && round < 300; ++round) {
+    auto* const word = new std::atomic<std::uint32_t>{0};
+    std::thread parked([word, &answered] {
+      while (word->load() == 0 && answered) answered = detail::park_portably(*word, 0, give_up());
+      delete word;
+    });
+    void const* const address = word;
+    word->store(1);
+    detail::wake_portably(address);
+    parked.join();
+  }
+  CHECK(answered);
+  std::atomic<std::uint32_t> const quiet{0};
+  CHECK_FALSE(detail::park_portably(quiet, 0, TimePoint{}));
 }
 
 // mutant: stop that joins an abandoned worker, or a worker that holds no copy of its owner

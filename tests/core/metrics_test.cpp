@@ -52,6 +52,14 @@ TEST_CASE("classic buckets at powers of two are exact, their edges included") {
   CHECK(Histogram().quantile(0.5) == 0);
 }
 
+// mutant: quantile rounds the rank down
+TEST_CASE("a quantile between two values is the upper one's") {
+  Histogram histogram;
+  for (std::uint64_t const value : {1U, 2U, 1000U}) histogram.record(value);
+  CHECK(histogram.quantile(0.5) == 2);
+  CHECK(histogram.quantile(0.67) >= 1000);
+}
+
 // mutant: family() appends a new block for a name that is known
 TEST_CASE("samples of one name stand together under one help and type line") {
   MetricsText text;

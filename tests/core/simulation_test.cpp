@@ -147,6 +147,37 @@ TEST_CASE("a simulated executor arms, disarms and stops as a real one does") {
   CHECK(armed.place == Timer::unarmed);
 }
 
+// mutants: a simulated post, or arm, that does not ask for a thread
+TEST_CASE("a simulation can have no thread to give, and can be a child of a fork") {
+  Simulation world(5);
+  std::string log;
+  Actor first(log, 'f');
+  Actor second(log, 's');
+  SimulatedExecutor executor(1);
+  world.refuse_threads(true);
+  CHECK_FALSE(executor.post(first.task()));
+  CHECK_FALSE(executor.arm(first.timer(), world.now()));
+  world.refuse_threads(false);
+  CHECK(executor.idle());
+  CHECK(executor.post(first.task()));
+  CHECK_FALSE(executor.idle());
+  CHECK(executor.arm(first.timer(), world.now()));
+  world.refuse_threads(true);  // both threads are there by now
+  CHECK(executor.post(second.task()));
+  CHECK(executor.arm(second.timer(), world.now()));
+  world.run_until_idle();
+  CHECK(log.size() == 4);
+  CHECK(executor.arm(second.timer(), world.now()));
+  world.fork();
+  CHECK(SimulatedEnv::forks() == 1);
+  CHECK_FALSE(executor.post(first.task()));
+  CHECK_FALSE(executor.arm(first.timer(), world.now()));
+  CHECK_FALSE(executor.idle());
+  world.run_until_idle();
+  CHECK(log.size() == 4);
+  CHECK(executor.stop(no_deadline) == 0);
+}
+
 // mutant: wait_until that goes on past its deadline, or that moves the clock too far
 TEST_CASE("parking lets the others act until the word changes or the deadline is there") {
   Simulation world(9);

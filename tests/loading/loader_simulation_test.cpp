@@ -51,7 +51,6 @@ struct World {
   bool over_budget = false;
   bool unsound = false;
   int errors = 0;
-  SimulatedExecutor executor{2};
   Loader loader;
   std::array<Caller, caller_count> callers{};
   std::vector<Loader::Record*> records;
@@ -62,7 +61,7 @@ struct World {
                                .load_deadline = 50ms,
                                .first_backoff = 10ms,
                                .longest_backoff = 100ms},
-                              functions(), executor)
+                              functions())
                    .value()) {
     records.resize(model_count);
     for (std::size_t i = 0; i < model_count; ++i) add(i);

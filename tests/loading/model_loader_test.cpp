@@ -1,5 +1,6 @@
 #include <athanor/loading/model_loader.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -129,12 +130,15 @@ TEST_CASE(
   loader.unpin(next);
 }
 
-// mutant: on_deadline does not resume those who wait
+// mutants: on_deadline does not resume those who wait; end_load frees a late payload without telling
 TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the late model is freed") {
   Simulation world(1);
   Disk disk;
   disk.takes = 10s;
-  auto loader = Loader::create({.load_deadline = 2s}, disk.functions()).value();
+  int released = 0;
+  auto functions = disk.functions();
+  functions.released = [&](LoadTarget const&, Model&) { ++released; };
+  auto loader = Loader::create({.load_deadline = 2s}, functions).value();
   Callers client;
   auto& record = **loader.declare("tg");
   Caller caller;
@@ -145,6 +149,7 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   CHECK(caller.error->code == Code::deadline_exceeded);
   CHECK(caller.error->message == "tg: the load did not end within 2000.000 ms");
   CHECK(disk.alive == 0);
+  CHECK(released == 1);
   CHECK(loader.statistics().late == 1);
   CHECK(loader.statistics().occupied_bytes == 0);
   CHECK(loader.status(record).state == ModelState::failed);
@@ -326,10 +331,10 @@ TEST_CASE("S3-15 measured bytes count, not declared ones") {
 
 namespace {
 
-/// What another thread does just before a word is closed to new pins.
+/// What another thread does just before the next change of a word.
 std::function<void()> other_thread;
 
-/// A simulated world in which another thread acts in the middle of an eviction.
+/// A simulated world in which another thread acts in the middle of a pin or an eviction.
 struct RacingEnv : SimulatedEnv {
   template <class T>
   struct Atomic : std::atomic<T> {
@@ -338,6 +343,14 @@ struct RacingEnv : SimulatedEnv {
     bool compare_exchange_strong(T& expected, T desired, std::memory_order order) noexcept {
       let_others_act();
       return std::atomic<T>::compare_exchange_strong(expected, desired, order);
+    }
+    T fetch_add(T value, std::memory_order order) noexcept {
+      let_others_act();
+      return std::atomic<T>::fetch_add(value, order);
+    }
+    T fetch_sub(T value, std::memory_order order) noexcept {
+      let_others_act();
+      return std::atomic<T>::fetch_sub(value, order);
     }
     T exchange(T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
       let_others_act();
@@ -376,6 +389,101 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   CHECK(loader.status("older")->state == ModelState::unloaded);
   CHECK(alive == 2);
   loader.unpin(pinned);
+}
+
+namespace {
+
+/// A loader of models of 10 bytes in the racing world.
+struct RacingWorld {
+  using Racing = ModelLoader<Model, RacingEnv>;
+  Simulation world{1};
+  int alive = 0;
+  Racing loader;
+  Callers client;
+
+  explicit RacingWorld(std::uint64_t budget)
+      : loader(Racing::create({.budget_bytes = budget},
+                              {.load = [this](LoadTarget const&) -> Result<Loaded<Model>> {
+                                return Loaded<Model>{std::make_unique<Model>(alive), 10};
+                              }})
+                   .value()) {}
+};
+
+}  // namespace
+
+// mutant: try_pin keeps its pin of a model that was retired concurrently
+TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of it is left") {
+  RacingWorld racing(100);
+  Slot slot;
+  auto& record = **racing.loader.declare("tg");
+  REQUIRE(racing.loader.load(record, 1s));
+  other_thread = [&] { racing.loader.unload(record); };
+  REQUIRE(*racing.loader.pin(slot, record, racing.world.now(), racing.client) == PinResult::parked);
+  racing.world.run_until_idle();
+  REQUIRE(slot.payload != nullptr);
+  CHECK(racing.loader.status(record).pins == 1);
+  racing.loader.unpin(slot);
+  CHECK(racing.loader.status(record).pins == 0);
+}
+
+// mutant: pin_or_park does not look whether its own momentary pin hid the last one
+TEST_CASE("a model drains although a momentary pin hid that its last pin had gone") {
+  RacingWorld racing(100);
+  Slot held, slot;
+  auto& record = **racing.loader.declare("tg");
+  REQUIRE(racing.loader.load(record, 1s));
+  REQUIRE(*racing.loader.pin(held, record, racing.world.now(), racing.client) == PinResult::ready);
+  other_thread = [&] {
+    racing.loader.unload(record);
+    other_thread = [&] { racing.loader.unpin(held); };  // once the momentary pin is there
+  };
+  REQUIRE(racing.loader.pin(slot, record, racing.world.now(), racing.client));
+  racing.world.run_until_idle();
+  REQUIRE(slot.payload != nullptr);
+  CHECK(racing.alive == 1);
+  CHECK(racing.loader.statistics().loads == 2);
+  racing.loader.unpin(slot);
+}
+
+// mutant: close_to_pins leaves the first victims closed when a later one has been pinned
+TEST_CASE("when one of two victims is pinned while they are closed, the other stays in use") {
+  RacingWorld racing(25);
+  Slot first_slot, second_slot;
+  auto& first = **racing.loader.declare("first");
+  auto& second = **racing.loader.declare("second");
+  REQUIRE(racing.loader.load(first, 1s));
+  racing.world.advance(1ms);
+  REQUIRE(racing.loader.load(second, 1s));
+  auto& large = **racing.loader.add("large", 25);
+  other_thread = [&] {
+    other_thread = [&] {
+      REQUIRE(*racing.loader.pin(second_slot, second, racing.world.now(), racing.client) == PinResult::ready);
+    };
+  };
+  Slot slot;
+  auto const refused = racing.loader.pin(slot, large, racing.world.now(), racing.client);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::memory_full);
+  REQUIRE(*racing.loader.pin(first_slot, first, racing.world.now(), racing.client) == PinResult::ready);
+  racing.loader.unpin(first_slot);
+  racing.loader.unpin(second_slot);
+}
+
+// mutant: run_load does not look whether the load was given up before it began
+TEST_CASE("a load that was given up before a thread took it is not begun") {
+  Simulation world(1);
+  Disk disk;
+  auto loader = Loader::create({}, disk.functions()).value();
+  Callers client;
+  Caller caller;
+  auto& record = **loader.declare("tg");
+  REQUIRE(loader.pin(caller, record, world.now(), client));
+  loader.unload(record);
+  CHECK(caller.resumed == 1);
+  world.run_until_idle();
+  CHECK(disk.loads.empty());
+  CHECK(loader.statistics().late == 1);
+  CHECK(loader.statistics().occupied_bytes == 0);
 }
 
 // mutant: load leaves what the model was measured at
@@ -516,4 +624,62 @@ TEST_CASE("a model that holds no bytes is not loaded over its own payload, which
   CHECK(disk.alive == 1);
   REQUIRE(next.payload != nullptr);
   loader.unpin(next);
+}
+
+// mutants: start_reserved posts to the timekeeper; load threads without a bound
+TEST_CASE("loads run on threads of the loader's own, at most load_threads at a time") {
+  Simulation world(1);
+  Disk disk;
+  SimulatedExecutor host(1);
+  std::size_t inside = 0, most = 0;
+  bool host_was_free = true;
+  auto functions = disk.functions();
+  functions.load = [&, load = functions.load](LoadTarget const& target) {
+    most = std::max(most, ++inside);
+    host_was_free = host_was_free && host.idle();
+    world.step_now();
+    auto loaded = load(target);
+    --inside;
+    return loaded;
+  };
+  Loader loader(detail::Validated{}, {.load_threads = 2}, functions, host);
+  Callers client;
+  std::vector<Caller> callers(5);
+  for (std::size_t i = 0; i < callers.size(); ++i)
+    REQUIRE(loader.pin(callers[i], **loader.declare(std::to_string(i)), world.now(), client));
+  world.run_until_idle();
+  CHECK(most == 2);
+  CHECK(host_was_free);
+  for (auto& caller : callers) loader.unpin(caller);
+}
+
+// mutants: arm_deadline that ignores what the timekeeper says; a failed post that leaves its callers parked
+TEST_CASE("a load that no thread can run, or keep the time of, is refused, and its memory is given back") {
+  Simulation world(1);
+  Disk disk;
+  SimulatedExecutor host(1);
+  Loader loader(detail::Validated{}, {.budget_bytes = 10}, disk.functions(), host);
+  Callers client;
+  Caller caller;
+  auto& record = **loader.declare("tg");
+  world.refuse_threads(true);
+  auto const untimed = loader.pin(caller, record, world.now(), client);
+  REQUIRE_FALSE(untimed);
+  CHECK(untimed.error().code == Code::resource_exhausted);
+  CHECK(untimed.error().message == "tg: no thread can be started to keep the load deadline");
+  CHECK(loader.status(record).bytes == 0);
+  world.refuse_threads(false);
+  Timer timer;
+  timer.fire = [](Timer&) noexcept {};
+  REQUIRE(host.arm(timer, world.now()));  // from here on time is kept
+  world.refuse_threads(true);
+  REQUIRE(loader.pin(caller, record, world.now(), client));
+  REQUIRE(caller.error);
+  CHECK(caller.error->message == "tg: no thread can be started to load it");
+  world.refuse_threads(false);
+  world.advance(1h);
+  REQUIRE(loader.pin(caller, record, world.now(), client));
+  world.run_until_idle();
+  REQUIRE(caller.payload != nullptr);
+  loader.unpin(caller);
 }

@@ -1,5 +1,6 @@
 // without NOW: an Environment has `static TimePoint now()`
 // without RANDOM: an Environment has `static std::uint64_t random()`
+// without FORKS: an Environment has `static std::uint64_t forks()`
 // without RELAX: an Environment has `static void relax()`
 // without SIMULATED: an Environment has `static constexpr bool simulated`
 // without ATOMIC: an Environment names its `Atomic<T>` template
@@ -16,10 +17,12 @@
 // without COMPARE_EXCHANGE: a Word has `bool compare_exchange(std::uint32_t& expected, std::uint32_t desired)`
 // without WAIT_UNTIL: a Word has `bool wait_until(std::uint32_t expected, TimePoint)`
 // without WAKE_ALL: a Word has `wake_all()`
-// without THREADS: an Executor is made from the number of its threads
+// without THREADS: an Executor is made from the number of its threads, and how long they linger
 // without KEEP_ALIVE_WITH: an Executor has `keep_alive_with(std::weak_ptr<void>)`
 // without POST: an Executor has `bool post(Task&)`
-// without ARM: an Executor has `arm(Timer&, TimePoint)`
+// without IDLE: an Executor has `bool idle() const`
+// without ON_TIMER_THREAD: an Executor has `static bool on_timer_thread()`
+// without ARM: an Executor has `bool arm(Timer&, TimePoint)`
 // without DISARM: an Executor has `bool disarm(Timer&)`
 // without STOP: an Executor has `std::size_t stop(TimePoint)`
 #include <athanor/core/duties.hpp>
@@ -63,7 +66,7 @@ struct MinimalWord {
 
 struct MinimalExecutor {
 #ifndef WITHOUT_THREADS
-  explicit MinimalExecutor(std::size_t) {}
+  explicit MinimalExecutor(std::size_t, athanor::Duration = {}) {}
 #endif
 #ifndef WITHOUT_KEEP_ALIVE_WITH
   void keep_alive_with(std::weak_ptr<void>) {}
@@ -71,8 +74,14 @@ struct MinimalExecutor {
 #ifndef WITHOUT_POST
   bool post(athanor::Task&) { return true; }
 #endif
+#ifndef WITHOUT_IDLE
+  bool idle() const { return true; }
+#endif
+#ifndef WITHOUT_ON_TIMER_THREAD
+  static bool on_timer_thread() { return false; }
+#endif
 #ifndef WITHOUT_ARM
-  void arm(athanor::Timer&, athanor::TimePoint) {}
+  bool arm(athanor::Timer&, athanor::TimePoint) { return true; }
 #endif
 #ifndef WITHOUT_DISARM
   bool disarm(athanor::Timer&) { return true; }
@@ -97,6 +106,9 @@ struct MinimalEnvironment {
 #endif
 #ifndef WITHOUT_RANDOM
   static std::uint64_t random() { return 4; }
+#endif
+#ifndef WITHOUT_FORKS
+  static std::uint64_t forks() { return 0; }
 #endif
 #ifndef WITHOUT_RELAX
   static void relax() {}

@@ -127,18 +127,27 @@ consteval bool check_environment_word() {
 /// Does not compile unless X has the duties of an Environment's Executor; else true.
 template <class X>
 consteval bool check_environment_executor() {
-  static_assert(std::constructible_from<X, std::size_t>,
-                "an Executor is made from the number of its threads");
+  static_assert(std::constructible_from<X, std::size_t> && std::constructible_from<X, std::size_t, Duration>,
+                "an Executor is made from the number of its threads, and how long they linger");
   static_assert(
       requires(X& executor, std::weak_ptr<void> owner) { executor.keep_alive_with(owner); },
       "an Executor has `keep_alive_with(std::weak_ptr<void>)`");
   static_assert(
       requires(X& executor, Task& task) {
         { executor.post(task) } -> std::same_as<bool>;
-      }, "an Executor has `bool post(Task&)`: false if it is stopping");
+      }, "an Executor has `bool post(Task&)`: false if no thread will run it");
   static_assert(
-      requires(X& executor, Timer& timer, TimePoint at) { executor.arm(timer, at); },
-      "an Executor has `arm(Timer&, TimePoint)`");
+      requires(X const& executor) {
+        { executor.idle() } -> std::same_as<bool>;
+      }, "an Executor has `bool idle() const`: whether a task would begin at once");
+  static_assert(
+      requires {
+        { X::on_timer_thread() } -> std::same_as<bool>;
+      }, "an Executor has `static bool on_timer_thread()`: true where timers are fired");
+  static_assert(
+      requires(X& executor, Timer& timer, TimePoint at) {
+        { executor.arm(timer, at) } -> std::same_as<bool>;
+      }, "an Executor has `bool arm(Timer&, TimePoint)`: false if it will not fire");
   static_assert(
       requires(X& executor, Timer& timer) {
         { executor.disarm(timer) } -> std::same_as<bool>;
@@ -161,6 +170,10 @@ consteval bool check_environment() {
       requires {
         { E::random() } -> std::same_as<std::uint64_t>;
       }, "an Environment has `static std::uint64_t random()`: 64 random bits");
+  static_assert(
+      requires {
+        { E::forks() } -> std::same_as<std::uint64_t>;
+      }, "an Environment has `static std::uint64_t forks()`: forks of this process");
   static_assert(
       requires { E::relax(); }, "an Environment has `static void relax()`: one pause of a spin loop");
   static_assert(

@@ -7,23 +7,20 @@
 /// |---|---|
 /// | `E::now()` | monotonic TimePoint; any thread |
 /// | `E::random()` | 64 random bits; any thread |
+/// | `E::forks()` | how many forks lie between this process and the one where counting began; any thread, cheap |
 /// | `E::relax()` | one pause of a spin loop |
 /// | `E::simulated` | true if only parking lets other actors run: then nothing spins before it parks |
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
 /// | `E::Mutex` | `lock`, `try_lock` (may fail spuriously), `unlock`; not recursive |
 /// | `E::Word` | a 32-bit atomic that threads park on, 0 at first; see SystemWord |
-/// | `E::Executor` | made from a number of threads; runs posted tasks and fires timers; see SystemExecutor |
+/// | `E::Executor` | made from a number of threads, and how long they linger; runs posted tasks and fires timers; see SystemExecutor |
 #pragma once
 
 #include <atomic>
 #include <concepts>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <thread>
-#include <vector>
 
 #include <athanor/core/detail/lock.hpp>
 #include <athanor/core/time.hpp>
@@ -65,19 +62,18 @@ class SystemWord {
 
  private:
   std::atomic<std::uint32_t> value_{0};
-#if !defined(__linux__)
-  std::mutex mutex_;
-  std::condition_variable changed_;
-#endif
 };
 
-/// Worker threads and timers. Workers start on demand, up to `threads`; an idle executor wakes nobody. Tasks
-/// start in the order of posting. Timers fire one after the other, never early, on a thread of their own that
-/// the first one starts: on time also when every worker is inside a task. Posting, arming and disarming are
-/// thread-safe.
+/// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
+/// `linger`; an idle executor wakes nobody. Tasks start in the order of posting. Timers fire one after the other, never
+/// early, on a thread of their own that the first one starts: on time also when every worker is inside a task.
+/// Posting, arming and disarming are thread-safe.
+///
+/// In a child of a fork nothing runs: posting and arming are refused there, and stopping and destroying return at
+/// once.
 class SystemExecutor {
  public:
-  explicit SystemExecutor(std::size_t threads);
+  explicit SystemExecutor(std::size_t threads, Duration linger = Duration::max());
   ~SystemExecutor();
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
@@ -85,10 +81,17 @@ class SystemExecutor {
   /// Every thread that starts from now on shares `owner` while it lives, so that what its tasks use outlives
   /// an abandoned thread.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept;
-  /// False when the executor is stopping: the task was not taken.
+  /// False when the executor is stopping, or no worker exists and the system has no thread to give: the task was not
+  /// taken.
   bool post(Task& task) noexcept;
-  /// Arms or re-arms. Once the executor is stopping no timer fires; what is armed stays so until disarmed.
-  void arm(Timer& timer, TimePoint at) noexcept;
+  /// True if a worker, perhaps one still to be started, would begin a task that is posted now without waiting for
+  /// another task to end.
+  bool idle() const noexcept;
+  /// True on a thread that fires timers: what takes long is better posted from there.
+  static bool on_timer_thread() noexcept;
+  /// Arms or re-arms. False when the executor is stopping, or the system has no thread or memory to give: the timer is
+  /// not armed. Once the executor is stopping no timer fires; what is armed stays so until disarmed.
+  bool arm(Timer& timer, TimePoint at) noexcept;
   /// True if the timer was armed and will not fire; false if it was not armed: then it may be firing now.
   bool disarm(Timer& timer) noexcept;
   /// Runs what is posted, fires no further timer, and joins the threads. A thread still inside a task or timer
@@ -110,9 +113,11 @@ struct SystemEnv {
   using Executor = SystemExecutor;
   static constexpr bool simulated = false;
 
-  /// The steady clock, a generator of each thread seeded by the system, and one pause of a spin.
+  /// The steady clock; a sequence of each thread's own, seeded by the system once per process; a pause of a spin.
   static TimePoint now() noexcept { return std::chrono::steady_clock::now(); }
   static std::uint64_t random() noexcept;
+  /// Of this process, since the first call of this function in it or in a parent.
+  static std::uint64_t forks() noexcept;
   static void relax() noexcept {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -163,14 +168,18 @@ concept Word = std::default_initializable<W> &&
                };
 
 template <class X>
-concept Executor = std::constructible_from<X, std::size_t> &&
-                   requires(X& executor, Task& task, Timer& timer, TimePoint at, std::weak_ptr<void> owner) {
-                     executor.keep_alive_with(owner);
-                     { executor.post(task) } -> std::same_as<bool>;
-                     executor.arm(timer, at);
-                     { executor.disarm(timer) } -> std::same_as<bool>;
-                     { executor.stop(at) } -> std::same_as<std::size_t>;
-                   };
+concept Executor =
+    std::constructible_from<X, std::size_t, Duration> && std::constructible_from<X, std::size_t> &&
+    requires(X& executor, X const& constant, Task& task, Timer& timer, TimePoint at,
+             std::weak_ptr<void> owner) {
+      executor.keep_alive_with(owner);
+      { executor.post(task) } -> std::same_as<bool>;
+      { constant.idle() } -> std::same_as<bool>;
+      { X::on_timer_thread() } -> std::same_as<bool>;
+      { executor.arm(timer, at) } -> std::same_as<bool>;
+      { executor.disarm(timer) } -> std::same_as<bool>;
+      { executor.stop(at) } -> std::same_as<std::size_t>;
+    };
 
 }  // namespace detail
 
@@ -180,6 +189,7 @@ concept Environment =
     requires {
       { E::now() } -> std::same_as<TimePoint>;
       { E::random() } -> std::same_as<std::uint64_t>;
+      { E::forks() } -> std::same_as<std::uint64_t>;
       E::relax();
       typename std::bool_constant<E::simulated>;
     } && detail::AtomicInteger<typename E::template Atomic<std::uint64_t>, std::uint64_t> &&

@@ -83,6 +83,11 @@ class Simulation {
     }
   }
   std::uint64_t steps() const noexcept { return steps_; }
+  /// While told to, no executor finds a thread that it has not started yet.
+  void refuse_threads(bool refuse) noexcept { refuses_threads_ = refuse; }
+  /// Goes on as the child of a fork: no executor made before runs anything from now on.
+  void fork() noexcept { ++forks_; }
+  std::uint64_t forks() const noexcept { return forks_; }
 
   /// One more actor. Needs turns other than `steps`, like what follows.
   void spawn(std::function<void()> body);
@@ -160,6 +165,9 @@ class Simulation {
   TimePoint now_{Duration{1'000'000'000}};
   std::uint64_t state_;
   std::uint64_t steps_ = 0;
+  std::uint64_t forks_ = 0;
+  bool refuses_threads_ = false;
+  bool fires_timer_ = false;  // the innermost step is a timer
   Simulation* outer_;
 
   Turns turns_;
@@ -177,7 +185,7 @@ class Simulation {
 /// Has the face of SystemExecutor; its tasks and timers run when the simulation steps.
 class SimulatedExecutor {
  public:
-  explicit SimulatedExecutor(std::size_t threads);
+  explicit SimulatedExecutor(std::size_t threads, Duration linger = Duration::max());
   ~SimulatedExecutor();
   SimulatedExecutor(SimulatedExecutor const&) = delete;
   SimulatedExecutor& operator=(SimulatedExecutor const&) = delete;
@@ -185,7 +193,9 @@ class SimulatedExecutor {
   /// The interface of SystemExecutor; tasks and timers run when the simulation schedules them.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept { owner_ = std::move(owner); }
   bool post(Task& task) noexcept;
-  void arm(Timer& timer, TimePoint at) noexcept;
+  bool idle() const noexcept;
+  static bool on_timer_thread() noexcept;
+  bool arm(Timer& timer, TimePoint at) noexcept;
   bool disarm(Timer& timer) noexcept;
   std::size_t stop(TimePoint deadline) noexcept;
 
@@ -195,10 +205,16 @@ class SimulatedExecutor {
  private:
   friend class Simulation;
   Task& take_task() noexcept;
-  bool has_room() const noexcept { return head_ != nullptr && running_ < threads_; }
+  bool is_in_child() const noexcept;
+  bool has_room() const noexcept { return head_ != nullptr && running_ < threads_ && !is_in_child(); }
+  bool keeps_time() const noexcept { return !stopping_ && !is_in_child(); }
   std::size_t stop_actors(TimePoint deadline) noexcept;
 
   std::size_t threads_;
+  std::uint64_t forks_;
+  bool has_worker_ = false;
+  bool has_timekeeper_ = false;
+  std::size_t queued_ = 0;
   std::size_t running_ = 0;  // tasks that have begun
   Task* head_ = nullptr;
   Task* tail_ = nullptr;
@@ -316,6 +332,7 @@ struct SimulatedEnv {
   /// Those of the current simulation; a pause lets another actor go on.
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
+  static std::uint64_t forks() noexcept { return Simulation::current().forks(); }
   static void relax() noexcept { Simulation::current().relax(); }
 };
 

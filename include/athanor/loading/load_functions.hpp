@@ -25,8 +25,8 @@ struct LoadTarget {
   void* context = nullptr;  ///< what `ModelLoader::add` was given; nullptr for a declared name
 };
 
-/// What a loader calls: copyable functions. All run without a lock held, on the executor unless said
-/// otherwise, for several models at once. What they throw becomes an `internal` error, but `released` must
+/// What a loader calls: copyable functions. All run without a lock held, on a load thread unless
+/// said otherwise, for several models at once. What they throw becomes an `internal` error, but `released` must
 /// not throw.
 template <class P>
 struct LoadFunctions {
@@ -38,8 +38,8 @@ struct LoadFunctions {
   /// reserve what was last measured. Asked again by `load`, on its thread, in case the model was replaced by
   /// one that fits the budget. Optional: nothing is reserved without it.
   std::function<std::uint64_t(LoadTarget const& target)> expected_bytes{};
-  /// Told after the last pin is gone and before the payload is destroyed, on the thread that does it: the
-  /// executor's, or that of `unload`, `forget`, `stop` or the destructor. Optional.
+  /// Told after the last pin is gone and before the payload is destroyed, on the thread that does it: a
+  /// load thread, or that of `unload`, `forget`, `stop` or the destructor. Optional.
   std::function<void(LoadTarget const& target, P& payload)> released{};
 };
 

@@ -4,7 +4,7 @@
 ///     auto indices = athanor::ModelLoader<Index>::create({.budget_bytes = 8ull << 30}, {.load = load_index});
 ///     auto index = indices->acquire("places@2", 2s);   // pinned while held; others are evicted if they must be
 ///
-/// Loads run on an executor, never on a thread that asked without blocking. A failed load is remembered and
+/// Loads run on threads of the loader's own, never on one that asked. A failed load is remembered and
 /// not retried before its back-off ends. Payloads are never freed while they are pinned.
 #pragma once
 
@@ -28,26 +28,19 @@ class ModelLoader {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// With an executor of its own, of `options.load_threads` threads. Refuses impossible options with
-  /// invalid_argument / option. Destroying the loader stops it and waits for loads in progress; no pin may be
-  /// left.
+  /// Loads, warm-ups and frees models on at most `options.load_threads` threads of its own, which end when there is
+  /// nothing to do. Refuses impossible options with invalid_argument / option. Destroying the loader stops it and
+  /// waits for loads in progress; no pin may be left.
   static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions) {
     return checked(options, functions).map([&] {
       return ModelLoader(std::make_unique<Shell>(options, std::move(functions)));
     });
   }
-  /// On the host's executor, which must be stopped, or have nothing of this loader left to run, before the
-  /// loader is destroyed.
-  static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-                                    typename Env::Executor& executor) {
-    return checked(options, functions).map([&] {
-      return ModelLoader(std::make_unique<Shell>(options, std::move(functions), executor));
-    });
-  }
-  /// The same for options that are valid by construction.
+  /// The same, for options that are valid by construction, and load deadlines are kept by the host's executor, which
+  /// must outlive the loader.
   ModelLoader(detail::Validated, ModelLoaderOptions const& options, LoadFunctions<P> functions,
-              typename Env::Executor& executor)
-      : shell_(std::make_unique<Shell>(options, std::move(functions), executor)) {}
+              typename Env::Executor& timekeeper)
+      : shell_(std::make_unique<Shell>(options, std::move(functions), timekeeper)) {}
 
   /// The record of a name, made when it is new. Loads nothing, and changes nothing for a known name.
   /// resource_exhausted when `max_models` models are known. A record stays where it is until the loader is
@@ -78,7 +71,7 @@ class ModelLoader {
   bool withdraw(Slot& slot) noexcept { return shell_->withdraw(slot); }
 
   /// Asks for a model and blocks until it is loaded, at most `wait`: then deadline_exceeded, and the load goes
-  /// on. Not from a thread of the executor.
+  /// on. Not from a function of the loader.
   Result<Pin> acquire(std::string_view name, Duration wait) { return shell_->acquire(name, wait); }
   /// Loads a model now, even when a failure is remembered or it was too large for the budget, and waits for
   /// it. Does nothing when it is ready.
@@ -98,6 +91,11 @@ class ModelLoader {
 
   /// Fails everything parked, refuses everything new, and frees every model as soon as it is not pinned.
   void stop() { shell_->stop(); }
+  /// After `stop`: waits for the load threads. One that is still inside a function of the loader at `deadline` is
+  /// abandoned. Returns the number of abandoned threads. Called once.
+  std::size_t join(TimePoint deadline) noexcept { return shell_->join(deadline); }
+  /// Every load thread that starts from now on shares `owner` while it lives.
+  void keep_alive_with(std::weak_ptr<void> owner) noexcept { shell_->keep_alive_with(std::move(owner)); }
 
  private:
   using Shell = loading::LoaderShell<P, Env>;

@@ -39,7 +39,7 @@ struct ModelLoaderOptions {
   Duration longest_backoff = std::chrono::seconds(60);
   /// The retry_after of a refusal for lack of memory.
   Duration busy_retry = std::chrono::milliseconds(100);
-  /// Concurrent loads of a loader with an executor of its own.
+  /// Threads for loads, warm-ups and freeing; each model takes one while it loads.
   std::uint32_t load_threads = 2;
   /// Models that the loader can know at a time.
   std::uint32_t max_models = 4096;

@@ -33,7 +33,7 @@ struct Slot {
 /// Takes parked slots back. `resume` is called exactly once for every slot that was parked and not
 /// withdrawn, without a lock: `error == nullptr` means that the slot holds a pin. It runs on the thread that
 /// loaded; for a failure also on that of a passed load deadline, of `unload` or of `stop`; and inside
-/// `pin` only when the executor takes no work any more. It may pin and unpin.
+/// `pin` only when no load thread can be started. It may pin and unpin.
 template <class H, class P>
 concept LoaderClient = requires(H& client, Slot<P>& slot, Error const* error) {
   { client.resume(slot, error) } noexcept;

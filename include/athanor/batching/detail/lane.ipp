@@ -111,8 +111,12 @@ void Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
   } else {
     count_in();
   }
-  ++fires_due_;
-  executor_.arm(timer_, at);
+  if (executor_.arm(timer_, at)) {
+    ++fires_due_;
+    return;
+  }
+  count_out();  // nobody keeps the time of the hold: the deadlines of those that wait end it
+  armed_at_ = no_deadline;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

@@ -5,7 +5,7 @@
 
 namespace athanor::inline v1::loading {
 
-// Loading, on the executor.
+// Loading, on the load threads.
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::start_reserved() noexcept {
@@ -17,8 +17,8 @@ void LoaderShell<P, Env>::start_reserved() noexcept {
       if (id == LoaderMachine::none) return;
       record = records_[id].get();
     }
-    if (!executor_.post(record->load_task))
-      end_load(*record, fail(Code::unavailable, Reason::stopping, "the executor is stopping"));
+    if (!load_threads_.post(record->load_task))
+      end_load(*record, fail(Code::resource_exhausted, Reason::none, "no thread can be started to load it"));
   }
 }
 
@@ -147,15 +147,16 @@ void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
 }
 
 template <class P, Environment Env>
-void LoaderShell<P, Env>::arm_deadline(Record& record) noexcept {
+bool LoaderShell<P, Env>::arm_deadline(Record& record) noexcept {
+  if (!timekeeper_.arm(record.deadline, machine_.deadline(record.id))) return false;
   ++record.armed;
-  executor_.arm(record.deadline, machine_.deadline(record.id));
+  return true;
 }
 
 /// A timer that could not be disarmed is about to call on_deadline, which counts it out.
 template <class P, Environment Env>
 void LoaderShell<P, Env>::disarm_deadline(Record& record) noexcept {
-  if (executor_.disarm(record.deadline)) --record.armed;
+  if (timekeeper_.disarm(record.deadline)) --record.armed;
 }
 
 // Letting go.
@@ -183,7 +184,7 @@ void LoaderShell<P, Env>::free_payload(Record& record) noexcept {
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::post_free(Record& record) noexcept {
-  if (!executor_.post(record.free_task)) free_payload(record);
+  if (!load_threads_.post(record.free_task)) free_payload(record);
 }
 
 /// True if the record was draining and its last pin is gone; the caller then frees it.

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <athanor/core/detail/park.hpp>
@@ -20,6 +21,9 @@
 
 namespace athanor::inline v1::loading {
 
+/// How long a load thread lingers without work before it ends.
+inline constexpr Duration load_thread_lingers = std::chrono::seconds(2);
+
 template <class P, Environment Env>
 class LoaderShell {
  public:
@@ -27,10 +31,11 @@ class LoaderShell {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// For options that `validate` accepts. With an executor of its own, or on the host's.
+  /// For options that `validate` accepts. Loads run on threads of its own; load deadlines are kept there, too, or by
+  /// the host's executor.
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions);
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-              typename Env::Executor& executor);
+              typename Env::Executor& timekeeper);
   ~LoaderShell();
   LoaderShell(LoaderShell const&) = delete;
   LoaderShell& operator=(LoaderShell const&) = delete;
@@ -52,6 +57,10 @@ class LoaderShell {
   std::vector<ModelStatus> list() const;
   ModelLoaderStatistics statistics() const;
   void stop();
+  std::size_t join(TimePoint deadline) noexcept { return load_threads_.stop(deadline); }
+  void keep_alive_with(std::weak_ptr<void> owner) noexcept {
+    load_threads_.keep_alive_with(std::move(owner));
+  }
 
  private:
   friend Pin;
@@ -92,7 +101,7 @@ class LoaderShell {
   void post_free(Record& record) noexcept;
   bool retire_drained(Record& record) noexcept ATH_REQUIRES(mutex_);
   void finish_drain(std::size_t id, std::uint64_t serial) noexcept;
-  void arm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
+  bool arm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
   void disarm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
   Chain begin_unload(Record& record, bool& free) noexcept ATH_REQUIRES(mutex_);
   void let_go(Record& record, Error const& error, bool forget);
@@ -100,8 +109,8 @@ class LoaderShell {
 
   ModelLoaderOptions options_;
   LoadFunctions<P> functions_;
-  std::optional<typename Env::Executor> own_executor_;
-  typename Env::Executor& executor_;
+  typename Env::Executor load_threads_;
+  typename Env::Executor& timekeeper_;
 
   mutable typename Env::Mutex mutex_;
   LoaderMachine machine_ ATH_GUARDED_BY(mutex_);

@@ -24,19 +24,23 @@ template <class P, Environment Env>
 LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions)
     : options_(options),
       functions_(std::move(functions)),
-      own_executor_(std::in_place, options.load_threads),
-      executor_(*own_executor_),
+      load_threads_(options.load_threads, load_thread_lingers),
+      timekeeper_(load_threads_),
       machine_(options) {}
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-                                 typename Env::Executor& executor)
-    : options_(options), functions_(std::move(functions)), executor_(executor), machine_(options) {}
+                                 typename Env::Executor& timekeeper)
+    : options_(options),
+      functions_(std::move(functions)),
+      load_threads_(options.load_threads, load_thread_lingers),
+      timekeeper_(timekeeper),
+      machine_(options) {}
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::~LoaderShell() {
   stop();
-  if (own_executor_) own_executor_->stop(no_deadline);
+  join(no_deadline);
 }
 
 template <class P, Environment Env>
@@ -235,12 +239,18 @@ Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& 
     auto const victims = records_of(plan.victims);
     if (plan.want != LoaderMachine::Want::load || !close_to_pins(plan.victims)) continue;
     machine_.reserve(record.id, plan.victims, now);
-    arm_deadline(record);
-    park(slot, record);
+    bool const timed = arm_deadline(record);
+    if (timed) {
+      park(slot, record);
+    } else {
+      machine_.unload(record.id);
+    }
     lock.unlock();
     for (Record* victim : victims) post_free(*victim);
     start_reserved();
-    return PinResult::parked;
+    if (timed) return PinResult::parked;
+    return fail(Code::resource_exhausted, Reason::none,
+                "{}: no thread can be started to keep the load deadline", record.name);
   }
 }
 

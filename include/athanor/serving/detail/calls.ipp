@@ -158,13 +158,13 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
     advance(call, CallerKind::submitter, call.began);
   }
   if (call.refused) return refusal_of(call);
-  if ((call.word.load() & call_bits::answered) == 0) watch(call);
+  bool const timed = (call.word.load() & call_bits::answered) != 0 || watch(call);
   std::uint32_t seen = call.word.load();
   do {
-    bool const unwanted = (seen & (call_bits::revoked | call_bits::stopped)) != 0;
+    bool const unwanted = !timed || (seen & (call_bits::revoked | call_bits::stopped)) != 0;
     if (!unwanted || (seen & call_bits::claimed) != 0) continue;
     CallerScope const scope;
-    abandon(call, end_of_wait(call));
+    abandon(call, timed ? end_of_wait(call) : no_worker());
     seen = call.word.load();
   } while (!call.word.compare_exchange(seen, seen & ~call_bits::starting));
   if ((seen & call_bits::answered) == 0) return &call;

@@ -178,6 +178,7 @@ Result<Engine<T>> Engine<T>::create(EngineOptions options) {
   if (!tables) return tl::unexpected(std::move(tables.error()));
   auto engine = std::make_shared<serving::EngineState<T>>(std::move(options), std::move(*tables));
   engine->executor().keep_alive_with(engine);
+  engine->loader().keep_alive_with(engine);
   return Engine(std::move(engine));
 }
 

@@ -221,7 +221,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static void note_completed(CallType& call) noexcept;
   void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
-  void watch(CallType& call) noexcept;
+  bool watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
 
   EngineOptions const options_;

@@ -94,7 +94,7 @@ void EngineState<T>::close(Duration grace, Closed closed) noexcept {
   closing_self_ = this->shared_from_this();
   close_timer_.engine = this;
   close_timer_.fire = &EngineState::on_close_timer;
-  executor_.arm(close_timer_, after(Env::now(), grace));
+  if (!executor_.arm(close_timer_, after(Env::now(), grace))) return on_close_timer(close_timer_);
   if (routes() == 0 && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
 }
 
@@ -163,7 +163,7 @@ std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
   answer_all();
   loader_.stop();
   TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
-  abandoned_ = executor_.stop(over);
+  abandoned_ = executor_.stop(over) + loader_.join(over);
   for (auto const& model : all_models()) abandoned_ += model->callers_inside();
   if (abandoned_ != 0)
     emit(options_.sink, Event{EventKind::work_abandoned,

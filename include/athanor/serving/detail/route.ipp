@@ -225,6 +225,7 @@ template <class T>
 void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   auto const handle = call.model->handles.lock();  // as above
+  CallerScope const scope;  // a load thread, or one that unloads: completions of users do not run on it
   if (error != nullptr) end_route(call, *error);
   advance(call, CallerKind::worker, Env::now());
 }

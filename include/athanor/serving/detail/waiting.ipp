@@ -109,15 +109,19 @@ void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
 }
 
 /// Starts the timer and the cancellation of an asynchronous call, while it is still starting. The timer holds
-/// one reference to the call.
+/// one reference to the call. False when nobody would keep its deadline.
 template <class T>
-void EngineState<T>::watch(CallType& call) noexcept {
+bool EngineState<T>::watch(CallType& call) noexcept {
   call.owners.fetch_add(1, std::memory_order_relaxed);
   call.Timer::fire = &EngineState::on_timer;
-  executor_.arm(call, call.deadline);
-  if (call.cancellation == nullptr) return;
+  if (!executor_.arm(call, call.deadline)) {
+    call.unref();
+    return false;
+  }
+  if (call.cancellation == nullptr) return true;
   call.CancelHook::cancelled = &EngineState::on_cancelled;
   if (!call.cancellation->link(call)) call.word.fetch_or(call_bits::revoked);
+  return true;
 }
 
 template <class T>
@@ -149,7 +153,8 @@ template <class T>
 void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
   if (call.asynchronous()) {
-    if (call.engine->executor_.disarm(call)) call.engine->executor_.arm(call, Env::now());
+    auto& executor = call.engine->executor_;
+    if (executor.disarm(call) && !executor.arm(call, Env::now())) call.unref();  // stopping: it is answered
   } else {
     revoke(call);
   }

@@ -1,0 +1,290 @@
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <athanor/core/detail/thread_start.hpp>
+#include <athanor/core/env.hpp>
+
+#include "timer_shards.hpp"
+
+namespace athanor::inline v1 {
+
+namespace {
+
+thread_local bool fires_timers = false;
+
+/// A condition variable that is waited on with a SystemMutex held.
+class Condition {
+ public:
+  void notify_one() noexcept { condition_.notify_one(); }
+  void notify_all() noexcept { condition_.notify_all(); }
+  void wait(SystemMutex& mutex) ATH_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.native(), std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  /// False when `deadline` has passed.
+  bool wait_until(SystemMutex& mutex, TimePoint deadline) ATH_REQUIRES(mutex) {
+    std::unique_lock lock(mutex.native(), std::adopt_lock);
+    auto const status = condition_.wait_until(lock, deadline);
+    lock.release();
+    return status == std::cv_status::no_timeout;
+  }
+
+ private:
+  std::condition_variable condition_;
+};
+
+}  // namespace
+
+/// Everything the threads touch; shared so that an abandoned one keeps it.
+///
+/// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes nobody; a
+/// worker that takes a task and leaves others behind calls the next one. So a burst costs one wake-up at its
+/// beginning, and no task waits for a worker that is inside another task while one is idle.
+struct SystemExecutor::State : std::enable_shared_from_this<State> {
+  State(std::size_t threads_, Duration linger_) : limit(threads_), linger(linger_) {}
+
+  std::size_t const limit;  // of workers
+  Duration const linger;    // of an idle worker, before it ends
+  std::uint64_t const forks = SystemEnv::forks();
+  TimerShards timers;
+  std::atomic<bool> keeps_time{false};  // the thread that fires timers has been started
+  std::atomic<bool> stopping{false};    // written under the mutex
+
+  SystemMutex mutex;
+  Condition work;      // a task, or stopping
+  Condition finished;  // a thread ended
+  Task* head ATH_GUARDED_BY(mutex) = nullptr;
+  Task* tail ATH_GUARDED_BY(mutex) = nullptr;
+  std::size_t queued ATH_GUARDED_BY(mutex) = 0;
+  std::size_t workers ATH_GUARDED_BY(mutex) = 0;
+  std::size_t idle ATH_GUARDED_BY(mutex) = 0;
+  std::size_t coming ATH_GUARDED_BY(mutex) =
+      0;  // woken or started workers that have not looked at the queue yet
+  std::size_t busy ATH_GUARDED_BY(mutex) = 0;  // workers inside a task
+  bool firing ATH_GUARDED_BY(mutex) = false;   // the thread that keeps time is inside a timer
+  std::size_t live ATH_GUARDED_BY(mutex) = 0;  // threads
+  bool abandoned ATH_GUARDED_BY(mutex) = false;
+  std::weak_ptr<void> owner ATH_GUARDED_BY(mutex);
+  std::vector<std::thread> threads ATH_GUARDED_BY(mutex);
+  std::thread lingered_out ATH_GUARDED_BY(mutex);  // the last worker that ended, not joined yet
+
+  /// In a child no thread but the one that forked exists, and any mutex may be held by one that does not.
+  bool is_in_child() const noexcept { return SystemEnv::forks() != forks; }
+
+  /// One more thread; false when the system has none to give: then the next need for it tries again.
+  bool start(void (State::*serve)()) noexcept ATH_REQUIRES(mutex) {
+    if (detail::refuse_threads.load(std::memory_order_relaxed)) return false;
+    try {
+      threads.emplace_back([self = shared_from_this(), serve, keep = owner.lock()] { self->run(serve); });
+    } catch (...) {
+      return false;
+    }
+    ++live;
+    return true;
+  }
+
+  void run(void (State::*serve)()) noexcept {
+    std::thread previous;
+    {
+      detail::Lock const lock(mutex);
+      (this->*serve)();
+      --live;
+      if (!stopping) previous = std::exchange(lingered_out, take_own_handle());
+      finished.notify_all();
+    }
+    if (previous.joinable()) previous.join();
+  }
+
+  std::thread take_own_handle() noexcept ATH_REQUIRES(mutex) {
+    for (std::thread& thread : threads) {
+      if (thread.get_id() != std::this_thread::get_id()) continue;
+      std::thread own = std::move(thread);
+      thread = std::move(threads.back());
+      threads.pop_back();
+      return own;
+    }
+    return {};
+  }
+
+  /// Makes sure that a worker will look at the queue. True when an idle one is to be notified.
+  bool call_worker() noexcept ATH_REQUIRES(mutex) {
+    if (coming > 0) return false;
+    if (idle > 0) {
+      ++coming;
+      return true;
+    }
+    if (workers < limit && start(&State::run_tasks)) {
+      ++workers;
+      ++coming;
+    }
+    return false;
+  }
+
+  /// False when no thread is there to run it, nor can be started: the task was not taken.
+  bool enqueue(Task& task, bool& notify) noexcept ATH_REQUIRES(mutex) {
+    task.next = nullptr;
+    (tail != nullptr ? tail->next : head) = &task;
+    tail = &task;
+    ++queued;
+    notify = call_worker();
+    if (workers != 0) return true;
+    head = tail = nullptr;  // without a worker nothing else was queued
+    queued = 0;
+    return false;
+  }
+
+  Task* dequeue() noexcept ATH_REQUIRES(mutex) {
+    Task* const task = head;
+    if (task == nullptr) return nullptr;
+    head = task->next;
+    if (head == nullptr) tail = nullptr;
+    --queued;
+    return task;
+  }
+
+  void run_tasks() ATH_REQUIRES(mutex) {
+    if (coming > 0) --coming;
+    while (!abandoned) {
+      if (Task* const task = dequeue(); task != nullptr) {
+        bool const notify = head != nullptr && call_worker();
+        ++busy;
+        mutex.unlock();
+        if (notify) work.notify_one();
+        task->run(*task);
+        mutex.lock();
+        --busy;
+      } else if (stopping) {
+        return;
+      } else if (!wait_for_work()) {
+        --workers;
+        return;
+      }
+    }
+  }
+
+  /// False when nothing came for as long as a worker lingers.
+  bool wait_for_work() ATH_REQUIRES(mutex) {
+    ++idle;
+    bool woken = true;
+    if (linger == Duration::max()) {
+      work.wait(mutex);
+    } else {
+      woken = work.wait_until(mutex, after(SystemEnv::now(), linger));
+    }
+    --idle;
+    if (coming > 0) --coming;
+    return woken || head != nullptr || stopping;
+  }
+
+  void fire_timers() ATH_REQUIRES(mutex) {
+    fires_timers = true;
+    while (!stopping) {
+      Timer* const timer = timers.take_due(SystemEnv::now());
+      firing = timer != nullptr;
+      mutex.unlock();
+      if (timer != nullptr) {
+        timer->fire(*timer);
+      } else {
+        timers.wait();
+      }
+      mutex.lock();
+      firing = false;
+    }
+  }
+};
+
+SystemExecutor::SystemExecutor(std::size_t threads, Duration linger)
+    : state_(std::make_shared<State>(threads, linger)) {}
+
+SystemExecutor::~SystemExecutor() {
+  stop(no_deadline);
+  // In a child the state still holds handles of threads that are not there.
+  if (state_->is_in_child()) new std::shared_ptr<State>(std::move(state_));
+}
+
+void SystemExecutor::keep_alive_with(std::weak_ptr<void> owner) noexcept {
+  detail::Lock const lock(state_->mutex);
+  state_->owner = std::move(owner);
+}
+
+bool SystemExecutor::post(Task& task) noexcept {
+  State& state = *state_;
+  if (state.is_in_child()) return false;
+  std::shared_ptr<State> awaited;  // once the lock is free, the task may run and end this executor
+  {
+    detail::Lock const lock(state.mutex);
+    bool notify = false;
+    if (state.stopping || !state.enqueue(task, notify)) return false;
+    if (notify) awaited = state_;
+  }
+  if (awaited != nullptr) awaited->work.notify_one();
+  return true;
+}
+
+bool SystemExecutor::idle() const noexcept {
+  if (state_->is_in_child()) return false;
+  detail::Lock const lock(state_->mutex);
+  return state_->busy + state_->queued < state_->limit;
+}
+
+bool SystemExecutor::on_timer_thread() noexcept { return fires_timers; }
+
+bool SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
+  State& state = *state_;
+  if (state.is_in_child() || state.stopping) return false;
+  if (!state.keeps_time) {
+    detail::Lock const lock(state.mutex);
+    if (!state.keeps_time && !state.start(&State::fire_timers)) return false;
+    state.keeps_time = true;
+  }
+  return state.timers.arm(timer, at);
+}
+
+bool SystemExecutor::disarm(Timer& timer) noexcept {
+  return !state_->is_in_child() && state_->timers.disarm(timer);
+}
+
+std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
+  State& state = *state_;
+  if (state.is_in_child()) return 0;
+  detail::Lock lock(state.mutex);
+  if (state.stopping && state.threads.empty()) return 0;
+  state.stopping = true;
+  state.work.notify_all();
+  state.timers.wake();
+  if (deadline == no_deadline) {
+    while (state.live != 0) state.finished.wait(state.mutex);
+  } else {
+    while (state.live != 0 && state.finished.wait_until(state.mutex, deadline)) {
+    }
+    // A thread that is not inside a task or timer is about to end.
+    while (state.live > state.busy + (state.firing ? 1U : 0U)) state.finished.wait(state.mutex);
+  }
+  std::size_t const left = state.live;
+  state.abandoned = left != 0;
+  // Tasks that the abandoned threads would have run: callers wait for them.
+  while (Task* const task = left != 0 ? state.dequeue() : nullptr) {
+    lock.unlock();
+    task->run(*task);
+    lock.lock();
+  }
+  auto threads = std::move(state.threads);
+  state.threads.clear();
+  std::thread lingered_out = std::move(state.lingered_out);
+  lock.unlock();
+  if (lingered_out.joinable()) lingered_out.join();
+  for (auto& thread : threads) {
+    if (left == 0) {
+      thread.join();
+    } else {
+      thread.detach();
+    }
+  }
+  return left;
+}
+
+}  // namespace athanor::inline v1

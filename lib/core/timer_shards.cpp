@@ -1,0 +1,117 @@
+#include "timer_shards.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <utility>
+
+namespace athanor::inline v1 {
+
+bool TimerShards::Shard::earlier(std::size_t a, std::size_t b) const { return heap[a]->at < heap[b]->at; }
+
+void TimerShards::Shard::exchange(std::size_t a, std::size_t b) {
+  std::swap(heap[a], heap[b]);
+  heap[a]->place = a;
+  heap[b]->place = b;
+}
+
+void TimerShards::Shard::rise(std::size_t i) {
+  for (; i > 0 && earlier(i, (i - 1) / 2); i = (i - 1) / 2) exchange(i, (i - 1) / 2);
+}
+
+void TimerShards::Shard::sink(std::size_t i) {
+  for (;;) {
+    std::size_t least = i;
+    for (std::size_t child : {2 * i + 1, 2 * i + 2})
+      if (child < heap.size() && earlier(child, least)) least = child;
+    if (least == i) return;
+    exchange(i, least);
+    i = least;
+  }
+}
+
+void TimerShards::Shard::remove(std::size_t i) {
+  heap[i]->place = Timer::unarmed;
+  std::size_t const last = heap.size() - 1;
+  if (i != last) {
+    heap[i] = heap[last];
+    heap[i]->place = i;
+  }
+  heap.pop_back();
+  if (i < heap.size()) {
+    rise(i);
+    sink(i);
+  }
+}
+
+void TimerShards::Shard::publish() {
+  TimePoint const at = heap.empty() ? no_deadline : heap.front()->at;
+  if (first.load(std::memory_order_relaxed) != at) first.store(at);
+}
+
+TimerShards::Shard& TimerShards::shard_of(Timer const& timer) noexcept {
+  // Fibonacci hashing: the upper bits of the product depend on all bits of the address.
+  auto const product =
+      static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&timer)) * 0x9e3779b97f4a7c15ULL;
+  return shards_[product >> (64 - shard_bits)];
+}
+
+TimerShards::Shard& TimerShards::earliest() noexcept {
+  return *std::ranges::min_element(shards_, {}, [](Shard const& shard) { return shard.first.load(); });
+}
+
+bool TimerShards::arm(Timer& timer, TimePoint at) noexcept {
+  Shard& shard = shard_of(timer);
+  {
+    detail::Lock const lock(shard.mutex);
+    if (timer.place != Timer::unarmed) shard.remove(timer.place);
+    try {
+      shard.heap.push_back(&timer);
+    } catch (std::bad_alloc const&) {
+      shard.publish();
+      return false;
+    }
+    timer.at = at;
+    timer.place = shard.heap.size() - 1;
+    shard.rise(timer.place);
+    shard.publish();
+  }
+  if (at < sleeps_until_.load()) wake();
+  return true;
+}
+
+bool TimerShards::disarm(Timer& timer) noexcept {
+  Shard& shard = shard_of(timer);
+  detail::Lock const lock(shard.mutex);
+  if (timer.place == Timer::unarmed) return false;
+  shard.remove(timer.place);
+  shard.publish();
+  return true;
+}
+
+Timer* TimerShards::take_due(TimePoint now) noexcept {
+  for (;;) {
+    Shard& shard = earliest();
+    if (shard.first.load() > now) return nullptr;
+    detail::Lock const lock(shard.mutex);
+    if (shard.heap.empty() || shard.heap.front()->at > now) continue;  // disarmed in between
+    Timer* const timer = shard.heap.front();
+    shard.remove(0);
+    shard.publish();
+    return timer;
+  }
+}
+
+void TimerShards::wait() noexcept {
+  TimePoint const next = earliest().first.load();
+  sleeps_until_.store(next);
+  if (earliest().first.load() >= next) woken_.wait_until(0, next);
+  sleeps_until_.store(awake);
+  woken_.store(0);  // what it was set for is looked at next
+}
+
+void TimerShards::wake() noexcept {
+  if (woken_.exchange(1) == 0) woken_.wake_all();
+}
+
+}  // namespace athanor::inline v1
