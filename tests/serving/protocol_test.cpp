@@ -4,6 +4,9 @@
 #include <limits>
 #include <thread>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <serving/simulated_engine.hpp>
 
 using namespace athanor;
@@ -383,4 +386,82 @@ TEST_CASE("an engine that is closed in a completion stops as soon as no call is 
   CHECK(closed);
   CHECK(rig.world.now() - before < 1s);
   CHECK(rig.model.infer(row(2)).error().reason == Reason::stopping);
+}
+
+// mutant: EngineState::deliver that runs every completion on the thread that keeps time.
+TEST_CASE("the completion of a call that ends at its deadline runs on a worker while one is idle") {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  options.threads = 2;
+  HookedEngine rig(options);
+  Outcome first;
+  Outcome second;
+  bool on_timer_thread = true;
+  second.then = [&] { on_timer_thread = HookedExecutor::on_timer_thread(); };
+  bool began = false;
+  rig.control.on_run = [&](ath_batch const&) {
+    if (std::exchange(began, true)) return Result<void>();
+    CHECK(rig.model.submit(row(2), {.deadline = 5ms}, second.completion()).has_value());
+    rig.world.advance(5ms);
+    while (!second.answer.has_value() && rig.world.step_now()) {
+    }
+    return Result<void>();
+  };
+  REQUIRE(rig.model.submit(row(1), {}, first.completion()));
+  rig.world.run_until_idle();
+  CHECK(first.reason() == Reason::none);
+  REQUIRE(second.answer.has_value());
+  CHECK(second.reason() == Reason::deadline_waiting);
+  CHECK_FALSE(on_timer_thread);
+}
+
+// mutant: EngineState::launch that takes a call whose deadline nobody keeps, or whose work no thread can run.
+TEST_CASE("an asynchronous call that no thread could run is refused, and leaves nothing behind") {
+  SimulatedEngine engine;
+  engine.world.refuse_threads(true);
+  auto const refused = engine.submit(row(2));
+  REQUIRE(refused->refusal.has_value());
+  CHECK(refused->error().code == Code::resource_exhausted);
+  CHECK(engine.state->routes() == 0);
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  engine.world.refuse_threads(false);
+  auto const accepted = engine.submit(row(3));
+  engine.world.run_until_idle();
+  CHECK(accepted->has_value());
+}
+
+// mutant: EngineState::in_child that says no (the child hangs, and its alarm ends it).
+TEST_CASE("in a child of a fork calls are refused with a sentence, and the engine stops at once") {
+  Puppet puppet;
+  Held held(puppet.control);
+  ModelFolder const folder;
+  auto engine = std::make_optional(Engine<>::create({.backends = {&puppet.table}}).value());
+  auto model = engine->load(folder.path()).value();
+  Outcome outcome;
+  REQUIRE(model.submit(row(1), {}, outcome.completion()));
+  held.wait_until_inside();
+  auto const refused = [](Error const& error) {
+    return error.code == Code::failed_precondition && error.message.find("fork") != std::string::npos;
+  };
+  ::pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(20);
+    Outcome never;
+    std::array const requests{row(4)};
+    bool right = refused(model.infer(row(2)).error());
+    right = right && refused(model.submit(row(3), {}, never.completion()).error());
+    right = right && refused(model.infer_many(requests)[0].error());
+    right = right && refused(model.load().error()) && refused(model.unload().error());
+    right = right && engine->stop(10s) == 0;
+    engine.reset();
+    ::_exit(right ? 0 : 1);
+  }
+  int status = 0;
+  CHECK(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  held.let_go();
+  CHECK(engine->stop(10s) == 0);
+  CHECK(outcome.answer->has_value());
 }

@@ -141,8 +141,6 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
       if (error.code != Code::deadline_exceeded) return "a code that does not fit";
       return now < call.deadline ? "its deadline has not passed" : "";
     case Reason::cancelled:
-      // A batch fails as a whole when one of its callers has taken its inputs back meanwhile.
-      if (error.code == Code::aborted && someone_left(call)) return "";
       if (error.code != Code::cancelled) return "nobody took these inputs back";
       if (call.cancel_asked || model.unloading > 0 || model.unloaded > call.from) return "";
       return "nobody cancelled it";
@@ -174,12 +172,6 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
     case Reason::budget: return unexplained_exhaustion(call, error);
     default: return unexplained_failure(call, error);
   }
-}
-
-bool Judge::someone_left(CallRecord const& call) const {
-  return std::ranges::any_of(calls_, [&](CallRecord const* other) {
-    return other->model == call.model && other->abandoned && other->until > call.from;
-  });
 }
 
 /// An upper bound: everybody who was there at any time of this call, and whose work may still go on.

@@ -122,7 +122,6 @@ class Judge {
   std::string unexplained_failure(CallRecord const& call, Error const& error);
   bool concerns(Order run_until, CallRecord const& call) const;
   bool must_hit(CallRecord const& call);
-  bool someone_left(CallRecord const& call) const;
   bool may_be_held(CallRecord const& call, Reason reason) const;
 
   Script const& script_;

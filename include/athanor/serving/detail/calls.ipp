@@ -57,7 +57,8 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
 template <class T>
 Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& request,
                                           CallOptions const& options, TimePoint now, TimePoint deadline) {
-  if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+  if (in_child()) return tl::unexpected(child_error());
+  if (stopping()) return tl::unexpected(stop_error());
   return check(model.description().signature, request).and_then([&](CheckedRequest const& checked) {
     return make_checked_call(model, request, checked, options, now, deadline, nullptr);
   });
@@ -97,7 +98,7 @@ template <class T>
 Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request const& request,
                                                    CheckedRequest const& checked, CallOptions const& options,
                                                    TimePoint now, TimePoint deadline, RoomPlace<Env>* place) {
-  if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+  if (stopping()) return tl::unexpected(stop_error());
   if (options.cancellation != nullptr && options.cancellation->is_cancelled())
     return tl::unexpected(cancelled_by_caller(model.description()));
   OutputSetPointer outputs = model.outputs().take();

@@ -152,11 +152,13 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
 
 template <ServingTraits T>
 Result<void> Model<T>::load() const {
+  if (model_->engine().in_child()) return tl::unexpected(model_->engine().child_error());
   return model_->engine().loader().load(model_->load_record(), model_->engine().options().load_deadline);
 }
 
 template <ServingTraits T>
 Result<void> Model<T>::unload() const {
+  if (model_->engine().in_child()) return tl::unexpected(model_->engine().child_error());
   model_->engine().loader().unload(model_->load_record());
   return {};
 }

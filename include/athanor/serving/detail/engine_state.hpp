@@ -95,6 +95,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops it
   /// once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
   void close(Duration grace, Closed closed) noexcept;
+  /// True in a child of the process that made the engine: its threads are not there.
+  bool in_child() const noexcept { return Env::forks() != forks_; }
+  static Error child_error();
   bool stopping() const noexcept { return stopping_.load(); }
 
   Health health();
@@ -224,6 +227,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool watch(CallType& call) noexcept;
   void unwatch(CallType& call) noexcept;
 
+  std::uint64_t const forks_ = Env::forks();
   EngineOptions const options_;
   Tables tables_ ATH_GUARDED_BY(mutex_);
   int const spins_before_parking_;

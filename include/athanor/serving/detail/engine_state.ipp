@@ -69,6 +69,7 @@ void EngineState<T>::drain(TimePoint deadline) noexcept {
 
 template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
+  if (in_child()) return 0;
   if (Inside<EngineState>::holds(this)) {
     close(grace, {});
     return 0;
@@ -81,6 +82,12 @@ std::size_t EngineState<T>::stop(Duration grace) noexcept {
 
 template <class T>
 void EngineState<T>::close(Duration grace, Closed closed) noexcept {
+  if (in_child()) {
+    if (closed.function != nullptr) closed.function(closed.context);
+    // What other threads held when the process forked is held for ever, so nothing of the engine is destroyed.
+    closing_self_ = this->shared_from_this();
+    return;
+  }
   {
     detail::Lock const lock(mutex_);
     if (stop_over_.load() == 0) closed_ = std::exchange(closed, {});

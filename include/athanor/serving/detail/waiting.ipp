@@ -229,12 +229,12 @@ void EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   if (delivers && (seen & call_bits::starting) == 0) deliver(call);
 }
 
-/// Runs the completion here, or on a worker when this thread is inside `submit` or `infer`. Takes over the
-/// delivery's reference.
+/// Runs the completion here, or on a worker when this thread is inside `submit` or `infer`, or keeps time and a
+/// worker is idle. Takes over the delivery's reference.
 template <class T>
 void EngineState<T>::deliver(CallType& call) noexcept {
-  if (CallerScope::depth == 0 || !executor_.post(static_cast<Delivery&>(call)))
-    on_delivery(static_cast<Delivery&>(call));
+  bool const elsewhere = CallerScope::depth > 0 || (Env::Executor::on_timer_thread() && executor_.idle());
+  if (!elsewhere || !executor_.post(static_cast<Delivery&>(call))) on_delivery(static_cast<Delivery&>(call));
 }
 
 template <class T>
@@ -295,6 +295,14 @@ template <class T>
 Error EngineState<T>::end_of_wait(CallType const& call) {
   if ((call.word.load() & call_bits::stopped) != 0) return stop_error();
   return Env::now() >= call.deadline ? late(call) : taken_back(call);
+}
+
+template <class T>
+Error EngineState<T>::child_error() {
+  return make_error(
+      Code::failed_precondition, Reason::none,
+      "the engine was made before a fork, and its threads are not in this process; create an engine "
+      "after the fork");
 }
 
 template <class T>
