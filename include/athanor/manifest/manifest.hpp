@@ -1,6 +1,6 @@
 /// Manifests: what `athanor.json` in a model's folder says, read and checked as a whole before anything is
-/// loaded. docs/manifest.md describes the format. Reading executes nothing and follows no path out of the
-/// folder.
+/// loaded. docs/manifest.md describes the format. Reading executes nothing, and a manifest names no path out of
+/// the folder.
 #pragma once
 
 #include <cstdint>
