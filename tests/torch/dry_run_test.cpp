@@ -39,7 +39,7 @@ Engine<> engine_with_torch() { return Engine<>::create({.backends = {&libtorch::
 
 }  // namespace
 
-// mutant: LoadedModel::load without its dry run: 31 of 32 rows are wrong then, and nothing says so
+// mutant: LoadedModel::load without its dry run
 TEST_CASE("a pt2 package that was exported for one row is refused, unless it says so") {
   auto engine = engine_with_torch();
   PackageFolder const undeclared("fixed.pt2", 10, "");

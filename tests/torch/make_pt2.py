@@ -5,7 +5,7 @@ A package is machine code: these are compiled for every x86-64 processor, so tha
 
 perceptron.pt2: f32 [b, 10] -> [b, 1], the weights of scripts.hpp's parameter_value.
 pair.pt2: f32 [b, 4] and i64 [b] -> f32 [b, 4] and i64 [b].
-fixed.pt2: the perceptron with a sigmoid behind it, exported with one row and no dynamic axis: right for one row only.
+fixed.pt2: f32 [1, 10] -> [1, 16], exported with one row and no dynamic axis: it takes more, and answers one.
 writes.pt2: f32 [b, 4] -> [b, 4]: adds one to its input, in place, and doubles it.
 """
 import pathlib
@@ -54,7 +54,7 @@ class Fixed(torch.nn.Module):
                 layer.bias.copy_(parameter(16))
 
     def forward(self, x):
-        return torch.sigmoid(self.second(torch.relu(self.first(x))))
+        return self.second(torch.relu(self.first(x)))
 
 
 class Pair(torch.nn.Module):
@@ -69,12 +69,14 @@ class Writes(torch.nn.Module):
 
 
 def shrink(path):
-    """Packs the package anew, compressed and without symbols and sources."""
+    """Packs the package anew, compressed and without symbols and sources (of which the loader wants the name)."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(path) as package:
             package.extractall(folder)
-            names = [name for name in package.namelist() if not name.endswith(".cpp")]
+            names = package.namelist()
         for name in names:
+            if name.endswith(".cpp"):
+                pathlib.Path(folder, name).write_bytes(b"")
             if name.endswith(".so"):
                 subprocess.run(["strip", "--strip-unneeded", pathlib.Path(folder, name)], check=True)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as package:
