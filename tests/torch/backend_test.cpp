@@ -381,7 +381,8 @@ TEST_CASE("inputs that are called like forward's arguments are told by their nam
     REQUIRE_MESSAGE(model, model.error().message);
     std::array<float, 1> const one{1};
     std::array<float, 1> const two{2};
-    auto const outputs = Instance(*model).run(
+    Instance instance(*model);
+    auto const outputs = instance.run(
         {Tensor::view(std::span<float const>(one), {1}), Tensor::view(std::span<float const>(two), {1})});
     REQUIRE_MESSAGE(outputs, outputs.error().message);
     return (*outputs)[0].as<float>()[0];
