@@ -254,23 +254,26 @@ TEST_CASE("a stopped executor fires no timer, armed before or after") {
 
 // mutant: run_tasks that leaves tasks behind without calling the next worker
 TEST_CASE("of two tasks posted at once to two idle workers, neither waits for the other") {
-  SystemExecutor executor(2);
+  SystemWord first;
+  SystemWord second;
+  std::uint32_t round = 0;
   bool met = true;
-  for (int round = 0; met && round < 300; ++round) {
-    SystemWord first;
-    SystemWord second;
-    Job waits([&] {
-      met = reaches(second, 1);
-      first.store(1);
-      first.wake_all();
-    });
-    Job other([&] {
-      second.store(1);
-      second.wake_all();
-    });
+  Job waits([&] {
+    std::uint32_t const now = round;
+    met = reaches(second, now);
+    first.store(now);
+    first.wake_all();
+  });
+  Job other([&] {
+    second.store(round);
+    second.wake_all();
+  });
+  SystemExecutor executor(2);
+  while (met && round < 300) {
+    ++round;
     executor.post(waits);
     executor.post(other);
-    CHECK(reaches(first, 1));
+    CHECK(reaches(first, round));
     std::this_thread::yield();  // both go idle, most of the time, before the next round
   }
   executor.stop(no_deadline);
