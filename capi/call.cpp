@@ -11,7 +11,7 @@ using namespace athanor::capi;
 /// Owned twice: by the host until it releases it, and by the engine until the completion has run.
 struct ath_call {
   std::atomic<std::uint32_t> owners{2};
-  std::shared_ptr<Callbacks> callbacks;
+  std::shared_ptr<Origin> origin;
   ath_completion completion = nullptr;
   void* user_data = nullptr;
   ath_finalizer finalizer = nullptr;
@@ -40,7 +40,7 @@ Result<void> check_request(char const* function, ath_request const* request) {
 void on_answer(void* context, Result<Answer> answer) noexcept {
   auto& call = *static_cast<ath_call*>(context);
   {
-    Inside<Callbacks> const inside(call.callbacks.get());
+    Inside<Origin> const inside(call.origin.get());
     if (answer) {
       call.response->answer = std::move(*answer);
       call.completion(call.user_data, ATH_OK, call.response.release(), nullptr);
@@ -51,32 +51,20 @@ void on_answer(void* context, Result<Answer> answer) noexcept {
     }
     if (call.finalizer != nullptr) call.finalizer(call.user_data);
   }
-  auto const callbacks = call.callbacks;
   call.release();
-  callbacks->done();
 }
 
 /// The call under way; it holds one ownership for the host.
 Result<ath_call*> start(ath_request const& request, ath_completion completion, void* user_data,
                         ath_finalizer finalizer) {
   auto call = std::make_unique<ath_call>();
-  call->callbacks = request.callbacks;
+  call->origin = request.origin;
   call->completion = completion;
   call->user_data = user_data;
   call->finalizer = finalizer;
   call->response = std::make_unique<ath_response>();
-  call->callbacks->expect();
-  Result<Submission<DefaultServing>> submission = tl::unexpected(Error{});
-  try {
-    submission = request.model.submit(request.inputs, request.options(), {&on_answer, call.get()});
-  } catch (...) {
-    call->callbacks->done();
-    throw;
-  }
-  if (!submission) {
-    call->callbacks->done();
-    return tl::unexpected(std::move(submission.error()));
-  }
+  auto submission = request.model.submit(request.inputs, request.options(), {&on_answer, call.get()});
+  if (!submission) return tl::unexpected(std::move(submission.error()));
   call->submission.emplace(std::move(*submission));
   return call.release();
 }
@@ -84,8 +72,8 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
 /// The finalizer of a call that was not accepted: a callback of the request's engine like any other.
 void finish_refused(ath_request const* request, ath_finalizer finalizer, void* user_data) noexcept {
   if (request == nullptr) return finalizer(user_data);
-  auto const callbacks = request->callbacks;  // the finalizer may destroy the request
-  Inside<Callbacks> const inside(callbacks.get());
+  auto const origin = request->origin;  // the finalizer may destroy the request
+  Inside<Origin> const inside(origin.get());
   finalizer(user_data);
 }
 
@@ -98,7 +86,7 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
     if (auto given = need("ath_infer", {{"out_response", out_response}}); !given) return given;
     if (auto valid = check_request("ath_infer", request); !valid) return valid;
     // While the completions of a batch run, their instance of the model is held.
-    if (request->callbacks->running_here())
+    if (request->origin->in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_infer: called from a callback of the same engine, it would wait for itself; use "
                   "ath_submit");

@@ -51,21 +51,20 @@ std::int32_t ath_engine_create(const char* options_json, ath_engine** out_engine
     if (auto given = need("ath_engine_create", {{"out_engine", out_engine}}); !given) return given;
     auto options = parse_options(options_json != nullptr ? options_json : "{}");
     if (!options) return tl::unexpected(std::move(options.error()));
-    auto callbacks = std::make_shared<Callbacks>();
+    auto origin = std::make_shared<Origin>();
     auto engine = Engine<>::create(std::move(options->engine));
     if (!engine) return tl::unexpected(std::move(engine.error()));
     *out_engine =
         // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-        new ath_engine{std::move(*engine), Plugins(std::move(options->plugins)), std::move(callbacks)};
+        new ath_engine{std::move(*engine), Plugins(std::move(options->plugins)), std::move(origin)};
     return {};
   });
 }
 
 void ath_engine_destroy(ath_engine* engine) noexcept {
-  if (engine == nullptr || engine->callbacks->running_here()) return;
-  engine->engine.stop(default_stop_grace);
-  engine->callbacks->wait_for_all();
-  delete engine;
+  if (engine == nullptr) return;
+  // In a completion a worker calls back later.
+  engine->engine.close([](void* closed) noexcept { delete static_cast<ath_engine*>(closed); }, engine);
 }
 
 std::int32_t ath_engine_stop(ath_engine* engine, std::int64_t grace_ns, std::uint64_t* out_abandoned,
@@ -76,7 +75,7 @@ std::int32_t ath_engine_stop(ath_engine* engine, std::int64_t grace_ns, std::uin
     if (grace_ns < 0)
       return fail(Code::invalid_argument, Reason::value_range,
                   "ath_engine_stop: grace_ns: expected 0 or more, got {}", grace_ns);
-    if (engine->callbacks->running_here())
+    if (engine->origin->in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_engine_stop: called from a callback of the same engine, it would wait for itself");
     std::size_t const abandoned = engine->engine.stop(Duration(grace_ns));

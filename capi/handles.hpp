@@ -1,7 +1,6 @@
 /// What stands behind the opaque objects of athanor.h.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,23 +17,11 @@
 
 namespace athanor::capi {
 
-/// What an engine shares with everything made from it: how many callbacks are still to run. Outlives the
-/// engine.
-class Callbacks {
+/// Names an engine to everything made from it. Outlives the engine.
+class Origin {
  public:
-  void expect() noexcept { expected_.fetch_add(1); }
-  void done() noexcept {
-    if (expected_.fetch_sub(1) == 1) expected_.notify_all();
-  }
-  void wait_for_all() noexcept {
-    for (auto expected = expected_.load(); expected != 0; expected = expected_.load())
-      expected_.wait(expected);
-  }
-  /// True on a thread that is inside one of these callbacks.
-  bool running_here() const noexcept { return Inside<Callbacks>::holds(this); }
-
- private:
-  std::atomic<std::uint32_t> expected_{0};
+  /// True on a thread that is inside a callback of the engine.
+  bool in_callback() const noexcept { return Inside<Origin>::holds(this); }
 };
 
 }  // namespace athanor::capi
@@ -46,17 +33,17 @@ struct ath_text {
 struct ath_engine {
   athanor::Engine<> engine;
   athanor::capi::Plugins plugins;
-  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+  std::shared_ptr<athanor::capi::Origin> origin;
 };
 
 struct ath_model {
   athanor::Model<> model;
-  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+  std::shared_ptr<athanor::capi::Origin> origin;
 };
 
 struct ath_request {
   athanor::Model<> model;
-  std::shared_ptr<athanor::capi::Callbacks> callbacks;
+  std::shared_ptr<athanor::capi::Origin> origin;
   athanor::Request inputs;
   std::int64_t deadline_ns = ATH_DEADLINE_DEFAULT;
   athanor::CacheMode cache = athanor::CacheMode::use;

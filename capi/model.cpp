@@ -22,7 +22,7 @@ std::int32_t give_model(Needed const& text, char const* function, ath_engine* en
     Result<Model<>> model = find();
     if (!model) return tl::unexpected(std::move(model.error()));
     // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-    *out_model = new ath_model{std::move(*model), engine->callbacks};
+    *out_model = new ath_model{std::move(*model), engine->origin};
     return {};
   });
 }
@@ -54,7 +54,7 @@ std::int32_t ath_model_load(ath_engine* engine, const char* folder, ath_model** 
   return give_model({"folder", folder}, "ath_model_load", engine, out_model, out_error,
                     [&]() -> Result<Model<>> {
                       // Workers load, and this may be the only one.
-                      if (engine->callbacks->running_here())
+                      if (engine->origin->in_callback())
                         return fail(Code::failed_precondition, Reason::reentrant,
                                     "ath_model_load: called from a callback of the same engine, it would "
                                     "wait for itself; use ath_model_add");

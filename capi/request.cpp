@@ -85,8 +85,8 @@ ath_request* ath_request_create(const ath_model* model) noexcept {
   guard(nullptr, [&]() -> Result<void> {
     if (model != nullptr)
       // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-      made = new ath_request{
-          model->model, model->callbacks, {}, ATH_DEADLINE_DEFAULT, CacheMode::use, {}, {}, {}};
+      made =
+          new ath_request{model->model, model->origin, {}, ATH_DEADLINE_DEFAULT, CacheMode::use, {}, {}, {}};
     return {};
   });
   return made;

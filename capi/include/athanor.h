@@ -36,10 +36,10 @@
  * It may run before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
  * completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use every function of their
  * own engine but those that would wait for themselves: ath_infer, ath_model_load and ath_engine_stop, which are rejected
- * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place), and
- * ath_engine_destroy, which does nothing there. They should not block for long. After ath_engine_destroy has returned, no
- * callback runs but the finalizer of an ath_submit that is rejected for it. An exception or a panic must not leave a
- * callback: it would end the process.
+ * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place). In a
+ * completion ath_engine_destroy returns at once, and a thread of the engine frees it later. They should not block for long.
+ * After an ath_engine_destroy outside of callbacks has returned, no callback runs but the finalizer of an ath_submit that is
+ * rejected for it. An exception or a panic must not leave a callback: it would end the process.
  *
  * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do; a binding that cannot
  * use them zeroes the struct and sets the field): fields are only ever appended, in groups of 8 bytes. A size smaller than
@@ -319,15 +319,15 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Stops with a grace of 30 s unless it was stopped, waits for callbacks that are running, and frees the engine. NULL is a
- * no-op. Must not be called from a completion or a finalizer of the same engine, where it would wait for itself: there it
- * does nothing, and the engine stays as it was.
+ * no-op. In a completion of the same engine, where it would wait for itself, it rejects new calls and returns; the engine
+ * stops and is freed later, on a thread of its own. The `release` of a backend's or processor's table tells when.
  */
 ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
 /**
- * Rejects new calls, lets running ones end until `grace_ns` nanoseconds (0 or more) have passed, answers every call that is
- * left with ATH_UNAVAILABLE, and joins the workers, but those that are still inside a backend: `*out_abandoned` (may be
- * NULL) counts them. A second stop does nothing, and does not wait for the first. What only reads the engine still works
- * after it. Fails with ATH_INVALID_ARGUMENT for a negative grace, and with ATH_FAILED_PRECONDITION in a callback of the same
+ * Rejects new calls at once, gives accepted ones, queued or running, until `grace_ns` nanoseconds (0 or more) have passed,
+ * answers every call that is left with ATH_UNAVAILABLE, waits for callbacks that are running, and joins the workers, but
+ * those that are still inside a backend: `*out_abandoned` (may be NULL) counts them. A second stop waits for the first and
+ * gives the same count. What only reads the engine still works after it. Fails with ATH_INVALID_ARGUMENT for a negative grace, and with ATH_FAILED_PRECONDITION in a callback of the same
  * engine.
  */
 ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,

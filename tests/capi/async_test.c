@@ -16,6 +16,7 @@ typedef struct call_log {
   int finalizers;
   int on_submitter;
   int after_finalizer;
+  int answers;  /* completions with a response */
   int32_t code; /* of the last completion */
   float first;  /* of its output */
   ath_engine* engine;
@@ -46,6 +47,7 @@ static void on_answer(void* user_data, int32_t code, ath_response* response, ath
   pthread_mutex_lock(&log->mutex);
   ++log->completions;
   log->code = code;
+  if (response != NULL) ++log->answers;
   if (pthread_equal(pthread_self(), log->submitter)) ++log->on_submitter;
   if (response != NULL && ath_response_output(response, "y", &view) == ATH_OK)
     log->first = *(const float*)view.data;
@@ -226,21 +228,121 @@ static void destroy_waits(void) {
   end(&log);
 }
 
-/* mutant: join the workers from a callback */
-static void no_end_from_inside(void) {
+/* A stop on another thread. */
+typedef struct stopping {
+  ath_engine* engine;
+  int32_t code;
+  uint64_t abandoned;
+} stopping;
+
+static void* stop_it(void* raw) {
+  stopping* stop = raw;
+  stop->code = ath_engine_stop(stop->engine, 30 * (int64_t)1000000000, &stop->abandoned, NULL);
+  return NULL;
+}
+
+/* mutant: let a stop refuse what is queued, or a second one return before the first */
+static void stop_drains(void) {
+  enum { count = 64 };
+  static const float hold[2] = {PUPPET_HOLD, 0};
+  static float rows[count][2];
+  puppet_world on = puppet_begin("{\"cache_bytes\": 0, \"threads\": 2}", NULL);
+  ath_request* holding = puppet_request(on.model, hold);
+  ath_request* requests[count];
+  ath_error* error = NULL;
+  call_log held_log;
+  call_log log;
+  stopping first = {NULL, ATH_UNKNOWN, 77};
+  stopping second = {NULL, ATH_UNKNOWN, 77};
+  pthread_t threads[2];
+  int32_t code;
+  int i;
+  begin(&held_log);
+  begin(&log);
+  first.engine = second.engine = on.engine;
+  CHECK_OK(ath_submit(holding, on_answer, &held_log, on_end, NULL, &error));
+  puppet_wait_until_held();
+  for (i = 0; i < count; ++i) {
+    rows[i][0] = 100.0F + (float)i; /* none is an order to the puppet */
+    requests[i] = puppet_request(on.model, rows[i]);
+    CHECK_OK(ath_submit(requests[i], on_answer, &log, on_end, NULL, &error));
+  }
+  pthread_create(&threads[0], NULL, stop_it, &first);
+  while ((code = ath_submit(on.request, on_answer, &log, NULL, NULL, NULL)) == ATH_INVALID_ARGUMENT) sched_yield();
+  CHECK(code == ATH_UNAVAILABLE);
+  pthread_create(&threads[1], NULL, stop_it, &second);
+  CHECK(log.completions == 0);
+  puppet_let_go();
+  pthread_join(threads[0], NULL);
+  pthread_join(threads[1], NULL);
+  CHECK(first.code == ATH_OK && first.abandoned == 0 && second.code == ATH_OK && second.abandoned == 0);
+  CHECK(log.completions == count && log.finalizers == count && log.answers == count && held_log.answers == 1);
+  for (i = 0; i < count; ++i) ath_request_destroy(requests[i]);
+  ath_request_destroy(holding);
+  puppet_end(&on);
+  end(&held_log);
+  end(&log);
+}
+
+/* mutant: let a second stop say that nobody was abandoned */
+static void stops_agree(void) {
+  static const float hold[2] = {PUPPET_HOLD, 0};
+  puppet_world on = puppet_begin("{\"threads\": 2}", hold);
+  ath_error* error = NULL;
+  uint64_t abandoned = 77;
+  call_log log;
+  begin(&log);
+  CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
+  puppet_wait_until_held();
+  CHECK_OK(ath_engine_stop(on.engine, 0, &abandoned, &error));
+  CHECK(abandoned == 1 && log.finalizers == 1 && log.code == ATH_UNAVAILABLE);
+  abandoned = 77;
+  CHECK_OK(ath_engine_stop(on.engine, 0, &abandoned, &error));
+  CHECK(abandoned == 1);
+  puppet_let_go();
+  puppet_end(&on);
+  end(&log);
+}
+
+/* A backend whose release tells that its engine is gone. */
+typedef struct last_use {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int released;
+} last_use;
+
+static void on_release(void* context) {
+  last_use* last = context;
+  pthread_mutex_lock(&last->mutex);
+  last->released = 1;
+  pthread_cond_broadcast(&last->changed);
+  pthread_mutex_unlock(&last->mutex);
+}
+
+/* mutant: let a destroy inside a callback do nothing, or join the workers there */
+static void destroyed_from_inside(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
+  last_use last = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+  ath_backend_table table = puppet_table;
   ath_response* response = NULL;
   ath_error* error = NULL;
   call_log log;
   begin(&log);
+  table.name = "last";
+  table.context = &last;
+  table.release = on_release;
+  CHECK_OK(ath_engine_add_backend(on.engine, &table, &error));
   log.engine = on.engine;
   CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
   wait_for(&log, 1);
-  CHECK(log.stop_code == ATH_FAILED_PRECONDITION);
-  CHECK_OK(ath_infer(on.request, &response, &error));
-  ath_response_destroy(response);
+  CHECK(log.stop_code == ATH_FAILED_PRECONDITION && log.code == ATH_OK);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  on.engine = NULL;
   puppet_end(&on);
+  pthread_mutex_lock(&last.mutex);
+  while (!last.released) pthread_cond_wait(&last.changed, &last.mutex);
+  pthread_mutex_unlock(&last.mutex);
   end(&log);
 }
 
@@ -324,8 +426,8 @@ static void on_refused_end(void* user_data) {
   ath_request_destroy(on->request);
 }
 
-/* mutant: run the finalizer of a refused submit outside of InsideCallback, or read the request after it */
-static void no_end_from_a_refusal(void) {
+/* mutant: run the finalizer of a refused submit as no callback, or read the request after it */
+static void destroyed_from_a_refusal(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
@@ -337,8 +439,8 @@ static void no_end_from_a_refusal(void) {
                 ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
   CHECK(seen.runs == 1 && seen.stop_code == ATH_FAILED_PRECONDITION &&
         seen.infer_code == ATH_FAILED_PRECONDITION);
-  CHECK_OK(ath_infer(on.request, &response, &error));
-  ath_response_destroy(response);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
+  on.engine = NULL;
   puppet_end(&on);
 }
 
@@ -427,9 +529,11 @@ const test async_tests[] = {
     {"a call that waits is taken back at once", cancel},
     {"a destroyed engine has answered everybody", destroy_answers_all},
     {"a destroy waits for the completion that runs on another thread", destroy_waits},
-    {"a callback cannot end its own engine", no_end_from_inside},
+    {"a stop answers what was accepted, and a second one waits for it", stop_drains},
+    {"every stop tells how many threads were abandoned", stops_agree},
+    {"an engine that a callback destroys goes when its callbacks have ended", destroyed_from_inside},
     {"a callback cannot wait for its own engine, but can submit to it", no_wait_from_inside},
-    {"the finalizer of a refused submit cannot end the engine either", no_end_from_a_refusal},
+    {"the finalizer of a refused submit may destroy the engine, but not wait for it", destroyed_from_a_refusal},
     {"a call ends at its deadline while the model still runs", deadline},
     {"a load that is given up cancels the calls that wait for it", unload_gives_up_a_load},
     {NULL, NULL}};
