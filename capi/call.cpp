@@ -34,6 +34,7 @@ static_assert(sizeof(ath_report) % 8 == 0 && offsetof(ath_report, model) == size
 
 Result<void> check_request(char const* function, ath_request const* request) {
   if (auto given = need(function, {{"request", request}}); !given) return given;
+  if (auto own = request->origin->check_process(function); !own) return own;
   return request->refusals.check();
 }
 
@@ -122,11 +123,11 @@ std::int32_t ath_submit(const ath_request* request, ath_completion completion, v
 }
 
 void ath_call_cancel(ath_call* call) noexcept {
-  if (call != nullptr) call->submission->cancel();
+  if (call != nullptr && !call->origin->forked()) call->submission->cancel();
 }
 
 void ath_call_release(ath_call* call) noexcept {
-  if (call != nullptr) call->release();
+  if (call != nullptr && !call->origin->forked()) call->release();
 }
 
 std::size_t ath_response_output_count(const ath_response* response) noexcept {

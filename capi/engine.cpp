@@ -31,6 +31,7 @@ std::int32_t give_text(char const* function, ath_engine const* engine, ath_text*
   if (out_text != nullptr) *out_text = nullptr;
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need(function, {{"engine", engine}, {"out_text", out_text}}); !given) return given;
+    if (auto own = engine->origin->check_process(function); !own) return own;
     // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
     *out_text = new ath_text{text_of(*engine)};
     return {};
@@ -62,7 +63,7 @@ std::int32_t ath_engine_create(const char* options_json, ath_engine** out_engine
 }
 
 void ath_engine_destroy(ath_engine* engine) noexcept {
-  if (engine == nullptr) return;
+  if (engine == nullptr || engine->origin->forked()) return;
   // In a completion a worker calls back later.
   engine->engine.close([](void* closed) noexcept { delete static_cast<ath_engine*>(closed); }, engine);
 }
@@ -75,6 +76,7 @@ std::int32_t ath_engine_stop(ath_engine* engine, std::int64_t grace_ns, std::uin
     if (grace_ns < 0)
       return fail(Code::invalid_argument, Reason::value_range,
                   "ath_engine_stop: grace_ns: expected 0 or more, got {}", grace_ns);
+    if (auto own = engine->origin->check_process("ath_engine_stop"); !own) return own;
     if (engine->origin->in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_engine_stop: called from a callback of the same engine, it would wait for itself");
@@ -89,6 +91,7 @@ std::int32_t ath_engine_add_backend(ath_engine* engine, const ath_backend_table*
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_engine_add_backend", {{"engine", engine}, {"table", table}}); !given)
       return given;
+    if (auto own = engine->origin->check_process("ath_engine_add_backend"); !own) return own;
     return engine->engine.add_backend(*table);
   });
 }
@@ -98,6 +101,7 @@ std::int32_t ath_engine_add_processor(ath_engine* engine, const ath_processor_ta
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_engine_add_processor", {{"engine", engine}, {"table", table}}); !given)
       return given;
+    if (auto own = engine->origin->check_process("ath_engine_add_processor"); !own) return own;
     return engine->engine.add_processor(*table);
   });
 }

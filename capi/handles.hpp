@@ -17,11 +17,25 @@
 
 namespace athanor::capi {
 
-/// Names an engine to everything made from it. Outlives the engine.
+/// What an engine shares with everything made from it. Outlives the engine; never changes.
 class Origin {
  public:
   /// True on a thread that is inside a callback of the engine.
   bool in_callback() const noexcept { return Inside<Origin>::holds(this); }
+  /// True in a child of the process that made the engine. There the engine has no threads, and its locks may be
+  /// held by ones that do not exist: nothing of it may be used, nor destroyed.
+  bool forked() const noexcept { return SystemEnv::forks() != forks_; }
+  Result<void> check_process(char const* function) const {
+    if (!forked()) return {};
+    return fail(
+        Code::failed_precondition, Reason::none,
+        "{}: the engine was made before a fork, and works in the process that made it; make one in the "
+        "child",
+        function);
+  }
+
+ private:
+  std::uint64_t const forks_ = SystemEnv::forks();
 };
 
 }  // namespace athanor::capi

@@ -19,6 +19,7 @@ std::int32_t give_model(Needed const& text, char const* function, ath_engine* en
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need(function, {{"engine", engine}, text, {"out_model", out_model}}); !given)
       return given;
+    if (auto own = engine->origin->check_process(function); !own) return own;
     Result<Model<>> model = find();
     if (!model) return tl::unexpected(std::move(model.error()));
     // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
@@ -83,11 +84,14 @@ std::int32_t ath_model_find(ath_engine* engine, const char* name, ath_model** ou
 std::int32_t ath_model_unload(ath_model* model, ath_error** out_error) noexcept {
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_model_unload", {{"model", model}}); !given) return given;
+    if (auto own = model->origin->check_process("ath_model_unload"); !own) return own;
     return model->model.unload();
   });
 }
 
-void ath_model_release(ath_model* model) noexcept { delete model; }
+void ath_model_release(ath_model* model) noexcept {
+  if (model != nullptr && !model->origin->forked()) delete model;
+}
 
 const char* ath_model_id(const ath_model* model) noexcept {
   return model != nullptr ? model->model.id().c_str() : nullptr;

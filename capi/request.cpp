@@ -92,7 +92,9 @@ ath_request* ath_request_create(const ath_model* model) noexcept {
   return made;
 }
 
-void ath_request_destroy(ath_request* request) noexcept { delete request; }
+void ath_request_destroy(ath_request* request) noexcept {
+  if (request != nullptr && !request->origin->forked()) delete request;
+}
 
 std::int32_t ath_request_reset(ath_request* request) noexcept {
   if (request == nullptr) return ATH_INVALID_ARGUMENT;

@@ -41,6 +41,10 @@
  * After an ath_engine_destroy outside of callbacks has returned, no callback runs but the finalizer of an ath_submit that is
  * rejected for it. An exception or a panic must not leave a callback: it would end the process.
  *
+ * Processes. In a child of fork() an engine of the parent has no threads: every function that needs it is rejected with
+ * ATH_FAILED_PRECONDITION, and destroying or releasing what was made by it returns at once and frees nothing. What is only
+ * read, as a response, may be. The child may make engines of its own.
+ *
  * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do; a binding that cannot
  * use them zeroes the struct and sets the field): fields are only ever appended, in groups of 8 bytes. A size smaller than
  * that of the first version is rejected; a larger one, up to 4096, is accepted: what this library does not know must be

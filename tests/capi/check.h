@@ -32,5 +32,6 @@ extern const test value_tests[];
 extern const test view_tests[];
 extern const test refusal_tests[];
 extern const test async_tests[];
+extern const test fork_tests[];
 
 #endif
