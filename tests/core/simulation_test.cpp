@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -229,6 +231,128 @@ TEST_CASE("a simulated mutex is held by one") {
   mutex.lock();
   CHECK(taken_by_another());
   mutex.unlock();
+}
+
+/// Who enters first, of four actors that each lock a mutex twice, as letters.
+std::string order_of(std::uint64_t seed, Turns const& turns) {
+  Simulation world(seed, turns);
+  SimulatedMutex mutex;
+  std::string order;
+  bool inside = false;
+  for (char letter = 'a'; letter < 'e'; ++letter) {
+    world.spawn([&, letter] {
+      for (int i = 0; i < 2; ++i) {
+        mutex.lock();
+        CHECK_FALSE(std::exchange(inside, true));
+        world.sleep(1us);
+        order += letter;
+        inside = false;
+        mutex.unlock();
+      }
+    });
+  }
+  world.run_until_idle();
+  CHECK(world.actors() == 0);
+  return order;
+}
+
+// mutant: SimulatedMutex::lock that does not look again after it was let in, or pass() that draws from elsewhere
+TEST_CASE("actors exclude each other, in an order that the seed alone decides") {
+  for (Turns const& turns :
+       {Turns{.order = Turns::Order::random}, Turns{.order = Turns::Order::random, .switch_one_in = 2},
+        Turns{.order = Turns::Order::priorities, .length = 16}}) {
+    int different = 0;
+    for (std::uint64_t seed = 1; seed < 20; ++seed) {
+      std::string const order = order_of(seed, turns);
+      CHECK(order.size() == 8);
+      CHECK(order_of(seed, turns) == order);
+      different += order != order_of(1, turns) ? 1 : 0;
+    }
+    CHECK(different > 5);
+  }
+}
+
+// mutant: store() that wakes who is parked on the word
+TEST_CASE("an actor that nobody wakes sleeps on, and is seen") {
+  Simulation world(1, {.order = Turns::Order::priorities});
+  SimulatedWord word;
+  bool woken = false;
+  world.spawn([&] {
+    word.wait_until(0, no_deadline);
+    woken = true;
+  });
+  world.run_until_idle();
+  word.store(1);
+  world.run_until_idle();
+  CHECK_FALSE(woken);
+  CHECK(world.actors() == 1);
+  word.wake_all();
+  world.run_until_idle();
+  CHECK(woken);
+  CHECK(world.actors() == 0);
+}
+
+// mutant: pass() that never leaves
+TEST_CASE("an interrupted actor loses an update that is not atomic") {
+  int lost = 0;
+  for (std::uint64_t seed = 1; seed < 100; ++seed) {
+    Simulation world(seed, {.order = Turns::Order::random, .switch_one_in = 2});
+    SimulatedAtomic<int> count{0};
+    for (int i = 0; i < 2; ++i) world.spawn([&] { count.store(count.load() + 1); });
+    world.run_until_idle();
+    lost += count.load() == 1 ? 1 : 0;
+  }
+  CHECK(lost > 10);
+  CHECK(lost < 90);
+}
+
+thread_local int of_each_actor = 0;
+
+// mutant: resume() that does not put the main thread's values back
+TEST_CASE("each actor has its own thread-local variables and its own exceptions") {
+  Simulation world(1, {.order = Turns::Order::random});
+  world.give_each_actor(of_each_actor);
+  of_each_actor = 7;
+  for (int i = 0; i < 3; ++i) {
+    world.spawn([&world, i] {
+      CHECK(of_each_actor == 0);
+      of_each_actor = i;
+      try {
+        throw i;
+      } catch (int caught) {
+        world.sleep(1ms);
+        CHECK(caught == i);
+        CHECK(std::uncaught_exceptions() == 0);
+      }
+      CHECK(of_each_actor == i);
+    });
+  }
+  world.run_until_idle();
+  CHECK(of_each_actor == 7);
+}
+
+// mutant: stop_actors() that waits for its own task, or that takes a timer for ended
+TEST_CASE("an executor of actors abandons who is inside at the deadline") {
+  Simulation world(1, {.order = Turns::Order::random});
+  SimulatedExecutor executor(2);
+  struct Sleeper : Task {
+    Duration time{};
+  };
+  Sleeper quick;
+  Sleeper slow;
+  quick.time = 1ms;
+  slow.time = 5ms;
+  for (Sleeper* sleeper : {&quick, &slow}) {
+    sleeper->run = [](Task& self) noexcept { Simulation::current().sleep(static_cast<Sleeper&>(self).time); };
+    executor.post(*sleeper);
+  }
+  std::size_t abandoned = 99;
+  world.spawn([&] {
+    world.sleep(100us);
+    abandoned = executor.stop(after(world.now(), 2ms));
+  });
+  world.run_until_idle();
+  CHECK(abandoned == 1);
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ EngineOptions draw_options(Draw& draw, std::size_t models) {
 Faults draw_faults(Draw& draw) {
   Faults faults;
   faults.slow = !draw.one_in(3);
+  if (draw.one_in(6)) faults.first_runs = 5 + static_cast<std::uint32_t>(draw.below(8));
   if (draw.one_in(3)) return faults;
   faults.error = draw.one_in(2);
   faults.throws = draw.one_in(3);
@@ -140,6 +141,10 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
       if (event.token == SimulatedEvent::own_token) event.token = -1;
     }
     event.time = draw_leap(draw);
+    if (script.faults.first_runs > 0 && draw.one_in(8)) {
+      event.kind = Kind::leap;
+      event.time = std::chrono::seconds(1) + draw.up_to(1s);
+    }
     if (i == stop_at || (i > stop_at && draw.one_in(12))) {
       event.kind = Kind::stop;
       Duration const graces[] = {0ms, 1ms, 3ms, 100ms};
@@ -159,18 +164,18 @@ std::string to_string(Script const& script) {
   auto const us = [](Duration time) { return std::to_string(time.count() / 1000) + "us"; };
   EngineOptions const& options = script.options;
   Faults const& faults = script.faults;
-  std::string text = "turns " + std::string(orders[static_cast<int>(script.turns.order)]) + " 1/" +
-                     std::to_string(script.turns.switch_one_in) + ", threads " +
-                     std::to_string(options.threads) + ", max_items " + std::to_string(options.max_items) +
-                     ", max_bytes " + std::to_string(options.max_bytes) + ", cache " +
-                     std::to_string(options.cache_bytes) + (options.breaker ? ", breaker" : "") +
-                     (options.caller_runs == CallerRuns::never ? ", caller never runs" : "") +
-                     (options.model_bytes ? ", tight budget" : "") +
-                     ", faults:" + (faults.error ? " error" : "") + (faults.throws ? " throw" : "") +
-                     (faults.no_memory ? " no_memory" : "") + (faults.short_rows ? " short" : "") +
-                     (faults.long_rows ? " long" : "") + (faults.slow ? " slow" : "") +
-                     (faults.hang ? " hang" : "") + (faults.load_fails ? " load_fails" : "") +
-                     (faults.load_stalls ? " load_stalls" : "") + "\n";
+  std::string text =
+      "turns " + std::string(orders[static_cast<int>(script.turns.order)]) + " 1/" +
+      std::to_string(script.turns.switch_one_in) + ", threads " + std::to_string(options.threads) +
+      ", max_items " + std::to_string(options.max_items) + ", max_bytes " +
+      std::to_string(options.max_bytes) + ", cache " + std::to_string(options.cache_bytes) +
+      (options.breaker ? ", breaker" : "") +
+      (options.caller_runs == CallerRuns::never ? ", caller never runs" : "") +
+      (options.model_bytes ? ", tight budget" : "") + ", faults: first " + std::to_string(faults.first_runs) +
+      (faults.error ? " error" : "") + (faults.throws ? " throw" : "") +
+      (faults.no_memory ? " no_memory" : "") + (faults.short_rows ? " short" : "") +
+      (faults.long_rows ? " long" : "") + (faults.slow ? " slow" : "") + (faults.hang ? " hang" : "") +
+      (faults.load_fails ? " load_fails" : "") + (faults.load_stalls ? " load_stalls" : "") + "\n";
   for (SimulatedEvent const& event : script.events) {
     text += "  +" + us(event.gap) + " " + kinds[static_cast<int>(event.kind)];
     if (event.kind <= Kind::submit) {

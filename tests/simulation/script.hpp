@@ -61,6 +61,7 @@ struct Faults {
   bool load_fails = false;
   bool load_stalls = false;
   std::uint32_t rare = 12;
+  std::uint32_t first_runs = 0;  // so many of the first runs fail, so that breakers open
 };
 
 struct Script {
