@@ -128,7 +128,7 @@ bool Judge::must_hit(CallRecord const& call) {
   Content const& content = content_of(call);
   bool const looks_up = call.cache == CacheMode::use || call.cache == CacheMode::only_if_cached;
   return looks_up && script_.options.cache_bytes >= (std::size_t{1} << 20) && content.stored != 0 &&
-         content.stored < call.from && model.forgets_from == 0;
+         content.stored < call.from && !model.ever_forgets;
 }
 
 // Errors.

@@ -1,6 +1,7 @@
 // What may come of a call, told from what the world did: an outcome that nothing explains is a fault.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -72,8 +73,14 @@ class Judge {
     --facts(model).unloading;
     facts(model).unloaded = tick();
   }
-  void forget_begins(ModelKind model) { facts(model).forgets_from = tick(); }
-  void forget_ends(ModelKind model) { facts(model).forgotten = tick(); }
+  Order forget_begins(ModelKind model) {
+    facts(model).ever_forgets = true;
+    return tick();
+  }
+  void forget_ends(ModelKind model, Order from) {
+    facts(model).forgets_from = std::max(facts(model).forgets_from, from);
+    facts(model).forgotten = tick();
+  }
   void stop_called() { stopping_ = true; }
   // Nothing can go on without the clock: whoever can be answered has been.
   void idle(TimePoint now, bool backends_empty);
@@ -106,7 +113,8 @@ class Judge {
     Duration longest_run{0};
     int unloading = 0;
     Order unloaded = 0;
-    Order forgets_from = 0;
+    bool ever_forgets = false;
+    Order forgets_from = 0;  // of those that are over, the last
     Order forgotten = 0;
     std::optional<TimePoint> wanted{};  // since then
     std::map<std::uint32_t, Content> contents{};

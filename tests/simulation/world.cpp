@@ -88,6 +88,7 @@ class World final : public Stage {
   // Actors.
   void conduct();
   void perform(SimulatedEvent const& event);
+  void drop_answers();
   Caller& new_caller(SimulatedEvent const& event, std::uint32_t value);
   CallOptions options_of(Caller& caller);
   void infer(SimulatedEvent const& event);
@@ -288,16 +289,12 @@ void World::perform(SimulatedEvent const& event) {
       judge_.unload_begins(event.model);
       static_cast<void>(model(event.model).unload());
       return judge_.unload_ends(event.model);
-    case Kind::forget:
-      judge_.forget_begins(event.model);
+    case Kind::forget: {
+      auto const from = judge_.forget_begins(event.model);
       model(event.model).forget_answers();
-      return judge_.forget_ends(event.model);
-    case Kind::drop_answers:
-      for (auto const& caller : callers_) {
-        if (caller->kept) judge_.judge_rows(caller->record, *caller->kept);
-        caller->kept.reset();
-      }
-      return;
+      return judge_.forget_ends(event.model, from);
+    }
+    case Kind::drop_answers: return drop_answers();
     case Kind::leap: return simulation_.advance(event.time);
     case Kind::end_hangs:
       hangs_end_.store(1);
@@ -305,6 +302,16 @@ void World::perform(SimulatedEvent const& event) {
       hangs_end_.store(0);
       return;
     case Kind::stop: return stop(event.time);
+  }
+}
+
+/// Giving an answer back may let others act, who add callers.
+void World::drop_answers() {
+  for (std::size_t i = 0; i < callers_.size(); ++i) {
+    Caller& caller = *callers_[i];
+    if (!caller.kept) continue;
+    Answer const answer = std::move(*std::exchange(caller.kept, std::nullopt));
+    judge_.judge_rows(caller.record, answer);
   }
 }
 
