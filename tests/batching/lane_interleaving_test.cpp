@@ -68,8 +68,6 @@ std::string play(std::uint64_t seed, Turns const& turns, Policy policy) {
 
 }  // namespace
 
-// mutant: publish() after around() in unlock_and_dispatch(), or give_back() after the look at waiting_: what is
-// queued waits for ever
 TEST_CASE(
     "threads that are interrupted between any two operations lose nothing and enter no instance twice") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
