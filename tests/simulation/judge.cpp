@@ -246,12 +246,13 @@ void Judge::run_ends(Execution const& run) {
   }
 }
 
-void Judge::idle(TimePoint now, bool backends_empty) {
-  bool quiet = backends_empty;
+void Judge::idle(TimePoint now, bool backends_empty, bool timers_armed) {
+  bool quiet = backends_empty && !timers_armed;
   for (CallRecord const* call : calls_) {
     if (call->returned) continue;
     quiet = false;
-    if (!backends_empty) continue;
+    // A call that was interrupted before it read the clock has its time from after a leap.
+    if (!backends_empty || leaped_ > call->from) continue;
     if (now > call->deadline) wrong("nobody answers a call whose deadline has passed: " + describe(*call));
   }
   if (quiet) quiet_since_ = tick();

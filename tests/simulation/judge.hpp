@@ -81,9 +81,10 @@ class Judge {
     facts(model).forgets_from = std::max(facts(model).forgets_from, from);
     facts(model).forgotten = tick();
   }
+  void clock_leaps() { leaped_ = tick(); }
   void stop_called() { stopping_ = true; }
   // Nothing can go on without the clock: whoever can be answered has been.
-  void idle(TimePoint now, bool backends_empty);
+  void idle(TimePoint now, bool backends_empty, bool timers_armed);
 
   // At the end: what the engine counted is what happened.
   void compare(ModelKind model, ModelStatistics const& statistics, std::uint64_t reruns);
@@ -137,6 +138,7 @@ class Judge {
   std::vector<CallRecord*> calls_;
   std::array<Facts, model_kinds> facts_{};
   bool stopping_ = false;
+  Order leaped_ = 0;
   Order order_ = 0;
   Order quiet_since_ = 0;  // what was abandoned before is not held any more
   std::uint64_t values_ = 0;

@@ -38,6 +38,7 @@ class World final : public Stage {
     simulation_.give_each_actor(inside_completion);
     simulation_.give_each_actor(serving::CallerScope::depth);
     simulation_.give_each_actor(Inside<Served>::innermost);
+    simulation_.give_each_actor(Inside<State>::innermost);
   }
 
   RunResult run() {
@@ -212,7 +213,7 @@ void World::run_until_idle() {
   while (simulation_.steps() < most_steps) {
     while (simulation_.step_now())
       if (simulation_.steps() > most_steps) return wrong("the run does not end");
-    judge_.idle(simulation_.now(), backends_empty());
+    judge_.idle(simulation_.now(), backends_empty(), state_ != nullptr && state_->executor().timers() != 0);
     if (!simulation_.step()) {
       if (!stuck() || hangs_end_.load() != 0) return;
       hangs_end_.store(1);
@@ -295,7 +296,7 @@ void World::perform(SimulatedEvent const& event) {
       return judge_.forget_ends(event.model, from);
     }
     case Kind::drop_answers: return drop_answers();
-    case Kind::leap: return simulation_.advance(event.time);
+    case Kind::leap: judge_.clock_leaps(); return simulation_.advance(event.time);
     case Kind::end_hangs:
       hangs_end_.store(1);
       hangs_end_.wake_all();
