@@ -98,7 +98,7 @@ concept StoreTraits = Environment<typename T::Env> && std::default_initializable
 /// second lock, divided among threads, that a change takes as well. A hit takes only its part of the second,
 /// and writes there its counts, the mark of the entry (once, until eviction clears it) and what copying the
 /// value counts: two hits of different keys, on threads with parts of their own, write no common word.
-/// Another shard's mutex is only tried while one is held.
+/// Another shard's mutex is only tried while one is held, and nothing else is locked under a lock of entries.
 template <StoreTraits Traits>
 class Store {
  public:
@@ -202,15 +202,12 @@ class Store {
   Slot* close(Shard& shard, Slot& owner) noexcept ATH_REQUIRES(shard.mutex);
   bool wanted(Shard const& shard, Slot const& owner) const noexcept
       ATH_REQUIRES(shard.mutex, shard.entries_mutex);
-  void insert(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept
-      ATH_REQUIRES(shard.mutex, shard.entries_mutex);
+  void insert(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept ATH_REQUIRES(shard.mutex);
   void take_out(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept
       ATH_REQUIRES(shard.mutex, shard.entries_mutex);
   bool reserve(std::size_t bytes) noexcept;
-  bool evict_for(Shard& own, std::size_t bytes, RemovedEntries& removed) noexcept
-      ATH_REQUIRES(own.mutex, own.entries_mutex);
-  bool evict_from(Shard& shard, RemovedEntries& removed) noexcept
-      ATH_REQUIRES(shard.mutex, shard.entries_mutex);
+  bool evict_for(Shard& own, std::size_t bytes, RemovedEntries& removed) noexcept ATH_REQUIRES(own.mutex);
+  bool evict_from(Shard& shard, RemovedEntries& removed) noexcept ATH_REQUIRES(shard.mutex);
   bool evict_elsewhere(Shard& own, RemovedEntries& removed) noexcept ATH_REQUIRES(own.mutex);
   template <class Chosen>
   void remove_matching(Shard& shard, Chosen chosen, RemovedEntries& removed) noexcept

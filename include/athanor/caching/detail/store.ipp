@@ -256,10 +256,15 @@ void Store<Traits>::publish(Slot& owner, Value const& value, std::size_t bytes, 
     if (charge > bytes && charge <= max_charge_) entry = new (std::nothrow) StoredValue;
     Shard& shard = shard_of(owner.flight_key);
     Lock const lock(shard.mutex);
-    WriteLock const entries_lock(shard.entries_mutex);
-    bool const store = wanted(shard, owner);
+    bool store = false;
+    if (entry != nullptr) {
+      WriteLock const entries_lock(shard.entries_mutex);
+      store = wanted(shard, owner);
+      StoredValue* const old = store ? shard.entries.find(owner.flight_key) : nullptr;
+      if (old != nullptr) take_out(shard, *old, removed);
+    }
     waiters = close(shard, owner);
-    if (entry == nullptr || !store) {
+    if (!store) {
       ++shard.counts.not_stored;
       if (entry != nullptr) removed.add(*entry);
     } else {
@@ -301,12 +306,12 @@ bool Store<Traits>::wanted(Shard const& shard, Slot const& owner) const noexcept
 
 template <StoreTraits Traits>
 void Store<Traits>::insert(Shard& shard, StoredValue& entry, RemovedEntries& removed) noexcept {
-  if (StoredValue* old = shard.entries.find(entry.key)) take_out(shard, *old, removed);
   if (!evict_for(shard, entry.charge, removed)) {
     ++shard.counts.not_stored;
     removed.add(entry);
     return;
   }
+  WriteLock const entries_lock(shard.entries_mutex);
   if (!shard.entries.insert(entry)) {
     used_.fetch_sub(entry.charge);
     ++shard.counts.not_stored;
@@ -348,6 +353,7 @@ bool Store<Traits>::evict_from(Shard& shard, RemovedEntries& removed) noexcept {
     return served.load(std::memory_order_relaxed) && served.exchange(false, std::memory_order_relaxed);
   });
   if (victim == nullptr) return false;
+  WriteLock const entries_lock(shard.entries_mutex);
   take_out(shard, static_cast<StoredValue&>(*victim), removed);
   ++shard.counts.evictions;
   return true;
@@ -360,9 +366,7 @@ bool Store<Traits>::evict_elsewhere(Shard& own, RemovedEntries& removed) noexcep
   for (std::size_t i = 1; i < shard_count; ++i) {
     Shard& other = shards_[(start + i) % shard_count];
     if (!other.mutex.try_lock()) continue;
-    other.entries_mutex.lock();
     bool const evicted = evict_from(other, removed);
-    other.entries_mutex.unlock();
     other.mutex.unlock();
     if (evicted) return true;
   }
