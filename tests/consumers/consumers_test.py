@@ -147,7 +147,7 @@ def readme(readme_file, work, compiler, *arguments):
 
 def sources(folder, compiler, *files):
     root = Path(__file__).parents[2]
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-DFMT_HEADER_ONLY", "-isystem", folder]
+    command = [compiler, "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-DFMT_HEADER_ONLY", '-DATHANOR_PLUGIN_FOLDER=""', "-isystem", folder]
     command += [f"-I{root / ours}" for ours in ("include", "capi/include", "lib")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda file: subprocess.run([*command, file], capture_output=True, text=True, check=False), files))

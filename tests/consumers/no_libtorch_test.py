@@ -17,7 +17,7 @@ def main(source, work, *arguments):
     cmake(source, work, *arguments, nowhere)
     build = Path(work) / "build-required-torch"
     shutil.rmtree(build, ignore_errors=True)
-    command = ["cmake", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", "-DTORCH_IS=COMPONENTS", *arguments, nowhere]
+    command = ["cmake", "-G", "Ninja", "-S", source, "-B", build, f"-Dathanor_ROOT={Path(work) / 'moved'}", "-DTORCH_IS=COMPONENTS", *arguments, nowhere]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     reason = re.search("torch needs LibTorch 2.11 or later|built without torch", " ".join(result.stderr.split()))
     if result.returncode == 0 or not reason:
