@@ -18,12 +18,12 @@ namespace athanor::inline v1 {
 
 namespace admission {
 
-/// What one call holds of the gate's limits: a base of the call, or a plain local. Zero before `admit_caller`
-/// and after `release_quota`.
+/// The share of the gate's limits that one call holds; used as a base class of the call, or as a local
+/// variable. Zero before `admit_caller` and after `release_quota`.
 struct Slot {
   std::int64_t held_items = 0;
   std::int64_t held_bytes = 0;
-  std::uint32_t cell = 0;  ///< of the gate: the credit to which it gives back
+  std::uint32_t cell = 0;  ///< index of the gate's cell to which the credit is returned
 };
 
 /// Shortest and longest `retry_after` that a refusal names.
@@ -31,18 +31,19 @@ inline constexpr Duration shortest_retry = std::chrono::milliseconds(1);
 inline constexpr Duration longest_retry = std::chrono::seconds(30);
 
 /// Refuses work that cannot end in time: `resource_exhausted` / `expected_wait` when `predicted_completion`
-/// is after `latest_deadline`, with the excess as `retry_after`; `deadline_exceeded` when the deadline has
-/// passed already.
+/// is after `latest_deadline`, with the excess, clamped to `shortest_retry` and `longest_retry`, as
+/// `retry_after`; `deadline_exceeded` when the deadline has passed already.
 Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadline, TimePoint now);
 
-/// When `excess` units will have left at `rate_per_second`, between the shortest and the longest retry,
-/// stretched by up to half at random so that the refused do not come back together. An unknown rate (0)
-/// counts as 100 ms.
+/// How long `excess` units take to drain at `rate_per_second`, lengthened at random by up to half, so that
+/// rejected callers do not retry simultaneously, and clamped to the shortest and the longest retry. An
+/// unknown rate (0) counts as 100 ms.
 Duration retry_estimate(std::int64_t excess, double rate_per_second, std::uint64_t random) noexcept;
 
 }  // namespace admission
 
-/// What is held now, and counts since construction; fields may be of different moments.
+/// What is held now, and counts since construction. Fields are read one by one and may be mutually
+/// inconsistent.
 struct GateStatistics {
   std::int64_t held_items = 0;
   std::int64_t held_bytes = 0;
@@ -52,8 +53,8 @@ struct GateStatistics {
   std::uint64_t refused_too_large = 0;
 };
 
-/// Bounds what all callers together hold: a request is refused if and only if it would exceed a limit together
-/// with what is held at that moment. Thread-safe. A refused call holds nothing.
+/// Bounds what all callers together hold: a request is rejected if and only if it would exceed a limit
+/// together with what is held at that moment. Thread-safe. A refused call holds nothing.
 template <Environment Env = SystemEnv>
 class Gate {
  public:
@@ -61,19 +62,20 @@ class Gate {
   static Result<Gate> create(GateOptions const& options = {});
   /// The same in place, for options that are valid by construction.
   Gate(detail::Validated, GateOptions const& options) noexcept;
-  /// Only for a gate that nobody has used yet: what it holds and has counted is not taken along.
+  /// Only for a gate that has not been used yet: what it holds and its counts are not moved.
   Gate(Gate&& unused) noexcept : Gate(detail::Validated{}, unused.options_) {}
   Gate& operator=(Gate&&) = delete;
 
   /// Counts `items` (at least 1) and `bytes` (at least 0) as held by `slot`, which holds nothing yet, until
-  /// `release_quota`. Refuses with resource_exhausted: `queue_full` or `memory_full` with `retry_after`; `too_large`,
-  /// without one, for a request that can never fit; and with invalid_argument / value_range negative
-  /// sizes, which would raise the limits for others.
+  /// `release_quota`. Rejects with resource_exhausted: `queue_full` or `memory_full` with `retry_after`;
+  /// `too_large`, without one, for a request that can never fit; and with invalid_argument / value_range for
+  /// negative sizes, which would raise the limits for other callers.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
-  /// The same without an error, for who asks again and again: false when it does not fit now. Refusals are not
-  /// counted.
+  /// The same without an error, for callers that poll: returns false when the request does not fit now.
+  /// Rejections are not counted. Precondition: neither size is negative.
   bool try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
-  /// Makes `to` hold so much of what `from` holds. Both are of one gate; nothing is given back.
+  /// Transfers `items` and `bytes` of what `from` holds to `to`. Both slots must belong to the same gate;
+  /// nothing is released.
   static void move(admission::Slot& from, admission::Slot& to, std::int64_t items,
                    std::int64_t bytes) noexcept {
     from.held_items -= items;
@@ -81,7 +83,8 @@ class Gate {
     to.held_items += items;
     to.held_bytes += bytes;
   }
-  /// Gives back what `slot` holds, to the gate that admitted it; nothing happens when it holds nothing.
+  /// Releases what `slot` holds; a no-op when it holds nothing. Must be called on the gate that admitted the
+  /// slot.
   void release_quota(admission::Slot& slot) noexcept;
 
   /// Thread-safe.

@@ -1,4 +1,4 @@
-/// What a gate is told.
+/// Options of a gate.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace athanor::inline v1 {
 
-/// What a gate lets in.
+/// The limits of a gate.
 struct GateOptions {
   std::int64_t max_items = 1024;        ///< items held at once by all callers together
   std::int64_t max_bytes = 64LL << 20;  ///< input bytes held at once by all callers together

@@ -6,10 +6,10 @@
 ///           database.select(queries, rows);
 ///         });
 ///     if (!lookups) return lookups.error();
-///     Result<Row> row = lookups->run(query, 5ms);  // in company: shares one select
+///     Result<Row> row = lookups->run(query, 5ms);  // concurrent calls share one select
 ///
-/// A lone caller without a timeout runs the function itself, here and now. With a timeout it does so once the
-/// function is known to end well before that, which takes a few calls; until then a worker runs it.
+/// A lone caller without a timeout runs the function on its own thread, at once. With a timeout it does so
+/// once the function is known, from a few calls, to end well within the timeout; until then a worker runs it.
 #pragma once
 
 #include <concepts>
@@ -28,7 +28,7 @@ namespace athanor::inline v1 {
 namespace batching {
 
 /// A function that turns inputs into as many outputs: output i of input i. Each output is `Out{}` at first,
-/// and an input may be given again when its batch failed. What it throws becomes an `internal` error.
+/// and an input may be passed again after its batch failed. An exception becomes an `internal` error.
 template <class F, class In, class Out>
 concept BatchFunction = requires(F& function, std::span<In const> inputs, std::span<Out> outputs) {
   { function(inputs, outputs) } -> std::same_as<void>;
@@ -38,7 +38,7 @@ concept BatchFunction = requires(F& function, std::span<In const> inputs, std::s
 
 }  // namespace batching
 
-/// Thread-safe. Owns `instances` worker threads, started when first needed, and a copy of the function. Once
+/// Thread-safe. Owns up to `instances` worker threads, started when first needed, and the function. Once
 /// warm, `run` allocates only what copying an In or an Out does. Copies of inputs are destroyed before their
 /// callers of `run` are answered, inputs of `submit` right after.
 template <std::copyable In, std::default_initializable Out, Environment Env = SystemEnv>
@@ -46,39 +46,42 @@ template <std::copyable In, std::default_initializable Out, Environment Env = Sy
 class Batcher {
  public:
   /// Called exactly once for every accepted call, on a worker's thread, another caller's or the destructor's:
-  /// never inside the `submit` that it belongs to, but perhaps inside another's `run` or `submit`. It holds
-  /// that thread up, and must not wait for a lock that somebody holds around a call of the batcher.
+  /// never inside the `submit` that it belongs to, but possibly inside another caller's `run` or `submit`. It
+  /// delays that thread, and must not wait for a lock that any thread holds while calling the batcher.
   using Completion = void (*)(void* context, Result<Out> result) noexcept;
 
   /// Refuses with invalid_argument / option what `batching::validate` refuses, and an empty function. Throws
   /// what moving the function throws, and std::bad_alloc.
   template <class F>
   static Result<Batcher> create(BatcherOptions const& options, F function);
-  /// Answers what waits with unavailable / stopping, lets what runs end, and returns when every caller has
-  /// its answer. Not from inside the function or a completion; what these submit meanwhile is refused.
+  /// Answers waiting calls with unavailable / stopping, lets running calls finish, and blocks until every
+  /// call is answered. Must not run inside the function or a completion; calls that these submit in the
+  /// meantime are rejected.
   ~Batcher() = default;
   /// Moving needs exclusive use of both batchers; calls that wait or run are not affected.
   Batcher(Batcher&&) noexcept = default;
   Batcher& operator=(Batcher&&) noexcept = default;
 
-  /// One output for one input. Blocks, on time, until `timeout` has passed: deadline_exceeded, and the input
-  /// is then no longer looked at; a timeout of zero or less does not run it. Only a call that this thread
-  /// runs itself, alone or in company, ends when the function does. Its own answer ready, it returns.
+  /// One output for one input. Blocks until the output is ready, or fails with deadline_exceeded once
+  /// `timeout` has passed; the input is not read after the return. An input with a timeout of zero or less is
+  /// not run. Only a call that runs the function on this thread, alone or in a batch, may exceed the timeout:
+  /// it cannot return before the function does.
   ///
-  /// A failing batch is run again in pieces, so that an input that the function refuses fails alone. Two
-  /// limits: errors with code unavailable or resource_exhausted (but out_of_memory) go to all at once; and
-  /// while no piece succeeds, at most twice the batch is run again, and what is untried gets its piece's
-  /// error.
+  /// A failing batch is run again in pieces, so that an input that the function rejects fails alone. Two
+  /// limits: an error with code unavailable or resource_exhausted (other than out_of_memory) goes to all
+  /// inputs at once; and while no piece succeeds, at most twice the batch is run again, and inputs not
+  /// retried get the error of their piece.
   ///
-  /// resource_exhausted / queue_full above max_held; failed_precondition / reentrant from inside the function
-  /// or a completion; unavailable / stopping while the batcher is being destroyed.
+  /// Errors of its own: resource_exhausted / queue_full above max_held, or / out_of_memory;
+  /// failed_precondition / reentrant from inside the function or a completion; unavailable / stopping while
+  /// the batcher is being destroyed.
   Result<Out> run(In const& input, Duration timeout = Duration::max());
-  /// Queues the input. A refusal is returned, and `completion` is then not called: queue_full and stopping as
-  /// of `run`, and invalid_argument when `completion` is null. Throws what moving an In throws. `context` is
-  /// handed to the completion and not touched.
+  /// Queues the input. A rejection is returned as an error, and `completion` is then not called: queue_full,
+  /// out_of_memory and stopping as for `run`, and invalid_argument when `completion` is null. Throws what
+  /// moving an In throws. `context` is passed to the completion and never dereferenced.
   Result<void> submit(In input, Completion completion, void* context);
 
-  /// What is queued and what ran, as counts; an item is an input.
+  /// Counts of queued and executed items; an item is an input.
   batching::LaneSnapshot snapshot() const noexcept;
 
  private:

@@ -1,4 +1,4 @@
-/// What a batch of a given size costs in time, learned from the batches that ran.
+/// The run time of a batch of a given size, estimated from the batches that ran.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 namespace athanor::inline v1::batching {
 
 /// Follows one quantile of a stream in constant space: every sample moves the estimate by a share of itself,
-/// up with weight `quantile` and down with weight `1 - quantile`, so that it rests where that share of the
-/// samples lies below. One thread at a time adds; any may read the value meanwhile.
+/// up with weight `quantile` and down with weight `1 - quantile`, so that it settles where that share of the
+/// samples lies below it. One thread at a time may add; any thread may read the value concurrently.
 class QuantileTracker {
  public:
   constexpr explicit QuantileTracker(double quantile) noexcept : quantile_(quantile) {}
@@ -27,8 +27,8 @@ class QuantileTracker {
   Relaxed<std::uint32_t> count_ = 0U;
 };
 
-/// Run times by power-of-two size class, without a clock or lock. One thread at a time records; any may read,
-/// or copy, meanwhile.
+/// Run times by power-of-two size class, without a clock or lock. One thread at a time may record; any thread
+/// may read or copy concurrently.
 class CostModel {
  public:
   /// A prediction with fewer samples in its size class is a guess, not yet a promise.
@@ -42,12 +42,12 @@ class CostModel {
   /// Samples in all size classes.
   std::uint64_t recorded() const noexcept { return recorded_; }
 
-  /// Predicted run time of `items`: between two known classes by interpolation, below the smallest known as
-  /// that one, above the largest in proportion. Zero when nothing is known.
+  /// Predicted run time of `items`: interpolated between two known classes, equal to the smallest known class
+  /// below it, and proportional above the largest. Zero when nothing is known.
   Duration mean(std::uint32_t items) const noexcept;
   Duration predicted_p50(std::uint32_t items) const noexcept;
   Duration predicted_p95(std::uint32_t items) const noexcept;
-  /// What to allow for a batch that has to end before a deadline: p95, a tenth more and 50 us. Zero when
+  /// The time to reserve for a batch that must end before a deadline: p95 plus a tenth and 50 us. Zero when
   /// nothing is known.
   Duration time_to_allow(std::uint32_t items) const noexcept;
 

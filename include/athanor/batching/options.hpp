@@ -1,4 +1,4 @@
-/// What a Batcher is told.
+/// Options of a Batcher.
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,17 @@ namespace athanor::inline v1 {
 
 /// How a Batcher groups inputs.
 struct BatcherOptions {
-  /// Inputs that one call of the function gets at most; never more than 1024.
+  /// The most inputs that one call of the function gets, at least 1; above 1024 it means 1024.
   std::uint32_t max_items = 32;
-  /// How long the first input may wait for company; zero never waits, and batches form while the function is
-  /// busy. With a delay a lone caller waits it out: give `run` a longer timeout.
+  /// How long the first input may wait for others to join its batch. Zero never waits: batches form while the
+  /// function is busy. With a delay, a lone caller waits the full delay: give `run` a longer timeout.
   Duration max_delay{0};
   /// Calls of the function at once, 1 to 1024, each with a thread. More than 1 only for a function that
   /// allows it.
   std::uint32_t instances = 1;
-  /// Whether a caller who is alone runs the function itself.
+  /// Whether a lone caller may run the function on its own thread.
   bool caller_runs = true;
-  /// Calls held at once, waiting or running; more are refused. At most 2^31 - 1.
+  /// Calls held at once, waiting or running; more are rejected. At most 2^31 - 1.
   std::uint32_t max_held = 1024;
 };
 

@@ -1,4 +1,4 @@
-/// Batching policies: when does what is queued become a batch? And how a manifest chooses and configures one.
+/// Batching policies: they decide when queued items become a batch. A manifest chooses and configures one.
 #pragma once
 
 #include <concepts>
@@ -22,19 +22,19 @@ struct QueueSnapshot {
   TimePoint oldest_entered{};                 ///< of the oldest request of this key
   TimePoint earliest_deadline = no_deadline;  ///< of the requests of this key
   std::uint64_t queued_items = 0;             ///< of this key, not in a batch yet; at least 1
-  std::uint32_t queued_requests = 0;          ///< that these belong to
+  std::uint32_t queued_requests = 0;          ///< requests that the queued items belong to
   std::int64_t queued_cost = 0;
   std::uint32_t max_items = 1;       ///< the lane's limit on one batch
-  std::uint32_t idle_instances = 0;  ///< at least so many
+  std::uint32_t idle_instances = 0;  ///< a lower bound
   std::uint32_t instances = 1;
   CostModel const* cost = nullptr;  ///< what batches took so far; null when nothing is known
 };
 
-/// What a policy answers.
+/// The decision of a policy.
 struct BatchDecision {
   enum class Kind : std::uint8_t { dispatch, wait, idle };
   Kind kind = Kind::idle;
-  std::uint64_t items = 0;  ///< of `dispatch`: at most so many; the lane's limits apply besides
+  std::uint64_t items = 0;  ///< of `dispatch`: the most items to take; the lane's limits apply too
   TimePoint until{};        ///< of `wait`
 
   /// Run a batch of `items` now, ask again at `until`, or wait for the next event.
@@ -56,15 +56,16 @@ struct BatchDecision {
 ///   (an earlier one counts as `dispatch`), and never `idle`, which says
 ///   that only a change of the queue can matter.
 ///
-/// It is asked whenever a request enters or leaves the key, when the time that it named has come, and before
-/// a batch is formed; not because an instance became idle. A request that finds nothing queued and an idle
-/// instance may be all that it sees: then `idle_instances` is 1 whatever the others do.
+/// The lane calls `decide` whenever a request enters or leaves the key, at the time of the last `wait_until`,
+/// and before a batch is formed, but not because an instance became idle. For a request that finds an empty
+/// queue and an idle instance, the snapshot may hold that request only: `idle_instances` is then 1, however
+/// many are idle.
 template <class P>
 concept BatchingPolicy = std::copyable<P> && requires(P const& policy, QueueSnapshot const& snapshot) {
   { policy.decide(snapshot) } noexcept -> std::same_as<BatchDecision>;
 };
 
-/// Says in one sentence what a type lacks that wants to be a BatchingPolicy.
+/// Returns true; does not compile, with one sentence for what is missing, unless P is a BatchingPolicy.
 template <class P>
 consteval bool check_batching_policy() {
   static_assert(std::copyable<P>, "a batching policy is a copyable value");
@@ -81,16 +82,17 @@ struct PolicyParameter {
   std::int64_t value = 0;
 };
 
-/// What a manifest says about the batching policy. A policy is configured from all of it: it refuses what it
-/// does not know, so that nothing in a manifest is ignored. Errors are invalid_argument / manifest.
+/// What a manifest says about the batching policy. A policy must accept or reject every setting, so that
+/// nothing in a manifest is ignored. Errors are invalid_argument / manifest.
 struct PolicySettings {
   std::string policy{};                       ///< its name; empty: the manifest names none
   std::vector<PolicyParameter> parameters{};  ///< at most one of each name
   std::uint32_t max_items = 32;               ///< the lane's limit on one batch
 
-  /// Refuses a policy named otherwise than `name`, unless none is named, and parameters that are not `known`.
+  /// Rejects settings that name another policy than `name` (naming none is accepted), and parameters not in
+  /// `known`.
   Result<void> check(std::string_view name, std::initializer_list<std::string_view> known) const;
-  /// The value of that parameter, from `least` to `most`; `absent` if it is not there.
+  /// The value of that parameter, from `least` to `most`; `absent` if it is not set.
   Result<std::int64_t> parameter(std::string_view name, std::int64_t least, std::int64_t most,
                                  std::int64_t absent) const;
   /// The error for a policy that is none of `known`.
@@ -98,13 +100,13 @@ struct PolicySettings {
 };
 
 /// A batching policy that a manifest can configure, as those of an Engine are. `P::configure` makes one from
-/// the settings, or says which of them it refuses.
+/// the settings, or an error that names the rejected setting.
 template <class P>
 concept ConfigurablePolicy = BatchingPolicy<P> && requires(PolicySettings const& settings) {
   { P::configure(settings) } -> std::same_as<Result<P>>;
 };
 
-/// Says in one sentence what a type lacks that wants to be a ConfigurablePolicy.
+/// Returns true; does not compile, with one sentence for what is missing, unless P is a ConfigurablePolicy.
 template <class P>
 consteval bool check_configurable_policy() {
   static_assert(
@@ -114,7 +116,7 @@ consteval bool check_configurable_policy() {
   return check_batching_policy<P>() && ConfigurablePolicy<P>;
 }
 
-/// Never waits: an idle instance takes whatever is there. Batches form while instances are busy. Lowest
+/// Never waits: an idle instance takes whatever is queued. Batches form while instances are busy. Lowest
 /// latency when callers are independent; the default choice.
 struct Immediate {
   static constexpr std::string_view name = "immediate";
@@ -128,14 +130,14 @@ struct Immediate {
   }
 };
 
-/// Holds a batch until it has `max_items`, or until `max_delay` after the oldest request of it came. For
-/// steady open traffic on a model whose batches cost little more than single items. A lone caller waits the
-/// full delay, or until its deadline is as near as a batch takes. While that is not known, a deadline earlier
-/// than the delay expires unserved.
+/// Holds a batch until it has `max_items`, or until `max_delay` after its oldest request entered. For steady
+/// open traffic on a model whose batches cost little more than single items. A lone caller waits the full
+/// delay, or until its deadline is as near as a batch takes. While that is not known, a deadline earlier than
+/// the delay expires unserved.
 struct SizeOrDelay {
   static constexpr std::string_view name = "size_or_delay";
 
-  std::uint32_t max_items = 32;  ///< full at so many, 0 as at 1; the lane's limit applies besides
+  std::uint32_t max_items = 32;  ///< a batch is full at this size; 0 means 1; the lane's limit applies too
   Duration max_delay = std::chrono::milliseconds(1);  ///< zero behaves like Immediate
 
   /// Takes `max_delay_us`: microseconds, 1000 unless given, at most 60 s.
@@ -173,8 +175,8 @@ class PolicyChoice {
     requires(std::same_as<Chosen, P> || ...)
   constexpr PolicyChoice(Chosen policy) noexcept : policy_(policy) {}
 
-  /// Lets the policy of that name configure itself. A name that is none of theirs is refused; the sentence
-  /// lists them.
+  /// Lets the policy of that name configure itself. An unknown name is rejected with an error that lists the
+  /// known ones.
   static Result<PolicyChoice> configure(PolicySettings const& settings) {
     struct Row {
       std::string_view name;

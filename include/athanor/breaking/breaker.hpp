@@ -1,5 +1,5 @@
-/// CircuitBreaker: stops calling what keeps failing, and finds out with a few probes when it works again.
-/// Usable alone:
+/// CircuitBreaker: rejects calls to something that keeps failing, and probes it to find out when it works
+/// again. Usable alone:
 ///
 ///     auto breaker = athanor::CircuitBreaker<>::create({.failure_rate = 0.5, .open_for = 1s});
 ///     if (!breaker) return breaker.error();
@@ -22,8 +22,8 @@ namespace breaking {
 Error refusal_error(Decision const& decision);
 }  // namespace breaking
 
-/// A BreakerMachine under a lock. Thread-safe. While it is closed, `acquire` is one atomic load and recording a
-/// success one addition to a counter of the thread's.
+/// A BreakerMachine under a lock. Thread-safe. While it is closed, `acquire` is one atomic load and recording
+/// a success is one addition to a per-thread counter.
 template <Environment Env = SystemEnv>
 class CircuitBreaker {
  public:
@@ -42,26 +42,26 @@ class CircuitBreaker {
   CircuitBreaker(detail::Validated, CircuitBreakerOptions const& options) : machine_(options, Env::random()) {
     mirror();
   }
-  /// Needs exclusive use of `other`, and no permit of it may be out; leases stay valid for the new one.
+  /// Needs exclusive use of `other`, and no Permit of it may exist; its leases are valid for the new breaker.
   CircuitBreaker(CircuitBreaker&& other) noexcept : machine_(other.take_machine()) { mirror(); }
   CircuitBreaker& operator=(CircuitBreaker&&) = delete;
 
-  /// A lease to execute once, now, or unavailable (Reason::breaker_open) with retry_after. Every lease is
-  /// settled or abandoned.
+  /// A lease to execute once, now, or unavailable (Reason::breaker_open) with retry_after. Every lease must
+  /// be settled with `record`, or abandoned.
   Result<Lease> acquire(TimePoint now);
-  /// The same for an execution that begins later. Half-open, it takes the place of a probe, whose lease runs
-  /// from `begin` on.
+  /// The same for an execution that begins later. While half-open, it reserves the place of a probe; the
+  /// lease expires only after `begin`.
   Result<Lease> reserve(TimePoint now);
-  /// Begins the execution that `reserved` is for, with the lease that is returned. Refused if the breaker has
-  /// opened since; then nothing is left to settle.
+  /// Begins the reserved execution and returns the lease to settle. Refused if the breaker has opened since;
+  /// nothing is then left to settle.
   Result<Lease> begin(Lease const& reserved, TimePoint now);
-  /// Tells how the leased execution ended. Of each lease only the first settling or abandoning counts while
-  /// half-open; while closed every one does, so call one of them once.
+  /// Records how the leased execution ended. While half-open only the first `record` or `abandon` of a lease
+  /// counts; while closed every one does, so call exactly one of them, once.
   void record(Lease const& lease, Outcome outcome, TimePoint now) noexcept;
-  /// The leased execution did not take place.
+  /// Gives up the lease of an execution that did not take place.
   void abandon(Lease const& lease, TimePoint now) noexcept;
 
-  /// The same as a guard that reads the clock itself, and abandons what was not settled.
+  /// Like `acquire(now)`, but reads the clock, and returns a guard that abandons an unsettled lease.
   Result<Permit> acquire();
 
   /// Refuses everything until reset or force_closed.
@@ -71,9 +71,9 @@ class CircuitBreaker {
   /// Closed, with an empty window and the first open time.
   void reset() noexcept;
 
-  /// As of the last event: an open time that is over shows only at the next acquire or reserve.
+  /// As of the last event: the end of the open time is noticed only by the next acquire or reserve.
   State state() const noexcept { return static_cast<State>(word_.load(std::memory_order_acquire) & 3U); }
-  /// Counts changes of state; leases of an earlier one have no effect any more.
+  /// Counts changes of state; leases of an earlier generation have no effect.
   std::uint32_t generation() const noexcept {
     return static_cast<std::uint32_t>(word_.load(std::memory_order_acquire) >> 2U);
   }

@@ -1,4 +1,5 @@
-/// The circuit breaker as a machine without clock, lock or thread: events and `now` in, decisions out.
+/// The circuit breaker as a state machine without clock, lock or thread: it takes events and the time, and
+/// returns decisions.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ enum class State : std::uint8_t { closed, open, half_open };
 /// `closed`, `open` or `half_open`.
 std::string_view to_string(State state) noexcept;
 
-/// What an execution came to.
+/// The outcome of an execution.
 enum class Outcome : std::uint8_t {
   success,
   failure,
@@ -26,12 +27,12 @@ enum class Outcome : std::uint8_t {
 
 /// How an Error counts. By its reason: failures of a backend, of its device or memory, of a member, and
 /// running past the deadline are failures. Without a reason, or with `file`, by its code: internal,
-/// unavailable, data_loss, unknown, aborted and deadline_exceeded are failures. Everything else a caller or a
-/// queue caused, and is ignored.
+/// unavailable, data_loss, unknown, aborted and deadline_exceeded are failures. Everything else is caused by
+/// a caller or a queue, and is ignored.
 Outcome outcome_of(Error const& error) noexcept;
 
-/// Leave to execute once, of one generation: settled or abandoned when that has changed, it has no effect. A
-/// plain value.
+/// Permission to execute once, valid in one generation: settling or abandoning it in a later generation has
+/// no effect. A plain value.
 struct Lease {
   std::uint32_t generation = 0;
   std::uint32_t ticket = 0;  ///< tells this probe from an earlier one in the same place
@@ -44,10 +45,10 @@ struct Slot {
   Lease lease;
 };
 
-/// Whether an execution may begin; refused ones say when to try again.
+/// Whether an execution may begin, and if not, when to try again.
 struct Decision {
   bool admitted = false;
-  Lease lease;  ///< of an admitted one
+  Lease lease;  ///< if admitted
   State state = State::closed;
   Duration retry_after{0};
 };
@@ -68,28 +69,29 @@ struct BreakerStatistics {
   std::uint32_t window_failures = 0;
 };
 
-/// Closed, open, half-open. The caller serialises and gives monotonic time. A batch takes one lease and settles
-/// it once: a failed batch of 32 counts once.
+/// Closed, open, half-open. Not thread-safe: the caller serialises calls and passes monotonic time. A batch
+/// takes one lease and settles it once: a failed batch of 32 counts once.
 ///
 /// - closed: every execution is admitted; outcomes fill the count window, and a failure may open it.
-/// - open: refused until the open time is over; whoever asks next makes it half-open.
+/// - open: executions are refused until the open time is over; the next one makes it half-open.
 /// - half-open: `probes` executions at a time. `successes_to_close` successes close it;
 ///   a failure or an expired lease reopens it for longer.
 ///   An abandoned or ignored probe frees its place and counts nothing.
 ///
-/// The lease of a probe guards its execution and not its waiting: who has to wait first, for a load or in a
-/// queue, reserves a place, which does not expire and is given back with `abandon` if nothing is executed.
+/// The lease of a probe covers its execution, not the wait before it: a caller that must first wait, for a
+/// load or in a queue, reserves a place, which does not expire and is freed with `abandon` if nothing is
+/// executed.
 class BreakerMachine {
  public:
-  /// `options` must be valid (`validate`); `seed` is of the jitter of the open time. Throws std::bad_alloc.
+  /// `options` must be valid (`validate`); `seed` seeds the jitter of the open time. Throws std::bad_alloc.
   BreakerMachine(CircuitBreakerOptions const& options, std::uint64_t seed);
 
   /// Admits an execution that begins now, or refuses it.
   Decision acquire(TimePoint now) noexcept;
   /// Admits an execution that begins later, or refuses it.
   Decision reserve(TimePoint now) noexcept;
-  /// The execution begins now, with the lease that was reserved for it. Once the state has changed since, with
-  /// another, or refused: as `acquire`.
+  /// Begins the execution now, with the lease that was reserved for it. If the state has changed since,
+  /// behaves as `acquire`: with another lease, or refused.
   Decision begin(Lease const& reserved, TimePoint now) noexcept;
   /// How the leased execution ended.
   void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;

@@ -1,4 +1,4 @@
-/// What a circuit breaker is told.
+/// Options of a circuit breaker.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +15,29 @@ struct CircuitBreakerOptions {
   double failure_rate = 0.5;
   std::uint32_t window = 100;  ///< executions, 1 to `breaking::longest_window`
   std::uint32_t min_calls = 20;
-  /// Open also after this many failures in a row; 0 turns that rule off.
+  /// The breaker also opens after this many consecutive failures; 0 turns this rule off.
   std::uint32_t consecutive = 5;
   /// How long it stays open the first time; doubled each time it reopens from half-open, up to `open_cap`.
   /// The exponent falls by one with every full window executed without opening.
   Duration open_for = std::chrono::seconds(1);
   Duration open_cap = std::chrono::seconds(60);
-  /// Share of the open time that is random, so that many breakers do not probe at once: 0.5 waits half to all
-  /// of it.
+  /// Share of the open time that is random, so that many breakers do not probe simultaneously: with 0.5 the
+  /// breaker stays open for half to all of the open time.
   double jitter = 0.5;
   /// Executions let through at a time while half-open; all others are refused at once.
   std::uint32_t probes = 3;
-  /// Successes while half-open that close it, however many `probes` bring them. One failure reopens.
+  /// Successes while half-open that close the breaker, over any number of probes. One failure reopens it.
   std::uint32_t successes_to_close = 5;
-  /// A probe that is not settled so long after its execution began counts as failed, and gives its place back.
+  /// A probe that is not settled within this time after its execution began counts as failed and frees its
+  /// place.
   Duration probe_lease = std::chrono::seconds(30);
-  /// False: everything is admitted and nothing counted, unless `force_open` says otherwise.
+  /// False: everything is admitted and nothing counted, except after `force_open`.
   bool enabled = true;
 };
 
 namespace breaking {
 
-/// A breaker remembers the outcome of each execution in its window: a bit each.
+/// The longest window; a breaker stores one bit for each execution in it.
 inline constexpr std::uint32_t longest_window = 1U << 20U;
 
 /// invalid_argument (Reason::option) naming the option, its value and what it may be.

@@ -1,5 +1,5 @@
-/// Eviction policies: which entry goes when the budget is used up. A policy orders entries; it has no lock,
-/// clock or budget.
+/// Eviction policies: which entry is evicted when the budget is used up. A policy orders entries; it has no
+/// lock, clock or budget.
 #pragma once
 
 #include <concepts>
@@ -22,17 +22,17 @@ struct EntryFacts {
 /// |---|---|
 /// | `P::Node` | links and marks of one entry; every entry derives from it |
 /// | `p.admit(node, facts)` | a new entry |
-/// | `p.erase(node)` | the entry is going, for whatever reason; forget it |
-/// | `p.victim(take_mark)` | the entry to go next, not yet erased; null when there is none |
+/// | `p.erase(node)` | the entry is removed, for whatever reason; remove it from the order |
+/// | `p.victim(take_mark)` | the entry to evict next, not yet erased; null when there is none |
 ///
-/// Serving an entry does not call the policy, so that a hit changes nothing that hits of other entries read:
-/// it sets a mark in the entry. `take_mark(node)`, a `bool` and noexcept, says whether the entry was served
-/// since it was asked last, and clears the mark. How often, and in what order several entries were served is
-/// not recorded.
+/// Serving an entry does not call the policy but sets a mark in the entry, so that hits of different entries
+/// share no written memory. `take_mark(node)`, a `bool` and noexcept, returns whether the entry was served
+/// since the last `take_mark`, and clears the mark. The number of hits, and the order in which entries were
+/// served, are not recorded.
 ///
-/// Each shard has a policy of its own and calls it under its lock; all calls take amortised constant or
-/// logarithmic time, where one `take_mark` that returns true is paid for by the hit that set the mark. They
-/// allocate nothing and throw nothing.
+/// Each shard has a policy of its own and calls it under the shard's lock. All calls must take amortised
+/// constant or logarithmic time (the cost of a `take_mark` that returns true is charged to the hit that set
+/// the mark), and must not allocate or throw.
 template <class P>
 concept EvictionPolicy = std::default_initializable<P> && std::default_initializable<typename P::Node> &&
                          requires(P policy, typename P::Node& node, EntryFacts const& facts,
@@ -42,9 +42,9 @@ concept EvictionPolicy = std::default_initializable<P> && std::default_initializ
                            { policy.victim(take_mark) } noexcept -> std::same_as<typename P::Node*>;
                          };
 
-/// Evicts in the order of arrival, but an entry that was served since its last turn has a second chance: it
-/// goes to the end of the line instead. Comes close to evicting the least recently used entry, and a run of
-/// entries that nobody asks for again does not displace those in use.
+/// Evicts in the order of insertion, except that an entry served since its last turn moves to the end of the
+/// queue instead. Approximates least-recently-used order, and a run of entries that are never requested again
+/// does not displace those in use.
 class SecondChance {
  public:
   struct Node {

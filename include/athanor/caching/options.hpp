@@ -1,4 +1,4 @@
-/// What a cache is told and what it tells: options, modes of a lookup, its outcome, statistics.
+/// Options, lookup modes, lookup outcomes and statistics of a cache.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,15 @@ namespace athanor::inline v1 {
 
 /// How much a cache keeps, and for how long.
 struct ResponseCacheOptions {
-  /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing,
-  /// which leaves the sharing of equal computations.
+  /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing:
+  /// only concurrent equal computations are shared.
   std::size_t capacity_bytes = std::size_t{64} << 20;
-  /// A value that would be charged more than this, overhead included, is handed out and not stored. 0 means
-  /// an eighth of the capacity.
+  /// A value that would be charged more than this, overhead included, is returned but not stored. 0 means an
+  /// eighth of the capacity.
   std::size_t max_item_bytes = 0;
   /// How long an entry may be served; zero means for ever.
   Duration ttl{0};
-  /// Callers who may wait for one running computation; the next is refused. 0 lets nobody wait.
+  /// Callers that may wait for one running computation; more are rejected. With 0, none may wait.
   std::uint32_t max_waiters = 1024;
 };
 
@@ -31,13 +31,13 @@ namespace caching {
 /// invalid_argument (Reason::option) naming the option, its value and what it may be.
 Result<void> validate(ResponseCacheOptions const& options);
 
-/// What a lookup came to.
+/// The outcome of a lookup.
 enum class Join : std::uint8_t {
   hit,  ///< the slot has the value
   /// Parked on a running computation: the client's `resume` is called exactly once, unless `cancel_wait`
   /// removes the caller.
   waiter,
-  owner,    ///< this caller computes; it ends with `publish` or `fail`
+  owner,    ///< this caller computes, and must call `publish` or `fail`
   bypass,   ///< compute without the cache: nothing to publish
   refused,  ///< see `refusal_error`
 };
@@ -52,8 +52,8 @@ Error refusal_error(Reason refusal, ResponseCacheOptions const& options);
 /// Counts since construction and present holdings. requests() = hits + misses + bypasses, at every moment.
 struct CacheStatistics {
   std::uint64_t hits = 0;
-  std::uint64_t misses = 0;  ///< lookups that found nothing, whatever came of them
-  /// Callers who asked not to look up (skip, refresh), or could get no flight for want of memory.
+  std::uint64_t misses = 0;  ///< lookups that found nothing, whatever their outcome
+  /// Calls that skip the lookup (skip, refresh), or for which memory for a flight was lacking.
   std::uint64_t bypasses = 0;
   std::uint64_t joins = 0;        ///< of the misses: waited for a running computation
   std::uint64_t refusals = 0;     ///< of the misses: refused
@@ -61,9 +61,9 @@ struct CacheStatistics {
   std::uint64_t evictions = 0;    ///< entries removed to free capacity
   std::uint64_t expired = 0;      ///< entries found too old and removed
   std::uint64_t invalidated = 0;  ///< entries removed by invalidate, erase or clear
-  /// Values handed out only: too large, no capacity, superseded or invalidated while computed.
+  /// Values returned but not stored: too large, no capacity, superseded or invalidated while computed.
   std::uint64_t not_stored = 0;
-  Duration saved{0};      ///< what the hits would have cost to compute; stays at its longest, 292 years
+  Duration saved{0};      ///< what the hits would have cost to compute; saturates at 292 years
   std::size_t bytes = 0;  ///< charged to the budget now
   std::size_t entries = 0;
   std::size_t flights = 0;  ///< computations running now

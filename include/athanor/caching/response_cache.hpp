@@ -1,5 +1,5 @@
-/// ResponseCache: remembers what was computed, and computes once however many ask. Usable alone, on any
-/// payload:
+/// ResponseCache: stores computed values, and computes each once for any number of concurrent callers. Usable
+/// alone, on any payload:
 ///
 ///     auto cache = athanor::ResponseCache<Digest, Picture>::create({.capacity_bytes = 64 << 20, .ttl = 60s});
 ///     if (!cache) return cache.error();
@@ -17,7 +17,7 @@
 
 namespace athanor::inline v1 {
 
-/// The bundle of a ResponseCache: where time comes from, and which entry goes first.
+/// The policies of a ResponseCache: the environment, and which entry is evicted first.
 struct DefaultCaching {
   using Env = SystemEnv;
   using Eviction = caching::SecondChance;
@@ -34,8 +34,8 @@ struct SharedValues {
 };
 
 /// A type whose function `Hash128 cache_key(Key const&)`, found beside it, says what makes two keys equal:
-/// keys of one hash are one key. Its bits are well mixed (`KeyHasher`, `hash128`), or looking up is slow;
-/// with a secret in it, outsiders cannot choose keys that collide.
+/// keys of one hash are one key. Its bits must be well mixed (`KeyHasher`, `hash128`), or lookups are slow.
+/// Hash with a secret if outsiders must not be able to choose keys that collide.
 template <class Key>
 concept HasCacheKey = requires(Key const& key) {
   { cache_key(key) } -> std::same_as<Hash128>;
@@ -48,20 +48,21 @@ concept CacheKey = HasCacheKey<Key> || std::same_as<Key, Hash128> ||
                    (std::integral<Key> && sizeof(Key) <= sizeof(std::uint64_t)) ||
                    std::convertible_to<Key const&, std::string_view>;
 
-/// A type whose function `std::size_t cache_bytes(Value const&)`, found beside it, says what a value holds.
+/// A type whose function `std::size_t cache_bytes(Value const&)`, found beside it, returns the bytes that a
+/// value holds.
 template <class Value>
 concept HasCacheBytes = requires(Value const& value) {
   { cache_bytes(value) } -> std::convertible_to<std::size_t>;
 };
 
-/// A string or vector, of elements that hold nothing beside themselves.
+/// A string or vector of trivially copyable elements.
 template <class Value>
 concept VectorOfPlain = std::ranges::contiguous_range<Value const> &&
                         std::is_trivially_copyable_v<std::ranges::range_value_t<Value const>> &&
                         requires(Value const& value) { value.capacity(); };
 
-/// What a value is charged: its `cache_bytes`; else its size, for plain things, and for strings and vectors
-/// of plain things their capacity.
+/// The bytes charged for a value: its `cache_bytes` if it has one; else its size, plus the capacity of a
+/// string or vector of trivially copyable elements.
 template <class Value>
 std::size_t charged_bytes(Value const& value) {
   if constexpr (HasCacheBytes<Value>) {
@@ -79,9 +80,9 @@ std::size_t charged_bytes(Value const& value) {
 
 /// A cache of immutable values behind a key, with single-flight. Thread-safe. Values are shared, never
 /// copied: they are immutable and stay valid after eviction while a handle exists.
-/// Keys of integers and text are hashed with a secret of this cache. Outlives every call of its functions;
-/// handles may outlive it. If a key's own `cache_key` throws, the exception propagates and the cache is
-/// unchanged.
+/// Keys of integers and text are hashed with a secret of this cache. Must outlive every call of its
+/// functions; handles may outlive it. If a key's own `cache_key` throws, the exception propagates and the
+/// cache is unchanged.
 template <caching::CacheKey Key, class Value, class Traits = DefaultCaching>
 class ResponseCache {
  public:
@@ -92,19 +93,19 @@ class ResponseCache {
   /// cache needs exclusive use of it.
   static Result<ResponseCache> create(ResponseCacheOptions const& options = {});
 
-  /// The stored value; or that of a computation already running, waited for at most `wait`; or what
-  /// `compute()`, a `Value` or `Result<Value>`, comes to here and now, on this thread, however long that
-  /// takes. A failure is stored nowhere and given to everybody who waits. Errors: what `compute` failed with
-  /// (a throw, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with CacheMode
-  /// only_if_cached; resource_exhausted when too many wait; failed_precondition / reentrant when `compute`
-  /// itself calls this for the key that it computes and no value is stored.
+  /// Returns the stored value; or waits, at most for `wait`, for a computation of the key already running; or
+  /// calls `compute()`, which returns a `Value` or `Result<Value>`, on this thread, however long that takes.
+  /// A failure is not stored, and is returned to all waiting callers. Errors: that of `compute` (an
+  /// exception, also one of `cache_bytes`, is Code::internal); deadline_exceeded; not_found with CacheMode
+  /// only_if_cached; resource_exhausted when too many callers wait; failed_precondition / reentrant when
+  /// `compute` itself calls this for the key that it computes and no value is stored.
   template <std::invocable Compute>
   Result<Handle> get_or_compute(Key const& key, Duration wait, Compute&& compute,
                                 CacheMode mode = CacheMode::use);
   /// The stored value or null; waits for nothing. Counts as a lookup with only_if_cached.
   Handle find(Key const& key);
 
-  /// Forgets one key, or everything; computations running now store nothing.
+  /// Removes one key, or everything; affected computations that are running now store nothing.
   void erase(Key const& key) { store_->erase(hash(key)); }
   void clear() noexcept { store_->clear(); }
 

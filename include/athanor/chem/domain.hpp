@@ -1,4 +1,4 @@
-/// Domain of validity: how many of a molecule's surroundings a model never saw in training.
+/// Domain of validity: how many atom environments of a molecule did not occur in a model's training set.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct MorganCount {
   bool operator==(MorganCount const&) const = default;
 };
 
-/// The radius, in bonds, of the surroundings that identifiers describe.
+/// The radius, in bonds, of the atom environments that identifiers describe.
 inline constexpr std::int32_t morgan_radius = 2;
 /// The most heavy atoms that are fingerprinted, because the work grows with their square.
 inline constexpr std::int32_t morgan_heavy_atoms = 1000;
@@ -32,8 +32,7 @@ class DomainOfValidity {
  public:
   /// Reads `{"rdkit": "2022.09.3", "radius": 2, "identifiers": [...]}`; `rdkit` says what made the file and
   /// is not compared. Fails with invalid_argument / syntax, naming the key, or with failed_precondition when
-  /// the RDKit in this process gives other identifiers to a known molecule, so that nothing could be counted
-  /// rightly.
+  /// the RDKit in this process gives other identifiers to a known molecule, so that counts would be wrong.
   static Result<DomainOfValidity> from_json(std::string_view text);
   explicit DomainOfValidity(std::vector<std::uint32_t> identifiers);
 

@@ -9,8 +9,7 @@
 
 namespace athanor::inline v1::chem {
 
-/// The most heavy atoms that are drawn: the time to lay a molecule out grows quickly, and nobody could read
-/// more.
+/// The most heavy atoms that are drawn: layout time grows quickly, and larger drawings are unreadable.
 inline constexpr std::int32_t drawing_heavy_atoms = 300;
 
 /// `smiles` as a self-contained SVG element of `width` by `height` pixels; `*` are drawn as open ends, stereo

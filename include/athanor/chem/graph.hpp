@@ -14,7 +14,7 @@
 
 namespace athanor::inline v1::chem {
 
-/// What tells atoms apart. All hydrogens are atoms of the graph, so no atom has implicit ones.
+/// The features that distinguish atoms. All hydrogens are atoms of the graph, so no atom has implicit ones.
 struct AtomKind {
   std::int32_t atomic_number = 0;  ///< 0 is `*`
   std::int32_t degree = 0;         ///< neighbours, hydrogens included; at most 255
@@ -22,7 +22,7 @@ struct AtomKind {
   bool operator==(AtomKind const&) const = default;
 };
 
-/// What tells bonds apart.
+/// The features that distinguish bonds.
 struct BondKind {
   std::int32_t type =
       1;  ///< as RDKit numbers bond types: 1 single, 2 double, 3 triple, 12 aromatic, 17 dative
@@ -54,13 +54,14 @@ std::string atom_key(std::int32_t code);
 /// The key under which nfp knows a bond code, such as
 /// `(rdkit.Chem.rdchem.BondType.SINGLE, False, False, ['C', 'H'])`.
 std::string bond_key(std::int32_t code);
-/// The code of such a key; invalid_argument / syntax for a text that no graph of this room could give.
+/// The code of such a key. Fails with invalid_argument / syntax for a text that is not the key of a possible
+/// code.
 Result<std::int32_t> atom_code(std::string_view key);
 /// See atom_code.
 Result<std::int32_t> bond_code(std::string_view key);
 
 /// One molecule. Every bond is two directed edges; edges are sorted by source, and hydrogens follow the heavy
-/// atoms in the order of these. Edges that share both ends, and edges from an atom to itself, occur in
+/// atoms, in the order of those. Edges that share both ends, and edges from an atom to itself, occur in
 /// endless chains only.
 struct MolecularGraph {
   std::vector<std::int32_t> atom;    ///< [atoms] atom codes

@@ -1,12 +1,12 @@
 /// Polymers as molecular graphs: the endless chain of a repeat unit, or an oligomer of it.
 ///
 /// The rule for the endless chain. A repeat unit has two `*`, each on one bond of one kind. Atoms and bonds
-/// get the features that they have in the middle of a chain so long that its ends are out of their sight:
-/// backbone bonds are in no ring, aromaticity and conjugation see the neighbouring units. The graph then has
-/// the atoms of one unit, and the bond to the next unit leads back into it. Two edges may so join the same
-/// atoms, or one atom to itself (`*C*`). A network that passes messages along edges and averages over them
-/// computes for this graph what it would compute for the endless chain, whichever multiple of the unit is
-/// written: `*CC*` and `*CCCC*` are the same polymer.
+/// get the features that they have in the middle of a chain so long that its ends do not affect them:
+/// backbone bonds are in no ring, and aromaticity and conjugation take the neighbouring units into account.
+/// The graph then has the atoms of one unit, and the bond to the next unit leads back into it. Two edges may
+/// thus join the same atoms, or one edge an atom to itself (`*C*`). A network that passes messages along
+/// edges and averages over them computes for this graph what it would compute for the endless chain,
+/// whichever multiple of the unit is written: `*CC*` and `*CCCC*` are the same polymer.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +21,14 @@ namespace athanor::inline v1::chem {
 
 /// How a text is read.
 struct PolymerOptions {
-  /// Units of an oligomer with hydrogen at both ends; none: the endless chain. At least 1.
+  /// Units of an oligomer with hydrogen at both ends; without a value, the endless chain. At least 1.
   std::optional<std::int32_t> units = {};
   /// Compute Morgan identifiers too, at about twice the cost of the graph.
   bool identifiers = false;
   SmilesLimits limits = {};
 };
 
-/// What a text came to.
+/// The result of reading a text.
 struct PreparedMolecule {
   MolecularGraph graph;
   /// True for a repeat unit (two `*`), false for a plain SMILES, which is taken as it stands.

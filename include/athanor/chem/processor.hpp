@@ -22,11 +22,11 @@ namespace athanor::inline v1::chem {
 /// | `atom` | i32 [atoms] | atom codes; a model's token table maps them |
 /// | `bond` | i32 [edges] | bond codes |
 /// | `source`, `target` | i64 [edges] | ends of the directed edges |
-/// | `unseen_identifiers` | i64 [1] | identifiers outside the domain of validity; -1 without a domain, or for a molecule too large to tell |
+/// | `unseen_identifiers` | i64 [1] | identifiers outside the domain of validity; -1 without a domain, or for a molecule above morgan_heavy_atoms |
 /// | `heavy_atoms` | i64 [1] | atoms that are not hydrogen |
 /// | `polymer` | i64 [1] | 1 for a repeat unit, 0 for a plain SMILES |
 ///
-/// The cost of an item is its edges.
+/// The cost of an item is its number of edges.
 class PolymerGraphProcessor {
  public:
   static constexpr char const* name = "polymer-graph";
@@ -53,9 +53,9 @@ class PolymerGraphProcessor {
     std::optional<DomainOfValidity> domain_;
   };
 
-  /// `options` is empty or a JSON object: `units` (an oligomer of so many units in place of the endless
-  /// chain) and `domain` (a file of DomainOfValidity inside `folder`; its digest is for the caller to
-  /// verify). Fails with invalid_argument / option, naming an unknown key or a wrong value, with not_found or
+  /// `options` is empty or a JSON object: `units` (an oligomer of that many units instead of the endless
+  /// chain) and `domain` (a file of DomainOfValidity inside `folder`; the caller must verify its digest).
+  /// Fails with invalid_argument / option, naming an unknown key or a wrong value, with not_found or
   /// unavailable / file, or as DomainOfValidity::from_json does.
   Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) const;
 };

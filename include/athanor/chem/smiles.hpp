@@ -9,7 +9,8 @@
 
 namespace athanor::inline v1::chem {
 
-/// The largest molecule that is read. Raise them only for trusted input: no time limit can interrupt a parse.
+/// The largest molecule that is read. Raise the limits only for trusted input: no time limit can interrupt a
+/// parse.
 struct SmilesLimits {
   std::int32_t bytes = 8192;        ///< bytes of text
   std::int32_t heavy_atoms = 2000;  ///< atoms that are not hydrogen, `*` included
@@ -17,7 +18,7 @@ struct SmilesLimits {
   std::int32_t fragments = 64;      ///< parts joined by `.`
 };
 
-/// What one pass over the text already knows.
+/// What one pass over the text determines.
 struct SmilesFacts {
   std::int32_t heavy_atoms = 0;  ///< atoms that are not hydrogen, `*` included
   std::int32_t hydrogens = 0;    ///< hydrogens written as atoms of their own, such as `[H]` and `[2H]`
@@ -28,7 +29,7 @@ struct SmilesFacts {
 
 /// Reads `text` as one SMILES without name, extension or white space. Fails with invalid_argument:
 /// `too_large` above a limit, `syntax` otherwise, and the sentence names the byte, counted from 0. Accepts
-/// text that chemistry may still refuse. Thread-safe.
+/// text that later chemistry checks may still reject. Thread-safe.
 Result<SmilesFacts> check_smiles(std::string_view text, SmilesLimits const& limits = {});
 
 }  // namespace athanor::inline v1::chem

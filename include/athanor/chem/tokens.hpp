@@ -1,4 +1,4 @@
-/// Token tables: the numbers under which one model learnt atom and bond kinds.
+/// Token tables: the numbers that one model was trained with for kinds of atoms and bonds.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct TokenisedGraph {
 };
 
 /// Numbers kinds in the order of training: 0 is padding, 1 unknown, 2 the first kind seen. `learn` is for
-/// training and needs the table to itself; everything else is const, safe from many threads, and never makes
-/// the table grow.
+/// training and needs exclusive access; all other functions are const and thread-safe, and never make the
+/// table grow.
 class TokenTable {
  public:
   static constexpr std::int32_t unknown = 1;
@@ -31,7 +31,7 @@ class TokenTable {
   /// invalid_argument / syntax, naming the key.
   static Result<TokenTable> from_nfp_json(std::string_view text);
 
-  /// Numbers the kinds of `graph` that are new, atoms and bonds in the graph's order.
+  /// Assigns the next numbers to the new kinds of `graph`, atoms and bonds in the graph's order.
   void learn(MolecularGraph const& graph);
 
   /// The token of a code, or that of unknown codes.

@@ -4,24 +4,24 @@
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
-/// | `B::name` | string literal | how manifests name it |
-/// | `B::runs_on` | `RunsOn` | `own_worker` if a borrowed caller's thread could not be left as it was found |
+/// | `B::name` | string literal | the backend's name in manifests |
+/// | `B::runs_on` | `RunsOn` | `own_worker` if a run could leave the state of a caller's thread changed |
 /// | `b.load(source)` | `Result<std::unique_ptr<Model>>` | reads and checks the file; any thread; never blocks another model |
 /// | `m.footprint()` | bytes | measured, not guessed; constant for the life of the model |
 /// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
-/// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in its own memory, valid until its next run; never entered twice at once; reads inputs only until it returns |
+/// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in memory of the instance, valid until its next run; never called concurrently on one instance; must not read inputs after it returns |
 ///
 /// A Processor turns one item of a request into model inputs:
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
-/// | `P::name` | string literal | how manifests name it |
-/// | `p.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads what it needs from the model's folder; unknown options are refused by name |
-/// | `o.made()` | `std::span<Port const>` | what preprocess makes, in its order; constant for the life of `o` |
-/// | `o.preprocess(item)` | `Result<Preprocessed>` | from many threads at once; no state that grows with use; nothing it returns points into the item |
+/// | `P::name` | string literal | the processor's name in manifests |
+/// | `p.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads the files that it needs from the model's folder; rejects an unknown option with an error that names it |
+/// | `o.made()` | `std::span<Port const>` | the tensors that preprocess makes, in order; constant for the life of `o` |
+/// | `o.preprocess(item)` | `Result<Preprocessed>` | called concurrently from many threads; keeps no state that grows with use; its result must not point into the item |
 ///
-/// Exceptions that leave any of these are caught by the table and become `internal` / `backend_failure`
-/// errors.
+/// The table catches exceptions and turns them into `internal` / `backend_failure` errors, except those of
+/// `footprint` and of destructors, which must not throw: they would terminate the process.
 #pragma once
 
 #include <concepts>
@@ -54,13 +54,14 @@ TensorView to_view(Tensor const& tensor) noexcept;
 /// dimensions.
 Tensor from_view(TensorView const& view) noexcept;
 
-/// Writes `error` into `failure`, clipped to its room. Returns the code.
+/// Writes `error` into `failure`, truncating a message that does not fit. Returns the code that was written,
+/// never `ok`.
 std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept;
-/// The Error that `failure` describes; a backend that returned a code without a sentence gets one. A code or a
-/// reason that is none becomes internal / backend_contract.
+/// The Error that `failure` describes, with a default message if it has none. An unknown code or reason
+/// becomes internal / backend_contract.
 Error take_failure(std::int32_t code, ath_failure const& failure);
 
-/// What `make_table` of a backend hands to `load`.
+/// The argument of a backend's `load`.
 using ModelSource = ath_model_source;
 
 template <class I>
@@ -133,7 +134,7 @@ std::int32_t guard_table(ath_failure* failure, Body&& body) noexcept {
   }
 }
 
-/// The error of a function that succeeded without making anything.
+/// The error for a function that reported success but returned a null pointer.
 tl::unexpected<Error> gave_nothing(char const* name, char const* what);
 
 }  // namespace detail
@@ -199,7 +200,7 @@ struct OpenedTable {
   }
 };
 
-/// The owner of what preprocess made.
+/// Owns the tensors that preprocess made, until the table's `release`.
 struct MadeTensors {
   Preprocessed made;
   std::vector<TensorView> views;

@@ -1,4 +1,4 @@
-/// How a caller wants a cache to be used.
+/// How a call uses a cache.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@ namespace athanor::inline v1 {
 
 /// What one lookup may do.
 enum class CacheMode : std::uint8_t {
-  use,   ///< look up; on a miss wait for an equal computation that runs, or compute and store
-  skip,  ///< neither look up, nor wait for others, nor store
-  /// Compute anew and store; takes over from a running computation of the key, which then stores nothing.
+  use,   ///< look up; on a miss, wait for an equal computation in progress, or compute and store
+  skip,  ///< neither look up, nor wait for another computation, nor store
+  /// Compute again and store; a computation of the key already in progress then stores nothing.
   refresh,
-  only_if_cached,  ///< look up; a miss is refused with Reason::not_cached
+  only_if_cached,  ///< look up; a miss is rejected with Reason::not_cached
 };
 
 }  // namespace athanor::inline v1

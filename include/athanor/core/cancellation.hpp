@@ -13,21 +13,21 @@ struct CancelHook {
   bool linked = false;
 };
 
-/// `cancel` ends every unanswered call that was given this object; later calls with it are refused at once.
-/// Thread-safe. Must outlive the calls that were given it.
+/// `cancel` cancels every unanswered call that was passed this object; later calls that are passed it are
+/// rejected at once. Thread-safe. Must outlive all of these calls.
 class Cancellation {
  public:
   Cancellation() = default;
   Cancellation(Cancellation const&) = delete;
   Cancellation& operator=(Cancellation const&) = delete;
 
-  /// Cancels what waits on this object; a no-op from the second time on. Both functions are thread-safe.
+  /// Cancels the linked calls; a no-op when already cancelled. Both functions are thread-safe.
   void cancel() noexcept;
   bool is_cancelled() const noexcept;
 
-  /// For the engine. False when this is cancelled already: then the hook was not linked.
+  /// For the engine. Returns false, without linking the hook, when already cancelled.
   bool link(CancelHook& hook) noexcept;
-  /// After it returns, the hook is not being called and will not be.
+  /// When this returns, the hook is not running and will not be called.
   void unlink(CancelHook& hook) noexcept;
 
  private:

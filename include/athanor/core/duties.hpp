@@ -1,7 +1,6 @@
-/// Says in one sentence each which duties a type lacks that is meant to be a Backend, a Processor or an
-/// Environment.
-/// `make_table` calls these for a type that its concepts refuse; an author may ask earlier:
-/// `static_assert(athanor::check_backend<Mine>());`.
+/// Compile-time checks that report, one sentence each, the requirements that a Backend, a Processor or an
+/// Environment does not meet. `make_table` runs them for a type that its concepts reject; authors can run
+/// them earlier: `static_assert(athanor::check_backend<Mine>());`.
 #pragma once
 
 #include <athanor/core/backend.hpp>
@@ -9,7 +8,7 @@
 
 namespace athanor::inline v1 {
 
-/// Does not compile unless I has the duties of a Backend's Instance; else true.
+/// Returns true; does not compile unless I meets the requirements of a Backend's Instance.
 template <class I>
 consteval bool check_backend_instance() {
   static_assert(
@@ -21,7 +20,7 @@ consteval bool check_backend_instance() {
   return BackendInstance<I>;
 }
 
-/// Does not compile unless M has the duties of a Backend's Model; else true.
+/// Returns true; does not compile unless M meets the requirements of a Backend's Model.
 template <class M>
 consteval bool check_backend_model() {
   static_assert(
@@ -40,7 +39,7 @@ consteval bool check_backend_model() {
   return BackendModel<M>;
 }
 
-/// Does not compile unless B has the duties of a Backend; else true.
+/// Returns true; does not compile unless B meets the requirements of a Backend.
 template <class B>
 consteval bool check_backend() {
   static_assert(
@@ -63,7 +62,7 @@ consteval bool check_backend() {
   return Backend<B>;
 }
 
-/// Does not compile unless P has the duties of a Processor; else true.
+/// Returns true; does not compile unless P meets the requirements of a Processor.
 template <class P>
 consteval bool check_processor() {
   static_assert(
@@ -89,7 +88,7 @@ consteval bool check_processor() {
   return Processor<P>;
 }
 
-/// Does not compile unless W has the duties of an Environment's Word; else true.
+/// Returns true; does not compile unless W meets the requirements of an Environment's Word.
 template <class W>
 consteval bool check_environment_word() {
   static_assert(std::default_initializable<W>, "a Word is made without arguments, and holds 0");
@@ -124,7 +123,7 @@ consteval bool check_environment_word() {
   return detail::Word<W>;
 }
 
-/// Does not compile unless X has the duties of an Environment's Executor; else true.
+/// Returns true; does not compile unless X meets the requirements of an Environment's Executor.
 template <class X>
 consteval bool check_environment_executor() {
   static_assert(std::constructible_from<X, std::size_t> && std::constructible_from<X, std::size_t, Duration>,
@@ -159,7 +158,7 @@ consteval bool check_environment_executor() {
   return detail::Executor<X>;
 }
 
-/// Does not compile unless E has the duties of an Environment; else true.
+/// Returns true; does not compile unless E meets the requirements of an Environment.
 template <class E>
 consteval bool check_environment() {
   static_assert(
@@ -200,7 +199,7 @@ consteval bool check_environment() {
   return Environment<E>;
 }
 
-/// A type that is neither: the sentences above say what it lacks.
+/// For a type that is neither: does not compile, and reports what the type lacks.
 template <class T>
   requires(!Backend<T> && !Processor<T>)
 void make_table(T&) {

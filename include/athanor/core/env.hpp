@@ -1,19 +1,19 @@
 /// Environment: where time, threads, parking and randomness come from. Every machine and shell of Athanor is
 /// a template over one, so that the same code runs on a real system and, seeded and single-threaded, in the
-/// simulator. `static_assert(athanor::check_environment<Mine>())`, of core/duties.hpp, says in a sentence each
-/// what an environment lacks.
+/// simulator. `static_assert(athanor::check_environment<Mine>())`, of core/duties.hpp, reports each
+/// requirement that an environment does not meet.
 ///
 /// | expression | duty |
 /// |---|---|
 /// | `E::now()` | monotonic TimePoint; any thread |
 /// | `E::random()` | 64 random bits; any thread |
-/// | `E::forks()` | how many forks lie between this process and the one where counting began; any thread, cheap |
+/// | `E::forks()` | number of forks since counting began, in this process or an ancestor; any thread, cheap |
 /// | `E::relax()` | one pause of a spin loop |
-/// | `E::simulated` | true if only parking lets other actors run: then nothing spins before it parks |
+/// | `E::simulated` | true if other actors run only while the caller parks; nothing then spins before parking |
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
 /// | `E::Mutex` | `lock`, `try_lock` (may fail spuriously), `unlock`; not recursive |
-/// | `E::Word` | a 32-bit atomic that threads park on, 0 at first; see SystemWord |
-/// | `E::Executor` | made from a number of threads, and how long they linger; runs posted tasks and fires timers; see SystemExecutor |
+/// | `E::Word` | a 32-bit atomic that threads can park on, initially 0; see SystemWord |
+/// | `E::Executor` | constructed from a number of threads and, optionally, how long idle ones linger; runs posted tasks and fires timers; see SystemExecutor |
 #pragma once
 
 #include <atomic>
@@ -27,14 +27,14 @@
 
 namespace athanor::inline v1 {
 
-/// A unit of posted work, embedded in the object that it works on: posting allocates nothing. The owner keeps
-/// it alive until `run` begins, and does not post it again before that.
+/// A unit of posted work, embedded in the object that it works on: posting allocates nothing. It must stay
+/// alive, and must not be posted again, until `run` begins.
 struct Task {
   void (*run)(Task& self) noexcept = nullptr;
   Task* next = nullptr;  ///< used by the executor while the task waits
 };
 
-/// A call at a point in time, embedded like a Task. Armed at most once at a time.
+/// A callback at a point in time, embedded like a Task. Armed at most once at a time.
 struct Timer {
   void (*fire)(Timer& self) noexcept = nullptr;
   TimePoint at = no_deadline;
@@ -42,7 +42,8 @@ struct Timer {
   static constexpr std::size_t unarmed = static_cast<std::size_t>(-1);
 };
 
-/// A 32-bit atomic word to park on. All operations are sequentially consistent unless named otherwise.
+/// A 32-bit atomic word to park on. All operations are sequentially consistent, except `load`, which is an
+/// acquire load.
 class SystemWord {
  public:
   std::uint32_t load() const noexcept { return value_.load(std::memory_order_acquire); }
@@ -53,7 +54,7 @@ class SystemWord {
   bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
     return value_.compare_exchange_strong(expected, desired);
   }
-  /// Parks while the word holds `expected`, at most until `deadline`. May return early for no reason; false
+  /// Blocks while the word holds `expected`, at most until `deadline`. May wake spuriously; returns false
   /// only if the deadline has passed.
   bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
   /// Wakes every thread parked here. A woken thread may destroy the word at once: its memory is not touched
@@ -65,12 +66,12 @@ class SystemWord {
 };
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
-/// `linger`; an idle executor wakes nobody. Tasks start in the order of posting. Timers fire one after the other, never
-/// early, on a thread of their own that the first one starts: on time also when every worker is inside a task.
-/// Posting, arming and disarming are thread-safe.
+/// `linger`; an idle executor causes no wake-ups. Tasks start in the order of posting. Timers fire one at a
+/// time, never early, on a dedicated thread that the first `arm` starts, so that busy workers do not delay
+/// them. Posting, arming and disarming are thread-safe.
 ///
-/// In a child of a fork nothing runs: posting and arming are refused there, and stopping and destroying return at
-/// once.
+/// In a child of a fork nothing runs: `post` and `arm` return false there, and `stop` and the destructor
+/// return at once.
 class SystemExecutor {
  public:
   explicit SystemExecutor(std::size_t threads, Duration linger = Duration::max());
@@ -78,25 +79,26 @@ class SystemExecutor {
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
 
-  /// Every thread that starts from now on shares `owner` while it lives, so that what its tasks use outlives
-  /// an abandoned thread.
+  /// Every thread that starts after this call shares ownership of `owner`, if it still exists, until the
+  /// thread ends, so that what its tasks use outlives an abandoned thread.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept;
-  /// False when the executor is stopping, or no worker exists and the system has no thread to give: the task was not
-  /// taken.
+  /// Returns false, without taking the task, when the executor is stopping, or when no worker exists and none
+  /// can be started.
   bool post(Task& task) noexcept;
-  /// True if a worker, perhaps one still to be started, would begin a task that is posted now without waiting for
-  /// another task to end.
+  /// True if a task posted now would start without waiting for another one to end, possibly on a new worker.
   bool idle() const noexcept;
-  /// True on a thread that fires timers: what takes long is better posted from there.
+  /// True on a thread that fires timers: post long work from there instead of running it.
   static bool on_timer_thread() noexcept;
-  /// Arms or re-arms. False when the executor is stopping, or the system has no thread or memory to give: the timer is
-  /// not armed. Once the executor is stopping no timer fires; what is armed stays so until disarmed.
+  /// Arms or re-arms. Returns false when the executor is stopping, or when a thread or memory cannot be
+  /// obtained: the timer is then not armed. Once the executor is stopping no timer fires; an armed timer
+  /// stays armed until it is disarmed.
   bool arm(Timer& timer, TimePoint at) noexcept;
-  /// True if the timer was armed and will not fire; false if it was not armed: then it may be firing now.
+  /// Returns true if the timer was armed and will not fire; false if it was not armed, in which case it may
+  /// be firing now.
   bool disarm(Timer& timer) noexcept;
-  /// Runs what is posted, fires no further timer, and joins the threads. A thread still inside a task or timer
-  /// at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called once, and not from
-  /// a task or timer.
+  /// Runs the tasks already posted, fires no further timer, and joins the threads. A thread still inside a
+  /// task or timer at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called
+  /// once, and not from a task or timer.
   std::size_t stop(TimePoint deadline) noexcept;
 
  private:
@@ -113,10 +115,10 @@ struct SystemEnv {
   using Executor = SystemExecutor;
   static constexpr bool simulated = false;
 
-  /// The steady clock; a sequence of each thread's own, seeded by the system once per process; a pause of a spin.
+  /// `now` reads the steady clock; `random` is a per-thread sequence, seeded by the system once per process.
   static TimePoint now() noexcept { return std::chrono::steady_clock::now(); }
   static std::uint64_t random() noexcept;
-  /// Of this process, since the first call of this function in it or in a parent.
+  /// Number of forks since the first call of this function, in this process or an ancestor.
   static std::uint64_t forks() noexcept;
   static void relax() noexcept {
 #if defined(__x86_64__)
@@ -183,7 +185,7 @@ concept Executor =
 
 }  // namespace detail
 
-/// What the templates of Athanor ask of their environment; the head of this file lists the duties.
+/// What Athanor's templates require of their environment; the head of this file lists the requirements.
 template <class E>
 concept Environment =
     requires {

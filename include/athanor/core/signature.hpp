@@ -62,8 +62,8 @@ struct Signature {
   std::vector<TensorSpec> outputs;
 };
 
-/// The inputs of one request by name, in any order. Not thread-safe; may be reused. Borrowed tensors must
-/// outlive the request, for as long as the function that takes it says.
+/// The inputs of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must stay
+/// valid for as long as the function that takes the request requires.
 class Request {
  public:
   Request() = default;

@@ -1,21 +1,21 @@
-/// A seeded, single-threaded world for code that is a template over Env: virtual time, executors whose tasks
-/// run when the simulation says so, and a random order that the seed alone decides. For tests of policies,
-/// machines and shells.
+/// A seeded, single-threaded simulation for code that is a template over Env: virtual time, executors whose
+/// tasks run when the simulation steps, and a random order that the seed alone determines. For tests of
+/// policies, machines and shells.
 ///
 ///     Simulation world(seed);
 ///     Lane<SimulatedEnv, …> lane(…);
 ///     … lane.enter(slot, …); world.step(); world.advance(2ms); world.run_until_idle();
 ///
-/// So written, a task or timer runs to its end once it has begun, on the stack of who steps; code under test
-/// may call `step()` itself: then others act meanwhile, as on other threads. With `Turns` the simulation has
-/// threads of its own, called actors: each task and timer that has begun, and what `spawn` is given. An actor
-/// that parks, sleeps or waits for a mutex lets the others go on; by the turns it is also interrupted between
-/// any two operations on an atomic, a mutex or a word.
+/// In this form, a task or timer runs to completion on the stack of the caller of `step()`. Code under test
+/// may call `step()` itself: other tasks then run in the meantime, as they would on other threads. With
+/// `Turns` the simulation has threads of its own, called actors: one for each task or timer that has begun
+/// and one for each `spawn`. An actor that parks, sleeps or waits for a mutex lets the others run; depending
+/// on the turns, it may also be preempted between any two operations on an atomic, a mutex or a word.
 ///
 ///     Simulation world(seed, {.order = Turns::Order::random, .switch_one_in = 8});
 ///     world.spawn([&] { model.infer(request); });
 ///     world.run_until_idle();
-///     assert(world.actors() == 0);  // or they wait for what never comes
+///     assert(world.actors() == 0);  // otherwise the actors are deadlocked
 ///
 /// One Simulation is current per thread; it must outlive everything made under it.
 #pragma once
@@ -40,15 +40,15 @@ class SimulatedExecutor;
 
 /// How the actors of a simulation take turns.
 struct Turns {
-  /// steps: there are no actors, see the head of this file. random: whoever can go on is equally likely.
-  /// priorities: each actor gets a random priority and the highest that can go on does, but for `changes`
-  /// moments at which it falls behind all others: a schedule needed for a fault of depth d is found with
-  /// d - 1 changes with a probability that does not vanish with the length of the run. (PCT: Burckhardt,
-  /// Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of finding bugs,
-  /// ASPLOS 2010.)
+  /// steps: there are no actors, see the head of this file. random: every runnable actor is equally likely to
+  /// run next. priorities: each actor gets a random priority, and the runnable actor with the highest one
+  /// runs, except that at `changes` moments the running actor drops below all others. With d - 1 changes, a
+  /// bug of depth d is found with a probability that does not vanish with the length of the run. (PCT:
+  /// Burckhardt, Kothari, Musuvathi, Nagarakatte: A randomized scheduler with probabilistic guarantees of
+  /// finding bugs, ASPLOS 2010.)
   enum class Order : std::uint8_t { steps, random, priorities };
   Order order = Order::steps;
-  /// random: about one in so many operations lets another actor go on; 0: only operations that block do.
+  /// random: about one in this many operations yields to another actor; 0: only blocking operations do.
   std::uint32_t switch_one_in = 0;
   /// priorities: how many changes are spread over the first `length` operations.
   std::uint32_t changes = 3;
@@ -63,7 +63,7 @@ class Simulation {
   Simulation(Simulation const&) = delete;
   Simulation& operator=(Simulation const&) = delete;
 
-  /// The simulation of this thread; there must be one.
+  /// The current simulation of this thread. Precondition: there is one.
   static Simulation& current() noexcept;
 
   /// Virtual time, and 64 bits of the seeded generator.
@@ -73,31 +73,31 @@ class Simulation {
   std::uint64_t below(std::uint64_t bound) noexcept { return random() % bound; }
   /// Moves the clock. Timers that fall due fire in later steps.
   void advance(Duration by) noexcept { now_ += by; }
-  /// Runs one posted task or due timer, or an actor for one turn, chosen by the seed. When none is runnable the
-  /// clock moves to the next timer or deadline. False when there is nothing left to do.
+  /// Runs one posted task or due timer, or an actor for one turn, chosen by the seed. When nothing is
+  /// runnable, the clock moves to the next timer or deadline. Returns false when there is nothing left to do.
   bool step() noexcept;
-  /// Like step, but the clock stands still: false when nothing is runnable now.
+  /// Like step, but does not move the clock: returns false when nothing is runnable now.
   bool step_now() noexcept;
   void run_until_idle() noexcept {
     while (step()) {
     }
   }
   std::uint64_t steps() const noexcept { return steps_; }
-  /// While told to, no executor finds a thread that it has not started yet.
+  /// While `refuse` is true, no executor can start another thread.
   void refuse_threads(bool refuse) noexcept { refuses_threads_ = refuse; }
-  /// Goes on as the child of a fork: no executor made before runs anything from now on.
+  /// Continues as the child of a fork: executors made before this call run nothing more.
   void fork() noexcept { ++forks_; }
   std::uint64_t forks() const noexcept { return forks_; }
 
-  /// One more actor. Needs turns other than `steps`, like what follows.
+  /// Adds an actor that runs `body`. This and the following functions need turns other than `steps`.
   void spawn(std::function<void()> body);
-  /// Actors that have begun and not ended. When step() is false these wait for what never comes.
+  /// Actors that have begun and not ended. If any are left when step() returns false, they are deadlocked.
   std::size_t actors() const noexcept { return actors_.size(); }
   /// Whether this is called by an actor.
   bool in_actor() const noexcept { return running_ != nullptr; }
-  /// The calling actor goes on when so much time has passed.
+  /// Suspends the calling actor for that much virtual time.
   void sleep(Duration time) noexcept;
-  /// While one lives, the calling actor is interrupted only where it blocks.
+  /// While an object of this class exists, the calling actor is preempted only where it blocks.
   class Uninterrupted {
    public:
     explicit Uninterrupted(Simulation& world) noexcept : world_(world) { ++world_.uninterrupted_; }
@@ -108,7 +108,7 @@ class Simulation {
    private:
     Simulation& world_;
   };
-  /// Gives each actor a value of its own, at first zero, of a thread-local variable of the code under test. To
+  /// Gives each actor its own value, initially zero, of a thread-local variable of the code under test. Must
   /// be called before the first actor begins.
   template <class T>
     requires std::is_trivially_copyable_v<T> && (sizeof(T) <= sizeof(std::uint64_t))
@@ -129,7 +129,7 @@ class Simulation {
     void* where;
     std::size_t size;
   };
-  /// What may go on next: an actor, or a task or a timer that begins.
+  /// What may run next: an actor, or a task or a timer that begins.
   struct Choice {
     Actor* actor;
     SimulatedExecutor* executor;
@@ -148,7 +148,7 @@ class Simulation {
   }
   void pass() noexcept;
   void relax() noexcept;
-  /// False when `until` came first.
+  /// Returns false when `until` was reached first.
   bool park(Condition condition, TimePoint until) noexcept;
   void begin(std::function<void()> body, SimulatedExecutor* executor, bool timer, std::uint64_t priority);
   void resume(Actor& actor) noexcept;
@@ -182,7 +182,7 @@ class Simulation {
   bool news_ = false;  // since the running actor was resumed, somebody else may have become able to go on
 };
 
-/// Has the face of SystemExecutor; its tasks and timers run when the simulation steps.
+/// Has the interface of SystemExecutor; its tasks and timers run when the simulation steps.
 class SimulatedExecutor {
  public:
   explicit SimulatedExecutor(std::size_t threads, Duration linger = Duration::max());
@@ -239,7 +239,7 @@ class ATH_CAPABILITY("mutex") SimulatedMutex {
   bool locked_ = false;
 };
 
-/// Has the face of std::atomic, for trivially copyable types.
+/// Has the interface of std::atomic, for trivially copyable types.
 template <class T>
 class SimulatedAtomic {
  public:
@@ -299,8 +299,8 @@ class SimulatedAtomic {
   T value_{};
 };
 
-/// Has the face of SystemWord. An actor that parks on it goes on after a wake_all() or at its deadline, rarely
-/// for no reason; a store alone wakes nobody.
+/// Has the interface of SystemWord. An actor that parks on it resumes after a wake_all(), at its deadline or,
+/// rarely, spuriously; a store alone wakes no actor.
 class SimulatedWord {
  public:
   std::uint32_t load() const noexcept { return value_.load(); }
@@ -311,8 +311,7 @@ class SimulatedWord {
   bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
     return value_.compare_exchange_strong(expected, desired);
   }
-  /// Outside of actors, parking is letting the others act: steps the simulation until the word changes or the
-  /// deadline is reached.
+  /// Outside of actors, parking steps the simulation until the word changes or the deadline is reached.
   bool wait_until(std::uint32_t expected, TimePoint deadline) noexcept;
   void wake_all() noexcept;
 
@@ -320,7 +319,7 @@ class SimulatedWord {
   SimulatedAtomic<std::uint32_t> value_{0};
 };
 
-/// The simulator's environment; same faces as SystemEnv.
+/// The simulator's environment; same interfaces as SystemEnv.
 struct SimulatedEnv {
   template <class T>
   using Atomic = SimulatedAtomic<T>;
@@ -329,7 +328,7 @@ struct SimulatedEnv {
   using Executor = SimulatedExecutor;
   static constexpr bool simulated = true;
 
-  /// Those of the current simulation; a pause lets another actor go on.
+  /// All refer to the current simulation; `relax` lets another actor run.
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
   static std::uint64_t forks() noexcept { return Simulation::current().forks(); }

@@ -84,7 +84,7 @@ class Shape {
     for (std::size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
   }
 
-  /// Number of dimensions, one of them, all of them, and the product of all.
+  /// The number of dimensions, one dimension, all dimensions, and their product.
   constexpr std::size_t rank() const noexcept { return static_cast<std::size_t>(rank_); }
   constexpr std::int64_t operator[](std::size_t axis) const noexcept { return dims_[axis]; }
   constexpr std::int64_t& operator[](std::size_t axis) noexcept { return dims_[axis]; }
@@ -156,9 +156,9 @@ class Buffer {
 };
 
 /// A dense row-major array: element type, shape, device and bytes. The bytes are owned (a shared Buffer) or
-/// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, for as long as the function that takes
-/// it says. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of `data()`; without offsets
-/// the only element is all of `data()`.
+/// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, and stay valid for as long as a
+/// function that takes it requires. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of
+/// `data()`; without offsets the only element is all of `data()`.
 class Tensor {
  public:
   Tensor() = default;
@@ -179,8 +179,8 @@ class Tensor {
   /// Borrows one text; shape [1].
   static Tensor text(std::string_view text);
   /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending and inside `data`
-  /// (check() verifies it); bytes before the first and after the last are nobody's. Without elements the
-  /// offsets are not read.
+  /// (check() verifies it); bytes before the first offset and after the last belong to no element. Without
+  /// elements the offsets are not read.
   static Tensor texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape);
   /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
@@ -192,7 +192,8 @@ class Tensor {
   DType dtype() const noexcept { return dtype_; }
   Shape const& shape() const noexcept { return shape_; }
   Device device() const noexcept { return device_; }
-  /// Size of all elements in bytes; of `bytes`, all that the offsets may point into, without the offsets.
+  /// Size of all elements in bytes; for `bytes`, the size of the memory that the offsets index, without the
+  /// offsets.
   std::size_t size_bytes() const noexcept { return size_bytes_; }
   std::byte const* data() const noexcept { return data_; }
   /// Precondition: the buffer has no other owner.
@@ -230,7 +231,7 @@ struct NamedTensor {
   std::string name;
   Tensor value;
 
-  /// Takes both over.
+  /// Takes ownership of both.
   NamedTensor(std::string name_, Tensor value_) : name(std::move(name_)), value(std::move(value_)) {}
   /// Borrows `text`.
   NamedTensor(std::string name_, std::string_view text) : NamedTensor(std::move(name_), Tensor::text(text)) {}

@@ -2,10 +2,10 @@
 /// be anything:
 ///
 ///     auto indices = athanor::ModelLoader<Index>::create({.budget_bytes = 8ull << 30}, {.load = load_index});
-///     auto index = indices->acquire("places@2", 2s);   // pinned while held; others are evicted if they must be
+///     auto index = indices->acquire("places@2", 2s);  // pinned while held; others are evicted if necessary
 ///
-/// Loads run on threads of the loader's own, never on one that asked. A failed load is remembered and
-/// not retried before its back-off ends. Payloads are never freed while they are pinned.
+/// Loads run on threads of the loader's own, never on a caller's thread. A failed load is remembered and not
+/// retried before its back-off ends. Payloads are never freed while they are pinned.
 #pragma once
 
 #include <cstdint>
@@ -29,72 +29,74 @@ class ModelLoader {
   using Pin = loading::Pin<P, Env>;
 
   /// Loads, warm-ups and frees models on at most `options.load_threads` threads of its own, which end when there is
-  /// nothing to do. Refuses impossible options with invalid_argument / option. Destroying the loader stops it and
-  /// waits for loads in progress; no pin may be left.
+  /// nothing to do. Rejects invalid options with invalid_argument / option. Destroying the loader stops it
+  /// and waits for loads in progress; no pin may exist by then.
   static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions) {
     return checked(options, functions).map([&] {
       return ModelLoader(std::make_unique<Shell>(options, std::move(functions)));
     });
   }
-  /// The same, for options that are valid by construction, and load deadlines are kept by the host's executor, which
+  /// The same, for options that are valid by construction. Load deadlines are timers of `timekeeper`, which
   /// must outlive the loader.
   ModelLoader(detail::Validated, ModelLoaderOptions const& options, LoadFunctions<P> functions,
               typename Env::Executor& timekeeper)
       : shell_(std::make_unique<Shell>(options, std::move(functions), timekeeper)) {}
 
-  /// The record of a name, made when it is new. Loads nothing, and changes nothing for a known name.
-  /// resource_exhausted when `max_models` models are known. A record stays where it is until the loader is
+  /// Returns the record of a name, and creates it if the name is new. Does not load the model. Fails with
+  /// resource_exhausted when `max_models` records exist. A record stays where it is until the loader is
   /// destroyed or the record is forgotten.
   Result<Record*> declare(std::string_view name) { return shell_->declare(name); }
-  /// One more record. Its name is for sentences: it need not be unique, and functions that take a name do not find
-  /// the record. `context` is handed to the load functions and lives as long as the record does. Reserves
-  /// `expected_bytes` for the first load. Errors as for `declare`.
+  /// Adds a record. Its name serves error messages only: it need not be unique, and functions that take a
+  /// name do not find the record. `context` is passed to the load functions and lives as long as the record.
+  /// Reserves `expected_bytes` for the first load. Errors as for `declare`.
   Result<Record*> add(std::string_view name, std::uint64_t expected_bytes,
                       std::shared_ptr<void> context = {}) {
     return shell_->add(name, expected_bytes, std::move(context));
   }
-  /// Unloads the model as `unload` does, and destroys its record, and lets its context go, as soon as the last pin is
-  /// gone and a load in progress has ended. From the call on the record may not be used, except that slots that are
-  /// parked on it may be withdrawn and pinned ones unpinned.
+  /// Unloads the model as `unload` does, and destroys its record and releases its context as soon as the last
+  /// pin is gone and any load in progress has ended. After this call the record must not be used, except that
+  /// parked slots may be withdrawn and pinned slots unpinned.
   void forget(Record& record) { shell_->forget(record); }
 
-  /// Asks for a model without blocking. Ready: one atomic addition, no lock, no allocation. Errors: the
-  /// remembered failure of the last load, `budget` (can never fit), `memory_full` (everything that
-  /// could be evicted is in use), each with its retry_after; `stopping` while draining or after stop.
+  /// Requests a model without blocking. For a ready model: one atomic addition, no lock, no allocation.
+  /// Errors: the remembered failure of the last load, `budget` (can never fit), `memory_full` (everything
+  /// that could be evicted is in use), each with its retry_after; `stopping` while draining or after stop.
   template <loading::LoaderClient<P> H>
   Result<loading::PinResult> pin(Slot& slot, Record& record, TimePoint now, H& client) {
     return shell_->pin(slot, record, now, client);
   }
-  /// Returns the pin of a pinned slot.
+  /// Releases the pin of a pinned slot.
   void unpin(Slot& slot) noexcept { Shell::unpin(slot); }
-  /// Takes a parked slot back: true when it was parked, and then it will not be resumed. The load goes on.
+  /// Withdraws a parked slot: returns true if it was parked, in which case it will not be resumed. The load
+  /// continues.
   bool withdraw(Slot& slot) noexcept { return shell_->withdraw(slot); }
 
-  /// Asks for a model and blocks until it is loaded, at most `wait`: then deadline_exceeded, and the load goes
-  /// on. Not from a function of the loader.
+  /// Requests a model and blocks until it is loaded, at most for `wait`: then fails with deadline_exceeded,
+  /// and the load continues. Must not be called from a function of the loader.
   Result<Pin> acquire(std::string_view name, Duration wait) { return shell_->acquire(name, wait); }
   /// Loads a model now, even when a failure is remembered or it was too large for the budget, and waits for
-  /// it. Does nothing when it is ready.
+  /// it. A no-op when it is ready.
   Result<void> load(std::string_view name, Duration wait) { return shell_->load(name, wait); }
   Result<void> load(Record& record, Duration wait) { return shell_->load(record, wait); }
-  /// Frees a model: at once if it is not pinned, else after the last pin; until then it is refused to new
-  /// callers. A load in progress is given up; until it has ended the model is refused, with a retry_after. A
-  /// later acquire loads it anew. not_found if the name is unknown.
+  /// Frees a model: at once if it is not pinned, else after the last pin; until then new requests for it are
+  /// rejected. A load in progress is abandoned; until it has ended, requests are rejected with a retry_after.
+  /// A later acquire loads the model again. Fails with not_found if the name is unknown.
   Result<void> unload(std::string_view name) { return shell_->unload(name); }
   void unload(Record& record) { shell_->unload(record); }
 
-  /// What is known of one model, of all models, and of the loader. not_found for an unknown name.
+  /// The status of one model, of all models, and the statistics of the loader. Fails with not_found for an
+  /// unknown name.
   Result<ModelStatus> status(std::string_view name) const { return shell_->status(name); }
   ModelStatus status(Record const& record) const { return shell_->status(record); }
   std::vector<ModelStatus> list() const { return shell_->list(); }
   ModelLoaderStatistics statistics() const { return shell_->statistics(); }
 
-  /// Fails everything parked, refuses everything new, and frees every model as soon as it is not pinned.
+  /// Fails parked slots, rejects new requests, and frees every model as soon as it is not pinned.
   void stop() { shell_->stop(); }
   /// After `stop`: waits for the load threads. One that is still inside a function of the loader at `deadline` is
   /// abandoned. Returns the number of abandoned threads. Called once.
   std::size_t join(TimePoint deadline) noexcept { return shell_->join(deadline); }
-  /// Every load thread that starts from now on shares `owner` while it lives.
+  /// Every load thread that starts after this call shares ownership of `owner` until the thread ends.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept { shell_->keep_alive_with(std::move(owner)); }
 
  private:

@@ -1,4 +1,4 @@
-/// What a ModelLoader can be told, and what it tells about itself.
+/// Options, states and statistics of a ModelLoader.
 #pragma once
 
 #include <chrono>
@@ -12,10 +12,10 @@
 
 namespace athanor::inline v1 {
 
-/// Where a model is in its life.
+/// The state of a model.
 enum class ModelState : std::uint8_t {
   unloaded,
-  reserved,  ///< a load waits until what it displaces is freed
+  reserved,  ///< a load waits until the models that it displaces are freed
   loading,
   warming,
   ready,
@@ -29,19 +29,19 @@ struct ModelLoaderOptions {
   /// Bytes that all models together may hold, including those being loaded and those being freed. No limit
   /// by default; 0 admits only models that hold no bytes.
   std::optional<std::uint64_t> budget_bytes{};
-  /// Of one load, from the first call for it; includes waiting for memory and for a thread, and warm-up.
-  /// Callers are answered then. A load that ends later is freed, and holds its memory and its thread until
-  /// it does.
+  /// Time limit of one load, from the first call for it; includes waiting for memory and for a thread, and
+  /// warm-up. Waiting calls fail when it has passed. A load that ends later is freed; until then it occupies
+  /// its memory and its thread.
   Duration load_deadline = std::chrono::minutes(2);
-  /// After the first failed load; doubles with each further one.
+  /// Back-off after the first failed load; doubles with each further failure.
   Duration first_backoff = std::chrono::seconds(1);
   /// At least first_backoff; before jitter of up to a quarter.
   Duration longest_backoff = std::chrono::seconds(60);
-  /// The retry_after of a refusal for lack of memory.
+  /// The retry_after of a rejection for lack of memory.
   Duration busy_retry = std::chrono::milliseconds(100);
   /// Threads for loads, warm-ups and freeing; each model takes one while it loads.
   std::uint32_t load_threads = 2;
-  /// Models that the loader can know at a time.
+  /// The most models that the loader can have records of at a time.
   std::uint32_t max_models = 4096;
 };
 
@@ -53,7 +53,7 @@ struct ModelLoaderStatistics {
   std::uint64_t loads = 0;     ///< begun
   std::uint64_t loaded = 0;    ///< succeeded
   std::uint64_t failures = 0;  ///< failed, including by the load deadline
-  std::uint64_t late = 0;      ///< ended after they were given up; freed
+  std::uint64_t late = 0;      ///< ended after they were abandoned; freed
   std::uint64_t evictions = 0;
   std::uint64_t unloads = 0;
   std::uint64_t joined = 0;          ///< calls that waited for a load already in progress
@@ -68,7 +68,7 @@ struct ModelStatus {
   ModelState state = ModelState::unloaded;
   std::uint64_t bytes = 0;  ///< held or reserved
   std::uint32_t pins = 0;
-  std::optional<Error> failure;  ///< of the last load while it is remembered, or why none can be begun
+  std::optional<Error> failure;  ///< of the last load while it is remembered, or why no load can begin
 };
 
 }  // namespace athanor::inline v1

@@ -1,4 +1,4 @@
-/// The slot face of a ModelLoader: for callers that park instead of blocking.
+/// The slot interface of a ModelLoader, for callers that park instead of blocking.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ enum class PinResult : std::uint8_t {
 template <class P, Environment Env>
 struct ModelRecord;
 
-/// What a caller keeps while it waits for a model or holds it: a base of the call, or a plain local. Not to
-/// be moved or destroyed while parked or pinned.
+/// The state of a caller that waits for a model or holds it; used as a base class of the call, or as a local
+/// variable. Must not be moved or destroyed while parked or pinned.
 template <class P>
 struct Slot {
   P* payload = nullptr;    ///< the model, while the slot holds a pin
@@ -30,10 +30,10 @@ struct Slot {
   void (*resume)(void* client, Slot& slot, Error const* error) noexcept = nullptr;
 };
 
-/// Takes parked slots back. `resume` is called exactly once for every slot that was parked and not
-/// withdrawn, without a lock: `error == nullptr` means that the slot holds a pin. It runs on the thread that
-/// loaded; for a failure also on that of a passed load deadline, of `unload` or of `stop`; and inside
-/// `pin` only when no load thread can be started. It may pin and unpin.
+/// Resumes parked slots. `resume` is called exactly once for every slot that was parked and not withdrawn,
+/// without a lock: `error == nullptr` means that the slot holds a pin. It runs on the thread that loaded; a
+/// failure may also run it on the thread that handles the load deadline, or inside `unload` or `stop`; it
+/// runs inside `pin` only when no load thread can be started. It may pin and unpin.
 template <class H, class P>
 concept LoaderClient = requires(H& client, Slot<P>& slot, Error const* error) {
   { client.resume(slot, error) } noexcept;

@@ -1,4 +1,4 @@
-/// Whether the files of a model's folder are those that its manifest was written for.
+/// Verifies that the files of a model's folder are those that its manifest describes.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace athanor::inline v1 {
 
-/// Compares a file's content with `digest` (`xxh128:` and 32 hexadecimal digits). data_loss / digest names
-/// file, expected and got; not_found / file when the file is missing.
+/// Compares a file's content with `digest` (`xxh128:` and 32 hexadecimal digits). Fails with data_loss /
+/// digest, naming the file and both digests, or with not_found / file when the file is missing.
 Result<void> verify_digest(std::string const& path, std::string_view digest);
-/// verify_digest of every file that the manifest names, the processor's first.
+/// Calls verify_digest for every file that the manifest names, the processor's files first.
 Result<void> verify_files(std::string const& folder, Manifest const& manifest);
 
 }  // namespace athanor::inline v1

@@ -1,6 +1,6 @@
 /// Manifests: what `athanor.json` in a model's folder says, read and checked as a whole before anything is
-/// loaded. docs/manifest.md describes the format. Reading executes nothing, and a manifest names no path out of
-/// the folder.
+/// loaded. docs/manifest.md describes the format. Reading executes nothing, and a manifest cannot name a path
+/// outside the folder.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,15 @@ namespace manifest {
 
 /// A file of the model's folder and what it must contain.
 struct FileDigest {
-  std::string file;    ///< relative to the folder, never out of it
+  std::string file;    ///< relative to the folder, never outside it
   std::string digest;  ///< `xxh128:` and 32 hexadecimal digits
 };
 
 /// Which processor makes the model's inputs, from which inputs of the request.
 struct ProcessorSection {
-  std::string name;                 ///< under which the processor is registered
+  std::string name;                 ///< name under which the processor is registered
   std::vector<std::string> inputs;  ///< those that the processor is given, in this order
-  std::string options_json = "{}";  ///< handed to the processor as it stands
+  std::string options_json = "{}";  ///< passed to the processor unchanged
   std::vector<FileDigest> digests;  ///< files that the processor reads
 };
 
@@ -61,7 +61,7 @@ struct Lookup {
   std::vector<std::int64_t> codes;  ///< code i is token i + 2; any other code is token 1
 };
 
-/// Turns what a member's output says into the answer's unit: value * scale + center.
+/// Converts a member's output to the answer's unit: value * scale + center.
 struct Scale {
   std::string output;  ///< the model output
   double center = 0;   ///< in the answer's unit
@@ -86,7 +86,7 @@ struct BatchingSection {
   std::vector<std::pair<std::string, std::int64_t>> parameters;
 };
 
-/// A request whose answer is known: the model must give it before it is used.
+/// A request with a known answer: the model must reproduce it before it is used.
 struct SelfTest {
   Request inputs;                    ///< passes check() of the manifest's signature
   std::vector<NamedTensor> outputs;  ///< all or some of the manifest's outputs
@@ -95,7 +95,7 @@ struct SelfTest {
 
 }  // namespace manifest
 
-/// True for an input that is made with the batch, which no request or processor gives.
+/// True for an input that is generated with the batch, rather than supplied by a request or a processor.
 inline bool is_made(ModelInput const& input) noexcept {
   return input.assemble == Assemble::segment || input.assemble == Assemble::count;
 }
@@ -106,7 +106,7 @@ struct Manifest {
   std::string version;      ///< a semantic version
   std::string description;  ///< for people; may be empty
   std::string backend;      ///< name of the backend that executes the members
-  std::string format;       ///< of the members' files, in the backend's words
+  std::string format;       ///< of the members' files, as the backend names it
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                ///< what a request holds
   std::vector<ModelInput> model_inputs;          ///< what the model reads
@@ -129,7 +129,7 @@ struct Manifest {
 };
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
-/// and what came: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, lookups, scale`.
+/// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, lookups, scale`.
 Result<Manifest> parse_manifest(std::string_view text);
 /// Reads `athanor.json` in `folder`; not_found / file when it cannot be read.
 Result<Manifest> read_manifest(std::string const& folder);

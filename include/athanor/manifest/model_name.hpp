@@ -13,11 +13,11 @@ namespace athanor::inline v1 {
 bool is_semantic_version(std::string_view version) noexcept;
 
 /// Precedence: 1.0.0 > 1.0.0-rc.10 > 1.0.0-rc.2 > 1.0.0-beta. Build metadata does not count: equivalent
-/// versions may differ in text. A text that is no semantic version is older than every one that is; two such
-/// compare byte by byte.
+/// versions may differ in text. A text that is not a semantic version is older than every semantic version;
+/// two such texts compare byte by byte.
 std::weak_ordering compare_versions(std::string_view left, std::string_view right) noexcept;
 
-/// A model as callers name it.
+/// A model's name, with an optional version.
 struct ModelName {
   std::string name;
   std::string version;  ///< empty: the newest

@@ -24,7 +24,7 @@ class EngineState;
 /// An answer as the response cache keeps it: immutable and shared.
 struct StoredAnswer {
   std::vector<Tensor> outputs;  ///< in the signature's order
-  std::uint32_t members = 0;    ///< of the ensemble, that answered
+  std::uint32_t members = 0;    ///< members of the ensemble that answered
 };
 
 struct OutputSet;
@@ -57,9 +57,8 @@ using OutputSetPointer = std::unique_ptr<OutputSet, RecycleOutputs>;
 
 }  // namespace serving
 
-/// The outputs of one call, in the order that was asked for. Movable; the memory goes back to the model's pool
-/// when it is destroyed, so tensors taken from it must be cloned to live longer. May outlive the model and the
-/// engine.
+/// The outputs of one call, in the requested order. Movable. The destructor returns the memory to the model's
+/// pool: clone a tensor that must live longer. May outlive the model and the engine.
 class Outputs {
  public:
   /// No outputs.
@@ -95,19 +94,20 @@ class Outputs {
   serving::OutputSetPointer set_;
 };
 
-/// What a call that succeeded gives.
+/// The result of a successful call.
 struct Answer {
-  /// In the order that was asked for.
+  /// In the requested order.
   Outputs outputs;
   /// How the call was served.
   Report report;
 };
 
-/// The callback of an asynchronous call: called exactly once, on a thread of the engine or on one that is
-/// inside `cancel`, `unload` or `stop`, never inside `submit` or `infer`. It may submit, cancel, and destroy the
-/// engine, which then stops later; it must not block for long, as a stop waits for it.
+/// The callback of an asynchronous call: called exactly once, on a thread of the engine or on a thread inside
+/// `cancel`, `unload`, `stop`, `close` or the engine's destructor, never inside `submit` or `infer`. It may
+/// submit, cancel, and destroy the engine, which then stops later. It should not block for long, because a
+/// stop waits for it.
 struct Completion {
-  /// Gets the answer or the error.
+  /// Receives the answer or the error.
   void (*function)(void* context, Result<Answer> answer) noexcept = nullptr;
   /// Passed on to `function`.
   void* context = nullptr;

@@ -41,7 +41,7 @@ struct DefaultServing {
   using Eviction = caching::SecondChance;    ///< a caching::EvictionPolicy: which answers the cache drops
 };
 
-/// Does not compile unless T is a bundle of policies, as DefaultServing is one; else true.
+/// Returns true; does not compile unless T is a bundle of policies like DefaultServing.
 template <class T>
 consteval bool check_serving() {
   static_assert(
@@ -61,11 +61,13 @@ consteval bool check_serving() {
   return true;
 }
 
-/// A bundle of policies for an Engine. For a type that is none, compilation stops with what it lacks.
+/// A bundle of policies for an Engine. For any other type, compilation fails with a sentence that says what
+/// the type lacks.
 template <class T>
 concept ServingTraits = check_serving<T>();
 
-/// An asynchronous call that was accepted. Dropping it changes nothing; the completion still comes.
+/// A handle to an accepted asynchronous call. Destroying it does not cancel the call: the completion still
+/// runs.
 template <ServingTraits T>
 class Submission {
  public:
@@ -77,8 +79,8 @@ class Submission {
   }
   ~Submission();
 
-  /// Cancels the call: its completion has run with `cancelled`, or with its answer if that came first,
-  /// when this returns or soon after. Queued work is not executed; the result of running work is discarded.
+  /// Cancels the call. Its completion runs before this returns or soon after, with `cancelled`, or with the
+  /// answer if that was ready first. Queued work is not executed; the result of running work is discarded.
   void cancel() noexcept;
 
  private:
@@ -92,17 +94,18 @@ class Model {
   explicit Model(std::shared_ptr<serving::ServedModel<T>> model) noexcept : model_(std::move(model)) {}
   Model(std::shared_ptr<serving::EngineState<T>> const& engine, serving::ServedModel<T>& model);
 
-  /// `name@version`. This and the following two live as long as any handle of the model.
+  /// `name@version`. The references returned by this and the following two functions are valid as long as any
+  /// handle of the model exists.
   std::string const& id() const noexcept;
   /// The inputs that the model reads and the outputs that it gives.
   Signature const& signature() const noexcept;
   /// The manifest that it was registered with.
   Manifest const& manifest() const noexcept;
 
-  /// Runs one request and waits for its answer. Alone and in time it runs on this thread; in company it
-  /// shares a batch. `request` is read until the call returns. Fails with invalid_argument (the request),
-  /// deadline_exceeded, cancelled, resource_exhausted or unavailable (with retry_after), internal (the
-  /// model).
+  /// Runs one request and blocks until it is answered. A lone call that can meet its deadline may run on this
+  /// thread; concurrent calls share a batch. `request` is read until the call returns. Fails with
+  /// invalid_argument (the request), deadline_exceeded, cancelled, resource_exhausted or unavailable (with
+  /// retry_after), internal (the model).
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
   /// element types and shapes must be those of the answer.
@@ -110,21 +113,22 @@ class Model {
                             CallOptions const& options = {}) const;
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
   /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
-  /// that might miss the deadline, which is that of all of them. Otherwise this thread is woken once per
-  /// window of requests in flight. While others fill the queue it waits for room, until the deadline.
+  /// that might miss the deadline, which applies to all of them. Otherwise this thread is woken once per
+  /// window of requests in flight. While other calls fill the queue this function blocks, until the deadline.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests,
                                          CallOptions const& options = {}) const;
-  /// Starts a request and returns. A refusal is returned here and `completion` is not called; otherwise it is
-  /// called exactly once. Borrowed tensors must live until then.
+  /// Starts a request and returns. A rejection is returned as an error, and `completion` is then not called;
+  /// otherwise it is called exactly once. Borrowed tensors must stay valid until then.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   Result<void> load() const;
-  /// Releases the model's memory after its last call in flight. A load in progress is given up: its
-  /// waiters get `cancelled`. A later call loads it again; answers in the cache are served without it.
+  /// Releases the model's memory after its last call in flight. A load in progress is abandoned: calls that
+  /// wait for it fail with `cancelled`. A later call loads the model again; cached answers are served without
+  /// loading it.
   Result<void> unload() const;
-  /// Removes this model's answers from the response cache, and those being computed now are not stored. An
-  /// answer never outlives its model's content: another manifest or file is another key.
+  /// Removes this model's answers from the response cache; answers being computed now are not stored. Not
+  /// needed after a change of the model: a different manifest or file has different cache keys.
   void forget_answers() const noexcept;
 
   /// What the model has done since it was added, and what it holds now.
@@ -144,7 +148,7 @@ class Engine {
   /// Checks the options. Starts no thread: workers start on demand.
   static Result<Engine> create(EngineOptions options = {});
   Engine(Engine&&) noexcept = default;
-  /// Stops the engine that was here, like the destructor.
+  /// Stops the engine that this handle held, like the destructor.
   Engine& operator=(Engine&& other) noexcept {
     Engine old(std::move(other));
     std::swap(engine_, old.engine_);
@@ -156,38 +160,40 @@ class Engine {
   ~Engine();
 
   /// Registers one more backend or processor under its table's name. The table is used until the
-  /// engine, all that was made from it and every thread that `stop` abandoned is gone. already_exists when
-  /// a different one of that name is registered.
+  /// engine, everything made from it and every thread that `stop` abandoned are gone. Fails with
+  /// already_exists when a different one of that name is registered.
   Result<void> add_backend(ath_backend_table const& table) { return engine_->add_backend(table); }
   Result<void> add_processor(ath_processor_table const& table) { return engine_->add_processor(table); }
   /// Registers the model in `folder` (with its athanor.json) without loading it; the first call that needs it
-  /// loads it. A relative folder is one of the working directory as it is now.
+  /// loads it. A relative path is resolved against the current working directory during this call.
   Result<Model<T>> add(std::string const& folder);
   /// `add`, then waits until the model is ready.
   Result<Model<T>> load(std::string const& folder);
   /// The model of that name: `name@version`, or `name` for its newest version.
   Result<Model<T>> model(std::string_view name) const;
-  /// Takes the model of that `name@version` out of the engine: it is found, listed and counted no more, and its
-  /// name and version are free. Handles of it go on to work. Once the last of them and its last call are gone,
-  /// its memory and all that the engine knew of it are given back, on a thread of the engine. not_found when
-  /// there is none.
+  /// Removes the model `name@version` from the engine: it is no longer found, listed or counted, and its name
+  /// and version may be used again. Existing handles keep working. Once the last handle and the last call are
+  /// gone, the model's memory and the engine's records of it are freed on a thread of the engine. Fails with
+  /// not_found when there is no such model.
   Result<void> remove(std::string_view id);
 
-  /// Refuses new calls at once, gives accepted ones, queued or running, until `grace` has passed, answers every
-  /// call that is left with unavailable / stopping, waits for completions that run, and joins the workers.
-  /// Returns how many threads were abandoned inside a backend. A second stop waits for the first and returns the
-  /// same. Inside a completion of this engine it only begins to stop, like the destructor, and returns 0.
+  /// Rejects new calls at once, lets accepted calls, queued or running, finish until `grace` has passed,
+  /// answers the remaining ones with unavailable / stopping, waits for running completions, and joins the
+  /// workers. Returns how many threads were abandoned inside a backend. A second stop waits for the first and
+  /// returns the same. Inside a completion of this engine it only initiates the stop, like the destructor,
+  /// and returns 0.
   std::size_t stop(Duration grace);
-  /// What the destructor does, for a host that must know when it is over: stops with `default_stop_grace` and
-  /// empties this handle. Inside a completion of this engine it returns at once, and a worker stops the engine
-  /// later. `closed(context)` is called once the engine has stopped, on that worker or before this returns.
+  /// Does what the destructor does, for a host that must know when the engine has stopped: stops with
+  /// `default_stop_grace` and empties this handle. Inside a completion of this engine it returns at once, and
+  /// a worker stops the engine later. `closed(context)` is called once the engine has stopped, on that worker
+  /// or before this returns.
   void close(void (*closed)(void* context) noexcept = nullptr, void* context = nullptr) noexcept;
 
-  /// Live, ready and why not, model by model.
+  /// Whether the engine is live and ready, and why not, with the state of each model.
   Health health() const;
   /// All metrics in the Prometheus text format.
   std::string metrics_text() const;
-  /// Version, options, backends, processors and models as a JSON object that ends with the members `more`.
+  /// Version, options, backends, processors and models as a JSON object, with the members `more` appended.
   std::string describe(std::span<JsonMember const> more = {}) const;
 
  private:

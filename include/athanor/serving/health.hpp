@@ -27,10 +27,10 @@ struct ModelHealth {
 
 /// The state of an engine and of its models.
 struct Health {
-  /// Always true: an engine that can be asked is alive.
+  /// Always true: an engine that can be queried is live.
   bool live = true;
   /// The engine is not stopping, has a model, and no model failed to load or has its circuit breaker open. A
-  /// model that nobody has asked for yet is loaded by its first call and does not count against readiness.
+  /// model that has not been used yet is loaded by its first call and does not count against readiness.
   bool ready = false;
   /// Why the engine is not ready; empty when it is.
   std::string reason;

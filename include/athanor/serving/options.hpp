@@ -21,25 +21,26 @@ class Cancellation;
 /// Whether a lone blocking call may run the model on its own thread.
 enum class CallerRuns : std::uint8_t { when_idle, never };
 
-/// The time that an engine's destructor gives running calls.
+/// How long an engine's destructor lets accepted calls, queued or running, finish.
 inline constexpr Duration default_stop_grace = std::chrono::seconds(30);
 
-/// Engine-wide settings. Defaults serve a library inside somebody's program; `Engine::create` validates them
-/// once.
+/// Engine-wide settings. The defaults suit a library embedded in another program; `Engine::create` validates
+/// them once.
 struct EngineOptions {
   /// Backends that manifests may name. The engine copies the tables; what their `context`
   /// points to must stay valid until their `release` has been called.
   std::vector<ath_backend_table const*> backends{};
   /// Processors that manifests may name, under the same rule.
   std::vector<ath_processor_table const*> processors{};
-  /// Worker threads for what no caller's thread runs: asynchronous calls, handed-over batches, loads. Started
-  /// on demand, and one more with the first timer; 0 means one per core, at least two.
+  /// Maximum number of worker threads, for work that no caller's thread runs: asynchronous calls, handed-over
+  /// batches, loads. Started on demand; the first timer starts one more thread. 0 means one per core, at
+  /// least two.
   std::size_t threads = 0;
   /// Whether a lone blocking call may run the model on its own thread.
   CallerRuns caller_runs = CallerRuns::when_idle;
   /// Calls without a deadline get this one.
   Duration default_deadline = std::chrono::seconds(30);
-  /// Items held at once over all models, queued or running; the next one is refused.
+  /// Items held at once over all models, queued or running; more are rejected.
   std::int64_t max_items = 4096;
   /// Input bytes held at once.
   std::int64_t max_bytes = std::int64_t{256} << 20;
@@ -49,7 +50,7 @@ struct EngineOptions {
   Duration cache_ttl{0};
   /// Measured bytes that loaded models may hold together, at least 1. No limit by default.
   std::optional<std::uint64_t> model_bytes{};
-  /// A load that takes longer fails for those who wait.
+  /// A load that takes longer fails for the calls that wait for it.
   Duration load_deadline = std::chrono::minutes(5);
   /// The circuit breaker of each model; false lets every call through.
   bool breaker = true;
@@ -59,8 +60,8 @@ struct EngineOptions {
 
 /// Settings of one call.
 struct CallOptions {
-  /// From the moment of the call; zero or less has passed already: nothing is run. Without one, the engine's
-  /// `default_deadline`.
+  /// Relative to the start of the call; a deadline of zero or less has already passed: nothing is run.
+  /// Without one, the engine's `default_deadline`.
   std::optional<Duration> deadline{};
   /// How the call uses the response cache.
   CacheMode cache = CacheMode::use;

@@ -1,27 +1,26 @@
 /// The LibTorch backend: runs TorchScript modules (format `torchscript`) and AOTInductor packages (format
 /// `pt2`).
 ///
-/// C++ hosts that link `athanor::torch` hand `athanor::libtorch::backend()` to an engine; everybody else
-/// opens the plugin `libathanor_torch.so`, whose one exported function offers the same table. No LibTorch
-/// type appears here.
+/// C++ hosts that link `athanor::torch` pass `athanor::libtorch::backend()` to an engine; other hosts load
+/// the plugin `libathanor_torch.so`, whose one exported function offers the same table. No LibTorch type
+/// appears here.
 ///
-/// What a model may be:
+/// Requirements on a model:
 /// - its `forward` takes as many tensors as the model has inputs (`model_inputs` of the manifest),
 ///   in that order, and returns a tensor, or a tuple or list of tensors,
 ///   in the order of `model_outputs`;
 /// - it keeps no state of its own between calls:
 ///   all instances share one copy of the weights,
 ///   and any number of them run at the same time;
-/// - inputs that a TorchScript `forward` writes to are copied for it; a `pt2` package must not
-///   write to its inputs, and it does not check their shapes
-///   (the signature does that, before the backend is reached).
+/// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its
+///   inputs, and it does not check their shapes (the signature does that, before the backend is reached).
 ///
-/// What it does to the process: it loads about 110 MB of LibTorch, turns TorchScript's profiling executor off
-/// (process-wide, so that the second call is as fast as the thousandth), and runs on the caller's thread with
-/// that thread's intra-op thread count put back afterwards. It starts no thread; LibTorch starts as many as
-/// the manifest's `threads` allows a TorchScript model, and as many as a `pt2` package was compiled for,
-/// which is all cores of the exporting machine unless `cpp.threads` said otherwise. A failing `pt2` package
-/// writes its cause to the process's standard error; LibTorch offers no other way to learn it.
+/// Effects on the process: it loads about 110 MB of LibTorch, turns TorchScript's profiling executor off
+/// (process-wide, so that the second call is as fast as the thousandth), and runs on the caller's thread,
+/// whose intra-op thread count it restores afterwards. It starts no thread; LibTorch starts as many as the
+/// manifest's `threads` allows a TorchScript model, and as many as a `pt2` package was compiled for, which is
+/// all cores of the exporting machine unless `cpp.threads` said otherwise. A failing `pt2` package writes the
+/// cause to the process's standard error, the only place where LibTorch reports it.
 #pragma once
 
 #include <cstdint>
@@ -44,9 +43,9 @@ class TorchInstance {
 
   /// Runs `forward` over the batch. Outputs live in host memory until the next run. Errors:
   /// `invalid_argument` for inputs that are not what the manifest declares; `internal` / `backend_failure`
-  /// when the model failed; `internal` / `backend_contract` when it answered with other outputs than the
-  /// manifest's; `resource_exhausted` / `out_of_memory`; `unavailable` / `device_lost`. The rows of the
-  /// outputs are not checked here.
+  /// when the model failed; `internal` / `backend_contract` when its outputs are not the manifest's;
+  /// `resource_exhausted` / `out_of_memory`; `unavailable` / `device_lost`. The rows of the outputs are not
+  /// checked here.
   Result<void> run(ath_batch& batch);
 
  private:
@@ -60,7 +59,7 @@ class TorchModel {
 
   /// Made by TorchBackend::load.
   explicit TorchModel(std::shared_ptr<detail::LoadedModel const> model) noexcept;
-  /// Frees the weights and gives freed memory back to the system and the device.
+  /// Frees the weights and returns freed memory to the system and the device.
   ~TorchModel();
 
   /// Bytes of the distinct weight storages that are held for as long as the model lives.
@@ -71,7 +70,7 @@ class TorchModel {
   std::shared_ptr<detail::LoadedModel const> model_;
 };
 
-/// The backend. It has no state: any object serves any number of threads.
+/// The backend. Stateless and thread-safe.
 class TorchBackend {
  public:
   using Model = TorchModel;
@@ -81,8 +80,8 @@ class TorchBackend {
   /// Reads `source.path`. Errors: `not_found` / `file` (or `permission_denied` / `file`) naming the path;
   /// `failed_precondition` / `model_load` when the file is not a model that this LibTorch and this processor
   /// can run, or when its inputs are not the manifest's; `invalid_argument` / `manifest` for a format or an
-  /// element type that this backend does not have; `failed_precondition` / `option` when the device is not
-  /// there.
+  /// element type that this backend does not have; `failed_precondition` / `option` when the device does not
+  /// exist.
   Result<std::unique_ptr<TorchModel>> load(ModelSource const& source);
 };
 

@@ -1,6 +1,6 @@
-/// The lane of one model: what enters is queued, batched and executed, on callers' threads or the executor's.
-/// Owns no thread. What runs when is decided by the QueueMachine; this shell has the mutex, the instances and
-/// the tasks.
+/// The lane of one model: queues, batches and executes its slots, on callers' threads or the executor's. Owns
+/// no thread. What runs when is decided by the QueueMachine; this shell has the mutex, the instances and the
+/// tasks.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ struct LaneOptions {
   std::uint32_t max_items = 32;
   /// Assembly cost of one batch, in the unit of Slot::cost. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
-  /// Whether a caller who is alone may run its batch itself. Off for backends that need a worker of their
+  /// Whether a lone caller may run its batch on its own thread. Off for backends that need a worker of their
   /// own.
   bool caller_runs = true;
   /// A failed batch of several parts is run again in pieces to find the culprits. While no piece succeeds, at

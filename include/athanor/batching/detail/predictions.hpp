@@ -1,4 +1,4 @@
-/// What a lane foretells by what batches took so far.
+/// A lane's predictions, from the run times of past batches.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-/// Decides what runs when: events and `now` in, batches and plans out. No clock, lock, thread or allocation.
+/// Decides what runs when: takes events and the time, returns batches and plans. No clock, lock, thread or
+/// allocation.
 #pragma once
 
 #include <cstdint>

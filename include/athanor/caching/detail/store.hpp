@@ -34,7 +34,7 @@ struct Slot {
   Value flight_value{};           ///< after Join::hit
   Reason refusal = Reason::none;  ///< after Join::refused
 
-  /// What the last join came to; bypass before the first. Any thread.
+  /// The outcome of the last join; bypass before the first. Any thread.
   Join role() const noexcept { return cache_role.load(std::memory_order_acquire); }
   /// Makes a slot whose last join has ended as good as new, before other threads learn of its new call.
   void reset_role() noexcept { cache_role.store(Join::bypass, std::memory_order_relaxed); }
@@ -48,7 +48,7 @@ struct Slot {
   bool may_store = false;
 };
 
-/// One running computation: who carries it and who waits for it. Pooled by the store.
+/// One running computation, with its owner and its waiters. Pooled by the store.
 template <class Env, class Value>
 struct Flight {
   Hash128 key{};

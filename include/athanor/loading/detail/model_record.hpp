@@ -1,4 +1,4 @@
-/// One model that a loader knows.
+/// The record of one model in a loader.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-/// Checks of what comes back through the tables, before anybody reads it.
+/// Checks of the results that the tables return, before they are used.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-/// Checks of what a host hands to an engine.
+/// Checks of the options that a host passes to an engine.
 #pragma once
 
 #include <athanor/core/error.hpp>

@@ -110,7 +110,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Cache& cache() noexcept { return cache_; }
   ModelLoader<LoadedModel, Env>& loader() noexcept { return loader_; }
   Gate<Env>& gate() noexcept { return gate_; }
-  /// Takes a call back of which nobody holds a reference.
+  /// Recycles a call that has no references left.
   void recycle(CallType& call) noexcept;
   /// Calls in flight. Walks over all calls: for a stop and for tests. A call counts as in flight before it asks
   /// whether the engine is stopping, so a stop that does not see it is seen by it.

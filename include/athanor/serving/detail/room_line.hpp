@@ -63,7 +63,7 @@ class RoomLine {
     }
     return place.served();
   }
-  /// Gives back what a slot holds.
+  /// Releases what a slot holds.
   void give_back(admission::Slot& slot) noexcept {
     if (waiting_.load(std::memory_order_acquire) != 0) serve_from(slot);
     gate_.release_quota(slot);
