@@ -14,43 +14,43 @@
  *
  * Errors. A function that can fail returns a code: ATH_OK, which is 0, or another ath_code_number, as in gRPC. Most of them
  * also take `out_error`, which may be NULL: it is set to NULL on success, and otherwise to an object that the caller
- * destroys with ath_error_destroy. There is no "last error". Every other out argument is NULL or 0 after a failure. Where
- * memory runs out even for the error object, a static one is handed out; it is destroyed like any other. No C++ exception
- * crosses this border. NULL where an object or a text is needed is rejected with ATH_INVALID_ARGUMENT, and each function may
- * fail with ATH_RESOURCE_EXHAUSTED (no memory) or ATH_INTERNAL (a fault of the library); the comments name what else.
+ * destroys with ath_error_destroy. There is no "last error". Every other out argument is NULL or 0 after a failure. If
+ * memory runs out even for the error object, a static one is returned; destroy it like any other. No C++ exception crosses
+ * this boundary. NULL where an object or a text is required is rejected with ATH_INVALID_ARGUMENT, and every function may
+ * fail with ATH_RESOURCE_EXHAUSTED (no memory) or ATH_INTERNAL (a fault of the library); the comments name the other codes.
  *
- * Ownership. An object that a function hands out is owned by the caller, who frees it with X_destroy or X_release; both
- * take NULL and never fail. Nothing is ever passed to free(). A `const char *` that is handed out belongs to the object it
- * was asked of and lives as long as that object. Objects may be given back in any order: all may outlive their engine. Then
- * they can still be read, and a call is rejected with ATH_UNAVAILABLE. Texts are UTF-8; names, paths and JSON end with a
- * NUL, request texts come with their length. What a function is given it borrows for the call, unless its comment says
+ * Ownership. An object that a function returns is owned by the caller, who frees it with X_destroy or X_release; both accept
+ * NULL and never fail. Never pass anything to free(). A returned `const char *` is owned by the object that it was obtained
+ * from and lives as long as that object. Objects may be freed in any order, and all may outlive their engine: they can then
+ * still be read, but calls are rejected with ATH_UNAVAILABLE. Texts are UTF-8; names, paths and JSON end with a NUL, request
+ * texts are passed with their length. A function borrows its arguments for the duration of the call, unless its comment says
  * otherwise.
  *
  * Threads. Every function may be called from any thread. Engines, models and calls may be used by many threads at the same
- * time. A request, and a response or an error or a text while it is destroyed, belong to one thread at a time; reading a
- * response, an error or a text is thread-safe. Destroying or releasing an object while another thread uses it is undefined
- * behaviour.
+ * time. A request may be used by only one thread at a time. Reading a response, an error or a text is thread-safe.
+ * Destroying or releasing an object while another thread uses it is undefined behaviour.
  *
  * Callbacks. A completion runs exactly once for every call that ath_submit accepted: on a thread of the engine, or on the
  * thread that is inside ath_call_cancel, ath_model_unload, ath_engine_stop or ath_engine_destroy; never inside ath_submit.
  * It may run before ath_submit has returned to its caller. The finalizer runs exactly once for every ath_submit: after the
- * completion, or inside an ath_submit that fails; nobody touches user_data after it. Both may use every function of their
- * own engine but those that would wait for themselves: ath_infer, ath_model_load and ath_engine_stop, which are rejected
- * there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and ath_model_add take their place). In a
- * completion ath_engine_destroy returns at once, and a thread of the engine frees it later. They should not block for long.
- * After an ath_engine_destroy outside of callbacks has returned, no callback runs but the finalizer of an ath_submit that is
- * rejected for it. An exception or a panic must not leave a callback: it would end the process.
+ * completion, or inside an ath_submit that fails; the library does not touch user_data afterwards. Both may use every
+ * function of their own engine except those that would wait for the callback itself: ath_infer, ath_model_load and
+ * ath_engine_stop, which are rejected there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and
+ * ath_model_add take their place). In a completion ath_engine_destroy returns at once, and a thread of the engine frees it
+ * later. They should not block for long. After an ath_engine_destroy outside of callbacks has returned, no callback runs,
+ * except the finalizer of an ath_submit that is rejected because the engine is gone. An exception or a panic must not leave
+ * a callback: it would terminate the process.
  *
- * Processes. In a child of fork() an engine of the parent has no threads: every function that needs it is rejected with
- * ATH_FAILED_PRECONDITION, and destroying or releasing what was made by it returns at once and frees nothing. What is only
- * read, as a response, may be. The child may make engines of its own.
+ * Processes. In a child of fork() an engine of the parent has no threads: every function that needs the engine fails with
+ * ATH_FAILED_PRECONDITION, and destroying or releasing an object of that engine returns at once and frees nothing. Responses
+ * and other objects that are only read remain readable. The child may create engines of its own.
  *
- * Versions. Structs begin with `struct_size`, set by whoever makes the struct (the _INIT macros do; a binding that cannot
- * use them zeroes the struct and sets the field): fields are only ever appended, in groups of 8 bytes. A size smaller than
- * that of the first version is rejected; a larger one, up to 4096, is accepted: what this library does not know must be
- * zero in a struct that it reads, and is made zero in one that it fills. Numbers of codes, reasons and types never change;
- * new ones are appended, so expect some that you do not know. Functions pass them as int32_t, not as enums, whose size is
- * up to the compiler.
+ * Versions. Structs begin with `struct_size`, set by the code that creates the struct (the _INIT macros do this; a binding
+ * that cannot use them zeroes the struct and sets the field). Fields are only ever appended, in groups of 8 bytes. A size
+ * smaller than that of the first version is rejected; a larger one, up to 4096, is accepted: fields that this library does
+ * not know must be zero in a struct that it reads, and are set to zero in one that it fills. The numbers of codes, reasons
+ * and types never change; new ones are appended, so expect unknown values. Functions pass them as int32_t rather than as
+ * enums, whose size depends on the compiler.
  */
 #ifndef ATHANOR_H
 #define ATHANOR_H
@@ -66,7 +66,9 @@ extern "C" {
 
 #ifndef ATH_API
 #if defined(__GNUC__)
-/** The linkage of the functions below. May be defined beforehand: as nothing for the static library, or for a parser. */
+/**
+ * The linkage of the functions below. May be defined before inclusion: as nothing for the static library, or for a parser.
+ */
 #define ATH_API __attribute__((visibility("default")))
 #else
 #define ATH_API
@@ -81,7 +83,10 @@ extern "C" {
 
 /** The version of the ABI in this header; compare with ath_abi_version(). */
 #define ATH_ABI_VERSION 1
-/** The release that this header belongs to, for conditional compilation. ath_version() names the library that runs. */
+/**
+ * The release that this header belongs to, for conditional compilation. ath_version() gives the version of the loaded
+ * library.
+ */
 #define ATH_VERSION_MAJOR 0
 /** See ATH_VERSION_MAJOR. */
 #define ATH_VERSION_MINOR 1
@@ -94,27 +99,27 @@ extern "C" {
 /** As the length of a dimension: not fixed. */
 #define ATH_DIM_ANY (-1)
 
-/** What a function returns: success, or who must act. The numbers are those of gRPC. */
+/** What a function returns: success, or the kind of failure. The numbers are those of gRPC. */
 enum ath_code_number {
   ATH_OK = 0,                  /**< success */
   ATH_CANCELLED = 1,           /**< the caller cancelled the call, or unloaded the model */
   ATH_UNKNOWN = 2,             /**< a backend gave no usable code */
-  ATH_INVALID_ARGUMENT = 3,    /**< the caller's: the same again fails again */
-  ATH_DEADLINE_EXCEEDED = 4,   /**< the deadline passed before the answer was there */
+  ATH_INVALID_ARGUMENT = 3,    /**< the caller's fault: the same call fails again */
+  ATH_DEADLINE_EXCEEDED = 4,   /**< the deadline passed before the answer was ready */
   ATH_NOT_FOUND = 5,           /**< no such file, model, output or cached answer */
-  ATH_ALREADY_EXISTS = 6,      /**< something different of that name is registered */
+  ATH_ALREADY_EXISTS = 6,      /**< something different is registered under that name */
   ATH_PERMISSION_DENIED = 7,   /**< a file may not be read */
   ATH_RESOURCE_EXHAUSTED = 8,  /**< a limit, or no memory; see ath_error_retry_after_ns */
-  ATH_FAILED_PRECONDITION = 9, /**< something must be set up first, or may not be done here */
-  ATH_ABORTED = 10,            /**< given up in favour of something else */
+  ATH_FAILED_PRECONDITION = 9, /**< something must be set up first, or is not allowed here */
+  ATH_ABORTED = 10,            /**< abandoned in favour of something else */
   ATH_OUT_OF_RANGE = 11,       /**< an index beyond the count */
   ATH_UNIMPLEMENTED = 12,      /**< this version cannot do it */
   ATH_INTERNAL = 13,           /**< the model's or the library's fault */
   ATH_UNAVAILABLE = 14,        /**< busy, broken for now, or stopping; see ath_error_retry_after_ns */
-  ATH_DATA_LOSS = 15           /**< a file is not what its manifest promises */
+  ATH_DATA_LOSS = 15           /**< a file does not match its manifest */
 };
 
-/** The finer cause behind a code. A backend of the host's own may give any of them. */
+/** The finer cause behind a code. A backend registered by the host may return any of them. */
 enum ath_reason_number {
   ATH_REASON_NONE = 0,              /**< none is known */
   ATH_REASON_SHAPE = 1,             /**< rank or dimension differs from the signature */
@@ -128,8 +133,8 @@ enum ath_reason_number {
   ATH_REASON_CHEMISTRY = 9,         /**< a molecule that chemistry or the model's features reject */
   ATH_REASON_QUEUE_FULL = 10,       /**< the limit on items held is reached */
   ATH_REASON_MEMORY_FULL = 11,      /**< the limit on bytes held, by requests or by models, is reached */
-  ATH_REASON_RATE = 12,             /**< the caller's rate is used up; the library itself limits none yet */
-  ATH_REASON_EXPECTED_WAIT = 13,    /**< it cannot end before its deadline */
+  ATH_REASON_RATE = 12,             /**< a rate limit is reached; this library imposes none yet */
+  ATH_REASON_EXPECTED_WAIT = 13,    /**< the call cannot end before its deadline */
   ATH_REASON_BREAKER_OPEN = 14,     /**< the circuit breaker rejects calls */
   ATH_REASON_DEADLINE_WAITING = 15, /**< the deadline passed before the work began */
   ATH_REASON_DEADLINE_RUNNING = 16, /**< the deadline passed while the work ran */
@@ -137,19 +142,19 @@ enum ath_reason_number {
   ATH_REASON_STOPPING = 18,         /**< the engine is stopping */
   ATH_REASON_MODEL_MISSING = 19,    /**< no such model or version */
   ATH_REASON_MODEL_LOAD = 20,       /**< the model, or its plugin, could not be loaded */
-  ATH_REASON_DIGEST = 21,           /**< a file's content is not what its manifest promises */
+  ATH_REASON_DIGEST = 21,           /**< a file's content does not have the digest in its manifest */
   ATH_REASON_MANIFEST = 22,         /**< the manifest is not valid */
   ATH_REASON_BUDGET = 23,           /**< the model is larger than the memory budget */
   ATH_REASON_BACKEND_CONTRACT = 24, /**< a backend answered with the wrong count, type or shape */
   ATH_REASON_BACKEND_FAILURE = 25,  /**< the model failed while it ran */
   ATH_REASON_OUT_OF_MEMORY = 26,    /**< the device or the host had no memory */
-  ATH_REASON_DEVICE_LOST = 27,      /**< the device is gone */
+  ATH_REASON_DEVICE_LOST = 27,      /**< the device failed or was removed */
   ATH_REASON_MEMBER_FAILED = 28,    /**< a member of an ensemble failed */
-  ATH_REASON_NOT_CACHED = 29,       /**< only-if-cached was asked, and it is not cached */
-  ATH_REASON_REENTRANT = 30,        /**< it would wait for the thread that asks for it */
+  ATH_REASON_NOT_CACHED = 29,       /**< only-if-cached was requested, and the answer is not cached */
+  ATH_REASON_REENTRANT = 30,        /**< a blocking call that would wait for its own thread */
   ATH_REASON_FILE = 31,             /**< a file could not be read or written */
   ATH_REASON_OPTION = 32,           /**< an option is unknown or impossible */
-  ATH_REASON_OUTPUT_MISSING = 33    /**< an output was asked for that the model does not have */
+  ATH_REASON_OUTPUT_MISSING = 33    /**< an output was requested that the model does not have */
 };
 
 /** Element types, little-endian, in memory that is aligned to their size. */
@@ -183,11 +188,11 @@ enum ath_cache_number {
 
 /** What the cache did for a call. */
 enum ath_cache_state_number {
-  ATH_CACHE_STATE_OFF = 0,      /**< it was not asked */
+  ATH_CACHE_STATE_OFF = 0,      /**< the cache was not looked up */
   ATH_CACHE_STATE_MISS = 1,     /**< the answer was computed */
-  ATH_CACHE_STATE_HIT = 2,      /**< the answer was stored already */
-  ATH_CACHE_STATE_JOINED = 3,   /**< an equal call in flight was answered too */
-  ATH_CACHE_STATE_REFRESHED = 4 /**< the answer was computed as asked, and stored */
+  ATH_CACHE_STATE_HIT = 2,      /**< the answer came from the cache */
+  ATH_CACHE_STATE_JOINED = 3,   /**< the answer came from an equal call in flight */
+  ATH_CACHE_STATE_REFRESHED = 4 /**< the answer was computed without a look-up, and stored */
 };
 
 /** Why a call failed. Freed with ath_error_destroy; reading it is thread-safe. */
@@ -198,16 +203,16 @@ typedef struct ath_text ath_text;
 typedef struct ath_engine ath_engine;
 /** A model of an engine. Freed with ath_model_release; thread-safe. */
 typedef struct ath_model ath_model;
-/** What a call is to compute. Freed with ath_request_destroy; for one thread at a time. */
+/** The inputs and options of a call. Freed with ath_request_destroy; not thread-safe. */
 typedef struct ath_request ath_request;
-/** An answer and how it came about. Freed with ath_response_destroy; reading it is thread-safe. */
+/** An answer and its report. Freed with ath_response_destroy; reading it is thread-safe. */
 typedef struct ath_response ath_response;
 /** An asynchronous call that was accepted. Freed with ath_call_release; thread-safe. */
 typedef struct ath_call ath_call;
 
 /**
- * An array in memory that somebody else owns; the fields are those of DLPack. Given to a request, it says where an input
- * lies; asked of a response, it is filled and its memory lives as long as the response.
+ * An array in borrowed memory; the fields are those of DLPack. Passed to a request, it describes an input; obtained from a
+ * response, it describes an output, whose memory lives as long as the response.
  */
 typedef struct ath_tensor_view {
   size_t struct_size;          /**< sizeof(ath_tensor_view) as its maker knows it */
@@ -266,14 +271,14 @@ typedef struct ath_report {
 #define ATH_REPORT_INIT {sizeof(ath_report), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * How an asynchronous call ends. `code` is ATH_OK and `response` is set, or it is the code of `error`, which is set. The
- * callee owns the one that is set.
+ * Called when an asynchronous call ends. `code` is ATH_OK and `response` is set, or it is the code of `error`, which is set.
+ * The callee owns the one that is set.
  */
 typedef void (*ath_completion)(void *user_data, int32_t code, ath_response *response, ath_error *error);
-/** The last time that `user_data` is touched. */
+/** Called with `user_data` after its last use, for example to free it. */
 typedef void (*ath_finalizer)(void *user_data);
 
-/** "0.1.0": the version of the library that runs. Static. */
+/** The version of the loaded library, such as "0.1.0". Static. */
 ATH_API const char *ath_version(void) ATH_NOEXCEPT;
 /**
  * The ABI that the library offers: a program built with this header runs with a library of the same SONAME whose number is
@@ -285,13 +290,15 @@ ATH_API const char *ath_code_name(int32_t code) ATH_NOEXCEPT;
 /** "missing_input" for ATH_REASON_MISSING_INPUT; "unknown" for a number that is no reason. Static. */
 ATH_API const char *ath_reason_name(int32_t reason) ATH_NOEXCEPT;
 
-/** The code of the function that handed the error out, never ATH_OK; ATH_OK for NULL. */
+/** The code that was returned with the error, never ATH_OK; ATH_OK for NULL. */
 ATH_API int32_t ath_error_code(const ath_error *error) ATH_NOEXCEPT;
 /** The finer cause, an ath_reason_number; ATH_REASON_NONE for NULL. */
 ATH_API int32_t ath_error_reason(const ath_error *error) ATH_NOEXCEPT;
-/** One sentence that names what, where, expected and got; "" for NULL. Lives as long as the error. */
+/**
+ * One sentence that says what failed, where, what was expected and what was found; "" for NULL. Lives as long as the error.
+ */
 ATH_API const char *ath_error_message(const ath_error *error) ATH_NOEXCEPT;
-/** How long to wait, in nanoseconds, before another try makes sense; 0 when waiting does not help, and for NULL. */
+/** How long to wait, in nanoseconds, before another try makes sense; 0 if waiting does not help, and for NULL. */
 ATH_API int64_t ath_error_retry_after_ns(const ath_error *error) ATH_NOEXCEPT;
 /** Frees the error. NULL is a no-op. */
 ATH_API void ath_error_destroy(ath_error *error) ATH_NOEXCEPT;
@@ -304,68 +311,72 @@ ATH_API size_t ath_text_size(const ath_text *text) ATH_NOEXCEPT;
 ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
 
 /**
- * Makes an engine with the settings of `options_json`, a JSON object; NULL or "{}" for the defaults. An unknown key, a key
- * given twice and a value that cannot work are rejected by name (ATH_INVALID_ARGUMENT, ATH_REASON_OPTION). Starts no thread
- * and opens no plugin: both happen when they are first needed. A path in JSON text must be escaped.
+ * Creates an engine with the settings of `options_json`, a JSON object; NULL or "{}" for the defaults. An unknown key, a
+ * duplicate key and an invalid value are rejected with an error that names the key (ATH_INVALID_ARGUMENT,
+ * ATH_REASON_OPTION). Starts no thread and opens no plugin: both happen when they are first needed. A path in JSON text must
+ * be escaped.
  * - `plugins`: list of texts. "torch" means libathanor_torch.so, looked for beside this library and in athanor-0/ there, in the
  *   folders of ATHANOR_PLUGIN_PATH, and where dlopen looks; a text with '/' is a path. They are opened by the first
  *   ath_model_load or ath_model_add, which fails when one cannot be (the next one tries again), and stay in the process.
- * - `threads`: worker threads at most, beside one for timers. 0, the default, means one per core, at least two.
+ * - `threads`: the maximum number of worker threads, besides one for timers. 0, the default, means one per core, at least
+ *   two.
  * - `caller_runs`: "when_idle", the default: a lone blocking call may run on its own thread; or "never".
- * - `default_deadline_ms`: of requests that set none. 30000.
- * - `max_items`, `max_bytes`: held at once over all models, queued or running. 4096 and 256 MiB.
+ * - `default_deadline_ms`: the deadline of requests that set none. 30000.
+ * - `max_items`, `max_bytes`: items and input bytes held at once over all models, queued or running. 4096 and 256 MiB.
  * - `cache_bytes`: budget of the response cache; 0 turns it off. 64 MiB.
  * - `cache_ttl_ms`: how long an answer may be served from it. 0, the default, means until it is evicted.
- * - `model_bytes`: what loaded models may hold together, at least 1. No limit without it.
- * - `load_deadline_ms`: a load that takes longer fails for those who wait for it. 300000.
- * - `breaker`: the circuit breaker of each model. true.
+ * - `model_bytes`: bytes that all loaded models together may hold, at least 1. No limit by default.
+ * - `load_deadline_ms`: a load that takes longer fails for the calls that wait for it. 300000.
+ * - `breaker`: whether each model has a circuit breaker. true.
  */
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Stops with a grace of 30 s unless it was stopped, waits for callbacks that are running, and frees the engine. NULL is a
  * no-op. In a completion of the same engine, where it would wait for itself, it rejects new calls and returns; the engine
- * stops and is freed later, on a thread of its own. The `release` of a backend's or processor's table tells when.
+ * stops and is freed later, on one of its own threads. The `release` of a backend's or processor's table is called after
+ * that.
  */
 ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;
 /**
- * Rejects new calls at once, gives accepted ones, queued or running, until `grace_ns` nanoseconds (0 or more) have passed,
- * answers every call that is left with ATH_UNAVAILABLE, waits for callbacks that are running, and joins the workers, but
- * those that are still inside a backend: `*out_abandoned` (may be NULL) counts them. A second stop waits for the first and
- * gives the same count. What only reads the engine still works after it. Fails with ATH_INVALID_ARGUMENT for a negative grace, and with ATH_FAILED_PRECONDITION in a callback of the same
- * engine.
+ * Rejects new calls at once, lets accepted calls, queued or running, finish until `grace_ns` nanoseconds (0 or more) have
+ * passed, answers the remaining ones with ATH_UNAVAILABLE, waits for running callbacks, and joins the workers, except those
+ * that are still inside a backend: `*out_abandoned` (may be NULL) is their number. A second stop waits for the first and
+ * returns the same count. Functions that only read the engine still work afterwards. Fails with ATH_INVALID_ARGUMENT for a
+ * negative grace, and with ATH_FAILED_PRECONDITION in a callback of the same engine.
  */
 ATH_API int32_t ath_engine_stop(ath_engine *engine, int64_t grace_ns, uint64_t *out_abandoned,
                                 ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Registers a backend of the host's own under its table's name. The table and its name are copied; what `context` points to
- * must stay valid until `release` has been called: once, after the engine, everything made from it, and the threads that a
- * stop left inside the backend are gone. A table that is rejected is not released. The table's functions are called on
- * threads of the engine and on those inside a function of this header. They may use ath_submit and what only reads; they
- * must not wait for the engine, stop it or destroy it. Fails with ATH_INVALID_ARGUMENT for a table that lacks something, and
- * with ATH_ALREADY_EXISTS if a different backend of that name is registered; an equal table is a no-op.
+ * Registers a backend of the host under its table's name. The table and its name are copied; what `context` points to must
+ * stay valid until `release` has been called: once, after the engine, everything made from it, and the threads that a stop
+ * left inside the backend are gone. A table that is rejected is not released. The table's functions are called on threads of
+ * the engine and on threads that are inside a function of this header. They may call ath_submit and functions that only
+ * read; they must not wait for the engine, stop it or destroy it. Fails with ATH_INVALID_ARGUMENT for an incomplete table,
+ * and with ATH_ALREADY_EXISTS if a different backend of that name is registered; registering an equal table again is a
+ * no-op.
  */
 ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_backend_table *table,
                                        ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Registers a processor of the host's own, as ath_engine_add_backend does a backend. Fails with ATH_UNIMPLEMENTED, too, for
- * what this version of the library does not support (see ath_processor_table).
+ * Registers a processor of the host, in the same way as ath_engine_add_backend. Also fails with ATH_UNIMPLEMENTED for a
+ * table that this version of the library does not support (see ath_processor_table).
  */
 ATH_API int32_t ath_engine_add_processor(ath_engine *engine, const struct ath_processor_table *table,
                                         ath_error **out_error) ATH_NOEXCEPT;
 /** Version, settings, plugins, backends, processors and models, as a JSON object. */
 ATH_API int32_t ath_engine_describe(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
-/** Live, ready and why not, model by model, as a JSON object. */
+/** Whether the engine is live and ready, and why not, with the state of each model, as a JSON object. */
 ATH_API int32_t ath_engine_health(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 /** All metrics of this engine, and of no other, in the Prometheus text format. */
 ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 
 /**
- * The model in `folder`, described by its athanor.json; waits until it is ready. A relative folder is one of the working
- * directory as it is now. A model that is known already is handed out again. Fails, among others, with ATH_NOT_FOUND (a
- * file), ATH_INVALID_ARGUMENT (the manifest), ATH_ALREADY_EXISTS (a different manifest of that name and version is
- * registered), ATH_DATA_LOSS (a digest), ATH_RESOURCE_EXHAUSTED (model_bytes), ATH_DEADLINE_EXCEEDED (load_deadline_ms),
- * ATH_UNAVAILABLE (the engine was stopped), ATH_FAILED_PRECONDITION (a plugin; what the model needs is not here; or called
- * in a callback of the same engine).
+ * Registers and loads the model in `folder`, described by its athanor.json, and blocks until it is ready. A relative path is
+ * resolved against the current working directory during this call. For a model that is already registered, returns another
+ * object for it. Fails, among others, with ATH_NOT_FOUND (a file), ATH_INVALID_ARGUMENT (the manifest), ATH_ALREADY_EXISTS
+ * (a different manifest of that name and version is registered), ATH_DATA_LOSS (a digest), ATH_RESOURCE_EXHAUSTED
+ * (model_bytes), ATH_DEADLINE_EXCEEDED (load_deadline_ms), ATH_UNAVAILABLE (the engine was stopped), ATH_FAILED_PRECONDITION
+ * (a plugin cannot be opened, or something that the model needs is missing; or called in a callback of the same engine).
  */
 ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
@@ -375,22 +386,22 @@ ATH_API int32_t ath_model_load(ath_engine *engine, const char *folder, ath_model
  */
 ATH_API int32_t ath_model_add(ath_engine *engine, const char *folder, ath_model **out_model,
                               ath_error **out_error) ATH_NOEXCEPT;
-/** A model that is known already: `name@version`, or `name` for its newest version. ATH_NOT_FOUND when there is none. */
+/** Finds a registered model: `name@version`, or `name` for its newest version. Fails with ATH_NOT_FOUND if there is none. */
 ATH_API int32_t ath_model_find(ath_engine *engine, const char *name, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Releases the model's memory after its last call in flight; does not wait for that. A later call loads it again. A load
- * under way is given up: calls that wait for it are answered with ATH_CANCELLED, and until it has really ended the next
- * ones are rejected with ATH_UNAVAILABLE. A model that is not loaded is a no-op.
+ * Releases the model's memory after its last call in flight; does not wait for that. A later call loads it again. A load in
+ * progress is abandoned: calls that wait for it are answered with ATH_CANCELLED, and until it has ended, new calls are
+ * rejected with ATH_UNAVAILABLE. A no-op for a model that is not loaded.
  */
 ATH_API int32_t ath_model_unload(ath_model *model, ath_error **out_error) ATH_NOEXCEPT;
-/** Gives the object back; the model stays loaded. NULL is a no-op. */
+/** Releases the object; the model stays loaded. NULL is a no-op. */
 ATH_API void ath_model_release(ath_model *model) ATH_NOEXCEPT;
 /** `name@version`; NULL for NULL. Lives as long as the object. */
 ATH_API const char *ath_model_id(const ath_model *model) ATH_NOEXCEPT;
-/** How many inputs it has; 0 for NULL. */
+/** The number of inputs of the model; 0 for NULL. */
 ATH_API size_t ath_model_input_count(const ath_model *model) ATH_NOEXCEPT;
-/** How many outputs it has; 0 for NULL. */
+/** The number of outputs of the model; 0 for NULL. */
 ATH_API size_t ath_model_output_count(const ath_model *model) ATH_NOEXCEPT;
 /**
  * Fills `*spec`, whose struct_size is set (ATH_TENSOR_SPEC_INIT), with the input at `index`. ATH_OUT_OF_RANGE beyond the
@@ -401,28 +412,28 @@ ATH_API int32_t ath_model_input(const ath_model *model, size_t index, ath_tensor
 ATH_API int32_t ath_model_output(const ath_model *model, size_t index, ath_tensor_spec *spec) ATH_NOEXCEPT;
 
 /**
- * An empty request for `model`, which may be released before it; NULL when `model` is NULL or memory runs out: that is
- * rejected like every NULL, so it need not be looked at. May be used for many calls, one after the other: inputs stay set
- * until they are replaced or reset. A setter that fails leaves a request that is rejected, with its error, until what it
- * sets is set or the request is reset: its code may be ignored, also when others fail or succeed after it. (Where memory
- * runs out even for keeping the error: until the request is reset.)
+ * Creates an empty request for `model`, which may be released before the request. Returns NULL if `model` is NULL or memory
+ * runs out; every function rejects a NULL request, so the result need not be checked. May be used for many calls in
+ * sequence: inputs stay set until they are replaced or reset. After a setter has failed, calls with the request are rejected
+ * with the setter's error, until the same property is set successfully or the request is reset; the codes of setters may
+ * therefore be ignored. (If memory runs out even for storing the error: until the request is reset.)
  */
 ATH_API ath_request *ath_request_create(const ath_model *model) ATH_NOEXCEPT;
-/** Frees the request; a call under way goes on. NULL is a no-op. */
+/** Frees the request; a call in progress continues. NULL is a no-op. */
 ATH_API void ath_request_destroy(ath_request *request) ATH_NOEXCEPT;
-/** Forgets inputs, outputs, deadline, cache mode and failures. */
+/** Resets inputs, outputs, deadline, cache mode and failures. */
 ATH_API int32_t ath_request_reset(ath_request *request) ATH_NOEXCEPT;
 /**
- * The failure of a setter that the next call would be rejected with, as a code and an error object of the caller's; ATH_OK
- * when there is none. For wrappers that raise an error where the mistake is made.
+ * Returns the setter failure with which the next call would be rejected, as a code and an error object that the caller owns;
+ * ATH_OK if there is none. For wrappers that report an error where it occurs.
  */
 ATH_API int32_t ath_request_error(const ath_request *request, ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Sets the input of that name. Its memory is borrowed: it must live, unchanged, for as long as the request is used with it,
- * until ath_infer has returned, and until the completion of every ath_submit. A view with strides is packed into memory of
- * the request's own. The view itself is copied. Fails with ATH_INVALID_ARGUMENT for what is wrong with the view (also a byte
- * of an ATH_DTYPE_BOOL that is neither 0 nor 1), and with ATH_UNIMPLEMENTED for memory that is not the CPU's; what does not
- * fit the model is rejected by the call.
+ * until ath_infer has returned, and until the completion of every ath_submit. A view with strides is packed into memory that
+ * the request owns. The view itself is copied. Fails with ATH_INVALID_ARGUMENT for an invalid view (also for a byte of an
+ * ATH_DTYPE_BOOL that is neither 0 nor 1), and with ATH_UNIMPLEMENTED for memory that is not the CPU's; an input that does
+ * not fit the model is rejected by the call.
  */
 ATH_API int32_t ath_request_set_tensor(ath_request *request, const char *name, const ath_tensor_view *view,
                                        ath_error **out_error) ATH_NOEXCEPT;
@@ -431,7 +442,7 @@ ATH_API int32_t ath_request_copy_tensor(ath_request *request, const char *name, 
                                         ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Sets an input to one text of `length` bytes, without a NUL; borrowed like the memory of ath_request_set_tensor. NULL is
- * accepted for 0 bytes. Of a failure here and in the setters below, ath_request_error has the sentence.
+ * accepted for 0 bytes. After a failure here or in the setters below, ath_request_error returns the error object.
  */
 ATH_API int32_t ath_request_set_text(ath_request *request, const char *name, const char *text, size_t length) ATH_NOEXCEPT;
 /**
@@ -442,40 +453,42 @@ ATH_API int32_t ath_request_set_text(ath_request *request, const char *name, con
 ATH_API int32_t ath_request_copy_texts(ath_request *request, const char *name, const char *const *texts,
                                        const size_t *lengths, size_t count) ATH_NOEXCEPT;
 /**
- * In nanoseconds, from the moment of the call. ATH_DEADLINE_DEFAULT, which an empty request has, means the engine's
- * default_deadline_ms; any other value of 0 or less has passed already: the call fails with ATH_DEADLINE_EXCEEDED.
+ * Sets the deadline, in nanoseconds from the start of the call. ATH_DEADLINE_DEFAULT, the initial value, means the engine's
+ * default_deadline_ms; any other value of 0 or less has already passed: the call fails with ATH_DEADLINE_EXCEEDED.
  */
 ATH_API int32_t ath_request_set_deadline_ns(ath_request *request, int64_t deadline_ns) ATH_NOEXCEPT;
-/** An ath_cache_number; ATH_CACHE_USE unless set. Another number is rejected with ATH_INVALID_ARGUMENT. */
+/**
+ * Sets the cache mode, an ath_cache_number; initially ATH_CACHE_USE. Any other number is rejected with ATH_INVALID_ARGUMENT.
+ */
 ATH_API int32_t ath_request_set_cache_mode(ath_request *request, int32_t mode) ATH_NOEXCEPT;
 /**
- * Which outputs the answer holds, in this order, at most ATH_MAX_TENSORS; the names are copied. A count of 0 means all. A
- * name that the model does not have is rejected by the call, with ATH_REASON_OUTPUT_MISSING.
+ * Selects the outputs that the answer holds, in this order, at most ATH_MAX_TENSORS; the names are copied. A count of 0
+ * means all. A name that the model does not have is rejected by the call, with ATH_REASON_OUTPUT_MISSING.
  */
 ATH_API int32_t ath_request_set_outputs(ath_request *request, const char *const *names, size_t count) ATH_NOEXCEPT;
 
 /**
- * Runs the request and waits for its answer. Alone and in time it runs on this thread; in company it shares a batch.
- * Fails, among others, with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED, ATH_RESOURCE_EXHAUSTED or
- * ATH_UNAVAILABLE (busy, or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model), ATH_NOT_FOUND (not cached),
- * ATH_FAILED_PRECONDITION (in a callback of the same engine: use ath_submit there), and as ath_model_load does where the
- * model has to be loaded first.
+ * Runs the request and blocks until it is answered. A lone call that can meet its deadline may run on this thread;
+ * concurrent calls share a batch. Fails, among others, with ATH_INVALID_ARGUMENT (the request), ATH_DEADLINE_EXCEEDED,
+ * ATH_RESOURCE_EXHAUSTED or ATH_UNAVAILABLE (busy, or stopping; see ath_error_retry_after_ns), ATH_INTERNAL (the model),
+ * ATH_NOT_FOUND (not cached), ATH_FAILED_PRECONDITION (in a callback of the same engine: use ath_submit there), and as
+ * ath_model_load does if the model must be loaded first.
  */
 ATH_API int32_t ath_infer(const ath_request *request, ath_response **out_response, ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Starts the request and returns. Fails for what can be said at once (the request, a limit, a stop); everything else goes to
- * the completion. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before ath_submit returns. The
- * request may be changed, used again or destroyed at once, but memory that it borrows must live until the completion.
+ * Starts the request and returns. Fails for errors that are known at once (the request, a limit, a stop); all other results
+ * go to the completion. When it fails, `completion` is not called; `finalizer` (may be NULL) is, before ath_submit returns.
+ * The request may be changed, used again or destroyed at once, but memory that it borrows must live until the completion.
  * `out_call` may be NULL if the caller will not cancel.
  */
 ATH_API int32_t ath_submit(const ath_request *request, ath_completion completion, void *user_data,
                            ath_finalizer finalizer, ath_call **out_call, ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Cancels the call. When it returns, or soon after, the completion has run: with ATH_CANCELLED, or with the answer if that
- * came first. NULL, and a call that has ended, are no-ops.
+ * Cancels the call. The completion runs before this returns or soon after, with ATH_CANCELLED, or with the answer if that
+ * was ready first. NULL, and a call that has ended, are no-ops.
  */
 ATH_API void ath_call_cancel(ath_call *call) ATH_NOEXCEPT;
-/** Gives the object back; the call goes on and its completion still runs. NULL is a no-op. */
+/** Releases the object; the call continues and its completion still runs. NULL is a no-op. */
 ATH_API void ath_call_release(ath_call *call) ATH_NOEXCEPT;
 
 /** How many outputs the answer holds; 0 for NULL. */
@@ -485,7 +498,7 @@ ATH_API size_t ath_response_output_count(const ath_response *response) ATH_NOEXC
  * none, ATH_INVALID_ARGUMENT for NULL or a struct_size that is too small.
  */
 ATH_API int32_t ath_response_output(const ath_response *response, const char *name, ath_tensor_view *view) ATH_NOEXCEPT;
-/** The same by place; `*out_name` (may be NULL) lives as long as the response. ATH_OUT_OF_RANGE beyond the count. */
+/** The same by index; `*out_name` (may be NULL) lives as long as the response. ATH_OUT_OF_RANGE beyond the count. */
 ATH_API int32_t ath_response_output_at(const ath_response *response, size_t index, const char **out_name,
                                        ath_tensor_view *view) ATH_NOEXCEPT;
 /**

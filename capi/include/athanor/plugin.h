@@ -1,16 +1,16 @@
 /**
  * @file
- * The C tables behind which every backend and every processor stands. One indirect call per batch or per item; no C++ type
- * crosses. A host registers a table with ath_engine_add_backend or ath_engine_add_processor; a plugin exports
- * `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
+ * The C tables through which the engine calls every backend and every processor: one indirect call per batch or per item,
+ * and no C++ types in the interface. A host registers a table with ath_engine_add_backend or ath_engine_add_processor; a
+ * plugin exports `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
  *
- * Structs. A struct with a `struct_size` carries its size as its maker knows it, and is zeroed before it is filled: fields
- * are only appended, in groups of 8 bytes. A size smaller than that of the first version is rejected; of a larger one, up to
+ * Structs. The code that creates a struct with a `struct_size` zeroes it and sets `struct_size` to its sizeof: fields are
+ * only appended, in groups of 8 bytes. A size smaller than that of the first version is rejected; of a larger one, up to
  * 4096 bytes, everything that this version does not know must be zero. `reserved` fields must be zero. ath_failure,
- * ath_tensor and ath_value stand in arrays or in other structs and do not grow while ATH_TABLE_VERSION stays the same.
+ * ath_tensor and ath_value are used in arrays or in other structs and do not grow while ATH_TABLE_VERSION stays the same.
  *
  * Threads. Every function of a table may be called from any thread. No function may throw. A returned int32_t is a code;
- * 0 is success, any other code means that nothing was made and that `failure` says why.
+ * 0 is success, any other code means that nothing was created and that `failure` describes why.
  */
 #ifndef ATHANOR_PLUGIN_H
 #define ATHANOR_PLUGIN_H
@@ -32,7 +32,7 @@ extern "C" {
 #define ATH_MAX_MESSAGE 512
 
 /**
- * How a function failed, filled in by the function; zeroed by the caller. Codes and reasons are the numbers of athanor.h:
+ * Why a function failed; zeroed by the caller, filled in by the function. Codes and reasons are the numbers of athanor.h:
  * ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on.
  */
 typedef struct ath_failure {
@@ -41,7 +41,7 @@ typedef struct ath_failure {
   char message[ATH_MAX_MESSAGE]; /**< UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
 } ath_failure;
 
-/** A dense row-major array in memory that somebody else owns. Only its maker writes to `data`. */
+/** A dense row-major array in borrowed memory. Only the code that created it may write to `data`. */
 typedef struct ath_tensor {
   void *data;                  /**< the first element */
   const int64_t *offsets;      /**< bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */
@@ -77,7 +77,7 @@ enum ath_runs_on_number {
   ATH_RUNS_ON_OWN_WORKER = 1  /**< never on the thread of a caller */
 };
 
-/** What a backend is asked to load. Strings and arrays live for the call. */
+/** What a backend's `load` is to load. Strings and arrays are valid during the call. */
 typedef struct ath_model_source {
   size_t struct_size;              /**< set by the engine */
   const char *path;                /**< the model file */
@@ -96,9 +96,9 @@ typedef struct ath_model_source {
 } ath_model_source;
 
 /**
- * One execution. The engine fills in `items` and `inputs`: memory that must be neither written to nor kept. The backend
- * fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same instance;
- * axis 0 of each must be `items` long.
+ * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used after the call. The
+ * backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same
+ * instance; axis 0 of each must be `items` long.
  */
 typedef struct ath_batch {
   size_t struct_size;                         /**< set by the engine */
@@ -108,13 +108,13 @@ typedef struct ath_batch {
   ath_tensor *outputs;                        /**< zeroed by the engine, filled in by the backend */
   size_t output_count;                        /**< of `outputs` */
   const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
-  int32_t (*is_cancelled)(const void *work);  /**< NULL, or says whether every caller of the batch has left */
+  int32_t (*is_cancelled)(const void *work);  /**< NULL, or returns nonzero when all callers of the batch have gone */
   const void *work;                           /**< passed to `is_cancelled` */
 } ath_batch;
 
 /**
- * A backend. Functions on distinct models or instances may run at the same time; an instance is never entered twice at once.
- * The engine copies the table and its name when it is registered. `context` must stay valid until `release`.
+ * A backend. Functions on distinct models or instances may run concurrently; functions on one instance never do. The engine
+ * copies the table and its name when it is registered. `context` must stay valid until `release`.
  */
 typedef struct ath_backend_table {
   size_t struct_size; /**< sizeof(ath_backend_table) as its maker knows it */
@@ -122,11 +122,11 @@ typedef struct ath_backend_table {
   const char *name;   /**< how manifests name the backend */
   int32_t runs_on;    /**< ATH_RUNS_ON_... */
   int32_t reserved;   /**< zero */
-  /** Loads a model. NULL is none, as for make_instance. */
+  /** Loads a model. A NULL model is an error, as is a NULL instance from make_instance. */
   int32_t (*load)(void *context, const ath_model_source *source, void **out_model, ath_failure *failure);
-  /** Frees a model, after every instance of it was destroyed. */
+  /** Frees a model, after all its instances have been destroyed. */
   void (*unload)(void *context, void *model);
-  /** The bytes that the weights of a model hold, measured. */
+  /** The measured size in bytes of a model's weights. */
   uint64_t (*footprint)(void *context, void *model);
   /** Makes one instance of a model. */
   int32_t (*make_instance)(void *context, void *model, void **out_instance, ath_failure *failure);
@@ -136,23 +136,27 @@ typedef struct ath_backend_table {
   int32_t (*run)(void *context, void *instance, ath_batch *batch, ath_failure *failure);
   /** Clears a slot of an instance's state before another sequence uses it. NULL for a backend that holds no state. */
   void (*clear_slot)(void *context, void *instance, uint64_t slot);
-  /** Called once, on any thread, after the last use of an accepted table: the engine, all that was made from it, and the
-   * threads that a stopped engine abandoned inside the backend are gone. May be NULL. Not called for a rejected table. */
+  /** Called once, on any thread, after the last use of an accepted table, when the engine, everything made from it, and
+   * the threads that a stopped engine abandoned inside the backend are gone. May be NULL. Not called for a rejected
+   * table. */
   void (*release)(void *context);
 } ath_backend_table;
 
-/** One item of a request, as a processor sees it. Lives for the call: what a processor makes or keeps never points into it. */
+/**
+ * One item of a request, as passed to a processor. Valid during the call: nothing that a processor makes or keeps may point
+ * into it.
+ */
 typedef struct ath_item {
   size_t struct_size;                        /**< set by the engine */
   const ath_tensor *inputs;                  /**< the item's row of each request input that the manifest gives the processor */
   size_t input_count;                        /**< of `inputs` */
   const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
   size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
-  int32_t (*is_cancelled)(const void *call); /**< NULL, or says whether nobody waits for the item any more */
+  int32_t (*is_cancelled)(const void *call); /**< NULL, or returns nonzero when no caller waits for the item */
   const void *call;                          /**< passed to `is_cancelled` */
 } ath_item;
 
-/** What one half of a processor made of an item; zeroed by the engine but for `struct_size`. */
+/** The result of preprocess or postprocess for an item; zeroed by the engine but for `struct_size`. */
 typedef struct ath_made {
   size_t struct_size;          /**< set by the engine */
   const ath_tensor *tensors;   /**< in the order of ath_ports; axis 0 of each is the item's rows; valid until `release` */
@@ -162,7 +166,7 @@ typedef struct ath_made {
   void (*release)(void *owner); /**< called once, on any thread, after a preprocess that succeeded, however the call ends; may be NULL */
 } ath_made;
 
-/** What a processor makes: filled in by `open`, since its options may decide it; valid until `close`. */
+/** The outputs of a processor: filled in by `open`, because they may depend on its options; valid until `close`. */
 typedef struct ath_ports {
   size_t struct_size;              /**< set by the engine */
   const char *const *made_names;   /**< the model inputs that preprocess makes */
@@ -175,10 +179,10 @@ typedef struct ath_ports {
 
 /**
  * A processor: turns one item of a request into the tensors that a model reads. `open` makes a processor for the model in
- * `folder`, with the manifest's `options`, a JSON object; an option that it does not know is refused by name. Both texts
- * live for the call. `preprocess` is called from many threads at once, `close` once, after the last of them. Copied and
- * released like a backend's table. This version supports preprocess on any thread: a table with a `postprocess`, or with
- * ATH_RUNS_ON_OWN_WORKER, is rejected with ATH_UNIMPLEMENTED.
+ * `folder`, with the manifest's `options`, a JSON object; it must reject an unknown option with an error that names it. Both
+ * texts are valid during the call. `preprocess` is called concurrently from many threads, `close` once, after the last
+ * `preprocess`. Copied and released like a backend's table. This version supports preprocess on any thread: a table with a
+ * `postprocess`, or with ATH_RUNS_ON_OWN_WORKER, is rejected with ATH_UNIMPLEMENTED.
  */
 typedef struct ath_processor_table {
   size_t struct_size; /**< sizeof(ath_processor_table) as its maker knows it */
@@ -186,14 +190,14 @@ typedef struct ath_processor_table {
   const char *name;   /**< how manifests name the processor */
   int32_t runs_on;    /**< ATH_RUNS_ON_... */
   int32_t reserved;   /**< zero */
-  /** Opens the processor for one model and says what it makes. */
+  /** Opens the processor for one model and fills in `ports`. */
   int32_t (*open)(void *context, const char *folder, const char *options_json, void **out_processor, ath_ports *ports,
                   ath_failure *failure);
   /** Frees an opened processor. */
   void (*close)(void *context, void *processor);
-  /** Makes model inputs of one item. */
+  /** Makes model inputs from one item. */
   int32_t (*preprocess)(void *context, void *processor, const ath_item *item, ath_made *out, ath_failure *failure);
-  /** Makes answers of the rows that the model gave for one item. NULL in this version. */
+  /** Makes answers from the rows of the model's outputs that belong to one item. NULL in this version. */
   int32_t (*postprocess)(void *context, void *processor, const ath_item *item, void *state, const ath_tensor *rows,
                          size_t row_count, ath_made *out, ath_failure *failure);
   /** As for a backend's table. */
@@ -212,8 +216,8 @@ typedef struct ath_plugin {
 } ath_plugin;
 
 /**
- * Exported by every plugin under the name "athanor_plugin". Refuses by returning a code and a sentence, for example when
- * the LibTorch found at run time is not the one that the plugin was built for.
+ * Exported by every plugin under the name "athanor_plugin". May refuse to load by returning a code and filling in `failure`,
+ * for example when the LibTorch found at run time is not the one that the plugin was built for.
  */
 typedef int32_t (*ath_plugin_entry)(ath_plugin *out_plugin, ath_failure *failure);
 
