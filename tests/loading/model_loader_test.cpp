@@ -378,7 +378,7 @@ TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared,
   REQUIRE(loader.acquire("oldest", 1s));
   world.advance(1ms);
   REQUIRE(loader.acquire("older", 1s));
-  Slot pinned;
+  Caller pinned;
   Callers client;
   auto& oldest = **loader.declare("oldest");
   // The pin does not count as a use here, so that only the comparison can save the model.
@@ -414,7 +414,7 @@ struct RacingWorld {
 // mutant: try_pin keeps its pin of a model that was retired concurrently
 TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of it is left") {
   RacingWorld racing(100);
-  Slot slot;
+  Caller slot;
   auto& record = **racing.loader.declare("tg");
   REQUIRE(racing.loader.load(record, 1s));
   other_thread = [&] { racing.loader.unload(record); };
@@ -429,7 +429,7 @@ TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of
 // mutant: pin_or_park does not look whether its own momentary pin hid the last one
 TEST_CASE("a model drains although a momentary pin hid that its last pin had gone") {
   RacingWorld racing(100);
-  Slot held, slot;
+  Caller held, slot;
   auto& record = **racing.loader.declare("tg");
   REQUIRE(racing.loader.load(record, 1s));
   REQUIRE(*racing.loader.pin(held, record, racing.world.now(), racing.client) == PinResult::ready);
@@ -460,7 +460,7 @@ TEST_CASE("when one of two victims is pinned while they are closed, the other st
       REQUIRE(*racing.loader.pin(second_slot, second, racing.world.now(), racing.client) == PinResult::ready);
     };
   };
-  Slot slot;
+  Caller slot;
   auto const refused = racing.loader.pin(slot, large, racing.world.now(), racing.client);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::memory_full);
