@@ -250,18 +250,22 @@ class SimulatedAtomic {
   SimulatedAtomic(SimulatedAtomic const&) = delete;
   SimulatedAtomic& operator=(SimulatedAtomic const&) = delete;
 
+  /// As std::atomic::load.
   T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
     Simulation::point();
     return value_;
   }
+  /// As std::atomic::store.
   void store(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
     Simulation::point();
     value_ = value;
   }
+  /// As std::atomic::exchange.
   T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
     Simulation::point();
     return std::exchange(value_, value);
   }
+  /// As std::atomic::compare_exchange_strong.
   bool compare_exchange_strong(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
                                std::memory_order = std::memory_order_seq_cst) noexcept {
     Simulation::point();
@@ -272,19 +276,24 @@ class SimulatedAtomic {
     value_ = desired;
     return true;
   }
+  /// As std::atomic::compare_exchange_weak, but never fails spuriously.
   bool compare_exchange_weak(T& expected, T desired, std::memory_order = std::memory_order_seq_cst,
                              std::memory_order = std::memory_order_seq_cst) noexcept {
     return compare_exchange_strong(expected, desired);
   }
+  /// As std::atomic::fetch_add.
   T fetch_add(T by, std::memory_order = std::memory_order_seq_cst) noexcept {
     return change([by](T value) { return static_cast<T>(value + by); });
   }
+  /// As std::atomic::fetch_sub.
   T fetch_sub(T by, std::memory_order = std::memory_order_seq_cst) noexcept {
     return change([by](T value) { return static_cast<T>(value - by); });
   }
+  /// As std::atomic::fetch_or.
   T fetch_or(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
     return change([bits](T value) { return static_cast<T>(value | bits); });
   }
+  /// As std::atomic::fetch_and.
   T fetch_and(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
     return change([bits](T value) { return static_cast<T>(value & bits); });
   }

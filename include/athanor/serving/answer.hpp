@@ -51,6 +51,7 @@ struct OutputSet {
 static_assert(sizeof(OutputSet) % alignof(Tensor) == 0);
 
 struct RecycleOutputs {
+  /// Gives the set back to the pool that it came from.
   void operator()(OutputSet* set) const noexcept { set->owner.recycle(*set); }
 };
 using OutputSetPointer = std::unique_ptr<OutputSet, RecycleOutputs>;
