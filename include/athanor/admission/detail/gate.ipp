@@ -66,14 +66,15 @@ Reason Gate<Env>::excess(Amount amount) const noexcept {
   return amount.bytes > options_.max_bytes - held_.bytes ? Reason::memory_full : Reason::none;
 }
 
-/// Gives a cell as much credit as fills it once `taken` is given back, as long as no more than half of the
-/// limits is handed out.
+/// Replaces a cell's credit by as much as fills it once `taken` is given back, as long as no more than half of
+/// the limits is held or handed out then.
 template <Environment Env>
 void Gate<Env>::refill(Cell& cell, Amount taken) noexcept {
   Amount const credit{share_.items - std::min(taken.items, share_.items),
                       share_.bytes - std::min(taken.bytes, share_.bytes)};
-  if (!open_ || credit.items > options_.max_items / 2 - held_.items ||
-      credit.bytes > options_.max_bytes / 2 - held_.bytes)
+  Amount const there = unpacked(cell.credit.load(std::memory_order_relaxed));
+  if (!open_ || credit.items - there.items > options_.max_items / 2 - held_.items ||
+      credit.bytes - there.bytes > options_.max_bytes / 2 - held_.bytes)
     return;
   Amount const before = unpacked(cell.credit.exchange(packed(credit), std::memory_order_relaxed));
   held_.items += credit.items - before.items;
