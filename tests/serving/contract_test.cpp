@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -392,7 +393,7 @@ TEST_CASE("what a C++ processor makes must be an item of the model's inputs, at 
 // mutant: OpenProcessor::preprocess without find_fault
 TEST_CASE("a tensor of a C processor that is not whole is refused and released, alone and in company") {
   static ath_tensor given{};
-  static int releases = 0;
+  static std::atomic<int> releases{0};
   static char const* const names[] = {"x"};
   static std::int32_t const dtypes[] = {static_cast<std::int32_t>(DType::f32)};
   ath_processor_table processor{};
