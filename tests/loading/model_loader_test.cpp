@@ -1,71 +1,17 @@
-#include <athanor/loading/model_loader.hpp>
+#include "loader_world.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <athanor/core/simulation.hpp>
 
 using namespace athanor;
+using namespace athanor::loading_tests;
 using namespace std::chrono_literals;
 using loading::PinResult;
-
-namespace {
-
-/// Counts itself, so that a test sees what lies in memory.
-struct Model {
-  explicit Model(int& alive_) : alive(alive_) { ++alive; }
-  ~Model() { --alive; }
-  Model(Model const&) = delete;
-  int& alive;
-};
-using Loader = ModelLoader<Model, SimulatedEnv>;
-using Slot = loading::Slot<Model>;
-
-struct Caller : Slot {
-  int resumed = 0;
-  std::optional<Error> error{};
-};
-struct Callers {
-  void resume(Slot& slot, Error const* error) noexcept {
-    auto& caller = static_cast<Caller&>(slot);
-    ++caller.resumed;
-    if (error != nullptr) caller.error = *error;
-  }
-};
-static_assert(loading::LoaderClient<Callers, Model>);
-
-/// A disk that tells how often it was asked.
-struct Disk {
-  int alive = 0;
-  std::map<std::string, int, std::less<>> loads;
-  std::map<std::string, Error, std::less<>> broken;
-  Duration takes{0};
-  std::uint64_t bytes = 10;
-
-  LoadFunctions<Model> functions(std::uint64_t expected = 10) {
-    LoadFunctions<Model> all;
-    all.load = [this](LoadTarget const& target) -> Result<Loaded<Model>> {
-      ++loads[std::string(target.name)];
-      Simulation::current().advance(takes);
-      // Others act while this thread reads: timers fire, callers come.
-      for (int i = 0; takes > Duration{0} && i < 8; ++i) Simulation::current().step_now();
-      if (auto const error = broken.find(target.name); error != broken.end())
-        return tl::unexpected(error->second);
-      return Loaded<Model>{std::make_unique<Model>(alive), bytes};
-    };
-    all.expected_bytes = [expected](LoadTarget const&) { return expected; };
-    return all;
-  }
-};
-
-Error const missing{Code::not_found, Reason::file, "no such file", {}};
-
-}  // namespace
 
 // mutant: pin_or_park reserves a load for a caller that finds one in progress
 TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin") {
@@ -327,146 +273,6 @@ TEST_CASE("S3-15 measured bytes count, not declared ones") {
   world.advance(1h);
   CHECK(loader.acquire("large", 1s).error().reason == Reason::budget);
   CHECK(disk.loads["large"] == 1);  // its size is known now
-}
-
-namespace {
-
-/// What another thread does just before the next change of a word.
-std::function<void()> other_thread;
-
-/// A simulated world in which another thread acts in the middle of a pin or an eviction.
-struct RacingEnv : SimulatedEnv {
-  template <class T>
-  struct Atomic : std::atomic<T> {
-    using std::atomic<T>::atomic;
-    using std::atomic<T>::compare_exchange_strong;
-    bool compare_exchange_strong(T& expected, T desired, std::memory_order order) noexcept {
-      let_others_act();
-      return std::atomic<T>::compare_exchange_strong(expected, desired, order);
-    }
-    T fetch_add(T value, std::memory_order order) noexcept {
-      let_others_act();
-      return std::atomic<T>::fetch_add(value, order);
-    }
-    T fetch_sub(T value, std::memory_order order) noexcept {
-      let_others_act();
-      return std::atomic<T>::fetch_sub(value, order);
-    }
-    T exchange(T desired, std::memory_order order = std::memory_order_seq_cst) noexcept {
-      let_others_act();
-      return std::atomic<T>::exchange(desired, order);
-    }
-    static void let_others_act() {
-      if (auto const act = std::exchange(other_thread, nullptr)) act();
-    }
-  };
-};
-
-}  // namespace
-
-// mutant: close_to_pins closes a victim by exchange(0), without comparing with an idle word
-TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared, and another goes") {
-  Simulation world(1);
-  int alive = 0;
-  LoadFunctions<Model> functions;
-  functions.load = [&](LoadTarget const&) -> Result<Loaded<Model>> {
-    return Loaded<Model>{std::make_unique<Model>(alive), 10};
-  };
-  functions.expected_bytes = [](LoadTarget const&) { return 10U; };
-  using Racing = ModelLoader<Model, RacingEnv>;
-  auto loader = Racing::create({.budget_bytes = 20}, functions).value();
-  REQUIRE(loader.acquire("oldest", 1s));
-  world.advance(1ms);
-  REQUIRE(loader.acquire("older", 1s));
-  Caller pinned;
-  Callers client;
-  auto& oldest = **loader.declare("oldest");
-  // The pin does not count as a use here, so that only the comparison can save the model.
-  other_thread = [&] { REQUIRE(*loader.pin(pinned, oldest, TimePoint{}, client) == PinResult::ready); };
-  REQUIRE(loader.acquire("new", 1s));
-  CHECK(loader.status("oldest")->state == ModelState::ready);
-  CHECK(loader.status("oldest")->pins == 1);
-  CHECK(loader.status("older")->state == ModelState::unloaded);
-  CHECK(alive == 2);
-  loader.unpin(pinned);
-}
-
-namespace {
-
-/// A loader of models of 10 bytes in the racing world.
-struct RacingWorld {
-  using Racing = ModelLoader<Model, RacingEnv>;
-  Simulation world{1};
-  int alive = 0;
-  Racing loader;
-  Callers client;
-
-  explicit RacingWorld(std::uint64_t budget)
-      : loader(Racing::create({.budget_bytes = budget},
-                              {.load = [this](LoadTarget const&) -> Result<Loaded<Model>> {
-                                return Loaded<Model>{std::make_unique<Model>(alive), 10};
-                              }})
-                   .value()) {}
-};
-
-}  // namespace
-
-// mutant: try_pin keeps its pin of a model that was retired concurrently
-TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of it is left") {
-  RacingWorld racing(100);
-  Caller slot;
-  auto& record = **racing.loader.declare("tg");
-  REQUIRE(racing.loader.load(record, 1s));
-  other_thread = [&] { racing.loader.unload(record); };
-  REQUIRE(*racing.loader.pin(slot, record, racing.world.now(), racing.client) == PinResult::parked);
-  racing.world.run_until_idle();
-  REQUIRE(slot.payload != nullptr);
-  CHECK(racing.loader.status(record).pins == 1);
-  racing.loader.unpin(slot);
-  CHECK(racing.loader.status(record).pins == 0);
-}
-
-// mutant: pin_or_park does not look whether its own momentary pin hid the last one
-TEST_CASE("a model drains although a momentary pin hid that its last pin had gone") {
-  RacingWorld racing(100);
-  Caller held, slot;
-  auto& record = **racing.loader.declare("tg");
-  REQUIRE(racing.loader.load(record, 1s));
-  REQUIRE(*racing.loader.pin(held, record, racing.world.now(), racing.client) == PinResult::ready);
-  other_thread = [&] {
-    racing.loader.unload(record);
-    other_thread = [&] { racing.loader.unpin(held); };  // once the momentary pin is there
-  };
-  REQUIRE(racing.loader.pin(slot, record, racing.world.now(), racing.client));
-  racing.world.run_until_idle();
-  REQUIRE(slot.payload != nullptr);
-  CHECK(racing.alive == 1);
-  CHECK(racing.loader.statistics().loads == 2);
-  racing.loader.unpin(slot);
-}
-
-// mutant: close_to_pins leaves the first victims closed when a later one has been pinned
-TEST_CASE("when one of two victims is pinned while they are closed, the other stays in use") {
-  RacingWorld racing(25);
-  Slot first_slot, second_slot;
-  auto& first = **racing.loader.declare("first");
-  auto& second = **racing.loader.declare("second");
-  REQUIRE(racing.loader.load(first, 1s));
-  racing.world.advance(1ms);
-  REQUIRE(racing.loader.load(second, 1s));
-  auto& large = **racing.loader.add("large", 25);
-  other_thread = [&] {
-    other_thread = [&] {
-      REQUIRE(*racing.loader.pin(second_slot, second, racing.world.now(), racing.client) == PinResult::ready);
-    };
-  };
-  Caller slot;
-  auto const refused = racing.loader.pin(slot, large, racing.world.now(), racing.client);
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().reason == Reason::memory_full);
-  REQUIRE(*racing.loader.pin(first_slot, first, racing.world.now(), racing.client) == PinResult::ready);
-  racing.loader.unpin(first_slot);
-  racing.loader.unpin(second_slot);
 }
 
 // mutant: run_load does not look whether the load was given up before it began
