@@ -1,10 +1,8 @@
 #include <athanor/batching/batcher.hpp>
 
 #include <atomic>
-#include <cstdlib>
 #include <functional>
 #include <memory>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -12,28 +10,11 @@
 #include <doctest/doctest.h>
 
 #include <athanor/core/simulation.hpp>
+#include <support/thread_memory.hpp>
 
 using namespace athanor;
+using athanor_tests::thread_memory;
 using namespace std::chrono_literals;
-
-namespace {
-thread_local std::uint64_t allocations = 0;
-}
-
-// The whole test program counts, so that a test can say what a call allocates. Inlined, GCC would take the
-// pair for a mismatched one.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept {
-  ++allocations;
-  return std::malloc(bytes == 0 ? 1 : bytes);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::nothrow_t const&) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -70,10 +51,10 @@ TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing onc
         for (std::size_t i = 0; i < in.size(); ++i) out[i] = 2 * in[i];
       });
   CHECK(doubler.run(1) == 2);
-  auto const before = allocations;
+  auto const before = thread_memory().allocations;
   int sum = 0;
   for (int i = 0; i < 1000; ++i) sum += *doubler.run(i);
-  auto const after_calls = allocations;
+  auto const after_calls = thread_memory().allocations;
   CHECK(after_calls - before == 0);
   CHECK(sum == 999'000);
   CHECK(runs == 1001);

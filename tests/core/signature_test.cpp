@@ -2,39 +2,12 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <support/thread_memory.hpp>
 
 #include <array>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <string>
 #include <vector>
-
-// Clang's sanitizers bring their own operator new; there allocations are not counted.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define ATHANOR_OPERATOR_NEW_IS_TAKEN
-#endif
-#endif
-
-namespace {
-thread_local std::size_t allocations = 0;
-}
-
-#ifndef ATHANOR_OPERATOR_NEW_IS_TAKEN
-// Not inlined: GCC would take malloc beside delete, or new beside free, for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes != 0 ? bytes : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept {
-  ++allocations;
-  return std::malloc(bytes != 0 ? bytes : 1);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-#endif
 
 namespace {
 
@@ -293,10 +266,10 @@ TEST_CASE("S4-2 a request that is right is checked without allocating") {
   Request const request = three.request();
   auto const text_signature = of_text();
   Request const text_request = texts_of({"*CC*", "\u00e9"});
-  std::size_t const before = allocations;
+  std::size_t const before = athanor_tests::thread_memory().allocations;
   auto const checked = check(signature, request);
   auto const checked_texts = check(text_signature, text_request);
-  CHECK(allocations == before);
+  CHECK(athanor_tests::thread_memory().allocations == before);
   REQUIRE(checked);
   CHECK(checked_texts);
 }
