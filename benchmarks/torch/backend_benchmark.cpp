@@ -38,7 +38,7 @@ int main(int argc, char** argv) {
   std::vector<float> values(rows * width);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = 0.1F * static_cast<float>(i % 13);
   std::array<float, rows> bare{};
-  BareLoop loop(description.path);
+  BareLoop loop(description.path, to_string(description.device));
   tests::Instance instance(*model);
   std::vector<Tensor> const inputs{Tensor::view(std::span<float const>(values), {rows, width})};
   bool right = true;

@@ -12,6 +12,7 @@
 #include <support/puppet.hpp>
 
 #include "bare_loop.hpp"
+#include "torch/table.hpp"
 
 using namespace athanor;
 using namespace athanor::benchmarks;
@@ -20,6 +21,8 @@ namespace {
 
 constexpr std::int64_t width = 10;
 constexpr std::size_t outstanding = 16;
+
+std::string device_name() { return to_string(athanor::tests::test_device()); }
 
 std::vector<float> values_of(std::int64_t rows) {
   std::vector<float> values(static_cast<std::size_t>(rows * width));
@@ -36,7 +39,8 @@ struct Subject {
     std::string const file = folder.path() + "/perceptron.pt";
     write_perceptron(file);
     folder.write("athanor.json", R"({"athanor": 1, "name": "perceptron", "version": "1.0.0",
-        "backend": "torch", "format": "torchscript",
+        "backend": "torch", "format": "torchscript", "device": ")" +
+                                     device_name() + R"(",
         "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 10]}],
         "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 1]}],
         "members": [{"file": "perceptron.pt", "digest": "xxh128:)" +
@@ -54,7 +58,7 @@ void measure_blocking(Figures& figures, Subject& subject) {
   constexpr int calls = 2000;
   auto model = subject.engine.load(subject.folder.path());
   if (!model) return figures.fail(name, model.error().message);
-  BareLoop loop(subject.folder.path() + "/perceptron.pt");
+  BareLoop loop(subject.folder.path() + "/perceptron.pt", device_name());
   auto const values = values_of(rows);
   Request const request{{"x", Tensor::view(std::span<float const>(values), {rows, width})}};
   std::array<float, rows> bare{};
@@ -98,7 +102,7 @@ void measure_many(Figures& figures, Subject& subject) {
   constexpr int calls = 500;
   auto model = subject.engine.load(subject.folder.path());
   if (!model) return figures.fail(name, model.error().message);
-  BareLoop loop(subject.folder.path() + "/perceptron.pt");
+  BareLoop loop(subject.folder.path() + "/perceptron.pt", device_name());
   auto const values = values_of(count);
   std::vector<Request> requests;
   for (std::size_t i = 0; i < count; ++i)
@@ -164,7 +168,7 @@ void measure_asynchronous(Figures& figures, Subject& subject) {
   constexpr int calls = 16'000;
   auto model = subject.engine.load(subject.folder.path());
   if (!model) return figures.fail(name, model.error().message);
-  BareLoop loop(subject.folder.path() + "/perceptron.pt");
+  BareLoop loop(subject.folder.path() + "/perceptron.pt", device_name());
   std::vector<float> values;
   for (std::size_t i = 0; i < outstanding; ++i)
     for (float const value : values_of(1)) values.push_back(value);

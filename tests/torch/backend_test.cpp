@@ -283,7 +283,7 @@ TEST_CASE("a failing forward is a backend_failure with the model's own words, an
   auto const model = load(folder, R"(
 def forward(self, x: Tensor) -> Tensor:
   assert x.size(0) <= 2, "too many rows for this model"
-  return torch.matmul(x, torch.ones([3, 1]))
+  return torch.matmul(x, torch.ones([3, 1], device=x.device))
 )");
   auto const values = ramp(12);
   Instance instance(model);
@@ -306,7 +306,7 @@ TEST_CASE("a batch that no memory is left for is resource_exhausted and out_of_m
   Folder const folder;
   auto const model = load(folder, R"(
 def forward(self, x: Tensor) -> Tensor:
-  return torch.zeros([1 << 55]) + x
+  return torch.zeros([1 << 55], device=x.device) + x
 )");
   std::vector<float> const x{1};
   auto const error = run_error(model, {floats(x, {1})});

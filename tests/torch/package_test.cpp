@@ -20,6 +20,7 @@ Description package(char const* name) {
   Description description;
   description.path = std::string(ATHANOR_PT2_FOLDER "/") + name;
   description.format = "pt2";
+  description.device = {};  // the packages of the tests are compiled for the CPU
   return description;
 }
 

@@ -1,6 +1,7 @@
 /// Drives a backend's C table as an engine does, without one.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -34,6 +35,13 @@ class Folder {
   std::filesystem::path path_;
 };
 
+/// The device that tests and benchmarks run models on: the one that ATHANOR_TEST_DEVICE names, else the CPU.
+inline Device test_device() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it while the tests run
+  char const* const name = std::getenv("ATHANOR_TEST_DEVICE");
+  return name == nullptr ? Device{} : parse_device(name).value();
+}
+
 /// What a manifest would say of a model.
 struct Description {
   std::string path;
@@ -41,7 +49,7 @@ struct Description {
   std::vector<DType> inputs{DType::f32};
   std::vector<std::string> input_names{};  // in0, in1 ... without any
   std::vector<DType> outputs{DType::f32};
-  Device device{};
+  Device device = test_device();
   std::int32_t threads = 1;
 };
 
