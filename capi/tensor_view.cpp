@@ -14,8 +14,7 @@ namespace athanor::capi {
 static_assert(Shape::max_rank == ATH_MAX_RANK);
 static_assert(static_cast<int>(DType::boolean) == ATH_DTYPE_BOOL &&
               static_cast<int>(DType::u8) == ATH_DTYPE_U8);
-static_assert(static_cast<int>(DType::f32) == ATH_DTYPE_F32 &&
-              static_cast<int>(DType::bytes) == ATH_DTYPE_BYTES);
+static_assert(static_cast<int>(DType::f32) == ATH_DTYPE_F32 && static_cast<int>(DType::u64) == ATH_DTYPE_U64);
 static_assert(static_cast<int>(DeviceType::cpu) == ATH_DEVICE_CPU &&
               static_cast<int>(DeviceType::cuda) == ATH_DEVICE_CUDA);
 static_assert(sizeof(ath_tensor_view) % 8 == 0 && offsetof(ath_tensor_view, data) == sizeof(std::size_t));
@@ -187,8 +186,8 @@ Result<Tensor> tensor_of(char const* input, ath_tensor_view const& given) {
   auto view = read_struct(&given, input);
   if (!view) return tl::unexpected(std::move(view.error()));
   auto const dtype = static_cast<DType>(view->dtype);
-  if (view->dtype < ATH_DTYPE_BOOL || view->dtype > ATH_DTYPE_BYTES)
-    return refuse(Reason::dtype, input, "dtype: expected 1 to {}, got {}", static_cast<int>(ATH_DTYPE_BYTES),
+  if (!is_dtype(view->dtype))
+    return refuse(Reason::dtype, input, "dtype: expected 1 to {}, got {}", static_cast<int>(ATH_DTYPE_U64),
                   view->dtype);
   if (view->device_type != 0 && view->device_type != ATH_DEVICE_CPU)
     return fail(Code::unimplemented, Reason::value_range, "{}: device_type: expected {} (cpu), got {}", input,

@@ -35,6 +35,9 @@ if(ATHANOR_DEVELOPER_MODE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 takes an optimised `"text" + std::string` for overlapping memory (its bug 105651).
     target_compile_options(athanor_developer INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+    # GCC 13 and newer warn of array bounds in fmt 9's buffers once they are inlined.
+    target_compile_options(athanor_developer INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-error=array-bounds>
+                                                       $<$<COMPILE_LANGUAGE:CXX>:-Wno-error=stringop-overflow>)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     # Lock annotations are checked by Clang; GCC reads them as nothing.

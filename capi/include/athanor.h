@@ -169,7 +169,10 @@ enum ath_dtype_number {
   ATH_DTYPE_BF16 = 8, /**< the upper half of an f32 */
   ATH_DTYPE_F32 = 9,  /**< IEEE single precision */
   ATH_DTYPE_F64 = 10, /**< IEEE double precision */
-  ATH_DTYPE_BYTES = 11 /**< any length per element: UTF-8 text, or any bytes where the model says so */
+  ATH_DTYPE_BYTES = 11, /**< any length per element: UTF-8 text, or any bytes where the model says so */
+  ATH_DTYPE_U16 = 12,   /**< unsigned, 16 bits */
+  ATH_DTYPE_U32 = 13,   /**< unsigned, 32 bits */
+  ATH_DTYPE_U64 = 14    /**< unsigned, 64 bits */
 };
 
 /** Where memory lies. */

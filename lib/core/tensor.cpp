@@ -20,8 +20,11 @@ struct DTypeRow {
   std::size_t size;
 };
 
-constexpr std::array<DTypeRow, 11> dtype_rows{{{DType::boolean, "bool", 1},
+constexpr std::array<DTypeRow, 14> dtype_rows{{{DType::boolean, "bool", 1},
                                                {DType::u8, "u8", 1},
+                                               {DType::u16, "u16", 2},
+                                               {DType::u32, "u32", 4},
+                                               {DType::u64, "u64", 8},
                                                {DType::i8, "i8", 1},
                                                {DType::i16, "i16", 2},
                                                {DType::i32, "i32", 4},
@@ -55,9 +58,11 @@ std::string_view to_string(DType dtype) noexcept {
 Result<DType> parse_dtype(std::string_view name) {
   for (auto const& row : dtype_rows)
     if (row.name == name) return row.dtype;
-  return fail(Code::invalid_argument, Reason::dtype,
-              "dtype: expected one of bool, u8, i8, i16, i32, i64, f16, bf16, f32, f64, bytes; got '{}'",
-              name);
+  return fail(
+      Code::invalid_argument, Reason::dtype,
+      "dtype: expected one of bool, u8, u16, u32, u64, i8, i16, i32, i64, f16, bf16, f32, f64, bytes; "
+      "got '{}'{}",
+      name, name.starts_with("c") ? " (complex numbers are not supported)" : "");
 }
 
 std::size_t element_size(DType dtype) noexcept {

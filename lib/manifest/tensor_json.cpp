@@ -152,6 +152,9 @@ Store store_of(DType dtype) noexcept {
   switch (dtype) {
     case DType::boolean: return &store_boolean;
     case DType::u8: return &store_integer<std::uint8_t>;
+    case DType::u16: return &store_integer<std::uint16_t>;
+    case DType::u32: return &store_integer<std::uint32_t>;
+    case DType::u64: return &store_integer<std::uint64_t>;
     case DType::i8: return &store_integer<std::int8_t>;
     case DType::i16: return &store_integer<std::int16_t>;
     case DType::i32: return &store_integer<std::int32_t>;

@@ -31,6 +31,9 @@ std::string leaf(Tensor const& tensor, std::int64_t index) {
   switch (tensor.dtype()) {
     case DType::boolean: return element<std::uint8_t>(tensor, index) != 0 ? "true" : "false";
     case DType::u8: return number(element<std::uint8_t>(tensor, index));
+    case DType::u16: return number(element<std::uint16_t>(tensor, index));
+    case DType::u32: return number(element<std::uint32_t>(tensor, index));
+    case DType::u64: return number(element<std::uint64_t>(tensor, index));
     case DType::i8: return number(static_cast<int>(element<std::int8_t>(tensor, index)));
     case DType::i16: return number(element<std::int16_t>(tensor, index));
     case DType::i32: return number(element<std::int32_t>(tensor, index));

@@ -18,8 +18,7 @@ Result<void> check_ports(char const* name, ath_ports const& ports) {
     if (ports.made_names == nullptr || ports.made_names[i] == nullptr)
       return fail(Code::internal, Reason::backend_contract,
                   "processor '{}': made_names: expected {} names, got NULL", name, ports.made_count);
-    if (ports.made_dtypes == nullptr || ports.made_dtypes[i] < static_cast<std::int32_t>(DType::boolean) ||
-        ports.made_dtypes[i] > static_cast<std::int32_t>(DType::bytes))
+    if (ports.made_dtypes == nullptr || !is_dtype(ports.made_dtypes[i]))
       return fail(Code::internal, Reason::backend_contract,
                   "processor '{}': the type of '{}': expected a dtype, got {}", name, ports.made_names[i],
                   ports.made_dtypes == nullptr ? 0 : ports.made_dtypes[i]);

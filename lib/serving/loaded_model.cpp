@@ -63,7 +63,8 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
   }
   for (auto const& worker : model->workers_)
     if (auto passed = prove(description, *worker); !passed) return tl::unexpected(std::move(passed.error()));
-  auto note = try_company(description, *model->workers_[0]);  // instances share what they execute: one shows it
+  auto note =
+      try_company(description, *model->workers_[0]);  // instances share what they execute: one shows it
   if (!note) return tl::unexpected(std::move(note.error()));
   model->note_ = std::move(*note);
   return model;

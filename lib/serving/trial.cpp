@@ -32,13 +32,17 @@ std::optional<double> real_at(TensorView const& view, std::size_t index) noexcep
   }
 }
 
-std::int64_t integer_at(TensorView const& view, std::size_t index) noexcept {
+/// The digits of an integer or a boolean.
+std::string integer_at(TensorView const& view, std::size_t index) {
   switch (static_cast<DType>(view.dtype)) {
-    case DType::i64: return element<std::int64_t>(view, index);
-    case DType::i32: return element<std::int32_t>(view, index);
-    case DType::i16: return element<std::int16_t>(view, index);
-    case DType::i8: return element<std::int8_t>(view, index);
-    default: return element<std::uint8_t>(view, index);
+    case DType::i64: return std::to_string(element<std::int64_t>(view, index));
+    case DType::i32: return std::to_string(element<std::int32_t>(view, index));
+    case DType::i16: return std::to_string(element<std::int16_t>(view, index));
+    case DType::i8: return std::to_string(element<std::int8_t>(view, index));
+    case DType::u64: return std::to_string(element<std::uint64_t>(view, index));
+    case DType::u32: return std::to_string(element<std::uint32_t>(view, index));
+    case DType::u16: return std::to_string(element<std::uint16_t>(view, index));
+    default: return std::to_string(element<std::uint8_t>(view, index));
   }
 }
 

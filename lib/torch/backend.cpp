@@ -36,6 +36,9 @@ std::optional<c10::ScalarType> to_scalar_type(DType dtype) noexcept {
   switch (dtype) {
     case DType::boolean: return c10::ScalarType::Bool;
     case DType::u8: return c10::ScalarType::Byte;
+    case DType::u16: return c10::ScalarType::UInt16;
+    case DType::u32: return c10::ScalarType::UInt32;
+    case DType::u64: return c10::ScalarType::UInt64;
     case DType::i8: return c10::ScalarType::Char;
     case DType::i16: return c10::ScalarType::Short;
     case DType::i32: return c10::ScalarType::Int;

@@ -97,7 +97,8 @@ static void numbers(void) {
                                 ATH_REASON_OUTPUT_MISSING};
   static const int dtypes[] = {ATH_DTYPE_BOOL, ATH_DTYPE_U8,  ATH_DTYPE_I8,   ATH_DTYPE_I16,
                                ATH_DTYPE_I32,  ATH_DTYPE_I64, ATH_DTYPE_F16,  ATH_DTYPE_BF16,
-                               ATH_DTYPE_F32,  ATH_DTYPE_F64, ATH_DTYPE_BYTES};
+                               ATH_DTYPE_F32,  ATH_DTYPE_F64, ATH_DTYPE_BYTES, ATH_DTYPE_U16,
+                               ATH_DTYPE_U32,  ATH_DTYPE_U64};
   int i;
   CHECK(sizeof(codes) == 16 * sizeof(int));
   for (i = 0; i < 16; ++i) {
@@ -109,8 +110,8 @@ static void numbers(void) {
     CHECK(reasons[i] == i);
     CHECK(strcmp(ath_reason_name(i), reason_names[i]) == 0);
   }
-  CHECK(sizeof(dtypes) == 11 * sizeof(int));
-  for (i = 0; i < 11; ++i) CHECK(dtypes[i] == i + 1);
+  CHECK(sizeof(dtypes) == 14 * sizeof(int));
+  for (i = 0; i < 14; ++i) CHECK(dtypes[i] == i + 1);
   CHECK(ATH_DEVICE_CPU == 1 && ATH_DEVICE_CUDA == 2);
   CHECK(ATH_CACHE_USE == 0 && ATH_CACHE_SKIP == 1 && ATH_CACHE_REFRESH == 2 && ATH_CACHE_ONLY_IF_CACHED == 3);
   CHECK(ATH_CACHE_STATE_OFF == 0 && ATH_CACHE_STATE_MISS == 1 && ATH_CACHE_STATE_HIT == 2);

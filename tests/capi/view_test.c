@@ -111,8 +111,8 @@ static void bad_views(void) {
   refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, "strides");
   view = good;
   view.dtype = 0;
-  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE, "x: dtype: expected 1 to 11, got 0");
-  view.dtype = 12;
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE, "x: dtype: expected 1 to 14, got 0");
+  view.dtype = 15;
   refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_DTYPE, "dtype");
   view = good;
   view.data = NULL;

@@ -32,7 +32,7 @@ TEST_CASE("every element type has its number, its name and its size") {
     std::string_view name;
     std::size_t size;
   };
-  constexpr std::array<Row, 11> rows{{{DType::boolean, 1, "bool", 1},
+  constexpr std::array<Row, 14> rows{{{DType::boolean, 1, "bool", 1},
                                       {DType::u8, 2, "u8", 1},
                                       {DType::i8, 3, "i8", 1},
                                       {DType::i16, 4, "i16", 2},
@@ -42,18 +42,26 @@ TEST_CASE("every element type has its number, its name and its size") {
                                       {DType::bf16, 8, "bf16", 2},
                                       {DType::f32, 9, "f32", 4},
                                       {DType::f64, 10, "f64", 8},
-                                      {DType::bytes, 11, "bytes", 0}}};
+                                      {DType::bytes, 11, "bytes", 0},
+                                      {DType::u16, 12, "u16", 2},
+                                      {DType::u32, 13, "u32", 4},
+                                      {DType::u64, 14, "u64", 8}}};
   for (auto const& row : rows) {
     CHECK(static_cast<int>(row.dtype) == row.number);
     CHECK(to_string(row.dtype) == row.name);
     CHECK(parse_dtype(row.name).value() == row.dtype);
     CHECK(element_size(row.dtype) == row.size);
+    CHECK(is_dtype(row.number));
   }
+  CHECK_FALSE(is_dtype(0));
+  CHECK_FALSE(is_dtype(15));
   CHECK(to_string(static_cast<DType>(99)) == "unknown");
   auto const unknown = parse_dtype("float");
   REQUIRE_FALSE(unknown);
   CHECK(unknown.error().reason == Reason::dtype);
   CHECK(unknown.error().message.ends_with("got 'float'"));
+  CHECK(parse_dtype("c64").error().message.ends_with("got 'c64' (complex numbers are not supported)"));
+  CHECK(parse_dtype("complex64").error().message.ends_with("(complex numbers are not supported)"));
 }
 
 // mutant: parse_device that does not look at what follows the digits

@@ -165,8 +165,9 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("name": "tg", )", R"("name": "tg", "name": "tg", )",
        "athanor.json: the key 'name' is given twice in one object"},
       {R"("dtype": "bytes")", R"("dtype": "string")",
-       "athanor.json: inputs[0].dtype: dtype: expected one of bool, u8, i8, i16, i32, i64, f16, bf16, f32, "
-       "f64, bytes; got 'string'"},
+       "athanor.json: inputs[0].dtype: dtype: expected one of bool, u8, u16, u32, u64, i8, i16, i32, i64, "
+       "f16, bf16, "
+       "f32, f64, bytes; got 'string'"},
       {R"(["edges", 2])", R"(["edges", -2])",
        "athanor.json: model_inputs[1].shape[1]: expected a whole number from 1 to 2147483647, got -2"},
       {R"("shape": ["edges", 2])", R"("shape": [5, 2])",

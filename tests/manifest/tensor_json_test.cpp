@@ -50,6 +50,9 @@ TEST_CASE("S4-2 what a tensor cannot hold is refused with its name, position, ex
        "x: [1][0]: expected i8, got 128, which it cannot hold"},
       {"[[9223372036854775808]]", DType::i64, Reason::value_range,
        "x: [0][0]: expected i64, got 9223372036854775808, which it cannot hold"},
+      {"[[65536]]", DType::u16, Reason::value_range,
+       "x: [0][0]: expected u16, got 65536, which it cannot hold"},
+      {"[[-1]]", DType::u64, Reason::value_range, "x: [0][0]: expected u64, got -1, which it cannot hold"},
       {"[[1.5]]", DType::i32, Reason::dtype, "x: [0][0]: expected i32, got 1.5"},
       {"[[\"a\"]]", DType::f32, Reason::dtype, "x: [0][0]: expected f32, got \"a\""},
       {"[[null]]", DType::f32, Reason::dtype, "x: [0][0]: expected f32, got null"},
@@ -124,8 +127,9 @@ TEST_CASE("nested lists become a row-major tensor") {
 // mutant: number() prints -0.0 as -0, or from_f16 takes subnormal numbers for normal ones
 TEST_CASE("a tensor of every type comes back from its JSON as it was") {
   std::mt19937_64 random(7);
-  for (auto const dtype : {DType::boolean, DType::u8, DType::i8, DType::i16, DType::i32, DType::i64,
-                           DType::f16, DType::bf16, DType::f32, DType::f64})
+  for (auto const dtype :
+       {DType::boolean, DType::u8, DType::u16, DType::u32, DType::u64, DType::i8, DType::i16, DType::i32,
+        DType::i64, DType::f16, DType::bf16, DType::f32, DType::f64})
     for (int round = 0; round < 200; ++round) {
       auto const tensor = Tensor::allocate(dtype, Shape{4, 3, 2}).value();
       auto* const bytes = tensor.buffer().data();

@@ -143,8 +143,9 @@ TEST_CASE("rows of larger memory, of every numeric type, are the same alone, in 
   Rig rig;
   std::array<std::uint64_t, 2 * base_rows> memory{};
   for (std::size_t i = 0; i < memory.size(); ++i) memory[i] = 0x0101010101010101ULL * (i % 2);
-  for (auto const dtype : {DType::boolean, DType::u8, DType::i8, DType::i16, DType::i32, DType::i64,
-                           DType::f16, DType::bf16, DType::f32, DType::f64}) {
+  for (auto const dtype :
+       {DType::boolean, DType::u8, DType::u16, DType::u32, DType::u64, DType::i8, DType::i16, DType::i32,
+        DType::i64, DType::f16, DType::bf16, DType::f32, DType::f64}) {
     CAPTURE(to_string(dtype));
     auto* bytes = reinterpret_cast<std::uint8_t*>(memory.data());
     if (dtype != DType::boolean)

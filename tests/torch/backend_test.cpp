@@ -131,6 +131,19 @@ def forward(self, a: Tensor, b: Tensor):
   CHECK((*outputs)[1].as<bool>()[1] == true);
   CHECK((*outputs)[2].as<std::int64_t>()[1] == 3);
 
+  for (auto const dtype : {DType::u16, DType::u32, DType::u64}) {
+    Description unsigned_integers;
+    unsigned_integers.inputs = {dtype};
+    unsigned_integers.outputs = {dtype};
+    auto const same =
+        load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return x\n", unsigned_integers);
+    std::vector<std::uint64_t> const largest{~std::uint64_t{0}};
+    Instance of_same(same);
+    auto const returned = of_same.run({Tensor::view(dtype, largest.data(), {1})});
+    REQUIRE_MESSAGE(returned, returned.error().message);
+    CHECK(std::memcmp((*returned)[0].data(), largest.data(), element_size(dtype)) == 0);
+  }
+
   Description two;
   two.outputs = {DType::f32, DType::f32};
   auto const list = load(folder, "def forward(self, x: Tensor):\n  return [x * 2, x * 3]\n", two);

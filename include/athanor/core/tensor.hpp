@@ -31,7 +31,16 @@ enum class DType : std::int32_t {
   f32 = 9,
   f64 = 10,
   bytes = 11,  ///< any bytes of any length per element; a TensorSpec says whether they must be UTF-8
+  u16 = 12,
+  u32 = 13,
+  u64 = 14,
 };
+
+/// Whether `number`, as the C tables and structs hold it, is the number of an element type.
+constexpr bool is_dtype(std::int32_t number) noexcept {
+  return number >= static_cast<std::int32_t>(DType::boolean) &&
+         number <= static_cast<std::int32_t>(DType::u64);
+}
 
 /// The name that manifests use: `f32`, `i64`, `bytes`, …
 std::string_view to_string(DType dtype) noexcept;
@@ -48,6 +57,9 @@ template <class T>
 consteval DType dtype_of() {
   if constexpr (std::is_same_v<T, bool>) return DType::boolean;
   if constexpr (std::is_same_v<T, std::uint8_t>) return DType::u8;
+  if constexpr (std::is_same_v<T, std::uint16_t>) return DType::u16;
+  if constexpr (std::is_same_v<T, std::uint32_t>) return DType::u32;
+  if constexpr (std::is_same_v<T, std::uint64_t>) return DType::u64;
   if constexpr (std::is_same_v<T, std::int8_t>) return DType::i8;
   if constexpr (std::is_same_v<T, std::int16_t>) return DType::i16;
   if constexpr (std::is_same_v<T, std::int32_t>) return DType::i32;
