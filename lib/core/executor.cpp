@@ -248,6 +248,10 @@ bool SystemExecutor::disarm(Timer& timer) noexcept {
   return !state_->is_in_child() && state_->timers.disarm(timer);
 }
 
+bool SystemExecutor::suspend(Timer& timer) noexcept {
+  return !state_->is_in_child() && state_->timers.suspend(timer);
+}
+
 std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   State& state = *state_;
   if (state.is_in_child()) return 0;

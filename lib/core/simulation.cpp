@@ -169,7 +169,7 @@ void Simulation::collect_choices() {
     if (executor->has_room()) choices_.push_back({nullptr, executor, nullptr, executor->priority_});
     if (!executor->keeps_time() || executor->firing_) continue;
     for (auto* timer : executor->timers_)
-      if (timer->at <= now_) choices_.push_back({nullptr, executor, timer, executor->priority_});
+      if (timer->due.load() <= now_) choices_.push_back({nullptr, executor, timer, executor->priority_});
   }
 }
 
@@ -234,7 +234,7 @@ TimePoint Simulation::next_time() const noexcept {
   };
   for (auto* executor : executors_)
     if (executor->keeps_time())
-      for (auto* timer : executor->timers_) look(timer->at);
+      for (auto* timer : executor->timers_) look(timer->due.load());
   for (auto const& actor : actors_)
     if (actor->parked) look(actor->until);
   return next;
@@ -303,7 +303,7 @@ bool SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
   if (stopping_ || is_in_child()) return false;
   has_timekeeper_ = has_timekeeper_ || !Simulation::current().refuses_threads_;
   if (!has_timekeeper_) return false;
-  timer.at = at;
+  timer.due.store(at);
   timer.place = 0;
   timers_.push_back(&timer);
   Simulation::current().news_ = true;

@@ -7,7 +7,10 @@
 
 namespace athanor::inline v1 {
 
-bool TimerShards::Shard::earlier(std::size_t a, std::size_t b) const { return heap[a]->at < heap[b]->at; }
+bool TimerShards::Shard::earlier(std::size_t a, std::size_t b) const {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  return heap[a]->filed.load(relaxed) < heap[b]->filed.load(relaxed);
+}
 
 void TimerShards::Shard::exchange(std::size_t a, std::size_t b) {
   std::swap(heap[a], heap[b]);
@@ -44,8 +47,33 @@ void TimerShards::Shard::remove(std::size_t i) {
   }
 }
 
+void TimerShards::Shard::file(Timer& timer, TimePoint at) {
+  if (timer.place != Timer::unarmed) remove(timer.place);
+  heap.push_back(&timer);
+  timer.filed.store(at);
+  timer.place = heap.size() - 1;
+  rise(timer.place);
+}
+
+/// The first timer, no longer armed, if it is due. One that is due later than it is filed goes to its place first.
+Timer* TimerShards::Shard::take_first(TimePoint now) {
+  if (heap.empty() || heap.front()->filed.load(std::memory_order_relaxed) > now) return nullptr;
+  Timer& timer = *heap.front();
+  for (TimePoint due = timer.due.load();;) {
+    if (due > now || due > timer.filed.load(std::memory_order_relaxed)) {
+      file(timer, due);
+      TimePoint const again = timer.due.load();
+      if (again >= due || !is_time(again)) return nullptr;
+      due = again;
+    } else if (timer.due.compare_exchange_strong(due, Timer::idle)) {
+      remove(timer.place);
+      return is_time(due) ? &timer : nullptr;
+    }
+  }
+}
+
 void TimerShards::Shard::publish() {
-  TimePoint const at = heap.empty() ? no_deadline : heap.front()->at;
+  TimePoint const at = heap.empty() ? no_deadline : heap.front()->filed.load(std::memory_order_relaxed);
   if (first.load(std::memory_order_relaxed) != at) first.store(at);
 }
 
@@ -61,23 +89,33 @@ TimerShards::Shard& TimerShards::earliest() noexcept {
 }
 
 bool TimerShards::arm(Timer& timer, TimePoint at) noexcept {
+  at = std::max(at, Timer::suspended + Duration{1});
+  TimePoint due = timer.due.load(std::memory_order_relaxed);
+  bool const known = due != Timer::idle && timer.filed.load(std::memory_order_relaxed) <= at &&
+                     timer.due.compare_exchange_strong(due, at);
+  if (known && timer.filed.load() <= at) return true;
   Shard& shard = shard_of(timer);
   {
     detail::Lock const lock(shard.mutex);
-    if (timer.place != Timer::unarmed) shard.remove(timer.place);
+    // Meanwhile it may have fired, or have been suspended or armed by others.
+    if (known && timer.due.load() != at) return true;
     try {
-      shard.heap.push_back(&timer);
+      shard.file(timer, at);
     } catch (std::bad_alloc const&) {
-      shard.publish();
       return false;
     }
-    timer.at = at;
-    timer.place = shard.heap.size() - 1;
-    shard.rise(timer.place);
+    timer.due.store(at);
     shard.publish();
   }
   if (at < sleeps_until_.load()) wake();
   return true;
+}
+
+bool TimerShards::suspend(Timer& timer) noexcept {
+  TimePoint due = timer.due.load(std::memory_order_relaxed);
+  while (is_time(due))
+    if (timer.due.compare_exchange_weak(due, Timer::suspended)) return true;
+  return false;
 }
 
 bool TimerShards::disarm(Timer& timer) noexcept {
@@ -86,7 +124,7 @@ bool TimerShards::disarm(Timer& timer) noexcept {
   if (timer.place == Timer::unarmed) return false;
   shard.remove(timer.place);
   shard.publish();
-  return true;
+  return is_time(timer.due.exchange(Timer::idle));
 }
 
 Timer* TimerShards::take_due(TimePoint now) noexcept {
@@ -94,11 +132,9 @@ Timer* TimerShards::take_due(TimePoint now) noexcept {
     Shard& shard = earliest();
     if (shard.first.load() > now) return nullptr;
     detail::Lock const lock(shard.mutex);
-    if (shard.heap.empty() || shard.heap.front()->at > now) continue;  // disarmed in between
-    Timer* const timer = shard.heap.front();
-    shard.remove(0);
+    Timer* const timer = shard.take_first(now);
     shard.publish();
-    return timer;
+    if (timer != nullptr) return timer;
   }
 }
 

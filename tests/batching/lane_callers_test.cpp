@@ -257,7 +257,9 @@ class FullExecutor : public SimulatedExecutor {
  public:
   using SimulatedExecutor::SimulatedExecutor;
   bool full = false;
+  bool timeless = false;  // and then it keeps no time
   bool post(Task& task) noexcept { return !full && SimulatedExecutor::post(task); }
+  bool arm(Timer& timer, TimePoint at) noexcept { return !timeless && SimulatedExecutor::arm(timer, at); }
 };
 struct FullEnv : SimulatedEnv {
   using Executor = FullExecutor;
@@ -282,6 +284,31 @@ TEST_CASE("what no thread can run is refused, and later requests are served") {
   world.run_until_idle();
   CHECK(later.succeeded);
   CHECK(lane.snapshot().queued_requests == 0);
+}
+
+// mutants: unlock_and_dispatch() that does nothing when the time of a hold is not kept; may_hold_ that stays false
+TEST_CASE("a hold whose time nobody keeps is no hold, until the queue has been empty") {
+  Simulation world(1);
+  FullExecutor executor(1);
+  PuppetClient client;
+  Lane<FullEnv, SizeOrDelay, PuppetClient> lane({}, {.max_items = 32, .max_delay = 1ms}, client, executor);
+  TimePoint const start = world.now();
+  TestCall at_once, with_it, held;
+  executor.timeless = true;
+  lane.enter(at_once, LendThread::no);
+  lane.enter(with_it, LendThread::no);
+  world.run_until_idle();
+  CHECK(at_once.succeeded);
+  CHECK(with_it.succeeded);
+  CHECK(world.now() == start);
+  executor.timeless = false;
+  lane.enter(held, LendThread::no);
+  while (world.step_now()) {
+  }
+  CHECK_FALSE(held.succeeded);
+  world.run_until_idle();
+  CHECK(held.succeeded);
+  CHECK(world.now() == start + 1ms);
 }
 
 // mutant: note() that records a batch that failed, or counts the pieces of an earlier one again

@@ -1,3 +1,6 @@
+#include <atomic>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -6,38 +9,82 @@
 #include "../../lib/core/timer_shards.hpp"
 
 using namespace athanor;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A timer, and when it is to come out of the shards.
+struct Alarm : Timer {
+  std::optional<TimePoint> wanted;
+};
+
+}  // namespace
 
 // mutants: remove that does not let the moved timer rise; remove that does not let it sink; disarm that publishes
-// nothing
-TEST_CASE("whatever was armed, moved and disarmed, timers come out in the order of their times") {
+// nothing; arm that leaves a timer filed too late; take_first() that fires what is due later, or what was suspended
+TEST_CASE("whatever was armed, moved, suspended and disarmed, timers come out in the order of their times") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
     Simulation dice(seed);
     TimerShards timers;
-    std::vector<Timer> all(600);
-    std::size_t armed = 0;
+    std::vector<Alarm> all(600);
+    TimePoint now{};
+    auto const take_due = [&] {
+      TimePoint last{};
+      while (Timer* const timer = timers.take_due(now)) {
+        auto& alarm = static_cast<Alarm&>(*timer);
+        REQUIRE(alarm.wanted);
+        CHECK(*alarm.wanted >= last);
+        CHECK(*alarm.wanted <= now);
+        CHECK(alarm.place == Timer::unarmed);
+        last = *alarm.wanted;
+        alarm.wanted.reset();
+      }
+    };
     for (int step = 0; step < 3000; ++step) {
-      Timer& timer = all[dice.below(all.size())];
-      bool const was_armed = timer.place != Timer::unarmed;
-      if (dice.below(3) == 0) {
-        CHECK(timers.disarm(timer) == was_armed);
-        armed -= was_armed ? 1 : 0;
+      Alarm& alarm = all[dice.below(all.size())];
+      auto const choice = dice.below(8);
+      if (choice == 0) {
+        CHECK(timers.disarm(alarm) == alarm.wanted.has_value());
+        alarm.wanted.reset();
+      } else if (choice < 4) {
+        CHECK(timers.suspend(alarm) == alarm.wanted.has_value());
+        alarm.wanted.reset();
       } else {
-        CHECK(timers.arm(timer, TimePoint(Duration(dice.below(1000)))));
-        armed += was_armed ? 0 : 1;
+        alarm.wanted = now + Duration(dice.below(1000));
+        CHECK(timers.arm(alarm, *alarm.wanted));
       }
+      if (dice.below(20) != 0) continue;
+      now += Duration(dice.below(30));
+      take_due();
     }
-    std::size_t taken = 0;
-    TimePoint last{};
-    for (Duration const until : {Duration(499), Duration(1000)}) {
-      while (Timer* const timer = timers.take_due(TimePoint(until))) {
-        CHECK(timer->at >= last);
-        CHECK(timer->at <= TimePoint(until));
-        CHECK(timer->place == Timer::unarmed);
-        last = timer->at;
-        ++taken;
-      }
-    }
-    CHECK(taken == armed);
+    now += 1us;
+    take_due();
+    for (Alarm const& alarm : all) CHECK_FALSE(alarm.wanted);
   }
+}
+
+// mutants: arm() that does not look at `filed` again; take_first() that does not look at `due` again
+TEST_CASE("a timer that is armed for less while it is filed for later fires in time") {
+  TimerShards timers;
+  std::atomic<bool> over{false};
+  std::atomic<std::int64_t> clock{0};
+  // One thread moves the time and takes what is due, the other arms and suspends for short and for long times.
+  std::jthread const taker([&] {
+    while (!over.load())
+      if (timers.take_due(TimePoint(Duration(clock.load()))) == nullptr) clock.fetch_add(1);
+  });
+  Timer timer;
+  for (int i = 0; i < 20'000; ++i) {
+    TimePoint const at{Duration(clock.load() + (i % 2 == 0 ? 3 : 40))};
+    REQUIRE(timers.arm(timer, at));
+    if (i % 4 != 2 && timers.suspend(timer)) continue;
+    while (timer.due.load() != Timer::idle && clock.load() < at.time_since_epoch().count() + 1000) {
+    }
+    if (timer.due.load() != Timer::idle) {
+      over = true;
+      FAIL("late");
+    }
+  }
+  over = true;
 }

@@ -24,6 +24,7 @@
 // without ON_TIMER_THREAD: an Executor has `static bool on_timer_thread()`
 // without ARM: an Executor has `bool arm(Timer&, TimePoint)`
 // without DISARM: an Executor has `bool disarm(Timer&)`
+// without SUSPEND: an Executor has `bool suspend(Timer&)`
 // without STOP: an Executor has `std::size_t stop(TimePoint)`
 #include <athanor/core/duties.hpp>
 
@@ -85,6 +86,9 @@ struct MinimalExecutor {
 #endif
 #ifndef WITHOUT_DISARM
   bool disarm(athanor::Timer&) { return true; }
+#endif
+#ifndef WITHOUT_SUSPEND
+  bool suspend(athanor::Timer&) { return true; }
 #endif
 #ifndef WITHOUT_STOP
   std::size_t stop(athanor::TimePoint) { return 0; }

@@ -152,6 +152,10 @@ consteval bool check_environment_executor() {
         { executor.disarm(timer) } -> std::same_as<bool>;
       }, "an Executor has `bool disarm(Timer&)`: true if the timer will not fire");
   static_assert(
+      requires(X& executor, Timer& timer) {
+        { executor.suspend(timer) } -> std::same_as<bool>;
+      }, "an Executor has `bool suspend(Timer&)`: disarm, for a timer that is armed again soon");
+  static_assert(
       requires(X& executor, TimePoint at) {
         { executor.stop(at) } -> std::same_as<std::size_t>;
       }, "an Executor has `std::size_t stop(TimePoint)`: the number of threads it abandoned");

@@ -36,10 +36,15 @@ struct Task {
 
 /// A callback at a point in time, embedded like a Task. Armed at most once at a time.
 struct Timer {
-  void (*fire)(Timer& self) noexcept = nullptr;
-  TimePoint at = no_deadline;
-  std::size_t place = unarmed;  ///< used by the executor while the timer is armed
+  static constexpr TimePoint idle = TimePoint::min();
+  static constexpr TimePoint suspended = idle + Duration{1};
   static constexpr std::size_t unarmed = static_cast<std::size_t>(-1);
+
+  void (*fire)(Timer& self) noexcept = nullptr;
+  // The executor's: when the timer is to fire, `suspended` or `idle`; and where, and under which time, it is filed.
+  std::atomic<TimePoint> due{idle};
+  std::atomic<TimePoint> filed{idle};
+  std::size_t place = unarmed;
 };
 
 /// A 32-bit atomic word to park on. All operations are sequentially consistent, except `load`, which is an
@@ -66,7 +71,7 @@ class SystemWord {
 };
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
-/// `linger`; an idle executor causes no wake-ups. Tasks start in the order of posting. Timers fire one at a
+/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the order of posting. Timers fire one at a
 /// time, never early, on a dedicated thread that the first `arm` starts, so that busy workers do not delay
 /// them. Posting, arming and disarming are thread-safe.
 ///
@@ -96,6 +101,10 @@ class SystemExecutor {
   /// Returns true if the timer was armed and will not fire; false if it was not armed, in which case it may
   /// be firing now.
   bool disarm(Timer& timer) noexcept;
+  /// As disarm, for a timer that is soon armed again, mostly for a later time: both then take one atomic
+  /// operation on the timer. The executor goes on to know the timer, which must not be destroyed before
+  /// `disarm`; at its former time the thread that fires timers may wake once and forget it.
+  bool suspend(Timer& timer) noexcept;
   /// Runs the tasks already posted, fires no further timer, and joins the threads. A thread still inside a
   /// task or timer at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called
   /// once, and not from a task or timer.
@@ -180,6 +189,7 @@ concept Executor =
       { X::on_timer_thread() } -> std::same_as<bool>;
       { executor.arm(timer, at) } -> std::same_as<bool>;
       { executor.disarm(timer) } -> std::same_as<bool>;
+      { executor.suspend(timer) } -> std::same_as<bool>;
       { executor.stop(at) } -> std::same_as<std::size_t>;
     };
 

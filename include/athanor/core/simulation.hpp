@@ -197,6 +197,7 @@ class SimulatedExecutor {
   static bool on_timer_thread() noexcept;
   bool arm(Timer& timer, TimePoint at) noexcept;
   bool disarm(Timer& timer) noexcept;
+  bool suspend(Timer& timer) noexcept { return disarm(timer); }
   std::size_t stop(TimePoint deadline) noexcept;
 
   /// How many timers are armed.

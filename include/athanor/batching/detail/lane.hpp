@@ -117,6 +117,12 @@ class Lane {
   /// left of those that run, and what is queued. Zero when an instance is idle and nothing queued, or batches
   /// of that size are not known well enough to refuse work by it. `first` is the instance to look at first.
   Duration predicted_wait(TimePoint now, std::uint32_t first = 0) const noexcept;
+  /// Several times the predicted wait of something that enters now, with its batch: three loads of what is hardly
+  /// ever written, for those who have much more time than that.
+  Duration longest_wait() const noexcept {
+    std::uint64_t const batches = queued_items_.load(std::memory_order_relaxed) / limits_.max_items + 3;
+    return saturating_product(largest_batch(), static_cast<std::int64_t>(4 * batches));
+  }
   /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
   /// size are known well enough to refuse work by it.
   Duration predicted(std::uint32_t items) const noexcept;
@@ -169,7 +175,7 @@ class Lane {
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void publish() noexcept ATH_REQUIRES(mutex_);
-  void arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
+  bool arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
   void post(Deferred& deferred) noexcept;
   void finish(SlotList& slots, TimePoint now) noexcept;
 

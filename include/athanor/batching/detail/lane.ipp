@@ -103,8 +103,9 @@ Surroundings Lane<Env, Policy, H>::around(TimePoint now) const noexcept {
   return {now, idle, informed().cost};
 }
 
+/// False when nobody keeps the time.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
+bool Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
   armed_at_ = at;
   if (fires_due_ > 0 && executor_.disarm(timer_)) {
     --fires_due_;
@@ -113,10 +114,11 @@ void Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
   }
   if (executor_.arm(timer_, at)) {
     ++fires_due_;
-    return;
+    return true;
   }
-  count_out();  // nobody keeps the time of the hold: the deadlines of those that wait end it
+  count_out();
   armed_at_ = no_deadline;
+  return false;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -139,7 +141,12 @@ void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred
   publish();
   if (machine_.queue().requests() > 0) {
     Surroundings const surroundings = around(now);
-    Plan const plan = machine_.plan(surroundings);
+    Plan plan = machine_.plan(surroundings);
+    // Without an idle instance there is nothing to wake for: whoever gives one back looks again.
+    if (surroundings.idle_instances > 0 && plan.wake_at < armed_at_ && !arm(plan.wake_at)) {
+      machine_.hold_nothing(surroundings);
+      plan = machine_.plan(surroundings);
+    }
     std::uint64_t const wanted = std::min<std::uint64_t>(plan.batches, surroundings.idle_instances);
     while (posted_summons_ < wanted && unused_summons_ != nullptr) {
       Summons* const summons = std::exchange(unused_summons_, unused_summons_->next_summons);
@@ -147,8 +154,6 @@ void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred
       ++posted_summons_;
       count_in();
     }
-    // Without an idle instance there is nothing to wake for: whoever gives one back looks again.
-    if (surroundings.idle_instances > 0 && plan.wake_at < armed_at_) arm(plan.wake_at);
   }
   mutex_.unlock();
   post(deferred);

@@ -65,6 +65,9 @@ class QueueMachine {
   void refuse(Error const& error, SlotList& finished) noexcept;
 
   Plan plan(Surroundings const& around) noexcept;
+  /// Nobody can keep the time of a hold: until the queue has been empty, what the policy would hold for some time is
+  /// dispatched.
+  void hold_nothing(Surroundings const& around) noexcept;
   /// Forms the next batch. Slots whose deadline has passed are appended to `finished` instead.
   FormedBatch take(Surroundings const& around, std::span<Part> buffer, SlotList& finished) noexcept;
   /// Forms the next batch of the group of `first`, for the caller who brought what is in `own`: if it holds
@@ -101,6 +104,7 @@ class QueueMachine {
   SlotQueue queue_;
   std::uint64_t expired_ = 0;
   std::uint32_t overtakes_ = 0;  // since the oldest group had a batch
+  bool may_hold_ = true;         // for a time that the policy names
 };
 
 /// What a policy answers, made good: a wait for what has passed is a dispatch (it would wake for ever), and a

@@ -20,6 +20,7 @@ BatchDecision checked_decision(Policy const& policy, QueueSnapshot const& snapsh
 
 template <BatchingPolicy Policy>
 void QueueMachine<Policy>::add(Slot& slot, Surroundings const& around, SlotList& finished) noexcept {
+  if (queue_.requests() == 0) may_hold_ = true;
   if (slot.batch_deadline <= around.now) {
     expire(slot, finished);
   } else {
@@ -81,16 +82,18 @@ bool QueueMachine<Policy>::complete_part(Part const& part) noexcept {
 template <BatchingPolicy Policy>
 BatchDecision QueueMachine<Policy>::decide(Slot const& first, Surroundings const& around,
                                            std::uint64_t skipped_items) const noexcept {
-  return checked_decision(policy_, {.now = around.now,
-                                    .oldest_entered = first.entered,
-                                    .earliest_deadline = SlotQueue::earliest_deadline(first),
-                                    .queued_items = first.group.items - skipped_items,
-                                    .queued_requests = first.group.requests,
-                                    .queued_cost = first.group.cost,
-                                    .max_items = limits_.max_items,
-                                    .idle_instances = around.idle_instances,
-                                    .instances = limits_.instances,
-                                    .cost = &around.cost});
+  auto const decision = checked_decision(policy_, {.now = around.now,
+                                                   .oldest_entered = first.entered,
+                                                   .earliest_deadline = SlotQueue::earliest_deadline(first),
+                                                   .queued_items = first.group.items - skipped_items,
+                                                   .queued_requests = first.group.requests,
+                                                   .queued_cost = first.group.cost,
+                                                   .max_items = limits_.max_items,
+                                                   .idle_instances = around.idle_instances,
+                                                   .instances = limits_.instances,
+                                                   .cost = &around.cost});
+  bool const goes_at_once = decision.kind == BatchDecision::Kind::wait && !may_hold_;
+  return goes_at_once ? BatchDecision::dispatch(limits_.max_items) : decision;
 }
 
 /// Into how many batches the policy dispatches the group now: full ones, and the rest if it does not hold that.
@@ -123,6 +126,14 @@ void QueueMachine<Policy>::ask_due(Surroundings const& around) noexcept {
     if (first->group.until > around.now) return;
     ask(first, around);
   }
+}
+
+template <BatchingPolicy Policy>
+void QueueMachine<Policy>::hold_nothing(Surroundings const& around) noexcept {
+  may_hold_ = false;
+  for (Slot* first = queue_.first_held(); first != nullptr && first->group.until != no_deadline;
+       first = queue_.first_held())
+    ask(first, around);
 }
 
 template <BatchingPolicy Policy>

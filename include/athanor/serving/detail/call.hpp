@@ -85,7 +85,8 @@ struct Call : admission::Slot,
               CancelHook {
   using Env = typename T::Env;
 
-  /// References: those of callers, timer and delivery, and `engine_reference` while the call is in flight.
+  /// References: those of callers, of the timer and the delivery of an asynchronous call, and `engine_reference` while
+  /// the call is in flight.
   typename Env::template Atomic<std::uint32_t> owners{0};
   static constexpr std::uint32_t engine_reference = 1U << 16U;
   std::size_t number = 0;  ///< in the engine's list of calls

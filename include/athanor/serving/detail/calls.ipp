@@ -17,6 +17,7 @@ typename EngineState<T>::CallType& EngineState<T>::take_call() {
   call.engine = this;
   call.Continuation::run = &EngineState::on_task;
   call.Delivery::run = &EngineState::on_delivery;
+  call.Timer::fire = &EngineState::on_timer;
   detail::Lock const lock(mutex_);
   call.number = calls_.size();
   calls_.push_back(std::move(made));
@@ -36,6 +37,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
 
 template <class T>
 void EngineState<T>::free_call(CallType& call) noexcept {
+  executor_.disarm(call);
   std::unique_ptr<CallType> freed;
   detail::Lock const lock(mutex_);
   auto& place = calls_[call.number];
@@ -128,8 +130,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
 template <class T>
 void EngineState<T>::give_back(CallType& call) noexcept {
   room_line_.give_back(call);
-  end_of_route(call);
-  call.unref();
+  end_of_route(call, CallType::engine_reference + 1);
 }
 
 template <class T>
@@ -152,14 +153,21 @@ Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request&& request, Cal
 template <class T>
 Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
+  call.owners.fetch_add(2, std::memory_order_relaxed);  // its timer's and its delivery's
   call.handle = call.model->handles.lock();
   if (call.handle == nullptr) call.handle = handle_of(*call.model);
   {
     CallerScope const scope;
     advance(call, CallerKind::submitter, call.began);
   }
-  if (call.refused) return refusal_of(call);
-  bool const timed = (call.word.load() & call_bits::answered) != 0 || watch(call);
+  if (call.refused) {
+    call.unref(2);
+    return refusal_of(call);
+  }
+  bool const over = (call.word.load() & call_bits::answered) != 0;
+  bool const watched = !over && watch(call);
+  if (!watched) call.unref();
+  bool const timed = over || watched;
   std::uint32_t seen = call.word.load();
   do {
     bool const unwanted = !timed || (seen & (call_bits::revoked | call_bits::stopped)) != 0;
@@ -171,9 +179,9 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
   if ((seen & call_bits::answered) == 0) return &call;
   // It was answered while it started: this thread sees to its completion.
   if (executor_.post(static_cast<Delivery&>(call))) return &call;
-  call.unref();  // the delivery's
-  if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return &call;
-  unwatch(call);
+  bool const delivered = (call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0;
+  call.unref(1 + (delivered ? 0 : unwatch(call)));
+  if (delivered) return &call;
   note_completed(call);
   if (!call.answer_end.failed) call.answer_end = {true, no_worker()};
   return refusal_of(call);
@@ -188,11 +196,11 @@ tl::unexpected<Error> EngineState<T>::refusal_of(CallType& call) noexcept {
   return tl::unexpected(std::move(error));
 }
 
-/// Why the executor takes no task.
+/// Why the executor takes no task or timer.
 template <class T>
 Error EngineState<T>::no_worker() {
   if (stopping()) return stop_error();
-  return make_error(Code::resource_exhausted, Reason::out_of_memory,
+  return make_error(Code::resource_exhausted, Reason::none,
                     "no thread can be started for an asynchronous call");
 }
 

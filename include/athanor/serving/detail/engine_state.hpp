@@ -190,7 +190,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::size_t wait_for_stop() noexcept;
   static void on_close_timer(Timer& timer) noexcept;
   static void on_close(Task& task) noexcept;
-  void end_of_route(CallType& call) noexcept;
+  void end_of_route(CallType& call, std::uint32_t references) noexcept;
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
   static void on_cancelled(CancelHook& hook) noexcept;
@@ -218,14 +218,16 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool claim(CallType& call) noexcept;
   bool others_wait(CallType& call) noexcept;
   void wait_for_group(std::span<CallType* const> calls) noexcept;
-  void answer(CallType& call, TimePoint now) noexcept;
-  void deliver(CallType& call) noexcept;
-  void complete(CallType& call) noexcept;
+  std::uint32_t answer(CallType& call, TimePoint now) noexcept;
+  bool answer_at_once(CallType& call, TimePoint now, std::uint32_t& references) noexcept;
+  bool runs_completions_here() const noexcept;
+  std::uint32_t complete(CallType& call) noexcept;
+  std::uint32_t run_completion(CallType& call) noexcept;
   static void note_completed(CallType& call) noexcept;
   void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
   bool watch(CallType& call) noexcept;
-  void unwatch(CallType& call) noexcept;
+  std::uint32_t unwatch(CallType& call) noexcept;
 
   std::uint64_t const forks_ = Env::forks();
   EngineOptions const options_;

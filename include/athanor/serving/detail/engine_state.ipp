@@ -42,9 +42,10 @@ ModelLoaderOptions EngineState<T>::loader_options(EngineOptions const& options) 
   return result;
 }
 
+/// Gives back the engine's reference, and others that are this thread's.
 template <class T>
-void EngineState<T>::end_of_route(CallType& call) noexcept {
-  call.unref(CallType::engine_reference);
+void EngineState<T>::end_of_route(CallType& call, std::uint32_t references) noexcept {
+  call.unref(references);
   if (!stopping() || routes() != 0) return;
   drained_.store(1);
   drained_.wake_all();
@@ -158,9 +159,9 @@ void EngineState<T>::answer_all() noexcept {
   // Only now: a completion may wait for another call.
   for (auto* call : calls) {
     wait_for(*call, call_bits::answered);  // the thread that claimed it is about to answer
-    complete(*call);
+    auto const references = 1 + complete(*call);
     wait_for(*call, call_bits::completed);
-    call->unref();
+    call->unref(references);
   }
 }
 

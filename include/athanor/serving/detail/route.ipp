@@ -81,11 +81,10 @@ template <class T>
 typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::guard;
   auto const& lane = call.model->lane();
-  Duration const queue = lane.predicted_wait(now, call.last_instance);
   auto const items = static_cast<std::uint32_t>(call.inputs.checked().items);
-  bool const surely = items <= lane.options().max_items &&
-                      after(now, saturating_sum(queue, lane.largest_batch())) < call.deadline;
-  if (surely) return Progress::next;
+  if (items <= lane.options().max_items && after(now, lane.longest_wait()) < call.deadline)
+    return Progress::next;
+  Duration const queue = lane.predicted_wait(now, call.last_instance);
   Duration const wait = saturating_sum(queue, lane.predicted(items));
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
   if (admitted) return Progress::next;
@@ -300,15 +299,18 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
   room_line_.give_back(call);
-  auto const seen = call.word.fetch_or(call_bits::claimed);
-  if ((seen & call_bits::claimed) == 0) {
-    if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
-    call.answer_end.failed = call.route_end.failed;
-    if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
-    if (caller == CallerKind::submitter) call.refused = true;
-    answer(call, now);
+  std::uint32_t references = CallType::engine_reference;
+  if (call.route_end.failed || !answer_at_once(call, now, references)) {
+    auto const seen = call.word.fetch_or(call_bits::claimed);
+    if ((seen & call_bits::claimed) == 0) {
+      if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
+      call.answer_end.failed = call.route_end.failed;
+      if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
+      if (caller == CallerKind::submitter) call.refused = true;
+      references += answer(call, now);
+    }
   }
-  end_of_route(call);
+  end_of_route(call, references);
 }
 
 }  // namespace athanor::inline v1::serving

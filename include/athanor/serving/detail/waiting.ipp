@@ -108,26 +108,22 @@ void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   }
 }
 
-/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. The timer holds
-/// one reference to the call. False when nobody would keep its deadline.
+/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. From here on the
+/// timer's reference is that of whoever fires or suspends it. False when nobody would keep its deadline.
 template <class T>
 bool EngineState<T>::watch(CallType& call) noexcept {
-  call.owners.fetch_add(1, std::memory_order_relaxed);
-  call.Timer::fire = &EngineState::on_timer;
-  if (!executor_.arm(call, call.deadline)) {
-    call.unref();
-    return false;
-  }
+  if (!executor_.arm(call, call.deadline)) return false;
   if (call.cancellation == nullptr) return true;
   call.CancelHook::cancelled = &EngineState::on_cancelled;
   if (!call.cancellation->link(call)) call.word.fetch_or(call_bits::revoked);
   return true;
 }
 
+/// The references that are this thread's to give back then: the timer's, unless that fires.
 template <class T>
-void EngineState<T>::unwatch(CallType& call) noexcept {
+std::uint32_t EngineState<T>::unwatch(CallType& call) noexcept {
   if (call.cancellation != nullptr) call.cancellation->unlink(call);
-  if (executor_.disarm(call)) call.unref();
+  return executor_.suspend(call) ? 1 : 0;
 }
 
 /// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker is delivered
@@ -137,24 +133,25 @@ void EngineState<T>::on_timer(Timer& timer) noexcept {
   auto& call = static_cast<CallType&>(timer);
   auto& engine = *call.engine;
   auto const seen = call.word.fetch_or(call_bits::revoked);
+  std::uint32_t references = 1;
   if ((seen & call_bits::starting) == 0) {
     if ((seen & call_bits::claimed) == 0) {
       engine.abandon(call, end_of_wait(call));
     } else if ((seen & call_bits::answered) != 0) {
-      engine.complete(call);
+      references += engine.complete(call);
     }
   }
-  call.unref();
+  call.unref(references);
 }
 
 // Runs under the Cancellation's mutex, so it only signals the waiting thread or brings the timer forward. A timer
-// that cannot be disarmed has fired, and the call is being answered.
+// that cannot be suspended has fired, and the call is being answered.
 template <class T>
 void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
   if (call.asynchronous()) {
     auto& executor = call.engine->executor_;
-    if (executor.disarm(call) && !executor.arm(call, Env::now())) call.unref();  // stopping: it is answered
+    if (executor.suspend(call) && !executor.arm(call, Env::now())) call.unref();  // stopping: it is answered
   } else {
     revoke(call);
   }
@@ -203,7 +200,7 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
     end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call was abandoned"));
     finish_step(call, CallerKind::worker, Env::now());
   }
-  answer(call, Env::now());
+  if (auto const references = answer(call, Env::now()); references != 0) call.unref(references);
 }
 
 template <class T>
@@ -211,49 +208,73 @@ bool EngineState<T>::claim(CallType& call) noexcept {
   return (call.word.fetch_or(call_bits::claimed) & call_bits::claimed) == 0;
 }
 
-/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread.
+/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread. Returns how many references
+/// are this thread's to give back.
 template <class T>
-void EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
+std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   call.report.total = now - call.began;
   if (call.leader != nullptr) {
     CallType& leader = *call.leader;
     if (leader.unanswered.fetch_sub(1) == 1 &&
         (leader.word.fetch_or(call_bits::gathered) & call_bits::parked) != 0)
       leader.word.wake_all();
-    return;
+    return 0;
   }
   bool const delivers = call.asynchronous() && !call.refused;
-  if (delivers) call.owners.fetch_add(1, std::memory_order_relaxed);  // the delivery's
   auto const seen = call.word.fetch_or(call_bits::answered);
   if ((seen & call_bits::parked) != 0) call.word.wake_all();
-  if (delivers && (seen & call_bits::starting) == 0) deliver(call);
+  if (!delivers || (seen & call_bits::starting) != 0) return 0;
+  if (!runs_completions_here() && executor_.post(static_cast<Delivery&>(call))) return 0;
+  return 1 + complete(call);
 }
 
-/// Runs the completion here, or on a worker when this thread is inside `submit` or `infer`, or keeps time and a
-/// worker is idle. Takes over the delivery's reference.
+/// Claims, answers and delivers at once the call of a route that ended with a value: false, and nothing is done, where
+/// anybody else has to do with the call. Otherwise its completion has run, and `references` are this thread's to give
+/// back.
 template <class T>
-void EngineState<T>::deliver(CallType& call) noexcept {
-  bool const elsewhere = CallerScope::depth > 0 || (Env::Executor::on_timer_thread() && executor_.idle());
-  if (!elsewhere || !executor_.post(static_cast<Delivery&>(call))) on_delivery(static_cast<Delivery&>(call));
+bool EngineState<T>::answer_at_once(CallType& call, TimePoint now, std::uint32_t& references) noexcept {
+  constexpr std::uint32_t others =
+      call_bits::claimed | call_bits::starting | call_bits::stopped | call_bits::revoked | call_bits::parked;
+  constexpr std::uint32_t all = call_bits::claimed | call_bits::answered | call_bits::delivered;
+  std::uint32_t seen = call.word.load();
+  if ((seen & others) != 0 || !call.asynchronous() || !runs_completions_here() ||
+      !call.word.compare_exchange(seen, seen | all))
+    return false;
+  call.report.total = now - call.began;
+  references += 1 + run_completion(call);
+  return true;
+}
+
+/// False inside `submit` or `infer`, and where time is kept while a worker is idle.
+template <class T>
+bool EngineState<T>::runs_completions_here() const noexcept {
+  return CallerScope::depth == 0 && !(Env::Executor::on_timer_thread() && executor_.idle());
 }
 
 template <class T>
 void EngineState<T>::on_delivery(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
-  call.engine->complete(call);
-  call.unref();
+  call.unref(1 + call.engine->complete(call));
 }
 
-/// Runs the completion of an answered call, unless another thread does or did.
+/// Runs the completion of an answered call, unless another thread does or did. Returns how many references are this
+/// thread's to give back then.
 template <class T>
-void EngineState<T>::complete(CallType& call) noexcept {
-  if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return;
-  unwatch(call);
+std::uint32_t EngineState<T>::complete(CallType& call) noexcept {
+  if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return 0;
+  return run_completion(call);
+}
+
+/// Precondition: this thread set `delivered`. Returns as `complete`.
+template <class T>
+std::uint32_t EngineState<T>::run_completion(CallType& call) noexcept {
+  std::uint32_t const references = unwatch(call);
   {
     Inside<EngineState> const here(this);
     call.completion.function(call.completion.context, collect(call));
   }
   note_completed(call);
+  return references;
 }
 
 /// Nobody runs, or will run, the completion.
