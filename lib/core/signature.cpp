@@ -1,6 +1,5 @@
 #include <athanor/core/signature.hpp>
 
-#include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -55,28 +54,24 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
   return {};
 }
 
-template <class T>
-std::int64_t first_non_finite_of(Tensor const& tensor) noexcept {
-  auto const values = tensor.as<T>();
-  // x - x is 0 for every finite x and NaN otherwise: a first pass without branches decides, a second finds
-  // the index.
-  T sum = 0;
-  for (T value : values) sum += value - value;
-  if (sum == T{0}) return -1;
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (!std::isfinite(values[i])) return static_cast<std::int64_t>(i);
-  return -1;
-}
-
-/// Half-precision types: NaN and infinity have all exponent bits set.
-std::int64_t first_non_finite_half(Tensor const& tensor, std::uint16_t exponent) noexcept {
-  auto const count = static_cast<std::size_t>(tensor.shape().elements());
-  for (std::size_t i = 0; i < count; ++i) {
-    std::uint16_t bits = 0;
-    std::memcpy(&bits, tensor.data() + 2 * i, 2);
-    if ((bits & exponent) == exponent) return static_cast<std::int64_t>(i);
-  }
-  return -1;
+/// The index of the first number with all bits of `exponent` set: NaN or infinity.
+template <class Bits>
+std::int64_t first_with_exponent(std::byte const* data, std::size_t count, Bits exponent) noexcept {
+  auto const bits_at = [data](std::size_t i) {
+    Bits bits;
+    std::memcpy(&bits, data + i * sizeof(Bits), sizeof(Bits));
+    return bits;
+  };
+  // Adding its lowest bit to an exponent of ones carries into the sign bit. A first pass without branches, in
+  // integers, becomes vector code and decides; a second one finds the index.
+  auto const lowest = static_cast<Bits>(exponent & (~exponent + 1U));
+  Bits seen = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    seen = static_cast<Bits>(seen | static_cast<Bits>((bits_at(i) & exponent) + lowest));
+  if (seen >> (8 * sizeof(Bits) - 1) == 0) return -1;
+  std::size_t at = 0;
+  while ((bits_at(at) & exponent) != exponent) ++at;
+  return static_cast<std::int64_t>(at);
 }
 
 Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
@@ -135,11 +130,14 @@ std::string known_names(Signature const& signature) {
 }  // namespace
 
 std::int64_t first_non_finite(Tensor const& tensor) noexcept {
+  auto const first = [&tensor](auto exponent) {
+    return first_with_exponent(tensor.data(), static_cast<std::size_t>(tensor.shape().elements()), exponent);
+  };
   switch (tensor.dtype()) {
-    case DType::f32: return first_non_finite_of<float>(tensor);
-    case DType::f64: return first_non_finite_of<double>(tensor);
-    case DType::f16: return first_non_finite_half(tensor, 0x7c00);
-    case DType::bf16: return first_non_finite_half(tensor, 0x7f80);
+    case DType::f32: return first(std::uint32_t{0x7f800000});
+    case DType::f64: return first(std::uint64_t{0x7ff0000000000000});
+    case DType::f16: return first(std::uint16_t{0x7c00});
+    case DType::bf16: return first(std::uint16_t{0x7f80});
     default: return -1;
   }
 }

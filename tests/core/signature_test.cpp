@@ -6,7 +6,9 @@
 
 #include <array>
 #include <limits>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -201,6 +203,29 @@ TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
           Reason::extra_input, "bias: not an input of the model; the model takes x, mask, weight");
   refused(signature, Request{{"x", x}, {"mask", mask}, {"weight", weight}, {"mask", mask}},
           Reason::extra_input, "mask: given more than once; the model takes x, mask, weight");
+}
+
+// mutant: the first pass leaves out the last number
+TEST_CASE("S4-2 one number that is not finite is found at every place among many") {
+  std::vector<float> values(131, std::numeric_limits<float>::max());
+  std::vector<double> wide(values.size(), std::numeric_limits<double>::lowest());
+  auto const first = [&](std::size_t skipped) {
+    auto const left = static_cast<std::int64_t>(values.size() - skipped);
+    return std::pair(first_non_finite(Tensor::view<float>(std::span(values).subspan(skipped), {left})),
+                     first_non_finite(Tensor::view<double>(std::span(wide).subspan(skipped), {left})));
+  };
+  CHECK(first(0) == std::pair<std::int64_t, std::int64_t>(-1, -1));
+  CHECK(first(values.size()) == std::pair<std::int64_t, std::int64_t>(-1, -1));
+  for (std::size_t place = 0; place < values.size(); ++place) {
+    float const kept = std::exchange(values[place], -std::numeric_limits<float>::infinity());
+    double const wide_kept = std::exchange(wide[place], std::numeric_limits<double>::quiet_NaN());
+    for (std::size_t skipped = 0; skipped <= std::min<std::size_t>(place, 5); ++skipped) {
+      auto const at = static_cast<std::int64_t>(place - skipped);
+      CHECK(first(skipped) == std::pair(at, at));
+    }
+    values[place] = kept;
+    wide[place] = wide_kept;
+  }
 }
 
 // mutant: the exponent of f16 used for bf16 (7c00 in the place of 7f80), or check_finite without one of the
