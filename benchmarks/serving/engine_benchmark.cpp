@@ -180,5 +180,6 @@ int main(int argc, char** argv) {
   measure_async(figures);
   measure_deadline(figures);
   measure_life(figures);
+  measure_work(figures);
   return figures.exit_code();
 }

@@ -9,5 +9,6 @@ void measure_scaling(Figures& figures);
 void measure_async(Figures& figures);
 void measure_deadline(Figures& figures);
 void measure_life(Figures& figures);
+void measure_work(Figures& figures);
 
 }  // namespace athanor::benchmarks
