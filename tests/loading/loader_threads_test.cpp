@@ -1,4 +1,6 @@
 #include <atomic>
+#include <latch>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -56,6 +58,53 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
   CHECK_FALSE(unsound);
   CHECK(alive == 0);
   CHECK(got > 0);
+}
+
+// mutant: Pins::close closes the first cell only; Pins::held leaves a cell out
+TEST_CASE(
+    "a model that is pinned on one thread and released on another drains, and is refused to all meanwhile") {
+  std::atomic<int> alive{0};
+  LoadFunctions<Index> functions;
+  functions.load = [&](LoadTarget const&) -> Result<Loaded<Index>> {
+    return Loaded<Index>{std::make_unique<Index>(alive), 10};
+  };
+  auto loader = ModelLoader<Index>::create({}, functions).value();
+  auto const on_each_thread = [](auto act) {  // all of which live at the same time
+    std::latch done(9);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 9; ++t)
+      threads.emplace_back([&] {
+        static_cast<void>(athanor::detail::thread_number());
+        done.arrive_and_wait();
+        act();
+      });
+    for (auto& thread : threads) thread.join();
+  };
+  REQUIRE(loader.load("tg", 5s));
+  std::mutex mutex;
+  std::vector<ModelLoader<Index>::Pin> pins;
+  on_each_thread([&] {
+    auto pin = loader.acquire("tg", 5s);
+    std::lock_guard const lock(mutex);
+    if (pin) pins.push_back(std::move(*pin));
+  });
+  REQUIRE(pins.size() == 9);
+  CHECK(loader.status("tg")->pins == 9);
+  REQUIRE(loader.unload("tg"));
+  std::atomic<int> refused{0};
+  on_each_thread([&] {
+    if (!loader.acquire("tg", 0s)) ++refused;
+  });
+  CHECK(refused == 9);
+  for (std::size_t left = pins.size(); left > 0; --left) {
+    CHECK(alive == 1);
+    CHECK(loader.status("tg")->pins == left);
+    std::thread([&] { pins.pop_back(); }).join();
+  }
+  CHECK(loader.status("tg")->pins == 0);
+  loader.stop();
+  CHECK(loader.join(no_deadline) == 0);
+  CHECK(alive == 0);
 }
 
 // mutant (refused by Clang's thread-safety analysis): pin_or_park looks victims up after its unlock

@@ -111,16 +111,15 @@ void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> ou
   } else {
     TimePoint const now = Env::now();
     record.payload = std::move(*outcome);
-    record.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     machine_.publish(record.id, now);
     chain = take_parked(record);
     std::uint64_t pins = 0;
     for (Slot* slot = chain; slot != nullptr; slot = slot->next) {
       slot->payload = record.payload.get();
       slot->wanted = &record;
-      pins += Record::pin;
+      ++pins;
     }
-    record.word.fetch_add(Record::ready + pins, std::memory_order_release);
+    record.pins.open(pins, now);
   }
   auto const over = take_if_over(record);
   lock.unlock();
@@ -191,7 +190,7 @@ void LoaderShell<P, Env>::post_free(Record& record) noexcept {
 template <class P, Environment Env>
 bool LoaderShell<P, Env>::retire_drained(Record& record) noexcept {
   if (machine_.state(record.id) != ModelState::draining) return false;
-  if (record.word.load(std::memory_order_acquire) != 0) return false;
+  if (record.pins.held() != 0) return false;
   machine_.retire(record.id);
   return true;
 }
@@ -213,7 +212,7 @@ auto LoaderShell<P, Env>::begin_unload(Record& record, bool& free) noexcept -> C
   switch (machine_.unload(record.id)) {
     case LoaderMachine::Unload::nothing: break;
     case LoaderMachine::Unload::drain:
-      record.word.fetch_and(~Record::ready, std::memory_order_acq_rel);
+      record.pins.close();
       free = retire_drained(record);
       break;
     case LoaderMachine::Unload::abandon: disarm_deadline(record); return take_parked(record);

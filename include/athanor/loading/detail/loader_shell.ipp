@@ -103,14 +103,9 @@ auto LoaderShell<P, Env>::take_if_over(Record& record) noexcept -> std::unique_p
 
 template <class P, Environment Env>
 bool LoaderShell<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noexcept {
-  if ((record.word.load(std::memory_order_relaxed) & Record::ready) == 0) return false;
-  if ((record.word.fetch_add(Record::pin, std::memory_order_acquire) & Record::ready) == 0) {
-    // Retired concurrently. This transient pin may have masked the last real unpin; the slow path, which
-    // every caller takes next, looks again (finish_drain).
-    record.word.fetch_sub(Record::pin, std::memory_order_release);
-    return false;
-  }
-  record.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
+  // Closed concurrently, it may have hidden the last release: the slow path, which every caller takes next, looks
+  // again (finish_drain).
+  if (!record.pins.take(now)) return false;
   slot.payload = record.payload.get();
   slot.wanted = &record;
   return true;
@@ -118,12 +113,11 @@ bool LoaderShell<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noe
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::drop_pin(Record& record) noexcept {
-  // Another thread's look at the drained word may end the record before this one gets to it.
+  // Another thread's look at the drained pins may end the record before this one gets to it.
   LoaderShell& loader = record.loader;
   std::size_t const id = record.id;
   std::uint64_t const serial = record.serial;
-  if (record.word.fetch_sub(Record::pin, std::memory_order_acq_rel) == Record::pin)
-    loader.finish_drain(id, serial);
+  if (!record.pins.release()) loader.finish_drain(id, serial);
 }
 
 template <class P, Environment Env>
@@ -201,18 +195,16 @@ auto LoaderShell<P, Env>::records_of(std::vector<std::size_t> const& ids) const 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::observe_all() noexcept {
   for (auto const& record : records_)
-    if (record != nullptr)
-      machine_.observe(record->id, record->word.load(std::memory_order_relaxed) >= Record::pin,
-                       TimePoint(Duration(record->last_used.load(std::memory_order_relaxed))));
+    if (record != nullptr) machine_.observe(record->id, record->pins.held() != 0, record->pins.last_used());
 }
 
 /// Closes all victims to new pins, or none when one of them has just been pinned.
 template <class P, Environment Env>
 bool LoaderShell<P, Env>::close_to_pins(std::vector<std::size_t> const& victims) noexcept {
   for (std::size_t i = 0; i < victims.size(); ++i) {
-    std::uint64_t idle = Record::ready;
-    if (records_[victims[i]]->word.compare_exchange_strong(idle, 0, std::memory_order_acq_rel)) continue;
-    while (i > 0) records_[victims[--i]]->word.fetch_or(Record::ready, std::memory_order_release);
+    records_[victims[i]]->pins.close();
+    if (records_[victims[i]]->pins.held() == 0) continue;
+    for (std::size_t back = 0; back <= i; ++back) records_[victims[back]]->pins.reopen();
     return false;
   }
   return true;
@@ -283,7 +275,7 @@ auto LoaderShell<P, Env>::acquire(std::string_view name, Duration wait) -> Resul
 
 template <class P, Environment Env>
 Result<void> LoaderShell<P, Env>::retry_now(Record& record) {
-  if ((record.word.load(std::memory_order_acquire) & Record::ready) != 0) return {};
+  if (record.pins.is_open()) return {};
   auto expected = ask_expected_bytes(record.target());
   if (!expected) return tl::unexpected(std::move(expected.error()));
   Lock const lock(mutex_);
@@ -308,7 +300,7 @@ ModelStatus LoaderShell<P, Env>::status_locked(Record const& record) const {
   ModelStatus status{record.name,
                      machine_.state(record.id),
                      machine_.bytes(record.id),
-                     static_cast<std::uint32_t>(record.word.load(std::memory_order_relaxed) / Record::pin),
+                     static_cast<std::uint32_t>(record.pins.held()),
                      {}};
   status.failure = machine_.obstacle(record.id);
   return status;

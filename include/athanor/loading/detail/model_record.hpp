@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <athanor/core/env.hpp>
+#include <athanor/loading/detail/pins.hpp>
 #include <athanor/loading/load_functions.hpp>
 #include <athanor/loading/slot.hpp>
 
@@ -54,11 +55,8 @@ struct ModelRecord {
   std::uint64_t const serial;  // never given again
   std::shared_ptr<void> const context;
 
-  static constexpr std::uint64_t ready = 1;  // bit 0 of word: may be pinned
-  static constexpr std::uint64_t pin = 2;    // pins are counted in twos
-  alignas(64) typename Env::template Atomic<std::uint64_t> word{0};
-  typename Env::template Atomic<std::int64_t> last_used{0};
-  // Written only while the ready bit is clear and no pin is held.
+  Pins<Env> pins{};  // open while the model is ready
+  // Written only while the pins are closed and none is held.
   std::shared_ptr<P> payload{};
 
   // Guarded by the loader's lock.
