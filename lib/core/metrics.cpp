@@ -1,7 +1,9 @@
 #include <athanor/core/metrics.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -58,34 +60,89 @@ std::string number(double value) {
 
 }  // namespace
 
-std::uint64_t Histogram::count() const noexcept {
+std::size_t detail::number_this_thread() noexcept {
+  static constinit std::atomic<std::uint64_t> taken{0};  // a bit for each number below 64
+  static constinit std::atomic<std::size_t> next{64};    // these are not given again
+  struct Return {
+    std::uint64_t bit = 0;
+    ~Return() {
+      number_and_one += own_numbers;
+      taken.fetch_and(~bit, std::memory_order_release);
+    }
+  };
+  std::uint64_t seen = taken.load(std::memory_order_relaxed);
+  std::uint64_t free = 0;
+  do {
+    free = ~seen & (seen + 1);
+  } while (free != 0 && !taken.compare_exchange_weak(seen, seen | free, std::memory_order_acquire));
+  if (free != 0) {
+    thread_local Return at_exit;
+    at_exit.bit = free;
+    number_and_one = static_cast<std::size_t>(std::countr_zero(free)) + 1;
+  } else {
+    number_and_one = next.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  return number_and_one - 1;
+}
+
+Histogram::~Histogram() {
+  for (auto const& own : own_) delete own.load(std::memory_order_acquire);
+}
+
+auto Histogram::make_own_buckets(std::size_t thread) noexcept -> Buckets* {
+  auto* const made = new (std::nothrow) Buckets;
+  own_[thread].store(made, std::memory_order_release);
+  return made;
+}
+
+template <class Visit>
+void Histogram::for_each_buckets(Visit visit) const noexcept {
+  visit(shared_);
+  for (auto const& own : own_)
+    if (Buckets const* const buckets = own.load(std::memory_order_acquire)) visit(*buckets);
+}
+
+std::uint64_t Histogram::count_below(std::size_t bucket) const noexcept {
   std::uint64_t total = 0;
-  for (auto const& bucket : buckets_) total += bucket.load(std::memory_order_relaxed);
+  for_each_buckets([&](Buckets const& buckets) {
+    for (std::size_t i = 0; i < bucket; ++i) total += buckets.counts[i].load(std::memory_order_relaxed);
+  });
+  return total;
+}
+
+std::uint64_t Histogram::count() const noexcept { return count_below(bucket_count); }
+
+std::uint64_t Histogram::sum() const noexcept {
+  std::uint64_t total = 0;
+  for_each_buckets([&](Buckets const& buckets) { total += buckets.sum.load(std::memory_order_relaxed); });
   return total;
 }
 
 std::uint64_t Histogram::count_up_to_power(int exponent) const noexcept {
-  std::size_t const end = bucket_of((std::uint64_t{1} << exponent) + 1);
-  std::uint64_t total = 0;
-  for (std::size_t i = 0; i < end; ++i) total += buckets_[i].load(std::memory_order_relaxed);
-  return total;
+  return count_below(bucket_of((std::uint64_t{1} << exponent) + 1));
 }
 
 std::uint64_t Histogram::quantile(double fraction) const noexcept {
-  std::uint64_t const total = count();
-  if (total == 0) return 0;
+  std::array<std::uint64_t, bucket_count> counts{};
+  std::uint64_t total = 0;
+  for_each_buckets([&](Buckets const& buckets) {
+    for (std::size_t i = 0; i < bucket_count; ++i) {
+      std::uint64_t const here = buckets.counts[i].load(std::memory_order_relaxed);
+      counts[i] += here;
+      total += here;
+    }
+  });
   auto const wanted =
       static_cast<std::uint64_t>(std::ceil(std::clamp(fraction, 0.0, 1.0) * static_cast<double>(total)));
   std::uint64_t seen = 0;
   std::size_t last = 0;
-  for (std::size_t i = 0; i < bucket_count; ++i) {
-    auto const here = buckets_[i].load(std::memory_order_relaxed);
-    if (here == 0) continue;
-    seen += here;
+  for (std::size_t i = 0; i < bucket_count && total != 0; ++i) {
+    if (counts[i] == 0) continue;
+    seen += counts[i];
     last = i;
     if (seen >= std::max<std::uint64_t>(wanted, 1)) break;
   }
-  return upper_edge(last);
+  return total == 0 ? 0 : upper_edge(last);
 }
 
 MetricsText::Family& MetricsText::family(std::string_view name, std::string_view help,

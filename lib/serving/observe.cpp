@@ -39,20 +39,20 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   Label const version{"version", facts.manifest.version};
   ModelMetrics const& metrics = facts.metrics;
   for (std::size_t code = 0; code < ModelMetrics::outcomes; ++code) {
-    std::uint64_t const count = metrics.requests[code].value();
+    std::uint64_t const count = metrics.counts.value(code);
     if (count == 0 && code != 0) continue;
     text.counter("athanor_requests_total", "Calls answered or refused, by outcome.",
                  {model, version, {"outcome", to_string(static_cast<Code>(code))}}, count);
   }
   text.counter("athanor_cache_hits_total", "Calls answered from the response cache.", {model, version},
-               metrics.cache_hits.value());
+               metrics.counts.value(ModelMetrics::cache_hits));
   text.counter("athanor_cache_joined_total", "Calls answered by an equal call in flight.", {model, version},
-               metrics.cache_joined.value());
+               metrics.counts.value(ModelMetrics::cache_joined));
   text.counter("athanor_degraded_total", "Calls answered by fewer than all members of an ensemble.",
-               {model, version}, metrics.degraded.value());
-  text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batches.value());
+               {model, version}, metrics.counts.value(ModelMetrics::degraded));
+  text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batch_items.count());
   text.counter("athanor_batch_failures_total", "Batches in which no call succeeded.", {model, version},
-               metrics.batch_failures.value());
+               metrics.counts.value(ModelMetrics::batch_failures));
   text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
                  HistogramUnit::count);
   text.histogram("athanor_request_seconds",
@@ -87,12 +87,12 @@ ModelStatistics statistics_of(ModelFacts const& facts) {
   ModelMetrics const& metrics = facts.metrics;
   ModelStatistics statistics;
   for (std::size_t code = 0; code < ModelMetrics::outcomes; ++code)
-    statistics.requests[code] = metrics.requests[code].value();
-  statistics.cache_hits = metrics.cache_hits.value();
-  statistics.cache_joined = metrics.cache_joined.value();
-  statistics.degraded = metrics.degraded.value();
-  statistics.batches = metrics.batches.value();
-  statistics.batch_failures = metrics.batch_failures.value();
+    statistics.requests[code] = metrics.counts.value(code);
+  statistics.cache_hits = metrics.counts.value(ModelMetrics::cache_hits);
+  statistics.cache_joined = metrics.counts.value(ModelMetrics::cache_joined);
+  statistics.degraded = metrics.counts.value(ModelMetrics::degraded);
+  statistics.batches = metrics.batch_items.count();
+  statistics.batch_failures = metrics.counts.value(ModelMetrics::batch_failures);
   statistics.batch_items = summary_of(metrics.batch_items);
   statistics.latency = summary_of(metrics.latency);
   statistics.compute = summary_of(metrics.compute);

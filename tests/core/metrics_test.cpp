@@ -1,5 +1,8 @@
 #include <athanor/core/metrics.hpp>
 
+#include <latch>
+#include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +23,66 @@ TEST_CASE("a counter is exact once the threads that add to it are done") {
   for (auto& thread : threads) thread.join();
   counter.add(5);
   CHECK(counter.value() == 40005);
+}
+
+// mutant: number_this_thread gives a number that is taken; a thread keeps its number after its end
+TEST_CASE(
+    "threads that live together have different numbers, and the numbers of ended ones are given again") {
+  constexpr std::size_t together = 12;
+  for (int round = 0; round < 20; ++round) {
+    std::latch numbered(together);
+    std::mutex mutex;
+    std::set<std::size_t> numbers;
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < together; ++t)
+      threads.emplace_back([&] {
+        std::size_t const number = detail::thread_number();
+        {
+          std::lock_guard const lock(mutex);
+          numbers.insert(number);
+        }
+        numbered.arrive_and_wait();
+        CHECK(detail::thread_number() == number);
+      });
+    for (auto& thread : threads) thread.join();
+    CHECK(numbers.size() == together);
+    CHECK(*numbers.rbegin() < detail::own_numbers);
+  }
+}
+
+// mutant: threads beyond the first ones store instead of adding; an ending thread writes to a cell that is not its own
+TEST_CASE(
+    "counts and histograms are exact, with more threads than have cells of their own, one after the other "
+    "too") {
+  constexpr std::size_t together = 40;
+  Counters<2> counters;
+  Histogram histogram;
+  struct AtExit {
+    Counters<2>* counters = nullptr;
+    ~AtExit() { counters->add(1); }
+  };
+  for (int round = 0; round < 3; ++round) {
+    std::latch ready(together);
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < together; ++t)
+      threads.emplace_back([&] {
+        thread_local AtExit at_exit;  // destroyed after the thread has given its number back
+        at_exit.counters = &counters;
+        static_cast<void>(detail::thread_number());
+        ready.arrive_and_wait();
+        for (std::uint64_t i = 1; i <= 1000; ++i) {
+          counters.add(0, 2);
+          histogram.record(i);
+        }
+      });
+    for (auto& thread : threads) thread.join();
+  }
+  CHECK(counters.value(0) == 3 * together * 2000);
+  CHECK(counters.value(1) == 3 * together);
+  CHECK(histogram.count() == 3 * together * 1000);
+  CHECK(histogram.sum() == 3 * together * 500'500);
+  CHECK(histogram.count_up_to_power(9) == 3 * together * 512);
+  CHECK(histogram.quantile(0.5) == 512);
 }
 
 // mutant: `(below >> (octave - 4))` becomes `(below >> (octave - 3))`

@@ -148,10 +148,8 @@ class Gate {
   Amount given_back_ ATH_GUARDED_BY(mutex_);  ///< since then
   double items_per_second_ ATH_GUARDED_BY(mutex_) = 0;
   double bytes_per_second_ ATH_GUARDED_BY(mutex_) = 0;
-  Counter admitted_;
-  Counter queue_full_;
-  Counter memory_full_;
-  Counter too_large_;
+  enum Count : std::size_t { admitted, queue_full, memory_full, too_large, count_count };
+  Counters<count_count> counts_;
 };
 
 extern template class Gate<SystemEnv>;

@@ -18,52 +18,91 @@ namespace athanor::inline v1 {
 
 namespace detail {
 
-/// The number of this thread, counted from 0 in the order of first calls; spreads the writes of different
-/// threads.
+/// Threads with a number below this one have it to themselves while they live.
+inline constexpr std::size_t own_numbers = 16;
+/// One more than the number of this thread; 0: it has none yet.
+inline constinit thread_local std::size_t number_and_one = 0;
+std::size_t number_this_thread() noexcept;
+
+/// The number of this thread; spreads the writes of different threads. It is the lowest, from 0, that no living
+/// thread has, as long as there are at most 64. A thread that ends gives its number to the next one, which then
+/// sees what it wrote; while it ends it counts as one of those from `own_numbers` on.
 inline std::size_t thread_number() noexcept {
-  static constinit std::atomic<std::size_t> next{0};
-  thread_local std::size_t const number = next.fetch_add(1, std::memory_order_relaxed);
-  return number;
+  std::size_t const known = number_and_one;
+  return known != 0 ? known - 1 : number_this_thread();
 }
 
 }  // namespace detail
 
-/// A monotonic counter. Thread-safe; concurrent adders rarely share a cache line.
-class Counter {
+/// `size` monotonic counters. Thread-safe. Those of one thread lie together, and threads rarely share a cache
+/// line: the first ones have cells of their own, to which they add without a locked instruction; others share.
+template <std::size_t size>
+class Counters {
  public:
-  void add(std::uint64_t count = 1) noexcept {
-    cells_[detail::thread_number() % cell_count].value.fetch_add(count, std::memory_order_relaxed);
+  void add(std::size_t which, std::uint64_t count = 1) noexcept {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    std::size_t const thread = detail::thread_number();
+    if (thread < detail::own_numbers) {
+      auto& value = cells_[thread].values[which];
+      value.store(value.load(relaxed) + count, relaxed);
+    } else {
+      cells_[detail::own_numbers + thread % shared_cells].values[which].fetch_add(count, relaxed);
+    }
   }
   /// At least what was added before the call; exact if no add() runs concurrently.
-  std::uint64_t value() const noexcept {
+  std::uint64_t value(std::size_t which) const noexcept {
     std::uint64_t sum = 0;
-    for (auto const& cell : cells_) sum += cell.value.load(std::memory_order_relaxed);
+    for (auto const& cell : cells_) sum += cell.values[which].load(std::memory_order_relaxed);
     return sum;
   }
 
  private:
-  static constexpr std::size_t cell_count = 8;
+  static constexpr std::size_t shared_cells = 8;
   struct alignas(64) Cell {
-    std::atomic<std::uint64_t> value{0};
+    std::array<std::atomic<std::uint64_t>, size> values{};
   };
-  std::array<Cell, cell_count> cells_{};
+  std::array<Cell, detail::own_numbers + shared_cells> cells_{};
+};
+
+/// A monotonic counter: one of Counters.
+class Counter {
+ public:
+  void add(std::uint64_t count = 1) noexcept { counters_.add(0, count); }
+  std::uint64_t value() const noexcept { return counters_.value(0); }
+
+ private:
+  Counters<1> counters_;
 };
 
 /// A histogram of whole numbers in log-linear buckets, 16 per octave: quantiles are at most 6.25 % too high.
-/// Values above 2^44 are counted in the last bucket. Thread-safe; recording takes two relaxed additions.
+/// Values above 2^44 are counted in the last bucket. Thread-safe. The first threads that record have buckets of
+/// their own, which their first record allocates; others, and those that find no memory, share some.
 class Histogram {
  public:
   static constexpr std::size_t sub_buckets = 16;
   static constexpr int octaves = 44;
   static constexpr std::size_t bucket_count = (octaves - 3) * sub_buckets;
 
+  Histogram() = default;
+  ~Histogram();
+  Histogram(Histogram const&) = delete;
+  Histogram& operator=(Histogram const&) = delete;
+
   /// `value` in the unit of the histogram: nanoseconds for times, plain numbers for counts.
   void record(std::uint64_t value) noexcept {
-    buckets_[bucket_of(value)].fetch_add(1, std::memory_order_relaxed);
-    sum_.add(value);
+    constexpr auto relaxed = std::memory_order_relaxed;
+    std::size_t const bucket = bucket_of(value);
+    if (Buckets* const own = own_buckets()) {
+      auto const add = [](auto& to, std::uint64_t by) { to.store(to.load(relaxed) + by, relaxed); };
+      add(own->counts[bucket], 1);
+      add(own->sum, value);
+    } else {
+      shared_.counts[bucket].fetch_add(1, relaxed);
+      shared_.sum.fetch_add(value, relaxed);
+    }
   }
   std::uint64_t count() const noexcept;
-  std::uint64_t sum() const noexcept { return sum_.value(); }
+  std::uint64_t sum() const noexcept;
   /// The exact number of recorded values up to `2^exponent`. Precondition: `exponent` is 0 to 43.
   std::uint64_t count_up_to_power(int exponent) const noexcept;
   /// The upper edge of the bucket that holds the quantile `fraction` (0 to 1); 0 if nothing was recorded.
@@ -86,8 +125,25 @@ class Histogram {
   }
 
  private:
-  std::array<std::atomic<std::uint64_t>, bucket_count> buckets_{};
-  Counter sum_;
+  struct alignas(64) Buckets {
+    std::array<std::atomic<std::uint64_t>, bucket_count> counts{};
+    std::atomic<std::uint64_t> sum{0};
+  };
+
+  /// Those of this thread; null: it shares.
+  Buckets* own_buckets() noexcept {
+    std::size_t const thread = detail::thread_number();
+    if (thread >= detail::own_numbers) return nullptr;
+    Buckets* const own = own_[thread].load(std::memory_order_relaxed);
+    return own != nullptr ? own : make_own_buckets(thread);
+  }
+  Buckets* make_own_buckets(std::size_t thread) noexcept;
+  template <class Visit>
+  void for_each_buckets(Visit visit) const noexcept;
+  std::uint64_t count_below(std::size_t bucket) const noexcept;
+
+  Buckets shared_;
+  std::array<std::atomic<Buckets*>, detail::own_numbers> own_{};
 };
 
 /// One label of a sample. Borrows its texts.

@@ -107,20 +107,20 @@ auto Gate<Env>::take(admission::Slot& slot, Amount amount, std::optional<TimePoi
   }
   slot.held_items = amount.items;
   slot.held_bytes = amount.bytes;
-  admitted_.add();
+  counts_.add(admitted);
   return {};
 }
 
 template <Environment Env>
 Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes,
                                      TimePoint now) {
-  auto const too_large = [this](std::int64_t limit, char const* unit, std::int64_t got) {
-    too_large_.add();
+  auto const refuse_large = [this](std::int64_t limit, char const* unit, std::int64_t got) {
+    counts_.add(too_large);
     return fail(Code::resource_exhausted, Reason::too_large,
                 "admission: expected at most {} {} in one request, got {}", limit, unit, got);
   };
-  if (items > options_.max_items) return too_large(options_.max_items, "items", items);
-  if (bytes > options_.max_bytes) return too_large(options_.max_bytes, "bytes", bytes);
+  if (items > options_.max_items) return refuse_large(options_.max_items, "items", items);
+  if (bytes > options_.max_bytes) return refuse_large(options_.max_bytes, "bytes", bytes);
   if (items < 0 || bytes < 0)
     return fail(Code::invalid_argument, Reason::value_range,
                 "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
@@ -174,7 +174,7 @@ void Gate<Env>::watch_drain(TimePoint now) noexcept {
 template <Environment Env>
 tl::unexpected<Error> Gate<Env>::refuse_full(Refusal const& refusal, Amount wanted) {
   bool const of_items = refusal.reason == Reason::queue_full;
-  (of_items ? queue_full_ : memory_full_).add();
+  counts_.add(of_items ? queue_full : memory_full);
   std::int64_t const limit = of_items ? options_.max_items : options_.max_bytes;
   std::int64_t const more = of_items ? wanted.items : wanted.bytes;
   auto error =
@@ -198,10 +198,10 @@ GateStatistics Gate<Env>::statistics() const noexcept {
       statistics.held_bytes -= credit.bytes;
     }
   }
-  statistics.admitted = admitted_.value();
-  statistics.refused_queue_full = queue_full_.value();
-  statistics.refused_memory_full = memory_full_.value();
-  statistics.refused_too_large = too_large_.value();
+  statistics.admitted = counts_.value(admitted);
+  statistics.refused_queue_full = counts_.value(queue_full);
+  statistics.refused_memory_full = counts_.value(memory_full);
+  statistics.refused_too_large = counts_.value(too_large);
   return statistics;
 }
 

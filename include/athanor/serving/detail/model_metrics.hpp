@@ -1,25 +1,25 @@
 /// What one model counts.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <tuple>
 
+#include <athanor/core/error.hpp>
 #include <athanor/core/metrics.hpp>
 #include <athanor/serving/statistics.hpp>
 
 namespace athanor::inline v1::serving {
 
-/// Recording is lock-free. The fields are those of ModelStatistics.
+/// Recording is lock-free. The names are those of ModelStatistics.
 struct ModelMetrics {
   static constexpr std::size_t outcomes = std::tuple_size_v<decltype(ModelStatistics::requests)>;
-  std::array<Counter, outcomes> requests;
-  Counter cache_hits;
-  Counter cache_joined;
-  Counter batches;
-  Counter batch_failures;
-  Counter degraded;
-  Histogram batch_items;
+  /// The index of each count; that of requests with an outcome is the number of its code.
+  enum Count : std::size_t { cache_hits = outcomes, cache_joined, batch_failures, degraded, count_count };
+
+  void count_request(Code outcome) noexcept { counts.add(static_cast<std::size_t>(outcome) % outcomes); }
+
+  Counters<count_count> counts;
+  Histogram batch_items;  ///< of every batch
   Histogram latency;
   Histogram compute;
 };

@@ -107,13 +107,14 @@ Result<void> check_same_content(ModelDescription const& registered, Hash128 cont
 inline void record_answer(ModelMetrics& metrics, ModelDescription const& description, Ending const& ending,
                           Report const& report) noexcept {
   auto const code = ending.failed ? ending.error.code : Code::ok;
-  metrics.requests[static_cast<std::size_t>(code) % ModelMetrics::outcomes].add();
+  metrics.count_request(code);
   metrics.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(report.total.count(), 0)));
   // The report of a failed call may still be written: its caller may have abandoned work that runs.
   if (ending.failed) return;
-  if (report.cache == CacheState::hit) metrics.cache_hits.add();
-  if (report.cache == CacheState::joined) metrics.cache_joined.add();
-  if (report.members != 0 && report.members < description.plan.members.size()) metrics.degraded.add();
+  if (report.cache == CacheState::hit) metrics.counts.add(ModelMetrics::cache_hits);
+  if (report.cache == CacheState::joined) metrics.counts.add(ModelMetrics::cache_joined);
+  if (report.members != 0 && report.members < description.plan.members.size())
+    metrics.counts.add(ModelMetrics::degraded);
 }
 
 /// The error of a call that its caller cancelled, and of one whose deadline passed after `waited`.

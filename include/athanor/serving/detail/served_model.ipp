@@ -70,7 +70,7 @@ std::size_t ServedModel<T>::callers_inside() const noexcept {
 
 template <class T>
 void ServedModel<T>::record_refusal(Error const& error) noexcept {
-  metrics_.requests[static_cast<std::size_t>(error.code) % ModelMetrics::outcomes].add();
+  metrics_.count_request(error.code);
 }
 
 template <class T>
@@ -246,11 +246,10 @@ template <class T>
 void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept {
   Duration const run_time = now - batch.formed;
   for (auto const& part : batch.parts) write_report(part, [&](Report& report) { report.compute = run_time; });
-  metrics_.batches.add();
   metrics_.batch_items.record(batch.items);
   metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
   if (verdict == batching::Verdict::failed && !instances_[batch.instance].taken_back)
-    metrics_.batch_failures.add();
+    metrics_.counts.add(ModelMetrics::batch_failures);
   auto const outcome =
       verdict == batching::Verdict::failed ? instances_[batch.instance].outcome : breaking::Outcome::success;
   auto const before = breaker_.state();
