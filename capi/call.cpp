@@ -1,5 +1,7 @@
 #include <optional>
 
+#include <athanor/serving/detail/pool.hpp>
+
 #include "guard.hpp"
 #include "handles.hpp"
 #include "structs.hpp"
@@ -8,6 +10,32 @@
 using namespace athanor;
 using namespace athanor::capi;
 
+namespace {
+
+/// Empty responses, kept for calls of all engines to come.
+struct KeptResponses : serving::Pool<ath_response, SystemEnv> {
+  ~KeptResponses() {
+    close([](ath_response& response) { delete &response; });
+  }
+};
+constinit KeptResponses kept_responses;
+
+struct GiveResponseBack {
+  void operator()(ath_response* response) const noexcept {
+    response->answer = {};
+    if (!kept_responses.keep(*response)) delete response;
+  }
+};
+using ResponsePointer = std::unique_ptr<ath_response, GiveResponseBack>;
+
+/// Throws std::bad_alloc.
+ResponsePointer make_response() {
+  ath_response* const kept = kept_responses.take();
+  return ResponsePointer(kept != nullptr ? kept : new ath_response);
+}
+
+}  // namespace
+
 /// Owned twice: by the host until it releases it, and by the engine until the completion has run.
 struct ath_call {
   std::atomic<std::uint32_t> owners{2};
@@ -15,7 +43,7 @@ struct ath_call {
   ath_completion completion = nullptr;
   void* user_data = nullptr;
   ath_finalizer finalizer = nullptr;
-  std::unique_ptr<ath_response> response;                  // made beforehand: an answer always finds memory
+  ResponsePointer response;                                // made beforehand: an answer always finds memory
   std::optional<Submission<DefaultServing>> submission{};  // set before the host is given the call
 
   void release() noexcept {
@@ -63,7 +91,7 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
   call->completion = completion;
   call->user_data = user_data;
   call->finalizer = finalizer;
-  call->response = std::make_unique<ath_response>();
+  call->response = make_response();
   auto submission = request.model.submit(request.inputs, request.options(), {&on_answer, call.get()});
   if (!submission) return tl::unexpected(std::move(submission.error()));
   call->submission.emplace(std::move(*submission));
@@ -91,7 +119,7 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_infer: called from a callback of the same engine, it would wait for itself; use "
                   "ath_submit");
-    auto response = std::make_unique<ath_response>();
+    ResponsePointer response = make_response();
     auto answer = request->model.infer(request->inputs, request->options());
     if (!answer) return tl::unexpected(std::move(answer.error()));
     response->answer = std::move(*answer);
@@ -161,6 +189,7 @@ std::int32_t ath_response_report(const ath_response* response, ath_report* out) 
   filled.queue_ns = report.queue.count();
   filled.compute_ns = report.compute.count();
   filled.total_ns = report.total.count();
+  filled.delivered_ns = report.delivered.count();
   filled.cache = static_cast<std::int32_t>(report.cache);
   filled.on_caller = report.on_caller ? 1 : 0;
   filled.attempts = report.attempts;
@@ -169,4 +198,6 @@ std::int32_t ath_response_report(const ath_response* response, ath_report* out) 
   return write_struct(out, filled) ? ATH_OK : ATH_INVALID_ARGUMENT;
 }
 
-void ath_response_destroy(ath_response* response) noexcept { delete response; }
+void ath_response_destroy(ath_response* response) noexcept {
+  if (response != nullptr) GiveResponseBack{}(response);
+}

@@ -82,7 +82,7 @@ extern "C" {
 #endif
 
 /** The version of the ABI in this header; compare with ath_abi_version(). */
-#define ATH_ABI_VERSION 1
+#define ATH_ABI_VERSION 2
 /**
  * The release that this header belongs to, for conditional compilation. ath_version() gives the version of the loaded
  * library.
@@ -269,9 +269,10 @@ typedef struct ath_report {
   uint32_t batch_items; /**< items of the last batch it shared */
   uint32_t members;     /**< members of the ensemble that answered; 0 when it is not an ensemble */
   uint32_t reserved;    /**< zero */
+  int64_t delivered_ns; /**< from the call to its return or its completion; never after its deadline */
 } ath_report;
 /** An empty report with its size. */
-#define ATH_REPORT_INIT {sizeof(ath_report), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define ATH_REPORT_INIT {sizeof(ath_report), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * Called when an asynchronous call ends. `code` is ATH_OK and `response` is set, or it is the code of `error`, which is set.

@@ -12,8 +12,11 @@ void QuantileTracker::add(double sample) noexcept {
   last_above_ = above;
   // One hundredth per sample forgets an outlier; the first samples move it faster, and so does a run of
   // samples on one side that chance would hardly give.
-  double const haste = std::clamp(1 / (16 * run_probability_), 1.0, 64.0);
-  double const step = value_ * std::max(0.02 * haste, 1.0 / (1.0 + count_));
+  double const share = 16 * run_probability_;
+  double const haste = share >= 1 ? 1.0 : std::min(1 / share, 64.0);
+  constexpr std::uint32_t first_samples = 49;  // then 1 / (1 + count) is the smaller one
+  double const fastest = count_ < first_samples ? 1.0 / (1.0 + count_) : 0.0;
+  double const step = value_ * std::max(0.02 * haste, fastest);
   if (count_ == 0) {
     value_ = sample;
   } else if (above) {
@@ -30,7 +33,7 @@ void CostModel::record(std::uint32_t items, Duration run_time) noexcept {
   // Zero means "nothing known".
   double const time = std::max<double>(static_cast<double>(run_time.count()), 1.0);
   std::uint64_t const count = size_class.count + 1;
-  double const weight = 1.0 / static_cast<double>(std::min<std::uint64_t>(count, 128));
+  double const weight = count < 128 ? 1.0 / static_cast<double>(count) : 1.0 / 128;
   size_class.mean_items = size_class.mean_items + (items - size_class.mean_items) * weight;
   size_class.mean = size_class.mean + (time - size_class.mean) * weight;
   size_class.p50.add(time);

@@ -27,10 +27,12 @@ XXH3_state_t* library_state(Bytes& state) noexcept {
   return reinterpret_cast<XXH3_state_t*>(state.data());
 }
 
-std::array<unsigned char, 8> little_endian(std::uint64_t value) noexcept {
+/// The same bytes on every machine.
+std::uint64_t little_endian(std::uint64_t value) noexcept {
+  if constexpr (std::endian::native == std::endian::little) return value;
   std::array<unsigned char, 8> bytes;
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<unsigned char>(value >> (8 * i));
-  return bytes;
+  return std::bit_cast<std::uint64_t>(bytes);
 }
 
 #if defined(ATHANOR_HASH_AVX2)
@@ -121,8 +123,8 @@ void KeyHasher::update(void const* data, std::size_t bytes) noexcept {
 }
 
 void KeyHasher::add_word(std::uint64_t value) noexcept {
-  auto const bytes = little_endian(value);
-  update(bytes.data(), bytes.size());
+  std::uint64_t const word = little_endian(value);
+  update(&word, sizeof(word));
 }
 
 void KeyHasher::add(double value) noexcept { add_word(std::bit_cast<std::uint64_t>(value)); }
@@ -133,20 +135,23 @@ void KeyHasher::add(std::string_view text) noexcept {
 }
 
 void KeyHasher::add(Hash128 hash) noexcept {
-  add_word(hash.low);
-  add_word(hash.high);
+  std::array const words{little_endian(hash.low), little_endian(hash.high)};
+  update(words.data(), sizeof(words));
 }
 
 void KeyHasher::add(Tensor const& tensor) noexcept {
   assert(tensor.device().type == DeviceType::cpu);
-  add_word(static_cast<std::uint64_t>(tensor.dtype()));
-  add_word(tensor.shape().rank());
-  for (auto dim : tensor.shape().dims()) add_word(static_cast<std::uint64_t>(dim));
-  if (tensor.dtype() != DType::bytes) {
-    add_word(tensor.size_bytes());
-    update(tensor.data(), tensor.size_bytes());
-    return;
-  }
+  // Words that follow one another are added at once.
+  std::array<std::uint64_t, Shape::max_rank + 3> words;
+  std::size_t count = 0;
+  auto const put = [&](std::uint64_t value) { words[count++] = little_endian(value); };
+  put(static_cast<std::uint64_t>(tensor.dtype()));
+  put(tensor.shape().rank());
+  for (auto dim : tensor.shape().dims()) put(static_cast<std::uint64_t>(dim));
+  bool const texts = tensor.dtype() == DType::bytes;
+  if (!texts) put(tensor.size_bytes());
+  update(words.data(), count * sizeof(std::uint64_t));
+  if (!texts) return update(tensor.data(), tensor.size_bytes());
   auto const elements = tensor.shape().elements();
   for (std::int64_t i = 0; i < elements; ++i) add(tensor.text_at(i));
 }

@@ -22,9 +22,6 @@ struct DTypeRow {
 
 constexpr std::array<DTypeRow, 14> dtype_rows{{{DType::boolean, "bool", 1},
                                                {DType::u8, "u8", 1},
-                                               {DType::u16, "u16", 2},
-                                               {DType::u32, "u32", 4},
-                                               {DType::u64, "u64", 8},
                                                {DType::i8, "i8", 1},
                                                {DType::i16, "i16", 2},
                                                {DType::i32, "i32", 4},
@@ -33,7 +30,16 @@ constexpr std::array<DTypeRow, 14> dtype_rows{{{DType::boolean, "bool", 1},
                                                {DType::bf16, "bf16", 2},
                                                {DType::f32, "f32", 4},
                                                {DType::f64, "f64", 8},
-                                               {DType::bytes, "bytes", 0}}};
+                                               {DType::bytes, "bytes", 0},
+                                               {DType::u16, "u16", 2},
+                                               {DType::u32, "u32", 4},
+                                               {DType::u64, "u64", 8}}};
+
+static_assert([] {
+  for (std::size_t i = 0; i < dtype_rows.size(); ++i)
+    if (dtype_rows[i].dtype != static_cast<DType>(i + 1)) return false;
+  return true;
+}());
 
 constexpr std::size_t alignment = 64;
 
@@ -66,9 +72,8 @@ Result<DType> parse_dtype(std::string_view name) {
 }
 
 std::size_t element_size(DType dtype) noexcept {
-  for (auto const& row : dtype_rows)
-    if (row.dtype == dtype) return row.size;
-  return 0;
+  auto const index = static_cast<std::size_t>(static_cast<std::int32_t>(dtype)) - 1;
+  return index < dtype_rows.size() ? dtype_rows[index].size : 0;
 }
 
 std::string to_string(Device device) {

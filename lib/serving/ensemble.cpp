@@ -31,6 +31,24 @@ void put_number(TensorView& view, std::size_t index, double value) noexcept {
   }
 }
 
+bool maps_tokens(ExecutionPlan const& plan) {
+  return std::ranges::any_of(plan.members, [](MemberPlan const& member) {
+    return !std::ranges::all_of(member.lookups, &TokenLookup::empty);
+  });
+}
+
+bool is_passed(ExecutionPlan const& plan, std::size_t output) {
+  Scaler const& scaler = plan.members[0].scalers[output];
+  return plan.outputs[output].from == OutputPlan::From::model && plan.outputs[output].index == output &&
+         scaler.scale == 1 && scaler.center == 0;
+}
+
+bool passes_outputs(ExecutionPlan const& plan) {
+  bool passes = plan.members.size() == 1 && plan.outputs.size() == plan.model_outputs.size();
+  for (std::size_t i = 0; passes && i < plan.outputs.size(); ++i) passes = is_passed(plan, i);
+  return passes;
+}
+
 }  // namespace
 
 double number_at(TensorView const& view, std::size_t index) noexcept {
@@ -54,6 +72,8 @@ std::int64_t TokenLookup::token(std::int64_t code) const noexcept {
 Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
     : plan_(plan),
       members_(std::move(members)),
+      maps_tokens_(maps_tokens(plan)),
+      passes_outputs_(passes_outputs(plan)),
       tokens_(plan.inputs.size()),
       mapped_(plan.inputs.size()),
       raw_(plan.members.size() * plan.model_outputs.size()),
@@ -128,15 +148,15 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) con
 
 Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs,
                                   std::int64_t items) {
-  map_tokens(member, inputs);
+  if (maps_tokens_) map_tokens(member, inputs);
   std::size_t const width = plan_.model_outputs.size();
   std::span<TensorView> const out(raw_.data() + member * width, width);
   std::ranges::fill(out, TensorView{});
   ath_batch batch{};
   batch.struct_size = sizeof(ath_batch);
   batch.items = items;
-  batch.inputs = mapped_.data();
-  batch.input_count = mapped_.size();
+  batch.inputs = maps_tokens_ ? mapped_.data() : inputs.data();
+  batch.input_count = inputs.size();
   batch.outputs = out.data();
   batch.output_count = out.size();
   if (auto ran = members_[member].run(batch); !ran) return ran;
@@ -144,8 +164,10 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
 }
 
 Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items) {
-  unknown_.assign(static_cast<std::size_t>(items), 0);
-  unknown_here_.resize(static_cast<std::size_t>(items));
+  if (maps_tokens_ || !passes_outputs_) {
+    unknown_.assign(static_cast<std::size_t>(items), 0);
+    unknown_here_.resize(static_cast<std::size_t>(items));
+  }
   std::uint32_t good = 0;
   Error first;
   for (std::size_t member = 0; member < members_.size(); ++member) {
@@ -166,7 +188,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     }
     if (members_.size() - member - 1 + good < plan_.min_members) return tl::unexpected(std::move(first));
   }
-  for (std::size_t i = 0; i < plan_.outputs.size(); ++i) fill_output(i, items, good);
+  for (std::size_t i = 0; i < outputs_.size() && !passes_outputs_; ++i) fill_output(i, items, good);
   return good;
 }
 

@@ -115,6 +115,17 @@ void join_request(ModelDescription& description) {
       description.plan.inputs[i].spec.dtype = inputs[description.request_index[i]].dtype;
 }
 
+bool shows_requests(ModelDescription const& description) {
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
+    ModelInput const& input = description.plan.inputs[i];
+    if (input.assemble != Assemble::stack) return false;
+    auto const& given = description.manifest.inputs[description.request_index[i]];
+    // Texts may lie in memory that holds others, too.
+    if (!given.stacks() || given.dtype != input.spec.dtype || given.dtype == DType::bytes) return false;
+  }
+  return true;
+}
+
 Result<void> plan_outputs(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   for (auto const& output : manifest.outputs) {
@@ -193,7 +204,10 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
   plan_model(description);
   if (auto opened = open_processor(description, tables); !opened)
     return tl::unexpected(std::move(opened.error()));
-  if (!description.processor) join_request(description);
+  if (!description.processor) {
+    join_request(description);
+    description.shows_requests = shows_requests(description);
+  }
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
   if (auto fits = check_processor_rows(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;

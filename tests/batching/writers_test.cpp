@@ -1,75 +1,18 @@
 // Who writes which memory.
-#include <map>
-#include <set>
-
 #include <doctest/doctest.h>
+#include <support/recorded_env.hpp>
 
 #include "puppet_client.hpp"
 
 using namespace athanor;
+using athanor_tests::Recorded;
+using athanor_tests::Recorder;
 using namespace athanor::batching;
 using namespace std::chrono_literals;
 
 namespace {
 
-/// Which callers wrote to which line of memory.
-struct Recorder {
-  static inline int caller = 0;
-  static inline std::map<std::uintptr_t, std::set<int>> writers;
-  static void write(void const* at) { writers[reinterpret_cast<std::uintptr_t>(at) / 64].insert(caller); }
-};
-
-template <class T>
-class RecordedAtomic {
- public:
-  RecordedAtomic(T value = {}) : value_(value) {}
-  T load(std::memory_order = std::memory_order_seq_cst) const { return value_; }
-  void store(T value, std::memory_order = std::memory_order_seq_cst) { exchange(value); }
-  T exchange(T value, std::memory_order = std::memory_order_seq_cst) {
-    Recorder::write(this);
-    return std::exchange(value_, value);
-  }
-  T fetch_add(T by, std::memory_order) { return exchange(static_cast<T>(value_ + by)); }
-  T fetch_sub(T by, std::memory_order) { return exchange(static_cast<T>(value_ - by)); }
-  T fetch_or(T bits, std::memory_order) { return exchange(static_cast<T>(value_ | bits)); }
-  T fetch_and(T bits, std::memory_order) { return exchange(static_cast<T>(value_ & bits)); }
-  bool compare_exchange_strong(T& expected, T value, std::memory_order,
-                               std::memory_order = std::memory_order_seq_cst) {
-    T const old = exchange(value_ == expected ? value : value_);
-    return old == std::exchange(expected, old);
-  }
-  bool compare_exchange_weak(T& expected, T value, std::memory_order order,
-                             std::memory_order = std::memory_order_seq_cst) {
-    return compare_exchange_strong(expected, value, order);
-  }
-
- private:
-  T value_;
-};
-
-class RecordedWord : public SimulatedWord {
- public:
-  void store(std::uint32_t value) noexcept { record().store(value); }
-  std::uint32_t exchange(std::uint32_t value) noexcept { return record().exchange(value); }
-  std::uint32_t fetch_or(std::uint32_t bits) noexcept { return record().fetch_or(bits); }
-  std::uint32_t fetch_and(std::uint32_t bits) noexcept { return record().fetch_and(bits); }
-  bool compare_exchange(std::uint32_t& expected, std::uint32_t desired) noexcept {
-    return record().compare_exchange(expected, desired);
-  }
-
- private:
-  SimulatedWord& record() {
-    Recorder::write(this);
-    return *this;
-  }
-};
-
-struct RecordedEnv : SimulatedEnv {
-  template <class T>
-  using Atomic = RecordedAtomic<T>;
-  using Word = RecordedWord;
-};
-static_assert(Environment<RecordedEnv>);
+using RecordedEnv = Recorded<SimulatedEnv>;
 
 struct Writers {
   Simulation world{1};
@@ -100,18 +43,18 @@ struct Writers {
 TEST_CASE("two callers at two instances write no common memory of the lane, a lone one a single line") {
   Writers writers;
   for (int i = 0; i < 20; ++i) writers.overlap(2);
-  Recorder::writers.clear();
+  Recorder::clear();
   for (int i = 0; i < 100; ++i) writers.overlap(2);
   CHECK(Recorder::writers.size() == 2);
-  for (auto const& [line, callers] : Recorder::writers) CHECK(callers.size() == 1);
+  CHECK(Recorder::shared() == 0);
   for (auto const& call : writers.calls) CHECK(call.finished == (&call == &writers.calls[2] ? 0 : 1));
 
-  Recorder::writers.clear();
+  Recorder::clear();
   for (int i = 0; i < 100; ++i) writers.overlap(1);
   CHECK(Recorder::writers.size() == 1);
 
   // A third one finds no idle instance, and queues.
-  Recorder::writers.clear();
+  Recorder::clear();
   writers.overlap(3);
   CHECK(Recorder::writers.size() > 2);
   writers.client.during = nullptr;

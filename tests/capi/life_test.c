@@ -34,6 +34,11 @@ static void infer(void) {
   CHECK(report.cache == ATH_CACHE_STATE_MISS && report.on_caller == 1 && report.batch_items == 1 &&
         report.attempts == 1);
   CHECK(report.members == 0 && report.total_ns > 0 && strcmp(report.model, "puppet@1.0.0") == 0);
+  CHECK(report.delivered_ns >= report.total_ns && report.delivered_ns < 1000000000);
+  report.struct_size = 72; /* as a program knows it that was built before the field was added */
+  report.delivered_ns = -1;
+  CHECK(ath_response_report(response, &report) == ATH_OK && report.delivered_ns == -1);
+  report.struct_size = sizeof(report);
   ath_response_destroy(response);
   CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_report(response, &report) == ATH_OK && report.cache == ATH_CACHE_STATE_HIT);
@@ -224,7 +229,7 @@ static void describe(void) {
   CHECK(strstr(ath_text_data(text), "\"puppet\"") != NULL &&
         strstr(ath_text_data(text), "\"letters\"") != NULL);
   CHECK(strstr(ath_text_data(text), "\"open\": false") != NULL &&
-        strstr(ath_text_data(text), "\"abi\": 1") != NULL);
+        strstr(ath_text_data(text), "\"abi\": 2") != NULL);
   ath_text_destroy(text);
   CHECK_OK(ath_engine_health(engine, &text, &error));
   CHECK(strstr(ath_text_data(text), "\"ready\": false") != NULL);

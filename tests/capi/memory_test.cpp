@@ -1,5 +1,5 @@
 // Every allocation of a call at the border fails once, in turn: the call must say resource_exhausted and
-// leave nothing behind, and the next one must succeed. The library takes operator new from the program that
+// leave nothing behind, and the next one must succeed. A warm call allocates nothing. The library takes operator new from the program that
 // it is loaded into.
 #include <cstdint>
 #include <cstdio>
@@ -70,7 +70,7 @@ void* operator new(std::size_t size) { return take(size); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-// mutant: let one function of the border go without guard, or forget a setter that threw
+// mutant: let one function of the border go without guard, or forget a setter that threw; make a response anew
 int main() {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);
@@ -125,6 +125,17 @@ int main() {
   });
   exhaust_request("ath_request_set_outputs",
                   [&](ath_request* of, ath_error**) { return ath_request_set_outputs(of, words, 2); });
+  CHECK(ath_request_reset(request) == ATH_OK &&
+        ath_request_set_tensor(request, "x", &view, nullptr) == ATH_OK);
+  for (std::int32_t const mode : {ATH_CACHE_SKIP, ATH_CACHE_USE}) {
+    CHECK(ath_request_set_cache_mode(request, mode) == ATH_OK);
+    for (int i = 0; i < 100; ++i) CHECK(runs(request));
+    allocations_left = 0;
+    refused = false;
+    bool const answered = runs(request);
+    allocations_left = -1;
+    CHECK(answered && !refused);
+  }
   ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);

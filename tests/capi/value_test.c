@@ -116,7 +116,7 @@ static void numbers(void) {
   CHECK(ATH_CACHE_USE == 0 && ATH_CACHE_SKIP == 1 && ATH_CACHE_REFRESH == 2 && ATH_CACHE_ONLY_IF_CACHED == 3);
   CHECK(ATH_CACHE_STATE_OFF == 0 && ATH_CACHE_STATE_MISS == 1 && ATH_CACHE_STATE_HIT == 2);
   CHECK(ATH_CACHE_STATE_JOINED == 3 && ATH_CACHE_STATE_REFRESHED == 4);
-  CHECK(ATH_MAX_RANK == 8 && ATH_DIM_ANY == -1 && ATH_ABI_VERSION == 1);
+  CHECK(ATH_MAX_RANK == 8 && ATH_DIM_ANY == -1 && ATH_ABI_VERSION == 2);
   CHECK(strcmp(ath_code_name(1000), "unknown") == 0 && ath_reason_name(-5) != NULL);
 }
 
@@ -133,7 +133,7 @@ static void layouts(void) {
   CHECK(offsetof(ath_tensor_spec, dim_names) == 24 && offsetof(ath_tensor_spec, shape) == 88);
   CHECK(offsetof(ath_tensor_spec, max_bytes) == 152 && offsetof(ath_tensor_spec, ndim) == 160);
   CHECK(offsetof(ath_tensor_spec, dtype) == 164 && offsetof(ath_tensor_spec, allows_non_finite) == 168);
-  CHECK(sizeof(ath_report) == 72);
+  CHECK(sizeof(ath_report) == 80 && offsetof(ath_report, delivered_ns) == 72);
   CHECK(offsetof(ath_report, prepare_ns) == 16 && offsetof(ath_report, total_ns) == 40);
   CHECK(offsetof(ath_report, cache) == 48 && offsetof(ath_report, members) == 64);
 }

@@ -108,7 +108,7 @@ typedef struct ath_batch {
   ath_tensor *outputs;                        /**< zeroed by the engine, filled in by the backend */
   size_t output_count;                        /**< of `outputs` */
   const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
-  int32_t (*is_cancelled)(const void *work);  /**< NULL, or returns nonzero when all callers of the batch have gone */
+  int32_t (*is_cancelled)(const void *work);  /**< NULL in this version; else nonzero: all callers of the batch have gone */
   const void *work;                           /**< passed to `is_cancelled` */
 } ath_batch;
 
@@ -152,7 +152,7 @@ typedef struct ath_item {
   size_t input_count;                        /**< of `inputs` */
   const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
   size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
-  int32_t (*is_cancelled)(const void *call); /**< NULL, or returns nonzero when no caller waits for the item */
+  int32_t (*is_cancelled)(const void *call); /**< NULL in this version; else nonzero: no caller waits for the item */
   const void *call;                          /**< passed to `is_cancelled` */
 } ath_item;
 

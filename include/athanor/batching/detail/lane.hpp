@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <athanor/batching/detail/parking_mutex.hpp>
@@ -99,6 +100,12 @@ class Lane {
   /// lane refuses. This thread may also finish slots of others. Never waits for another slot: it returns once
   /// its own has run, or is queued. Allocates nothing. `now` is of the environment's clock.
   void enter(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
+  /// Runs the slot here and now, without the queue, if that may be. Returns when it ended; the slot is then the
+  /// caller's again, and `finish` is not called: `batch_failed` says whether there is a `batch_error`. Nothing when
+  /// it may not be, and nothing has happened: the slot may be queued.
+  std::optional<TimePoint> run_alone(Slot& slot, TimePoint now) noexcept;
+  /// As `enter`, for a slot that `run_alone` did not run.
+  void queue(Slot& slot, LendThread lend, TimePoint now) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
   /// it forms its first batch. A caller who lends its thread runs the batches that hold any of them, as long
   /// as no older ones are in the way and they are known to end before the earliest of their deadlines.
@@ -188,7 +195,6 @@ class Lane {
   void load(Instance& instance, FormedBatch const& formed, bool on_caller) noexcept;
 
   // Serving.
-  bool run_alone(Slot& slot, TimePoint now) noexcept;
   bool policy_dispatches(Slot const& slot, Instance const& instance, TimePoint now) const noexcept;
   void serve_as_caller(Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
                        Deferred& deferred) noexcept ATH_RELEASE(mutex_);
@@ -199,6 +205,7 @@ class Lane {
 
   // One batch.
   TimePoint run(Instance& instance, TimePoint now) noexcept;
+  TimePoint run_wanted(Instance& instance, TimePoint now) noexcept;
   void drop_unwanted(Instance& instance) noexcept;
   Verdict isolate(Instance& instance, Error const& error, Rework& rework) noexcept;
   void bisect(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;

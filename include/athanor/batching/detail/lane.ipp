@@ -186,13 +186,20 @@ void Lane<Env, Policy, H>::finish(SlotList& slots, TimePoint now) noexcept {
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::enter(Slot& slot, LendThread lend, TimePoint now) noexcept {
-  lend = options_.caller_runs ? lend : LendThread::no;
-  if (lend == LendThread::yes && run_alone(slot, now)) return;
+  if (lend == LendThread::yes)
+    if (auto const ended = run_alone(slot, now))
+      return client_.finish(slot, slot.batch_failed ? &slot.batch_error : nullptr, *ended);
+  queue(slot, lend, now);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::queue(Slot& slot, LendThread lend, TimePoint now) noexcept {
   TimePoint const deadline = slot.batch_deadline;
   Deferred deferred;
   mutex_.lock();
   admit(slot, now, deferred);
-  if (lend == LendThread::no || slot.state != SlotState::queued) return unlock_and_dispatch(now, deferred);
+  if (lend == LendThread::no || !options_.caller_runs || slot.state != SlotState::queued)
+    return unlock_and_dispatch(now, deferred);
   serve_as_caller(&machine_.queue().first_of(slot), {slot.sequence, slot.sequence + 1}, deadline, now,
                   deferred);
 }

@@ -100,35 +100,32 @@ void Lane<Env, Policy, H>::load(Instance& instance, FormedBatch const& formed, b
   instance.batch.on_caller = on_caller;
 }
 
-/// Runs the slot here and now, without the queue: false when that may not be, and nothing has happened.
 template <Environment Env, BatchingPolicy Policy, class H>
-bool Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint now) noexcept {
+std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint now) noexcept {
   bool const fits =
       slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
-  if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return false;
+  if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return std::nullopt;
+  if (!options_.caller_runs || !client_.wanted(slot)) return std::nullopt;
   Instance* const instance = take_soon(slot.last_instance);
-  if (instance == nullptr) return false;
+  if (instance == nullptr) return std::nullopt;
   if (!policy_dispatches(slot, *instance, now) ||
       !ends_in_time(instance->cost, limits_, slot.batch_items, slot.batch_deadline, now)) {
-    give_back(*instance);  // and the caller enters the queue, where everything is looked at
-    return false;
+    give_back(*instance);  // in the queue everything is looked at
+    return std::nullopt;
   }
   slot.last_instance = instance->batch.instance;
   slot.entered = now;
   slot.batch_failed = false;
   instance->parts[0] = Part{&slot, 0, slot.batch_items};
   load(*instance, {1, slot.batch_items, slot.batch_cost}, true);
-  now = run(*instance, now);
-  SlotList finished;
-  if (!instance->batch.parts.empty()) finished.append(slot);
+  now = run_wanted(*instance, now);
   give_back(*instance);
   if (waiting_.load() != 0) {
     Deferred deferred;
     mutex_.lock();
     unlock_and_dispatch(now, deferred);
   }
-  finish(finished, now);
-  return true;
+  return now;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -211,8 +208,12 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 TimePoint Lane<Env, Policy, H>::run(Instance& instance, TimePoint now) noexcept {
   drop_unwanted(instance);
+  return instance.batch.parts.empty() ? now : run_wanted(instance, now);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+TimePoint Lane<Env, Policy, H>::run_wanted(Instance& instance, TimePoint now) noexcept {
   Batch& batch = instance.batch;
-  if (batch.parts.empty()) return now;
   batch.formed = now;
   if (auto permission = client_.begin(batch); !permission) {
     fail_parts(batch.parts, permission.error());

@@ -69,6 +69,13 @@ class Assembler {
   /// aborted / cancelled when a piece is gone.
   Result<void> gather(Pieces const& pieces, bool may_view, PieceAccess access = {}) noexcept;
 
+  /// Where the caller puts the inputs of a batch itself, by model input: tensors of one piece, for a model whose
+  /// inputs are all given and need no copy. They are the batch's inputs, and must outlive the execution.
+  std::span<TensorView> borrow(std::int64_t items) noexcept {
+    items_ = items;
+    return views_;
+  }
+
   /// The inputs of the last batch, in the model's order. Valid until the next gather.
   std::span<TensorView const> inputs() const noexcept { return views_; }
   std::int64_t items() const noexcept { return items_; }

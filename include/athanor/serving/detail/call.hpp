@@ -117,8 +117,9 @@ struct Call : admission::Slot,
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{
-      false};            ///< some of its items are, or were, in a batch that runs
-  bool refused = false;  ///< it ended inside submit
+      false};               ///< some of its items are, or were, in a batch that runs
+  bool refused = false;     ///< it ended inside submit
+  bool ended_here = false;  ///< of a blocking call: on its caller's thread, which alone reads and writes this
   Ending route_end{};
   bool outputs_made = false;                              ///< of a call in parts; guarded by lock()
   typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
@@ -126,7 +127,8 @@ struct Call : admission::Slot,
   /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
              CallOptions const& options) noexcept {
-    word.store(call_bits::starting);
+    // A call that ended on its caller's thread left it so.
+    if (word.load() != call_bits::starting) word.store(call_bits::starting);
     owners.store(engine_reference + 1);
     model = &served;
     inputs.borrow(given, result);
@@ -140,6 +142,7 @@ struct Call : admission::Slot,
     step = RouteStep::join;
     this->reset_role();
     refused = false;
+    ended_here = false;
     route_end.failed = false;
     answer_end.failed = false;
     alone = false;

@@ -119,7 +119,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
   void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
-  void batched(CallType& call, Error const* error, TimePoint now) noexcept;
+  void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;
   /// False when the caller has been answered and nobody else waits for the call's work.
   bool is_needed(CallType& call) noexcept;
 
@@ -208,6 +208,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void push_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress end_route(CallType& call, Error error) noexcept;
+  bool end_here(CallType& call, TimePoint now) noexcept;
+  static void take_ending(CallType& call) noexcept;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
   Result<void> prepare_items(CallType& call, CallerKind caller);
   static Result<StoredAnswerPointer> copy_answer(CallType& call, std::size_t& bytes) noexcept;

@@ -77,7 +77,7 @@ class Ensemble {
 
   /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
   /// makes are left empty. Valid until the next run.
-  std::span<TensorView const> outputs() const noexcept { return outputs_; }
+  std::span<TensorView const> outputs() const noexcept { return passes_outputs_ ? raw_ : outputs_; }
 
  private:
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
@@ -92,6 +92,8 @@ class Ensemble {
 
   ExecutionPlan const& plan_;
   std::vector<Instance> members_;
+  bool const maps_tokens_;     // some member has a token table
+  bool const passes_outputs_;  // the public outputs are those of the only member, as it gives them
   std::vector<std::vector<std::int64_t>> tokens_;  // by model input: tokens of the current member
   std::vector<std::size_t> segments_;       // by model input: the input that says which item an element is of
   std::vector<std::int64_t> unknown_;       // by item: the largest number of unknown codes of any member

@@ -32,6 +32,9 @@ struct ModelDescription {
   std::vector<std::size_t> processor_inputs;
   /// Without one: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
+  /// Without a processor: every model input is one of the request's, as that gives it, with an item in each row. A
+  /// batch of one request may be shown its memory.
+  bool shows_requests = false;
   bool shapes_vary = false;  ///< some model input has dimensions beyond axis 0 that are not fixed
 };
 

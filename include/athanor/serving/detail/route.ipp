@@ -195,7 +195,11 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   }
   if (caller == CallerKind::group) return call.leader->held.append(slot);
   bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;
-  call.model->lane().enter(slot, here ? batching::LendThread::yes : batching::LendThread::no, now);
+  auto& lane = call.model->lane();
+  if (here)
+    if (auto const ended = lane.run_alone(slot, now))
+      return batched(call, slot.batch_failed ? &slot.batch_error : nullptr, *ended, caller);
+  lane.queue(slot, here ? batching::LendThread::yes : batching::LendThread::no, now);
 }
 
 template <class T>
@@ -230,13 +234,13 @@ void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error
 }
 
 template <class T>
-void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) noexcept {
+void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept {
   bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
   if (expired && others_wait(call)) {
     abandon(call, late(call));
     // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
     call.batch_deadline = no_deadline;
-    return call.model->lane().enter(call, batching::LendThread::no, now);
+    return call.model->lane().queue(call, batching::LendThread::no, now);
   }
   if (error != nullptr) {
     end_route(call, *error);
@@ -245,7 +249,7 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now) 
   } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
     end_route(call, std::move(answer.error()));
   }
-  finish_step(call, CallerKind::worker, now);
+  finish_step(call, caller, now);
 }
 
 /// Makes the one copy that the flight's waiters and the cache share.
@@ -280,6 +284,25 @@ void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
   cache_.publish(call, *answer, bytes, call.report.compute, now, *this);
 }
 
+/// Ends a call on its caller's thread, which is inside `start`: nobody else answers it, so its word stays as it is, and
+/// the engine's reference goes with the caller's. False when it was answered, on the way, while others wait.
+template <class T>
+bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
+  auto const seen = call.word.load();
+  if ((seen & call_bits::claimed) != 0) return false;
+  if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
+  take_ending(call);
+  call.report.total = now - call.began;
+  call.ended_here = true;
+  return true;
+}
+
+template <class T>
+void EngineState<T>::take_ending(CallType& call) noexcept {
+  call.answer_end.failed = call.route_end.failed;
+  if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
+}
+
 /// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
 template <class T>
 void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
@@ -299,13 +322,13 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
   room_line_.give_back(call);
+  if (caller == CallerKind::caller && end_here(call, now)) return;
   std::uint32_t references = CallType::engine_reference;
   if (call.route_end.failed || !answer_at_once(call, now, references)) {
     auto const seen = call.word.fetch_or(call_bits::claimed);
     if ((seen & call_bits::claimed) == 0) {
       if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
-      call.answer_end.failed = call.route_end.failed;
-      if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
+      take_ending(call);
       if (caller == CallerKind::submitter) call.refused = true;
       references += answer(call, now);
     }

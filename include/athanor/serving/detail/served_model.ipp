@@ -124,7 +124,7 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
   return scatter(batch, worker, *members);
 }
 
-/// The one copy on the way in. A part whose inputs are gone by now is left out of the batch; nobody waits for it.
+/// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose inputs are gone by now is left out of the batch; nobody waits for it.
 /// The inputs of a batch on its caller need no lock: until the caller comes out nobody else gives them back.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
@@ -136,6 +136,14 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
     call.running.store(true, std::memory_order_relaxed);
   }
   bool const stay = batch.on_caller || owned;
+  if (stay && batch.parts.size() == 1 && description_.shows_requests) {
+    auto const& part = batch.parts[0];
+    auto const& inputs = static_cast<CallType&>(*part.slot).inputs;
+    worker.parts.assign(1, part);
+    fill_piece(description_, inputs.request(), inputs.checked(), {}, part.first, part.count,
+               worker.assembler.borrow(part.count));
+    return {};
+  }
   for (;;) {
     collect_pieces(batch, worker, stay);
     if (worker.parts.empty())
@@ -265,7 +273,7 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
 
 template <class T>
 void ServedModel<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
-  engine_.batched(static_cast<CallType&>(slot), error, now);
+  engine_.batched(static_cast<CallType&>(slot), error, now, CallerKind::worker);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -16,7 +16,8 @@ void EngineState<T>::start(CallType& call) noexcept {
     CallerScope const scope;
     advance(call, CallerKind::caller, call.began);
   }
-  if ((call.word.load() & call_bits::answered) != 0) return;  // and nobody looks at `starting` any more
+  // Then nobody looks at `starting` any more.
+  if (call.ended_here || (call.word.load() & call_bits::answered) != 0) return;
   if (call.cancellation != nullptr) {
     call.CancelHook::cancelled = &EngineState::on_cancelled;
     if (!call.cancellation->link(call)) revoke(call);
@@ -33,6 +34,7 @@ void EngineState<T>::come_out(CallType& call) noexcept {
 
 template <class T>
 void EngineState<T>::wait(CallType& call) noexcept {
+  if (call.ended_here) return;
   for (int spins = 0; spins < spins_before_parking_; ++spins) {
     if ((call.word.load() & call_bits::answered) != 0) return;
     Env::relax();
@@ -287,8 +289,11 @@ void EngineState<T>::note_completed(CallType& call) noexcept {
 /// group each call counts as delivered when its own answer was ready: one that was late costs the others nothing.
 template <class T>
 Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
-  if (!call.asynchronous() && call.cancellation != nullptr) call.cancellation->unlink(call);
-  TimePoint const now = call.leader == nullptr ? Env::now() : call.began + call.report.total;
+  if (!call.asynchronous() && call.cancellation != nullptr && !call.ended_here)
+    call.cancellation->unlink(call);
+  // Nothing that takes long has come between the end of a batch, or of a hit, and this moment.
+  bool const just_ended = call.ended_here && call.role() != caching::Join::owner;
+  TimePoint const now = just_ended || call.leader != nullptr ? call.began + call.report.total : Env::now();
   if (!call.answer_end.failed && now > call.deadline) call.answer_end = {true, late(call)};
   record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);
   Result<Answer> result = [&]() -> Result<Answer> {
@@ -296,7 +301,11 @@ Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
     call.report.delivered = now - call.began;
     return Answer{Outputs(std::move(call.outputs)), call.report};
   }();
-  if (!call.asynchronous()) call.unref();
+  if (call.ended_here) {
+    end_of_route(call, CallType::engine_reference + 1);
+  } else if (!call.asynchronous()) {
+    call.unref();
+  }
   return result;
 }
 

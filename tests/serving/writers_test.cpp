@@ -1,0 +1,187 @@
+// Who writes which memory: the table in docs/performance.md. Two threads act in turns; atomics, words and mutexes tell who wrote
+// them, and what else an engine and its models hold is compared before and after.
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include <doctest/doctest.h>
+#include <athanor/serving/engine.hpp>
+#include <support/puppet.hpp>
+#include <support/recorded_env.hpp>
+
+using namespace athanor_tests;
+
+namespace {
+
+struct RecordedServing : DefaultServing {
+  using Env = Recorded<SystemEnv>;
+};
+using State = serving::EngineState<RecordedServing>;
+using Served = serving::ServedModel<RecordedServing>;
+
+/// A caller's thread, which does what it is told, one thing after the other.
+class Hand {
+ public:
+  explicit Hand(int caller) : thread_([this, caller] { serve(caller); }) {}
+  ~Hand() {
+    begin({});
+    thread_.join();
+  }
+  void begin(std::function<void()> work) {
+    std::lock_guard const lock(mutex_);
+    work_ = std::move(work);
+    busy_ = true;
+    changed_.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !busy_; });
+  }
+  void act(std::function<void()> work) {
+    begin(std::move(work));
+    wait();
+  }
+
+ private:
+  void serve(int caller) {
+    Recorder::caller = caller;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return busy_; });
+      if (work_) work_();
+      busy_ = false;
+      changed_.notify_all();
+      if (!work_) return;
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<void()> work_;
+  bool busy_ = false;
+  std::thread thread_;
+};
+
+/// The lines of an object that have changed since the last look.
+class Object {
+ public:
+  Object(void const* at, std::size_t bytes)
+      : at_(static_cast<unsigned char const*>(at)), seen_(at_, at_ + bytes) {}
+  std::set<std::size_t> changes() {
+    std::set<std::size_t> lines;
+    for (std::size_t i = 0; i < seen_.size(); ++i)
+      if (std::exchange(seen_[i], at_[i]) != at_[i])
+        lines.insert((reinterpret_cast<std::uintptr_t>(at_) + i) / 64);
+    return lines;
+  }
+
+ private:
+  unsigned char const* at_;
+  std::vector<unsigned char> seen_;
+};
+
+struct World : Puppet {
+  ModelFolder first_folder{R"("batching": {"instances": 2},)", "first"};
+  ModelFolder second_folder{"", "second"};
+  std::shared_ptr<State> state = std::make_shared<State>(EngineOptions{});
+  std::shared_ptr<Served> first = add(first_folder);
+  std::shared_ptr<Served> second = add(second_folder);
+  std::array<Hand, 2> hands{Hand(1), Hand(2)};
+
+  ~World() { state->stop(Duration{0}); }
+
+  std::shared_ptr<Served> add(ModelFolder const& folder) {
+    static_cast<void>(state->add_backend(table));
+    auto model = state->add(folder.path()).value();
+    CHECK(state->loader().load(model->load_record(), std::chrono::seconds(10)));
+    return model;
+  }
+  void call(Served& model, float value, CacheMode mode, bool wanted = true) {
+    std::array<float, 2> const values{value, 0};
+    std::int64_t const width = wanted ? 2 : 1;
+    Request const request{{"x", Tensor::view(DType::f32, values.data(), Shape{1, width})}};
+    auto call = state->make_call(model, request, {.cache = mode}, RecordedServing::Env::now());
+    REQUIRE(call.has_value() == wanted);
+    if (!wanted) return;
+    state->start(**call);
+    state->wait(**call);
+    auto const answer = state->collect(**call);
+    INFO((answer ? std::string() : to_string(answer.error())));
+    CHECK(answer);
+    CHECK((answer ? answer->outputs[0].as<float>()[0] : 0) == value + 1);
+  }
+  /// Both call at once and meet inside the backend: then each thread keeps a call and outputs of its own.
+  void meet(Served& one, Served& other) {
+    std::mutex mutex;
+    std::condition_variable met;
+    int inside = 0;
+    control.on_run = [&](ath_batch const&) -> Result<void> {
+      std::unique_lock lock(mutex);
+      ++inside;
+      met.notify_all();
+      met.wait(lock, [&] { return inside == 2; });
+      return {};
+    };
+    hands[0].begin([&] { call(one, 1, CacheMode::skip); });
+    hands[1].begin([&] { call(other, 1, CacheMode::skip); });
+    for (Hand& hand : hands) hand.wait();
+    control.on_run = [](ath_batch const&) { return Result<void>{}; };
+  }
+  /// Checks that the two write nothing in common, once they are warm.
+  void compare(Served& ones, std::function<void()> const& one, Served& others,
+               std::function<void()> const& other) {
+    for (int i = 0; i < 5; ++i) meet(ones, others);
+    for (int i = 0; i < 20; ++i) hands[0].act(one), hands[1].act(other);
+    std::vector<Object> objects{
+        {state.get(), sizeof(State)}, {first.get(), sizeof(Served)}, {second.get(), sizeof(Served)}};
+    Recorder::clear();
+    std::array<std::set<std::size_t>, 2> changed;
+    for (int i = 0; i < 20; ++i)
+      for (std::size_t caller = 0; caller < 2; ++caller) {
+        hands[caller].act(caller == 0 ? one : other);
+        for (Object& object : objects) changed[caller].merge(object.changes());
+      }
+    CHECK(Recorder::writers.size() > 4);
+    CHECK(Recorder::shared() == 0);
+    CHECK(!changed[0].empty());
+    std::set<std::size_t> common;
+    for (std::size_t const line : changed[0])
+      if (changed[1].contains(line)) common.insert(line);
+    CHECK(common.empty());
+  }
+};
+
+}  // namespace
+
+// mutant: the cells of the gate, of pins or of counters are one; Histogram::own_buckets returns null
+TEST_CASE("lone calls of two threads to two models write no common line") {
+  World world;
+  world.compare(
+      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip); }, *world.second,
+      [&] { world.call(*world.second, 2, CacheMode::skip); });
+}
+
+// mutant: take_value writes the entry's mark each time, or locks one part of the entries for all
+TEST_CASE("hits of two keys on two threads write no common line") {
+  World world;
+  world.compare(
+      *world.first, [&] { world.call(*world.first, 1, CacheMode::use); }, *world.first,
+      [&] { world.call(*world.first, 2, CacheMode::use); });
+}
+
+// mutant: run_alone looks at instance 0 first, whoever comes
+TEST_CASE("two callers of one model with two idle instances write no common line") {
+  World world;
+  world.compare(
+      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip); }, *world.first,
+      [&] { world.call(*world.first, 2, CacheMode::skip); });
+}
+
+// mutant: record_refusal counts in one cell
+TEST_CASE("a refused call and one that is answered write no common line") {
+  World world;
+  world.compare(
+      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip, false); }, *world.first,
+      [&] { world.call(*world.first, 2, CacheMode::skip); });
+}
