@@ -13,7 +13,7 @@ namespace athanor::inline v1 {
 
 namespace {
 
-thread_local bool fires_timers = false;
+thread_local void const* keeps_time_of = nullptr;  // the state of the executor whose timers this thread fires
 
 /// A condition variable that is waited on with a SystemMutex held.
 class Condition {
@@ -43,7 +43,9 @@ class Condition {
 ///
 /// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes nobody; a
 /// worker that takes a task and leaves others behind calls the next one. So a burst costs one wake-up at its
-/// beginning, and no task waits for a worker that is inside another task while one is idle.
+/// beginning, and no task waits for a worker that is inside another task while one is idle. What the thread that keeps
+/// time posts is `unannounced` until it is enough for all workers that are free, or no further timer is due: many
+/// deadlines that pass together cost few wake-ups.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
   State(std::size_t threads_, Duration linger_) : limit(threads_), linger(linger_) {}
 
@@ -64,9 +66,10 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   std::size_t idle ATH_GUARDED_BY(mutex) = 0;
   std::size_t coming ATH_GUARDED_BY(mutex) =
       0;  // woken or started workers that have not looked at the queue yet
-  std::size_t busy ATH_GUARDED_BY(mutex) = 0;  // workers inside a task
-  bool firing ATH_GUARDED_BY(mutex) = false;   // the thread that keeps time is inside a timer
-  std::size_t live ATH_GUARDED_BY(mutex) = 0;  // threads
+  bool unannounced ATH_GUARDED_BY(mutex) = false;  // tasks of timers are queued that called no worker
+  std::size_t busy ATH_GUARDED_BY(mutex) = 0;      // workers inside a task
+  bool firing ATH_GUARDED_BY(mutex) = false;       // the thread that keeps time is inside a timer
+  std::size_t live ATH_GUARDED_BY(mutex) = 0;      // threads
   bool abandoned ATH_GUARDED_BY(mutex) = false;
   std::weak_ptr<void> owner ATH_GUARDED_BY(mutex);
   std::vector<std::thread> threads ATH_GUARDED_BY(mutex);
@@ -130,6 +133,10 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     (tail != nullptr ? tail->next : head) = &task;
     tail = &task;
     ++queued;
+    if (keeps_time_of == this && workers != 0 && busy + queued < limit) {
+      unannounced = true;
+      return true;
+    }
     notify = call_worker();
     if (workers != 0) return true;
     head = tail = nullptr;  // without a worker nothing else was queued
@@ -181,11 +188,13 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   }
 
   void fire_timers() ATH_REQUIRES(mutex) {
-    fires_timers = true;
+    keeps_time_of = this;
     while (!stopping) {
       Timer* const timer = timers.take_due(SystemEnv::now());
       firing = timer != nullptr;
+      bool const notify = !firing && std::exchange(unannounced, false) && queued != 0 && call_worker();
       mutex.unlock();
+      if (notify) work.notify_one();
       if (timer != nullptr) {
         timer->fire(*timer);
       } else {
@@ -231,7 +240,7 @@ bool SystemExecutor::idle() const noexcept {
   return state_->busy + state_->queued < state_->limit;
 }
 
-bool SystemExecutor::on_timer_thread() noexcept { return fires_timers; }
+bool SystemExecutor::on_timer_thread() noexcept { return keeps_time_of != nullptr; }
 
 bool SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
   State& state = *state_;

@@ -343,6 +343,39 @@ TEST_CASE("workers without work end, and others are started when there is some")
   CHECK(executor.stop(no_deadline) == 0);
 }
 
+// mutant: tasks of timers that are never announced to a worker
+TEST_CASE("tasks that timers post run, however many timers are due") {
+  SystemExecutor executor(4);
+  SystemWord run;
+  struct Poster : Alarm, Task {
+    Poster(SystemWord& fired_, SystemExecutor& executor_, SystemWord& run_)
+        : Alarm(fired_), executor(executor_), counted(run_) {
+      Timer::fire = [](Timer& self) noexcept {
+        auto& poster = static_cast<Poster&>(self);
+        poster.executor.post(poster);
+      };
+      Task::run = [](Task& self) noexcept {
+        auto& word = static_cast<Poster&>(self).counted;
+        std::uint32_t seen = word.load();
+        while (!word.compare_exchange(seen, seen + 1)) {
+        }
+        word.wake_all();
+      };
+    }
+    SystemExecutor& executor;
+    SystemWord& counted;
+  };
+  SystemWord unused;
+  Poster first(unused, executor, run), second(unused, executor, run), third(unused, executor, run);
+  TimePoint const soon = SystemEnv::now() + 2ms;
+  executor.arm(first, soon);
+  executor.arm(second, soon);
+  CHECK(reaches(run, 2));
+  executor.arm(third, SystemEnv::now() + 1ms);  // the workers are idle
+  CHECK(reaches(run, 3));
+  executor.stop(no_deadline);
+}
+
 // mutant: a timer thread that does not say where it is
 TEST_CASE("the thread that fires timers knows it, and no other") {
   SystemWord fired;
