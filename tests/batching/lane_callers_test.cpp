@@ -250,6 +250,43 @@ TEST_CASE("a caller who runs alone leaves nothing that came meanwhile") {
   CHECK(bench.all_succeeded_once());
 }
 
+// mutants: empty_inbox() that does not turn the list round; withdraw() or refuse_all() that leaves the inbox alone;
+// publish() that counts what is in the inbox again
+TEST_CASE("what enters while every instance is busy is queued like everything else") {
+  Bench bench({.max_items = 4});
+  bool refuses = false;
+  bench.client.during = [&](Batch const&) {
+    if (bench.calls.size() > 1 && !refuses) return;
+    std::size_t const first = bench.calls.size();
+    for (std::uint32_t i = 0; i < 6; ++i) bench.enter(1 + i % 2);
+    CHECK(bench.lane.snapshot().queued_requests == 6);
+    CHECK(bench.lane.snapshot().queued_items == 9);
+    CHECK(bench.lane.withdraw(bench.calls[first + 2]));
+    CHECK_FALSE(bench.lane.withdraw(bench.calls[first + 2]));
+    CHECK(bench.lane.snapshot().queued_items == 8);
+    bench.enter(3);
+    CHECK(bench.lane.snapshot().queued_requests == 6);
+    CHECK(bench.lane.snapshot().queued_items == 11);
+    if (refuses) bench.lane.refuse_all(make_error(Code::unavailable, Reason::stopping, "over"));
+  };
+  bench.lane.enter(bench.call(), LendThread::yes);
+  bench.world.run_until_idle();
+  CHECK(bench.client.finished == std::vector<TestCall*>{&bench.calls[0], &bench.calls[1], &bench.calls[2],
+                                                        &bench.calls[4], &bench.calls[5], &bench.calls[6],
+                                                        &bench.calls[7]});
+  CHECK(bench.lane.snapshot().queued_requests == 0);
+  CHECK(bench.lane.snapshot().queued_items == 0);
+  CHECK(bench.lane.snapshot().queued_cost == 0);
+  refuses = true;
+  bench.lane.enter(bench.call(), LendThread::yes);
+  bench.world.run_until_idle();
+  for (std::size_t i = 9; i < bench.calls.size(); ++i)
+    CHECK(bench.calls[i].answer.reason == (i == 11 ? Reason::none : Reason::stopping));
+  CHECK(bench.lane.snapshot().queued_requests == 0);
+  CHECK(bench.lane.snapshot().queued_items == 0);
+  CHECK(bench.calls.size() == 16);
+}
+
 namespace {
 
 /// Takes no task while `full`, like one for which no thread can be started.

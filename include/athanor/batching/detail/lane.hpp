@@ -71,9 +71,14 @@ struct LaneSnapshot {
 /// its request as a queue of one, runs it and gives the instance back, and never touches the mutex: callers at
 /// different instances write no common memory. Everybody else enters the queue, under the mutex.
 ///
-/// Nothing that is queued is forgotten. Who queues stores `waiting_`, then looks at the instances' words; who
-/// gives an instance back stores its word, then looks at `waiting_`; all four are sequentially consistent, so
-/// at least one of the two sees the other. Whoever sees work and an idle instance takes the mutex, asks the
+/// Who lends no thread while all instances are busy leaves its request in the **inbox**, a list to which anybody
+/// may add and from which only the holder of the mutex takes, all at once: so nobody waits for the mutex, and
+/// the queue's lines stay with the thread that serves it. `waiting_` and the other published numbers count
+/// what is in the inbox from before it is there.
+///
+/// Nothing that is queued is forgotten. Who queues adds to `waiting_` (and to the inbox), then looks at the
+/// instances' words; who gives an instance back stores its word, then looks at `waiting_` (and takes what is in
+/// the inbox); all are sequentially consistent, so at least one of the two sees the other. Whoever sees work and an idle instance takes the mutex, asks the
 /// machine how many batches there are to run, and posts as many tasks, less those that are on their way. Such a
 /// task is a hint, and reserves nothing: an executor thread that comes takes any idle instance and the next
 /// batch; it goes when there is none, because whoever holds the instances will look again.
@@ -177,8 +182,11 @@ class Lane {
   static void on_timer(Timer& timer) noexcept;
 
   // The queue.
-  void reset(Slot& slot, TimePoint now) noexcept ATH_REQUIRES(mutex_);
-  void admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void reset(Slot& slot) noexcept ATH_REQUIRES(mutex_);
+  void admit(Slot& slot, Surroundings const& around, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  bool leave_in_inbox(Slot& slot, TimePoint now) noexcept;
+  void empty_inbox(TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  bool all_are_busy() const noexcept;
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void publish() noexcept ATH_REQUIRES(mutex_);
@@ -232,7 +240,8 @@ class Lane {
 
   // Written when the queue changes, or rarely; read by every call.
   alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{
-      0};  // twice the requests queued; 1 more if refusing
+      0};                                                // twice the requests queued; 1 more if refusing
+  typename Env::template Atomic<Slot*> inbox_{nullptr};  // linked by Slot::next, the newest first
   typename Env::template Atomic<std::uint64_t> queued_items_{0};
   typename Env::template Atomic<std::int64_t> queued_cost_{0};
   typename Env::template Atomic<std::uint64_t> expired_{0};
@@ -240,6 +249,10 @@ class Lane {
 
   alignas(64) ParkingMutex<Env> mutex_;
   QueueMachine<Policy> machine_ ATH_GUARDED_BY(mutex_);
+  // What the published numbers count, but for what is in the inbox.
+  std::uint64_t published_requests_ ATH_GUARDED_BY(mutex_) = 0;
+  std::uint64_t published_items_ ATH_GUARDED_BY(mutex_) = 0;
+  std::int64_t published_cost_ ATH_GUARDED_BY(mutex_) = 0;
   Summons* unused_summons_ ATH_GUARDED_BY(mutex_) = nullptr;
   std::uint32_t posted_summons_ ATH_GUARDED_BY(mutex_) = 0;  // whose threads have not come yet
   TimePoint armed_at_ ATH_GUARDED_BY(mutex_) = no_deadline;

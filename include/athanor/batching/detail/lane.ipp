@@ -76,9 +76,8 @@ void Lane<Env, Policy, H>::count_out() noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
+void Lane<Env, Policy, H>::reset(Slot& slot) noexcept {
   assert(slot.batch_items > 0 && slot.batch_cost >= 0);
-  slot.entered = now;
   slot.state = SlotState::outside;
   slot.batch_failed = false;
   slot.batched = 0;
@@ -86,13 +85,57 @@ void Lane<Env, Policy, H>::reset(Slot& slot, TimePoint now) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::admit(Slot& slot, TimePoint now, Deferred& deferred) noexcept {
-  reset(slot, now);
+void Lane<Env, Policy, H>::admit(Slot& slot, Surroundings const& around, Deferred& deferred) noexcept {
+  reset(slot);
   if (refusing_) {
     set_error(slot, refusal_);
     deferred.finished.append(slot);
   } else {
-    machine_.add(slot, around(now), deferred.finished);
+    machine_.add(slot, around, deferred.finished);
+  }
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::all_are_busy() const noexcept {
+  for (std::uint32_t i = 0; i < options_.instances; ++i)
+    if (instances_[i].busy.load() == 0) return false;
+  return true;
+}
+
+/// False when an instance is idle or the lane refuses, and nothing has happened. Once the slot is in the inbox it is
+/// no longer this thread's.
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::leave_in_inbox(Slot& slot, TimePoint now) noexcept {
+  if ((waiting_.load() & 1U) != 0 || !all_are_busy()) return false;
+  slot.entered = now;
+  queued_items_.fetch_add(slot.batch_items, std::memory_order_relaxed);
+  queued_cost_.fetch_add(slot.batch_cost, std::memory_order_relaxed);
+  waiting_.fetch_add(2, std::memory_order_seq_cst);
+  slot.next = inbox_.load(std::memory_order_relaxed);
+  while (!inbox_.compare_exchange_weak(slot.next, &slot, std::memory_order_seq_cst)) {
+  }
+  if (all_are_busy() && (waiting_.load() & 1U) == 0) return true;
+  Deferred deferred;
+  mutex_.lock();
+  unlock_and_dispatch(now, deferred);
+  return true;
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::empty_inbox(TimePoint now, Deferred& deferred) noexcept {
+  if (inbox_.load() == nullptr) return;
+  Slot* oldest = nullptr;
+  for (Slot* slot = inbox_.exchange(nullptr, std::memory_order_seq_cst); slot != nullptr;) {
+    Slot* const older = std::exchange(slot->next, oldest);
+    oldest = std::exchange(slot, older);
+  }
+  Surroundings const surroundings = around(now);
+  while (oldest != nullptr) {
+    Slot& slot = *std::exchange(oldest, oldest->next);
+    ++published_requests_;
+    published_items_ += slot.batch_items;
+    published_cost_ += slot.batch_cost;
+    admit(slot, surroundings, deferred);
   }
 }
 
@@ -123,21 +166,22 @@ bool Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::publish() noexcept {
-  auto const update = [](auto& published, auto value) {
-    if (published.load(std::memory_order_relaxed) != value) published.store(value, std::memory_order_relaxed);
-  };
+  constexpr auto relaxed = std::memory_order_relaxed;
   SlotQueue const& queue = machine_.queue();
-  update(queued_items_, queue.items());
-  update(queued_cost_, queue.cost());
-  update(expired_, machine_.expired());
-  std::uint64_t const waiting = 2 * queue.requests() + (refusing_ ? 1 : 0);
-  if (waiting_.load(std::memory_order_relaxed) != waiting) waiting_.store(waiting);
+  if (auto const more = queue.items() - std::exchange(published_items_, queue.items()); more != 0)
+    queued_items_.fetch_add(more, relaxed);
+  if (auto const more = queue.cost() - std::exchange(published_cost_, queue.cost()); more != 0)
+    queued_cost_.fetch_add(more, relaxed);
+  if (expired_.load(relaxed) != machine_.expired()) expired_.store(machine_.expired(), relaxed);
+  auto const more = queue.requests() - std::exchange(published_requests_, queue.requests());
+  if (more != 0) waiting_.fetch_add(2 * more, std::memory_order_seq_cst);
 }
 
 /// Plans, unlocks, and does what was decided. What is queued is published before the instances are looked at:
 /// see the class.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept {
+  empty_inbox(now, deferred);
   publish();
   if (machine_.queue().requests() > 0) {
     Surroundings const surroundings = around(now);
@@ -194,12 +238,15 @@ void Lane<Env, Policy, H>::enter(Slot& slot, LendThread lend, TimePoint now) noe
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::queue(Slot& slot, LendThread lend, TimePoint now) noexcept {
+  bool const lends = lend == LendThread::yes && options_.caller_runs;
+  if (!lends && leave_in_inbox(slot, now)) return;
   TimePoint const deadline = slot.batch_deadline;
+  slot.entered = now;
   Deferred deferred;
   mutex_.lock();
-  admit(slot, now, deferred);
-  if (lend == LendThread::no || !options_.caller_runs || slot.state != SlotState::queued)
-    return unlock_and_dispatch(now, deferred);
+  empty_inbox(now, deferred);
+  admit(slot, around(now), deferred);
+  if (!lends || slot.state != SlotState::queued) return unlock_and_dispatch(now, deferred);
   serve_as_caller(&machine_.queue().first_of(slot), {slot.sequence, slot.sequence + 1}, deadline, now,
                   deferred);
 }
@@ -212,9 +259,11 @@ void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint
   std::uint64_t last = 0;
   Deferred deferred;
   mutex_.lock();
+  empty_inbox(now, deferred);
   while (Slot* const slot = slots.pop()) {
     deadline = std::min(deadline, slot->batch_deadline);
-    admit(*slot, now, deferred);
+    slot->entered = now;
+    admit(*slot, around(now), deferred);
     if (slot->state != SlotState::queued) continue;
     if (first == nullptr) first = slot;
     last = slot->sequence;
@@ -230,6 +279,7 @@ bool Lane<Env, Policy, H>::withdraw(Slot& slot) noexcept {
   TimePoint const now = Env::now();
   Deferred deferred;
   mutex_.lock();
+  empty_inbox(now, deferred);
   bool const withdrawn = machine_.withdraw(slot, around(now));
   unlock_and_dispatch(now, deferred);
   return withdrawn;
@@ -237,11 +287,16 @@ bool Lane<Env, Policy, H>::withdraw(Slot& slot) noexcept {
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::refuse_all(Error const& error) noexcept {
+  TimePoint const now = Env::now();
   Deferred deferred;
   mutex_.lock();
-  if (!std::exchange(refusing_, true)) refusal_ = error;
+  if (!std::exchange(refusing_, true)) {
+    refusal_ = error;
+    waiting_.fetch_or(1, std::memory_order_seq_cst);
+  }
+  empty_inbox(now, deferred);
   machine_.refuse(refusal_, deferred.finished);
-  unlock_and_dispatch(Env::now(), deferred);
+  unlock_and_dispatch(now, deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

@@ -175,6 +175,7 @@ void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, Time
     now = run(*instance, Env::now());
     mutex_.lock();
     collect(instance->batch.parts, deferred);
+    empty_inbox(now, deferred);
     more = next_for_caller(*instance, machine_.queue().oldest(), own, deadline, now, deferred);
   }
 }
@@ -187,6 +188,7 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
   mutex_.lock();
   summons.next_summons = std::exchange(unused_summons_, &summons);
   --posted_summons_;
+  empty_inbox(now, deferred);
   Instance* const instance = take_idle(0);
   bool more = instance != nullptr && next_batch(*instance, now, deferred);
   for (;;) {
@@ -195,6 +197,7 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
     now = run(*instance, Env::now());
     mutex_.lock();
     collect(instance->batch.parts, deferred);
+    empty_inbox(now, deferred);
     more = now < turn_ends;
     if (!more) {
       give_back(*instance);
