@@ -1,4 +1,4 @@
-// polymers predict: glass transition temperatures of polymers, by an ensemble of graph networks inside an
+// polymers predict: glass transition temperatures of polymers, by an ensemble of members inside an
 // Athanor engine.
 #include <algorithm>
 #include <cstdio>
@@ -63,7 +63,7 @@ Result<std::vector<Prediction>> demonstrate(Predictor& predictor, std::vector<Ha
   for (std::size_t i = 0; i < rounds->size(); ++i) {
     say("{}round {} of {}, as one of {} callers saw it\n", i == 0 ? "" : "\n", i + 1, rounds->size(),
         arguments.settings.threads);
-    print_table((*rounds)[i], arguments.explain);
+    print_table((*rounds)[i], predictor.coverage(), arguments.explain);
   }
   print_comparison(rounds->front(), handbook);
   say("\n");
@@ -76,7 +76,7 @@ Result<std::vector<Prediction>> predict_rows(Predictor& predictor, std::vector<R
   progress.show(0);
   auto predictions = predictor.predict(rows, [&](std::size_t done) { progress.show(done); });
   progress.clear();
-  if (arguments.out.empty()) print_table(predictions, arguments.explain);
+  if (arguments.out.empty()) print_table(predictions, predictor.coverage(), arguments.explain);
   return predictions;
 }
 
@@ -99,7 +99,7 @@ int predict(Arguments const& arguments) {
       return complain(written.error());
   Summary const summary = predictor->finish();
   if (!arguments.html.empty()) {
-    auto const page = report_page(*predictions, summary, *handbook,
+    auto const page = report_page(*predictions, summary, *handbook, predictor->coverage(),
                                   arguments.settings.model_folder + "/cross_validation.json");
     if (auto const written = write_file(arguments.html, page); !written) return complain(written.error());
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <system_error>
 #include <thread>
 
@@ -53,8 +54,10 @@ struct Output {
   char const* name;
   DType dtype;
 };
-constexpr std::array<Output, 5> needed{{{"tg_mean", DType::f32},
+constexpr std::array<Output, 7> needed{{{"tg_mean", DType::f32},
                                         {"tg_std", DType::f32},
+                                        {"tg_low", DType::f32},
+                                        {"tg_high", DType::f32},
                                         {"unknown_tokens", DType::i64},
                                         {"unseen_identifiers", DType::i64},
                                         {"repeat_unit", DType::i64}}};
@@ -89,11 +92,21 @@ Prediction predicted(Row const& row, Result<Answer> const& answer) {
   auto const& outputs = answer->outputs;
   prediction.tg_k = static_cast<double>(outputs["tg_mean"].as<float>()[0]);
   prediction.spread_k = static_cast<double>(outputs["tg_std"].as<float>()[0]);
+  prediction.low_k = static_cast<double>(outputs["tg_low"].as<float>()[0]);
+  prediction.high_k = static_cast<double>(outputs["tg_high"].as<float>()[0]);
   prediction.unknown_tokens = outputs["unknown_tokens"].as<std::int64_t>()[0];
   prediction.unseen_identifiers = outputs["unseen_identifiers"].as<std::int64_t>()[0];
   prediction.repeat_unit = outputs["repeat_unit"].as<std::int64_t>()[0] != 0;
   prediction.report = answer->report;
   return prediction;
+}
+
+std::optional<double> read_coverage(std::string const& folder) {
+  std::ifstream file(folder + "/calibration.json");
+  auto const json = nlohmann::json::parse(file, nullptr, false);
+  if (!json.is_object() || !json.contains("coverage") || !json["coverage"].is_number()) return std::nullopt;
+  double const coverage = json["coverage"].get<double>();
+  return coverage > 0 && coverage < 1 ? std::optional(coverage) : std::nullopt;
 }
 
 }  // namespace
@@ -112,7 +125,7 @@ Result<Predictor> Predictor::open(Settings const& settings) {
   if (!model) return tl::unexpected(std::move(model.error()));
   if (auto const fit = check_outputs(*model); !fit) return tl::unexpected(fit.error());
   oligomers.loaded.store(true);
-  return Predictor(std::move(*engine), std::move(*model));
+  return Predictor(std::move(*engine), std::move(*model), read_coverage(settings.model_folder));
 }
 
 void Predictor::count(std::vector<Prediction> const& predictions) {

@@ -18,6 +18,8 @@ struct Prediction {
   Row row;
   std::optional<athanor::Error> error;
   double tg_k = 0;
+  double low_k = 0;  // ends of the interval
+  double high_k = 0;
   double spread_k = 0;
   std::int64_t unseen_identifiers = 0;  // -1: not computed
   std::int64_t unknown_tokens = 0;
@@ -47,6 +49,10 @@ class Predictor {
   // Fails too when the model does not give what a Prediction is made of.
   static athanor::Result<Predictor> open(Settings const& settings);
 
+  // The share of polymers that the model's intervals are made for, from calibration.json beside the model; without
+  // that file it is not known.
+  std::optional<double> coverage() const { return coverage_; }
+
   // All rows, in their order, in large windows. The model never sees a row that could not be read.
   std::vector<Prediction> predict(std::vector<Row> const& rows,
                                   std::function<void(std::size_t)> const& progress);
@@ -58,14 +64,15 @@ class Predictor {
   Summary finish();
 
  private:
-  Predictor(athanor::Engine<> engine, athanor::Model<> model)
-      : engine_(std::move(engine)), model_(std::move(model)) {}
+  Predictor(athanor::Engine<> engine, athanor::Model<> model, std::optional<double> coverage)
+      : engine_(std::move(engine)), model_(std::move(model)), coverage_(coverage) {}
   void count(std::vector<Prediction> const& predictions);
   // Appends one prediction per row.
   void predict_window(std::span<Row const> rows, std::vector<Prediction>& predictions);
 
   athanor::Engine<> engine_;
   athanor::Model<> model_;
+  std::optional<double> coverage_;
   Summary summary_;
   std::size_t hits_ = 0;
 };

@@ -59,16 +59,17 @@ std::string quoted(std::string const& text) {
 
 std::string csv_of(std::vector<Prediction> const& predictions) {
   std::string text =
-      "smiles,name,tg_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,cache,milliseconds,error\n";
+      "smiles,name,tg_k,tg_low_k,tg_high_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,cache,"
+      "milliseconds,error\n";
   for (auto const& p : predictions) {
     if (p.error) {
-      text += fmt::format("{},{},,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),
+      text += fmt::format("{},{},,,,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),
                           quoted(p.error->message));
     } else {
-      text +=
-          fmt::format("{},{},{:.2f},{:.2f},{},{},{},{},{:.3f},\n", quoted(p.row.smiles), quoted(p.row.name),
-                      p.tg_k, p.spread_k, p.unseen_identifiers, p.unknown_tokens, p.repeat_unit ? 1 : 0,
-                      to_string(p.report.cache), static_cast<double>(p.report.total.count()) / 1e6);
+      text += fmt::format("{},{},{:.2f},{:.2f},{:.2f},{:.2f},{},{},{},{},{:.3f},\n", quoted(p.row.smiles),
+                          quoted(p.row.name), p.tg_k, p.low_k, p.high_k, p.spread_k, p.unseen_identifiers,
+                          p.unknown_tokens, p.repeat_unit ? 1 : 0, to_string(p.report.cache),
+                          static_cast<double>(p.report.total.count()) / 1e6);
     }
   }
   return text;
@@ -84,6 +85,8 @@ std::string jsonl_of(std::vector<Prediction> const& predictions) {
       row["error"] = p.error->message;
     } else {
       row["tg_k"] = p.tg_k;
+      row["tg_low_k"] = p.low_k;
+      row["tg_high_k"] = p.high_k;
       row["spread_k"] = p.spread_k;
       row["unseen_identifiers"] = p.unseen_identifiers;
       row["unknown_tokens"] = p.unknown_tokens;
@@ -123,18 +126,24 @@ void Progress::clear() {
   if (terminal_) std::fputs("\r\x1b[K", stderr);
 }
 
-void print_table(std::vector<Prediction> const& predictions, bool explain) {
+std::string interval_name(std::optional<double> coverage) {
+  return coverage ? fmt::format("{:.0f} % interval", 100 * *coverage) : "interval";
+}
+
+void print_table(std::vector<Prediction> const& predictions, std::optional<double> coverage, bool explain) {
   std::size_t width = 7;
   for (auto const& p : predictions) width = std::max(width, clipped(p.row.smiles, widest_polymer).size());
-  say("{:<{}}  {:>6}  {:>6}  {:<20}  {:<9}  {:>10}\n", "polymer", width, "Tg [K]", "spread", "domain",
-      "cache", "time");
+  say("{:<{}}  {:>6}  {:>13}  {:>6}  {:<20}  {:<9}  {:>10}\n", "polymer", width, "Tg [K]",
+      interval_name(coverage), "spread", "domain", "cache", "time");
   for (auto const& p : predictions) {
     if (p.error) {
       say("{:<{}}  error: {}\n", clipped(p.row.smiles, widest_polymer), width, p.error->message);
       continue;
     }
-    say("{:<{}}  {:>6.0f}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n", clipped(p.row.smiles, widest_polymer), width,
-        p.tg_k, p.spread_k, domain_of(p), to_string(p.report.cache), duration(p.report.total),
+    say("{:<{}}  {:>6.0f}  {:>13}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n",
+        clipped(p.row.smiles, widest_polymer), width, p.tg_k,
+        fmt::format("{:.0f} to {:.0f}", p.low_k, p.high_k), p.spread_k, domain_of(p),
+        to_string(p.report.cache), duration(p.report.total),
         p.repeat_unit ? "" : "  (taken as a plain SMILES)");
     if (explain) say("{:<{}}    {}\n", "", width, explanation(p.report));
   }

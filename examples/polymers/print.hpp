@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,7 +40,9 @@ class Progress {
   std::chrono::steady_clock::time_point start_;
 };
 
-void print_table(std::vector<Prediction> const& predictions, bool explain);
+// How an interval of that coverage is called: `90 % interval`, or `interval` when the coverage is not known.
+std::string interval_name(std::optional<double> coverage);
+void print_table(std::vector<Prediction> const& predictions, std::optional<double> coverage, bool explain);
 // Predicted beside known values; row i of both is the same polymer.
 void print_comparison(std::vector<Prediction> const& predictions, std::vector<Handbook> const& handbook);
 void print_summary(Summary const& summary);

@@ -12,6 +12,7 @@
 #include <athanor/chem/drawing.hpp>
 #include <athanor/core/signature.hpp>
 
+#include "print.hpp"
 #include "text.hpp"
 
 namespace polymers {
@@ -76,12 +77,12 @@ Handbook const* known(std::vector<Handbook> const& handbook, std::string const& 
   return at == handbook.end() ? nullptr : &*at;
 }
 
-// The mean, two standard deviations of the ensemble to either side, and the handbook value on one axis.
+// The mean, its interval, and the handbook value on one axis.
 std::string interval_bar(Prediction const& p, Handbook const* handbook) {
   Scale const x{100, 750, 10, 310};
   auto const clamp = [&](double value) { return x(std::clamp(value, 100.0, 750.0)); };
-  double const low = clamp(p.tg_k - 2 * p.spread_k);
-  double const high = clamp(p.tg_k + 2 * p.spread_k);
+  double const low = clamp(p.low_k);
+  double const high = clamp(p.high_k);
   std::string bar = "<svg width='320' height='44' viewBox='0 0 320 44' role='img' aria-label='interval'>";
   bar += "<line x1='10' x2='310' y1='16' y2='16' stroke='#dbe2ea' stroke-width='2'/>";
   bar +=
@@ -104,14 +105,15 @@ std::string card(Prediction const& p, std::vector<Handbook> const& handbook) {
   if (!name.empty()) html += fmt::format("<b>{}</b>", escaped(name));
   html += fmt::format("<code>{}</code>", escaped(clipped(p.row.smiles, 1000)));
   if (p.error) return html + fmt::format("<div class='error'>{}</div></div>", escaped(p.error->message));
-  html += fmt::format("<div class='value'>{:.0f} K <small>&plusmn; {:.0f} K between members</small></div>",
-                      p.tg_k, p.spread_k);
+  html += fmt::format("<div class='value'>{:.0f} K <small>({:.0f} to {:.0f} K)</small></div>", p.tg_k,
+                      p.low_k, p.high_k);
   html += interval_bar(p, entry);
   if (entry != nullptr)
     html +=
         fmt::format("<div>handbook {:.0f} K <small>({})</small></div>", entry->tg_k, escaped(entry->source));
   html += fmt::format(
-      "<small>{} unseen identifiers, {} unknown tokens{}</small></div>",
+      "<small>&plusmn; {:.0f} K between members, {} unseen identifiers, {} unknown tokens{}</small></div>",
+      p.spread_k,
       p.unseen_identifiers < 0 ? std::string("not known how many") : std::to_string(p.unseen_identifiers),
       p.unknown_tokens, p.repeat_unit ? "" : ", taken as a plain SMILES");
   return html;
@@ -207,7 +209,8 @@ std::string latency_histogram(std::vector<athanor::Duration> const& latencies) {
 }  // namespace
 
 std::string report_page(std::vector<Prediction> const& predictions, Summary const& summary,
-                        std::vector<Handbook> const& handbook, std::string const& cross_validation) {
+                        std::vector<Handbook> const& handbook, std::optional<double> coverage,
+                        std::string const& cross_validation) {
   std::string cards;
   std::size_t const shown = std::min(predictions.size(), most_cards);
   for (auto const& prediction : std::span(predictions).first(shown)) cards += card(prediction, handbook);
@@ -221,16 +224,15 @@ std::string report_page(std::vector<Prediction> const& predictions, Summary cons
       "temperatures</h1>"
       "<p>{} rows, {} errors, {:.0f} rows/s, {} batches, mean batch {:.1f}, hit rate {:.0f} %. The dot is "
       "the ensemble's mean, the "
-      "bar two standard deviations between its members to either side, the upright mark the handbook value "
-      "[K]. The members agree more than they are right: the bar is no calibrated interval; the plot below "
-      "shows "
-      "the errors.{}</p>"
+      "bar and the two values in brackets its {}, the upright mark the handbook value [K]. The interval is "
+      "made "
+      "for polymers like those of the training; the plot below shows errors.{}</p>"
       "<div class='cards'>{}</div><h2>How far to trust it, and how long it took</h2><div "
       "class='plots'>{}{}</div></main></body></html>\n",
       style, summary.rows, summary.errors,
       summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
-      summary.mean_batch, 100 * summary.hit_rate, left_out, cards, parity_plot(cross_validation),
-      latency_histogram(summary.latencies));
+      summary.mean_batch, 100 * summary.hit_rate, interval_name(coverage), left_out, cards,
+      parity_plot(cross_validation), latency_histogram(summary.latencies));
 }
 
 }  // namespace polymers

@@ -70,6 +70,16 @@ Result<Tensor> copy(std::span<std::int32_t const> values) {
   return tensor;
 }
 
+/// One number of each entry of `counts`, as an owned tensor [identifiers].
+template <class Number>
+Result<Tensor> column(std::span<MorganCount const> counts, Number MorganCount::*number) {
+  auto tensor = Tensor::allocate(DType::i64, Shape{static_cast<std::int64_t>(counts.size())});
+  if (tensor)
+    std::transform(counts.begin(), counts.end(), reinterpret_cast<std::int64_t*>(tensor->mutable_data()),
+                   [number](MorganCount const& entry) { return std::int64_t{entry.*number}; });
+  return tensor;
+}
+
 Result<Tensor> single(std::int64_t value) {
   auto tensor = Tensor::allocate(DType::i64, Shape{1});
   if (tensor) *reinterpret_cast<std::int64_t*>(tensor->mutable_data()) = value;
@@ -78,9 +88,10 @@ Result<Tensor> single(std::int64_t value) {
 
 }  // namespace
 
-PolymerGraphProcessor::Opened::Opened(PolymerOptions options, std::optional<DomainOfValidity> domain)
-    : options_(options), domain_(std::move(domain)) {
-  options_.identifiers = domain_.has_value();
+PolymerGraphProcessor::Opened::Opened(PolymerOptions options, std::optional<DomainOfValidity> domain,
+                                      bool read_by_model)
+    : options_(options), domain_(std::move(domain)), read_by_model_(read_by_model) {
+  options_.identifiers = read_by_model_ || domain_.has_value();
 }
 
 Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given) const {
@@ -97,16 +108,26 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
   auto const prepared = prepare_polymer(item.text_at(0), options_);
   if (!prepared) return tl::unexpected(prepared.error());
 
+  if (read_by_model_ && !prepared->identifiers)
+    return fail(
+        Code::invalid_argument, Reason::too_large,
+        "smiles: the model reads Morgan identifiers, which are computed up to {} heavy atoms, the chain "
+        "has more",
+        morgan_heavy_atoms);
+  std::span<MorganCount const> const identifiers =
+      prepared->identifiers ? *prepared->identifiers : std::span<MorganCount const>{};
   std::int64_t const unseen =
       domain_ && prepared->identifiers ? domain_->unseen(*prepared->identifiers) : std::int64_t{-1};
   MolecularGraph const& graph = prepared->graph;
-  std::array<Result<Tensor>, 7> tensors = {copy<std::int32_t>(graph.atom),
-                                           copy<std::int32_t>(graph.bond),
-                                           copy<std::int64_t>(graph.source),
-                                           copy<std::int64_t>(graph.target),
-                                           single(unseen),
-                                           single(graph.heavy_atoms),
-                                           single(prepared->polymer ? 1 : 0)};
+  std::array<Result<Tensor>, ports.size()> tensors = {copy<std::int32_t>(graph.atom),
+                                                      copy<std::int32_t>(graph.bond),
+                                                      copy<std::int64_t>(graph.source),
+                                                      copy<std::int64_t>(graph.target),
+                                                      single(unseen),
+                                                      single(graph.heavy_atoms),
+                                                      single(prepared->polymer ? 1 : 0),
+                                                      column(identifiers, &MorganCount::identifier),
+                                                      column(identifiers, &MorganCount::count)};
   Preprocessed features;
   features.tensors.reserve(tensors.size());
   for (auto& tensor : tensors) {
@@ -121,6 +142,7 @@ Result<std::unique_ptr<PolymerGraphProcessor::Opened>> PolymerGraphProcessor::op
     std::string_view folder, std::string_view options) const {
   PolymerOptions polymer;
   std::optional<DomainOfValidity> domain;
+  bool read_by_model = false;
   auto const document =
       parse_object(options.empty() ? "{}" : options, "polymer-graph: options", Reason::option);
   if (!document) return tl::unexpected(document.error());
@@ -136,11 +158,15 @@ Result<std::unique_ptr<PolymerGraphProcessor::Opened>> PolymerGraphProcessor::op
       auto read = read_domain(folder, value.get<std::string>());
       if (!read) return tl::unexpected(std::move(read.error()));
       domain = std::move(*read);
+    } else if (key == "identifiers") {
+      if (!value.is_boolean())
+        return refuse_option("identifiers: expected true or false, got {}", json::describe(value));
+      read_by_model = value.get<bool>();
     } else {
-      return refuse_option("unknown option {}; it takes units and domain", key);
+      return refuse_option("unknown option {}; it takes units, domain and identifiers", key);
     }
   }
-  return std::make_unique<Opened>(polymer, std::move(domain));
+  return std::make_unique<Opened>(polymer, std::move(domain), read_by_model);
 }
 
 ath_processor_table const& processor() {

@@ -233,6 +233,8 @@ Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names,
 }
 
 Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {
+  // Freezing computes with the weights: without this, large ones would start threads that nobody asked for.
+  IntraOpThreads const threads(1);
   try {
     return format == "pt2" ? load_package(source) : load_script(source);
   } catch (...) {

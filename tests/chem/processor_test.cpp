@@ -100,6 +100,28 @@ TEST_CASE("the domain of validity is counted against the model's own file") {
   CHECK(single(prepare(*processor, std::string(1001, 'C')), 4) == -1);
 }
 
+// mutant: give the counts in the place of the identifiers
+TEST_CASE("a model that reads identifiers is given them with their counts, and never without them") {
+  auto const without = opened();
+  CHECK(prepare(*without, "*CC(*)C").tensors[7].shape().elements() == 0);
+  auto const processor = opened({}, R"({"identifiers": true})");
+  auto const features = prepare(*processor, "*CC(*)C");
+  auto const expected = prepare_polymer("*CC(*)C", {.identifiers = true})->identifiers;
+  REQUIRE(expected);
+  auto const identifiers = features.tensors[7].as<std::int64_t>();
+  auto const counts = features.tensors[8].as<std::int64_t>();
+  REQUIRE(identifiers.size() == expected->size());
+  REQUIRE(counts.size() == expected->size());
+  for (std::size_t i = 0; i < expected->size(); ++i) {
+    CHECK(identifiers[i] == std::int64_t{(*expected)[i].identifier});
+    CHECK(counts[i] == std::int64_t{(*expected)[i].count});
+  }
+  auto const large = preprocess(*processor, Tensor::text(std::string(1001, 'C')));
+  REQUIRE_FALSE(large);
+  CHECK(large.error().code == Code::invalid_argument);
+  CHECK(large.error().reason == Reason::too_large);
+}
+
 // mutant: read `units` and forget it
 TEST_CASE("units asks for an oligomer") {
   auto const processor = opened({}, R"({"units": 3})");
@@ -116,10 +138,12 @@ TEST_CASE("options that mean nothing are refused by name") {
   };
   CHECK(message("") == "accepted");
   CHECK(message("{}") == "accepted");
-  CHECK(message(R"({"unit": 3})") == "polymer-graph: unknown option unit; it takes units and domain");
+  CHECK(message(R"({"unit": 3})") ==
+        "polymer-graph: unknown option unit; it takes units, domain and identifiers");
   CHECK(message(R"({"units": 0})") == "polymer-graph: units: expected a whole number from 1 to 2000, got 0");
   CHECK(message(R"({"units": "3"})") ==
         "polymer-graph: units: expected a whole number from 1 to 2000, got \"3\"");
+  CHECK(message(R"({"identifiers": 1})") == "polymer-graph: identifiers: expected true or false, got 1");
   CHECK(message(R"({"domain": 3})") == "polymer-graph: domain: expected a file name, got 3");
   CHECK(message(R"({"domain": "none.json"})") ==
         "polymer-graph: domain: expected a regular file, got none at /nowhere/none.json");
@@ -129,7 +153,7 @@ TEST_CASE("options that mean nothing are refused by name") {
   auto const processor = PolymerGraphProcessor{}.open(folder.path(), R"({"domain": "domain.json"})");
   REQUIRE(!processor);
   CHECK(processor.error().message.starts_with("polymer-graph: domain: " + folder.path() +
-                                          "/domain.json: domain of validity: "));
+                                              "/domain.json: domain of validity: "));
 }
 
 // mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
@@ -237,14 +261,14 @@ TEST_CASE("the plugin offers the same processor through its table") {
   void* opened = nullptr;
   ath_ports ports{};
   REQUIRE(table.open(table.context, "", "", &opened, &ports, &failure) == 0);
-  CHECK(ports.made_count == 7);
+  CHECK(ports.made_count == 9);
   std::string const smiles = "*CC*";
   Tensor const text = Tensor::text(smiles);
   athanor::tests::ItemOf const item(text);
   ath_made made{};
   made.struct_size = sizeof(made);
   REQUIRE(table.preprocess(table.context, opened, item.raw(), &made, &failure) == 0);
-  CHECK(made.tensor_count == 7);
+  CHECK(made.tensor_count == 9);
   CHECK(made.cost == 12);
   made.release(made.owner);
   std::string const wrong = "C1CC";

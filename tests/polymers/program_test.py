@@ -287,6 +287,20 @@ class Program(unittest.TestCase):
             for word in words:
                 self.assertIn(word, errors)
 
+    # mutant: the CSV has the ends of the interval the other way round; read_coverage takes any number.
+    def test_the_interval_is_told_with_its_coverage(self):
+        (row,) = self.predict_to_csv("*CC(*)c1ccccc1")
+        self.assertLess(float(row["tg_low_k"]), float(row["tg_k"]))
+        self.assertLess(float(row["tg_k"]), float(row["tg_high_k"]))
+        output, _ = self.predict("*CC(*)c1ccccc1")
+        self.assertIn("90 % interval", output.splitlines()[0])
+        self.assertIn(f"{float(row['tg_low_k']):.0f} to {float(row['tg_high_k']):.0f}", output)
+        model = self.model()
+        for text in ('{"coverage": 90}', '{"coverage": "most"}', "[", "7"):
+            (model / "calibration.json").write_text(text)
+            output, _ = self.predict("--model", model, "*CC*")
+            self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +spread", text)
+
     # mutant: read_pairs asks no element whether it is a number.
     def test_a_cross_validation_of_another_form_leaves_out_its_points(self):
         model = self.model()

@@ -1,1 +1,1 @@
-"""Training of the glass transition model: graphs, network, folds, baselines and export."""
+"""Training of the glass transition model: tables, features, trees, networks, folds, intervals and export."""

@@ -1,4 +1,4 @@
-"""Writes a trained ensemble as a model folder: TorchScript folds, manifest, domain of validity, oracle, model card."""
+"""Writes a trained ensemble as a model folder: TorchScript members, manifest, domain of validity, oracle, card."""
 
 import io
 import json
@@ -11,8 +11,9 @@ import numpy as np
 import torch
 import xxhash
 
-from .folds import Fold
-from .graphs import identifier_matrix, run_graph_tool
+from . import member
+from .features import Vocabulary
+from .graphs import run_graph_tool
 
 # The nine polymers of the demonstration.
 DEMO = ["*CC*", "*CC(*)C", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*OC(C)C(*)=O", "*CC(*)Cl",
@@ -27,8 +28,10 @@ FURTHER = ["*C*", "*O*", "*CCO*", "*CCCCCC*", "*CC(*)C#N", "*CC(*)O", "*CC(F)(F)
            "*NCCCCCC(*)=O", "*Nc1ccc(cc1)NC(=O)c1ccc(cc1)C(*)=O", "*c1ccc(cc1)S*", "*[Si](C)(C)O*", "*P(=N*)(C)C",
            "*CC(*)C(=O)NCC(O)CN", "*c1ccc(*)s1", "*CC(*)[B](O)O", "*CC(*)[Ge](C)(C)C"]
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 TOLERANCE = 1e-5
+# An environment that one chain alone has is not one that training has learned anything of.
+SEEN = 2
 PUBLICATION = ("S. Choi et al., Automated BigSMILES conversion workflow and dataset for homopolymeric macromolecules, "
                "Scientific Data 11, 371 (2024), CC BY 4.0")
 
@@ -57,10 +60,10 @@ def write_json(path, value):
     path.write_text(as_json(value) + "\n", encoding="utf-8")
 
 
-def scripted(network):
-    """Compiles a network; without the debug records, which would name the files of the machine that trained it."""
+def scripted(module):
+    """Compiles a module; without the debug records, which would name the files of the machine that trained it."""
     buffer, stripped = io.BytesIO(), io.BytesIO()
-    torch.jit.save(torch.jit.script(network.eval()), buffer)
+    torch.jit.save(torch.jit.script(module.eval()), buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(stripped, "w") as target:
         for entry in source.infolist():
             if not entry.filename.endswith(".debug_pkl"):
@@ -69,14 +72,12 @@ def scripted(network):
     return torch.jit.load(stripped)
 
 
-def write_folds(folds, folder):
-    """Saves every fold and gives back the folds as read from disk: all published figures come from these."""
-    exported = []
-    for number, fold in enumerate(folds):
-        path = folder / f"fold{number}.pt"
-        torch.jit.save(scripted(fold.network), str(path))
-        exported.append(Fold(torch.jit.load(str(path)), fold.atom_table, fold.bond_table, fold.scaler))
-    return exported
+def write_members(members, folder):
+    """Saves every member and gives back the members as read from disk."""
+    paths = [folder / f"fold{number}.pt" for number in range(len(members))]
+    for path, module in zip(paths, members):
+        torch.jit.save(scripted(module), str(path))
+    return [torch.jit.load(str(path)) for path in paths]
 
 
 def toolkit_version(tool):
@@ -87,62 +88,67 @@ def toolkit_version(tool):
     return version[1] if version else "unknown"
 
 
-def write_domain(path, graphs, tool):
-    """Writes the identifiers that occur in training: what `unseen_identifiers` is counted against."""
-    identifiers = identifier_matrix(graphs)[1]
+def write_domain(path, chains, tool):
+    """Writes the identifiers that at least SEEN chains of training have: what others are counted against."""
+    identifiers = Vocabulary.of(chains, SEEN).identifiers.tolist()
     write_json(path, {"rdkit": toolkit_version(tool), "radius": 2, "identifiers": identifiers})
 
 
-def answers(folds, tool, smiles):
+def answers(members, tool, smiles):
     """What the ensemble says about each SMILES, one at a time; the spread is the population standard deviation."""
     rows = []
     for graph in run_graph_tool(tool, smiles):
-        members = [float(fold.predict([graph])[0]) for fold in folds]
-        rows.append({"smiles": graph.smiles, "folds": members, "mean": float(np.mean(members)),
-                     "std": float(np.std(members))})
+        values, low, high = np.array([member.answer(module, graph) for module in members]).T
+        rows.append({"smiles": graph.smiles, "folds": values.tolist(), "mean": float(values.mean()),
+                     "std": float(values.std()), "low": float(low.mean()), "high": float(high.mean())})
     return rows
 
 
 def member_entry(fold, path):
-    """A fold as the manifest lists it: file, token tables, and how its scaled answer becomes kelvin."""
-    return {"file": path.name, "digest": digest(path),
-            "lookups": {"atom": fold.atom_table.codes, "bond": fold.bond_table.codes},
-            "scale": {"tg": {"center": fold.scaler.center, "scale": fold.scaler.scale}}}
+    """A member as the manifest lists it: file and token tables."""
+    return {"file": path.name, "digest": digest(path), "lookups": {"atom": fold.atoms, "bond": fold.bonds}}
 
 
 def signature():
-    """Inputs and outputs: what callers see, and what the network wants."""
+    """Inputs and outputs: what callers see, and what the members want."""
     def column(name, dtype, rows, **more):
         return {"name": name, "dtype": dtype, "shape": [rows], **more}
     return {
         "inputs": [column("smiles", "bytes", "items")],
         "model_inputs": [
             column("atom", "i64", "atoms"), column("bond", "i64", "bonds"),
-            column("source", "i64", "bonds", index_of="atoms"), column("target", "i64", "bonds", index_of="atoms"),
-            column("atom_graph", "i64", "atoms", make="segment"),
-            column("bond_graph", "i64", "bonds", make="segment"), column("graphs", "i64", 1, make="count")],
-        "model_outputs": [column("tg", "f32", "items")],
+            column("identifier", "i64", "identifiers"), column("identifier_count", "i64", "identifiers"),
+            column("heavy_atoms", "i64", "items"), column("atom_graph", "i64", "atoms", make="segment"),
+            column("bond_graph", "i64", "bonds", make="segment"),
+            column("identifier_graph", "i64", "identifiers", make="segment"),
+            column("graphs", "i64", 1, make="count")],
+        "model_outputs": [column(name, "f32", "items") for name in ("tg", "low", "high")],
         "outputs": [
             column("tg_mean", "f32", "items", unit="K", **{"from": "mean:tg"}),
             column("tg_std", "f32", "items", unit="K", **{"from": "std:tg"}),
+            column("tg_low", "f32", "items", unit="K", **{"from": "mean:low"}),
+            column("tg_high", "f32", "items", unit="K", **{"from": "mean:high"}),
             column("unknown_tokens", "i64", "items", **{"from": "unknown"}),
             column("unseen_identifiers", "i64", "items", **{"from": "processor:unseen_identifiers"}),
             column("repeat_unit", "i64", "items", **{"from": "processor:polymer"})]}
 
 
-def write_manifest(folder, folds, rows):
+def write_manifest(folder, folds, rows, coverage):
     """Writes `athanor.json`; `rows` become its self-tests."""
-    members = [member_entry(fold, folder / f"fold{number}.pt") for number, fold in enumerate(folds)]
+    entries = [member_entry(fold, folder / f"fold{number}.pt") for number, fold in enumerate(folds)]
     tests = [{"inputs": {"smiles": [row["smiles"]]},
-              "outputs": {"tg_mean": [row["mean"]], "tg_std": [row["std"]]}, "tolerance": TOLERANCE} for row in rows]
+              "outputs": {"tg_mean": [row["mean"]], "tg_std": [row["std"]], "tg_low": [row["low"]],
+                          "tg_high": [row["high"]]}, "tolerance": TOLERANCE} for row in rows]
     write_json(folder / "athanor.json", {
         "athanor": 1, "name": "glass-transition", "version": VERSION,
-        "description": "Glass transition temperature of homopolymers from the repeat unit: five graph networks, "
-                       "their mean and population standard deviation in kelvin. See MODEL_CARD.md.",
+        "description": "Glass transition temperature of homopolymers from the repeat unit, in kelvin: five members of "
+                       "boosted trees and networks on Morgan counts; their mean, their population standard deviation, "
+                       f"and an interval that covers {100 * coverage:.0f} % of held-out polymers. See MODEL_CARD.md.",
         "backend": "torch", "format": "torchscript",
-        "processor": {"name": "polymer-graph", "inputs": ["smiles"], "options": {"domain": "domain.json"},
+        "processor": {"name": "polymer-graph", "inputs": ["smiles"],
+                     "options": {"domain": "domain.json", "identifiers": True},
                      "digests": {"domain.json": digest(folder / "domain.json")}},
-        **signature(), "members": members, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
+        **signature(), "members": entries, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
 
 
 def write_oracle(path, rows):
@@ -152,7 +158,7 @@ def write_oracle(path, rows):
 
 
 def write_cross_validation(path, measured, predicted, errors):
-    """Writes the parity pairs: measured and out-of-fold prediction, without structures or names."""
+    """Writes the parity pairs of the table that may be shown, without structures or names, and the figures of all."""
     pairs = [[float(value), round(float(guess), 1)] for value, guess in zip(measured, predicted)]
     write_json(path, {"unit": "K", "source": PUBLICATION, "mean_absolute_error": errors,
                       "columns": ["measured", "predicted by the fold that did not see it"], "pairs": pairs})
@@ -164,12 +170,12 @@ def write_card(folder, figures):
     (folder / "MODEL_CARD.md").write_text(template.format_map(figures), encoding="utf-8")
 
 
-def export(folder, folds, graphs, tool):
-    """Writes everything that serving needs and gives back the folds as read from disk."""
+def export(folder, members, folds, chains, coverage, tool):
+    """Writes everything that serving needs; `chains` are one graph each, `coverage` the figures of the intervals."""
     folder.mkdir(parents=True, exist_ok=True)
-    exported = write_folds(folds, folder)
-    write_domain(folder / "domain.json", graphs, tool)
+    exported = write_members(members, folder)
+    write_domain(folder / "domain.json", chains, tool)
+    write_json(folder / "calibration.json", coverage)
     rows = answers(exported, tool, DEMO + PLAIN + FURTHER)
     write_oracle(folder / "oracle.json", rows)
-    write_manifest(folder, exported, rows[:len(DEMO) + len(PLAIN)])
-    return exported
+    write_manifest(folder, folds, rows[:len(DEMO) + len(PLAIN)], coverage["coverage"])

@@ -1,43 +1,38 @@
-"""Polymers as graphs: reading the table, running the graph tool, tokens, and ragged batches.
+"""Polymers as the C++ featuriser reads them: tables, identifiers, and which rows are one chain.
 
-The graphs come from the C++ featuriser, the same code that serves predictions, so that
-training and serving can not drift apart.
+The features come from the C++ featuriser, the same code that serves predictions, so that training and serving
+can not drift apart.
 """
 
 import csv
+import functools
 import json
 import math
 import subprocess
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-
-UNKNOWN_TOKEN = 1
-FIRST_TOKEN = 2
 
 
 @dataclass
 class Graph:
-    """One featurised molecule or endless chain; `identifiers` are (Morgan identifier, count) pairs."""
+    """One featurised molecule or endless chain; `identifiers` are (Morgan identifier, count) pairs, ascending."""
 
     smiles: str
     atom: np.ndarray
     bond: np.ndarray
-    source: np.ndarray
-    target: np.ndarray
     identifiers: list
     heavy_atoms: int
-    polymer: int
 
 
 @dataclass
 class Polymer:
-    """One row of the table: a name, a graph and a measured glass transition temperature in kelvin."""
+    """One row of a table: its graph, a measured glass transition temperature in kelvin, and where it stands."""
 
-    name: str
     graph: Graph
     measured: float
+    table: int
+    part: str
 
 
 def run_graph_tool(tool, smiles):
@@ -55,29 +50,30 @@ def parse_graph(line, smiles):
     row = json.loads(line)
     if "error" in row:
         raise SystemExit(f"the graph tool refuses {smiles}: {row['error']}")
-    arrays = {key: np.asarray(row[key], np.int64) for key in ("atom", "bond", "source", "target")}
+    if row["identifiers"] is None:
+        raise SystemExit(f"the graph tool gives no identifiers for {smiles}: too many atoms")
     identifiers = [(int(identifier), int(count)) for identifier, count in row["identifiers"]]
-    return Graph(smiles, identifiers=identifiers, heavy_atoms=int(row["heavy_atoms"]),
-                 polymer=int(row["polymer"]), **arrays)
+    return Graph(smiles, np.asarray(row["atom"], np.int64), np.asarray(row["bond"], np.int64), identifiers,
+                 int(row["heavy_atoms"]))
 
 
-def read_table(path, tool):
-    """Reads the table (columns name, smiles, tg_k) and featurises every repeat unit."""
+def read_table(path, number, tool):
+    """Reads a table (columns smiles, tg_k; a column set names parts of it) and featurises every repeat unit."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets mark UTF-8
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise SystemExit(f"{path}: cannot be read: {error}") from None
-    missing = {"name", "smiles", "tg_k"} - set(rows[0] if rows else {})
+    missing = {"smiles", "tg_k"} - set(rows[0] if rows else {})
     if missing:
         raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}")
     graphs = run_graph_tool(tool, [row["smiles"] for row in rows])
-    return [Polymer(row["name"], graph, kelvin(path, number, row["tg_k"]))
-            for number, (row, graph) in enumerate(zip(rows, graphs), 1)]
+    return [Polymer(graph, kelvin(path, line, row["tg_k"]), number, row.get("set") or "")
+            for line, (row, graph) in enumerate(zip(rows, graphs), 1)]
 
 
 def kelvin(path, number, text):
-    """The measured value of a row of the table."""
+    """The measured value of a row of a table."""
     try:
         value = float(text)
     except (TypeError, ValueError):
@@ -87,71 +83,24 @@ def kelvin(path, number, text):
     return value
 
 
-def identifier_matrix(graphs):
-    """Counts of Morgan identifiers, one row per graph, and the sorted identifiers of the columns."""
-    identifiers = sorted({identifier for graph in graphs for identifier, _ in graph.identifiers})
-    column = {identifier: index for index, identifier in enumerate(identifiers)}
-    counts = np.zeros((len(graphs), len(identifiers)))
-    for row, graph in enumerate(graphs):
-        for identifier, count in graph.identifiers:
-            counts[row, column[identifier]] += count
-    return counts, identifiers
+def chain_key(graph):
+    """What all spellings of one chain share, from whichever atom and over however many units they are written."""
+    unit = functools.reduce(math.gcd, (count for _, count in graph.identifiers))
+    return tuple((identifier, count // unit) for identifier, count in graph.identifiers)
 
 
-class TokenTable:
-    """Numbers codes from 2 in the order in which training meets them; a code never met is token 1."""
-
-    def __init__(self, code_arrays):
-        seen = {}
-        for codes in code_arrays:
-            for code in codes.tolist():
-                seen.setdefault(code, FIRST_TOKEN + len(seen))
-        self._token = seen
-
-    @property
-    def codes(self):
-        """The known codes; the token of a code is its index here plus 2."""
-        return list(self._token)
-
-    @property
-    def rows(self):
-        """Rows of the embedding: padding, unknown, and one for each code."""
-        return FIRST_TOKEN + len(self._token)
-
-    def tokens(self, codes):
-        """Maps an array of codes to a tensor of tokens."""
-        return torch.tensor([self._token.get(code, UNKNOWN_TOKEN) for code in codes.tolist()], dtype=torch.int64)
+def group_by_chain(graphs):
+    """Numbers the chains: rows with the same number are the same chain."""
+    numbers = {}
+    return np.array([numbers.setdefault(chain_key(graph), len(numbers)) for graph in graphs])
 
 
-@dataclass
-class Batch:
-    """Graphs laid end to end: bond ends are offset, `*_graph` names the graph of each row."""
-
-    atom: torch.Tensor
-    bond: torch.Tensor
-    source: torch.Tensor
-    target: torch.Tensor
-    atom_graph: torch.Tensor
-    bond_graph: torch.Tensor
-    graphs: torch.Tensor
-
-    def inputs(self):
-        """The arguments of the network, in order."""
-        return (self.atom, self.bond, self.source, self.target, self.atom_graph, self.bond_graph, self.graphs)
-
-
-def tokenise(graphs, atom_table, bond_table):
-    """Turns graphs into (atom, bond, source, target) tensors under one fold's token tables."""
-    return [(atom_table.tokens(graph.atom), bond_table.tokens(graph.bond),
-             torch.from_numpy(graph.source), torch.from_numpy(graph.target)) for graph in graphs]
-
-
-def collate(pieces):
-    """Joins tokenised graphs into one ragged batch."""
-    atoms = torch.tensor([len(piece[0]) for piece in pieces])
-    bonds = torch.tensor([len(piece[1]) for piece in pieces])
-    order = torch.arange(len(pieces))
-    offset = torch.repeat_interleave(torch.cumsum(atoms, 0) - atoms, bonds)
-    atom, bond, source, target = (torch.cat(column) for column in zip(*pieces))
-    return Batch(atom, bond, source + offset, target + offset, torch.repeat_interleave(order, atoms),
-                 torch.repeat_interleave(order, bonds), torch.tensor([len(pieces)]))
+def describe_contradictions(polymers, groups, limit=30.0):
+    """A sentence on chains that occur more than once: how many, and how many differ by more than `limit` kelvin."""
+    values = {}
+    for polymer, group in zip(polymers, groups):
+        values.setdefault(group, []).append(polymer.measured)
+    spans = np.array([max(row) - min(row) for row in values.values() if len(row) > 1] or [0.0])
+    repeated = sum(len(row) > 1 for row in values.values())
+    return (f"{repeated} chains occur more than once; their values differ by {np.median(spans):.1f} K in the median, by "
+            f"more than {limit:.0f} K in {int((spans > limit).sum())} of them, by {spans.max():.0f} K at most")

@@ -1,103 +1,102 @@
-"""The `global100` graph network of PolyID, restated for ragged batches and TorchScript.
+"""A network on Morgan counts: a weighted sum of the embeddings of a chain's atom environments, then two layers."""
 
-Every row of a batch belongs to a graph named by `atom_graph` or `bond_graph`; nothing is padded.
-"""
-
+import copy
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 
 @dataclass
-class Widths:
-    """Sizes of the network; the published one has features 128, shared 8 and messages 12."""
+class Recipe:
+    """How a network is trained. Learning rate: a short linear start, then half a cosine down to zero."""
 
-    features: int = 32
-    shared: int = 8
-    messages: int = 3
-    dropout: float = 0.2
-
-
-def sum_by(rows: Tensor, index: Tensor, count: int) -> Tensor:
-    """Adds up the rows that carry the same index."""
-    out = torch.zeros([count, rows.size(1)], dtype=rows.dtype, device=rows.device)
-    return out.index_add(0, index, rows)
-
-
-def perceptron(inputs: int, features: int) -> nn.Sequential:
-    """The two-layer perceptron of every update: twice the features wide, relu between."""
-    return nn.Sequential(nn.Linear(inputs, 2 * features), nn.ReLU(), nn.Linear(2 * features, features))
+    epochs: int = 60
+    batch: int = 96
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warm_up: float = 0.05
+    average: float = 0.995
+    forget: float = 0.1
+    dropout: float = 0.1
+    huber: float = 0.2
+    width: int = 96
+    hidden: int = 64
 
 
-class GlobalUpdate(nn.Module):
-    """One-head attention over all atoms and bonds of a graph together."""
+class CountNetwork(nn.Module):
+    """Identifiers and their values in, one scaled value per chain out; rows of a batch lie end to end."""
 
-    def __init__(self, widths: Widths):
+    def __init__(self, identifiers: int, recipe: Recipe):
         super().__init__()
-        self.query = nn.Linear(widths.features, 1)
-        self.value = nn.Linear(widths.features, widths.shared)
+        self.table = nn.Parameter(0.03 * torch.randn(identifiers, recipe.width))
+        self.shift = nn.Parameter(torch.zeros(recipe.width))
+        self.layers = nn.Sequential(nn.SiLU(), nn.Dropout(recipe.dropout), nn.Linear(recipe.width, recipe.hidden),
+                                    nn.SiLU(), nn.Dropout(recipe.dropout / 2), nn.Linear(recipe.hidden, 1))
 
-    def forward(self, atom: Tensor, bond: Tensor, atom_graph: Tensor, bond_graph: Tensor, count: int) -> Tensor:
-        rows = torch.cat([atom, bond])
-        graph = torch.cat([atom_graph, bond_graph])
-        score = self.query(rows).squeeze(1)
-        # The largest score of each graph is taken off first, so that no exponential overflows.
-        peak = torch.zeros([count], dtype=score.dtype, device=score.device)
-        peak = peak.scatter_reduce(0, graph, score.detach(), "amax", include_self=False)
-        weight = torch.exp(score - peak[graph]).unsqueeze(1)
-        total = sum_by(weight, graph, count)
-        return sum_by(weight * self.value(rows), graph, count) / total
+    def forward(self, place: Tensor, value: Tensor, offset: Tensor) -> Tensor:
+        pooled = nn.functional.embedding_bag(place, self.table, offset, mode="sum", per_sample_weights=value)
+        return self.layers(pooled + self.shift).squeeze(1)
 
 
-class Message(nn.Module):
-    """One block: global state, bonds, then atoms, each residual."""
+@dataclass
+class Fitted:
+    """A trained network and how its scaled answer becomes kelvin."""
 
-    def __init__(self, widths: Widths):
-        super().__init__()
-        features, shared = widths.features, widths.shared
-        self.attend = GlobalUpdate(widths)
-        self.edge = perceptron(3 * features + shared, features)
-        self.message = perceptron(2 * features + shared, features)
-        self.node = perceptron(features, features)
-        self.dropout = nn.Dropout(widths.dropout)
+    network: CountNetwork
+    center: float
+    scale: float
 
-    def forward(self, atom: Tensor, bond: Tensor, state: Tensor, source: Tensor, target: Tensor,
-                atom_graph: Tensor, bond_graph: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        state = state + self.dropout(self.attend(atom, bond, atom_graph, bond_graph, count))
-        shared = state[bond_graph]
-        bond = bond + self.dropout(self.edge(torch.cat([bond, atom[source], atom[target], shared], 1)))
-        message = self.message(torch.cat([atom[target], bond, shared], 1))
-        atom = atom + self.dropout(self.node(sum_by(message, source, atom.size(0))))
-        return atom, bond, state
+    def predict(self, rows):
+        """Kelvin for each row of a vocabulary, in order."""
+        with torch.inference_mode():
+            scaled = self.network(*joined(rows))
+        return scaled.double().numpy() * self.scale + self.center
 
 
-class PolymerNetwork(nn.Module):
-    """Tokens in, one scaled value per graph out. A graph without bonds has no defined answer: refuse it first."""
+def joined(rows):
+    """Rows of a vocabulary as one batch: places, values, where each row begins."""
+    lengths = np.array([len(place) for place, _ in rows])
+    return (torch.from_numpy(np.concatenate([place for place, _ in rows])),
+            torch.from_numpy(np.concatenate([value for _, value in rows])),
+            torch.from_numpy(np.cumsum(lengths) - lengths))
 
-    def __init__(self, atom_rows: int, bond_rows: int, widths: Widths):
-        super().__init__()
-        self.atom_embedding = nn.Embedding(atom_rows, widths.features)
-        self.bond_embedding = nn.Embedding(bond_rows, widths.features)
-        self.start = GlobalUpdate(widths)
-        self.blocks = nn.ModuleList([Message(widths) for _ in range(widths.messages)])
-        self.readout = nn.Linear(widths.features, 1)
 
-    @torch.jit.export
-    def pool(self, atom: Tensor, bond: Tensor, source: Tensor, target: Tensor,
-             atom_graph: Tensor, bond_graph: Tensor, graphs: Tensor) -> Tensor:
-        """The mean of the bond features of each graph."""
-        count = int(graphs[0])
-        atoms = self.atom_embedding(atom)
-        bonds = self.bond_embedding(bond)
-        state = self.start(atoms, bonds, atom_graph, bond_graph, count)
-        for block in self.blocks:
-            atoms, bonds, state = block(atoms, bonds, state, source, target, atom_graph, bond_graph, count)
-        rows = sum_by(torch.ones([bonds.size(0), 1], dtype=bonds.dtype, device=bonds.device), bond_graph, count)
-        return sum_by(bonds, bond_graph, count) / rows
+def learning_rate_at(progress, warm_up):
+    """Share of the full learning rate."""
+    return min(1.0, progress / warm_up) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    def forward(self, atom: Tensor, bond: Tensor, source: Tensor, target: Tensor,
-                atom_graph: Tensor, bond_graph: Tensor, graphs: Tensor) -> Tensor:
-        # One Dense(1) for every directed bond and then the mean is the same Dense(1) of the mean.
-        pooled = self.pool(atom, bond, source, target, atom_graph, bond_graph, graphs)
-        return self.readout(pooled).squeeze(1)
+
+def train(rows, measured, weights, identifiers, recipe, seed, report):
+    """Trains one network; `report(epoch, loss)` is called after each epoch. Gives back the averaged weights."""
+    torch.manual_seed(seed)
+    fitted = Fitted(CountNetwork(identifiers, recipe), float(np.median(measured)), 100.0)
+    targets = torch.tensor((measured - fitted.center) / fitted.scale, dtype=torch.float32)
+    weights = torch.tensor(weights, dtype=torch.float32)
+    network = fitted.network
+    averaged = copy.deepcopy(network).eval()
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, foreach=True)
+    steps, total = 0, recipe.epochs * math.ceil(len(rows) / recipe.batch)
+    for epoch in range(1, recipe.epochs + 1):
+        losses = []
+        for chosen in torch.randperm(len(rows)).split(recipe.batch):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * learning_rate_at(steps / total, recipe.warm_up)
+            place, value, offset = joined([rows[row] for row in chosen.tolist()])
+            kept = (torch.rand_like(value) > recipe.forget) / (1 - recipe.forget)
+            scaled = network(place, value * kept, offset)
+            missed = nn.functional.smooth_l1_loss(scaled, targets[chosen], beta=recipe.huber, reduction="none")
+            loss = (weights[chosen] * missed).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+            keep = min(recipe.average, (1 + steps) / (10 + steps))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - keep)
+            losses.append(float(loss.detach()))
+        report(epoch, sum(losses) / len(losses))
+    fitted.network = averaged
+    return fitted

@@ -1,0 +1,109 @@
+"""One member of the ensemble as it is exported: boosted trees and networks on the same Morgan counts, and an interval."""
+
+import torch
+from torch import Tensor, nn
+
+# What predicts the error of an answer, in the order of the coefficients.
+ERROR_TERMS = ("one", "logarithm of the spread of the three models + 4 K", "share of unknown identifiers", "level",
+               "level squared", "logarithm of the number of identifiers")
+# The largest half-width [K].
+WIDEST = 350.0
+
+
+class Member(nn.Module):
+    """Answers kelvin: the value, and the lower and upper end of its interval."""
+
+    def __init__(self, identifiers: Tensor, trees, networks):
+        super().__init__()
+        self.register_buffer("identifiers", identifiers)
+        self.register_buffer("column", trees.column)
+        self.register_buffer("threshold", trees.threshold)
+        self.register_buffer("child", trees.child)
+        self.register_buffer("leaf", trees.leaf)
+        self.depth: int = trees.depth
+        self.widest: float = WIDEST
+        # Half precision halves the file; the sums are made in single precision.
+        self.register_buffer("tables", torch.stack([fitted.network.table.detach().half() for fitted in networks]))
+        self.register_buffer("shifts", torch.stack([fitted.network.shift.detach() for fitted in networks]))
+        self.layers = nn.ModuleList([fitted.network.layers for fitted in networks])
+        self.register_buffer("center", torch.tensor([fitted.center for fitted in networks]))
+        self.register_buffer("scale", torch.tensor([fitted.scale for fitted in networks]))
+        self.register_buffer("blend", torch.full([1 + len(networks)], 1 / (1 + len(networks))))
+        self.register_buffer("error", torch.zeros(len(ERROR_TERMS)))
+        self.requires_grad_(False)
+
+    def walk(self, rows: Tensor) -> Tensor:
+        """The sum of all trees for dense rows [items, identifiers]."""
+        count, trees, nodes = rows.size(0), self.column.size(0), self.column.size(1)
+        first = torch.arange(trees, device=rows.device) * nodes
+        column, threshold, child = self.column.flatten(), self.threshold.flatten(), self.child.flatten()
+        node = torch.zeros([count, trees], dtype=torch.int64, device=rows.device)
+        for _ in range(self.depth):
+            at = first + node.clamp(min=0)
+            right = rows.gather(1, column[at].to(torch.int64)) > threshold[at]
+            node = torch.where(node >= 0, child[2 * at + right.to(torch.int64)].to(torch.int64), node)
+        return self.leaf.flatten()[torch.arange(trees, device=rows.device) * self.leaf.size(1) - 1 - node].sum(1)
+
+    @torch.jit.export
+    def guesses(self, identifier: Tensor, identifier_count: Tensor, heavy_atoms: Tensor, identifier_graph: Tensor,
+                count: int) -> tuple[Tensor, Tensor]:
+        """Kelvin of every model, trees first [items, models], and what predicts the error besides the answer."""
+        place = torch.searchsorted(self.identifiers, identifier).clamp(max=self.identifiers.size(0) - 1)
+        known = self.identifiers[place] == identifier
+        value = 6.0 * torch.sqrt(identifier_count.to(torch.float32) / heavy_atoms.to(torch.float32)[identifier_graph])
+        zeros = torch.zeros([count], device=value.device)
+        total = zeros.index_add(0, identifier_graph, torch.ones_like(value))
+        missing = zeros.index_add(0, identifier_graph, (~known).to(torch.float32)) / total
+        place, value, segment = place[known], value[known], identifier_graph[known]
+        width = self.identifiers.size(0)
+        rows = torch.zeros([count * width], device=value.device)
+        answers = [self.walk(rows.index_add(0, segment * width + place, value).reshape(count, width))]
+        for number, layers in enumerate(self.layers):
+            weighted = self.tables[number][place].to(torch.float32) * value.unsqueeze(1)
+            pooled = torch.zeros([count, weighted.size(1)], device=value.device).index_add(0, segment, weighted)
+            scaled = layers(pooled + self.shifts[number]).squeeze(1)
+            answers.append(scaled * self.scale[number] + self.center[number])
+        return torch.stack(answers, 1), torch.stack([missing, torch.log(total)], 1)
+
+    @torch.jit.export
+    def terms(self, answers: Tensor, facts: Tensor) -> Tensor:
+        """The ERROR_TERMS of each item."""
+        level = ((answers @ self.blend - 400.0) / 100.0).clamp(-3.0, 5.0)
+        spread = answers.std(1, correction=0)
+        return torch.stack([torch.ones_like(level), torch.log(spread + 4.0), facts[:, 0], level, level * level,
+                            facts[:, 1]], 1)
+
+    def forward(self, atom: Tensor, bond: Tensor, identifier: Tensor, identifier_count: Tensor, heavy_atoms: Tensor,
+                atom_graph: Tensor, bond_graph: Tensor, identifier_graph: Tensor,
+                graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # Atoms and bonds are here for their token tables alone: the engine counts the unknown ones.
+        answers, facts = self.guesses(identifier, identifier_count, heavy_atoms, identifier_graph, int(graphs[0]))
+        # Far from what training has seen the expected error is an extrapolation; WIDEST spans the whole table.
+        half = torch.exp(self.terms(answers, facts) @ self.error).clamp(max=self.widest)
+        value = answers @ self.blend
+        return value, (value - half).clamp(min=0.0), value + half
+
+
+def inputs_of(graphs):
+    """The arguments of `guesses` for a list of graphs."""
+    pairs = [pair for graph in graphs for pair in graph.identifiers]
+    lengths = torch.tensor([len(graph.identifiers) for graph in graphs])
+    return (torch.tensor([identifier for identifier, _ in pairs]), torch.tensor([count for _, count in pairs]),
+            torch.tensor([graph.heavy_atoms for graph in graphs]),
+            torch.repeat_interleave(torch.arange(len(graphs)), lengths), len(graphs))
+
+
+def guesses(member, graphs, batch=64):
+    """What the models of a member answer for a list of graphs, in order: kelvin and facts."""
+    with torch.inference_mode():
+        parts = [member.guesses(*inputs_of(graphs[first:first + batch])) for first in range(0, len(graphs), batch)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def answer(member, graph):
+    """Kelvin for one graph: the value, lower and upper end."""
+    identifier, count, heavy, segment, graphs = inputs_of([graph])
+    nothing = torch.zeros([0], dtype=torch.int64)
+    with torch.inference_mode():
+        return [float(value) for value in member(nothing, nothing, identifier, count, heavy, nothing, nothing, segment,
+                                                 torch.tensor([graphs]))]
