@@ -54,13 +54,14 @@ struct Output {
   char const* name;
   DType dtype;
 };
-constexpr std::array<Output, 7> needed{{{"tg_mean", DType::f32},
+constexpr std::array<Output, 8> needed{{{"tg_mean", DType::f32},
                                         {"tg_std", DType::f32},
                                         {"tg_low", DType::f32},
                                         {"tg_high", DType::f32},
                                         {"unknown_tokens", DType::i64},
                                         {"unseen_identifiers", DType::i64},
-                                        {"repeat_unit", DType::i64}}};
+                                        {"repeat_unit", DType::i64},
+                                        {"in_table", DType::i64}}};
 
 Result<void> check_outputs(Model<> const& model) {
   auto const& outputs = model.signature().outputs;
@@ -97,6 +98,7 @@ Prediction predicted(Row const& row, Result<Answer> const& answer) {
   prediction.unknown_tokens = outputs["unknown_tokens"].as<std::int64_t>()[0];
   prediction.unseen_identifiers = outputs["unseen_identifiers"].as<std::int64_t>()[0];
   prediction.repeat_unit = outputs["repeat_unit"].as<std::int64_t>()[0] != 0;
+  prediction.in_table = outputs["in_table"].as<std::int64_t>()[0] == 1;
   prediction.report = answer->report;
   return prediction;
 }

@@ -24,6 +24,7 @@ struct Prediction {
   std::int64_t unseen_identifiers = 0;  // -1: not computed
   std::int64_t unknown_tokens = 0;
   bool repeat_unit = false;
+  bool in_table = false;  // the model's list of training chains holds this one
   athanor::Report report{};
 };
 

@@ -30,7 +30,8 @@ std::size_t columns() {
 
 std::string domain_of(Prediction const& prediction) {
   if (prediction.unseen_identifiers < 0) return "not known";
-  if (prediction.unseen_identifiers == 0 && prediction.unknown_tokens == 0) return "in";
+  if (prediction.unseen_identifiers == 0 && prediction.unknown_tokens == 0)
+    return prediction.in_table ? "in, trained on it" : "in";
   return fmt::format("{} unseen, {} unknown", prediction.unseen_identifiers, prediction.unknown_tokens);
 }
 
@@ -59,17 +60,18 @@ std::string quoted(std::string const& text) {
 
 std::string csv_of(std::vector<Prediction> const& predictions) {
   std::string text =
-      "smiles,name,tg_k,tg_low_k,tg_high_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,cache,"
+      "smiles,name,tg_k,tg_low_k,tg_high_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,in_table,"
+      "cache,"
       "milliseconds,error\n";
   for (auto const& p : predictions) {
     if (p.error) {
-      text += fmt::format("{},{},,,,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),
+      text += fmt::format("{},{},,,,,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),
                           quoted(p.error->message));
     } else {
-      text += fmt::format("{},{},{:.2f},{:.2f},{:.2f},{:.2f},{},{},{},{},{:.3f},\n", quoted(p.row.smiles),
+      text += fmt::format("{},{},{:.2f},{:.2f},{:.2f},{:.2f},{},{},{},{},{},{:.3f},\n", quoted(p.row.smiles),
                           quoted(p.row.name), p.tg_k, p.low_k, p.high_k, p.spread_k, p.unseen_identifiers,
-                          p.unknown_tokens, p.repeat_unit ? 1 : 0, to_string(p.report.cache),
-                          static_cast<double>(p.report.total.count()) / 1e6);
+                          p.unknown_tokens, p.repeat_unit ? 1 : 0, p.in_table ? 1 : 0,
+                          to_string(p.report.cache), static_cast<double>(p.report.total.count()) / 1e6);
     }
   }
   return text;
@@ -91,6 +93,7 @@ std::string jsonl_of(std::vector<Prediction> const& predictions) {
       row["unseen_identifiers"] = p.unseen_identifiers;
       row["unknown_tokens"] = p.unknown_tokens;
       row["repeat_unit"] = p.repeat_unit;
+      row["in_table"] = p.in_table;
       row["cache"] = std::string(to_string(p.report.cache));
       row["milliseconds"] = static_cast<double>(p.report.total.count()) / 1e6;
     }

@@ -38,8 +38,8 @@ def parse_arguments():
                         help="the model folder to write; without it nothing is exported")
     parser.add_argument("--work", type=pathlib.Path, metavar="DIR", default=ROOT / "out/training",
                         help="keeps trained folds, for a run that is interrupted (default: out/training)")
-    parser.add_argument("--show", type=int, metavar="N", help="the number of the table, from 1, whose pairs of measured "
-                        "and predicted values may be published beside the model; without it none are")
+    parser.add_argument("--show", type=int, metavar="N", help="the number of the table, from 1, that may be told: its "
+                        "chains are listed, pairs of measured and predicted values lie beside the model")
     parser.add_argument("--graph-tool", metavar="PATH", help="athanor-chem-graph (default: the newest under out/)")
     parser.add_argument("--seed", type=int, default=1, help="of weights and order (default %(default)s)")
     return parser.parse_args()
@@ -172,7 +172,8 @@ def main():
     print(f"R² {determination:.3f}; ahead of boosted trees by {ahead}; share of the trees {blend[0]:.2f}\nintervals: {coverage}")
     if arguments.out:
         chains = [molecules[row] for row in np.unique(groups, return_index=True)[1]]
-        export.export(arguments.out, members, trained, chains, coverage, tool)
+        listed = [graph for graph, number in zip(molecules, table) if number == arguments.show]
+        export.export(arguments.out, members, trained, chains, listed, coverage, tool)
         shown = (table == arguments.show) & (weights >= 1)
         export.write_cross_validation(arguments.out / "cross_validation.json", measured[shown],
                                       predictions["ensemble"][shown], errors)

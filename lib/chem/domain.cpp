@@ -10,6 +10,8 @@
 #include <GraphMol/Fingerprints/MorganFingerprints.h>
 #include <GraphMol/GraphMol.h>
 
+#include <athanor/core/hash.hpp>
+
 #include "json_object.hpp"
 #include "molecule.hpp"
 
@@ -57,7 +59,29 @@ Result<std::vector<std::uint32_t>> read_identifiers(json::Json const& list) {
   return identifiers;
 }
 
+Result<std::vector<std::string>> read_chains(json::Json const& list) {
+  if (!list.is_array()) return refuse("chains: expected a list");
+  std::vector<std::string> chains;
+  chains.reserve(list.size());
+  for (auto const& entry : list) {
+    if (!entry.is_string() || entry.get_ref<std::string const&>().size() != 32)
+      return refuse("chains: entry {} is {}, expected a text of 32 hexadecimal digits", chains.size(),
+                    entry.dump());
+    chains.push_back(entry.get<std::string>());
+  }
+  return chains;
+}
+
 }  // namespace
+
+std::string chain_key(std::span<MorganCount const> chain) {
+  std::int32_t unit = 0;
+  for (auto const& entry : chain) unit = std::gcd(unit, entry.count);
+  std::string text;
+  for (auto const& [identifier, count] : chain)
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", identifier, count / unit);
+  return to_hex(hash128(text));
+}
 
 std::vector<MorganCount> identifiers_of(RDKit::ROMol const& molecule, std::uint32_t first,
                                         std::uint32_t count) {
@@ -89,8 +113,9 @@ Result<std::vector<MorganCount>> morgan_identifiers(std::string_view smiles, Smi
                          });
 }
 
-DomainOfValidity::DomainOfValidity(std::vector<std::uint32_t> identifiers)
-    : identifiers_(std::move(identifiers)) {
+DomainOfValidity::DomainOfValidity(std::vector<std::uint32_t> identifiers, std::vector<std::string> chains)
+    : identifiers_(std::move(identifiers)), chains_(std::move(chains)) {
+  std::sort(chains_.begin(), chains_.end());
   std::sort(identifiers_.begin(), identifiers_.end());
   identifiers_.erase(std::unique(identifiers_.begin(), identifiers_.end()), identifiers_.end());
 }
@@ -99,7 +124,8 @@ Result<DomainOfValidity> DomainOfValidity::from_json(std::string_view text) {
   auto const document = parse_object(text, "domain of validity", Reason::syntax);
   if (!document) return tl::unexpected(document.error());
   for (auto const& [key, value] : document->items())
-    if (key != "rdkit" && key != "radius" && key != "identifiers") return refuse("unknown key {}", key);
+    if (key != "rdkit" && key != "radius" && key != "identifiers" && key != "chains")
+      return refuse("unknown key {}", key);
   if (auto const maker = document->find("rdkit"); maker == document->end() || !maker->is_string())
     return refuse("rdkit: expected the version that made the list, as text");
   if (auto const radius = document->find("radius"); radius == document->end() || *radius != morgan_radius)
@@ -109,8 +135,15 @@ Result<DomainOfValidity> DomainOfValidity::from_json(std::string_view text) {
   if (list == document->end()) return refuse("identifiers: missing");
   auto identifiers = read_identifiers(*list);
   if (!identifiers) return tl::unexpected(std::move(identifiers.error()));
+  Result<std::vector<std::string>> chains = std::vector<std::string>();
+  if (auto const listed = document->find("chains"); listed != document->end()) chains = read_chains(*listed);
+  if (!chains) return tl::unexpected(std::move(chains.error()));
   if (auto const checked = check_toolkit(); !checked) return tl::unexpected(checked.error());
-  return DomainOfValidity(std::move(*identifiers));
+  return DomainOfValidity(std::move(*identifiers), std::move(*chains));
+}
+
+bool DomainOfValidity::lists(std::span<MorganCount const> molecule) const {
+  return !chains_.empty() && std::binary_search(chains_.begin(), chains_.end(), chain_key(molecule));
 }
 
 std::int64_t DomainOfValidity::unseen(std::span<MorganCount const> molecule) const noexcept {

@@ -118,6 +118,7 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
       prepared->identifiers ? *prepared->identifiers : std::span<MorganCount const>{};
   std::int64_t const unseen =
       domain_ && prepared->identifiers ? domain_->unseen(*prepared->identifiers) : std::int64_t{-1};
+  bool const listed = domain_ && prepared->polymer && domain_->lists(identifiers);
   MolecularGraph const& graph = prepared->graph;
   std::array<Result<Tensor>, ports.size()> tensors = {copy<std::int32_t>(graph.atom),
                                                       copy<std::int32_t>(graph.bond),
@@ -127,7 +128,10 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
                                                       single(graph.heavy_atoms),
                                                       single(prepared->polymer ? 1 : 0),
                                                       column(identifiers, &MorganCount::identifier),
-                                                      column(identifiers, &MorganCount::count)};
+                                                      column(identifiers, &MorganCount::count),
+                                                      single(unseen < 0 ? -1
+                                                             : listed   ? 1
+                                                                        : 0)};
   Preprocessed features;
   features.tensors.reserve(tensors.size());
   for (auto& tensor : tensors) {

@@ -75,6 +75,24 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
         "domain of validity: identifiers: entry 0 is 4294967296, expected a whole number of 32 bits");
 }
 
+// mutant: the key holds the counts as they are, or half of the digest
+TEST_CASE("the key of a chain is the digest of its identifiers in their proportion") {
+  std::string const digest = "bbc4372ff45ca00aa8c818be743c99e4";
+  CHECK(chain_key(std::vector<MorganCount>{{3, 4}, {17, 2}}) == digest);
+  CHECK(chain_key(std::vector<MorganCount>{{3, 2}, {17, 1}}) == digest);
+  auto const listed = DomainOfValidity::from_json(
+      R"({"rdkit": "x", "radius": 2, "identifiers": [], "chains": [")" + digest + "\"]}");
+  REQUIRE(listed);
+  CHECK(listed->lists(std::vector<MorganCount>{{3, 6}, {17, 3}}));
+  CHECK_FALSE(listed->lists(std::vector<MorganCount>{{3, 1}, {17, 1}}));
+  for (std::string const wrong : {"7", "[7]", R"(["abc"])"}) {
+    auto const refused = DomainOfValidity::from_json(
+        R"({"rdkit": "x", "radius": 2, "identifiers": [], "chains": )" + wrong + "}");
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message.starts_with("domain of validity: chains: "));
+  }
+}
+
 // mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
 TEST_CASE("a domain file with a repeated key or too many levels is refused") {
   auto const repeated =

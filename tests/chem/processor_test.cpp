@@ -122,6 +122,19 @@ TEST_CASE("a model that reads identifiers is given them with their counts, and n
   CHECK(large.error().reason == Reason::too_large);
 }
 
+// mutant: divide no counts by their common divisor, or ask for molecules as well
+TEST_CASE("a chain that the domain lists is known in every spelling, and a molecule never is") {
+  Folder const folder;
+  std::string const key = chain_key(*prepare_polymer("*CC(*)C", {.identifiers = true})->identifiers);
+  folder.write("domain.json",
+               R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1], "chains": [")" + key + "\"]}");
+  auto const processor = opened(folder.path(), R"({"domain": "domain.json"})");
+  for (auto const* same : {"*CC(*)C", "*C(C)C*", "*CC(C)CC(*)C"})
+    CHECK(single(prepare(*processor, same), 9) == 1);
+  for (auto const* other : {"*CC*", "*CC(*)CC", "CC(C)C"}) CHECK(single(prepare(*processor, other), 9) == 0);
+  CHECK(single(prepare(*opened(), "*CC(*)C"), 9) == -1);
+}
+
 // mutant: read `units` and forget it
 TEST_CASE("units asks for an oligomer") {
   auto const processor = opened({}, R"({"units": 3})");
@@ -261,14 +274,14 @@ TEST_CASE("the plugin offers the same processor through its table") {
   void* opened = nullptr;
   ath_ports ports{};
   REQUIRE(table.open(table.context, "", "", &opened, &ports, &failure) == 0);
-  CHECK(ports.made_count == 9);
+  CHECK(ports.made_count == 10);
   std::string const smiles = "*CC*";
   Tensor const text = Tensor::text(smiles);
   athanor::tests::ItemOf const item(text);
   ath_made made{};
   made.struct_size = sizeof(made);
   REQUIRE(table.preprocess(table.context, opened, item.raw(), &made, &failure) == 0);
-  CHECK(made.tensor_count == 9);
+  CHECK(made.tensor_count == 10);
   CHECK(made.cost == 12);
   made.release(made.owner);
   std::string const wrong = "C1CC";

@@ -169,6 +169,18 @@ TEST_CASE("polymers come in the order in which textbooks have them") {
   }
 }
 
+// mutant: write_domain lists the chains of every table.
+TEST_CASE("a chain of the table that may be told is named as such in every spelling") {
+  for (std::string const smiles : {"*CC(*)c1ccccc1", "*C(c1ccccc1)C*", "*CC*", "*CCCC*"}) {
+    CAPTURE(smiles);
+    CHECK(count(model().infer(request(smiles)).value(), "in_table") == 1);
+  }
+  for (std::string const smiles : {"*CC(*)[U]", "CC", "*CC(*)C"}) {
+    CAPTURE(smiles);
+    CHECK(count(model().infer(request(smiles)).value(), "in_table") == 0);
+  }
+}
+
 // mutant: a member gives its half-width in place of the ends, or extrapolates the expected error without a limit.
 TEST_CASE("an interval holds its value and is wider where the model knows less") {
   auto const width = [](std::string const& smiles) {

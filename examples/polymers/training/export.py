@@ -13,7 +13,7 @@ import xxhash
 
 from . import member
 from .features import Vocabulary
-from .graphs import run_graph_tool
+from .graphs import chain_key, run_graph_tool
 
 # The nine polymers of the demonstration.
 DEMO = ["*CC*", "*CC(*)C", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*OC(C)C(*)=O", "*CC(*)Cl",
@@ -88,10 +88,17 @@ def toolkit_version(tool):
     return version[1] if version else "unknown"
 
 
-def write_domain(path, chains, tool):
-    """Writes the identifiers that at least SEEN chains of training have: what others are counted against."""
+def chain_digest(graph):
+    """The key under which the C++ processor finds a chain again."""
+    text = " ".join(f"{identifier}:{count}" for identifier, count in chain_key(graph))
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def write_domain(path, chains, shown, tool):
+    """Writes the identifiers that at least SEEN chains of training have, and the keys of the chains that may be shown."""
     identifiers = Vocabulary.of(chains, SEEN).identifiers.tolist()
-    write_json(path, {"rdkit": toolkit_version(tool), "radius": 2, "identifiers": identifiers})
+    write_json(path, {"rdkit": toolkit_version(tool), "radius": 2, "identifiers": identifiers,
+                      "chains": sorted({chain_digest(graph) for graph in shown})})
 
 
 def answers(members, tool, smiles):
@@ -130,7 +137,8 @@ def signature():
             column("tg_high", "f32", "items", unit="K", **{"from": "mean:high"}),
             column("unknown_tokens", "i64", "items", **{"from": "unknown"}),
             column("unseen_identifiers", "i64", "items", **{"from": "processor:unseen_identifiers"}),
-            column("repeat_unit", "i64", "items", **{"from": "processor:polymer"})]}
+            column("repeat_unit", "i64", "items", **{"from": "processor:polymer"}),
+            column("in_table", "i64", "items", **{"from": "processor:listed"})]}
 
 
 def write_manifest(folder, folds, rows, coverage):
@@ -170,11 +178,12 @@ def write_card(folder, figures):
     (folder / "MODEL_CARD.md").write_text(template.format_map(figures), encoding="utf-8")
 
 
-def export(folder, members, folds, chains, coverage, tool):
-    """Writes everything that serving needs; `chains` are one graph each, `coverage` the figures of the intervals."""
+def export(folder, members, folds, chains, shown, coverage, tool):
+    """Writes everything that serving needs; `chains` are one graph each, `shown` those of a table that
+    may be told; `coverage` are the figures of the intervals."""
     folder.mkdir(parents=True, exist_ok=True)
     exported = write_members(members, folder)
-    write_domain(folder / "domain.json", chains, tool)
+    write_domain(folder / "domain.json", chains, shown, tool)
     write_json(folder / "calibration.json", coverage)
     rows = answers(exported, tool, DEMO + PLAIN + FURTHER)
     write_oracle(folder / "oracle.json", rows)

@@ -27,20 +27,22 @@ namespace athanor::inline v1::chem {
 /// | `polymer` | i64 [1] | 1 for a repeat unit, 0 for a plain SMILES |
 /// | `identifier` | i64 [identifiers] | Morgan identifiers, ascending; none unless `identifiers` or `domain` is given |
 /// | `identifier_count` | i64 [identifiers] | how many atoms carry each of them |
+/// | `listed` | i64 [1] | 1 for a repeat unit whose chain the domain lists, else 0; -1 as for `unseen_identifiers` |
 ///
 /// The cost of an item is its number of edges.
 class PolymerGraphProcessor {
  public:
   static constexpr char const* name = "polymer-graph";
-  static constexpr std::array<Port, 9> ports = {{{"atom", DType::i32},
-                                                 {"bond", DType::i32},
-                                                 {"source", DType::i64},
-                                                 {"target", DType::i64},
-                                                 {"unseen_identifiers", DType::i64},
-                                                 {"heavy_atoms", DType::i64},
-                                                 {"polymer", DType::i64},
-                                                 {"identifier", DType::i64},
-                                                 {"identifier_count", DType::i64}}};
+  static constexpr std::array<Port, 10> ports = {{{"atom", DType::i32},
+                                                  {"bond", DType::i32},
+                                                  {"source", DType::i64},
+                                                  {"target", DType::i64},
+                                                  {"unseen_identifiers", DType::i64},
+                                                  {"heavy_atoms", DType::i64},
+                                                  {"polymer", DType::i64},
+                                                  {"identifier", DType::i64},
+                                                  {"identifier_count", DType::i64},
+                                                  {"listed", DType::i64}}};
 
   /// An opened processor: immutable, used from many threads at once.
   class Opened {
