@@ -11,9 +11,10 @@ Result<void> PolicySettings::check(std::string_view name,
   if (!policy.empty() && policy != name) return tl::unexpected(unknown_policy({name}));
   for (auto const& parameter : parameters) {
     if (std::ranges::find(known, parameter.name) != known.end()) continue;
-    return fail(Code::invalid_argument, Reason::manifest, "unknown key '{}'; the policy '{}' takes {}",
-                parameter.name, name,
-                known.size() == 0 ? "no parameters" : fmt::format("{}", fmt::join(known, ", ")));
+    return fail(
+        Code::invalid_argument, Reason::manifest, "unknown key '{}'; the policy '{}' takes {}",
+        parameter.name, name,
+        known.size() == 0 ? "no parameters" : fmt::format("{}", fmt::join(known.begin(), known.end(), ", ")));
   }
   return {};
 }
@@ -29,7 +30,7 @@ Result<std::int64_t> PolicySettings::parameter(std::string_view name, std::int64
 
 Error PolicySettings::unknown_policy(std::initializer_list<std::string_view> known) const {
   return make_error(Code::invalid_argument, Reason::manifest, "policy: expected '{}', got '{}'",
-                    fmt::format("{}", fmt::join(known, "' or '")), policy);
+                    fmt::format("{}", fmt::join(known.begin(), known.end(), "' or '")), policy);
 }
 
 }  // namespace athanor::inline v1::batching

@@ -136,7 +136,7 @@ bool Node::object(std::initializer_list<std::string_view> known) const {
   if (!object()) return false;
   for (auto const& [key, value] : value_->items()) {
     if (std::ranges::find(known, key) != known.end()) continue;
-    reader_->refuse(path_, "unknown key '{}'; known: {}", key, fmt::join(known, ", "));
+    reader_->refuse(path_, "unknown key '{}'; known: {}", key, fmt::join(known.begin(), known.end(), ", "));
     return false;
   }
   return true;
