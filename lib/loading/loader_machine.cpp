@@ -33,8 +33,10 @@ bool waiting_helps(Error const& error) noexcept {
 
 }  // namespace
 
-LoaderMachine::LoaderMachine(ModelLoaderOptions const& options)
-    : options_(options), budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {}
+LoaderMachine::LoaderMachine(ModelLoaderOptions const& options, ChooseVictims choose_victims)
+    : options_(options),
+      choose_victims_(std::move(choose_victims)),
+      budget_(options.budget_bytes.value_or(std::numeric_limits<std::uint64_t>::max())) {}
 
 LoaderMachine::Id LoaderMachine::add(std::string name, std::uint64_t expected_bytes) {
   auto place = vacant_ != 0 ? std::ranges::find(models_, true, &Model::vacant) : models_.end();
@@ -66,25 +68,26 @@ void LoaderMachine::observe(Id id, bool pinned, TimePoint last_used) noexcept {
   models_[id].last_used = last_used;
 }
 
-/// Victims whose bytes together are at least `needed`: the longest unused first, and none that is not needed.
+/// Victims of the policy's choice whose bytes together are at least `needed`; false if it names none such. An
+/// index that is out of range or repeated is a fault of the policy: nothing is evicted.
 bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const {
-  std::vector<Id> idle;
-  for (Id id = 0; id < models_.size(); ++id)
-    if (id != spared && models_[id].state == ModelState::ready && !models_[id].pinned) idle.push_back(id);
-  std::ranges::stable_sort(idle, {}, [&](Id id) { return models_[id].last_used; });
-  std::uint64_t gained = 0;
-  for (Id const id : idle) {
-    if (gained >= needed) break;
-    victims.push_back(id);
-    gained = plus(gained, models_[id].charge);
+  std::vector<Id> ids;
+  std::vector<IdleModel> idle;
+  for (Id id = 0; id < models_.size(); ++id) {
+    Model const& model = models_[id];
+    if (id == spared || model.state != ModelState::ready || model.pinned) continue;
+    ids.push_back(id);
+    idle.push_back({model.charge, model.last_used});
   }
-  if (gained < needed) return false;
-  std::erase_if(victims, [&](Id id) {
-    bool const spare = gained - models_[id].charge >= needed;
-    if (spare) gained -= models_[id].charge;
-    return spare;
-  });
-  return true;
+  std::vector<bool> chosen(ids.size());
+  std::uint64_t gained = 0;
+  for (std::size_t const index : choose_victims_({needed, idle})) {
+    if (index >= ids.size() || chosen[index]) return false;
+    chosen[index] = true;
+    victims.push_back(ids[index]);
+    gained = plus(gained, idle[index].bytes);
+  }
+  return gained >= needed;
 }
 
 Error LoaderMachine::larger_than_budget(Model const& model) const {

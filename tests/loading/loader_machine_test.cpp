@@ -26,7 +26,7 @@ Error const broken{Code::unavailable, Reason::file, "model.pt: cannot be read", 
 
 }  // namespace
 
-// mutant: find_victims sorts by id instead of last use
+// mutant: LeastRecentlyUsed sorts by bytes instead of last use
 TEST_CASE("the models longest unused go first, and no more than needed") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const a = machine.add("a", 40), b = machine.add("b", 30), c = machine.add("c", 20),
@@ -40,6 +40,36 @@ TEST_CASE("the models longest unused go first, and no more than needed") {
   CHECK(plan.victims == std::vector<LoaderMachine::Id>{b, c});
   machine.observe(b, true, at(1s));
   CHECK(machine.want(d, at(4s)).victims == std::vector<LoaderMachine::Id>{a});
+}
+
+// mutant: find_victims takes a victim that the policy names twice, or an index that is none
+TEST_CASE("a policy of one's own chooses the victims, and a choice that does not suffice evicts nothing") {
+  std::vector<std::size_t> choice;
+  std::vector<std::uint64_t> seen;
+  LoaderMachine machine({.budget_bytes = 100}, [&](MemorySnapshot const& snapshot) {
+    CHECK(snapshot.needed_bytes == 30);
+    seen.clear();
+    for (auto const& model : snapshot.idle) seen.push_back(model.bytes);
+    return choice;
+  });
+  auto const a = machine.add("a", 40), b = machine.add("b", 30), c = machine.add("c", 20),
+             d = machine.add("d", 40);
+  for (auto const id : {a, b, c}) make_ready(machine, id, at(Duration(id)));
+  for (auto const& [chosen, victims] :
+       {std::pair{std::vector<std::size_t>{0}, std::vector{a}}, {{2, 1}, {c, b}}, {{1}, {b}}}) {
+    choice = chosen;
+    auto const plan = machine.want(d, at(4s));
+    CHECK(plan.want == Want::load);
+    CHECK(plan.victims == victims);
+  }
+  CHECK(seen == std::vector<std::uint64_t>{40, 30, 20});
+  for (auto const& bad : {std::vector<std::size_t>{}, {2}, {2, 2}, {0, 3}}) {
+    choice = bad;
+    CHECK(machine.want(d, at(4s)).error.reason == Reason::memory_full);
+  }
+  machine.observe(a, true, at(0s));
+  choice = {0};
+  CHECK(machine.want(d, at(4s)).victims == std::vector{b});
 }
 
 // mutant: want does not compare with the whole budget before it looks for victims

@@ -2,6 +2,8 @@
 // without BATCHING: a bundle of an engine's policies names its `Batching`, a batching::ConfigurablePolicy
 // without EVICTION: a bundle of an engine's policies names its `Eviction`, a caching::EvictionPolicy
 // without VICTIM: the `Eviction` of an engine's policies is a caching::EvictionPolicy
+// without LOADING: a bundle of an engine's policies names its `Loading`, a loading::LoadingPolicy
+// without VICTIMS: a loading policy has `std::vector<std::size_t> victims(MemorySnapshot const&) const`
 // without CONFIGURE: an engine's batching policy P has `static Result<P> configure(PolicySettings const&)`
 #include <athanor/serving/engine.hpp>
 
@@ -17,6 +19,7 @@ struct MinimalPolicy {
 };
 
 struct NoEviction {};
+struct NoLoading {};
 
 struct MinimalServing {
 #ifndef WITHOUT_ENV
@@ -29,6 +32,11 @@ struct MinimalServing {
   using Eviction = NoEviction;
 #elif !defined(WITHOUT_EVICTION)
   using Eviction = athanor::caching::SecondChance;
+#endif
+#ifdef WITHOUT_VICTIMS
+  using Loading = NoLoading;
+#elif !defined(WITHOUT_LOADING)
+  using Loading = athanor::loading::LeastRecentlyUsed;
 #endif
 };
 

@@ -16,6 +16,7 @@
 
 #include <athanor/core/detail/validated.hpp>
 #include <athanor/loading/detail/loader_shell.hpp>
+#include <athanor/loading/policy.hpp>
 
 namespace athanor::inline v1 {
 
@@ -31,16 +32,22 @@ class ModelLoader {
   /// Loads, warm-ups and frees models on at most `options.load_threads` threads of its own, which end when there is
   /// nothing to do. Rejects invalid options with invalid_argument / option. Destroying the loader stops it
   /// and waits for loads in progress; no pin may exist by then.
-  static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions) {
+  /// `policy` chooses the models that are unloaded when a load needs memory.
+  template <class L = loading::LeastRecentlyUsed>
+    requires(loading::check_loading_policy<L>())
+  static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions,
+                                    L policy = {}) {
     return checked(options, functions).map([&] {
-      return ModelLoader(std::make_unique<Shell>(options, std::move(functions)));
+      return ModelLoader(std::make_unique<Shell>(options, std::move(functions), loading::choose_by(policy)));
     });
   }
   /// The same, for options that are valid by construction. Load deadlines are timers of `timekeeper`, which
   /// must outlive the loader.
   ModelLoader(detail::Validated, ModelLoaderOptions const& options, LoadFunctions<P> functions,
-              typename Env::Executor& timekeeper)
-      : shell_(std::make_unique<Shell>(options, std::move(functions), timekeeper)) {}
+              typename Env::Executor& timekeeper,
+              loading::ChooseVictims choose_victims = loading::choose_by(loading::LeastRecentlyUsed{}))
+      : shell_(
+            std::make_unique<Shell>(options, std::move(functions), std::move(choose_victims), timekeeper)) {}
 
   /// Returns the record of a name, and creates it if the name is new. Does not load the model. Fails with
   /// resource_exhausted when `max_models` records exist. A record stays where it is until the loader is

@@ -19,6 +19,7 @@
 #include <athanor/batching/policy.hpp>
 #include <athanor/caching/eviction.hpp>
 #include <athanor/core/duties.hpp>
+#include <athanor/loading/policy.hpp>
 #include <athanor/manifest/manifest.hpp>
 #include <athanor/serving/answer.hpp>
 #include <athanor/serving/health.hpp>
@@ -36,9 +37,10 @@ class ServedModel;
 
 /// The policies of an engine, by name. Derive from it and shadow what differs.
 struct DefaultServing {
-  using Env = SystemEnv;                     ///< an Environment: clock, threads and waiting
-  using Batching = batching::ShippedPolicy;  ///< a batching::ConfigurablePolicy: when a batch is run
-  using Eviction = caching::SecondChance;    ///< a caching::EvictionPolicy: which answers the cache drops
+  using Env = SystemEnv;                       ///< an Environment: clock, threads and waiting
+  using Batching = batching::ShippedPolicy;    ///< a batching::ConfigurablePolicy: when a batch is run
+  using Eviction = caching::SecondChance;      ///< a caching::EvictionPolicy: which answers the cache drops
+  using Loading = loading::LeastRecentlyUsed;  ///< a loading::LoadingPolicy: which models are unloaded
 };
 
 /// Returns true; does not compile unless T is a bundle of policies like DefaultServing.
@@ -58,6 +60,14 @@ consteval bool check_serving() {
   if constexpr (requires { typename T::Eviction; })
     static_assert(caching::EvictionPolicy<typename T::Eviction>,
                   "the `Eviction` of an engine's policies is a caching::EvictionPolicy");
+  static_assert(
+      requires { typename T::Loading; },
+      "a bundle of an engine's policies names its `Loading`, a loading::LoadingPolicy");
+  if constexpr (requires { typename T::Loading; }) {
+    static_assert(std::default_initializable<typename T::Loading>,
+                  "the `Loading` of an engine's policies has a default constructor");
+    static_cast<void>(loading::check_loading_policy<typename T::Loading>());
+  }
   return true;
 }
 

@@ -11,6 +11,7 @@
 #include <athanor/core/error.hpp>
 #include <athanor/core/time.hpp>
 #include <athanor/loading/options.hpp>
+#include <athanor/loading/policy.hpp>
 
 namespace athanor::inline v1::loading {
 
@@ -23,7 +24,8 @@ class LoaderMachine {
  public:
   using Id = std::size_t;
 
-  explicit LoaderMachine(ModelLoaderOptions const& options);
+  explicit LoaderMachine(ModelLoaderOptions const& options,
+                         ChooseVictims choose_victims = choose_by(LeastRecentlyUsed{}));
 
   Id add(std::string name, std::uint64_t expected_bytes);
   /// True if nothing of the model is loaded, being loaded or being freed.
@@ -36,7 +38,7 @@ class LoaderMachine {
   enum class Want : std::uint8_t { ready, join, load, refuse };
   struct Plan {
     Want want = Want::refuse;
-    std::vector<Id> victims;  ///< idle models that must go first, the longest unused first
+    std::vector<Id> victims;  ///< idle models that must be freed first, in the policy's order
     Error error;              ///< of `refuse`
   };
   /// What a call for the model gets now. Decides only; `reserve` carries out a `load`.
@@ -124,6 +126,7 @@ class LoaderMachine {
   Error backoff_error(Model const& model, TimePoint now) const;
 
   ModelLoaderOptions options_;
+  ChooseVictims choose_victims_;
   std::uint64_t budget_;
   std::vector<Model> models_;
   std::size_t vacant_ = 0;            // of models_

@@ -17,6 +17,7 @@
 #include <athanor/loading/detail/model_record.hpp>
 #include <athanor/loading/load_functions.hpp>
 #include <athanor/loading/options.hpp>
+#include <athanor/loading/policy.hpp>
 #include <athanor/loading/slot.hpp>
 
 namespace athanor::inline v1::loading {
@@ -33,8 +34,8 @@ class LoaderShell {
 
   /// For options that `validate` accepts. Loads run on threads of its own; load deadlines are kept there, too, or by
   /// the host's executor.
-  LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions);
-  LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
+  LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims);
+  LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims,
               typename Env::Executor& timekeeper);
   ~LoaderShell();
   LoaderShell(LoaderShell const&) = delete;

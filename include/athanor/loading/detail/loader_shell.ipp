@@ -21,21 +21,22 @@ struct LoaderShell<P, Env>::Waiter : loading::Slot<P> {
 };
 
 template <class P, Environment Env>
-LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions)
+LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
+                                 ChooseVictims choose_victims)
     : options_(options),
       functions_(std::move(functions)),
       load_threads_(options.load_threads, load_thread_lingers),
       timekeeper_(load_threads_),
-      machine_(options) {}
+      machine_(options, std::move(choose_victims)) {}
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-                                 typename Env::Executor& timekeeper)
+                                 ChooseVictims choose_victims, typename Env::Executor& timekeeper)
     : options_(options),
       functions_(std::move(functions)),
       load_threads_(options.load_threads, load_thread_lingers),
       timekeeper_(timekeeper),
-      machine_(options) {}
+      machine_(options, std::move(choose_victims)) {}
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::~LoaderShell() {

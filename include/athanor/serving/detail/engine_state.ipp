@@ -27,7 +27,8 @@ EngineState<T>::EngineState(EngineOptions options, Tables tables)
           .ttl = options_.cache_ttl,
           .max_waiters = static_cast<std::uint32_t>(std::min<std::int64_t>(options_.max_items, 1U << 31U))}),
       executor_(thread_count(options_)),
-      loader_(detail::Validated{}, loader_options(options_), load_functions(), executor_) {}
+      loader_(detail::Validated{}, loader_options(options_), load_functions(), executor_,
+              loading::choose_by(typename T::Loading{})) {}
 
 template <class T>
 EngineState<T>::~EngineState() {
