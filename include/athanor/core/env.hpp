@@ -39,9 +39,9 @@ struct Timer {
   static constexpr TimePoint idle = TimePoint::min();
   static constexpr TimePoint suspended = idle + Duration{1};
   static constexpr std::size_t unarmed = static_cast<std::size_t>(-1);
-
+  /// What runs when the time has come; everything else is the executor's.
   void (*fire)(Timer& self) noexcept = nullptr;
-  // The executor's: when the timer is to fire, `suspended` or `idle`; and where, and under which time, it is filed.
+  // When the timer is to fire, `suspended` or `idle`; and where, and under which time, it is filed.
   std::atomic<TimePoint> due{idle};
   std::atomic<TimePoint> filed{idle};
   std::size_t place = unarmed;
@@ -71,9 +71,9 @@ class SystemWord {
 };
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
-/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the order of posting. Timers fire one at a
-/// time, never early, on a dedicated thread that the first `arm` starts, so that busy workers do not delay
-/// them. Posting, arming and disarming are thread-safe.
+/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the order of
+/// posting. Timers fire one at a time, never early, on a dedicated thread that the first `arm` starts, so that busy
+/// workers do not delay them. Posting, arming and disarming are thread-safe.
 ///
 /// In a child of a fork nothing runs: `post` and `arm` return false there, and `stop` and the destructor
 /// return at once.
