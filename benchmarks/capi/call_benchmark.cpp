@@ -68,40 +68,10 @@ void measure(Figures& figures, std::string const& name, bool cached, std::size_t
              std::optional<Aim> aim) {
   if (!figures.wants(name)) return;
   Asked asked(cached, floats);
-  bool right = true;
-  for (int i = 0; i < calls; ++i) right = asked.ask() && right;
-  auto const sample = repeat(9, [&] {
-    std::vector<double> times;
-    times.reserve(static_cast<std::size_t>(calls));
-    for (int i = 0; i < calls; ++i) {
-      auto const start = std::chrono::steady_clock::now();
-      right = asked.ask() && right;
-      auto const end = std::chrono::steady_clock::now();
-      times.push_back(std::chrono::duration<double, std::micro>(end - start).count());
-    }
-    return quantile(times, 0.5);
-  });
-  if (!right) return figures.fail(name, "a wrong answer");
+  auto const sample = median_microseconds(calls, [&] { return asked.ask(); });
+  if (!sample) return figures.fail(name, "a wrong answer");
   figures.report(
-      {.name = name, .value = sample.median, .unit = "us p50", .spread = sample.spread, .aim = aim});
-}
-
-void measure_executed(Figures& figures) {
-  std::string const locked = "capi.locked-instructions";
-  std::string const all = "capi.instructions";
-  bool const wants_locked = figures.wants(locked);
-  bool const wants_all = figures.wants(all);
-  if (!wants_locked && !wants_all) return;
-  auto const executed = executed_by([] {
-    auto* const asked = new Asked(false, width);  // lives until the child ends
-    for (int i = 0; i < 1000; ++i) asked->ask();
-    return [asked] { return asked->ask(); };
-  });
-  if (!executed) return figures.fail(locked, "the instructions of a call cannot be counted here");
-  if (wants_locked)
-    figures.report({.name = locked, .value = static_cast<double>(executed->locked), .unit = "per call"});
-  if (wants_all)
-    figures.report({.name = all, .value = static_cast<double>(executed->instructions), .unit = "per call"});
+      {.name = name, .value = sample->median, .unit = "us p50", .spread = sample->spread, .aim = aim});
 }
 
 }  // namespace
@@ -112,6 +82,10 @@ int main(int argc, char** argv) {
   measure(figures, "capi.hit", true, 16, 50'000, std::nullopt);
   measure(figures, "capi.hit-64k", true, 16'384, 2'000, std::nullopt);
   measure(figures, "capi.hit-602k", true, 150'528, 300, std::nullopt);
-  measure_executed(figures);
+  measure_executed(figures, "capi.", [] {
+    auto* const asked = new Asked(false, width);  // lives until the child ends
+    for (int i = 0; i < 1000; ++i) asked->ask();
+    return [asked] { return asked->ask(); };
+  });
   return figures.exit_code();
 }

@@ -17,21 +17,6 @@ using namespace athanor::benchmarks;
 
 namespace {
 
-/// Nanoseconds of each of `calls` calls, or nothing when an answer was wrong.
-std::vector<double> latencies(Subject& subject, int calls) {
-  Caller caller;
-  std::vector<double> result;
-  result.reserve(static_cast<std::size_t>(calls));
-  for (int i = 0; i < calls; ++i) {
-    auto const start = std::chrono::steady_clock::now();
-    bool const right = caller.call(subject.model);
-    auto const end = std::chrono::steady_clock::now();
-    if (!right) return {};
-    result.push_back(std::chrono::duration<double, std::nano>(end - start).count());
-  }
-  return result;
-}
-
 /// Requests per second of `threads` closed-loop callers over `calls` each; 0 when an answer was wrong.
 template <class Call>
 double closed_loop(int threads, int calls, Call call) {
@@ -102,14 +87,16 @@ class Worker {
 void measure_latency(Figures& figures) {
   if (!figures.wants("engine.idle-latency") && !figures.wants("engine.idle-latency-p99")) return;
   Subject subject;
-  latencies(subject, 20'000);
+  Caller caller;
+  auto const call = [&] { return caller.call(subject.model); };
+  microseconds_of_each(20'000, call);
   std::vector<double> middles;
   std::vector<double> tails;
   for (int i = 0; i < 9; ++i) {
-    auto const times = latencies(subject, 50'000);
+    auto const times = microseconds_of_each(50'000, call);
     if (times.empty()) return figures.fail("engine.idle-latency", "a wrong answer");
-    middles.push_back(quantile(times, 0.5) / 1000);
-    tails.push_back(quantile(times, 0.99) / 1000);
+    middles.push_back(quantile(times, 0.5));
+    tails.push_back(quantile(times, 0.99));
   }
   auto const middle = summarise(middles);
   auto const tail = summarise(tails);

@@ -4,6 +4,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+
+#include <support/figure.hpp>
 
 #if defined(__linux__) && defined(__x86_64__)
 #include <sys/ptrace.h>
@@ -103,5 +106,26 @@ std::optional<Executed> executed_by(Prepare) {
   return std::nullopt;
 }
 #endif
+
+/// Reports the figures PREFIXinstructions, PREFIXlocked-instructions and PREFIXsystem-calls of what `prepare()` returns.
+template <class Prepare>
+void measure_executed(Figures& figures, std::string const& prefix, Prepare prepare) {
+  std::string const all = prefix + "instructions";
+  std::string const locked = prefix + "locked-instructions";
+  std::string const system = prefix + "system-calls";
+  bool const wants_all = figures.wants(all);
+  bool const wants_locked = figures.wants(locked);
+  bool const wants_system = figures.wants(system);
+  if (!wants_all && !wants_locked && !wants_system) return;
+  auto const executed = executed_by(prepare);
+  if (!executed) return figures.fail(all, "the instructions of a call cannot be counted here");
+  auto const report = [&](bool wanted, std::string const& name, std::int64_t value, std::optional<Aim> aim) {
+    if (wanted)
+      figures.report({.name = name, .value = static_cast<double>(value), .unit = "per call", .aim = aim});
+  };
+  report(wants_all, all, executed->instructions, std::nullopt);
+  report(wants_locked, locked, executed->locked, at_most(16.0));
+  report(wants_system, system, executed->system_calls, at_most(0.0));
+}
 
 }  // namespace athanor::benchmarks

@@ -90,6 +90,33 @@ double seconds_of(Body&& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// Wall times in microseconds of so many calls; none when a call was wrong. `call()` says whether it was right.
+template <class Call>
+std::vector<double> microseconds_of_each(int calls, Call&& call) {
+  std::vector<double> times;
+  times.reserve(static_cast<std::size_t>(calls));
+  for (int i = 0; i < calls; ++i) {
+    auto const start = std::chrono::steady_clock::now();
+    bool const right = call();
+    auto const end = std::chrono::steady_clock::now();
+    if (!right) return {};
+    times.push_back(std::chrono::duration<double, std::micro>(end - start).count());
+  }
+  return times;
+}
+
+/// The median of such times, nine times over after a round that warms up; nothing when a call was wrong.
+template <class Call>
+std::optional<Sample> median_microseconds(int calls, Call&& call) {
+  std::vector<double> medians;
+  for (int round = -1; round < 9; ++round) {
+    auto const times = microseconds_of_each(calls, call);
+    if (times.empty()) return std::nullopt;
+    if (round >= 0) medians.push_back(quantile(times, 0.5));
+  }
+  return summarise(medians);
+}
+
 /// The figures of one executable: which are asked for, and whether any could not be measured.
 class Figures {
  public:

@@ -61,8 +61,7 @@ std::string quoted(std::string const& text) {
 std::string csv_of(std::vector<Prediction> const& predictions) {
   std::string text =
       "smiles,name,tg_k,tg_low_k,tg_high_k,spread_k,unseen_identifiers,unknown_tokens,repeat_unit,in_table,"
-      "cache,"
-      "milliseconds,error\n";
+      "cache,milliseconds,error\n";
   for (auto const& p : predictions) {
     if (p.error) {
       text += fmt::format("{},{},,,,,,,,,,,{}\n", quoted(p.row.smiles), quoted(p.row.name),

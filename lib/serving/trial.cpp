@@ -117,10 +117,11 @@ std::optional<std::string> find_difference(TensorView const& got, std::size_t at
     if (are_near(given, *wanted, tolerance)) return std::nullopt;
     return fmt::format("expected {:.6g} within {:.3g}, got {:.6g}", *wanted, tolerance, given);
   }
-  auto const wanted = integer_at(expected, index);
-  auto const given = integer_at(got, at);
-  if (wanted == given) return std::nullopt;
-  return fmt::format("expected {}, got {}", wanted, given);
+  std::size_t const size = element_size(static_cast<DType>(expected.dtype));
+  if (std::memcmp(static_cast<std::byte const*>(expected.data) + index * size,
+                  static_cast<std::byte const*>(got.data) + at * size, size) == 0)
+    return std::nullopt;
+  return fmt::format("expected {}, got {}", integer_at(expected, index), integer_at(got, at));
 }
 
 }  // namespace athanor::inline v1::serving

@@ -128,18 +128,29 @@ struct World : Puppet {
     for (Hand& hand : hands) hand.wait();
     control.on_run = [](ath_batch const&) { return Result<void>{}; };
   }
+  /// What one hand asks again and again; not `wanted`: a request that is refused.
+  struct Ask {
+    Served& model;
+    float value;
+    CacheMode mode;
+    bool wanted = true;
+  };
   /// Checks that the two write nothing in common, once they are warm.
-  void compare(Served& ones, std::function<void()> const& one, Served& others,
-               std::function<void()> const& other) {
-    for (int i = 0; i < 5; ++i) meet(ones, others);
-    for (int i = 0; i < 20; ++i) hands[0].act(one), hands[1].act(other);
+  void compare(Ask const& one, Ask const& other) {
+    std::array const asks{one, other};
+    auto const act = [&](std::size_t hand) {
+      Ask const& ask = asks[hand];
+      hands[hand].act([&] { call(ask.model, ask.value, ask.mode, ask.wanted); });
+    };
+    for (int i = 0; i < 5; ++i) meet(one.model, other.model);
+    for (int i = 0; i < 20; ++i) act(0), act(1);
     std::vector<Object> objects{
         {state.get(), sizeof(State)}, {first.get(), sizeof(Served)}, {second.get(), sizeof(Served)}};
     Recorder::clear();
     std::array<std::set<std::size_t>, 2> changed;
     for (int i = 0; i < 20; ++i)
       for (std::size_t caller = 0; caller < 2; ++caller) {
-        hands[caller].act(caller == 0 ? one : other);
+        act(caller);
         for (Object& object : objects) changed[caller].merge(object.changes());
       }
     CHECK(Recorder::writers.size() > 4);
@@ -157,31 +168,23 @@ struct World : Puppet {
 // mutant: the cells of the gate, of pins or of counters are one; Histogram::own_buckets returns null
 TEST_CASE("lone calls of two threads to two models write no common line") {
   World world;
-  world.compare(
-      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip); }, *world.second,
-      [&] { world.call(*world.second, 2, CacheMode::skip); });
+  world.compare({*world.first, 1, CacheMode::skip}, {*world.second, 2, CacheMode::skip});
 }
 
 // mutant: take_value writes the entry's mark each time, or locks one part of the entries for all
 TEST_CASE("hits of two keys on two threads write no common line") {
   World world;
-  world.compare(
-      *world.first, [&] { world.call(*world.first, 1, CacheMode::use); }, *world.first,
-      [&] { world.call(*world.first, 2, CacheMode::use); });
+  world.compare({*world.first, 1, CacheMode::use}, {*world.first, 2, CacheMode::use});
 }
 
 // mutant: run_alone looks at instance 0 first, whoever comes
 TEST_CASE("two callers of one model with two idle instances write no common line") {
   World world;
-  world.compare(
-      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip); }, *world.first,
-      [&] { world.call(*world.first, 2, CacheMode::skip); });
+  world.compare({*world.first, 1, CacheMode::skip}, {*world.first, 2, CacheMode::skip});
 }
 
 // mutant: record_refusal counts in one cell
 TEST_CASE("a refused call and one that is answered write no common line") {
   World world;
-  world.compare(
-      *world.first, [&] { world.call(*world.first, 1, CacheMode::skip, false); }, *world.first,
-      [&] { world.call(*world.first, 2, CacheMode::skip); });
+  world.compare({*world.first, 1, CacheMode::skip, false}, {*world.first, 2, CacheMode::skip});
 }

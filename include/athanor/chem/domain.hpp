@@ -37,8 +37,9 @@ std::string chain_key(std::span<MorganCount const> chain);
 class DomainOfValidity {
  public:
   /// Reads `{"rdkit": "2022.09.3", "radius": 2, "identifiers": [...]}`; `rdkit` says what made the file and
-  /// is not compared. A list `chains`, of chain_key texts, is optional. Fails with invalid_argument / syntax, naming the key, or with failed_precondition when
-  /// the RDKit in this process gives other identifiers to a known molecule, so that counts would be wrong.
+  /// is not compared. A list `chains`, of chain_key texts, is optional. Fails with invalid_argument / syntax,
+  /// naming the key, or with failed_precondition when the RDKit in this process gives other identifiers to a
+  /// known molecule, so that counts would be wrong.
   static Result<DomainOfValidity> from_json(std::string_view text);
   explicit DomainOfValidity(std::vector<std::uint32_t> identifiers, std::vector<std::string> chains = {});
 

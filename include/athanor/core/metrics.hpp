@@ -32,6 +32,11 @@ inline std::size_t thread_number() noexcept {
   return known != 0 ? known - 1 : number_this_thread();
 }
 
+/// Adds to what no other thread writes, without a locked instruction.
+inline void add_as_only_writer(std::atomic<std::uint64_t>& to, std::uint64_t count) noexcept {
+  to.store(to.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+}
+
 }  // namespace detail
 
 /// `size` monotonic counters. Thread-safe. Those of one thread lie together, and threads rarely share a cache
@@ -40,14 +45,10 @@ template <std::size_t size>
 class Counters {
  public:
   void add(std::size_t which, std::uint64_t count = 1) noexcept {
-    constexpr auto relaxed = std::memory_order_relaxed;
     std::size_t const thread = detail::thread_number();
-    if (thread < detail::own_numbers) {
-      auto& value = cells_[thread].values[which];
-      value.store(value.load(relaxed) + count, relaxed);
-    } else {
-      cells_[detail::own_numbers + thread % shared_cells].values[which].fetch_add(count, relaxed);
-    }
+    if (thread < detail::own_numbers) return detail::add_as_only_writer(cells_[thread].values[which], count);
+    auto& shared = cells_[detail::own_numbers + thread % shared_cells].values[which];
+    shared.fetch_add(count, std::memory_order_relaxed);
   }
   /// At least what was added before the call; exact if no add() runs concurrently.
   std::uint64_t value(std::size_t which) const noexcept {
@@ -93,9 +94,8 @@ class Histogram {
     constexpr auto relaxed = std::memory_order_relaxed;
     std::size_t const bucket = bucket_of(value);
     if (Buckets* const own = own_buckets()) {
-      auto const add = [](auto& to, std::uint64_t by) { to.store(to.load(relaxed) + by, relaxed); };
-      add(own->counts[bucket], 1);
-      add(own->sum, value);
+      detail::add_as_only_writer(own->counts[bucket], 1);
+      detail::add_as_only_writer(own->sum, value);
     } else {
       shared_.counts[bucket].fetch_add(1, relaxed);
       shared_.sum.fetch_add(value, relaxed);

@@ -71,15 +71,15 @@ struct LaneSnapshot {
 /// its request as a queue of one, runs it and gives the instance back, and never touches the mutex: callers at
 /// different instances write no common memory. Everybody else enters the queue, under the mutex.
 ///
-/// Who lends no thread while all instances are busy leaves its request in the **inbox**, a list to which anybody
-/// may add and from which only the holder of the mutex takes, all at once: so nobody waits for the mutex, and
-/// the queue's lines stay with the thread that serves it. `waiting_` and the other published numbers count
-/// what is in the inbox from before it is there.
+/// A request that lends no thread while all instances are busy goes into the **inbox**: a list to which any thread
+/// adds without the mutex, and from which only the holder of the mutex takes, all at once. So no submitter waits
+/// for the mutex, and the queue's lines stay with the thread that serves it. `waiting_` and the other published
+/// numbers count a request before it is in the inbox.
 ///
-/// Nothing that is queued is forgotten. Who queues adds to `waiting_` (and to the inbox), then looks at the
-/// instances' words; who gives an instance back stores its word, then looks at `waiting_` (and takes what is in
-/// the inbox); all are sequentially consistent, so at least one of the two sees the other. Whoever sees work and an idle instance takes the mutex, asks the
-/// machine how many batches there are to run, and posts as many tasks, less those that are on their way. Such a
+/// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then reads the
+/// instances' words; a thread that gives an instance back stores its word, then reads `waiting_` (and empties the
+/// inbox). All four are sequentially consistent, so at least one of the two sees the other. A thread that sees
+/// work and an idle instance takes the mutex, asks the machine how many batches there are to run, and posts as many tasks, less those that are on their way. Such a
 /// task is a hint, and reserves nothing: an executor thread that comes takes any idle instance and the next
 /// batch; it goes when there is none, because whoever holds the instances will look again.
 ///

@@ -124,7 +124,8 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
   return scatter(batch, worker, *members);
 }
 
-/// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose inputs are gone by now is left out of the batch; nobody waits for it.
+/// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose
+/// inputs are gone by now is left out of the batch; nobody waits for it.
 /// The inputs of a batch on its caller need no lock: until the caller comes out nobody else gives them back.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
