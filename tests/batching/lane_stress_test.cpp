@@ -1,4 +1,5 @@
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,20 @@ void on_threads(Body body) {
   for (int i = 0; i < threads; ++i) running.emplace_back([&body, i] { body(i); });
   for (auto& thread : running) thread.join();
 }
+
+/// A client whose `finish` keeps its thread until it is let go.
+struct HeldClient : StressClient {
+  SystemWord inside;
+  SystemWord let_go;
+  std::atomic<bool> left{false};
+
+  void finish(Slot&, Error const*, TimePoint) noexcept {
+    inside.store(1);
+    inside.wake_all();
+    while (let_go.load() == 0) let_go.wait_until(0, no_deadline);
+    left = true;
+  }
+};
 
 }  // namespace
 
@@ -192,4 +207,29 @@ TEST_CASE("a call whose deadline passes while its input is copied returns after 
     CHECK((answer || answer.error().code == Code::deadline_exceeded));
   }
   CHECK_FALSE(overtaken);
+}
+
+// mutant: the destructor of a lane waits for nobody
+TEST_CASE("a lane that ends while its executor stops waits for the thread that is inside") {
+  HeldClient client;
+  SystemExecutor executor(2);
+  auto lane =
+      std::make_unique<Lane<SystemEnv, Immediate, HeldClient>>(LaneOptions{}, Immediate{}, client, executor);
+  StressCall call;
+  call.batch_items = 1;
+  lane->enter(call, LendThread::no);
+  while (client.inside.load() == 0) client.inside.wait_until(0, no_deadline);
+  std::jthread const stopper([&] { executor.stop(no_deadline); });
+  Timer timer;
+  while (executor.arm(timer, no_deadline)) executor.disarm(timer);  // until it stops
+  std::atomic<bool> ended{false};
+  std::jthread const destroyer([&] {
+    lane.reset();
+    CHECK(client.left);
+    ended = true;
+  });
+  // A destructor that does not wait ends meanwhile.
+  for (int looks = 0; looks < 1000 && !ended; ++looks) std::this_thread::yield();
+  client.let_go.store(1);
+  client.let_go.wake_all();
 }

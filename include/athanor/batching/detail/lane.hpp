@@ -165,9 +165,6 @@ class Lane {
   struct LaneTimer : Timer {
     Lane* lane = nullptr;
   };
-  struct FinalTask : Task {
-    Lane* lane = nullptr;
-  };
   /// What is decided under the mutex and done after it.
   struct Deferred {
     SlotList finished;
@@ -236,7 +233,7 @@ class Lane {
   // Tasks that are posted or run, timers that are armed or fire; the highest bit: the destructor waits.
   typename Env::Word executor_visits_;
   LaneTimer timer_;
-  FinalTask final_task_;
+  std::uint64_t const forks_ = Env::forks();
 
   // Written when the queue changes, or rarely; read by every call.
   alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{

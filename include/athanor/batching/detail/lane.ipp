@@ -32,8 +32,6 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
   assert(validate(options));
   timer_.fire = &Lane::on_timer;
   timer_.lane = this;
-  final_task_.run = [](Task& task) noexcept { static_cast<FinalTask&>(task).lane->count_out(); };
-  final_task_.lane = this;
   for (std::uint32_t i = 0; i < options.instances; ++i) {
     instances_[i].parts.resize(std::min(options.max_items, most_parts));
     instances_[i].batch.instance = i;
@@ -44,14 +42,13 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
   }
 }
 
+/// Waits for the executor's threads: also for those that are still inside while the executor stops, which runs
+/// whatever it has taken.
 template <Environment Env, BatchingPolicy Policy, class H>
 Lane<Env, Policy, H>::~Lane() {
   if (executor_.disarm(timer_)) count_out();
-  if (executor_visits_.load() == 0) return;
-  // Posting tells whether the executor still runs what was posted before; if not, it has.
-  count_in();
-  if (!executor_.post(final_task_)) return;
-  for (;;) {
+  // In a child of a fork those that are counted are not there.
+  while (executor_visits_.load() != 0 && Env::forks() == forks_) {
     std::uint32_t const visits =
         executor_visits_.fetch_or(detail::destructor_waits) | detail::destructor_waits;
     if (visits == detail::destructor_waits) return;
