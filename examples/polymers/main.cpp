@@ -16,6 +16,7 @@
 #include "print.hpp"
 #include "report.hpp"
 #include "rows.hpp"
+#include "text.hpp"
 
 namespace {
 
@@ -27,6 +28,7 @@ constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could 
 struct Arguments {
   std::vector<std::string> smiles;
   std::string csv;
+  CsvOptions csv_options;
   std::string jsonl;
   std::string out;
   std::string html;
@@ -44,7 +46,12 @@ int complain(Error const& error) {
 }
 
 Result<std::vector<Row>> rows_of(Arguments const& arguments) {
-  if (!arguments.csv.empty()) return read_csv(arguments.csv);
+  if (!arguments.csv.empty()) {
+    auto table = read_csv(arguments.csv, arguments.csv_options);
+    if (!table) return tl::unexpected(std::move(table.error()));
+    if (!table->column.empty()) say("SMILES from the column {}\n", printable(table->column));
+    return std::move(table->rows);
+  }
   if (!arguments.jsonl.empty()) return read_jsonl(arguments.jsonl);
   if (arguments.smiles.size() == 1 && arguments.smiles[0] == "-") return read_lines();
   std::vector<Row> rows;
@@ -132,7 +139,15 @@ CLI::Validator path() {
 
 void add_options(CLI::App& command, Arguments& arguments) {
   auto* csv =
-      command.add_option("--csv", arguments.csv, "read a CSV file with a column smiles")->check(path());
+      command.add_option("--csv", arguments.csv, "read a CSV file with a column of SMILES")->check(path());
+  command
+      .add_option("--smiles-column", arguments.csv_options.smiles_column,
+                  "its name; otherwise smiles_polymer, psmiles, smiles or canonical_smiles")
+      ->needs(csv);
+  command
+      .add_flag("!--no-header", arguments.csv_options.header,
+                "the first line is a row; the SMILES are the first field")
+      ->needs(csv);
   command.add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
       ->check(path())
       ->excludes(csv);

@@ -30,6 +30,8 @@ std::size_t columns() {
 
 std::string domain_of(Prediction const& prediction) {
   if (prediction.unseen_identifiers < 0) return "not known";
+  // The model has seen repeat units only, so nothing else is in, however well its atoms are known.
+  if (!prediction.repeat_unit) return "no repeat unit";
   if (prediction.unseen_identifiers == 0 && prediction.unknown_tokens == 0)
     return prediction.in_table ? "in, trained on it" : "in";
   return fmt::format("{} unseen, {} unknown", prediction.unseen_identifiers, prediction.unknown_tokens);
@@ -142,11 +144,9 @@ void print_table(std::vector<Prediction> const& predictions, std::optional<doubl
       say("{:<{}}  error: {}\n", clipped(p.row.smiles, widest_polymer), width, p.error->message);
       continue;
     }
-    say("{:<{}}  {:>6.0f}  {:>13}  {:>6.0f}  {:<20}  {:<9}  {:>10}{}\n",
-        clipped(p.row.smiles, widest_polymer), width, p.tg_k,
-        fmt::format("{:.0f} to {:.0f}", p.low_k, p.high_k), p.spread_k, domain_of(p),
-        to_string(p.report.cache), duration(p.report.total),
-        p.repeat_unit ? "" : "  (taken as a plain SMILES)");
+    say("{:<{}}  {:>6.0f}  {:>13}  {:>6.0f}  {:<20}  {:<9}  {:>10}\n", clipped(p.row.smiles, widest_polymer),
+        width, p.tg_k, fmt::format("{:.0f} to {:.0f}", p.low_k, p.high_k), p.spread_k, domain_of(p),
+        to_string(p.report.cache), duration(p.report.total));
     if (explain) say("{:<{}}    {}\n", "", width, explanation(p.report));
   }
 }

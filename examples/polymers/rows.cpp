@@ -145,12 +145,32 @@ class CsvReader {
   std::size_t start_line_ = 1;
 };
 
-std::size_t column_of(std::vector<std::string> const& header, std::initializer_list<std::string_view> names) {
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view blanks = " \t\r\n";
+  auto const first = text.find_first_not_of(blanks);
+  return first == std::string_view::npos ? std::string_view()
+                                         : text.substr(first, text.find_last_not_of(blanks) - first + 1);
+}
+
+bool same_name(std::string_view one, std::string_view other) {
+  auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  return std::ranges::equal(trimmed(one), trimmed(other), {}, lower, lower);
+}
+
+// The first of `names` that a column has, or the number of columns.
+std::size_t column_of(std::vector<std::string> const& header, std::span<std::string_view const> names) {
   for (auto const name : names)
-    if (auto const at = std::ranges::find(header, name); at != header.end())
+    if (auto const at =
+            std::ranges::find_if(header, [&](auto const& column) { return same_name(column, name); });
+        at != header.end())
       return static_cast<std::size_t>(at - header.begin());
   return header.size();
 }
+
+// Repeat units before molecules: a table with both was made from monomers, which are no polymers.
+constexpr std::array<std::string_view, 4> smiles_names{"smiles_polymer", "psmiles", "smiles",
+                                                       "canonical_smiles"};
+constexpr std::array<std::string_view, 1> name_names{"name"};
 
 // A name with a comma that nobody quoted moves what stands behind it into the next columns, where a part of
 // the name may pass for a SMILES. Empty fields at the end do no harm, nor do missing ones behind the SMILES.
@@ -191,27 +211,42 @@ Row row_of_json(std::string_view line, std::size_t number, std::size_t byte) {
 
 }  // namespace
 
-Result<std::vector<Row>> read_csv(std::string const& path) {
+Result<Table> read_csv(std::string const& path, CsvOptions const& options) {
   auto const text = read_file(path);
   if (!text) return tl::unexpected(text.error());
   CsvReader reader(*text);
-  auto const header = reader.next();
-  if (!header) return fail(Code::invalid_argument, Reason::syntax, "{}: {}", path, header.error().message);
-  std::size_t const smiles = column_of(*header, {"smiles", "smiles_polymer"});
-  std::size_t const name = column_of(*header, {"name"});
-  auto const columns = fmt::format("{}", fmt::join(*header, ", "));
+  CsvReader::Record header;
+  if (options.header) {
+    auto first = reader.next();
+    if (!first) return fail(Code::invalid_argument, Reason::syntax, "{}: {}", path, first.error().message);
+    header = std::move(*first);
+  } else {
+    header = {"smiles"};
+  }
+  std::string_view const wanted = options.smiles_column;
+  auto const smiles_of = [&](auto const& columns) {
+    return wanted.empty() ? column_of(columns, smiles_names) : column_of(columns, std::span(&wanted, 1));
+  };
+  std::size_t const smiles = smiles_of(header);
+  std::size_t const name = column_of(header, name_names);
+  auto const columns = fmt::format("{}", fmt::join(header, ", "));
   if (columns.find('\r') != std::string::npos)
     return fail(Code::invalid_argument, Reason::syntax,
                 "{}: expected lines that end with LF or CR LF, got CR", path);
-  if (smiles == header->size())
-    return fail(Code::invalid_argument, Reason::missing_input,
-                "{}: expected a column named smiles (or smiles_polymer), got {}", path,
-                columns.empty() ? "none" : "the columns " + clipped(columns, 200));
-  if (std::ranges::count(*header, (*header)[smiles]) > 1)
+  if (smiles == header.size())
+    return fail(
+        Code::invalid_argument, Reason::missing_input,
+        "{}: expected a column named {}, got {}; --smiles-column names another one, --no-header is for "
+        "a file without names",
+        path, wanted.empty() ? fmt::format("{}", fmt::join(smiles_names, " or ")) : std::string(wanted),
+        columns.empty() ? "none" : "the columns " + clipped(columns, 200));
+  if (std::ranges::count_if(header, [&](auto const& column) { return same_name(column, header[smiles]); }) >
+      1)
     return fail(Code::invalid_argument, Reason::syntax, "{}: expected one column named {}, got several", path,
-                (*header)[smiles]);
-  auto const expected = fmt::format("the {} fields of the header", header->size());
-  std::vector<Row> rows;
+                header[smiles]);
+  auto const expected = fmt::format("the {} fields of the header", header.size());
+  Table table{{}, options.header ? std::string(trimmed(header[smiles])) : std::string()};
+  auto& rows = table.rows;
   while (!reader.done()) {
     auto record = reader.next();
     if (!record) {
@@ -219,14 +254,15 @@ Result<std::vector<Row>> read_csv(std::string const& path) {
       continue;
     }
     if (record->size() == 1 && record->front().empty()) continue;
-    if (!fits(*record, header->size(), smiles)) {
+    if (options.header && !fits(*record, header.size(), smiles)) {
       rows.push_back({{}, {}, reader.misfit(expected)});
       continue;
     }
-    record->resize(std::max(record->size(), header->size()));
-    rows.push_back({(*record)[smiles], name < header->size() ? (*record)[name] : std::string()});
+    record->resize(std::max(record->size(), header.size()));
+    rows.push_back(
+        {std::string(trimmed((*record)[smiles])), name < header.size() ? (*record)[name] : std::string()});
   }
-  return rows;
+  return table;
 }
 
 Result<std::vector<Row>> read_jsonl(std::string const& path) {

@@ -19,10 +19,20 @@ struct Row {
 
 // A path of - is standard input.
 
-// CSV with a header line and a column `smiles` (or `smiles_polymer`), quoted as in RFC 4180; a column `name`
-// is kept. A quote elsewhere than at the start of a field is a character like any other. A record with more
-// fields than the header is a row with an error: who knows which of them the SMILES is.
-athanor::Result<std::vector<Row>> read_csv(std::string const& path);
+// How a CSV file is read.
+struct CsvOptions {
+  std::string
+      smiles_column;   // empty: smiles_polymer, psmiles, smiles or canonical_smiles, the first that is there
+  bool header = true;  // without one, the SMILES are the first field
+};
+struct Table {
+  std::vector<Row> rows;
+  std::string column;  // whose SMILES they are; empty without a header
+};
+// CSV, quoted as in RFC 4180; a column `name` is kept. Names of columns are compared without case and without
+// blanks around them. A quote elsewhere than at the start of a field is a character like any other. A record
+// with more fields than the header is a row with an error: who knows which of them the SMILES is.
+athanor::Result<Table> read_csv(std::string const& path, CsvOptions const& options);
 // One JSON value per line: a text, or an object with `smiles` and, if it likes, `name`.
 athanor::Result<std::vector<Row>> read_jsonl(std::string const& path);
 // One SMILES per line of standard input; empty lines are skipped.

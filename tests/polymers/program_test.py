@@ -127,6 +127,38 @@ class Program(unittest.TestCase):
         self.assertIn("line 3, byte 44 of the file: expected the 3 fields of the header, got salt of Cl,O,*CC(*)Cl,b", rows[1]["error"])
         self.assertTrue(rows[2]["error"].endswith("got PE"), rows[2]["error"])
 
+    # mutant: `smiles_names` begins with smiles; same_name does not look at the case, or at the blanks.
+    def test_the_column_of_repeat_units_is_found_whatever_its_case_and_named(self):
+        for header, column in (
+            ("smiles,smiles_polymer", 1),
+            ("SMILES,Tg", 0),
+            (" Smiles ,id", 0),
+            ("id,PSMILES", 1),
+            ("smiles,psmiles", 1),
+            ("canonical_smiles,id", 0),
+        ):
+            cells = ["*CC(*)C" if i == column else "CC" for i in range(2)]
+            path = self.write("in.csv", f"{header}\n" + " , ".join(cells) + "\n")
+            rows = self.predict_to_csv("--csv", path)
+            self.assertEqual([row["smiles"] for row in rows], ["*CC(*)C"], header)
+            output, _ = self.predict("--csv", path)
+            self.assertIn(f"SMILES from the column {header.split(',')[column].strip()}\n", output)
+
+    # mutant: column_of is asked for the known names whatever --smiles-column says; the first line is a header always.
+    def test_a_column_can_be_named_and_a_header_be_missing(self):
+        path = self.write("in.csv", "smiles,polymer\nCC,*CC*\n")
+        self.assertEqual([row["smiles"] for row in self.predict_to_csv("--csv", path, "--smiles-column", "Polymer")], ["*CC*"])
+        _, errors = self.predict("--csv", path, "--smiles-column", "unit", status=1)
+        self.assertIn("a column named unit, got the columns smiles, polymer", errors)
+        rows = self.predict_to_csv("--csv", self.write("bare.csv", "*CC*,a\n*CC(*)C\n"), "--no-header")
+        self.assertEqual([row["smiles"] for row in rows], ["*CC*", "*CC(*)C"])
+        self.predict("--smiles-column", "smiles", "*CC*", status=2)
+
+    # mutant: domain_of does not look at repeat_unit.
+    def test_what_is_no_repeat_unit_is_never_in_the_domain(self):
+        output, _ = self.predict("CCCCCCCC")
+        self.assertRegex(output, r"(?m)^CCCCCCCC .*no repeat unit")
+
     # mutant: for_each_line starts at byte 0 whatever the text starts with.
     def test_the_mark_of_utf_8_belongs_to_no_line(self):
         rows = self.predict_to_csv("-", stdin=b"\xef\xbb\xbf*CC*\n")
