@@ -48,8 +48,12 @@ std::int32_t give_error(ath_error** out_error, Code code, Reason reason, std::st
   return number;
 }
 
+/// An error for whose message there was no memory says its reason.
 std::int32_t give_error(ath_error** out_error, Error const& error) noexcept {
-  return give_error(out_error, error.code, error.reason, error.message, error.retry_after);
+  std::string_view message = error.message;
+  if (message.empty())
+    message = error.reason == Reason::none ? to_string(error.code) : to_string(error.reason);
+  return give_error(out_error, error.code, error.reason, message, error.retry_after);
 }
 
 }  // namespace athanor::capi

@@ -1,7 +1,5 @@
 #include <athanor/caching/options.hpp>
 
-#include <fmt/format.h>
-
 namespace athanor::inline v1::caching {
 
 Result<void> validate(ResponseCacheOptions const& options) {
@@ -41,12 +39,14 @@ std::string_view to_string(Join join) noexcept {
 
 Error refusal_error(Reason refusal, ResponseCacheOptions const& options) {
   if (refusal == Reason::not_cached) {
-    return {Code::not_found, refusal, "cache: only a cached answer was asked for, and there is none", {}};
+    return make_error(Code::not_found, refusal,
+                      "cache: only a cached answer was asked for, and there is none");
   }
-  return {Code::resource_exhausted, Reason::queue_full,
-          fmt::format("cache: {} callers wait for this answer already, which is the limit max_waiters",
-                      options.max_waiters),
-          std::chrono::milliseconds(1)};
+  Error error = make_error(Code::resource_exhausted, Reason::queue_full,
+                           "cache: {} callers wait for this answer already, which is the limit max_waiters",
+                           options.max_waiters);
+  error.retry_after = std::chrono::milliseconds(1);
+  return error;
 }
 
 }  // namespace athanor::inline v1::caching

@@ -53,11 +53,10 @@ std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept {
 }
 
 Error take_failure(std::int32_t code, ath_failure const& failure) {
-  auto const length = ::strnlen(failure.message, sizeof(failure.message));
-  std::string sentence =
-      length == 0 ? "the backend failed and gave no sentence" : std::string(failure.message, length);
+  std::string_view sentence(failure.message, ::strnlen(failure.message, sizeof(failure.message)));
+  if (sentence.empty()) sentence = "the backend failed and gave no sentence";
   if (is_code(code) && is_reason(failure.reason))
-    return Error{static_cast<Code>(code), static_cast<Reason>(failure.reason), std::move(sentence), {}};
+    return make_error(static_cast<Code>(code), static_cast<Reason>(failure.reason), "{}", sentence);
   return make_error(Code::internal, Reason::backend_contract,
                     "{} (failed with code {} and reason {}: expected numbers of athanor.h)", sentence, code,
                     failure.reason);

@@ -24,8 +24,11 @@ std::string to_string(Error const& error) {
   return text;
 }
 
-std::string detail::format(std::string_view sentence, std::initializer_list<FormatArgument> args) {
-  std::string text;
+namespace {
+
+/// Throws std::bad_alloc only.
+void append(std::string& text, std::string_view sentence,
+            std::initializer_list<detail::FormatArgument> args) {
   text.reserve(sentence.size() + 16 * args.size());
   auto const* arg = args.begin();
   for (std::size_t i = 0; i < sentence.size(); ++i) {
@@ -41,6 +44,17 @@ std::string detail::format(std::string_view sentence, std::initializer_list<Form
         [&](auto const& value) { fmt::format_to(std::back_inserter(text), fmt::runtime(braces), value); },
         *arg++);
     i = end;
+  }
+}
+
+}  // namespace
+
+std::string detail::format(std::string_view sentence, std::initializer_list<FormatArgument> args) noexcept {
+  std::string text;
+  try {
+    append(text, sentence, args);
+  } catch (...) {
+    text.clear();
   }
   return text;
 }
@@ -76,6 +90,12 @@ void detail::set_error(Error& to, Code code, Reason reason, std::string_view mes
 
 void detail::copy_error(Error& to, Error const& from) noexcept {
   set_error(to, from.code, from.reason, from.message, from.retry_after);
+}
+
+Error detail::copy_of(Error const& error) noexcept {
+  Error copy;
+  copy_error(copy, error);
+  return copy;
 }
 
 }  // namespace athanor::inline v1

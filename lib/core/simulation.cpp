@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
 /// One in so many turns wakes an actor that nobody woke.
 constexpr std::uint64_t turns_per_false_wake = 512;
+/// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own code.
+constexpr std::size_t usual_choices = 64;
 
 }  // namespace
 
@@ -39,6 +41,7 @@ Simulation::Simulation(std::uint64_t seed, Turns const& turns)
       outer_(std::exchange(current_, this)),
       turns_(turns),
       lowest_(middle_priority) {
+  choices_.reserve(usual_choices);
   if (turns_.order != Turns::Order::priorities) return;
   for (std::uint32_t i = 0; i < turns_.changes; ++i)
     change_at_.push_back(below(std::max<std::uint32_t>(turns_.length, 1)));
@@ -303,9 +306,13 @@ bool SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
   if (stopping_ || is_in_child()) return false;
   has_timekeeper_ = has_timekeeper_ || !Simulation::current().refuses_threads_;
   if (!has_timekeeper_) return false;
+  try {
+    timers_.push_back(&timer);
+  } catch (...) {
+    return false;
+  }
   timer.due.store(at);
   timer.place = 0;
-  timers_.push_back(&timer);
   Simulation::current().news_ = true;
   return true;
 }

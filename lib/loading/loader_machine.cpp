@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/noexcept_error.hpp>
+
 namespace athanor::inline v1::loading {
 
 namespace {
@@ -245,7 +247,7 @@ void LoaderMachine::return_charge(Model& model) noexcept {
   model.growth = 0;
 }
 
-void LoaderMachine::record_failure(Model& model, Error error, TimePoint now, std::uint64_t random) {
+void LoaderMachine::record_failure(Model& model, Error error, TimePoint now, std::uint64_t random) noexcept {
   Duration backoff = options_.first_backoff;
   for (std::uint32_t i = 0; i < model.failures && backoff < options_.longest_backoff; ++i)
     backoff = saturating_product(backoff, 2);
@@ -257,7 +259,7 @@ void LoaderMachine::record_failure(Model& model, Error error, TimePoint now, std
   ++statistics_.failures;
   model.state = ModelState::failed;
   model.retry_at = after(now, backoff);
-  error.message = fmt::format("{}: {}", model.name, error.message);
+  error.message = detail::format("{}: {}", model.name, error.message);
   error.retry_after = waiting_helps(error) ? backoff : Duration{0};
   model.failure = std::move(error);
 }
@@ -266,8 +268,8 @@ Error LoaderMachine::failed(Id id, Error const& error, TimePoint now, std::uint6
   Model& model = models_[id];
   assert(!model.late);
   return_charge(model);
-  record_failure(model, error, now, random);
-  return model.failure;
+  record_failure(model, detail::copy_of(error), now, random);
+  return detail::copy_of(model.failure);
 }
 
 void LoaderMachine::late_finish(Id id) noexcept {

@@ -1,6 +1,7 @@
 #include <athanor/serving/detail/call_inputs.hpp>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace athanor::inline v1::serving {
@@ -18,10 +19,14 @@ void CallInputs::detach(bool keep) noexcept {
   gone_ = true;
   if (!keep) return;
   Request copy;
-  for (auto const& input : request_->inputs()) {
-    auto tensor = input.value.clone();
-    if (!tensor) return;
-    copy.set(input.name, std::move(*tensor));
+  try {
+    for (auto const& input : request_->inputs()) {
+      auto tensor = input.value.clone();
+      if (!tensor) return;
+      copy.set(input.name, std::move(*tensor));
+    }
+  } catch (std::bad_alloc const&) {
+    return;
   }
   owned_ = std::move(copy);
   request_ = &owned_;

@@ -1,6 +1,7 @@
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/format.hpp>
+#include <support/thread_memory.hpp>
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -103,6 +104,24 @@ TEST_CASE("a message is formatted as fmt would") {
   CHECK(detail::format("{{{}}} }}{{", 1) == "{1} }{");
   CHECK(detail::format("").empty());
   CHECK(make_error(Code::aborted, Reason::rate, "{}", 7) == Error{Code::aborted, Reason::rate, "7", {}});
+}
+
+// mutant: detail::format that lets an exception out.
+TEST_CASE("an error is made without memory for its message") {
+  auto& memory = athanor_tests::thread_memory();
+  auto const make = []() noexcept {
+    return make_error(Code::not_found, Reason::model_missing, "a sentence that is too long for {}",
+                      "a short string");
+  };
+  memory.exhausted = true;
+  Error const error = make();
+  Error const copy = detail::copy_of(error);
+  memory.exhausted = false;
+  CHECK(copy.code == Code::not_found);
+  CHECK(copy.reason == Reason::model_missing);
+#ifndef ATHANOR_OPERATOR_NEW_IS_TAKEN
+  CHECK(copy.message.empty());
+#endif
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ using namespace athanor_tests;
 // mutant: ServedModel::execute, or EngineState::copy_answer, that lets an exception out (the program ends).
 TEST_CASE("each allocation of a call may fail: the call ends with that error and gives everything back") {
   int errors = 0;
-  for (long allocation = 0;; ++allocation) {
+  for (std::size_t allocation = 1;; ++allocation) {
     SimulatedEngine engine(R"("batching": {"max_items": 4},)");
     REQUIRE(engine.state->loader().load(engine.served->load_record(), std::chrono::seconds(1)));
     std::vector<Request> requests;
@@ -24,7 +24,7 @@ TEST_CASE("each allocation of a call may fail: the call ends with that error and
     Model<SimulatedServing> const model(engine.state, *engine.served);
     auto& memory = thread_memory();
     memory.failed = false;
-    memory.until_failure = allocation;
+    memory.fails_at = allocation;
     try {
       for (Request const& request : requests) {
         auto const answer = model.infer(request);
@@ -36,13 +36,65 @@ TEST_CASE("each allocation of a call may fail: the call ends with that error and
     } catch (std::bad_alloc const&) {
       ++errors;
     }
-    memory.until_failure = -1;
+    memory.fails_at = 0;
     CHECK(engine.state->routes() == 0);
     CHECK(engine.state->gate().statistics().held_items == 0);
     for (Request const& request : requests) CHECK(model.infer(request));
     if (!memory.failed) break;
   }
   CHECK(errors > 0);
+}
+
+// mutants: LoaderShell::pin_or_park, or evict_for, that lets an exception out.
+TEST_CASE("each allocation of a call that is refused, or of a load, may fail: an error says so") {
+  auto& memory = thread_memory();
+  int errors = 0;
+  bool failed = true;
+  for (std::size_t allocation = 1; failed; ++allocation) {
+    SimulatedEngine engine;
+    Model<SimulatedServing> const model(engine.state, *engine.served);
+    Request const request = row(1);
+    auto const ended = [&](auto const& result) { errors += result ? 0 : 1; };
+    auto const try_it = [&](auto const& call) {
+      memory.failed = false;
+      memory.fails_at = allocation;
+      try {
+        ended(call());
+      } catch (std::bad_alloc const&) {
+        ++errors;
+      }
+      memory.fails_at = 0;
+      failed = failed || memory.failed;
+    };
+    failed = false;
+    try_it([&] { return model.infer(request, {.cache = CacheMode::only_if_cached}); });
+    try_it([&] { return model.infer(request, {.deadline = Duration{0}}); });
+    try_it([&] { return model.load(); });
+    CHECK(engine.state->routes() == 0);
+    engine.world.advance(std::chrono::minutes(2));  // a load that failed is tried again
+    CHECK(model.infer(request));
+  }
+  CHECK(errors > 4);
+}
+
+// mutant: CallInputs::detach that leaves the work its caller's inputs when there is no memory for a copy.
+TEST_CASE("without memory for a copy of its inputs, the work of a caller that leaves is given up") {
+  using namespace std::chrono_literals;
+  SimulatedEngine engine(R"("batching": {"policy": "size_or_delay", "max_delay_us": 50000},)");
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  std::vector<float> values{1, 2};
+  auto const borrowed = [&] { return Request{{"x", Tensor::view<float>(values, Shape{1, 2})}}; };
+  auto const owner = engine.submit(borrowed());
+  auto const waiter = engine.submit(borrowed());
+  thread_memory().exhausted = true;
+  engine.cancel(*owner);
+  thread_memory().exhausted = false;
+  engine.world.run_until_idle();
+  REQUIRE(owner->done());
+  CHECK(owner->error().code == Code::cancelled);
+  REQUIRE(waiter->done());
+  CHECK_FALSE(waiter->has_value());
+  CHECK(engine.state->routes() == 0);
 }
 
 #endif

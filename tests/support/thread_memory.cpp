@@ -18,7 +18,7 @@ namespace {
 
 bool fails(athanor_tests::ThreadMemory& memory) noexcept {
   if (memory.exhausted) return true;
-  if (memory.until_failure < 0 || memory.until_failure-- > 0) return false;
+  if (memory.fails_at == 0 || --memory.fails_at > 0) return false;
   memory.failed = true;
   return true;
 }

@@ -10,16 +10,33 @@
 #endif
 
 #include <cstddef>
+#include <utility>
 
 namespace athanor_tests {
 
 struct ThreadMemory {
   std::size_t allocations = 0;  // asked for so far, whether or not they failed
   bool exhausted = false;       // while true, every allocation fails
-  long until_failure = -1;      // allocations that succeed before one fails; below zero none fails
-  bool failed = false;          // until_failure has come to its end
+  std::size_t fails_at = 0;     // which allocation from now on fails, counted from one; 0: none
+  bool failed = false;          // that one has failed
 };
 
+// Actors of a simulation are on one thread: those of them whose allocations are to fail by themselves are told
+// apart by Simulation::give_each_actor(thread_memory().fails_at).
 ThreadMemory& thread_memory() noexcept;
+
+// While one lives, no allocation of this thread fails by fails_at.
+class SparedMemory {
+ public:
+  SparedMemory() noexcept : fails_at_(std::exchange(thread_memory().fails_at, 0)) {}
+  ~SparedMemory() { thread_memory().fails_at = fails_at_; }
+  SparedMemory(SparedMemory const&) = delete;
+  SparedMemory& operator=(SparedMemory const&) = delete;
+  // What fails afterwards.
+  void then(std::size_t fails_at) noexcept { fails_at_ = fails_at; }
+
+ private:
+  std::size_t fails_at_;
+};
 
 }  // namespace athanor_tests

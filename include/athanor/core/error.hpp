@@ -95,10 +95,11 @@ using Result = tl::expected<T, Error>;
 
 /// An Error whose message is `sentence` with an argument in place of each `{}`: a text, a number or a bool.
 /// `make_error(Code::not_found, Reason::model_missing, "model '{}': no version {}", name, 3)`
+/// If the message cannot be allocated, it is dropped; the code and the reason are always there.
 template <class... Args>
 [[nodiscard]] Error make_error(Code code, Reason reason,
                                detail::FormatString<std::type_identity_t<Args>...> sentence,
-                               Args const&... args) {
+                               Args const&... args) noexcept {
   return {code, reason, detail::format(sentence.text(), {detail::format_argument(args)...}), {}};
 }
 
@@ -106,7 +107,7 @@ template <class... Args>
 template <class... Args>
 [[nodiscard]] tl::unexpected<Error> fail(Code code, Reason reason,
                                          detail::FormatString<std::type_identity_t<Args>...> sentence,
-                                         Args const&... args) {
+                                         Args const&... args) noexcept {
   return tl::unexpected<Error>(
       Error{code, reason, detail::format(sentence.text(), {detail::format_argument(args)...}), {}});
 }

@@ -44,7 +44,7 @@ struct LoadFunctions {
 };
 
 /// The size of the file, plus a fifth for the overhead of loading; 0 when it cannot be read. For
-/// `expected_bytes`.
-std::uint64_t expected_bytes_of_file(std::string const& path) noexcept;
+/// `expected_bytes`. Throws std::bad_alloc only.
+std::uint64_t expected_bytes_of_file(std::string const& path);
 
 }  // namespace athanor::inline v1

@@ -73,11 +73,12 @@ class FormatString {
   std::string_view text_;
 };
 
-/// `text` with an argument in place of each `{}`. Throws std::bad_alloc only.
-std::string format(std::string_view text, std::initializer_list<FormatArgument> args);
+/// `text` with an argument in place of each `{}`; empty when there is no memory for it, so that errors and
+/// events can be made where nothing may throw.
+std::string format(std::string_view text, std::initializer_list<FormatArgument> args) noexcept;
 
 template <class... Args>
-std::string format(FormatString<std::type_identity_t<Args>...> text, Args const&... args) {
+std::string format(FormatString<std::type_identity_t<Args>...> text, Args const&... args) noexcept {
   return format(text.text(), {format_argument(args)...});
 }
 

@@ -13,6 +13,7 @@ namespace athanor::inline v1::detail {
 
 /// `to = from`.
 void copy_error(Error& to, Error const& from) noexcept;
+[[nodiscard]] Error copy_of(Error const& error) noexcept;
 /// The same from the parts of an error.
 void set_error(Error& to, Code code, Reason reason, std::string_view message,
                std::chrono::nanoseconds retry_after = {}) noexcept;

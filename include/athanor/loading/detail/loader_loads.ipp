@@ -45,7 +45,7 @@ Result<void> LoaderShell<P, Env>::call_warm_up(Record& record, P& payload) noexc
 }
 
 template <class P, Environment Env>
-Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes) {
+Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes) noexcept try {
   Lock lock(mutex_);
   machine_.expect(record.id, bytes);
   for (;;) {
@@ -54,10 +54,10 @@ Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes)
     observe_all();
     auto plan = machine_.measured(record.id, bytes);
     if (plan.want == LoaderMachine::Want::refuse) return tl::unexpected(std::move(plan.error));
+    auto const victims = records_of(plan.victims);  // from here on nothing is allocated
     if (!close_to_pins(plan.victims)) continue;
     machine_.reserve_growth(record.id, bytes, plan.victims);
-    if (!plan.victims.empty()) {
-      auto const victims = records_of(plan.victims);
+    if (!victims.empty()) {
       lock.unlock();
       for (Record* victim : victims) free_evicted(*victim);
       lock.lock();
@@ -67,6 +67,8 @@ Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes)
     start_reserved();
     return {};
   }
+} catch (...) {
+  return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, record.name));
 }
 
 template <class P, Environment Env>
@@ -136,7 +138,7 @@ void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
     Lock const lock(mutex_);
     --record.armed;
     if (machine_.overdue(record.id, Env::now(), Env::random())) {
-      error = *machine_.failure(record.id);
+      detail::copy_error(error, *machine_.failure(record.id));
       chain = take_parked(record);
     }
     over = take_if_over(record);
@@ -220,7 +222,6 @@ auto LoaderShell<P, Env>::begin_unload(Record& record, bool& free) noexcept -> C
   return nullptr;
 }
 
-/// `error` was made before anything is taken: making it may throw.
 template <class P, Environment Env>
 void LoaderShell<P, Env>::let_go(Record& record, Error const& error, bool forget) {
   bool free = false;
@@ -243,13 +244,15 @@ void LoaderShell<P, Env>::let_go(Record& record, Error const& error, bool forget
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::unload(Record& record) {
-  let_go(record, {Code::cancelled, Reason::cancelled, record.name + ": it was unloaded while it loaded", {}},
+  let_go(record,
+         make_error(Code::cancelled, Reason::cancelled, "{}: it was unloaded while it loaded", record.name),
          false);
 }
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::forget(Record& record) {
-  let_go(record, {Code::cancelled, Reason::cancelled, record.name + ": it was removed while it loaded", {}},
+  let_go(record,
+         make_error(Code::cancelled, Reason::cancelled, "{}: it was removed while it loaded", record.name),
          true);
 }
 

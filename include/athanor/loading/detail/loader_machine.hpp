@@ -121,7 +121,7 @@ class LoaderMachine {
   bool find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const;
   void evict(Id id) noexcept;
   void return_charge(Model& model) noexcept;
-  void record_failure(Model& model, Error error, TimePoint now, std::uint64_t random);
+  void record_failure(Model& model, Error error, TimePoint now, std::uint64_t random) noexcept;
   Error larger_than_budget(Model const& model) const;
   Error backoff_error(Model const& model, TimePoint now) const;
 

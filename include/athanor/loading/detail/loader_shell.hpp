@@ -77,7 +77,7 @@ class LoaderShell {
                               std::shared_ptr<void> context) ATH_REQUIRES(mutex_);
   /// The record, taken out for destruction without the lock, if it was forgotten and nothing of it is left.
   std::unique_ptr<Record> take_if_over(Record& record) noexcept ATH_REQUIRES(mutex_);
-  Result<PinResult> pin_or_park(Slot& slot, Record& record, TimePoint now);
+  Result<PinResult> pin_or_park(Slot& slot, Record& record, TimePoint now) noexcept;
   Result<void> retry_now(Record& record);
   Result<Pin> wait_for(Record& record, Duration wait);
   void park(Slot& slot, Record& record) noexcept ATH_REQUIRES(mutex_);
@@ -92,7 +92,7 @@ class LoaderShell {
   void run_load(Record& record) noexcept;
   Result<Loaded<P>> call_load(Record& record) noexcept;
   Result<void> call_warm_up(Record& record, P& payload) noexcept;
-  Result<void> evict_for(Record& record, std::uint64_t bytes);
+  Result<void> evict_for(Record& record, std::uint64_t bytes) noexcept;
   void end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept;
   void on_deadline(Record& record) noexcept;
 

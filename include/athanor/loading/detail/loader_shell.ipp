@@ -13,7 +13,7 @@ struct LoaderShell<P, Env>::Waiter : loading::Slot<P> {
   struct Client {
     void resume(loading::Slot<P>& slot, Error const* error) noexcept {
       auto& waiter = static_cast<Waiter&>(slot);
-      if (error != nullptr) waiter.failure = *error;
+      if (error != nullptr) detail::copy_error(waiter.failure.emplace(), *error);
       waiter.word.store(1);
       waiter.word.wake_all();
     }
@@ -212,7 +212,8 @@ bool LoaderShell<P, Env>::close_to_pins(std::vector<std::size_t> const& victims)
 }
 
 template <class P, Environment Env>
-Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& record, TimePoint now) {
+Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& record,
+                                                            TimePoint now) noexcept try {
   finish_drain(record.id, record.serial);
   Lock lock(mutex_);
   if (stopping_) return fail(Code::unavailable, Reason::stopping, "{}: the loader is stopping", record.name);
@@ -229,7 +230,7 @@ Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& 
       park(slot, record);
       return PinResult::parked;
     }
-    auto const victims = records_of(plan.victims);
+    auto const victims = records_of(plan.victims);  // from here on nothing is allocated
     if (plan.want != LoaderMachine::Want::load || !close_to_pins(plan.victims)) continue;
     machine_.reserve(record.id, plan.victims, now);
     bool const timed = arm_deadline(record);
@@ -245,6 +246,8 @@ Result<loading::PinResult> LoaderShell<P, Env>::pin_or_park(Slot& slot, Record& 
     return fail(Code::resource_exhausted, Reason::none,
                 "{}: no thread can be started to keep the load deadline", record.name);
   }
+} catch (...) {
+  return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, record.name));
 }
 
 template <class P, Environment Env>

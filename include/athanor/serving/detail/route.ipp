@@ -90,7 +90,7 @@ typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call
   if (admitted) return Progress::next;
   if (queue == Duration{} && call.deadline > now && call.model->allow_trial(now, wait)) return Progress::next;
   if (others_wait(call)) {
-    abandon(call, admitted.error());  // this caller has no time for it; the others may have
+    abandon(call, detail::copy_of(admitted.error()));  // this caller has no time for it; the others may have
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
   }
   return end_route(call, std::move(admitted.error()));
@@ -216,7 +216,7 @@ void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer cons
   call.report.cache = CacheState::joined;
   call.step = RouteStep::finish;
   if (error != nullptr) {
-    end_route(call, *error);
+    end_route(call, detail::copy_of(*error));
   } else {
     call.outputs->stored = value;
     call.report.members = value->members;
@@ -229,7 +229,7 @@ void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error
   auto& call = static_cast<CallType&>(slot);
   auto const handle = call.model->handles.lock();  // as above
   CallerScope const scope;  // a load thread, or one that unloads: completions of users do not run on it
-  if (error != nullptr) end_route(call, *error);
+  if (error != nullptr) end_route(call, detail::copy_of(*error));
   advance(call, CallerKind::worker, Env::now());
 }
 
@@ -243,7 +243,7 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
     return call.model->lane().queue(call, batching::LendThread::no, now);
   }
   if (error != nullptr) {
-    end_route(call, *error);
+    end_route(call, detail::copy_of(*error));
   } else if (call.incomplete.load(std::memory_order_relaxed)) {
     end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call's inputs were gone"));
   } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
