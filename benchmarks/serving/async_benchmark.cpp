@@ -150,7 +150,7 @@ void measure_async(Figures& figures) {
   report(ratio, "engine.async-ratio", ratios, "x of a bare mutex and condition-variable batcher",
          at_least(1.5));
   report(wakes, "engine.async-sleeps", slept, "sleeps of threads per completion", std::nullopt);
-  report(batch, "engine.async-batch", {subject.model.statistics().batch_items.mean}, "items, mean",
+  report(batch, "engine.async-batch", {subject.model.statistics()->batch_items.mean}, "items, mean",
          std::nullopt);
 }
 

@@ -198,7 +198,7 @@ Result<std::vector<std::vector<Prediction>>> Predictor::rounds(std::vector<Row> 
 Summary Predictor::finish() {
   engine_.stop(std::chrono::seconds(10));
   Summary summary = summary_;
-  auto const statistics = model_.statistics();
+  auto const statistics = model_.statistics().value();
   summary.batches = statistics.batches;
   summary.mean_batch = statistics.batch_items.mean;
   summary.hit_rate = summary.rows == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.rows);

@@ -143,7 +143,7 @@ TEST_CASE("an answer of fewer than all members is counted and not stored") {
     CHECK(answer->report.members == 4);
     CHECK(answer->report.cache == CacheState::miss);
   }
-  CHECK(model.statistics().degraded == 2);
+  CHECK(model.statistics()->degraded == 2);
   CHECK(engine.metrics_text().find("athanor_degraded_total{model=\"five\",version=\"1.0.0\"} 2\n") !=
         std::string::npos);
 }

@@ -243,7 +243,7 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
   CHECK(engine.world.now() == start);
   CHECK(other->has_value());
   CHECK(engine.state->gate().statistics().held_items == 0);
-  CHECK(engine.model.statistics().requests_with(Code::resource_exhausted) == 0);
+  CHECK(engine.model.statistics()->requests_with(Code::resource_exhausted) == 0);
 }
 
 // mutant: RoomLine::give_back that gives all to the gate.

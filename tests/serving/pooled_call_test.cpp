@@ -35,7 +35,7 @@ struct Told : Lines, SimulatedEngine {
     return static_cast<std::size_t>(
         std::ranges::count_if(lines, [&](auto const& line) { return line.find(text) != std::string::npos; }));
   }
-  ModelStatistics statistics() { return state->statistics(*served); }
+  ModelStatistics statistics() { return state->statistics(*served).value(); }
 
  private:
   static EngineOptions with_sink(EngineOptions options, Told& told) {
@@ -172,7 +172,7 @@ TEST_CASE("a call from inside its own model is counted as refused") {
     return Result<void>();
   };
   REQUIRE(model.infer(row(1)));
-  CHECK(model.statistics().requests_with(Code::failed_precondition) == 1);
+  CHECK(model.statistics()->requests_with(Code::failed_precondition) == 1);
 }
 
 // mutant: health_of that asks the load only, for the model or for the engine.

@@ -286,7 +286,7 @@ TEST_CASE("an answer that is ready after its deadline is not delivered as a succ
   REQUIRE_FALSE(late);
   CHECK(late.error().code == Code::deadline_exceeded);
   CHECK(late.error().reason == Reason::deadline_running);
-  auto const counts = engine.state->statistics(*engine.served);
+  auto const counts = engine.state->statistics(*engine.served).value();
   CHECK(counts.requests_with(Code::ok) == 0);
   CHECK(counts.requests_with(Code::deadline_exceeded) == 1);
   auto const in_time = engine.infer(row(2), {.deadline = 1s});
@@ -453,7 +453,15 @@ TEST_CASE("in a child of a fork calls are refused with a sentence, and the engin
     right = right && refused(model.submit(row(3), {}, never.completion()).error());
     right = right && refused(model.infer_many(requests)[0].error());
     right = right && refused(model.load().error()) && refused(model.unload().error());
+    right =
+        right && refused(engine->add(folder.path()).error()) && refused(engine->load(folder.path()).error());
+    right = right && refused(engine->model("m").error()) && refused(engine->remove("m@1").error());
+    right =
+        right && refused(model.statistics().error()) && refused(engine->add_backend(puppet.table).error());
+    model.forget_answers();
+    right = right && !engine->health().live && engine->metrics_text().empty() && !engine->describe().empty();
     right = right && engine->stop(10s) == 0;
+    { auto const last = std::move(model); }
     engine.reset();
     ::_exit(right ? 0 : 1);
   }

@@ -77,7 +77,7 @@ TEST_CASE("a removed model is found no more, works for its handles, and goes wit
   model.reset();
   house.world.run_until_idle();
   CHECK(copy->infer(row(2)).value().outputs["y"].as<float>()[0] == 3);
-  CHECK(copy->statistics().requests_with(Code::ok) == 2);
+  CHECK(copy->statistics()->requests_with(Code::ok) == 2);
   CHECK(house.control.unloads.load() == 0);
   copy.reset();
   house.world.run_until_idle();

@@ -16,14 +16,14 @@ TEST_CASE("a model's statistics count its calls, batches and items") {
   ModelFolder const folder;
   auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
   auto const model = [&] { return engine.model("puppet").value(); };
-  CHECK(engine.load(folder.path()).value().statistics().requests_with(Code::ok) == 0);
+  CHECK(engine.load(folder.path()).value().statistics()->requests_with(Code::ok) == 0);
   REQUIRE(model().infer(row(1)));
   REQUIRE(model().infer(row(1)));
   std::array<float, 4> const two_rows{1, 2, 3, 4};
   REQUIRE(model().infer(Request{{"x", Tensor::view<float>(two_rows, Shape{2, 2})}}));
   CHECK_FALSE(model().infer(Request{}));
 
-  ModelStatistics const seen = model().statistics();
+  ModelStatistics const seen = model().statistics().value();
   CHECK(seen.requests_with(Code::ok) == 3);
   CHECK(seen.requests_with(Code::invalid_argument) == 1);
   CHECK(seen.cache_hits == 1);

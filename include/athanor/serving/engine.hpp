@@ -8,6 +8,10 @@
 ///
 /// Thread-safe. `Model` handles may be copied; an engine has one `Engine` handle, which may be
 /// moved; it stops when `stop` is called or that handle is destroyed.
+///
+/// An engine works in the process that made it. In a child of a fork every function that returns a Result fails
+/// with failed_precondition, `stop` and the destructors return at once, `health` is not live, and the rest
+/// does nothing and returns nothing.
 #pragma once
 
 #include <memory>
@@ -141,8 +145,8 @@ class Model {
   /// needed after a change of the model: a different manifest or file has different cache keys.
   void forget_answers() const noexcept;
 
-  /// What the model has done since it was added, and what it holds now.
-  ModelStatistics statistics() const;
+  /// What the model has done since it was added, and what it holds now. Fails in a child of a fork.
+  Result<ModelStatistics> statistics() const;
 
  private:
   bool would_wait_for_itself() const noexcept;

@@ -165,11 +165,12 @@ Result<void> Model<T>::unload() const {
 
 template <ServingTraits T>
 void Model<T>::forget_answers() const noexcept {
+  if (model_->engine().in_child()) return;
   model_->engine().cache().invalidate(model_->tag());
 }
 
 template <ServingTraits T>
-ModelStatistics Model<T>::statistics() const {
+Result<ModelStatistics> Model<T>::statistics() const {
   return model_->engine().statistics(*model_);
 }
 

@@ -103,7 +103,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Health health();
   std::string metrics_text();
   std::string describe(std::span<JsonMember const> more);
-  ModelStatistics statistics(ModelType& model);
+  Result<ModelStatistics> statistics(ModelType& model);
 
   EngineOptions const& options() const noexcept { return options_; }
   typename Env::Executor& executor() noexcept { return executor_; }

@@ -47,23 +47,26 @@ EngineFacts EngineState<T>::facts() {
 }
 
 template <class T>
-ModelStatistics EngineState<T>::statistics(ModelType& model) {
+Result<ModelStatistics> EngineState<T>::statistics(ModelType& model) {
+  if (in_child()) return tl::unexpected(child_error());
   return statistics_of(facts_of(model));
 }
 
 template <class T>
 Health EngineState<T>::health() {
+  if (in_child()) return {.live = false, .ready = false, .reason = child_error().message, .models = {}};
   return health_of(facts());
 }
 
 template <class T>
 std::string EngineState<T>::metrics_text() {
+  if (in_child()) return {};
   return serving::metrics_text(facts());
 }
 
 template <class T>
 std::string EngineState<T>::describe(std::span<JsonMember const> more) {
-  return serving::describe(options_, tables_now(), health(), more);
+  return serving::describe(options_, in_child() ? Tables{} : tables_now(), health(), more);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -19,18 +19,21 @@ Tables EngineState<T>::tables_now() {
 
 template <class T>
 Result<void> EngineState<T>::add_backend(ath_backend_table const& table) {
+  if (in_child()) return tl::unexpected(child_error());
   detail::Lock const lock(mutex_);
   return tables_.add(table);
 }
 
 template <class T>
 Result<void> EngineState<T>::add_processor(ath_processor_table const& table) {
+  if (in_child()) return tl::unexpected(child_error());
   detail::Lock const lock(mutex_);
   return tables_.add(table);
 }
 
 template <class T>
 Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& folder) {
+  if (in_child()) return tl::unexpected(child_error());
   auto description = describe_model(folder, tables_now());
   if (!description) return tl::unexpected(std::move(description.error()));
   std::string const id = description->id;
@@ -68,6 +71,7 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& f
 
 template <class T>
 Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view text) {
+  if (in_child()) return tl::unexpected(child_error());
   auto name = parse_model_name(text);
   if (!name) return tl::unexpected(std::move(name.error()));
   detail::Lock const lock(mutex_);
@@ -86,6 +90,7 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view te
 
 template <class T>
 Result<void> EngineState<T>::remove(std::string_view id) {
+  if (in_child()) return tl::unexpected(child_error());
   ModelPointer removed;  // dropped after the lock: with it a model goes that nobody uses
   detail::Lock const lock(mutex_);
   auto const known = models_.find(id);
@@ -126,6 +131,7 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelTy
 /// and gone meanwhile, and the model with it.
 template <class T>
 void EngineState<T>::let_go(ModelType const& model) noexcept {
+  if (in_child()) return;
   {
     detail::Lock const lock(mutex_);
     auto const found = std::ranges::find(removed_, &model, &std::unique_ptr<ModelType>::get);
