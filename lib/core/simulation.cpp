@@ -167,7 +167,8 @@ void Simulation::relax() noexcept {
 void Simulation::collect_choices() {
   choices_.clear();
   for (auto const& actor : actors_)
-    if (actor->can_go_on(now_)) choices_.push_back({actor.get(), nullptr, nullptr, actor->priority});
+    if ((alone_ == nullptr || alone_ == actor.get()) && actor->can_go_on(now_))
+      choices_.push_back({actor.get(), nullptr, nullptr, actor->priority});
   for (auto* executor : executors_) {
     if (executor->has_room()) choices_.push_back({nullptr, executor, nullptr, executor->priority_});
     if (!executor->keeps_time() || executor->firing_) continue;

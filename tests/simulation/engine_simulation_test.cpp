@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <map>
 #include <string>
 
@@ -25,7 +27,8 @@ std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-Scope const scope{.interrupts = from_environment("ATHANOR_INTERRUPTS", 0) != 0};
+Scope const scope{.interrupts_one_in = static_cast<std::uint32_t>(
+                      from_environment("ATHANOR_INTERRUPTS", Scope{}.interrupts_one_in))};
 
 void add(Tally& sum, Tally const& one) {
   sum.schedules += one.schedules;
@@ -36,6 +39,18 @@ void add(Tally& sum, Tally const& one) {
   sum.degraded += one.degraded;
   sum.operations += one.operations;
 }
+
+std::uint64_t running_seed = 0;
+
+// A schedule that ends the program says which one it is.
+struct SaysSeed {
+  std::terminate_handler before = std::set_terminate([] {
+    std::fprintf(stderr, "terminated in the schedule of ATHANOR_SEED=%llu\n",
+                 static_cast<unsigned long long>(running_seed));
+    std::abort();
+  });
+  ~SaysSeed() { std::set_terminate(before); }
+};
 
 // What was wrong, but for the particulars.
 std::string kind_of(std::string const& wrong) {
@@ -49,24 +64,27 @@ std::string explain(Script const& script, std::string const& wrong, ModelFolders
   auto const same = [&](Script const& one) {
     return kind_of(run_script(one, folders).wrong) == kind_of(wrong);
   };
-  return wrong + "\nreplay with ATHANOR_SEED=" + std::to_string(script.seed) + "; the smallest script:\n" +
+  return wrong + "\nreplay with ATHANOR_SEED=" + std::to_string(script.seed) +
+         " ATHANOR_INTERRUPTS=" + std::to_string(scope.interrupts_one_in) + "; the smallest script:\n" +
          to_string(shrink(script, same));
 }
 
 }  // namespace
 
-// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin.
+// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin;
+// ATHANOR_INTERRUPTS says that one schedule in so many interrupts its actors between any two operations.
 // mutant: EngineState::abandon without claim(), or Lane::withdraw that returns true for a slot in execution.
 TEST_CASE("every call of every seeded schedule gets one outcome, one that the schedule explains") {
   ModelFolders const folders;
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);
   std::uint64_t const schedules = only != 0 ? 1 : from_environment("ATHANOR_SCHEDULES", usual_schedules);
   std::uint64_t const first = only != 0 ? only : from_environment("ATHANOR_FIRST_SEED", 1);
+  SaysSeed const says_seed;
   auto const start = std::chrono::steady_clock::now();
   Tally sum;
   std::map<std::string, std::string> failures;  // one of each kind
   for (std::uint64_t seed = first; failures.size() < most_failures && seed < first + schedules; ++seed) {
-    INFO("seed ", seed, ": replay with ATHANOR_SEED=", seed);
+    running_seed = seed;
     Script const script = make_script(seed, scope);
     auto const result = run_script(script, folders);
     add(sum, result.tally);

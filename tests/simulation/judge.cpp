@@ -24,13 +24,18 @@ void Judge::call_begins(CallRecord& call) {
   calls_.push_back(&call);
   call.from = tick();
   load_asked(call.model, call.began);
-  if (call.cache == CacheMode::refresh) content_of(call).refreshed_from = call.from;
+  if (call.cache == CacheMode::refresh) ++content_of(call).refreshing;
+}
+
+void Judge::call_is_over(CallRecord& call) {
+  call.returned = true;
+  call.until = tick();
+  if (call.cache == CacheMode::refresh) --content_of(call).refreshing;
 }
 
 void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now) {
   if (call.returned) return wrong("a call was answered twice: " + describe(call));
-  call.returned = true;
-  call.until = tick();
+  call_is_over(call);
   Facts& model = facts(call.model);
   Code const code = answer ? Code::ok : answer.error().code;
   ++model.outcomes[static_cast<std::size_t>(code)];
@@ -39,15 +44,32 @@ void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint 
     ++values_;
     judge_value(call, *answer);
     judge_report(call, *answer, now);
+    if (call.cache == CacheMode::refresh) content_of(call).refreshed_until = call.until;
     return;
   }
   ++errors_;
+  if (call.cache == CacheMode::refresh) content_of(call).refreshed_until = call.until;
   Error const& error = answer.error();
   call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
-                   error.reason == Reason::stopping;
-  if (error.message.empty()) wrong("an error without a sentence: " + describe(call));
+                   error.reason == Reason::stopping || error.reason == Reason::expected_wait;
+  if (error.message.empty() && memory_failed_ == 0) wrong("an error without a sentence: " + describe(call));
   if (auto const why = unexplained(call, error, now); !why.empty())
     wrong("unexplained: " + to_string(error) + " [" + why + "]: " + describe(call));
+}
+
+void Judge::call_throws(CallRecord& call) {
+  call_is_over(call);
+  call.abandoned = true;
+  ++errors_;
+  if (!may_lack_memory(call)) wrong("an exception: " + describe(call));
+}
+
+void Judge::refused_in_child(ModelKind model, Error const* error, bool counted) {
+  if (error == nullptr || error->code != Code::failed_precondition ||
+      error->message.find("fork") == std::string::npos)
+    return wrong("not refused in the child of a fork: " +
+                 (error == nullptr ? "answered" : to_string(*error)));
+  if (counted) ++facts(model).outcomes[static_cast<std::size_t>(error->code)];
 }
 
 // Values.
@@ -89,8 +111,9 @@ void Judge::judge_value(CallRecord const& call, Answer const& answer) {
           to_string(answer.report));
   if (must_hit(call)) wrong("computed although it is in the cache: " + describe(call));
   bool const stored = answer.report.cache == CacheState::miss || answer.report.cache == CacheState::refreshed;
-  // A refresh takes over from the computations before it, which then store nothing.
-  if (whole && stored && content.stored == 0 && content.refreshed_from <= call.from) content.stored = tick();
+  // A refresh takes over from the computations beside it, which then store nothing.
+  bool const alone = content.refreshing == 0 && content.refreshed_until < call.from;
+  if (whole && stored && alone && content.stored == 0) content.stored = tick();
 }
 
 void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint now) {
@@ -106,6 +129,8 @@ void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint
   if (report.total < Duration{0} || report.total > now - call.began)
     wrong("a report of more time than there was: " + describe(call));
   bool const off = script_.options.cache_bytes == 0 || call.cache == CacheMode::skip;
+  bool const no_memory = memory_failed_ != 0 && report.cache == CacheState::off;  // for a flight
+  if (no_memory) return;
   if (off != (report.cache == CacheState::off))
     wrong("the cache took part against the caller's wish: " + describe(call));
   if ((call.cache == CacheMode::refresh && !off) != (report.cache == CacheState::refreshed))
@@ -128,7 +153,7 @@ bool Judge::must_hit(CallRecord const& call) {
   Content const& content = content_of(call);
   bool const looks_up = call.cache == CacheMode::use || call.cache == CacheMode::only_if_cached;
   return looks_up && script_.options.cache_bytes >= (std::size_t{1} << 20) && content.stored != 0 &&
-         content.stored < call.from && !model.ever_forgets;
+         content.stored < call.from && !model.ever_forgets && memory_failed_ == 0;
 }
 
 // Errors.
@@ -143,6 +168,7 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
     case Reason::cancelled:
       if (error.code != Code::cancelled) return "nobody took these inputs back";
       if (call.cancel_asked || model.unloading > 0 || model.unloaded > call.from) return "";
+      if (may_lack_memory(call)) return "";  // for the copy that its work needed when another caller left
       return "nobody cancelled it";
     case Reason::stopping:
       if (error.code != Code::unavailable) return "a code that does not fit";
@@ -154,7 +180,10 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
       return "nobody stopped the engine";
     case Reason::breaker_open:
       if (error.code != Code::unavailable || error.retry_after.count() <= 0) return "no time to come back";
-      return script_.options.breaker && model.failed_runs >= 5 ? "" : "the breaker had no reason to open";
+      return script_.options.breaker && (model.failed_runs >= 5 || memory_failed_ != 0)
+                 ? ""
+                   ""
+                 : "the breaker had no reason to open";
     case Reason::not_cached:
       if (error.code != Code::not_found) return "a code that does not fit";
       if (call.cache != CacheMode::only_if_cached) return "the caller did not ask for only_if_cached";
@@ -164,12 +193,16 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
       return "the processor did not refuse it";
     case Reason::model_load:
       if (model.failed_loads > 0 || model.unloading > 0 || model.unloaded != 0) return "";
+      if (memory_failed_ != 0 || threads_refused_) return "";
       return now - *model.wanted >= script_.options.load_deadline ? "" : "no load failed, or took so long";
     case Reason::queue_full:
     case Reason::memory_full:
     case Reason::too_large:
     case Reason::expected_wait:
     case Reason::budget: return unexplained_exhaustion(call, error);
+    case Reason::none:
+      if (error.code != Code::resource_exhausted) return "an error without a reason";
+      return threads_refused_ || may_lack_memory(call) ? "" : "there were threads";
     default: return unexplained_failure(call, error);
   }
 }
@@ -219,7 +252,15 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   return longest_batch * (others + 1) > call.deadline - call.began ? "" : "no run of this model was so long";
 }
 
+/// Since the call began, or before in the work that it joined.
+bool Judge::may_lack_memory(CallRecord const& call) const { return concerns(memory_failed_, call); }
+
 std::string Judge::unexplained_failure(CallRecord const& call, Error const& error) {
+  bool const lacks = error.reason == Reason::out_of_memory || error.reason == Reason::backend_failure ||
+                     error.reason == Reason::member_failed;
+  if (lacks && may_lack_memory(call)) return "";
+  if (error.reason == Reason::out_of_memory && error.code == Code::resource_exhausted && threads_refused_)
+    return "";
   for (Execution const& run : content_of(call).failed) {
     if (!concerns(run.until, call)) continue;
     if (run.error->code == error.code && run.error->reason == error.reason) return "";
@@ -262,6 +303,7 @@ void Judge::idle(TimePoint now, bool backends_empty, bool timers_armed) {
 
 void Judge::compare(ModelKind kind, ModelStatistics const& statistics, std::uint64_t reruns) {
   Facts const& model = facts(kind);
+  if (model.inexact) return;
   auto const differs = [&](char const* what, std::uint64_t counted, std::uint64_t happened) {
     wrong(std::string(traits_of(kind).name) + ": " + what + ": the engine counts " + std::to_string(counted) +
           ", and there were " + std::to_string(happened));

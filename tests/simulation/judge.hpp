@@ -82,6 +82,19 @@ class Judge {
     facts(model).forgotten = tick();
   }
   void clock_leaps() { leaped_ = tick(); }
+  bool clock_has_leapt() const noexcept { return leaped_ != 0; }
+  // An allocation of somebody's thread has failed since the last look.
+  void memory_fails() { memory_failed_ = tick(); }
+  void threads_refused() { threads_refused_ = true; }
+  bool refused_threads() const noexcept { return threads_refused_; }
+  // Refused in the child of a fork: the error, or none when there was an answer.
+  void refused_in_child(ModelKind model, Error const* error, bool counted);
+  // A completion of a call that was not accepted.
+  void never(Result<Answer>) noexcept { wrong("a completion in the child of a fork"); }
+  // A call that let an exception out, which only a lack of memory does.
+  void call_throws(CallRecord& call);
+  // Some of the model's calls are counted where nobody can ask any more.
+  void counts_are_lost(ModelKind model) { facts(model).inexact = true; }
   void stop_called() { stopping_ = true; }
   // Nothing can go on without the clock: whoever can be answered has been.
   void idle(TimePoint now, bool backends_empty, bool timers_armed);
@@ -97,10 +110,11 @@ class Judge {
  private:
   // What is known of one value of one model.
   struct Content {
-    Order computed_from = 0;   // of its last successful run: when that began,
-    Order computed_until = 0;  // and ended; 0 when there was none
-    Order refreshed_from = 0;  // when the last call with CacheMode::refresh began
-    Order stored = 0;          // since then it is stored for certain; 0 when it is not
+    Order computed_from = 0;    // of its last successful run: when that began,
+    Order computed_until = 0;   // and ended; 0 when there was none
+    int refreshing = 0;         // calls with CacheMode::refresh under way
+    Order refreshed_until = 0;  // when the last of them ended
+    Order stored = 0;           // since then it is stored for certain; 0 when it is not
     std::vector<Execution> failed{};
   };
   struct Facts {
@@ -117,6 +131,7 @@ class Judge {
     bool ever_forgets = false;
     Order forgets_from = 0;  // of those that are over, the last
     Order forgotten = 0;
+    bool inexact = false;
     std::optional<TimePoint> wanted{};  // since then
     std::map<std::uint32_t, Content> contents{};
   };
@@ -132,13 +147,17 @@ class Judge {
   bool concerns(Order run_until, CallRecord const& call) const;
   bool must_hit(CallRecord const& call);
   bool may_be_held(CallRecord const& call, Reason reason) const;
+  bool may_lack_memory(CallRecord const& call) const;
+  void call_is_over(CallRecord& call);
 
   Script const& script_;
   std::string verdict_;
   std::vector<CallRecord*> calls_;
   std::array<Facts, model_kinds> facts_{};
   bool stopping_ = false;
+  bool threads_refused_ = false;
   Order leaped_ = 0;
+  Order memory_failed_ = 0;
   Order order_ = 0;
   Order quiet_since_ = 0;  // what was abandoned before is not held any more
   std::uint64_t values_ = 0;

@@ -29,7 +29,7 @@ using namespace std::chrono_literals;
 
 Turns draw_turns(Draw& draw, Scope const& scope) {
   Turns turns{.order = Turns::Order::random};
-  if (!scope.interrupts || draw.one_in(3)) return turns;
+  if (scope.interrupts_one_in == 0 || !draw.one_in(scope.interrupts_one_in)) return turns;
   if (draw.one_in(3)) {
     turns.order = Turns::Order::priorities;
     turns.changes = static_cast<std::uint32_t>(draw.below(6));
@@ -57,6 +57,8 @@ EngineOptions draw_options(Draw& draw, std::size_t models) {
 Faults draw_faults(Draw& draw) {
   Faults faults;
   faults.slow = !draw.one_in(3);
+  faults.memory = draw.one_in(5);
+  faults.no_threads = draw.one_in(24);
   if (draw.one_in(6)) faults.first_runs = 5 + static_cast<std::uint32_t>(draw.below(8));
   if (draw.one_in(3)) return faults;
   faults.error = draw.one_in(2);
@@ -80,7 +82,8 @@ Kind draw_kind(Draw& draw) {
   if (at < 53) return Kind::cancel_token;
   if (at < 55) return Kind::load;
   if (at < 57) return Kind::unload;
-  if (at < 59) return Kind::forget;
+  if (at < 58) return Kind::forget;
+  if (at < 59) return draw.one_in(3) ? Kind::replace : draw.one_in(2) ? Kind::threads : Kind::fork;
   if (at < 60) return Kind::drop_answers;
   if (at < 62) return Kind::end_hangs;
   return Kind::leap;
@@ -141,14 +144,15 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
       if (event.token == SimulatedEvent::own_token) event.token = -1;
     }
     event.time = draw_leap(draw);
+    if (script.faults.memory && draw.one_in(4)) event.memory = 1 + static_cast<std::uint32_t>(draw.below(24));
     if (script.faults.first_runs > 0 && draw.one_in(8)) {
       event.kind = Kind::leap;
       event.time = std::chrono::seconds(1) + draw.up_to(1s);
     }
     if (i == stop_at || (i > stop_at && draw.one_in(12))) {
       event.kind = Kind::stop;
-      Duration const graces[] = {0ms, 1ms, 3ms, 100ms};
-      event.time = draw.up_to(graces[draw.below(4)] + 1ns);
+      Duration const graces[] = {0ms, 1ms, 3ms, 100ms, 60s};
+      event.time = draw.up_to(graces[draw.below(5)] + 1ns);
     }
     script.events.push_back(event);
   }
@@ -156,26 +160,27 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
 }
 
 std::string to_string(Script const& script) {
-  static constexpr char const* kinds[] = {"infer",        "infer_many", "submit",    "cancel_call",
-                                          "cancel_token", "load",       "unload",    "forget",
-                                          "drop_answers", "leap",       "end_hangs", "stop"};
+  static constexpr char const* kinds[] = {"infer", "infer_many", "submit",  "cancel_call", "cancel_token",
+                                          "load",  "unload",     "forget",  "replace",     "drop_answers",
+                                          "leap",  "end_hangs",  "threads", "fork",        "stop"};
   static constexpr char const* models[] = {"plain", "texts", "made", "ensemble"};
   static constexpr char const* orders[] = {"steps", "random", "priorities"};
   auto const us = [](Duration time) { return std::to_string(time.count() / 1000) + "us"; };
   EngineOptions const& options = script.options;
   Faults const& faults = script.faults;
-  std::string text =
-      "turns " + std::string(orders[static_cast<int>(script.turns.order)]) + " 1/" +
-      std::to_string(script.turns.switch_one_in) + ", threads " + std::to_string(options.threads) +
-      ", max_items " + std::to_string(options.max_items) + ", max_bytes " +
-      std::to_string(options.max_bytes) + ", cache " + std::to_string(options.cache_bytes) +
-      (options.breaker ? ", breaker" : "") +
-      (options.caller_runs == CallerRuns::never ? ", caller never runs" : "") +
-      (options.model_bytes ? ", tight budget" : "") + ", faults: first " + std::to_string(faults.first_runs) +
-      (faults.error ? " error" : "") + (faults.throws ? " throw" : "") +
-      (faults.no_memory ? " no_memory" : "") + (faults.short_rows ? " short" : "") +
-      (faults.long_rows ? " long" : "") + (faults.slow ? " slow" : "") + (faults.hang ? " hang" : "") +
-      (faults.load_fails ? " load_fails" : "") + (faults.load_stalls ? " load_stalls" : "") + "\n";
+  std::string text = "turns " + std::string(orders[static_cast<int>(script.turns.order)]) + " 1/" +
+                     std::to_string(script.turns.switch_one_in) + ", threads " +
+                     std::to_string(options.threads) + ", max_items " + std::to_string(options.max_items) +
+                     ", max_bytes " + std::to_string(options.max_bytes) + ", cache " +
+                     std::to_string(options.cache_bytes) + (options.breaker ? ", breaker" : "") +
+                     (options.caller_runs == CallerRuns::never ? ", caller never runs" : "") +
+                     (options.model_bytes ? ", tight budget" : "") + ", faults: first " +
+                     std::to_string(faults.first_runs) + (faults.error ? " error" : "") +
+                     (faults.throws ? " throw" : "") + (faults.no_memory ? " no_memory" : "") +
+                     (faults.short_rows ? " short" : "") + (faults.long_rows ? " long" : "") +
+                     (faults.slow ? " slow" : "") + (faults.hang ? " hang" : "") +
+                     (faults.load_fails ? " load_fails" : "") + (faults.load_stalls ? " load_stalls" : "") +
+                     (faults.memory ? " memory" : "") + (faults.no_threads ? " no_threads" : "") + "\n";
   for (SimulatedEvent const& event : script.events) {
     text += "  +" + us(event.gap) + " " + kinds[static_cast<int>(event.kind)];
     if (event.kind <= Kind::submit) {
@@ -190,9 +195,10 @@ std::string to_string(Script const& script) {
       text += " " + std::to_string(event.target);
     } else if (event.kind == Kind::leap || event.kind == Kind::stop) {
       text += " " + us(event.time);
-    } else if (event.kind <= Kind::forget) {
+    } else if (event.kind <= Kind::replace) {
       text += " " + std::string(models[static_cast<int>(event.model)]);
     }
+    if (event.memory != 0) text += " allocation " + std::to_string(event.memory) + " fails";
     text += "\n";
   }
   return text;

@@ -28,9 +28,12 @@ struct SimulatedEvent {
     load,
     unload,
     forget,
+    replace,  // removes the model and adds it again
     drop_answers,
     leap,
     end_hangs,
+    threads,  // from now on there are some, or none
+    fork,
     stop,
   };
   Kind kind = Kind::infer;
@@ -42,9 +45,10 @@ struct SimulatedEvent {
   CacheMode cache = CacheMode::use;
   int token = -1;        // -1 none, else the number of a Cancellation that calls share; own_token: its own
   bool borrows = false;  // submit: the inputs lie in the caller's memory, which it takes back when answered
-  bool keeps_answer = false;  // until the end of the run
+  bool keeps_answer = false;  // until the end of the run; replace: keeps the handle
   std::uint32_t target = 0;   // cancel_call, cancel_token
   Duration time{0};           // stop: grace; leap: how far
+  std::uint32_t memory = 0;   // the allocation of the event's own thread that fails; 0: none
 
   static constexpr int own_token = 100;
 };
@@ -60,6 +64,8 @@ struct Faults {
   bool hang = false;
   bool load_fails = false;
   bool load_stalls = false;
+  bool memory = false;      // allocations of callers and of those who run batches and loads
+  bool no_threads = false;  // none can be started at first
   std::uint32_t rare = 12;
   std::uint32_t first_runs = 0;  // so many of the first runs fail, so that breakers open
 };
@@ -75,7 +81,8 @@ struct Script {
 
 // What a run may be made of.
 struct Scope {
-  bool interrupts = true;  // actors are interrupted between any two operations
+  std::uint32_t interrupts_one_in =
+      4;  // so many schedules interrupt actors between any two operations; 0: none
 };
 
 Script make_script(std::uint64_t seed, Scope const& scope);

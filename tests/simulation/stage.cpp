@@ -165,6 +165,7 @@ Request InputMemory::copy(ModelKind kind, std::uint32_t value) const {
 // The backend.
 
 Result<std::unique_ptr<StageBackend::Model>> StageBackend::load(ModelSource const& source) {
+  SparedMemory const spared;
   std::filesystem::path const path(source.path);
   std::string const folder = path.parent_path().filename().string();
   auto const traits = std::ranges::find(model_traits, folder, &ModelTraits::name);
@@ -175,6 +176,7 @@ Result<std::unique_ptr<StageBackend::Model>> StageBackend::load(ModelSource cons
 }
 
 Result<void> StageBackend::Instance::run(ath_batch& batch) {
+  SparedMemory spared;
   if (is_made_up(kind_, batch)) return fail(Code::invalid_argument, Reason::value_range, "not a row");
   if (std::exchange(entered_, true)) stage_.wrong("an instance was entered twice at once");
   auto const rows = read_rows(stage_, kind_, batch);
@@ -184,6 +186,7 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
     if (rows[i].value != after[i].value || rows[i].row != after[i].row)
       stage_.wrong("the inputs of a batch changed while it ran");
   entered_ = false;
+  spared.then(end.memory);
   if (end.throws) throw std::runtime_error("the backend threw");
   if (!end.result) return end.result;
   std::int64_t const count = batch.items + end.rows_too_many;
@@ -209,6 +212,7 @@ std::span<Port const> StageProcessor::Opened::made() const {
 }
 
 Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const {
+  SparedMemory const spared;
   Tensor const text = item.input(0);
   Tensor const x = item.input(1);
   if (text.text_at(0).empty()) return fail(Code::invalid_argument, Reason::value_range, "not an item");

@@ -13,6 +13,7 @@
 #include <athanor/core/backend.hpp>
 #include <athanor/core/signature.hpp>
 #include <simulation/script.hpp>
+#include <support/thread_memory.hpp>
 
 namespace athanor_tests {
 
@@ -72,6 +73,7 @@ struct RunEnd {
   Result<void> result{};
   bool throws = false;
   std::int64_t rows_too_many = 0;
+  std::size_t memory = 0;  // which allocation of the thread fails after it
 };
 
 // What the backend and the processor ask.

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <athanor/core/cancellation.hpp>
@@ -24,6 +26,16 @@ using Served = serving::ServedModel<SimulatedServing>;
 using Handle = Model<SimulatedServing>;
 using Kind = SimulatedEvent::Kind;
 
+void add(ModelStatistics& sum, ModelStatistics const& one) {
+  for (std::size_t i = 0; i < sum.requests.size(); ++i) sum.requests[i] += one.requests[i];
+  sum.cache_hits += one.cache_hits;
+  sum.cache_joined += one.cache_joined;
+  sum.degraded += one.degraded;
+  sum.batches += one.batches;
+  sum.queued_items += one.queued_items;
+  sum.busy_instances += one.busy_instances;
+}
+
 // Of the calling actor.
 thread_local int inside_call = 0;  // infer, infer_many or submit
 thread_local int inside_completion = 0;
@@ -36,6 +48,7 @@ class World final : public Stage {
       : script_(script), folders_(folders), simulation_(script.seed, script.turns), judge_(script) {
     simulation_.give_each_actor(inside_call);
     simulation_.give_each_actor(inside_completion);
+    simulation_.give_each_actor(thread_memory().fails_at);
     simulation_.give_each_actor(serving::CallerScope::depth);
     simulation_.give_each_actor(Inside<Served>::innermost);
     simulation_.give_each_actor(Inside<State>::innermost);
@@ -72,6 +85,13 @@ class World final : public Stage {
     Caller(World& of, SimulatedEvent const& what) : world(of), event(what) {}
     void on_answer(Result<Answer> answer) noexcept { world.complete(*this, std::move(answer)); }
   };
+  // While one lives, that allocation of the calling actor fails.
+  struct FailingMemory {
+    explicit FailingMemory(std::uint32_t at) { thread_memory().fails_at = at; }
+    ~FailingMemory() { thread_memory().fails_at = 0; }
+    FailingMemory(FailingMemory const&) = delete;
+    FailingMemory& operator=(FailingMemory const&) = delete;
+  };
   struct Scope {
     int& depth;
     explicit Scope(int& of) : depth(of) { ++depth; }
@@ -90,8 +110,11 @@ class World final : public Stage {
   void conduct();
   void perform(SimulatedEvent const& event);
   void drop_answers();
+  void replace(SimulatedEvent const& event);
+  void fork(ModelKind kind);
   Caller& new_caller(SimulatedEvent const& event, std::uint32_t value);
   CallOptions options_of(Caller& caller);
+  void load(SimulatedEvent const& event);
   void infer(SimulatedEvent const& event);
   void infer_many(SimulatedEvent const& event);
   void submit(SimulatedEvent const& event);
@@ -100,8 +123,15 @@ class World final : public Stage {
   void stop(Duration grace);
   void complete(Caller& caller, Result<Answer> answer) noexcept;
   void end(Caller& caller, Result<Answer> answer);
+  void end_with_exception(Caller& caller);
+  void take_back(Caller& caller);
 
-  Handle model(ModelKind kind) { return Handle(state_, *served_.at(kind)); }
+  Handle model(ModelKind kind) { return Handle(served_.at(kind)); }
+  void notice_memory() {
+    if (std::exchange(thread_memory().failed, false)) judge_.memory_fails();
+  }
+  // Which allocation fails after something that the world did on a thread.
+  std::size_t next_failure() { return happens(script_.faults.memory) ? 1 + simulation_.below(24) : 0; }
   bool happens(bool fault) { return fault && simulation_.below(script_.faults.rare) == 0; }
   bool backends_empty() const { return inside_ == 0; }
 
@@ -125,7 +155,9 @@ class World final : public Stage {
   std::uint64_t half_open_ = 0;
   std::uint64_t degraded_ = 0;
   std::shared_ptr<State> state_;
-  std::map<ModelKind, Served*> served_;
+  std::map<ModelKind, std::shared_ptr<Served>> served_;
+  std::vector<std::pair<ModelKind, std::shared_ptr<Served>>> replaced_;
+  int replacements_ = 0;
 };
 
 // The stage.
@@ -154,7 +186,8 @@ RunEnd World::run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> con
       execution.values.push_back(row.value);
   if (rows.size() > static_cast<std::size_t>(traits.max_items)) wrong("a batch above its limit");
   ++inside_;
-  if (++inside_of_[index] > static_cast<int>(traits.instances)) wrong("more batches at once than instances");
+  if (++inside_of_[index] > static_cast<int>(traits.instances) * (1 + replacements_))
+    wrong("more batches at once than instances");
   if (script_.faults.slow && simulation_.below(2) == 0)
     simulation_.sleep(Duration(simulation_.below(1'500'000)));
   if (happens(script_.faults.hang)) hangs_end_.wait_until(0, no_deadline);
@@ -180,7 +213,9 @@ RunEnd World::run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> con
   --inside_;
   execution.ended = simulation_.now();
   execution.until = judge_.tick();
+  notice_memory();
   judge_.run_ends(execution);
+  end.memory = next_failure();
   return end;
 }
 
@@ -205,8 +240,11 @@ void World::open() {
   for (ModelKind const kind : script_.models) {
     auto added = state_->add(folders_.folder(kind));
     if (!added) return wrong("a model was refused: " + to_string(added.error()));
-    served_[kind] = &**added;
+    served_[kind] = *added;
   }
+  if (!script_.faults.no_threads) return;
+  judge_.threads_refused();
+  simulation_.refuse_threads(true);
 }
 
 void World::run_until_idle() {
@@ -231,6 +269,7 @@ void World::finish() {
   check_rest();
   for (auto const& caller : callers_) caller->submission.reset();
   served_.clear();
+  replaced_.clear();
   state_.reset();
   run_until_idle();
   for (auto const& caller : callers_) {
@@ -249,15 +288,22 @@ void World::check_rest() {
   state_->cache().clear();
   if (state_->cache().statistics().bytes != 0) wrong("the cache's budget does not add up");
   // What a lane armed, it disarms when it goes.
-  if (state_->executor().timers() > served_.size()) wrong("timers are still armed");
-  for (auto const& [kind, served] : served_) {
+  if (state_->executor().timers() > served_.size() + static_cast<std::size_t>(replacements_))
+    wrong("timers are still armed");
+  std::map<ModelKind, ModelStatistics> sums;
+  std::map<ModelKind, std::uint64_t> reruns;
+  for (auto const& [kind, served] : served_) replaced_.emplace_back(kind, served);
+  for (auto const& [kind, served] : replaced_) {
     if (state_->loader().status(served->load_record()).pins != 0) wrong("a model is still pinned");
     if (served->breaker().statistics().probes_out != 0) wrong("a breaker still has probes out");
     if (served->breaker().statistics().opened != 0 && served->breaker().statistics().generation > 1)
       ++half_open_;
-    auto const statistics = state_->statistics(*served);
-    judge_.compare(kind, statistics, served->lane().snapshot().reruns);
-    degraded_ += statistics.degraded;
+    add(sums[kind], state_->statistics(*served).value());
+    reruns[kind] += served->lane().snapshot().reruns;
+  }
+  for (auto const& [kind, sum] : sums) {
+    judge_.compare(kind, sum, reruns[kind]);
+    degraded_ += sum.degraded;
   }
 }
 
@@ -282,10 +328,7 @@ void World::perform(SimulatedEvent const& event) {
     case Kind::submit: return submit(event);
     case Kind::cancel_call: return cancel_call(event.target);
     case Kind::cancel_token: return cancel_token(event.target % 2);
-    case Kind::load:
-      judge_.load_asked(event.model, simulation_.now());
-      static_cast<void>(model(event.model).load());
-      return;
+    case Kind::load: judge_.load_asked(event.model, simulation_.now()); return load(event);
     case Kind::unload:
       judge_.unload_begins(event.model);
       static_cast<void>(model(event.model).unload());
@@ -295,6 +338,7 @@ void World::perform(SimulatedEvent const& event) {
       model(event.model).forget_answers();
       return judge_.forget_ends(event.model, from);
     }
+    case Kind::replace: return replace(event);
     case Kind::drop_answers: return drop_answers();
     case Kind::leap: judge_.clock_leaps(); return simulation_.advance(event.time);
     case Kind::end_hangs:
@@ -302,8 +346,62 @@ void World::perform(SimulatedEvent const& event) {
       hangs_end_.wake_all();
       hangs_end_.store(0);
       return;
+    case Kind::threads: judge_.threads_refused(); return simulation_.refuse_threads(event.borrows);
+    case Kind::fork: return fork(event.model);
     case Kind::stop: return stop(event.time);
   }
+}
+
+void World::load(SimulatedEvent const& event) {
+  try {
+    FailingMemory const failing(event.memory);
+    static_cast<void>(model(event.model).load());
+  } catch (std::bad_alloc const&) {
+  }
+  notice_memory();
+}
+
+/// Others use the old handle meanwhile; the model that it was ends with the last of them.
+void World::replace(SimulatedEvent const& event) {
+  auto old = served_.at(event.model);
+  static_cast<void>(state_->remove(old->description().id));
+  auto added = state_->add(folders_.folder(event.model));
+  if (!added) {
+    if (added.error().reason != Reason::stopping || !stopped_)
+      wrong("a model was refused: " + to_string(added.error()));
+    return;
+  }
+  if (*added == old) return;
+  ++replacements_;
+  if (std::ranges::find(replaced_, *added, [](auto const& one) { return one.second; }) == replaced_.end())
+    served_[event.model] = std::move(*added);
+  if (event.keeps_answer) return replaced_.emplace_back(event.model, std::move(old)), void();
+  judge_.counts_are_lost(event.model);
+}
+
+/// A child has this thread alone, and what the others held at that moment is held for ever.
+void World::fork(ModelKind kind) {
+  Handle const handle = model(kind);
+  InputMemory memory;
+  memory.fill(kind, 0);
+  Request const request = memory.borrow(kind, 0);
+  std::string const folder = folders_.folder(kind);
+  auto const refused = [&](auto const& result, bool counted) {
+    judge_.refused_in_child(kind, result ? nullptr : &result.error(), counted);
+  };
+  Simulation::Child const child(simulation_);
+  refused(handle.infer(request), true);
+  refused(handle.submit(request, {}, callback<&Judge::never>(&judge_)), true);
+  refused(handle.infer_many(std::span(&request, 1)).front(), true);
+  refused(handle.load(), false);
+  refused(handle.unload(), false);
+  refused(state_->add(folder), false);
+  refused(state_->find(traits_of(kind).name), false);
+  refused(state_->remove(handle.id()), false);
+  refused(handle.statistics(), false);
+  handle.forget_answers();
+  if (state_->health().live) wrong("an engine is live in the child of a fork");
+  if (state_->stop(std::chrono::seconds(1)) != 0) wrong("a stop found threads in the child of a fork");
 }
 
 /// Giving an answer back may let others act, who add callers.
@@ -352,11 +450,16 @@ CallOptions World::options_of(Caller& caller) {
 void World::infer(SimulatedEvent const& event) {
   Caller& caller = new_caller(event, event.value);
   Request const request = caller.memory.borrow(event.model, event.value);
-  auto answer = [&] {
-    Scope const scope(inside_call);
-    return model(event.model).infer(request, options_of(caller));
-  }();
-  end(caller, std::move(answer));
+  try {
+    auto answer = [&] {
+      Scope const scope(inside_call);
+      FailingMemory const failing(event.memory);
+      return model(event.model).infer(request, options_of(caller));
+    }();
+    end(caller, std::move(answer));
+  } catch (std::bad_alloc const&) {
+    end_with_exception(caller);
+  }
 }
 
 void World::infer_many(SimulatedEvent const& event) {
@@ -366,43 +469,66 @@ void World::infer_many(SimulatedEvent const& event) {
     callers.push_back(&new_caller(event, event.value + i));
     requests.push_back(callers.back()->memory.borrow(event.model, event.value + i));
   }
-  auto answers = [&] {
-    Scope const scope(inside_call);
-    return model(event.model).infer_many(requests, options_of(*callers.front()));
-  }();
-  if (answers.size() != callers.size()) return wrong("infer_many gave another number of results");
-  for (std::size_t i = 0; i < callers.size(); ++i) end(*callers[i], std::move(answers[i]));
+  try {
+    auto answers = [&] {
+      Scope const scope(inside_call);
+      FailingMemory const failing(event.memory);
+      return model(event.model).infer_many(requests, options_of(*callers.front()));
+    }();
+    if (answers.size() != callers.size()) return wrong("infer_many gave another number of results");
+    for (std::size_t i = 0; i < callers.size(); ++i) end(*callers[i], std::move(answers[i]));
+  } catch (std::bad_alloc const&) {
+    judge_.counts_are_lost(event.model);  // of the calls that had ended before
+    for (Caller* const caller : callers) end_with_exception(*caller);
+  }
 }
 
 void World::submit(SimulatedEvent const& event) {
   Caller& caller = new_caller(event, event.value);
   Request request = event.borrows ? caller.memory.borrow(event.model, event.value)
                                   : caller.memory.copy(event.model, event.value);
-  auto submission = [&] {
-    Scope const scope(inside_call);
-    return model(event.model)
-        .submit(std::move(request), options_of(caller), callback<&Caller::on_answer>(&caller));
-  }();
-  if (submission) {
-    caller.submission.emplace(std::move(*submission));
-  } else {
-    end(caller, tl::unexpected(std::move(submission.error())));
+  try {
+    auto submission = [&] {
+      Scope const scope(inside_call);
+      FailingMemory const failing(event.memory);
+      return model(event.model)
+          .submit(std::move(request), options_of(caller), callback<&Caller::on_answer>(&caller));
+    }();
+    if (submission) {
+      caller.submission.emplace(std::move(*submission));
+    } else {
+      end(caller, tl::unexpected(std::move(submission.error())));
+    }
+  } catch (std::bad_alloc const&) {
+    end_with_exception(caller);
   }
 }
 
 void World::complete(Caller& caller, Result<Answer> answer) noexcept {
-  if (inside_call > 0) wrong("a completion inside a call of its thread");
+  SparedMemory const spared;
+  // Where no thread can be started, nobody else could run it.
+  if (inside_call > 0 && !judge_.refused_threads()) wrong("a completion inside a call of its thread");
   Scope const scope(inside_completion);
   end(caller, std::move(answer));
 }
 
 /// The call is over: its caller takes its memory back at once.
 void World::end(Caller& caller, Result<Answer> answer) {
+  take_back(caller);
+  judge_.call_ends(caller.record, answer, simulation_.now());
+  if (answer && caller.event.keeps_answer) caller.kept.emplace(std::move(*answer));
+}
+
+void World::end_with_exception(Caller& caller) {
+  take_back(caller);
+  judge_.call_throws(caller.record);
+}
+
+void World::take_back(Caller& caller) {
+  notice_memory();
   caller.memory.overwrite();
   caller.memory = {};
   caller.token.reset();
-  judge_.call_ends(caller.record, answer, simulation_.now());
-  if (answer && caller.event.keeps_answer) caller.kept.emplace(std::move(*answer));
 }
 
 void World::cancel_call(std::uint32_t target) {
@@ -431,7 +557,8 @@ void World::stop(Duration grace) {
   bool const first = !std::exchange(stopped_, true);
   std::size_t const abandoned = state_->stop(grace);
   // A thread that is interrupted may be anywhere.
-  bool const exact = script_.turns.order == Turns::Order::random && script_.turns.switch_one_in == 0;
+  bool const exact = !judge_.clock_has_leapt() && script_.turns.order == Turns::Order::random &&
+                     script_.turns.switch_one_in == 0;
   if (exact && first && abandoned != 0 && backends_empty())
     wrong("threads abandoned inside backends that are empty");
 }

@@ -57,6 +57,8 @@ struct Turns {
 
 /// The clock, the random numbers, the actors and the executors of one simulated run. One thread.
 class Simulation {
+  struct Actor;
+
  public:
   explicit Simulation(std::uint64_t seed, Turns const& turns = {});
   ~Simulation();
@@ -88,6 +90,26 @@ class Simulation {
   /// Continues as the child of a fork: executors made before this call run nothing more.
   void fork() noexcept { ++forks_; }
   std::uint64_t forks() const noexcept { return forks_; }
+  /// While an object of this class exists, the calling actor is the only thread of a child of a fork: no other
+  /// actor runs, executors made before run nothing, and a mutex that another actor holds stays held. At its
+  /// end the simulation continues as the parent, with what the child did to the memory.
+  class Child {
+   public:
+    explicit Child(Simulation& world) noexcept
+        : world_(world), alone_(std::exchange(world.alone_, world.running_)) {
+      ++world_.forks_;
+    }
+    ~Child() {
+      --world_.forks_;
+      world_.alone_ = alone_;
+    }
+    Child(Child const&) = delete;
+    Child& operator=(Child const&) = delete;
+
+   private:
+    Simulation& world_;
+    Actor* alone_;
+  };
 
   /// Adds an actor that runs `body`. This and the following functions need turns other than `steps`.
   void spawn(std::function<void()> body);
@@ -124,7 +146,6 @@ class Simulation {
   template <class T>
   friend class SimulatedAtomic;
 
-  struct Actor;
   struct Local {
     void* where;
     std::size_t size;
@@ -172,6 +193,7 @@ class Simulation {
 
   Turns turns_;
   Actor* running_ = nullptr;
+  Actor* alone_ = nullptr;  // of all actors only this one runs
   std::vector<std::unique_ptr<Actor>> actors_;
   std::vector<Choice> choices_;
   std::vector<Local> locals_;
