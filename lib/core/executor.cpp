@@ -74,6 +74,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   std::weak_ptr<void> owner ATH_GUARDED_BY(mutex);
   std::vector<std::thread> threads ATH_GUARDED_BY(mutex);
   std::thread lingered_out ATH_GUARDED_BY(mutex);  // the last worker that ended, not joined yet
+  std::shared_ptr<State> kept{};                   // itself, for ever: in a child
 
   /// In a child no thread but the one that forked exists, and any mutex may be held by one that does not.
   bool is_in_child() const noexcept { return SystemEnv::forks() != forks; }
@@ -212,7 +213,8 @@ SystemExecutor::SystemExecutor(std::size_t threads, Duration linger)
 SystemExecutor::~SystemExecutor() {
   stop(no_deadline);
   // In a child the state still holds handles of threads that are not there.
-  if (state_->is_in_child()) new std::shared_ptr<State>(std::move(state_));
+  State& state = *state_;
+  if (state.is_in_child()) state.kept = std::move(state_);
 }
 
 void SystemExecutor::keep_alive_with(std::weak_ptr<void> owner) noexcept {

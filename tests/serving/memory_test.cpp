@@ -77,6 +77,31 @@ TEST_CASE("each allocation of a call that is refused, or of a load, may fail: an
   CHECK(errors > 4);
 }
 
+// mutants: LoaderShell::stop, or Lane::refuse_all, that copies an error and its message (the program ends).
+TEST_CASE("a stop needs no memory: every call is answered, of removed models too") {
+  for (bool const loaded : {false, true})
+    for (bool const removed : {false, true}) {
+      CAPTURE(loaded);
+      CAPTURE(removed);
+      SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+      auto const handle = engine.state->handle_of(*engine.served);
+      if (loaded) REQUIRE(engine.state->loader().load(engine.served->load_record(), std::chrono::seconds(1)));
+      std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+      for (float i = 0; i < 5; ++i) tickets.push_back(engine.submit(row(i)));
+      if (removed) REQUIRE(engine.state->remove(handle->description().id));
+      thread_memory().exhausted = true;
+      std::size_t const abandoned = engine.state->stop(Duration{0});
+      thread_memory().exhausted = false;
+      CHECK(abandoned == 0);
+      for (auto const& ticket : tickets) {
+        REQUIRE(ticket->done());
+        CHECK_FALSE(ticket->has_value());
+        CHECK(ticket->error().reason == Reason::stopping);
+      }
+      CHECK(engine.state->routes() == 0);
+    }
+}
+
 // mutant: CallInputs::detach that leaves the work its caller's inputs when there is no memory for a copy.
 TEST_CASE("without memory for a copy of its inputs, the work of a caller that leaves is given up") {
   using namespace std::chrono_literals;

@@ -114,13 +114,16 @@ class World final : public Stage {
   void fork(ModelKind kind);
   Caller& new_caller(SimulatedEvent const& event, std::uint32_t value);
   CallOptions options_of(Caller& caller);
+  // Its caller's thread lacks memory if the event says so.
+  template <class Body>
+  void without_memory(SimulatedEvent const& event, Body body);
   void load(SimulatedEvent const& event);
   void infer(SimulatedEvent const& event);
   void infer_many(SimulatedEvent const& event);
   void submit(SimulatedEvent const& event);
   void cancel_call(std::uint32_t target);
   void cancel_token(std::size_t target);
-  void stop(Duration grace);
+  void stop(SimulatedEvent const& event);
   void complete(Caller& caller, Result<Answer> answer) noexcept;
   void end(Caller& caller, Result<Answer> answer);
   void end_with_exception(Caller& caller);
@@ -261,7 +264,7 @@ void World::run_until_idle() {
 }
 
 void World::finish() {
-  simulation_.spawn([this] { stop(std::chrono::milliseconds(5)); });
+  simulation_.spawn([this] { stop({.kind = Kind::stop, .time = std::chrono::milliseconds(5)}); });
   run_until_idle();
   if (stuck()) return wrong("an actor waits for what never comes");
   for (auto const& caller : callers_)
@@ -329,13 +332,16 @@ void World::perform(SimulatedEvent const& event) {
     case Kind::cancel_call: return cancel_call(event.target);
     case Kind::cancel_token: return cancel_token(event.target % 2);
     case Kind::load: judge_.load_asked(event.model, simulation_.now()); return load(event);
-    case Kind::unload:
+    case Kind::unload: {
+      Handle const handle = model(event.model);
       judge_.unload_begins(event.model);
-      static_cast<void>(model(event.model).unload());
+      without_memory(event, [&] { static_cast<void>(handle.unload()); });
       return judge_.unload_ends(event.model);
+    }
     case Kind::forget: {
+      Handle const handle = model(event.model);
       auto const from = judge_.forget_begins(event.model);
-      model(event.model).forget_answers();
+      without_memory(event, [&] { handle.forget_answers(); });
       return judge_.forget_ends(event.model, from);
     }
     case Kind::replace: return replace(event);
@@ -348,17 +354,23 @@ void World::perform(SimulatedEvent const& event) {
       return;
     case Kind::threads: judge_.threads_refused(); return simulation_.refuse_threads(event.borrows);
     case Kind::fork: return fork(event.model);
-    case Kind::stop: return stop(event.time);
+    case Kind::stop: return stop(event);
   }
 }
 
-void World::load(SimulatedEvent const& event) {
+template <class Body>
+void World::without_memory(SimulatedEvent const& event, Body body) {
   try {
     FailingMemory const failing(event.memory);
-    static_cast<void>(model(event.model).load());
+    body();
   } catch (std::bad_alloc const&) {
   }
   notice_memory();
+}
+
+void World::load(SimulatedEvent const& event) {
+  Handle const handle = model(event.model);
+  without_memory(event, [&] { static_cast<void>(handle.load()); });
 }
 
 /// Others use the old handle meanwhile; the model that it was ends with the last of them.
@@ -552,10 +564,15 @@ void World::cancel_token(std::size_t target) {
   tokens_[target].cancel();
 }
 
-void World::stop(Duration grace) {
+/// A stop lets no exception out.
+void World::stop(SimulatedEvent const& event) {
   judge_.stop_called();
   bool const first = !std::exchange(stopped_, true);
-  std::size_t const abandoned = state_->stop(grace);
+  std::size_t const abandoned = [&] {
+    FailingMemory const failing(event.memory);
+    return state_->stop(event.time);
+  }();
+  notice_memory();
   // A thread that is interrupted may be anywhere.
   bool const exact = !judge_.clock_has_leapt() && script_.turns.order == Turns::Order::random &&
                      script_.turns.switch_one_in == 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <athanor/batching/detail/lane.hpp>
+#include <athanor/core/detail/noexcept_error.hpp>
 
 namespace athanor::inline v1::batching {
 
@@ -288,7 +289,7 @@ void Lane<Env, Policy, H>::refuse_all(Error const& error) noexcept {
   Deferred deferred;
   mutex_.lock();
   if (!std::exchange(refusing_, true)) {
-    refusal_ = error;
+    athanor::detail::copy_error(refusal_, error);
     waiting_.fetch_or(1, std::memory_order_seq_cst);
   }
   empty_inbox(now, deferred);

@@ -272,7 +272,7 @@ Result<void> LoaderShell<P, Env>::unload(std::string_view name) {
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::stop() {
-  Error const error{Code::unavailable, Reason::stopping, "the loader is stopping", {}};
+  Error const error = make_error(Code::unavailable, Reason::stopping, "the loader is stopping");
   for (std::size_t id = 0;; ++id) {
     Record* record = nullptr;
     bool free = false;

@@ -89,7 +89,8 @@ struct Call : admission::Slot,
   /// the call is in flight.
   typename Env::template Atomic<std::uint32_t> owners{0};
   static constexpr std::uint32_t engine_reference = 1U << 16U;
-  std::size_t number = 0;  ///< in the engine's list of calls
+  std::size_t number = 0;        ///< in the engine's list of calls
+  Call* next_stopped = nullptr;  ///< of those that the engine's stop answers
 
   // The caller's face.
   typename Env::Word word{};

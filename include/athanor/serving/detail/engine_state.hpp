@@ -165,10 +165,12 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   };
 
   std::vector<ModelPointer> models();
-  std::vector<ModelPointer> all_models();
+  template <class Visit>
+  void visit_models(Visit visit) noexcept;
   ModelPointer handle_locked(ModelType& model) ATH_REQUIRES(mutex_);
   ModelPointer take_out(std::unique_ptr<ModelType>& registered) ATH_REQUIRES(mutex_);
   void let_go(ModelType const& model) noexcept;
+  void reap() noexcept;
   static void on_reap(Task& task) noexcept;
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
@@ -255,7 +257,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::vector<std::unique_ptr<ModelType>> removed_ ATH_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ModelType>> dead_ ATH_GUARDED_BY(mutex_);
   Reaper reaper_{};
-  bool reaping_ ATH_GUARDED_BY(mutex_) = false;  // the reaper is posted or runs
+  bool reaping_ ATH_GUARDED_BY(mutex_) = false;     // the reaper is posted or runs
+  bool keeps_dead_ ATH_GUARDED_BY(mutex_) = false;  // it destroys nothing: the stop visits models
   ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);

@@ -138,42 +138,45 @@ std::size_t EngineState<T>::wait_for_stop() noexcept {
   return abandoned_;
 }
 
-/// Answers every accepted call that is left, and returns when no completion runs any more.
+/// Answers every accepted call that is left, and returns when no completion runs any more. Allocates nothing, as
+/// all of a stop: when memory is short, stopping is what helps.
 template <class T>
 void EngineState<T>::answer_all() noexcept {
-  std::vector<CallType*> calls;
+  CallType* unanswered = nullptr;
   {
     detail::Lock const lock(mutex_);
     for (auto const& call : calls_)
-      if (call->try_ref()) calls.push_back(call.get());
+      if (call->try_ref()) call->next_stopped = std::exchange(unanswered, call.get());
   }
-  auto const starting = [](CallType* call) {
-    return (call->word.fetch_or(call_bits::stopped) & call_bits::starting) != 0;
-  };
-  std::erase_if(calls, [&](CallType* call) {
-    bool const of_its_caller = starting(call);
-    if (!of_its_caller) abandon(*call, stop_error());
-    bool const over = of_its_caller || !call->asynchronous();
-    if (over) call->unref();
-    return over;
-  });
+  CallType* undelivered = nullptr;
+  while (unanswered != nullptr) {
+    CallType& call = *std::exchange(unanswered, unanswered->next_stopped);
+    bool const of_its_caller = (call.word.fetch_or(call_bits::stopped) & call_bits::starting) != 0;
+    if (!of_its_caller) abandon(call, stop_error());
+    if (of_its_caller || !call.asynchronous()) {
+      call.unref();
+    } else {
+      call.next_stopped = std::exchange(undelivered, &call);
+    }
+  }
   // Only now: a completion may wait for another call.
-  for (auto* call : calls) {
-    wait_for(*call, call_bits::answered);  // the thread that claimed it is about to answer
-    auto const references = 1 + complete(*call);
-    wait_for(*call, call_bits::completed);
-    call->unref(references);
+  while (undelivered != nullptr) {
+    CallType& call = *std::exchange(undelivered, undelivered->next_stopped);
+    wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
+    auto const references = 1 + complete(call);
+    wait_for(call, call_bits::completed);
+    call.unref(references);
   }
 }
 
 template <class T>
 std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
-  for (auto const& model : all_models()) model->lane().refuse_all(stop_error());
+  visit_models([](ModelType& model) { model.lane().refuse_all(stop_error()); });
   answer_all();
   loader_.stop();
   TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
   abandoned_ = executor_.stop(over) + loader_.join(over);
-  for (auto const& model : all_models()) abandoned_ += model->callers_inside();
+  visit_models([this](ModelType& model) { abandoned_ += model.callers_inside(); });
   if (abandoned_ != 0)
     emit(options_.sink, Event{EventKind::work_abandoned,
                               {},

@@ -15,16 +15,6 @@ std::vector<std::shared_ptr<ServedModel<T>>> EngineState<T>::models() {
   return result;
 }
 
-/// These, and the removed ones of which a handle is in use.
-template <class T>
-std::vector<std::shared_ptr<ServedModel<T>>> EngineState<T>::all_models() {
-  std::vector<ModelPointer> result = models();
-  detail::Lock const lock(mutex_);
-  for (auto const& model : removed_)
-    if (auto handle = model->handles.lock()) result.push_back(std::move(handle));
-  return result;
-}
-
 template <class T>
 ModelFacts EngineState<T>::facts_of(ModelType& model) {
   return {.manifest = model.description().manifest,

@@ -138,7 +138,16 @@ void EngineState<T>::let_go(ModelType const& model) noexcept {
     if (found == removed_.end() || !(*found)->handles.expired()) return;
     dead_.push_back(std::move(*found));
     removed_.erase(found);
-    if (std::exchange(reaping_, true)) return;
+  }
+  reap();
+}
+
+/// Has the dead destroyed, if there are any.
+template <class T>
+void EngineState<T>::reap() noexcept {
+  {
+    detail::Lock const lock(mutex_);
+    if (dead_.empty() || keeps_dead_ || std::exchange(reaping_, true)) return;
   }
   reaper_.engine = this;
   reaper_.run = &EngineState::on_reap;
@@ -154,7 +163,7 @@ void EngineState<T>::on_reap(Task& task) noexcept {
     std::unique_ptr<ModelType> model;
     {
       detail::Lock const lock(engine.mutex_);
-      if (engine.dead_.empty()) {
+      if (engine.dead_.empty() || engine.keeps_dead_) {
         engine.reaping_ = false;
         return;
       }
@@ -165,6 +174,25 @@ void EngineState<T>::on_reap(Task& task) noexcept {
     model.reset();
     engine.loader_.forget(record);
   }
+}
+
+/// Visits the registered models and the removed ones without memory, and destroys none meanwhile. For the one stop.
+template <class T>
+template <class Visit>
+void EngineState<T>::visit_models(Visit visit) noexcept {
+  ModelType* next = nullptr;
+  {
+    detail::Lock const lock(mutex_);
+    keeps_dead_ = true;
+    for (auto const& [id, model] : models_) model->next_visited = std::exchange(next, model.get());
+    for (auto const& model : removed_) model->next_visited = std::exchange(next, model.get());
+  }
+  while (next != nullptr) visit(*std::exchange(next, next->next_visited));
+  {
+    detail::Lock const lock(mutex_);
+    keeps_dead_ = false;
+  }
+  reap();
 }
 
 template <class T>

@@ -79,6 +79,7 @@ class ServedModel {
 
   /// Assigned under the engine's mutex while no handle lives.
   std::weak_ptr<ServedModel> handles{};
+  ServedModel* next_visited = nullptr;  ///< by the engine's stop
 
  private:
   /// Of one instance, written by whoever runs its batch.
