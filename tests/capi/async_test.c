@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #include "check.h"
 #include "puppet.h"
@@ -19,12 +20,14 @@ typedef struct call_log {
   int answers;  /* completions with a response */
   int32_t code; /* of the last completion */
   float first;  /* of its output */
+  ath_report report;
   ath_engine* engine;
   int32_t stop_code;
 } call_log;
 
 static void begin(call_log* log) {
   memset(log, 0, sizeof *log);
+  log->report.struct_size = sizeof log->report;
   pthread_mutex_init(&log->mutex, NULL);
   pthread_cond_init(&log->changed, NULL);
   log->submitter = pthread_self();
@@ -51,6 +54,7 @@ static void on_answer(void* user_data, int32_t code, ath_response* response, ath
   if (pthread_equal(pthread_self(), log->submitter)) ++log->on_submitter;
   if (response != NULL && ath_response_output(response, "y", &view) == ATH_OK)
     log->first = *(const float*)view.data;
+  if (response != NULL) CHECK(ath_response_report(response, &log->report) == ATH_OK);
   pthread_mutex_unlock(&log->mutex);
   ath_response_destroy(response);
   ath_error_destroy(error);
@@ -282,6 +286,43 @@ static void stop_drains(void) {
   puppet_end(&on);
   end(&held_log);
   end(&log);
+}
+
+static int64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* mutant: report the time in the queue as that in the model, or the other way round */
+static void tells_waiting_from_running(void) {
+  static const float hold[2] = {PUPPET_HOLD, 0};
+  static const float row[2] = {1, 2};
+  puppet_world on = puppet_begin("{\"threads\": 2}", hold);
+  ath_request* behind = puppet_request(on.model, row);
+  ath_error* error = NULL;
+  call_log held;
+  call_log queued;
+  int64_t from;
+  int64_t waited;
+  begin(&held);
+  begin(&queued);
+  CHECK_OK(ath_submit(on.request, on_answer, &held, on_end, NULL, &error));
+  puppet_wait_until_held();
+  CHECK_OK(ath_submit(behind, on_answer, &queued, on_end, NULL, &error));
+  from = now_ns();
+  do {
+    sched_yield();
+    waited = now_ns() - from;
+  } while (waited < 10000000);
+  puppet_let_go();
+  wait_for(&held, 1);
+  wait_for(&queued, 1);
+  CHECK(held.report.compute_ns >= waited && queued.report.queue_ns >= waited);
+  ath_request_destroy(behind);
+  puppet_end(&on);
+  end(&queued);
+  end(&held);
 }
 
 /* mutant: let a second stop say that nobody was abandoned */
@@ -531,6 +572,7 @@ const test async_tests[] = {
     {"a destroy waits for the completion that runs on another thread", destroy_waits},
     {"a stop answers what was accepted, and a second one waits for it", stop_drains},
     {"every stop tells how many threads were abandoned", stops_agree},
+    {"a report tells the time in the queue from that in the model", tells_waiting_from_running},
     {"an engine that a callback destroys goes when its callbacks have ended", destroyed_from_inside},
     {"a callback cannot wait for its own engine, but can submit to it", no_wait_from_inside},
     {"the finalizer of a refused submit may destroy the engine, but not wait for it", destroyed_from_a_refusal},

@@ -51,6 +51,24 @@ static void infer(void) {
   puppet_end(&on);
 }
 
+/* mutant: a report that does not say how many members have answered */
+static void members(void) {
+  static const float row[2] = {1, 2};
+  ath_engine* engine = puppet_engine(NULL);
+  ath_model* model = puppet_ensemble(engine);
+  ath_request* request = puppet_request(model, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  ath_report report = ATH_REPORT_INIT;
+  CHECK_OK(ath_infer(request, &response, &error));
+  CHECK(first_output(response) == 2);
+  CHECK(ath_response_report(response, &report) == ATH_OK && report.members == 2);
+  ath_response_destroy(response);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
 /* mutant: ignore the outputs of a request, or keep them, its deadline or its cache mode after a reset */
 static void outputs_and_reset(void) {
   static const float row[2] = {3, 4};
@@ -325,6 +343,7 @@ static void stop(void) {
 }
 
 const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
+                           {"a report says how many members of an ensemble have answered", members},
                            {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
                            {"a deadline in the past has passed; the default is a value of its own", deadlines},
                            {"a relative folder survives a change of the working directory", relative_folder},

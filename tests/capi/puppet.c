@@ -195,7 +195,11 @@ const ath_processor_table letters_table = {sizeof(ath_processor_table),
                                            NULL,
                                            NULL};
 
-static const char* write_folder(const char* name, const char* inputs) {
+static const char one_member[] =
+    "{\"file\": \"model.bin\", \"digest\": \"xxh128:bdbda1eb6e05adc4800d98e5524fefbc\"}";
+
+/* `from` is the rest of what is said of the output. */
+static const char* write_folder(const char* name, const char* inputs, const char* from, int members) {
   static char folder[256];
   char path[300];
   /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here */
@@ -213,15 +217,17 @@ static const char* write_folder(const char* name, const char* inputs) {
       file,
       "{\"athanor\": 1, \"name\": \"%s\", \"version\": \"1.0.0\", \"backend\": \"puppet\", \"format\": "
       "\"puppet\", %s, "
-      "\"outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2], \"unit\": \"K\"}], "
-      "\"members\": [{\"file\": \"model.bin\", \"digest\": \"xxh128:bdbda1eb6e05adc4800d98e5524fefbc\"}]}",
-      name, inputs);
+      "\"outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2], \"unit\": \"K\"%s}], "
+      "\"members\": [%s",
+      name, inputs, from, one_member);
+  while (--members > 0) fprintf(file, ", %s", one_member);
+  fputs("]}", file);
   fclose(file);
   return folder;
 }
 
 const char* puppet_folder(const char* name) {
-  return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]");
+  return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]", "", 1);
 }
 
 void puppet_remove(const char* folder) {
@@ -264,7 +270,16 @@ ath_model* puppet_text_model(ath_engine* engine) {
           "\"max_bytes\": 100}], "
           "\"processor\": {\"name\": \"letters\", \"inputs\": [\"words\"], \"options\": {}}, "
           "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
-          "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]"));
+          "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
+          "", 1));
+}
+
+ath_model* puppet_ensemble(ath_engine* engine) {
+  return take_model(
+      engine, write_folder("ensemble",
+                           "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+                           "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
+                           ", \"from\": \"mean:y\"", 2));
 }
 
 ath_request* puppet_request(const ath_model* model, const float* row) {

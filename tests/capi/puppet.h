@@ -32,6 +32,8 @@ ath_engine* puppet_engine(const char* options_json);
 ath_model* puppet_model(ath_engine* engine);
 /* A model with a text input "words", whose processor counts letters. */
 ath_model* puppet_text_model(ath_engine* engine);
+/* The mean of two puppets. */
+ath_model* puppet_ensemble(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */
 ath_request* puppet_request(const ath_model* model, const float* row);
 

@@ -159,6 +159,25 @@ static void missing_files(void) {
   ath_engine_destroy(engine);
 }
 
+/* mutant: lose the time after which it is worth while to ask again */
+static void open_breaker(void) {
+  static const float row[2] = {PUPPET_FAIL, 0};
+  puppet_world on = puppet_begin(NULL, row);
+  int64_t retry_after = 0;
+  int32_t reason = ATH_REASON_NONE;
+  int i;
+  for (i = 0; i < 100 && reason != ATH_REASON_BREAKER_OPEN; ++i) {
+    ath_response* response = NULL;
+    ath_error* error = NULL;
+    CHECK(ath_infer(on.request, &response, &error) == ath_error_code(error) && response == NULL);
+    reason = ath_error_reason(error);
+    retry_after = ath_error_retry_after_ns(error);
+    ath_error_destroy(error);
+  }
+  CHECK(reason == ATH_REASON_BREAKER_OPEN && retry_after > 0);
+  puppet_end(&on);
+}
+
 static int releases = 0;
 static void count_release(void* context) {
   (void)context;
@@ -221,5 +240,6 @@ const test refusal_tests[] = {
     {"NULL is refused where an object is needed, and fine where one is given back", nulls},
     {"a folder or a plugin that is not there is named", missing_files},
     {"tables that cannot work are refused", tables},
+    {"an open breaker says when to come back", open_breaker},
     {"a table is released once, after its engine and models, and never when it is rejected", finalizers},
     {NULL, NULL}};

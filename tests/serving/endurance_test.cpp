@@ -71,6 +71,27 @@ TEST_CASE("a model known to be slow is tried again, once in as long as it is kno
   CHECK(answered > refused);
 }
 
+// mutant: EngineState::admit_work_step that lets a trial through although others are queued.
+TEST_CASE("a call that is predicted to be late is no trial while others are queued") {
+  EngineOptions options;
+  options.caller_runs = CallerRuns::never;
+  SimulatedEngine engine("", options);
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(400ms);
+    return Result<void>();
+  };
+  for (float i = 0; i < 10; ++i) REQUIRE(engine.infer(row(i)));
+  engine.world.advance(1h);
+  auto const queued = engine.submit(row(100));
+  auto const behind = engine.submit(row(101), {.deadline = 100ms});
+  REQUIRE(behind->done());
+  CHECK(behind->error().reason == Reason::expected_wait);
+  engine.world.run_until_idle();
+  auto const trial = engine.submit(row(102), {.deadline = 100ms});
+  CHECK_FALSE(trial->done());
+  engine.world.run_until_idle();
+}
+
 // mutant: EngineState::batched that fails the flight with its owner's deadline.
 TEST_CASE(
     "S3-6 the caller whose request carries the work runs out of time, and the others get their answer") {

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -42,6 +44,27 @@ struct Blocking {
   Result<Answer> collect() {
     engine.state->wait(*call);
     return engine.state->collect(*call);
+  }
+};
+
+// Makes of a text the number of its first letter, and lets the test act before it reads that.
+struct LetterProcessor {
+  static constexpr char const* name = "letter";
+  std::function<void()> before;
+  struct Opened {
+    static constexpr std::array<Port, 1> ports{{{"x", DType::f32}}};
+    LetterProcessor& processor;
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const& item) const {
+      if (processor.before) std::exchange(processor.before, nullptr)();
+      std::array<float, 2> const letter{static_cast<float>(item.input(0).text_at(0)[0]), 0};
+      Preprocessed made;
+      made.tensors.push_back(Tensor::view<float>(letter, Shape{1, 2}).clone().value());
+      return made;
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>(Opened{*this});
   }
 };
 
@@ -107,6 +130,36 @@ TEST_CASE("the work of an owner who leaves before it begins goes on with a copy 
   CHECK(owner.collect().error().code == Code::cancelled);
   REQUIRE(waiter->has_value());
   CHECK(waiter->y() == 8);
+  check_nothing_held(engine);
+}
+
+// mutant: EngineState::processor_inputs that lends the processor what is its caller's.
+TEST_CASE("a processor does not read the memory of a caller who leaves while it runs") {
+  LetterProcessor processor;
+  ath_processor_table const table = make_table(processor);
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.state->add_processor(table));
+  ModelFolder const folder("", "letters", "1.0.0",
+                           R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],
+      "processor": {"name": "letter"},
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)");
+  engine.served = engine.state->add(folder.path()).value().get();
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  std::string memory = "a";
+  std::array<std::int64_t, 2> const offsets{0, 1};
+  auto const owner = engine.submit(Request{{"text", Tensor::texts(offsets, memory, Shape{1})}});
+  auto const waiter =
+      engine.submit(Request{{"text", Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value()}});
+  processor.before = [&] {
+    engine.cancel(*owner);
+    memory = "z";
+  };
+  engine.world.run_until_idle();
+  REQUIRE(owner->done());
+  CHECK(owner->error().code == Code::cancelled);
+  REQUIRE(waiter->has_value());
+  CHECK(waiter->y() == 'a' + 1);
   check_nothing_held(engine);
 }
 
