@@ -160,6 +160,7 @@ class World final : public Stage {
   std::shared_ptr<State> state_;
   std::map<ModelKind, std::shared_ptr<Served>> served_;
   std::vector<std::pair<ModelKind, std::shared_ptr<Served>>> replaced_;
+  int replacing_ = 0;
   int replacements_ = 0;
 };
 
@@ -375,6 +376,8 @@ void World::load(SimulatedEvent const& event) {
 
 /// Others use the old handle meanwhile; the model that it was ends with the last of them.
 void World::replace(SimulatedEvent const& event) {
+  Scope const scope(replacing_);
+  if (replacing_ > 1) judge_.counts_are_lost(event.model);  // it may be the other's model that is removed
   auto old = served_.at(event.model);
   static_cast<void>(state_->remove(old->description().id));
   auto added = state_->add(folders_.folder(event.model));
