@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/ostream.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +19,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include "failure.hpp"
+#include "file_kind.hpp"
 #include "program.hpp"
 #include "runtime.hpp"
 
@@ -159,11 +160,15 @@ class InstanceState {
   Result<void> store(std::size_t index, ath_tensor& out) {
     auto& tensor = outputs_[index];
     auto const& slot = model_->outputs[index];
-    if (!tensor.defined() || tensor.layout() != c10::kStrided ||
-        tensor.scalar_type() != *to_scalar_type(slot.dtype))
+    if (!tensor.defined() || tensor.scalar_type() != *to_scalar_type(slot.dtype))
       return fail(Code::internal, Reason::backend_contract, "{}: output '{}': expected {}, got {}",
                   model_->source.subject, slot.name, to_string(slot.dtype),
                   tensor.defined() ? c10::toString(tensor.scalar_type()) : "nothing");
+    if (tensor.layout() != c10::kStrided)
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output '{}': expected a dense {} tensor, got one laid out as {}",
+                  model_->source.subject, slot.name, to_string(slot.dtype),
+                  fmt::to_string(fmt::streamed(tensor.layout())));
     if (tensor.dim() < 1 || tensor.dim() > ATH_MAX_RANK)
       return fail(Code::internal, Reason::backend_contract,
                   "{}: output '{}': expected a rank of 1 to {}, the first axis counting items, got rank {}",
@@ -238,7 +243,11 @@ Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSo
   try {
     return format == "pt2" ? load_package(source) : load_script(source);
   } catch (...) {
-    return tl::unexpected(describe_current_exception(Stage::load, source.subject));
+    auto error = describe_current_exception(Stage::load, source.subject);
+    if (auto const other = describe_other_file(source.path, format);
+        !other.empty() && error.reason == Reason::model_load)
+      error.message = fmt::format("{}: {}", source.subject, other);
+    return tl::unexpected(std::move(error));
   }
 }
 
@@ -289,6 +298,7 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
   auto model = std::make_shared<detail::LoadedModel>();
   model->source = {source.path,
                    {source.input_names, source.input_names + source.input_count},
+                   {source.output_names, source.output_names + source.output_count},
                    *device,
                    fmt::format("{} model '{}'", format, source.path)};
   model->inputs = std::move(*inputs);

@@ -6,6 +6,9 @@
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
+#include "core/json_text.hpp"
+
+#include "names.hpp"
 #include "program.hpp"
 #include "runtime.hpp"
 
@@ -40,6 +43,28 @@ Result<void> check_metadata(ProgramSource const& source) {
 /// How many threads can be inside one package at a time; a further one waits. A runner holds no weights.
 std::size_t runner_count() { return std::max<std::size_t>(1, std::thread::hardware_concurrency()); }
 
+/// The leaves of a tree of Python containers, in their order: a leaf right under a dict by its key, any other by an empty
+/// name.
+void collect_leaves(json::Json const& tree, std::string const& name, std::vector<std::string>& leaves) {
+  auto const& children = tree.at("children_spec");
+  if (tree.at("type").is_null()) return leaves.push_back(name);
+  bool const is_dict = tree.at("type") == "builtins.dict";
+  auto const keys = is_dict ? json::Json::parse(tree.at("context").get<std::string>()) : json::Json::array();
+  for (std::size_t i = 0; i < children.size(); ++i)
+    collect_leaves(children[i], is_dict && keys.at(i).is_string() ? keys[i].get<std::string>() : "", leaves);
+}
+
+/// The names that a package records, by the text of its call; none where it is not what exporters write.
+std::vector<std::string> recorded_names(std::string const& specification) {
+  std::vector<std::string> leaves;
+  try {
+    collect_leaves(json::Json::parse(specification).at(1), "", leaves);
+  } catch (json::Json::exception const&) {
+    leaves.clear();
+  }
+  return leaves;
+}
+
 class Package final : public Program {
  public:
   explicit Package(ProgramSource const& source)
@@ -52,18 +77,54 @@ class Package final : public Program {
     }
   }
 
+  /// Finds the places of the manifest's names among those of keyword arguments and of a dict's keys.
+  Result<void> bind(ProgramSource const& source) {
+    auto const call = loader_.get_call_spec();
+    auto const arguments = recorded_names(call.at(0));
+    auto const returned = recorded_names(call.at(1));
+    auto inputs = find_places(source.subject, "arguments of the package", arguments, source.inputs);
+    if (!inputs) return tl::unexpected(std::move(inputs.error()));
+    auto outputs = find_places(source.subject, "outputs of the package", returned, source.outputs);
+    if (!outputs) return tl::unexpected(std::move(outputs.error()));
+    input_of_.resize(inputs->size());
+    for (std::size_t i = 0; i < inputs->size(); ++i) {
+      if ((*inputs)[i] >= inputs->size())
+        return fail(Code::failed_precondition, Reason::model_load,
+                    "{}: expected inputs for all arguments of the package ({}), got ({})", source.subject,
+                    join(arguments), join(source.inputs));
+      input_of_[(*inputs)[i]] = i;
+    }
+    // In their order all outputs are taken, so that another number of them is seen.
+    bool const by_name = std::ranges::all_of(source.outputs, [&](std::string const& output) {
+      return std::ranges::find(returned, output) != returned.end();
+    });
+    if (by_name) places_ = std::move(*outputs);
+    return {};
+  }
+
   std::uint64_t weight_bytes() const override { return weight_bytes_; }
   bool writes_inputs() const override { return false; }
 
   Result<void> forward(std::vector<at::Tensor> const& inputs,
                        std::vector<at::Tensor>& outputs) const override {
-    outputs = loader_.run(inputs);
+    std::vector<at::Tensor> arguments;
+    arguments.reserve(inputs.size());
+    for (std::size_t const input : input_of_) arguments.push_back(inputs[input]);
+    auto returned = loader_.run(arguments);
+    if (places_.empty()) {
+      outputs = std::move(returned);
+      return {};
+    }
+    outputs.clear();
+    for (std::size_t const place : places_) outputs.push_back(returned[place]);
     return {};
   }
 
  private:
   mutable Loader loader_;  // its run() hands each thread a runner of its own
   std::uint64_t weight_bytes_ = 0;
+  std::vector<std::size_t> input_of_;  // argument i is input input_of_[i]
+  std::vector<std::size_t> places_;  // output i is what it returns at places_[i]; empty: all, in their order
 };
 
 }  // namespace
@@ -71,7 +132,9 @@ class Package final : public Program {
 Result<std::unique_ptr<Program>> load_package(ProgramSource const& source) {
   if (auto provided = provide_libtorch(); !provided) return tl::unexpected(std::move(provided.error()));
   if (auto checked = check_metadata(source); !checked) return tl::unexpected(std::move(checked.error()));
-  return std::make_unique<Package>(source);
+  auto package = std::make_unique<Package>(source);
+  if (auto bound = package->bind(source); !bound) return tl::unexpected(std::move(bound.error()));
+  return package;
 }
 
 }  // namespace athanor::inline v1::libtorch

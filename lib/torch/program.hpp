@@ -17,7 +17,8 @@ namespace athanor::inline v1::libtorch {
 /// What a loader is told.
 struct ProgramSource {
   std::string path;
-  std::vector<std::string> inputs;  ///< their names, in the order of the manifest
+  std::vector<std::string> inputs;   ///< their names, in the order of the manifest
+  std::vector<std::string> outputs;  ///< likewise
   c10::Device device{c10::DeviceType::CPU};
   /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
   std::string subject;
@@ -32,7 +33,8 @@ class Program {
   virtual std::uint64_t weight_bytes() const = 0;
   /// Whether forward may write into the memory of its inputs.
   virtual bool writes_inputs() const = 0;
-  /// Replaces what is in `outputs`. Fails with backend_contract when forward returns anything but tensors.
+  /// Replaces what is in `outputs`, in the order of the manifest. Fails with backend_contract when forward returns
+  /// anything but tensors.
   virtual Result<void> forward(std::vector<at::Tensor> const& inputs,
                                std::vector<at::Tensor>& outputs) const = 0;
 };

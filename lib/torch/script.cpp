@@ -3,11 +3,14 @@
 #include <unordered_set>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include "names.hpp"
 #include "program.hpp"
 
 namespace athanor::inline v1::libtorch {
@@ -53,19 +56,42 @@ std::uint64_t held_bytes(jit::Module const& module, jit::Graph const& graph) {
   return bytes.total();
 }
 
+/// The attribute that forward changes: one that it sets, or whose content it writes to. Empty when it changes none; what
+/// it never changes is no attribute any more, since freezing made it a constant.
+std::string find_changed_attribute(jit::Block const& block, jit::AliasDb const& aliases) {
+  for (auto const* node : block.nodes()) {
+    if (node->kind() == c10::prim::SetAttr) return node->s(c10::attr::name);
+    if (node->kind() == c10::prim::GetAttr && !node->output()->type()->is_module() &&
+        aliases.hasWriters(node->output()))
+      return node->s(c10::attr::name);
+    for (auto const* inner : node->blocks())
+      if (auto found = find_changed_attribute(*inner, aliases); !found.empty()) return found;
+  }
+  return {};
+}
+
+/// An argument of forward: an input of the manifest, or its own default.
+struct Argument {
+  std::optional<std::size_t> input;
+  c10::IValue value;
+};
+
+/// How the names of a manifest belong to a method.
+struct Binding {
+  std::vector<Argument> arguments;  // without the module itself
+  std::vector<std::string> keys;    // of a dict: the outputs
+  std::vector<std::size_t> places;  // of a tuple: the outputs; empty when they are all, in their order
+};
+
 class Script final : public Program {
  public:
-  Script(jit::Module module, std::string subject, std::vector<std::size_t> order)
+  Script(jit::Module module, std::string subject, Binding binding, bool writes_inputs)
       : module_(std::move(module)),
         function_(&module_.get_method("forward").function()),
         subject_(std::move(subject)),
-        order_(std::move(order)) {
-    auto const graph = module_.get_method("forward").graph();
-    weight_bytes_ = held_bytes(module_, *graph);
-    jit::AliasDb const aliases(graph);
-    for (std::size_t i = 1; i < graph->inputs().size(); ++i)
-      writes_inputs_ |= aliases.hasWriters(graph->inputs()[i]);
-  }
+        binding_(std::move(binding)),
+        weight_bytes_(held_bytes(module_, *module_.get_method("forward").graph())),
+        writes_inputs_(writes_inputs) {}
 
   std::uint64_t weight_bytes() const override { return weight_bytes_; }
   bool writes_inputs() const override { return writes_inputs_; }
@@ -73,9 +99,10 @@ class Script final : public Program {
   Result<void> forward(std::vector<at::Tensor> const& inputs,
                        std::vector<at::Tensor>& outputs) const override {
     std::vector<c10::IValue> stack;
-    stack.reserve(inputs.size() + 1);
+    stack.reserve(binding_.arguments.size() + 1);
     stack.emplace_back(module_._ivalue());
-    for (std::size_t const input : order_) stack.emplace_back(inputs[input]);
+    for (Argument const& argument : binding_.arguments)
+      stack.push_back(argument.input ? c10::IValue(inputs[*argument.input]) : argument.value);
     c10::IValue const answer = (*function_)(std::move(stack));
     return take(answer, outputs);
   }
@@ -88,75 +115,131 @@ class Script final : public Program {
     } else if (answer.isTensorList()) {
       for (at::Tensor const& tensor : answer.toTensorList()) outputs.push_back(tensor);
     } else if (answer.isTuple()) {
-      for (auto const& element : answer.toTupleRef().elements()) {
-        if (!element.isTensor()) return not_tensors("a tuple with " + element.tagKind() + " in it");
-        outputs.push_back(element.toTensor());
-      }
+      return take_tuple(answer.toTupleRef().elements(), outputs);
+    } else if (answer.isGenericDict()) {
+      return take_dict(answer.toGenericDict(), outputs);
     } else {
       return not_tensors(answer.tagKind());
     }
     return {};
   }
 
-  tl::unexpected<Error> not_tensors(std::string const& got) const {
+  Result<void> take_tuple(c10::ArrayRef<c10::IValue> elements, std::vector<at::Tensor>& outputs) const {
+    std::size_t const count = binding_.places.empty() ? elements.size() : binding_.places.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      auto const& element = elements[binding_.places.empty() ? i : binding_.places[i]];
+      if (!element.isTensor()) return not_tensors("a tuple with " + element.tagKind() + " in it");
+      outputs.push_back(element.toTensor());
+    }
+    return {};
+  }
+
+  Result<void> take_dict(c10::Dict<c10::IValue, c10::IValue> const& dict,
+                         std::vector<at::Tensor>& outputs) const {
+    for (std::string const& key : binding_.keys) {
+      auto const found = dict.find(key);
+      if (found == dict.end()) return no_key(dict, key);
+      if (!found->value().isTensor())
+        return not_tensors("a dict with " + found->value().tagKind() + " in it");
+      outputs.push_back(found->value().toTensor());
+    }
+    return {};
+  }
+
+  tl::unexpected<Error> no_key(c10::Dict<c10::IValue, c10::IValue> const& dict,
+                               std::string const& key) const {
+    std::vector<std::string> keys;
+    for (auto const& entry : dict)
+      keys.push_back(entry.key().isString() ? entry.key().toStringRef() : entry.key().tagKind());
     return fail(Code::internal, Reason::backend_contract,
-                "{}: forward: expected a tensor, or a tuple or list of tensors, got {}", subject_, got);
+                "{}: forward: expected outputs that are keys of its dict ({}), got '{}'", subject_,
+                join(keys), key);
+  }
+
+  tl::unexpected<Error> not_tensors(std::string const& got) const {
+    return fail(
+        Code::internal, Reason::backend_contract,
+        "{}: forward: expected a tensor, a tuple or list of tensors, or a dict of tensors by name, got {}",
+        subject_, got);
   }
 
   jit::Module module_;
   jit::Function* function_;  // lives in module_
   std::string subject_;
-  std::vector<std::size_t> order_;  // argument i of forward is input order_[i]
-  std::uint64_t weight_bytes_ = 0;
-  bool writes_inputs_ = false;
+  Binding binding_;
+  std::uint64_t weight_bytes_;
+  bool writes_inputs_;
 };
 
-Result<void> check_inputs(jit::Module const& module, ProgramSource const& source) {
-  auto const method = module.find_method("forward");
-  if (!method)
-    return fail(Code::failed_precondition, Reason::model_load, "{}: it has no method forward",
-                source.subject);
-  auto const& arguments = method->function().getSchema().arguments();  // the first is the module itself
+template <class... Args>
+tl::unexpected<Error> refuse(ProgramSource const& source, fmt::format_string<Args...> sentence,
+                             Args&&... args) {
+  return fail(Code::failed_precondition, Reason::model_load, "{}: {}", source.subject,
+              fmt::format(sentence, std::forward<Args>(args)...));
+}
+
+Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const& source, Binding& binding) {
+  auto const arguments =
+      c10::ArrayRef<c10::Argument>(schema.arguments()).slice(1);  // without the module itself
+  std::vector<std::string> names;
   std::size_t required = 0;
-  for (std::size_t i = 1; i < arguments.size(); ++i) required += arguments[i].default_value() ? 0 : 1;
+  for (c10::Argument const& argument : arguments) {
+    names.push_back(argument.name());
+    required += argument.default_value() ? 0 : 1;
+    binding.arguments.push_back({{}, argument.default_value().value_or(c10::IValue())});
+  }
   std::size_t const given = source.inputs.size();
-  if (given < required || given > arguments.size() - 1)
-    return fail(Code::failed_precondition, Reason::model_load,
-                "{}: expected as many inputs as forward takes, {}; the manifest has {}", source.subject,
-                arguments.size() - 1, given);
-  for (std::size_t i = 1; i <= given; ++i) {
-    if (!c10::TensorType::get()->isSubtypeOf(*arguments[i].type()))
-      return fail(Code::failed_precondition, Reason::model_load,
-                  "{}: argument '{}' of forward: expected type Tensor, got {}", source.subject,
-                  arguments[i].name(), arguments[i].type()->repr_str());
+  if (given < required || given > arguments.size())
+    return refuse(source, "expected as many inputs as forward takes, {}; the manifest has {}",
+                  arguments.size(), given);
+  auto const places = find_places(source.subject, "arguments of forward", names, source.inputs);
+  if (!places) return tl::unexpected(places.error());
+  for (std::size_t i = 0; i < given; ++i) binding.arguments[(*places)[i]].input = i;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    bool const is_input = binding.arguments[i].input.has_value();
+    if (is_input && !c10::TensorType::get()->isSubtypeOf(*arguments[i].type()))
+      return refuse(source, "argument '{}' of forward: expected type Tensor, got {}", names[i],
+                    arguments[i].type()->repr_str());
+    if (!is_input && !arguments[i].default_value())
+      return refuse(source, "expected an input for argument '{}' of forward, got ({})", names[i],
+                    join(source.inputs));
   }
   return {};
 }
 
-/// Which input each argument of forward is. Inputs that all have names of arguments are told by them; inputs of which
-/// none has are taken in their order. In between, an argument's name at another place is a mistake that no shape
-/// would show.
-Result<std::vector<std::size_t>> order_inputs(jit::Module const& module, ProgramSource const& source) {
-  auto const& arguments = module.get_method("forward").function().getSchema().arguments();
-  std::size_t const given = source.inputs.size();
-  std::vector<std::size_t> in_order;
-  std::vector<std::size_t> by_name;
-  std::optional<std::size_t> misplaced;
-  for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
-    if (i < given) in_order.push_back(i);
-    auto const at = std::ranges::find(source.inputs, arguments[i + 1].name());
-    if (at == source.inputs.end()) continue;
-    auto const input = static_cast<std::size_t>(at - source.inputs.begin());
-    if (i < given) by_name.push_back(input);
-    if (input != i) misplaced = i;
+/// What the declared type of the answer tells; a list, for one, shows how long it is when it is there.
+Result<void> bind_outputs(c10::FunctionSchema const& schema, ProgramSource const& source, Binding& binding) {
+  binding.keys = source.outputs;
+  if (schema.returns().size() != 1) return {};
+  auto const type = schema.returns()[0].type();
+  auto const tuple = type->cast<c10::TupleType>();
+  std::size_t const given = source.outputs.size();
+  if (tuple && tuple->schema()) {
+    std::vector<std::string> fields;
+    for (c10::Argument const& field : tuple->schema()->arguments()) fields.push_back(field.name());
+    auto places = find_places(source.subject, "fields of what forward returns", fields, source.outputs);
+    if (!places) return tl::unexpected(places.error());
+    bool const by_name = std::ranges::all_of(source.outputs, [&](std::string const& output) {
+      return std::ranges::find(fields, output) != fields.end();
+    });
+    if (by_name) binding.places = std::move(*places);
   }
-  if (by_name.size() == given) return by_name;
-  if (!misplaced) return in_order;
-  return fail(
-      Code::failed_precondition, Reason::model_load,
-      "{}: expected the names of all arguments of forward or inputs in their order, got '{}', which is "
-      "argument {}, at another place",
-      source.subject, arguments[*misplaced + 1].name(), *misplaced);
+  bool const counted = tuple != nullptr || type->kind() == c10::TypeKind::TensorType;
+  std::size_t const returned = tuple ? tuple->elements().size() : 1;
+  if (counted && binding.places.empty() && returned != given)
+    return refuse(source, "expected as many outputs as forward returns, {}; the manifest has {}", returned,
+                  given);
+  return {};
+}
+
+Result<Binding> bind(jit::Module const& module, ProgramSource const& source) {
+  auto const method = module.find_method("forward");
+  if (!method) return refuse(source, "it has no method forward");
+  auto const& schema = method->function().getSchema();
+  Binding binding;
+  if (auto bound = bind_inputs(schema, source, binding); !bound) return tl::unexpected(bound.error());
+  if (auto bound = bind_outputs(schema, source, binding); !bound) return tl::unexpected(bound.error());
+  return binding;
 }
 
 }  // namespace
@@ -165,12 +248,21 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   // With the profiling executor on, the first two calls of every model compile and take ten times as long.
   jit::getProfilingMode() = false;
   auto module = jit::load(source.path, source.device);
-  if (auto checked = check_inputs(module, source); !checked)
-    return tl::unexpected(std::move(checked.error()));
-  auto order = order_inputs(module, source);
-  if (!order) return tl::unexpected(std::move(order.error()));
+  auto binding = bind(module, source);
+  if (!binding) return tl::unexpected(std::move(binding.error()));
   module.eval();
-  return std::make_unique<Script>(jit::freeze(module), source.subject, std::move(*order));
+  auto frozen = jit::freeze(module);
+  auto const graph = frozen.get_method("forward").graph();
+  jit::AliasDb const aliases(graph);
+  if (auto const changed = find_changed_attribute(*graph->block(), aliases); !changed.empty())
+    return refuse(
+        source,
+        "expected a model without state, got one whose forward changes its attribute '{}', which all callers "
+        "would share: take the state as an input and return the new one",
+        changed);
+  bool const writes_inputs = std::ranges::any_of(
+      graph->inputs().slice(1), [&](jit::Value const* input) { return aliases.hasWriters(input); });
+  return std::make_unique<Script>(std::move(frozen), source.subject, std::move(*binding), writes_inputs);
 }
 
 }  // namespace athanor::inline v1::libtorch

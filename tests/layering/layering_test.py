@@ -29,13 +29,13 @@ OUTSIDE = {
     **{room: BASIC for room in SIBLINGS},
     "serving": [*BASIC, "nlohmann/"],
     "manifest": [*BASIC, *JSON],
-    "torch": [*BASIC, "torch/", "ATen/", "c10/", "nlohmann/"],
+    "torch": [*BASIC, *JSON, "torch/", "ATen/", "c10/", "caffe2/"],
     "chem": [*BASIC, *JSON, "GraphMol/", "RDGeneral/", "Geometry/", "DataStructs/"],
     "capi": [*BASIC, *JSON, "athanor.h"],
 }
 SYSTEM = ["sys/", "linux/", "cuda", "emmintrin.h", "immintrin.h"]
 # Never in a header that a user includes: their types would become part of our interface.
-NEVER_PUBLIC = ["core/json_text.hpp", "nlohmann/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/"]
+NEVER_PUBLIC = ["core/json_text.hpp", "nlohmann/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/", "caffe2/"]
 PLUGIN_HEADER = "athanor/plugin.h"
 # A user's program may have another fmt than ours: only these headers, which need nothing compiled of it, speak of it.
 FORMAT_HEADER = "format.hpp"

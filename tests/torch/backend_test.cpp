@@ -7,6 +7,7 @@
 #include <thread>
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include "scripts.hpp"
 #include "table.hpp"
@@ -247,15 +248,29 @@ TEST_CASE(
 }
 
 // mutant: execute() does not compare the counts
-TEST_CASE("another number of outputs than the manifest's is a backend_contract error with both numbers") {
+TEST_CASE("another number of outputs than the manifest's is an error with both numbers") {
   Folder const folder;
   Description description;
   description.outputs = {DType::f32, DType::f32, DType::f32};
-  auto const model = load(folder, "def forward(self, x: Tensor):\n  return x, x + 1\n", description);
+  auto const model = load(folder, "def forward(self, x: Tensor):\n  return [x, x + 1]\n", description);
   std::vector<float> const x{1};
   auto const error = run_error(model, {floats(x, {1})});
   CHECK(error.reason == Reason::backend_contract);
   CHECK(contains(error.message, "expected 3 outputs from forward, got 2"));
+}
+
+// mutant: bind_outputs() does not compare the counts
+TEST_CASE("another number of outputs than the manifest's is refused at load where forward declares it") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  description.outputs = {DType::f32, DType::f32, DType::f32};
+  write_script(description.path, "def forward(self, x: Tensor):\n  return x, x + 1\n");
+  auto error = load_error(description);
+  CHECK(error.reason == Reason::model_load);
+  CHECK(contains(error.message, "expected as many outputs as forward returns, 2; the manifest has 3"));
+  write_script(description.path, add_one);
+  CHECK(contains(load_error(description).message, "forward returns, 1; the manifest has 3"));
 }
 
 // mutant: store() does not compare the element types
@@ -272,9 +287,100 @@ TEST_CASE(
     return error.message;
   };
   CHECK(contains(refused("x.to(7)"), "output 'out0': expected f32, got Double"));
+  CHECK(contains(refused("x.to_sparse()"),
+                 "output 'out0': expected a dense f32 tensor, got one laid out as Sparse"));
   CHECK(contains(refused("x.sum()"), "got rank 0"));
   CHECK(contains(refused("3"), "got Int"));
-  CHECK(contains(refused("(x, 3)"), "got a tuple with Int in it"));
+  CHECK(contains(refused("(3,)"), "got a tuple with Int in it"));
+  CHECK(contains(refused("{'out0': 3}"), "got a dict with Int in it"));
+}
+
+// mutant: take_dict() takes the entries in their order
+TEST_CASE("outputs of a dict are taken by their keys, whatever else it holds") {
+  Folder const folder;
+  Description description;
+  description.outputs = {DType::f32, DType::f32};
+  description.output_names = {"third", "first"};
+  std::string const source =
+      "def forward(self, x: Tensor):\n  return {'first': x, 'second': x * 2, 'third': x * 3}\n";
+  auto const model = load(folder, source, description);
+  std::vector<float> const x{1, 2};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(x, {2})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[1] == 6.0F);
+  CHECK((*outputs)[1].as<float>()[1] == 2.0F);
+  description.output_names = {"first", "fourth"};
+  auto const error = run_error(load(folder, source, description), {floats(x, {2})});
+  CHECK(error.reason == Reason::backend_contract);
+  CHECK(contains(error.message,
+                 "expected outputs that are keys of its dict (first, second, third), got 'fourth'"));
+}
+
+// mutant: bind_outputs() leaves places as they are
+TEST_CASE("outputs that are called like the fields of a named tuple are told by their names") {
+  Description description;
+  description.path = ATHANOR_PT2_FOLDER "/fields.pt";  // mean = x, deviation = 2 x, count = 3 x
+  auto const answers = [&](std::vector<std::string> names) {
+    description.outputs.assign(names.size(), DType::f32);
+    description.output_names = std::move(names);
+    auto const model = Model::load(table(), description);
+    REQUIRE_MESSAGE(model, model.error().message);
+    std::vector<float> const x{1};
+    Instance instance(*model);
+    auto const outputs = instance.run({floats(x, {1})});
+    REQUIRE_MESSAGE(outputs, outputs.error().message);
+    std::vector<float> values;
+    for (auto const& output : *outputs) values.push_back(output.as<float>()[0]);
+    return values;
+  };
+  CHECK(answers({"mean", "deviation", "count"}) == std::vector<float>{1, 2, 3});
+  CHECK(answers({"count", "mean", "deviation"}) == std::vector<float>{3, 1, 2});
+  CHECK(answers({"deviation"}) == std::vector<float>{2});
+  CHECK(answers({"a", "b", "c"}) == std::vector<float>{1, 2, 3});
+  CHECK(answers({"mean", "b", "c"}) == std::vector<float>{1, 2, 3});
+  description.output_names = {"deviation", "b", "c"};
+  description.outputs.assign(3, DType::f32);
+  CHECK(contains(
+      load_error(description).message,
+      "expected the fields of what forward returns, all by their names (mean, deviation, count) or in their "
+      "order; got (deviation, b, c), where 'deviation' is at another place"));
+  description.output_names = {"mean", "b"};
+  description.outputs.assign(2, DType::f32);
+  CHECK(contains(load_error(description).message, "forward returns, 3; the manifest has 2"));
+}
+
+// mutant: find_changed_attribute() looks at no attribute that is set, or at none that is written to
+TEST_CASE("a model that keeps state between calls is refused at load, by the name of what it changes") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  std::vector<Parameter> const parameters{{"seen", {1}}};
+  for (auto const* body :
+       {"self.seen.add_(1)", "self.seen = self.seen + 1", "self.seen[0] = 7.0",
+        "if bool(x.sum() > 0):\n    self.seen.zero_()", "y = self.seen.view(-1)\n  y.mul_(2)"}) {
+    CAPTURE(body);
+    write_script(
+        description.path,
+        std::string("def forward(self, x: Tensor) -> Tensor:\n  ") + body + "\n  return x + self.seen\n",
+        parameters);
+    auto const error = load_error(description);
+    CHECK(error.reason == Reason::model_load);
+    CHECK_MESSAGE(
+        contains(error.message, "forward changes its attribute 'seen', which all callers would share"),
+        error.message);
+  }
+  // Training alone changes what a normalisation remembers, and a copy belongs to the call.
+  for (auto const* body :
+       {"if self.training:\n    self.seen.add_(1)", "y = self.seen.clone()\n  y.add_(1)"}) {
+    CAPTURE(body);
+    write_script(
+        description.path,
+        std::string("def forward(self, x: Tensor) -> Tensor:\n  ") + body + "\n  return x + self.seen\n",
+        parameters);
+    auto const model = Model::load(table(), description);
+    CHECK_MESSAGE(model, model.error().message);
+  }
 }
 
 // mutant: check() does not compare the element types
@@ -363,7 +469,33 @@ TEST_CASE("a model file that is junk, cut off or empty is a model_load error of 
   CHECK(load_error(description).reason == Reason::model_load);
 }
 
-// mutant: check_inputs() is not called
+// mutant: load_program() does not ask describe_other_file()
+TEST_CASE("a file of another kind than the manifest says is named for what it is") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  auto const refusal = [&](char const* format) {
+    description.format = format;
+    auto const error = load_error(description);
+    CHECK(error.code == Code::failed_precondition);
+    CHECK(error.reason == Reason::model_load);
+    return error.message;
+  };
+  auto const pickle = "got what torch.save writes, a state_dict or a pickled module, which holds no program";
+  write_archive(description.path, {"data.pkl", "data/0", "byteorder"});
+  CHECK(contains(refusal("torchscript"), std::string("expected a module of torch.jit.save, ") + pickle));
+  CHECK(contains(refusal("pt2"), std::string("aoti_compile_and_package, ") + pickle));
+  std::ofstream(description.path, std::ios::binary) << "\x80\x02\x8a\nl\xfc";
+  CHECK(contains(refusal("torchscript"), pickle));
+  write_archive(description.path, {"models/model.json", "data/weights/weight_0"});
+  CHECK(contains(refusal("pt2"), "got a program of torch.export.save, which is not compiled"));
+  write_archive(description.path, {"data/aotinductor/model/a.wrapper.so"});
+  CHECK(contains(refusal("torchscript"), "got a package of torch._inductor.aoti_compile_and_package"));
+  write_script(description.path, add_one);
+  CHECK(contains(refusal("pt2"), "got a module of torch.jit.save"));
+}
+
+// mutant: bind_inputs() does not compare the counts
 TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   Folder const folder;
   Description description;
@@ -404,13 +536,43 @@ TEST_CASE("inputs that are called like forward's arguments are told by their nam
   CHECK(answer({"mask", "ids"}) == 21);
   CHECK(answer({"first", "second"}) == 12);
   CHECK(answer({"ids", "second"}) == 12);
-  for (auto const& [first, second] :
-       {std::pair("mask", "second"), std::pair("first", "ids"), std::pair("ids", "bias")}) {
+  for (auto const& [first, second] : {std::pair("mask", "second"), std::pair("first", "ids")}) {
     description.input_names = {first, second};
     auto const error = load_error(description);
     CHECK(error.reason == Reason::model_load);
-    CHECK_MESSAGE(contains(error.message, "at another place"), error.message);
+    CHECK_MESSAGE(
+        contains(
+            error.message,
+            fmt::format("expected the arguments of forward, all by their names (ids, mask, bias) or in their "
+                        "order; got ({}, {}), where '{}' is at another place",
+                        first, second, first == std::string_view("mask") ? "mask" : "ids")),
+        error.message);
   }
+  description.input_names = {"ids", "bias"};
+  CHECK(contains(load_error(description).message,
+                 "expected an input for argument 'mask' of forward, got (ids, bias)"));
+}
+
+// mutant: bind_inputs() gives every argument the input of its place
+TEST_CASE("an argument with a default may be left out by name, whatever stands behind it") {
+  Folder const folder;
+  Description description;
+  description.inputs = {DType::f32, DType::f32};
+  description.input_names = {"bias", "x"};
+  auto const model = load(folder,
+                          "def forward(self, x: Tensor, factor: int=3, mask: Optional[Tensor]=None, "
+                          "bias: Optional[Tensor]=None) -> Tensor:\n"
+                          "  y = x * factor\n"
+                          "  if mask is not None:\n    y = y * mask\n"
+                          "  if bias is not None:\n    y = y + bias\n"
+                          "  return y\n",
+                          description);
+  std::vector<float> const bias{10};
+  std::vector<float> const x{2};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(bias, {1}), floats(x, {1})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[0] == 16.0F);
 }
 
 // mutant: read_slots() lets bytes through

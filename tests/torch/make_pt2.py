@@ -7,12 +7,15 @@ perceptron.pt2: f32 [b, 10] -> [b, 1], the weights of scripts.hpp's parameter_va
 pair.pt2: f32 [b, 4] and i64 [b] -> f32 [b, 4] and i64 [b].
 fixed.pt2: f32 [1, 10] -> [1, 16], exported with one row and no dynamic axis: it takes more, and answers one.
 writes.pt2: f32 [b, 4] -> [b, 4]: adds one to its input, in place, and doubles it.
+named.pt2: exported with the keyword arguments ids and mask, f32 [b, 2] each; a dict of sum = ids + mask and tens = 10 ids.
+fields.pt: a TorchScript module that returns a named tuple: mean = x, deviation = 2 x, count = 3 x.
 """
 import pathlib
 import subprocess
 import sys
 import tempfile
 import zipfile
+from typing import NamedTuple
 
 import torch
 from torch._inductor import cpp_builder
@@ -68,12 +71,28 @@ class Writes(torch.nn.Module):
         return x * 2
 
 
+class Named(torch.nn.Module):
+    def forward(self, ids, mask):
+        return {"sum": ids + mask, "tens": ids * 10}
+
+
+class Answer(NamedTuple):
+    mean: torch.Tensor
+    deviation: torch.Tensor
+    count: torch.Tensor
+
+
+class Fields(torch.nn.Module):
+    def forward(self, x):
+        return Answer(x * 1, x * 2, x * 3)
+
+
 def shrink(path):
-    """Packs the package anew, compressed and without symbols and sources (of which the loader wants the name)."""
+    """Packs the file anew, compressed and without symbols and sources (of which the loader wants the name)."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(path) as package:
             package.extractall(folder)
-            names = package.namelist()
+            names = [name for name in package.namelist() if not name.endswith(".debug_pkl")]
         for name in names:
             if name.endswith(".cpp"):
                 pathlib.Path(folder, name).write_bytes(b"")
@@ -84,10 +103,12 @@ def shrink(path):
                 package.write(pathlib.Path(folder, name), name)
 
 
-def package(module, inputs, path, dynamic=True):
+def package(module, inputs, path, dynamic=True, keywords=None):
     batch = torch.export.Dim("batch", min=1, max=1024)
     shapes = tuple({0: batch} for _ in inputs) if dynamic else None
-    program = torch.export.export(module.eval(), inputs, dynamic_shapes=shapes)
+    if keywords:
+        shapes = {name: {0: batch} for name in keywords}
+    program = torch.export.export(module.eval(), inputs, keywords, dynamic_shapes=shapes)
     torch._inductor.aoti_compile_and_package(
         program, package_path=str(path), inductor_configs={"cpp.threads": 1, "cpp.simdlen": 1}
     )
@@ -101,3 +122,6 @@ package(Perceptron(), (torch.zeros(3, 10),), folder / "perceptron.pt2")
 package(Pair(), (torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)), folder / "pair.pt2")
 package(Fixed(), (torch.zeros(1, 10),), folder / "fixed.pt2", dynamic=False)
 package(Writes(), (torch.zeros(3, 4),), folder / "writes.pt2")
+package(Named(), (), folder / "named.pt2", keywords={"ids": torch.zeros(3, 2), "mask": torch.zeros(3, 2)})
+torch.jit.script(Fields()).save(str(folder / "fields.pt"))
+shrink(folder / "fields.pt")

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <latch>
 #include <thread>
+#include <tuple>
 
 #include <doctest/doctest.h>
 
@@ -78,6 +79,47 @@ TEST_CASE("a pt2 package with two inputs and outputs keeps their order and refus
       instance.run({Tensor::view(std::span(x), {2, 4}), Tensor::view(std::span(narrow), {2})});
   REQUIRE(!refused);
   CHECK(refused.error().reason == Reason::dtype);
+}
+
+// mutant: bind() takes inputs, or outputs, in the order of the manifest
+TEST_CASE("a pt2 package with keyword arguments or a dict is told by their names") {
+  auto description = package("named.pt2");
+  description.inputs = {DType::f32, DType::f32};
+  description.outputs = {DType::f32, DType::f32};
+  auto const answers = [&](std::vector<std::string> inputs, std::vector<std::string> outputs) {
+    description.input_names = std::move(inputs);
+    description.output_names = std::move(outputs);
+    description.outputs.assign(description.output_names.size(), DType::f32);
+    auto const model = load(description);
+    std::vector<float> const one{1, 1};
+    std::vector<float> const two{2, 2};
+    Instance instance(model);
+    auto const given =
+        instance.run({Tensor::view(std::span(one), {1, 2}), Tensor::view(std::span(two), {1, 2})});
+    REQUIRE_MESSAGE(given, given.error().message);
+    std::vector<float> values;
+    for (auto const& output : *given) values.push_back(output.as<float>()[1]);
+    return values;
+  };
+  CHECK(answers({"ids", "mask"}, {"sum", "tens"}) == std::vector<float>{3, 10});
+  CHECK(answers({"mask", "ids"}, {"tens", "sum"}) == std::vector<float>{20, 3});
+  CHECK(answers({"a", "b"}, {"c", "d"}) == std::vector<float>{3, 10});
+  CHECK(answers({"a", "b"}, {"tens"}) == std::vector<float>{10});
+  description.outputs = {DType::f32};
+  for (auto const& [inputs, output, sentence] :
+       {std::tuple(
+            std::vector<std::string>{"mask", "b"}, "tens",
+            "arguments of the package, all by their names (ids, mask) or in their order; got (mask, b)"),
+        std::tuple(std::vector<std::string>{"mask"}, "tens",
+                   "expected inputs for all arguments of the package (ids, mask)")}) {
+    description.inputs.assign(inputs.size(), DType::f32);
+    description.input_names = inputs;
+    description.output_names = {output};
+    auto const refused = Model::load(athanor::libtorch::backend(), description);
+    REQUIRE(!refused);
+    CHECK(refused.error().reason == Reason::model_load);
+    CHECK_MESSAGE(refused.error().message.find(sentence) != std::string::npos, refused.error().message);
+  }
 }
 
 // mutant: run_single_threaded is true

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/Parallel.h>
+#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/api/module.h>
 
 namespace athanor::tests {
@@ -15,9 +16,16 @@ void write_script(std::filesystem::path const& path, std::string const& source,
     for (std::int64_t i = 0; i < tensor.numel(); ++i) values[i] = parameter_value(i);
     module.register_parameter(parameter.name, tensor, /*is_buffer=*/false);
   }
+  module.register_attribute("training", c10::BoolType::get(), true);
   module.define(source);
   module.eval();
   (frozen ? ::torch::jit::freeze(module) : module).save(path.string());
+}
+
+void write_archive(std::filesystem::path const& path, std::vector<std::string> const& records) {
+  ::caffe2::serialize::PyTorchStreamWriter writer(path.string());
+  for (auto const& record : records) writer.writeRecord(record, "{}", 2);
+  writer.writeEndOfFile();
 }
 
 int intra_op_threads() { return at::get_num_threads(); }

@@ -24,6 +24,9 @@ inline float parameter_value(std::int64_t index) {
 void write_script(std::filesystem::path const& path, std::string const& source,
                   std::vector<Parameter> const& parameters = {}, bool frozen = false);
 
+/// Writes an archive as LibTorch writes them, with these records and nothing in them.
+void write_archive(std::filesystem::path const& path, std::vector<std::string> const& records);
+
 /// The thread count that LibTorch would use on this thread.
 int intra_op_threads();
 void set_intra_op_threads(int count);

@@ -49,6 +49,7 @@ struct Description {
   std::vector<DType> inputs{DType::f32};
   std::vector<std::string> input_names{};  // in0, in1 ... without any
   std::vector<DType> outputs{DType::f32};
+  std::vector<std::string> output_names{};  // out0, out1 ... without any
   Device device = test_device();
   std::int32_t threads = 1;
 };
@@ -58,11 +59,12 @@ class Model {
  public:
   static Result<Model> load(ath_backend_table const& table, Description const& description) {
     std::vector<std::string> names;
-    for (std::size_t i = 0; i < description.inputs.size() + description.outputs.size(); ++i)
+    for (std::size_t i = 0; i < description.inputs.size(); ++i)
       names.push_back(i < description.input_names.size() ? description.input_names[i]
-                      : i < description.inputs.size()
-                          ? "in" + std::to_string(i)
-                          : "out" + std::to_string(i - description.inputs.size()));
+                                                         : "in" + std::to_string(i));
+    for (std::size_t i = 0; i < description.outputs.size(); ++i)
+      names.push_back(i < description.output_names.size() ? description.output_names[i]
+                                                          : "out" + std::to_string(i));
     std::vector<char const*> pointers;
     for (auto const& name : names) pointers.push_back(name.c_str());
     ath_model_source source{};

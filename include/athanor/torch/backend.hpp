@@ -6,12 +6,11 @@
 /// appears here.
 ///
 /// Requirements on a model:
-/// - its `forward` takes as many tensors as the model has inputs (`model_inputs` of the manifest),
-///   in that order, and returns a tensor, or a tuple or list of tensors,
-///   in the order of `model_outputs`;
-/// - it keeps no state of its own between calls:
-///   all instances share one copy of the weights,
-///   and any number of them run at the same time;
+/// - its `forward` takes the inputs of the model (`model_inputs` of the manifest) as tensors, by name or in their
+///   order, and returns a tensor, or a tuple, list or dict of tensors, for `model_outputs` (docs/manifest.md says
+///   when names decide);
+/// - it keeps no state of its own between calls, since all instances share one copy of it, and any number of
+///   them run at the same time: TorchScript that changes an attribute is refused;
 /// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its
 ///   inputs, and it does not check their shapes (the signature does that, before the backend is reached).
 ///
