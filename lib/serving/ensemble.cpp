@@ -177,6 +177,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
       ++good;
       continue;
     }
+    if (!broken_promise_ && ran.error().reason == Reason::backend_contract) broken_promise_ = ran.error();
     if (members_.size() == 1) return tl::unexpected(std::move(ran.error()));
     if (first.message.empty()) {
       first = std::move(ran.error());

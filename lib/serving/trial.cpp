@@ -102,6 +102,7 @@ Result<void> run_sample(ModelDescription const& description, Worker& worker, Sam
   auto const before = bytes_of(worker.assembler.inputs());
   auto const ran = worker.ensemble.run(worker.assembler.inputs(), items);
   if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same) return same;
+  if (auto const* broken = worker.ensemble.broken_promise()) return tl::unexpected(*broken);
   if (!ran) return tl::unexpected(ran.error());
   return {};
 }

@@ -22,7 +22,8 @@ struct Sample {
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);
 
 /// Runs one batch of `items` items: the sample's from item `first` on, again and again. The outputs are those of
-/// worker.ensemble. Fails as the model does, and with failed_precondition / model_load when it wrote to an input.
+/// worker.ensemble. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
+/// enough others answered, and with failed_precondition / model_load when it wrote to an input.
 Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
                         std::int64_t first, std::int64_t items);
 

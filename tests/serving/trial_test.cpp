@@ -232,6 +232,62 @@ TEST_CASE("a model that refuses made-up values, or has no memory for a full batc
   CHECK(good.backend.batches == std::vector<std::int64_t>{1, 2, 32});
 }
 
+// mutant: is_broken_promise() does not ask for backend_contract
+TEST_CASE(
+    "outputs of another type, shape or number than the manifest's are refused at load, without a self-test "
+    "too") {
+  auto const refused = [](std::function<void(ath_tensor&)> const& change) {
+    Rig rig([&](Run const& run) {
+      run.add(1);
+      change(run.batch.outputs[0]);
+      return done();
+    });
+    auto const error = rig.refusal(ModelFolder());
+    CHECK(error.code == Code::failed_precondition);
+    CHECK(error.reason == Reason::model_load);
+    CHECK_MESSAGE(error.message.find("dry run of one item: ") != std::string::npos, error.message);
+    return error.message;
+  };
+  CHECK(refused([](ath_tensor& y) {
+          y.dtype = static_cast<std::int32_t>(DType::i32);
+        }).find("expected f32, got i32") != std::string::npos);
+  CHECK(refused([](ath_tensor& y) { y = {}; }).find("got nothing") != std::string::npos);
+  CHECK(refused([](ath_tensor& y) {
+          y.ndim = 1;
+          y.size_bytes = sizeof(float);
+        }).find("the backend returned [1]") != std::string::npos);
+}
+
+// mutant: Ensemble::run() does not keep what a member gave against the manifest
+TEST_CASE("a member that breaks the manifest's promises is refused at load, although enough others answer") {
+  Rig rig([](Run const& run) {
+    run.add(1);
+    if (run.file == "b") run.batch.outputs[0].dtype = static_cast<std::int32_t>(DType::i32);
+    return done();
+  });
+  auto const error = rig.refusal(MembersFolder({"a", "b", "c"}, R"("min_members": 2,
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],)"));
+  CHECK_MESSAGE(
+      error.message.find("dry run of one item: b: output y: expected f32, got i32") != std::string::npos,
+      error.message);
+}
+
+// mutant: try_again() is not called
+TEST_CASE("a model that takes one item at a time and gives it another answer the second time is refused") {
+  float state = 0;
+  Rig rig([&](Run const& run) {
+    run.add(++state);
+    return done();
+  });
+  auto const error = rig.refusal(ModelFolder(R"("batching": {"max_items": 1},)"));
+  CHECK_MESSAGE(error.message.find(
+                    "dry run of an item for the second time: output y: element 0 of item 0 of 1: expected "
+                    "1.01562 within 0.0001, got 2.01562") != std::string::npos,
+                error.message);
+}
+
 // mutant: check_unwritten left out, or called before the run
 TEST_CASE("a model that writes to its input is refused at load") {
   for (auto const* manifest : {"", tested, R"("batching": {"max_items": 1},)"}) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,6 +76,10 @@ class Ensemble {
   /// good answers fail the batch with the first member's error, named by its file.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items);
 
+  /// What a member gave, or failed to give, against the manifest, in any run so far; null while all kept to it. It
+  /// stands also where enough others answered.
+  Error const* broken_promise() const noexcept { return broken_promise_ ? &*broken_promise_ : nullptr; }
+
   /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
   /// makes are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return passes_outputs_ ? raw_ : outputs_; }
@@ -103,6 +108,7 @@ class Ensemble {
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
+  std::optional<Error> broken_promise_;
 };
 
 }  // namespace athanor::inline v1::serving
