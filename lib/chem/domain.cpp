@@ -99,18 +99,17 @@ std::vector<MorganCount> identifiers_of(RDKit::ROMol const& molecule, std::uint3
 }
 
 Result<std::vector<MorganCount>> morgan_identifiers(std::string_view smiles, SmilesLimits const& limits) {
-  auto const facts = check_smiles(smiles, limits);
-  if (!facts) return tl::unexpected(facts.error());
-  if (facts->heavy_atoms > morgan_heavy_atoms)
+  auto source = read_source(smiles, limits);
+  if (!source) return tl::unexpected(std::move(source.error()));
+  if (source->facts.heavy_atoms > morgan_heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large,
-                "smiles: {} heavy atoms, identifiers are computed up to {}", facts->heavy_atoms,
+                "smiles: {} heavy atoms, identifiers are computed up to {}", source->facts.heavy_atoms,
                 morgan_heavy_atoms);
-  auto const molecule = parse_molecule(smiles, *facts, limits);
+  auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
-  return guard_chemistry(Origin{smiles, limits, {}, facts->hydrogens == 0},
-                         [&]() -> Result<std::vector<MorganCount>> {
-                           return identifiers_of(**molecule, 0, (*molecule)->getNumAtoms());
-                         });
+  return guard_chemistry(*source, [&]() -> Result<std::vector<MorganCount>> {
+    return identifiers_of(**molecule, 0, (*molecule)->getNumAtoms());
+  });
 }
 
 DomainOfValidity::DomainOfValidity(std::vector<std::uint32_t> identifiers, std::vector<std::string> chains)

@@ -14,14 +14,14 @@ Result<std::string> draw_svg(std::string_view smiles, std::int32_t width, std::i
       return fail(Code::invalid_argument, Reason::option, "drawing: a side of 16 to 4096 pixels, got {}",
                   side);
   SmilesLimits const limits;
-  auto const facts = check_smiles(smiles, limits);
-  if (!facts) return tl::unexpected(facts.error());
-  if (facts->heavy_atoms > drawing_heavy_atoms)
+  auto source = read_source(smiles, limits);
+  if (!source) return tl::unexpected(std::move(source.error()));
+  if (source->facts.heavy_atoms > drawing_heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large, "drawing: {} heavy atoms, at most {} are drawn",
-                facts->heavy_atoms, drawing_heavy_atoms);
-  auto const molecule = parse_molecule(smiles, *facts, limits);
+                source->facts.heavy_atoms, drawing_heavy_atoms);
+  auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
-  return guard_chemistry(Origin{smiles, limits, {}, facts->hydrogens == 0}, [&]() -> Result<std::string> {
+  return guard_chemistry(*source, [&]() -> Result<std::string> {
     RDKit::MolDraw2DUtils::prepareMolForDrawing(**molecule, true, false);
     RDKit::MolDraw2DSVG drawer(width, height);
     drawer.drawOptions().clearBackground = false;

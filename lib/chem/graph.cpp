@@ -117,9 +117,9 @@ Result<MolecularGraph> graph_of(RDKit::ROMol const& molecule, std::uint32_t firs
 }
 
 Result<MolecularGraph> molecular_graph(std::string_view smiles, SmilesLimits const& limits) {
-  auto const facts = check_smiles(smiles, limits);
-  if (!facts) return tl::unexpected(facts.error());
-  auto const molecule = parse_molecule(smiles, *facts, limits);
+  auto source = read_source(smiles, limits);
+  if (!source) return tl::unexpected(std::move(source.error()));
+  auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
   return graph_of(**molecule, 0, (*molecule)->getNumAtoms(), limits);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -18,33 +19,48 @@ namespace athanor::inline v1::chem {
 
 using MoleculePointer = std::unique_ptr<RDKit::RWMol>;
 
-/// Which atom of the text an atom of a molecule came from: `atom % unit` when nothing was reordered.
-struct Origin {
-  std::string_view smiles;
-  SmilesLimits const& limits;
-  /// Atom numbers of the text by atom of the (first unit of the) molecule; empty when they are the same.
+/// A text that the lexer accepted, kept for sentences about its molecule.
+struct Source {
+  std::string_view text;
+  SmilesLimits limits;
+  SmilesFacts facts;
+  /// Where the byte that a refusal is about goes, for callers who ask.
+  std::optional<std::int32_t>* place = nullptr;
+  /// Atom numbers of the text by atom of the molecule, or of the first unit of a chain; empty when they are the same.
   std::vector<std::int32_t> atoms;
-  /// False when hydrogens were removed, after which numbers say nothing.
-  bool known = true;
+
+  /// The SMILES without what was set aside.
+  std::string_view smiles() const {
+    return text.substr(static_cast<std::size_t>(facts.begin), static_cast<std::size_t>(facts.size));
+  }
 };
+
+/// Reads a text as check_smiles does.
+Result<Source> read_source(std::string_view text, SmilesLimits const& limits,
+                           std::optional<std::int32_t>* place = nullptr);
+
+/// The byte at which the atom `atom` of the molecule stands in the text; it is noted as the place of a refusal.
+std::optional<std::int32_t> locate(Source const& source, std::uint32_t atom);
 
 /// Runs `body`, which returns a Result, and turns what RDKit throws into an Error that names the byte in
 /// question.
 template <class Body>
-auto guard_chemistry(Origin const& origin, Body&& body) -> decltype(body());
+auto guard_chemistry(Source const& source, Body&& body) -> decltype(body());
 /// The Error for the exception that is being handled.
-Error chemistry_error(Origin const& origin) noexcept;
+Error chemistry_error(Source const& source) noexcept;
 
 /// The molecule as written: no chemistry yet, hydrogens where the text has them.
 Result<MoleculePointer> parse_text(std::string_view smiles);
+
+/// parse_text, and hydrogens written as atoms become counts; `source.atoms` then says which atoms are left.
+Result<MoleculePointer> parse_heavy(Source& source);
 
 /// Rings, aromaticity, conjugation and hydrogen counts, but no stereo perception: its cost grows with the
 /// cube of the chain, and none of the features reads it. Throws what RDKit throws.
 void perceive(RDKit::RWMol& molecule);
 
-/// Text to molecule: parse, then hydrogens written as atoms become counts, then perceive.
-Result<MoleculePointer> parse_molecule(std::string_view smiles, SmilesFacts const& facts,
-                                       SmilesLimits const& limits);
+/// parse_heavy, then perceive.
+Result<MoleculePointer> parse_molecule(Source& source);
 
 /// The graph of atoms [first, first + count) of a perceived molecule. An edge that leaves this window leads
 /// to the atom of the same place in it, so the window must be a unit of a chain of equal units, or the whole.
@@ -56,11 +72,11 @@ std::vector<MorganCount> identifiers_of(RDKit::ROMol const& molecule, std::uint3
                                         std::uint32_t count);
 
 template <class Body>
-auto guard_chemistry(Origin const& origin, Body&& body) -> decltype(body()) {
+auto guard_chemistry(Source const& source, Body&& body) -> decltype(body()) {
   try {
     return body();
   } catch (...) {
-    return tl::unexpected<Error>(chemistry_error(origin));
+    return tl::unexpected<Error>(chemistry_error(source));
   }
 }
 

@@ -20,7 +20,7 @@ constexpr std::uint32_t sight = 4;
 /// A repeat unit without its stars.
 struct Unit {
   MoleculePointer molecule;
-  Origin origin;
+  Source source;
   std::uint32_t head = 0;  // the atoms that carried the stars
   std::uint32_t tail = 0;
   RDKit::Bond::BondType link = RDKit::Bond::SINGLE;
@@ -57,10 +57,15 @@ struct OpenEnd {
   RDKit::Bond::BondType link = RDKit::Bond::SINGLE;
 };
 
-Result<OpenEnd> open_end(RDKit::RWMol const& molecule, RDKit::Atom const& star) {
-  if (star.getDegree() != 1) return refuse("a * must have one neighbour, this one has {}", star.getDegree());
+Result<OpenEnd> open_end(Source const& source, RDKit::RWMol const& molecule, RDKit::Atom const& star) {
+  auto const refuse_star = [&](std::string_view sentence) {
+    auto const byte = locate(source, star.getIdx());
+    return refuse("the *{} {}", byte ? fmt::format(" at byte {}", *byte) : std::string(), sentence);
+  };
+  if (star.getDegree() != 1)
+    return refuse_star(fmt::format("must have one neighbour, it has {}", star.getDegree()));
   if (star.getFormalCharge() != 0 || star.getNumExplicitHs() != 0)
-    return refuse("a * must carry neither charge nor hydrogen");
+    return refuse_star("must carry neither charge nor hydrogen");
   OpenEnd end{star.getIdx(), 0, RDKit::Bond::SINGLE};
   for (RDKit::Bond const* bond : molecule.atomBonds(&star)) {
     end.atom = bond->getOtherAtomIdx(star.getIdx());
@@ -69,26 +74,32 @@ Result<OpenEnd> open_end(RDKit::RWMol const& molecule, RDKit::Atom const& star) 
   if (molecule.getAtomWithIdx(end.atom)->getAtomicNum() == 0)
     return refuse("the two * are bonded to each other");
   if (end.link != RDKit::Bond::SINGLE && end.link != RDKit::Bond::DOUBLE && end.link != RDKit::Bond::TRIPLE)
-    return refuse("a * must have a single, double or triple bond");
+    return refuse_star("must have a single, double or triple bond");
   return end;
 }
 
 /// Takes the stars off a molecule as written and notes where they were.
-Result<Unit> cut_stars(MoleculePointer molecule, Origin origin) {
+Result<Unit> cut_stars(MoleculePointer molecule, Source source) {
   std::vector<OpenEnd> ends;
+  std::vector<std::int32_t> kept;
   for (RDKit::Atom const* atom : molecule->atoms()) {
     if (atom->getAtomicNum() != 0) {
-      if (origin.known) origin.atoms.push_back(static_cast<std::int32_t>(atom->getIdx()));
+      auto const index = static_cast<std::int32_t>(atom->getIdx());
+      kept.push_back(source.atoms.empty() ? index : source.atoms[atom->getIdx()]);
       continue;
     }
-    auto end = open_end(*molecule, *atom);
+    auto end = open_end(source, *molecule, *atom);
     if (!end) return tl::unexpected(std::move(end.error()));
     ends.push_back(*end);
   }
   OpenEnd const& first = ends.front();
   OpenEnd const& second = ends.back();
-  if (first.link != second.link) return refuse("the bonds of the two * differ, so they cannot be joined");
-  Unit unit{std::move(molecule), std::move(origin), second.atom, first.atom, first.link, 0, 1};
+  if (first.link != second.link) {
+    locate(source, second.star);
+    return refuse("the bonds of the two * differ, so they cannot be joined");
+  }
+  source.atoms = std::move(kept);
+  Unit unit{std::move(molecule), std::move(source), second.atom, first.atom, first.link, 0, 1};
   if (first.atom != second.atom) {
     auto const path = RDKit::MolOps::getShortestPath(*unit.molecule, static_cast<int>(first.atom),
                                                      static_cast<int>(second.atom));
@@ -135,12 +146,10 @@ Result<PreparedMolecule> prepared(RDKit::ROMol const& molecule, std::uint32_t fi
   return result;
 }
 
-Result<PreparedMolecule> prepare_unit(std::string_view smiles, SmilesFacts const& facts,
-                                      PolymerOptions const& options) {
-  auto molecule = parse_text(smiles);
+Result<PreparedMolecule> prepare_unit(Source source, PolymerOptions const& options) {
+  auto molecule = parse_heavy(source);
   if (!molecule) return tl::unexpected(std::move(molecule.error()));
-  if (facts.hydrogens > 0) RDKit::MolOps::removeHs(**molecule, false, true, false);
-  auto unit = cut_stars(std::move(*molecule), Origin{smiles, options.limits, {}, facts.hydrogens == 0});
+  auto unit = cut_stars(std::move(*molecule), std::move(source));
   if (!unit) return tl::unexpected(std::move(unit.error()));
 
   std::uint32_t const flank = options.units ? 0 : flank_of(*unit);
@@ -150,33 +159,76 @@ Result<PreparedMolecule> prepare_unit(std::string_view smiles, SmilesFacts const
     return fail(Code::invalid_argument, Reason::too_large,
                 "repeat unit: {} units of {} atoms are {} heavy atoms, at most {} are read", units,
                 unit->atoms, heavy, options.limits.heavy_atoms);
-  return guard_chemistry(unit->origin, [&]() -> Result<PreparedMolecule> {
+  return guard_chemistry(unit->source, [&]() -> Result<PreparedMolecule> {
     RDKit::RWMol const chain = make_chain(*unit, units);
     if (options.units) return prepared(chain, 0, chain.getNumAtoms(), options);
     return prepared(chain, flank * unit->atoms, unit->atoms, options);
   });
 }
 
-}  // namespace
+/// Why a SMILES with neither two `*` nor none is not read.
+tl::unexpected<Error> refuse_stars(Source const& source) {
+  std::string_view const smiles = source.smiles();
+  std::int32_t const stars = source.facts.stars;
+  std::int32_t units = 0;  // fragments with two stars
+  for (std::size_t first = 0; first <= smiles.size();) {
+    std::size_t const dot = std::min(smiles.find('.', first), smiles.size());
+    units += std::ranges::count(smiles.substr(first, dot - first), '*') == 2 ? 1 : 0;
+    first = dot + 1;
+  }
+  std::string_view const kind = units > 1    ? ": copolymers are not read"
+                                : stars == 4 ? ": ladder polymers and networks are not read"
+                                : stars > 2  ? ": networks are not read"
+                                             : "";
+  if (stars > 2 && source.place != nullptr) {
+    std::size_t third = source.text.find('*');
+    for (int i = 0; i < 2; ++i) third = source.text.find('*', third + 1);
+    *source.place = static_cast<std::int32_t>(third);
+  }
+  return refuse("two * mark the ends of a repeat unit, this SMILES has {}{}", stars, kind);
+}
 
-Result<PreparedMolecule> prepare_polymer(std::string_view smiles, PolymerOptions const& options) {
+Result<PreparedMolecule> prepare(std::string_view text, PolymerOptions const& options,
+                                 std::optional<std::int32_t>* place) {
   if (options.units && *options.units < 1)
     return fail(Code::invalid_argument, Reason::option, "units: at least 1, got {}", *options.units);
-  auto const facts = check_smiles(smiles, options.limits);
-  if (!facts) return tl::unexpected(facts.error());
-  if (facts->stars != 0 && facts->stars != 2)
-    return refuse("two * mark the ends of a repeat unit, this SMILES has {}", facts->stars);
-
-  Origin const origin{smiles, options.limits, {}, facts->hydrogens == 0};
-  if (facts->stars == 2) {
-    auto result = guard_chemistry(origin, [&] { return prepare_unit(smiles, *facts, options); });
+  auto source = read_source(text, options.limits, place);
+  if (!source) return tl::unexpected(std::move(source.error()));
+  std::int32_t const stars = source->facts.stars;
+  if (stars != 0 && stars != 2) return refuse_stars(*source);
+  if (stars == 2) {
+    auto result = guard_chemistry(*source, [&] { return prepare_unit(*source, options); });
     if (result) result->polymer = true;
     return result;
   }
-  auto const molecule = parse_molecule(smiles, *facts, options.limits);
+  auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
-  return guard_chemistry(origin,
+  return guard_chemistry(*source,
                          [&] { return prepared(**molecule, 0, (*molecule)->getNumAtoms(), options); });
+}
+
+}  // namespace
+
+Result<PreparedMolecule> prepare_polymer(std::string_view smiles, PolymerOptions const& options) {
+  return prepare(smiles, options, nullptr);
+}
+
+std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions const& options) {
+  std::optional<std::int32_t> byte;
+  auto prepared = prepare(smiles, options, &byte);
+  if (prepared) return std::nullopt;
+  return SmilesFault{std::move(prepared.error()), byte};
+}
+
+std::string no_polymer(SmilesFacts const& facts) {
+  if (facts.stars > 0) return {};
+  if (facts.fragments > 1)
+    return fmt::format("{} molecules side by side{}", facts.fragments,
+                       facts.charged > 1 ? ", with charges: a salt" : "");
+  if (facts.heavy_atoms == 1) return "one heavy atom";
+  if (facts.heavy_atoms < smallest_oligomer)
+    return fmt::format("a molecule of {} heavy atoms", facts.heavy_atoms);
+  return {};
 }
 
 }  // namespace athanor::inline v1::chem

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include <athanor/core/error.hpp>
@@ -25,11 +26,26 @@ struct SmilesFacts {
   std::int32_t stars = 0;        ///< `*` atoms: the open ends of a repeat unit
   std::int32_t fragments = 0;    ///< parts joined by `.`
   std::int32_t rings = 0;        ///< ring closures
+  std::int32_t charged = 0;      ///< atoms with a charge
+  std::int32_t begin = 0;        ///< the byte at which the SMILES begins
+  std::int32_t size = 0;         ///< its bytes; what follows them in the text was set aside
 };
 
-/// Reads `text` as one SMILES without name, extension or white space. Fails with invalid_argument:
-/// `too_large` above a limit, `syntax` otherwise, and the sentence names the byte, counted from 0. Accepts
-/// text that later chemistry checks may still reject. Thread-safe.
+/// A refusal and its place, for programs that point at it.
+struct SmilesFault {
+  Error error;
+  /// The byte of the text that `error` is about, counted from 0; without a value it is about the text as a whole.
+  std::optional<std::int32_t> byte;
+};
+
+/// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may go on with a CXSMILES
+/// extension (between two `|`) and a name, which are set aside; an extension that changes the molecule is refused. Two
+/// backslashes are read as one, as RDKit does. Refused though RDKit reads it: `~`, a bond of any kind, which no feature
+/// describes.
+///
+/// Fails with invalid_argument: `too_large` above a limit, `syntax` otherwise, and the sentence names the byte, counted
+/// from 0, or what was written in place of a SMILES. Accepts text that later chemistry checks may still reject.
+/// Thread-safe.
 Result<SmilesFacts> check_smiles(std::string_view text, SmilesLimits const& limits = {});
 
 }  // namespace athanor::inline v1::chem

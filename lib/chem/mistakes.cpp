@@ -1,0 +1,177 @@
+#include "mistakes.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "elements.hpp"
+#include "letters.hpp"
+
+namespace athanor::inline v1::chem {
+
+namespace {
+
+constexpr std::string_view how_to_end = "write a repeat unit with its two open ends as *";
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), to_lower);
+  return result;
+}
+
+/// The letters without a break around `at`.
+std::string_view word_at(std::string_view text, std::size_t at) {
+  std::size_t first = at;
+  while (first > 0 && is_letter(text[first - 1])) --first;
+  std::size_t last = at;
+  while (last < text.size() && is_letter(text[last])) ++last;
+  return text.substr(first, last - first);
+}
+
+/// Four small letters in a row, not all of them aromatic atoms, are a word and no chain of atoms.
+bool is_name(std::string_view word) {
+  std::size_t run = 0;
+  for (char const letter : word) {
+    run = is_lower(letter) ? run + 1 : 0;
+    if (run == 4) return true;
+  }
+  return false;
+}
+
+Refusal unexpected_letter(std::string_view text, std::size_t at) {
+  std::string_view const word = word_at(text, at);
+  if (is_name(word))
+    return {at, fmt::format("unknown element {} at byte {}; '{}' reads like a name", text[at], at, word)};
+  if (std::string_view const split = split_element(text, at); !split.empty())
+    return {at - 1,
+            fmt::format("element {} at byte {} must be written in brackets, [{}]", split, at - 1, split)};
+  for (std::size_t const length : {std::size_t{2}, std::size_t{1}})
+    if (std::string_view const symbol = text.substr(at, length);
+        symbol.size() == length && atomic_number(symbol) > 0)
+      return {at, fmt::format("element {} at byte {} must be written in brackets, [{}]", symbol, at, symbol)};
+  return {at, fmt::format("unknown element {} at byte {}", text[at], at)};
+}
+
+/// The parts of an extension that make another molecule of the atoms and bonds before it.
+constexpr std::array<std::string_view, 8> changing = {"Sg:", "LN:", "m:", "RG:", "LOG:", "C:", "H:", "^"};
+
+std::optional<Refusal> check_extension(std::string_view text, std::size_t open, std::size_t close) {
+  bool label = false;  // inside $...$, where commas and colons are text
+  bool start = true;   // at the first byte of a part
+  for (std::size_t at = open + 1; at < close; ++at) {
+    if (text[at] == '$') label = !label;
+    if (label) continue;
+    if (start)
+      for (std::string_view const part : changing)
+        if (text.substr(at, close - at).starts_with(part))
+          return Refusal{
+              at, fmt::format(
+                      "the extension at byte {} has a part {} at byte {} that changes the molecule; {}", open,
+                      part, at, part == "Sg:" ? how_to_end : "write the molecule itself as SMILES")};
+    start = text[at] == ',';
+  }
+  return std::nullopt;
+}
+
+bool is_registry_number(std::string_view text) {
+  auto digits = [&](std::string_view part, std::size_t least, std::size_t most) {
+    return part.size() >= least && part.size() <= most && std::ranges::all_of(part, is_digit);
+  };
+  std::size_t const first = text.find('-');
+  if (first == std::string_view::npos) return false;
+  std::size_t const second = text.find('-', first + 1);
+  return second != std::string_view::npos && digits(text.substr(0, first), 2, 7) &&
+         digits(text.substr(first + 1, second - first - 1), 2, 2) && digits(text.substr(second + 1), 1, 1);
+}
+
+/// Element symbols and numbers, hydrogen and at least one number among them: C8H8, CH3OH.
+bool is_formula(std::string_view text) {
+  bool hydrogen = false;
+  bool number = false;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t const length = at + 1 < text.size() && is_lower(text[at + 1]) ? 2 : 1;
+    std::string_view const symbol = text.substr(at, length);
+    if (!is_upper(text[at]) || atomic_number(symbol) <= 0) return false;
+    hydrogen = hydrogen || symbol == "H";
+    for (at += length; at < text.size() && is_digit(text[at]); ++at) number = true;
+  }
+  return hydrogen && number;
+}
+
+}  // namespace
+
+std::string_view split_element(std::string_view text, std::size_t at) {
+  if (at == 0 || !is_lower(text[at]) || !is_upper(text[at - 1])) return {};
+  std::string_view const symbol = text.substr(at - 1, 2);
+  return atomic_number(symbol) > 0 ? symbol : std::string_view{};
+}
+
+Refusal unexpected_byte(std::string_view text, std::size_t at) {
+  char const letter = text[at];
+  auto const byte = static_cast<unsigned char>(letter);
+  if (letter == '\0') return {at, fmt::format("NUL at byte {}", at)};
+  if (letter == '\n' || letter == '\r') return {at, fmt::format("line break at byte {}", at)};
+  if (letter == ' ' || letter == '\t') return {at, fmt::format("white space at byte {}", at)};
+  if (byte >= 0x80) return {at, fmt::format("byte {} is 0x{:02x}; SMILES is ASCII", at, byte)};
+  if (byte < 0x20 || byte == 0x7f)
+    return {at, fmt::format("byte {} is the control character 0x{:02x}", at, byte)};
+  if (is_letter(letter)) return unexpected_letter(text, at);
+  switch (letter) {
+    case '~': return {at, fmt::format("~ at byte {} is any bond; write the bond that is meant", at)};
+    case '>': return {at, fmt::format("> at byte {} belongs to a reaction; reactions are not read", at)};
+    case '{':
+    case '}':
+      return {at, fmt::format("{} at byte {} belongs to BigSMILES, which is not read; {}", letter, at,
+                              how_to_end)};
+    default: return {at, fmt::format("unexpected {} at byte {}", letter, at)};
+  }
+}
+
+Refusal unknown_element(std::string_view text, std::size_t open, std::size_t at) {
+  if (at >= text.size()) return {open, fmt::format("bracket opened at byte {} is never closed", open)};
+  char const first = text[at];
+  char const second = at + 1 < text.size() ? text[at + 1] : '\0';
+  if (first == '$' || first == '<' || first == '>')
+    return {at, fmt::format("[{} at byte {} belongs to BigSMILES, which is not read; {}", first, open,
+                            how_to_end)};
+  if (first == 'R' && !is_lower(second))
+    return {at, fmt::format("R at byte {} is no element; write an open end as *", at)};
+  if (std::string_view("edtg").find(first) != std::string_view::npos && second == ']')
+    return {at, fmt::format("[{}] at byte {} marks an end of a ladder polymer; ladder polymers are not read",
+                            first, open)};
+  if (is_upper(first))
+    return {at, fmt::format("unknown element {} at byte {}", text.substr(at, is_lower(second) ? 2 : 1), at)};
+  if (is_lower(first)) return {at, fmt::format("unknown aromatic element {} at byte {}", first, at)};
+  return {at, fmt::format("no element at byte {} inside the bracket opened at byte {}", at, open)};
+}
+
+std::optional<Refusal> check_rest(std::string_view text, std::size_t at) {
+  std::size_t name = text.find_first_not_of(" \t", at);
+  if (name < text.size() && text[name] == '|') {
+    std::size_t const close = text.find('|', name + 1);
+    if (close == std::string_view::npos)
+      return Refusal{name, fmt::format("the extension opened at byte {} is never closed by |", name)};
+    if (auto changes = check_extension(text, name, close)) return changes;
+    name = close + 1;
+  }
+  std::size_t const line_break = text.find_first_of(std::string_view("\0\n\r", 3), at);
+  if (line_break == std::string_view::npos) return std::nullopt;
+  return unexpected_byte(text, line_break);
+}
+
+std::optional<std::string> other_text(std::string_view text) {
+  constexpr std::array<std::string_view, 21> missing = {
+      "nan", "none", "null", "nil",  "na",      "n/a",   "n.a.",   "nd",    "n.d.",    "-",   "--",
+      "---", "?",    ".",    "#n/a", "#value!", "#ref!", "#name?", "#num!", "#div/0!", "<na>"};
+  std::string const small = lower(text);
+  // Na is sodium without its brackets.
+  if (text != "Na" && std::ranges::find(missing, small) != missing.end())
+    return fmt::format("no SMILES: '{}' stands for a missing value", text);
+  if (small.starts_with("inchi=")) return "an InChI, and only SMILES is read";
+  if (is_registry_number(text)) return fmt::format("'{}' is a CAS number, and only SMILES is read", text);
+  if (is_formula(text)) return fmt::format("'{}' reads like a formula, and only SMILES is read", text);
+  return std::nullopt;
+}
+
+}  // namespace athanor::inline v1::chem
