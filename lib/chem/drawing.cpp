@@ -8,11 +8,7 @@
 
 namespace athanor::inline v1::chem {
 
-Result<std::string> draw_svg(std::string_view smiles, std::int32_t width, std::int32_t height) {
-  for (std::int32_t const side : {width, height})
-    if (side < 16 || side > 4096)
-      return fail(Code::invalid_argument, Reason::option, "drawing: a side of 16 to 4096 pixels, got {}",
-                  side);
+Result<Drawing> draw_svg(std::string_view smiles) {
   SmilesLimits const limits;
   auto source = read_source(smiles, limits);
   if (!source) return tl::unexpected(std::move(source.error()));
@@ -21,16 +17,23 @@ Result<std::string> draw_svg(std::string_view smiles, std::int32_t width, std::i
                 source->facts.heavy_atoms, drawing_heavy_atoms);
   auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
-  return guard_chemistry(*source, [&]() -> Result<std::string> {
+  return guard_chemistry(*source, [&]() -> Result<Drawing> {
+    constexpr double angstroms_per_bond = 1.5;  // of RDKit's layout
     RDKit::MolDraw2DUtils::prepareMolForDrawing(**molecule, true, false);
-    RDKit::MolDraw2DSVG drawer(width, height);
-    drawer.drawOptions().clearBackground = false;
+    RDKit::MolDraw2DSVG drawer(-1, -1);  // as large as it has to be
+    auto& options = drawer.drawOptions();
+    options.clearBackground = false;
+    options.dummiesAreAttachments = true;
+    options.scalingFactor = drawing_bond / angstroms_per_bond;
+    options.fixedFontSize = 12;
+    options.padding = 0.02;  // by which RDKit enlarges the scale, too
     drawer.drawMolecule(**molecule);
     drawer.finishDrawing();
-    std::string svg = drawer.getDrawingText();
+    Drawing drawing{drawer.getDrawingText(), drawer.width(), drawer.height()};
     // The XML declaration belongs to a file of its own, not to an element inside a page.
-    if (auto const element = svg.find("<svg"); element != std::string::npos) svg.erase(0, element);
-    return svg;
+    if (auto const element = drawing.svg.find("<svg"); element != std::string::npos)
+      drawing.svg.erase(0, element);
+    return drawing;
   });
 }
 
