@@ -1,8 +1,8 @@
-// polymers predict: glass transition temperatures of polymers, by an ensemble of members inside an
-// Athanor engine.
+// polymers: glass transition temperatures of polymers, by an ensemble of members inside an Athanor engine.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <string_view>
@@ -10,124 +10,76 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <athanor/core/format.hpp>
+#include <athanor/core/version.hpp>
 
-#include "predict.hpp"
-#include "print.hpp"
-#include "report.hpp"
-#include "rows.hpp"
-#include "text.hpp"
+#include "info.hpp"
+#include "output.hpp"
+#include "run.hpp"
 
 namespace {
 
-using namespace athanor;
 using namespace polymers;
 
-constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could not be read or written
+constexpr int wrong_usage = 2;
+
+constexpr char const* predict_footer =
+    "Usage: polymers predict [OPTIONS] SMILES...\n"
+    "       polymers predict [OPTIONS] FILE\n"
+    "\n"
+    "SMILES are repeat units with two *, each an argument of its own; - reads one per line from standard "
+    "input.\n"
+    "FILE is .csv, .tsv, .smi, .txt, .json or .jsonl, each also as .gz. A PATH of - is standard input or "
+    "output.\n"
+    "\n"
+    "  polymers predict '*CC(*)c1ccccc1' '*CC(*)C#N'\n"
+    "  polymers predict table.csv --out predictions.csv --html page.html\n"
+    "  polymers predict table.tsv --smiles-column 'repeat unit' --celsius\n"
+    "\n"
+    "The output has the columns of the input and behind them tg_k, tg_low_k, tg_high_k (ends of the "
+    "interval),\n"
+    "spread_k (between the members), domain, repeat_unit, in_table, unseen_identifiers, unknown_tokens, "
+    "error.\n"
+    "Exit status: 0; 1 when nothing could be predicted, read or written; 2 for wrong usage; 130 after "
+    "Ctrl-C, with\n"
+    "what was done until then.";
 
 struct Arguments {
-  std::vector<std::string> smiles;
+  RunSettings run;
   std::string csv;
-  CsvOptions csv_options;
   std::string jsonl;
-  std::string out;
-  std::string html;
-  bool explain = false;
-  Settings settings{POLYMERS_FOLDER "/model", 4, {}};
+  std::string smi;
 };
-
-Error unwritable_output() {
-  return {Code::unavailable, Reason::file, "standard output: cannot be written", {}};
-}
-
-int complain(Error const& error) {
-  std::fputs(fmt::format("polymers: {}\n", error).c_str(), stderr);
-  return exit_nothing;
-}
-
-Result<std::vector<Row>> rows_of(Arguments const& arguments) {
-  if (!arguments.csv.empty()) {
-    auto table = read_csv(arguments.csv, arguments.csv_options);
-    if (!table) return tl::unexpected(std::move(table.error()));
-    if (!table->column.empty()) say("SMILES from the column {}\n", printable(table->column));
-    return std::move(table->rows);
-  }
-  if (!arguments.jsonl.empty()) return read_jsonl(arguments.jsonl);
-  if (arguments.smiles.size() == 1 && arguments.smiles[0] == "-") return read_lines();
-  std::vector<Row> rows;
-  for (auto const& smiles : arguments.smiles) rows.push_back({smiles, {}});
-  return rows;
-}
-
-// The nine polymers of the handbook, by four callers in three rounds, so that batches and the cache can be
-// seen at work.
-Result<std::vector<Prediction>> demonstrate(Predictor& predictor, std::vector<Handbook> const& handbook,
-                                            Arguments const& arguments) {
-  std::vector<Row> rows;
-  for (auto const& entry : handbook) rows.push_back({entry.smiles, entry.name});
-  auto rounds = predictor.rounds(rows, 3, arguments.settings.threads);
-  if (!rounds) return tl::unexpected(std::move(rounds.error()));
-  for (std::size_t i = 0; i < rounds->size(); ++i) {
-    say("{}round {} of {}, as one of {} callers saw it\n", i == 0 ? "" : "\n", i + 1, rounds->size(),
-        arguments.settings.threads);
-    print_table((*rounds)[i], predictor.coverage(), arguments.explain);
-  }
-  print_comparison(rounds->front(), handbook);
-  say("\n");
-  return std::move(rounds->front());
-}
-
-Result<std::vector<Prediction>> predict_rows(Predictor& predictor, std::vector<Row> const& rows,
-                                             Arguments const& arguments) {
-  Progress progress(rows.size());
-  progress.show(0);
-  auto predictions = predictor.predict(rows, [&](std::size_t done) { progress.show(done); });
-  progress.clear();
-  if (arguments.out.empty()) print_table(predictions, predictor.coverage(), arguments.explain);
-  return predictions;
-}
-
-int predict(Arguments const& arguments) {
-  if (arguments.out == "-" || arguments.html == "-") voice = stderr;
-  auto const handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
-  if (!handbook) return complain(handbook.error());
-  bool const demonstration = arguments.smiles.empty() && arguments.csv.empty() && arguments.jsonl.empty();
-  auto const rows = rows_of(arguments);
-  if (!rows) return complain(rows.error());
-  if (rows->empty() && !demonstration)
-    return complain({Code::invalid_argument, Reason::missing_input, "the input holds no rows", {}});
-  auto predictor = Predictor::open(arguments.settings);
-  if (!predictor) return complain(predictor.error());
-  auto const predictions = demonstration ? demonstrate(*predictor, *handbook, arguments)
-                                         : predict_rows(*predictor, *rows, arguments);
-  if (!predictions) return complain(predictions.error());
-  if (!arguments.out.empty())
-    if (auto const written = write_predictions(arguments.out, *predictions); !written)
-      return complain(written.error());
-  Summary const summary = predictor->finish();
-  if (!arguments.html.empty()) {
-    auto const page = report_page(*predictions, summary, *handbook, predictor->coverage(),
-                                  arguments.settings.model_folder + "/cross_validation.json");
-    if (auto const written = write_file(arguments.html, page); !written) return complain(written.error());
-  }
-  print_summary(summary);
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return complain(unwritable_output());
-  return summary.errors == summary.rows ? exit_nothing : 0;
-}
 
 // An option of CLI11 would take [*]CC[*] for a list and drop its outer brackets, so SMILES are what no option
 // took.
-void take_smiles(CLI::App const& command, Arguments& arguments) {
-  for (auto const& text : command.remaining()) {
-    if (text.size() > 1 && text.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{text});
-    arguments.smiles.push_back(text);
+void take_words(CLI::App const& command, Arguments& arguments) {
+  auto& run = arguments.run;
+  auto& input = run.input;
+  for (auto const& [path, format] :
+       {std::pair(arguments.csv, Input::Format::csv), std::pair(arguments.jsonl, Input::Format::json),
+        std::pair(arguments.smi, Input::Format::lines)})
+    if (!path.empty()) {
+      input.path = path;
+      input.format = format;
+    }
+  auto const words = command.remaining();
+  for (auto const& word : words) {
+    if (word.size() > 1 && word.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
+    auto const format = word == "-" ? Input::Format::lines : format_of(word);
+    if (!format) {
+      run.smiles.push_back(word);
+    } else if (words.size() > 1 || !input.path.empty()) {
+      throw CLI::ValidationError(word, "a file is predicted alone, without SMILES or another file beside it");
+    } else {
+      input.path = word;
+      input.format = *format;
+    }
   }
-  if (arguments.smiles.size() > 1 && std::ranges::find(arguments.smiles, "-") != arguments.smiles.end())
-    throw CLI::ExcludesError("-", "SMILES");
-  if (!arguments.out.empty() && arguments.out == arguments.html)
-    throw CLI::ExcludesError("--out", "--html of the same path");
-  if (!arguments.smiles.empty() && !(arguments.csv.empty() && arguments.jsonl.empty()))
-    throw CLI::ExcludesError("SMILES", arguments.csv.empty() ? "--jsonl" : "--csv");
+  if (!run.smiles.empty() && !input.path.empty())
+    throw CLI::ValidationError(run.smiles.front(), "SMILES are predicted without a file beside them");
+  if ((!input.header || !input.smiles_column.empty()) &&
+      (input.path.empty() || input.format == Input::Format::lines))
+    throw CLI::ValidationError("--smiles-column, --no-header", "these need a file with columns");
 }
 
 // An empty path is mostly that of a shell variable nobody set; whoever gave the option did not ask for the
@@ -137,68 +89,110 @@ CLI::Validator path() {
           "PATH"};
 }
 
-void add_options(CLI::App& command, Arguments& arguments) {
-  auto* csv =
-      command.add_option("--csv", arguments.csv, "read a CSV file with a column of SMILES")->check(path());
-  command
-      .add_option("--smiles-column", arguments.csv_options.smiles_column,
-                  "its name; otherwise smiles_polymer, psmiles, smiles or canonical_smiles")
-      ->needs(csv);
-  command
-      .add_flag("!--no-header", arguments.csv_options.header,
-                "the first line is a row; the SMILES are the first field")
-      ->needs(csv);
-  command.add_option("--jsonl", arguments.jsonl, "read one JSON object (with smiles) or text per line")
-      ->check(path())
-      ->excludes(csv);
-  command.add_option("--out", arguments.out, "write the predictions there: CSV, or JSON lines for *.jsonl")
-      ->check(path());
-  command.add_option("--html", arguments.html, "write a self-contained page with pictures there")
-      ->check(path());
-  command
-      .add_option("--threads", arguments.settings.threads,
-                  "callers of the demonstration, workers of the engine")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  command
-      .add_option("--units", arguments.settings.units,
-                  "take a capped oligomer of so many units, not the endless chain")
-      ->check(CLI::Range(1, 1000));
-  command.add_option("--model", arguments.settings.model_folder, "folder with athanor.json")
-      ->check(path())
-      ->capture_default_str();
-  command.add_flag("--explain", arguments.explain, "say for every row where its time went");
+CLI::Validator output_path() {
+  return {[](std::string& text) {
+            return text.empty() ? std::string("expected a path, got nothing") : unfit_output(text);
+          },
+          "PATH"};
 }
 
-int run(int argc, char** argv) {
+void add_input(CLI::App& command, Arguments& arguments) {
+  auto* csv =
+      command.add_option("--csv", arguments.csv, "read PATH as CSV, whatever its name")->check(path());
+  auto* jsonl =
+      command.add_option("--jsonl", arguments.jsonl, "read PATH as JSON, one value per line or one array")
+          ->check(path())
+          ->excludes(csv);
+  command.add_option("--smi", arguments.smi, "read PATH as lines of a SMILES and a name")
+      ->check(path())
+      ->excludes(csv)
+      ->excludes(jsonl);
+  command.add_option(
+      "--smiles-column", arguments.run.input.smiles_column,
+      "the column with the SMILES, by name or number; otherwise smiles_polymer, psmiles, smiles or "
+      "canonical_smiles");
+  command.add_flag("!--no-header", arguments.run.input.header,
+                   "the first line of the CSV file is a row; the SMILES are its first field");
+}
+
+void add_output(CLI::App& command, Arguments& arguments) {
+  command.add_option("--out", arguments.run.out, "write the predictions there: .csv, .tsv, .json or .jsonl")
+      ->check(output_path());
+  command.add_option("--html", arguments.run.html, "write a self-contained page with pictures there")
+      ->check(path());
+  command.add_flag("--celsius", arguments.run.view.celsius, "temperatures in degrees Celsius");
+  command.add_flag("--explain", arguments.run.view.explain, "say for every row where its time went");
+}
+
+void add_model(CLI::App& command, std::string& folder) {
+  command
+      .add_option("--model", folder,
+                  "folder with athanor.json, in place of the model that comes with the program")
+      ->check(path());
+}
+
+void add_prediction(CLI::App& command, Arguments& arguments) {
+  auto& settings = arguments.run.predictor;
+  command.add_flag("--plain", settings.plain, "predict small molecules, salts and mixtures, too");
+  command
+      .add_option("--units", settings.units, "take a capped oligomer of so many units, not the endless chain")
+      ->check(CLI::Range(1, 1000));
+  command.add_option("--threads", settings.threads, "callers of the demonstration, workers of the engine")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  add_model(command, settings.model_folder);
+}
+
+// As a shell would take it back.
+std::string command_line(int argc, char** argv) {
+  constexpr std::string_view harmless =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./=,:+@%";
+  std::string line = "polymers";
+  for (int i = 1; i < argc; ++i) {
+    std::string_view const word = argv[i];
+    bool const bare = !word.empty() && word.find_first_not_of(harmless) == std::string_view::npos;
+    line += bare ? fmt::format(" {}", word) : fmt::format(" '{}'", word);
+  }
+  return line;
+}
+
+int run_words(int argc, char** argv) {
   CLI::App app{"Properties of polymers from their SMILES", "polymers"};
-  app.require_subcommand(1);
+  app.set_version_flag("--version", fmt::format("polymers, of Athanor {}", athanor::version_text));
+  app.require_subcommand(0, 1);
   Arguments arguments;
-  auto* command = app.add_subcommand(
-      "predict",
-      "Predicts glass transition temperatures [K]. Without input, nine known polymers in three rounds.");
-  command->allow_extras();
-  command->footer(
-      "Arguments: repeat units with two * (or plain SMILES); - reads one per line from standard input.\n"
-      "A PATH of - is standard input or output.");
-  add_options(*command, arguments);
+  arguments.run.predictor.model_folder = shipped_model();
+  auto* predict = app.add_subcommand(
+      "predict", "Predicts glass transition temperatures [K]. Without input, those of nine known polymers.");
+  predict->allow_extras();
+  predict->footer(predict_footer);
+  add_input(*predict, arguments);
+  add_output(*predict, arguments);
+  add_prediction(*predict, arguments);
+  auto* info =
+      app.add_subcommand("info", "Says what the model is, how large its errors are, and where its limits.");
+  add_model(*info, arguments.run.predictor.model_folder);
+  arguments.run.command = command_line(argc, argv);
   // No SMILES starts with -, so the word that ends the options ends nothing.
   auto** const end =
       std::remove_if(argv + 1, argv + argc, [](char const* word) { return word == std::string_view("--"); });
   try {
     app.parse(static_cast<int>(end - argv), argv);
-    take_smiles(*command, arguments);
+    if (predict->parsed()) take_words(*predict, arguments);
   } catch (CLI::ParseError const& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return app.exit(error) == 0 ? 0 : wrong_usage;
   }
-  return predict(arguments);
+  if (info->parsed()) return print_info(arguments.run.predictor.model_folder);
+  if (predict->parsed()) return run(arguments.run);
+  std::fputs(app.help().c_str(), stderr);
+  return wrong_usage;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    return run_words(argc, argv);
   } catch (std::bad_alloc const&) {
     std::fputs("polymers: there is not enough memory\n", stderr);
   } catch (std::exception const& error) {

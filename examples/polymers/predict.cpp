@@ -4,12 +4,15 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <system_error>
 #include <thread>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <athanor/chem/polymer.hpp>
 #include <athanor/chem/processor.hpp>
 #include <athanor/torch/backend.hpp>
 
@@ -79,17 +82,26 @@ Result<void> check_outputs(Model<> const& model) {
   return {};
 }
 
-Prediction unpredicted(Row const& row, Error const& error) {
-  Prediction prediction;
-  prediction.row = row;
-  prediction.error = error;
-  return prediction;
+// The model answers for any molecule that it can read, but its training says nothing about those that are no polymer.
+// What cannot be read is told as that.
+std::optional<Error> refusal(std::string_view smiles) {
+  auto const facts = chem::check_smiles(smiles);
+  std::string const why = facts ? chem::no_polymer(*facts) : "";
+  if (why.empty()) return std::nullopt;
+  if (auto const fault = chem::find_fault(smiles)) return fault->error;
+  return Error{
+      Code::invalid_argument,
+      Reason::chemistry,
+      fmt::format("no polymer: this is {}; a repeat unit has two *, and --plain predicts it all the same",
+                  why),
+      {}};
 }
 
-Prediction predicted(Row const& row, Result<Answer> const& answer) {
-  if (!answer) return unpredicted(row, answer.error());
-  Prediction prediction;
-  prediction.row = row;
+void take(Result<Answer> const& answer, Prediction& prediction) {
+  if (!answer) {
+    prediction.error = answer.error();
+    return;
+  }
   auto const& outputs = answer->outputs;
   prediction.tg_k = static_cast<double>(outputs["tg_mean"].as<float>()[0]);
   prediction.spread_k = static_cast<double>(outputs["tg_std"].as<float>()[0]);
@@ -100,7 +112,6 @@ Prediction predicted(Row const& row, Result<Answer> const& answer) {
   prediction.repeat_unit = outputs["repeat_unit"].as<std::int64_t>()[0] != 0;
   prediction.in_table = outputs["in_table"].as<std::int64_t>()[0] == 1;
   prediction.report = answer->report;
-  return prediction;
 }
 
 std::optional<double> read_coverage(std::string const& folder) {
@@ -112,6 +123,24 @@ std::optional<double> read_coverage(std::string const& folder) {
 }
 
 }  // namespace
+
+std::string_view to_string(Domain domain) {
+  switch (domain) {
+    case Domain::trained_on: return "trained on";
+    case Domain::in: return "in";
+    case Domain::out: return "out";
+    case Domain::no_repeat_unit: return "no repeat unit";
+    case Domain::not_known: break;
+  }
+  return "not known";
+}
+
+Domain Prediction::domain() const {
+  if (!repeat_unit) return Domain::no_repeat_unit;
+  if (unseen_identifiers < 0) return Domain::not_known;
+  if (unseen_identifiers > 0 || unknown_tokens > 0) return Domain::out;
+  return in_table ? Domain::trained_on : Domain::in;
+}
 
 Result<Predictor> Predictor::open(Settings const& settings) {
   static OligomerProcessor oligomers;
@@ -127,7 +156,8 @@ Result<Predictor> Predictor::open(Settings const& settings) {
   if (!model) return tl::unexpected(std::move(model.error()));
   if (auto const fit = check_outputs(*model); !fit) return tl::unexpected(fit.error());
   oligomers.loaded.store(true);
-  return Predictor(std::move(*engine), std::move(*model), read_coverage(settings.model_folder));
+  return Predictor(std::move(*engine), std::move(*model), read_coverage(settings.model_folder),
+                   settings.plain);
 }
 
 void Predictor::count(std::vector<Prediction> const& predictions) {
@@ -137,31 +167,28 @@ void Predictor::count(std::vector<Prediction> const& predictions) {
       ++summary_.errors;
       continue;
     }
-    summary_.latencies.push_back(prediction.report.total);
+    double const hundreds = std::max(static_cast<double>(prediction.report.total.count()) / 100, 1.0);
+    auto const bucket = static_cast<std::size_t>(std::log10(hundreds) * 3);
+    ++summary_.latencies[std::min(bucket, summary_.latencies.size() - 1)];
     auto const cache = prediction.report.cache;
     if (cache == CacheState::hit || cache == CacheState::joined) ++hits_;
   }
 }
 
-void Predictor::predict_window(std::span<Row const> rows, std::vector<Prediction>& predictions) {
+std::vector<Prediction> Predictor::predict(std::vector<Row> rows) {
+  auto const start = std::chrono::steady_clock::now();
   std::vector<Request> requests;
-  for (auto const& row : rows)
-    if (!row.error) requests.push_back({{"smiles", row.smiles}});
+  std::vector<Prediction> predictions(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    predictions[i].row = std::move(rows[i]);
+    auto const& row = predictions[i].row;
+    predictions[i].error = row.error || plain_ ? row.error : refusal(row.smiles);
+    if (!predictions[i].error) requests.push_back({{"smiles", row.smiles}});
+  }
   auto const answers = model_.infer_many(requests, {.deadline = std::chrono::minutes(10)});
   auto answer = answers.begin();
-  for (auto const& row : rows)
-    predictions.push_back(row.error ? unpredicted(row, *row.error) : predicted(row, *answer++));
-}
-
-std::vector<Prediction> Predictor::predict(std::vector<Row> const& rows,
-                                           std::function<void(std::size_t)> const& progress) {
-  constexpr std::size_t window = 256;
-  auto const start = std::chrono::steady_clock::now();
-  std::vector<Prediction> predictions;
-  for (std::size_t first = 0; first < rows.size(); first += window) {
-    predict_window(std::span(rows).subspan(first, std::min(window, rows.size() - first)), predictions);
-    progress(predictions.size());
-  }
+  for (auto& prediction : predictions)
+    if (!prediction.error) take(*answer++, prediction);
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   count(predictions);
   return predictions;
@@ -178,7 +205,8 @@ Result<std::vector<std::vector<Prediction>>> Predictor::rounds(std::vector<Row> 
       // Each caller starts elsewhere, so that callers meet in batches and not only in equal requests.
       for (std::size_t i = 0; i < rows.size(); ++i) {
         std::size_t const at = (i + caller * rows.size() / threads) % rows.size();
-        round[at] = predicted(rows[at], model_.infer({{"smiles", rows[at].smiles}}));
+        round[at].row = rows[at];
+        take(model_.infer({{"smiles", rows[at].smiles}}), round[at]);
       }
     }
   };

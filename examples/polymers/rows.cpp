@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <memory>
 #include <span>
-#include <string_view>
-#include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
+#include "columns.hpp"
+#include "csv.hpp"
+#include "input.hpp"
+#include "json_rows.hpp"
 #include "text.hpp"
 
 namespace polymers {
@@ -24,284 +23,246 @@ using athanor::Result;
 
 namespace {
 
-// Everything up to the end of `file`, which may be null; `name` is for the sentence when it cannot be read.
-Result<std::string> read_all(std::FILE* file, std::string const& name) {
-  std::string text;
-  std::array<char, 1 << 16> part;
-  bool good = file != nullptr;
-  while (good) {
-    std::size_t const count = std::fread(part.data(), 1, part.size(), file);
-    text.append(part.data(), count);
-    if (count < part.size()) {
-      good = std::ferror(file) == 0;
-      break;
-    }
-  }
-  if (good) return text;
-  return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", name,
-              std::generic_category().message(errno));
-}
-
-Result<std::string> read_file(std::string const& path) {
-  if (path == "-") return read_all(stdin, "standard input");
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-  std::unique_ptr<std::FILE, Close> const file(std::fopen(path.c_str(), "rb"));
-  return read_all(file.get(), path);
-}
-
-// Where a text begins: spreadsheets and editors mark UTF-8 with three bytes that belong to no column or line.
-std::size_t start_of(std::string_view text) { return text.starts_with("\xEF\xBB\xBF") ? 3 : 0; }
-
-// `got` starts at `byte` of the file; only its beginning is shown.
-Error bad_row(std::size_t line, std::size_t byte, std::string_view expected, std::string_view got) {
-  return {Code::invalid_argument,
-          Reason::syntax,
-          fmt::format("line {}, byte {} of the file: expected {}, got {}", line, byte, expected,
-                      got.empty() ? "the end of the line" : clipped(got, 40)),
-          {}};
-}
-
-// The records of a CSV text, one after the other.
-class CsvReader {
+class Arguments : public Rows {
  public:
-  using Record = std::vector<std::string>;
-
-  explicit CsvReader(std::string_view text) : text_(text), at_(start_of(text)) {}
-
-  bool done() const { return at_ == text_.size(); }
-
-  // The next record. After an error reading goes on at the next line, so that a forgotten quote costs one row
-  // and not all that follow.
-  Result<Record> next() {
-    start_ = at_;
-    start_line_ = line_;
-    Record record;
-    do {
-      if (!record.empty()) ++at_;
-      std::size_t const opening = at_;
-      if (!read_field(record.emplace_back())) return tl::unexpected(refused(opening));
-    } while (here(','));
-    end_ = at_;
-    if (here('\n')) ++at_;
-    line_ += lines(start_, at_);
-    return record;
-  }
-
-  // For the record that `next` gave last: it is not what was expected.
-  Error misfit(std::string_view expected) const {
-    return bad_row(start_line_, start_, expected, text_.substr(start_, end_ - start_));
-  }
+  explicit Arguments(std::vector<std::string> smiles) : Rows({"smiles"}, {}), smiles_(std::move(smiles)) {}
+  double fraction() const override { return static_cast<double>(at_) / static_cast<double>(smiles_.size()); }
 
  private:
-  bool here(char c) const { return at_ < text_.size() && text_[at_] == c; }
-  std::size_t lines(std::size_t from, std::size_t to) const {
-    auto const part = text_.substr(from, to - from);
-    return static_cast<std::size_t>(std::ranges::count(part, '\n'));
+  Result<std::optional<Row>> one() override {
+    if (at_ == smiles_.size()) return std::optional<Row>();
+    Row row;
+    row.cells = {smiles_[at_]};
+    row.smiles = trimmed(smiles_[at_++]);
+    return std::optional(std::move(row));
   }
 
-  // Moves to the comma or the end of the line behind the field. False when a field that starts with a quote
-  // does not end with one.
-  bool read_field(std::string& field) {
-    if (here('"')) return read_quoted(field);
-    std::size_t const end = std::min(text_.find_first_of(",\n", at_), text_.size());
-    field = text_.substr(at_, end - at_);
-    at_ = end;
-    if (!here(',') && field.ends_with('\r')) field.pop_back();
-    return true;
-  }
-
-  bool read_quoted(std::string& field) {
-    for (++at_;;) {
-      std::size_t const quote = text_.find('"', at_);
-      if (quote == std::string_view::npos) return false;
-      field += text_.substr(at_, quote - at_);
-      at_ = quote + 1;
-      if (!here('"')) break;
-      field += '"';
-      ++at_;
-    }
-    if (here('\r')) ++at_;
-    return done() || here(',') || here('\n');
-  }
-
-  Error refused(std::size_t opening) {
-    std::size_t const end = std::min(text_.find('\n', opening), text_.size());
-    Error error =
-        bad_row(line_ + lines(start_, opening), opening, "a field that ends with the quote it starts with",
-                text_.substr(opening, end - opening));
-    at_ = std::min(end + 1, text_.size());
-    line_ += lines(start_, at_);
-    return error;
-  }
-
-  std::string_view text_;
-  std::size_t at_;
-  std::size_t line_ = 1;
-  // The record that was read last.
-  std::size_t start_ = 0;
-  std::size_t end_ = 0;
-  std::size_t start_line_ = 1;
+  std::vector<std::string> smiles_;
+  std::size_t at_ = 0;
 };
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view blanks = " \t\r\n";
-  auto const first = text.find_first_not_of(blanks);
-  return first == std::string_view::npos ? std::string_view()
-                                         : text.substr(first, text.find_last_not_of(blanks) - first + 1);
+bool all_blank(std::span<std::string const> fields) {
+  return std::ranges::all_of(fields, [](auto const& field) { return trimmed(field).empty(); });
 }
 
-bool same_name(std::string_view one, std::string_view other) {
-  auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  return std::ranges::equal(trimmed(one), trimmed(other), {}, lower, lower);
-}
+class CsvRows : public Rows {
+ public:
+  CsvRows(CsvRecords records, std::vector<std::string> columns, std::size_t smiles, std::string smiles_column,
+          std::optional<Record> first)
+      : Rows(std::move(columns), std::move(smiles_column)),
+        records_(std::move(records)),
+        smiles_(smiles),
+        name_(find_column(this->columns(), "name")),
+        first_(std::move(first)) {}
+  double fraction() const override { return records_.text().fraction(); }
 
-// The first of `names` that a column has, or the number of columns.
-std::size_t column_of(std::vector<std::string> const& header, std::span<std::string_view const> names) {
-  for (auto const name : names)
-    if (auto const at =
-            std::ranges::find_if(header, [&](auto const& column) { return same_name(column, name); });
-        at != header.end())
-      return static_cast<std::size_t>(at - header.begin());
-  return header.size();
-}
-
-// Repeat units before molecules: a table with both was made from monomers, which are no polymers.
-constexpr std::array<std::string_view, 4> smiles_names{"smiles_polymer", "psmiles", "smiles",
-                                                       "canonical_smiles"};
-constexpr std::array<std::string_view, 1> name_names{"name"};
-
-// A name with a comma that nobody quoted moves what stands behind it into the next columns, where a part of
-// the name may pass for a SMILES. Empty fields at the end do no harm, nor do missing ones behind the SMILES.
-bool fits(CsvReader::Record const& record, std::size_t columns, std::size_t smiles) {
-  auto const surplus = std::span(record).subspan(std::min(columns, record.size()));
-  return record.size() > smiles && std::ranges::all_of(surplus, &std::string::empty);
-}
-
-// The text without the ends of its lines, line by line: `take(line, number, byte)`.
-void for_each_line(std::string_view text, auto const& take) {
-  std::size_t number = 0;
-  for (std::size_t at = start_of(text); at < text.size();) {
-    std::size_t const end = std::min(text.find('\n', at), text.size());
-    auto line = text.substr(at, end - at);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    take(line, ++number, at);
-    at = end + 1;
+ private:
+  Result<std::optional<Row>> one() override {
+    for (;;) {
+      auto record =
+          first_ ? Result<std::optional<Record>>(std::exchange(first_, std::nullopt)) : records_.next();
+      if (!record) return tl::unexpected(std::move(record.error()));
+      if (!*record) return std::optional<Row>();
+      // Spreadsheets end their tables with rows of nothing.
+      if ((*record)->fault || !all_blank((*record)->fields))
+        return std::optional(row_of(std::move(**record)));
+    }
   }
+
+  // A name with a comma that nobody quoted moves what stands behind it into the next columns, where a part of
+  // the name may pass for a SMILES. Blank fields at the end do no harm, nor do missing ones behind the SMILES.
+  bool fits(std::vector<std::string> const& fields) const {
+    auto const surplus = std::span(fields).subspan(std::min(columns().size(), fields.size()));
+    return fields.size() > smiles_ && all_blank(surplus);
+  }
+
+  Row row_of(Record record) const {
+    Row row;
+    row.line = record.line;
+    if (record.fault) {
+      row.error = std::move(record.fault);
+    } else if (!fits(record.fields)) {
+      row.error =
+          misread(record.line, record.byte,
+                  columns().size() == 1 ? "1 field, as in the header"
+                                        : fmt::format("the {} fields of the header", columns().size()),
+                  trimmed(record.text));
+    }
+    row.cells = std::move(record.fields);
+    row.cells.resize(columns().size());
+    if (row.error) return row;
+    row.smiles = trimmed(row.cells[smiles_]);
+    if (name_) row.name = row.cells[*name_];
+    return row;
+  }
+
+  CsvRecords records_;
+  std::size_t smiles_;
+  std::optional<std::size_t> name_;
+  std::optional<Record> first_;  // a record that was read to see its columns
+};
+
+// Of a line such as `CCO ethanol`, the SMILES and the name. A CXSMILES extension, between two |, is left with the SMILES.
+std::pair<std::string_view, std::string_view> split_line(std::string_view line) {
+  line = trimmed(line);
+  std::size_t end = std::min(line.find_first_of(" \t"), line.size());
+  std::size_t const next = line.find_first_not_of(" \t", end);
+  if (next != std::string_view::npos && line[next] == '|')
+    if (std::size_t const last = line.find('|', next + 1); last != std::string_view::npos) end = last + 1;
+  return {line.substr(0, end), trimmed(line.substr(end))};
 }
 
-Row row_of_json(std::string_view line, std::size_t number, std::size_t byte) {
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(line);
-  } catch (nlohmann::json::parse_error const& error) {
-    std::size_t const at = std::min(std::max(error.byte, std::size_t{1}) - 1, line.size());
-    return {{}, {}, bad_row(number, byte + at, "JSON", line.substr(at))};
-  } catch (nlohmann::json::exception const&) {
-    // A number that no double holds: what follows refuses the row.
+class Lines : public Rows {
+ public:
+  explicit Lines(Text text) : Rows({"smiles", "name"}, {}), text_(std::move(text)) {}
+  double fraction() const override { return text_.fraction(); }
+
+ private:
+  Result<std::optional<Row>> one() override {
+    for (;;) {
+      auto read = read_line();
+      if (!read) return tl::unexpected(std::move(read.error()));
+      if (!*read) return std::optional<Row>();
+      auto const [smiles, name] = split_line(line_);
+      // Some writers begin with a line of names.
+      if (smiles.empty() || (start_line_ == 1 && names_smiles(smiles))) continue;
+      Row row;
+      row.line = start_line_;
+      row.cells = {std::string(smiles), std::string(name)};
+      row.smiles = smiles;
+      row.name = name;
+      if (too_long_)
+        row.error = misread(start_line_, start_byte_,
+                            fmt::format("a line of at most {} bytes", longest_record), smiles);
+      return std::optional(std::move(row));
+    }
   }
-  if (value.is_string()) return {value.get<std::string>(), {}};
-  if (value.is_object() && value.contains("smiles") && value["smiles"].is_string()) {
-    bool const named = value.contains("name") && value["name"].is_string();
-    return {value["smiles"].get<std::string>(), named ? value["name"].get<std::string>() : std::string()};
+
+  // The next line goes to `line_`, the beginning of one that is too long; false at the end.
+  Result<bool> read_line() {
+    if (std::exchange(too_long_, false))
+      if (auto const skipped = skip_line(text_); !skipped) return skipped;
+    start_line_ = text_.line();
+    start_byte_ = text_.byte();
+    for (bool end = false;;) {
+      auto const rest = text_.rest();
+      std::size_t const stop = rest.find('\n');
+      if (stop != std::string_view::npos || (end && !rest.empty())) {
+        line_ = rest.substr(0, stop);
+        text_.take(std::min(stop, rest.size() - 1) + 1);
+        return true;
+      }
+      if (end) return false;
+      if (rest.size() >= longest_record) {
+        line_ = rest.substr(0, 100);
+        too_long_ = true;
+        return true;
+      }
+      auto const more = text_.more();
+      if (!more) return more;
+      end = !*more;
+    }
   }
-  return {{}, {}, bad_row(number, byte, "a JSON text, or an object with a text named smiles", line)};
+
+  Text text_;
+  // The line that was read last.
+  std::string line_;
+  std::size_t start_line_ = 1;
+  std::size_t start_byte_ = 0;
+  bool too_long_ = false;
+};
+
+std::optional<char> announced_separator(Text& text) {
+  auto const rest = text.rest();
+  // Excel writes it in a line of its own.
+  if (!rest.starts_with("sep=") || rest.size() < 6 || (rest[5] != '\n' && rest[5] != '\r'))
+    return std::nullopt;
+  char const separator = rest[4];
+  text.take(std::min(rest.find('\n'), rest.size() - 1) + 1);
+  return separator;
+}
+
+Error in_file(std::string const& name, Error error) {
+  error.message = name + ": " + error.message;
+  return error;
+}
+
+Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
+  std::string const name = text.name();
+  auto const announced = announced_separator(text);
+  char const separator = announced ? *announced : separator_of(text.rest());
+  CsvRecords records(std::move(text), separator);
+  auto first = records.next();
+  if (!first) return tl::unexpected(std::move(first.error()));
+  if (*first && (*first)->fault) return tl::unexpected(in_file(name, *(*first)->fault));
+  std::vector<std::string> columns = *first ? (*first)->fields : std::vector<std::string>{""};
+  if (std::ranges::any_of(columns, [](auto const& column) { return column.find('\r') != std::string::npos; }))
+    return fail(Code::invalid_argument, Reason::syntax,
+                "{}: expected lines that end with LF or CR LF, got CR", name);
+  if (!input.header)
+    for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = fmt::format("column_{}", i + 1);
+  bool const first_column = !input.header && input.smiles_column.empty();
+  auto const smiles = find_smiles(columns, first_column ? "1" : std::string_view(input.smiles_column));
+  if (!smiles) return tl::unexpected(in_file(name, smiles.error()));
+  auto& chosen = columns[*smiles];
+  if (!input.header) chosen = "smiles";
+  std::string column = input.header ? std::string(trimmed(chosen)) : std::string();
+  auto kept = input.header ? std::optional<Record>() : std::move(*first);
+  return std::make_unique<CsvRows>(std::move(records), std::move(columns), *smiles, std::move(column),
+                                   std::move(kept));
 }
 
 }  // namespace
 
-Result<Table> read_csv(std::string const& path, CsvOptions const& options) {
-  auto const text = read_file(path);
-  if (!text) return tl::unexpected(text.error());
-  CsvReader reader(*text);
-  CsvReader::Record header;
-  if (options.header) {
-    auto first = reader.next();
-    if (!first) return fail(Code::invalid_argument, Reason::syntax, "{}: {}", path, first.error().message);
-    header = std::move(*first);
-  } else {
-    header = {"smiles"};
-  }
-  std::string_view const wanted = options.smiles_column;
-  auto const smiles_of = [&](auto const& columns) {
-    return wanted.empty() ? column_of(columns, smiles_names) : column_of(columns, std::span(&wanted, 1));
-  };
-  std::size_t const smiles = smiles_of(header);
-  std::size_t const name = column_of(header, name_names);
-  auto const columns = fmt::format("{}", fmt::join(header, ", "));
-  if (columns.find('\r') != std::string::npos)
-    return fail(Code::invalid_argument, Reason::syntax,
-                "{}: expected lines that end with LF or CR LF, got CR", path);
-  if (smiles == header.size())
-    return fail(
-        Code::invalid_argument, Reason::missing_input,
-        "{}: expected a column named {}, got {}; --smiles-column names another one, --no-header is for "
-        "a file without names",
-        path, wanted.empty() ? fmt::format("{}", fmt::join(smiles_names, " or ")) : std::string(wanted),
-        columns.empty() ? "none" : "the columns " + clipped(columns, 200));
-  if (std::ranges::count_if(header, [&](auto const& column) { return same_name(column, header[smiles]); }) >
-      1)
-    return fail(Code::invalid_argument, Reason::syntax, "{}: expected one column named {}, got several", path,
-                header[smiles]);
-  auto const expected = fmt::format("the {} fields of the header", header.size());
-  Table table{{}, options.header ? std::string(trimmed(header[smiles])) : std::string()};
-  auto& rows = table.rows;
-  while (!reader.done()) {
-    auto record = reader.next();
-    if (!record) {
-      rows.push_back({{}, {}, std::move(record.error())});
-      continue;
-    }
-    if (record->size() == 1 && record->front().empty()) continue;
-    if (options.header && !fits(*record, header.size(), smiles)) {
-      rows.push_back({{}, {}, reader.misfit(expected)});
-      continue;
-    }
-    record->resize(std::max(record->size(), header.size()));
-    rows.push_back(
-        {std::string(trimmed((*record)[smiles])), name < header.size() ? (*record)[name] : std::string()});
-  }
-  return table;
-}
-
-Result<std::vector<Row>> read_jsonl(std::string const& path) {
-  auto const text = read_file(path);
-  if (!text) return tl::unexpected(text.error());
+Result<std::vector<Row>> Rows::next(std::size_t count) {
+  if (failure_) return tl::unexpected(*failure_);
   std::vector<Row> rows;
-  for_each_line(*text, [&](std::string_view line, std::size_t number, std::size_t byte) {
-    if (line.find_first_not_of(" \t\r") != std::string_view::npos)
-      rows.push_back(row_of_json(line, number, byte));
-  });
+  while (rows.size() < count) {
+    auto row = one();
+    if (!row && rows.empty()) return tl::unexpected(std::move(row.error()));
+    if (!row) failure_ = std::move(row.error());
+    if (!row || !*row) break;
+    (*row)->number = ++count_;
+    rows.push_back(std::move(**row));
+  }
   return rows;
 }
 
-Result<std::vector<Row>> read_lines() {
-  auto const text = read_file("-");
-  if (!text) return tl::unexpected(text.error());
-  std::vector<Row> rows;
-  for_each_line(*text, [&](std::string_view line, std::size_t, std::size_t) {
-    if (!line.empty()) rows.push_back({std::string(line), {}});
-  });
-  return rows;
+std::optional<Input::Format> format_of(std::string_view path) {
+  using Format = Input::Format;
+  constexpr std::array<std::pair<std::string_view, Format>, 11> suffixes{{{".csv", Format::csv},
+                                                                          {".tsv", Format::csv},
+                                                                          {".tab", Format::csv},
+                                                                          {".json", Format::json},
+                                                                          {".jsonl", Format::json},
+                                                                          {".ndjson", Format::json},
+                                                                          {".smi", Format::lines},
+                                                                          {".smiles", Format::lines},
+                                                                          {".can", Format::lines},
+                                                                          {".ism", Format::lines},
+                                                                          {".txt", Format::lines}}};
+  std::string name(path);
+  std::ranges::transform(name, name.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (name.ends_with(".gz")) name.resize(name.size() - 3);
+  for (auto const& [suffix, format] : suffixes)
+    if (name.ends_with(suffix)) return format;
+  return std::nullopt;
 }
 
-Result<std::vector<Handbook>> read_handbook(std::string const& path) {
-  auto text = read_file(path);
+Result<std::unique_ptr<Rows>> open_rows(Input const& input) {
+  auto text = Text::open(input.path);
   if (!text) return tl::unexpected(std::move(text.error()));
-  auto const book = nlohmann::json::parse(*text, nullptr, false);
-  std::vector<Handbook> handbook;
-  if (book.is_object() && book.contains("polymers"))
-    for (auto const& row : book["polymers"]) {
-      bool const trained_on = row.value("source", "") == "table";
-      handbook.push_back(
-          {row.value("smiles", ""), row.value("name", ""), row.value("tg", 0.0),
-           row.value("reference", "") + (trained_on ? "; the demonstration model was trained on it" : "")});
-    }
-  if (handbook.empty())
-    return fail(Code::invalid_argument, Reason::syntax, "{}: expected a JSON object with a list of polymers",
-                path);
-  return handbook;
+  switch (input.format) {
+    case Input::Format::csv: return open_csv(std::move(*text), input);
+    case Input::Format::json: return open_json(std::move(*text), input);
+    case Input::Format::lines: break;
+  }
+  return std::make_unique<Lines>(std::move(*text));
+}
+
+std::unique_ptr<Rows> rows_of(std::vector<std::string> smiles) {
+  return std::make_unique<Arguments>(std::move(smiles));
 }
 
 }  // namespace polymers

@@ -288,7 +288,7 @@ TEST_CASE("S0-9 strange texts each have a defined result") {
     std::string why;
   };
   for (auto const& [text, why] :
-       {Refused{"", "empty"}, Refused{" \t ", "byte 0"}, Refused{"C<C", "byte 1"},
+       {Refused{"", "empty"}, Refused{" \t ", "no SMILES"}, Refused{"C<C", "byte 1"},
         Refused{std::string("CC\0C", 4), "byte 2"}, Refused{std::string(10'000'000, 'C'), "10000000"},
         Refused{"*CC", "*"}, Refused{"*CC(*)(*)C", "*"}}) {
     CAPTURE(text.substr(0, 20));

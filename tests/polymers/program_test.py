@@ -8,9 +8,11 @@ import json
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -61,14 +63,14 @@ class Program(unittest.TestCase):
         rows = self.predict_to_csv("--csv", path)
         self.assertEqual([row["name"] for row in rows], ["a", "b, bad", "c", "d", "e"])
         self.assertIn("byte 1", rows[1]["error"])
-        self.assertIn("empty", rows[3]["error"])
+        self.assertIn("no SMILES", rows[3]["error"])
         alone = {row["smiles"]: row["tg_k"] for smiles in ("*CC*", "*CC(*)C", "*CC(*)Cl") for row in self.predict_to_csv(smiles)}
         for row in rows:
             self.assertEqual(row["error"] == "", row["smiles"] in alone)
             if not row["error"]:
                 self.assertAlmostEqual(float(row["tg_k"]), float(alone[row["smiles"]]), delta=0.011)
 
-    # mutant: read_jsonl drops the name.
+    # mutant: JsonRows::row_of drops the object, or writes cells that the row does not have.
     def test_json_lines_in_and_out(self):
         path = self.write("in.jsonl", '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene"}\n{"smiles": "(("}\n')
         out = self.folder / "out.jsonl"
@@ -76,15 +78,16 @@ class Program(unittest.TestCase):
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         self.assertEqual([row["smiles"] for row in rows], ["*CC*", "*CC(*)C", "(("])
         self.assertEqual(rows[1]["name"], "polypropylene")
+        self.assertNotIn("name", rows[0])
         self.assertTrue(rows[0]["repeat_unit"])
         self.assertGreater(rows[0]["tg_k"], 50)
         self.assertIn("error", rows[2])
 
-    # mutant: read_jsonl gives up at the first line that it cannot read; the byte is counted from the line's start.
+    # mutant: JsonRows gives up at the first line that it cannot read; the byte is counted from the line's start.
     def test_a_bad_json_line_is_an_error_row_and_changes_no_neighbour(self):
         path = self.write("in.jsonl", '"*CC*"\n{"smiles": "C\n{"smile": 1}\n{"smiles": 7}\n\x1b[31m\n1e999\n\n"*CC(*)Cl"\n')
         rows = self.predict_to_csv("--jsonl", path)
-        self.assertEqual([row["smiles"] for row in rows], ["*CC*", "", "", "", "", "", "*CC(*)Cl"])
+        self.assertEqual([row["smiles"] for row in rows], ["*CC*", "", "", "7", "", "", "*CC(*)Cl"])
         alone = self.predict_to_csv("*CC*", "*CC(*)Cl")
         for row, lonely in ((rows[0], alone[0]), (rows[6], alone[1])):
             self.assertEqual(row["error"], "")
@@ -99,75 +102,12 @@ class Program(unittest.TestCase):
             self.assertIn(f"line {line}, byte {byte} of the file", row["error"])
             self.assertTrue(row["error"].endswith(f"got {got}"), row["error"])
 
-    # mutant: read_field takes a quote in the middle of a field for an opening one.
+    # mutant: Parser::parse takes a quote in the middle of a field for an opening one.
     def test_a_quote_inside_a_field_is_a_character(self):
         path = self.write("in.csv", 'smiles,name\n*CC*,5" pipe\n*CC(*)C,"5"" pipe, ""PP"""\r\n*CC(*)Cl,"two\nlines"\n')
         rows = self.predict_to_csv("--csv", path)
         self.assertEqual([row["name"] for row in rows], ['5" pipe', '5" pipe, "PP"', "two\nlines"])
         self.assertEqual([row["error"] for row in rows], ["", "", ""])
-
-    # mutant: CsvReader::refused leaves the reader where the search for the closing quote ended; `line_` is not moved on.
-    def test_a_quote_that_is_never_closed_costs_one_row(self):
-        for bad in ('"C1CC,b', '"CC"C,b', 'CC,"b', '"CC'):
-            path = self.write("in.csv", f'smiles,name\n*CC*,"a\na"\n{bad}\n*CC(*)C,c\n*CC(*)Cl,d\n')
-            rows = self.predict_to_csv("--csv", path)
-            self.assertEqual([row["name"] for row in rows], ["a\na", "", "c", "d"], bad)
-            self.assertEqual([row["error"] == "" for row in rows], [True, False, True, True], bad)
-            self.assertIn("line 4, byte ", rows[1]["error"])
-            self.assertTrue(rows[1]["error"].endswith("got " + bad[bad.index('"') :]), rows[1]["error"])
-        rows = self.predict_to_csv("--csv", self.write("last.csv", 'smiles\n*CC*\n"CC'))
-        self.assertIn("line 3, byte 12", rows[1]["error"])
-
-    # mutant: read_csv takes the smiles column of a record without asking `fits`.
-    def test_a_comma_that_nobody_quoted_makes_no_other_polymer_of_a_row(self):
-        path = self.write("in.csv", "name,smiles,note\npolystyrene,*CC(*)c1ccccc1\nsalt of Cl,O,*CC(*)Cl,b\nPE\nPP,*CC(*)C,,,\n")
-        rows = self.predict_to_csv("--csv", path)
-        self.assertEqual([row["smiles"] for row in rows], ["*CC(*)c1ccccc1", "", "", "*CC(*)C"])
-        self.assertEqual([row["error"] == "" for row in rows], [True, False, False, True])
-        self.assertIn("line 3, byte 44 of the file: expected the 3 fields of the header, got salt of Cl,O,*CC(*)Cl,b", rows[1]["error"])
-        self.assertTrue(rows[2]["error"].endswith("got PE"), rows[2]["error"])
-
-    # mutant: `smiles_names` begins with smiles; same_name does not look at the case, or at the blanks.
-    def test_the_column_of_repeat_units_is_found_whatever_its_case_and_named(self):
-        for header, column in (
-            ("smiles,smiles_polymer", 1),
-            ("SMILES,Tg", 0),
-            (" Smiles ,id", 0),
-            ("id,PSMILES", 1),
-            ("smiles,psmiles", 1),
-            ("canonical_smiles,id", 0),
-        ):
-            cells = ["*CC(*)C" if i == column else "CC" for i in range(2)]
-            path = self.write("in.csv", f"{header}\n" + " , ".join(cells) + "\n")
-            rows = self.predict_to_csv("--csv", path)
-            self.assertEqual([row["smiles"] for row in rows], ["*CC(*)C"], header)
-            output, _ = self.predict("--csv", path)
-            self.assertIn(f"SMILES from the column {header.split(',')[column].strip()}\n", output)
-
-    # mutant: column_of is asked for the known names whatever --smiles-column says; the first line is a header always.
-    def test_a_column_can_be_named_and_a_header_be_missing(self):
-        path = self.write("in.csv", "smiles,polymer\nCC,*CC*\n")
-        self.assertEqual([row["smiles"] for row in self.predict_to_csv("--csv", path, "--smiles-column", "Polymer")], ["*CC*"])
-        _, errors = self.predict("--csv", path, "--smiles-column", "unit", status=1)
-        self.assertIn("a column named unit, got the columns smiles, polymer", errors)
-        rows = self.predict_to_csv("--csv", self.write("bare.csv", "*CC*,a\n*CC(*)C\n"), "--no-header")
-        self.assertEqual([row["smiles"] for row in rows], ["*CC*", "*CC(*)C"])
-        self.predict("--smiles-column", "smiles", "*CC*", status=2)
-
-    # mutant: domain_of does not look at repeat_unit.
-    def test_what_is_no_repeat_unit_is_never_in_the_domain(self):
-        output, _ = self.predict("CCCCCCCC")
-        self.assertRegex(output, r"(?m)^CCCCCCCC .*no repeat unit")
-
-    # mutant: for_each_line starts at byte 0 whatever the text starts with.
-    def test_the_mark_of_utf_8_belongs_to_no_line(self):
-        rows = self.predict_to_csv("-", stdin=b"\xef\xbb\xbf*CC*\n")
-        self.assertEqual([(row["smiles"], row["error"]) for row in rows], [("*CC*", "")])
-
-    # mutant: CsvReader starts at byte 0 whatever the text starts with.
-    def test_the_mark_of_utf_8_belongs_to_no_column(self):
-        rows = self.predict_to_csv("--csv", self.write("in.csv", b"\xef\xbb\xbfsmiles,name\n*CC*,PE\n"))
-        self.assertEqual([(row["smiles"], row["error"]) for row in rows], [("*CC*", "")])
 
     # mutant: the SMILES are an option of CLI11, which takes the first of these for a list.
     def test_brackets_at_both_ends_belong_to_the_smiles(self):
@@ -182,13 +122,13 @@ class Program(unittest.TestCase):
         self.assertNotIn("\x1b", output)
         self.assertNotIn("\0", output)
         self.assertIn("NUL at byte 1", output)
-        self.assertRegex(output, r"(?m)^3 rows, 2 errors, \d+ rows/s, 1 batches, mean batch 1\.0, hit rate 0 %$")
+        self.assertRegex(output, r"(?m)^3 rows, 2 refused, \d+ rows/s$")
 
-    # mutant: read_file opens a file called -; `voice` stays standard output.
+    # mutant: Text::open opens a file called -; `voice` stays standard output.
     def test_a_path_of_a_dash_is_standard_input_or_output(self):
         output, errors = self.predict("--csv", "-", "--out", "-", stdin=b"smiles\n*CC*\n")
         self.assertEqual([row["smiles"] for row in csv.DictReader(output.splitlines())], ["*CC*"])
-        self.assertIn("1 rows, 0 errors", errors)
+        self.assertIn("1 rows, 0 refused", errors)
         output, _ = self.predict("--jsonl", "-", "--html", "-", stdin=b'"*CC*"\n')
         self.assertRegex(output, r"\A<!doctype html>[^\0]*</html>\n\Z")
 
@@ -202,49 +142,52 @@ class Program(unittest.TestCase):
     # mutant: demonstrate runs one round.
     def test_without_input_nine_polymers_show_the_cache_at_work(self):
         output, _ = self.predict()
-        for smiles in ("*CC*", "*CC(*)C", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*OC(C)C(*)=O", "*CC(*)Cl", "*OCCOC(=O)c1ccc(cc1)C(*)=O", "*Oc1ccc(cc1)C(C)(C)c1ccc(cc1)OC(*)=O", "*c1ccc(Oc2ccc"):
-            self.assertEqual(len(re.findall("(?m)^" + re.escape(smiles) + r"(\S*\.\.\.)? +\d+", output)), 3, smiles)
+        self.assertLess(output.count("\n"), 30)
+        self.assertTrue(all(len(line) <= 80 for line in output.splitlines()), output)
+        for name in ("polyethylene", "polystyrene", "poly(lactic acid)", "bisphenol A polycarbonate"):
+            self.assertRegex(output, r"(?m)^" + re.escape(name) + r" +\d+[* ] +\d+ +\d+ to \d+$")
         self.assertGreater(int(re.search(r"hit rate (\d+) %", output)[1]), 50)
-        self.assertIn("polystyrene", output)
 
     # mutant: explanation speaks of a batch whatever the cache did.
     def test_an_answer_that_was_not_computed_is_explained_by_the_cache(self):
-        lines = self.predict("--explain")[0].splitlines()
-        explained = {state: {after.split(":")[0].strip() for line, after in zip(lines, lines[1:]) if f" {state} " in line} for state in ("hit", "miss")}
-        self.assertEqual(explained["hit"], {"nothing computed"})
-        self.assertTrue(explained["miss"])
-        for text in explained["miss"]:
-            self.assertRegex(text, r"^batch of [1-9]\d*, 5 members, prepared in .* computed in ")
+        first, _, last = self.predict("--explain")[0].split("as one of 4 callers saw it")[1:]
+        self.assertEqual(last.count("nothing computed: the cache held the answer"), 9)
+        self.assertRegex(" ".join(first.split()), r"K between members; batch of [1-9]\d*, 5 members, prepared in .* computed in ")
 
-    # mutant: the page links to a style sheet.
-    def test_the_page_stands_alone(self):
+    # mutant: the page links to a style sheet; find_entry compares texts; refusal marks no place.
+    def test_the_page_stands_alone_and_can_be_cited(self):
         page = self.folder / "page.html"
-        self.predict("*CC(*)c1ccccc1", "C<C&", "--html", page)
+        self.predict("*C(c1ccccc1)C*", "C<C&", "--html", page)
         text = page.read_text(encoding="utf-8")
         self.assertIn("<svg", text)
-        self.assertIn("handbook 373 K", text)
+        self.assertIn("known: 373 K", text)
         self.assertIn("C&lt;C&amp;", text)
+        self.assertIn("<pre>C&lt;C&amp;\n ^</pre>", text)
         self.assertIn("Cross-validation", text)
+        for words in ("glass-transition 2.", "CC BY 4.0", "polymers predict '*C(c1ccccc1)C*' 'C&lt;C&amp;' --html"):
+            self.assertIn(words, text)
+        self.assertRegex(text, r"<dt>date</dt><dd>20\d\d-\d\d-\d\d</dd>")
         rest = re.sub(r"xmlns(:\w+)?=(['\"])[^'\"]*\2", "", text)
-        self.assertNotRegex(rest, r"https?://|<script|<link|@import|url\(")
+        self.assertNotRegex(rest, r"https?://|<script [^>]|\bsrc=|<link|@import|url\(")
 
     # mutant: escaped takes the text as it is; every row gets a card; read_handbook drops the note.
     def test_the_page_is_utf_8_and_of_a_size_that_a_browser_opens_and_says_what_it_was_trained_on(self):
         page = self.folder / "page.html"
-        self.predict("--csv", self.write("in.csv", b"smiles,name\n*CC(*)c1ccccc1,M\xfcller\n" + b"*OC(C)C(*)=O,\n" * 1200), "--html", page, "--out", "/dev/null")
+        self.predict("--csv", self.write("in.csv", b"smiles,name\n*CC(*)c1ccccc1,M\xfcller\n" + b"*OC(C)C(*)=O,\n" * 400), "--html", page, "--out", "/dev/null")
         text = page.read_text(encoding="utf-8")
         self.assertIn("M\ufffdller", text)
-        self.assertEqual(text.count("<div class='card'>"), 1000)
-        self.assertIn("the first 1000 of 1201 rows", text)
-        self.assertRegex(text, "handbook 373 K <small>[^<]*trained on it")
-        self.assertNotRegex(text, "handbook 328 K <small>[^<]*trained on it")
+        self.assertEqual(text.count("<div class='card'>"), 200)
+        self.assertEqual(text.count("<tr><td>"), 401)
+        self.assertIn("the first 200 of 401 rows", text)
+        self.assertRegex(text, "known: 373 K <small>[^<]*trained on it")
+        self.assertNotRegex(text, "known: 328 K <small>[^<]*trained on it")
 
     # mutant: the histogram is drawn of the first caller's first round.
     def test_the_histogram_holds_every_answer_of_every_caller(self):
         page = self.folder / "page.html"
         self.predict("--threads", "3", "--html", page)
         self.assertIn("from a call to its answer, 81 answers", page.read_text(encoding="utf-8"))
-        self.predict("CC", "C1CC", "--html", page)
+        self.predict("*CC*", "C1CC", "--html", page)
         self.assertIn("from a call to its answer, 1 answers", page.read_text(encoding="utf-8"))
 
     # mutant: predict returns 0 when every row failed.
@@ -255,16 +198,14 @@ class Program(unittest.TestCase):
         output, _ = self.predict("--csv", big, status=1)
         self.assertLess(len(output), 1000)
 
-    # mutant: read_file takes what it could not read for an empty file.
+    # mutant: Text::more takes what it could not read for the end.
     def test_input_that_cannot_be_read_is_one_sentence(self):
         for arguments, words in (
             (("--csv", self.write("other.csv", "name,formula\na,b\n")), ("smiles", "formula")),
             (("--csv", self.write("empty.csv", "")), ("smiles", "got none")),
-            (("--csv", self.write("cr.csv", "smiles,name\rCC,a\r")), ("LF", "got CR")),
-            (("--csv", self.write("twice.csv", "smiles,smiles\nCC,CCC\n")), ("one column", "smiles")),
             (("--csv", self.folder / "none.csv"), ("none.csv", "No such file")),
             (("--csv", self.folder), (str(self.folder), "directory")),
-            (("--csv", self.write("head.csv", 'smiles,"name\nCC,a\n')), ("head.csv", "line 1")),
+            ((self.folder / "none.smi",), ("none.smi", "No such file")),
             (("--model", self.folder / "nowhere", "CC"), ("nowhere", "manifest")),
         ):
             output, errors = self.predict(*arguments, status=1)
@@ -273,14 +214,14 @@ class Program(unittest.TestCase):
             for word in words:
                 self.assertIn(word, errors)
 
-    # mutant: read_lines takes what it could not read for an empty input.
+    # mutant: Text::more takes what it could not read for the end.
     def test_standard_input_that_cannot_be_read_is_one_sentence(self):
         for words, reason in (("- < /", "directory"), ("- <&-", "descriptor")):
             status, errors = self.shell(words)
             self.assertEqual(status, 1, errors)
             self.assertRegex(errors, rf"^polymers: [^\n]*standard input: cannot be read: [^\n]*{reason}\n$")
 
-    # mutant: read_csv joins the columns without `clipped`.
+    # mutant: find_smiles joins the columns without `clipped`.
     def test_a_file_that_is_no_table_cannot_steer_the_terminal(self):
         _, errors = self.predict("--csv", self.write("noise.csv", bytes(range(32)) + b"\x1b[31m" + bytes(range(128, 256)) * 1000), status=1)
         self.assertRegex(errors, r"^[ -~]{1,600}\n$")
@@ -333,7 +274,7 @@ class Program(unittest.TestCase):
         for text in ('{"coverage": 90}', '{"coverage": "most"}', "[", "7"):
             (model / "calibration.json").write_text(text)
             output, _ = self.predict("--model", model, "*CC*")
-            self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +spread", text)
+            self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +domain", text)
 
     # mutant: read_pairs asks no element whether it is a number.
     def test_a_cross_validation_of_another_form_leaves_out_its_points(self):
@@ -341,16 +282,13 @@ class Program(unittest.TestCase):
         page = self.folder / "page.html"
         for text, words in (('{"pairs": [["a", 1], [null, {}], 3]}', "No cross-validation"), ('[["a", 1], [300, 310]]', "1 polymers"), ('{"pairs": "none"}', "No cross-validation")):
             (model / "cross_validation.json").write_text(text)
-            self.predict("--model", model, "CC", "--html", page)
+            self.predict("--model", model, "*CC*", "--html", page)
             self.assertIn(words, page.read_text(encoding="utf-8"))
 
-    # mutant: main catches no std::bad_alloc.
-    def test_an_endless_file_is_too_large_for_the_memory(self):
-        def little_memory():
-            resource.setrlimit(resource.RLIMIT_AS, (4 * GIB, 4 * GIB))
-
-        _, errors = self.predict("--csv", "/dev/zero", status=1, prepare=little_memory)
-        self.assertEqual(errors, "polymers: there is not enough memory\n")
+    # mutant: CsvRecords::next reads on until a record ends.
+    def test_an_endless_file_is_no_table(self):
+        _, errors = self.predict("--csv", "/dev/zero", status=1)
+        self.assertIn("/dev/zero: line 1, byte 0 of the file: expected a record of at most 1048576 bytes", errors)
 
     # mutant: main takes every std::system_error for one of standard output.
     def test_a_thread_that_cannot_start_is_called_one(self):
@@ -365,27 +303,123 @@ class Program(unittest.TestCase):
     def test_output_that_cannot_be_written_is_one_sentence(self):
         for place in ("/dev/full", self.folder / "no" / "such" / "folder.csv"):
             for option in ("--out", "--html"):
-                _, errors = self.predict("CC", option, place, status=1)
+                _, errors = self.predict("*CC*", option, place, status=1)
                 self.assertIn(str(place), errors)
         with open("/dev/full", "wb") as full:
-            _, errors = self.predict("-", stdin=b"CC\n" * 2000, stdout=full, status=1)
+            _, errors = self.predict("-", stdin=b"*CC*\n" * 2000, stdout=full, status=1)
         self.assertIn("standard output", errors)
 
     # mutant: an option takes the empty text, and the demonstration runs.
     def test_an_empty_path_is_wrong_usage(self):
-        for option in ("--csv", "--jsonl", "--out", "--html", "--model"):
+        for option in ("--csv", "--jsonl", "--smi", "--out", "--html", "--model"):
             for arguments in ((option, ""), (option + "=",), ("CC", option, "")):
                 output, errors = self.predict(*arguments, status=2)
                 self.assertEqual(output, "")
                 self.assertIn(option, errors)
 
-    # mutant: main returns what CLI11 says; take_smiles takes - for a SMILES among others, or lets the page replace the table.
+    # mutant: main returns what CLI11 says; take_words takes - for a SMILES among others, or lets the page replace the table.
     def test_wrong_usage_ends_with_2(self):
-        for arguments in (("--threads", "0"), ("--unknown",), ("--units", "x", "CC"), ("--csv", "a", "CC"), ("--csv", "a", "--jsonl", "b"), ("-", "CC"), ("CC", "--out", "-", "--html", "-"), ("CC", "--out", self.folder / "o", "--html", self.folder / "o")):
+        for arguments in (
+            ("--threads", "0"),
+            ("--unknown",),
+            ("--units", "x", "CC"),
+            ("--csv", "a", "CC"),
+            ("--csv", "a", "--jsonl", "b"),
+            ("-", "CC"),
+            ("a.csv", "b.csv"),
+            ("a.csv", "--smi", "b"),
+            ("CC", "--no-header"),
+            ("CC", "--smiles-column", "a"),
+            ("CC", "--out", self.folder / "o.xlsx"),
+        ):
             _, errors = self.predict(*arguments, status=2)
             self.assertTrue(errors)
-        self.assertEqual(subprocess.run([PROGRAM], capture_output=True, check=False).returncode, 2)
+        bare = subprocess.run([PROGRAM], capture_output=True, check=False)
+        self.assertEqual(bare.returncode, 2)
+        self.assertIn(b"predict", bare.stderr)
         self.assertEqual(subprocess.run([PROGRAM, "predict", "--help"], capture_output=True, check=False).returncode, 0)
+
+    # mutant: print_info reads no calibration.
+    def test_the_program_says_what_it_is_and_what_its_model_is(self):
+        version = subprocess.run([PROGRAM, "--version"], capture_output=True, check=True).stdout.decode()
+        self.assertRegex(version, r"^polymers, of Athanor \d+\.\d+\.\d+\n$")
+        info = subprocess.run([PROGRAM, "info"], capture_output=True, check=True).stdout.decode()
+        for words in ("glass-transition 2.", "K  ensemble", "made for 90 % of polymers", "MODEL_CARD.md"):
+            self.assertIn(words, info)
+        nothing = subprocess.run([PROGRAM, "info", "--model", self.folder], capture_output=True, check=False)
+        self.assertEqual((nothing.returncode, nothing.stdout), (1, b""))
+
+    # mutant: Output::open writes no columns of the input, or its own under a name that the input has.
+    def test_the_output_repeats_the_columns_of_the_input(self):
+        path = self.write("in.tsv", "id\tTG_K\tPSMILES\tnote\n007\t-12.5\t *CC* \t=1+1\n8\t3\tC1CC\ta\tb\n\t\t\t\n9\t4\t*CC(*)C\n")
+        output, _ = self.predict(path, "--out", self.folder / "out.csv")
+        self.assertIn("SMILES from the column PSMILES", output)
+        self.assertIn("row 2: line 3, byte 43 of the file: expected the 4 fields of the header", " ".join(output.split()))
+        text = (self.folder / "out.csv").read_text()
+        self.assertNotRegex(text, "miss|hit|millisecond")
+        rows = list(csv.DictReader(text.splitlines()))
+        self.assertEqual([(row["id"], row["TG_K"], row["PSMILES"].strip(), row["note"]) for row in rows], [("007", "-12.5", "*CC*", "'=1+1"), ("8", "3", "C1CC", "a"), ("9", "4", "*CC(*)C", "")])
+        self.assertGreater(float(rows[0]["predicted_tg_k"]), 50)
+        self.assertEqual([row["error"] == "" for row in rows], [True, False, True])
+        celsius = self.predict(path, "--out", "-", "--celsius")[0]
+        self.assertAlmostEqual(float(next(csv.DictReader(celsius.splitlines()))["tg_c"]), float(rows[0]["predicted_tg_k"]) - 273.15, delta=0.011)
+        self.predict(path, "--out", self.folder / "out.json")
+        array = json.loads((self.folder / "out.json").read_text())
+        self.assertEqual([row["id"] for row in array], ["007", "8", "9"])
+
+    # mutant: check_places is not asked; same_file compares paths as they are written.
+    def test_a_run_never_writes_over_its_input(self):
+        path = self.write("in.csv", "smiles,id\n*CC*,1\n")
+        (self.folder / "link.csv").symlink_to(path)
+        for option in ("--out", "--html"):
+            _, errors = self.predict(path, option, self.folder / "link.csv", status=1)
+            self.assertIn("would be overwritten", errors)
+        status, errors = self.shell(f"- --out '{path}' < '{path}'")
+        self.assertEqual(status, 1, errors)
+        self.assertEqual(path.read_text(), "smiles,id\n*CC*,1\n")
+        self.predict("*CC*", "--out", self.folder / "both", "--html", self.folder / "x" / ".." / "both", status=1)
+
+    # mutant: print_refusal draws no mark; complain prints the code.
+    def test_an_error_points_at_its_place_without_codes(self):
+        output, _ = self.predict("*CC(*)C1CC", "*CC*")
+        lines = output.splitlines()
+        place = next(i for i, line in enumerate(lines) if line.strip() == "^")
+        self.assertEqual(lines[place - 1].strip(), "*CC(*)C1CC")
+        self.assertEqual(lines[place - 1][lines[place].index("^")], "1")
+        self.assertNotIn("invalid_argument", output)
+        _, errors = self.predict("--csv", self.folder / "none.csv", status=1)
+        self.assertRegex(errors, r"^polymers: /[^:]*none\.csv: cannot be read: No such file or directory\n$")
+
+    # mutant: step goes on after an interruption; Run::go does not finish the output.
+    def test_an_interruption_keeps_what_is_done(self):
+        out = self.folder / "out.json"
+        with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+            # More than the windows that are read at once; the rest of the input never comes.
+            program.stdin.write(b"*CC*\n" * 100_000)
+            program.stdin.flush()
+            while not out.exists() or out.stat().st_size < 1000:
+                self.assertIsNone(program.poll())
+                time.sleep(0.01)
+            program.send_signal(signal.SIGINT)
+            _, errors = program.communicate()
+        self.assertEqual(program.returncode, 130, errors)
+        rows = json.loads(out.read_text())
+        self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors.decode())
+        self.assertEqual({row["error"] for row in rows if "error" in row}, set())
+
+    # mutant: Output::append leaves half a row in the file, or unwritable counts rows that are not there.
+    def test_a_full_disk_leaves_whole_rows_and_says_how_many(self):
+        def small_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+        out = self.folder / "out.csv"
+        _, errors = self.predict("-", "--out", out, stdin=b"*CC*\n" * 5000, status=1, prepare=small_files)
+        text = out.read_text()
+        count = int(re.search(r"cannot be written behind its first (\d+) rows: File too large", errors)[1])
+        self.assertGreater(count, 0)
+        self.assertTrue(text.endswith("\n"))
+        self.assertEqual(text.count("\n"), 1 + count)
 
 
 if __name__ == "__main__":

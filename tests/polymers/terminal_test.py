@@ -1,4 +1,4 @@
-"""Runs the program `polymers` on a terminal: what its progress bar shows.
+"""Runs the program `polymers` on a terminal: what its progress bar and its table show.
 
 terminal_test.py PROGRAM
 """
@@ -6,35 +6,52 @@ terminal_test.py PROGRAM
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import unittest
 
 PROGRAM = sys.argv.pop(1)
 
 
-def progress(stdin, columns):
-    """What the progress bar showed on a terminal of so many columns, line by line."""
+def on_terminal(arguments, columns, streams, environment=None):
+    """What the program showed on a terminal of so many columns that stands behind `streams`."""
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-    subprocess.run([PROGRAM, "predict", "-"], input=stdin, stdout=subprocess.DEVNULL, stderr=end, check=True)
+    places = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **dict.fromkeys(streams, end)}
+    subprocess.run([PROGRAM, "predict", *arguments], stdin=subprocess.DEVNULL, check=True, env={**os.environ, "TERM": "xterm", **(environment or {})}, **places)
     os.close(end)
     text = os.read(terminal, 1 << 16).decode()
     os.close(terminal)
-    return [line for line in text.replace("\x1b[K", "").split("\r") if line]
+    return text
 
 
 class Terminal(unittest.TestCase):
     # mutant: show gives the bar thirty columns whatever the terminal has; it tells the time left before it knows a rate.
     def test_the_progress_bar_fits_into_one_line_of_the_terminal(self):
-        for columns in (12, 40, 200):
-            shown = progress(b"*CC*\n" * 600, columns)
-            self.assertGreater(len(shown), 3)
-            self.assertTrue(all(len(line) < columns for line in shown), shown)
-            self.assertNotIn("left", shown[0])
-        self.assertRegex(shown[-1], r"^\[#{30}\] 600/600 rows  \d+ rows/s  0 s left$")
+        with tempfile.NamedTemporaryFile(suffix=".smi") as file:
+            file.write(b"*CC*\n" * 600)
+            file.flush()
+            for columns in (12, 40, 200):
+                text = on_terminal([file.name], columns, ["stderr"])
+                shown = [line for line in text.replace("\x1b[K", "").split("\r") if line]
+                self.assertGreater(len(shown), 3)
+                self.assertTrue(all(len(line) < columns for line in shown), shown)
+                self.assertNotIn("left", shown[0])
+        self.assertRegex(shown[-1], r"^\[#{30}\] 600 rows  \d+ rows/s  0 s left$")
+
+    # mutant: print_header gives the polymer the width of its longest SMILES; painted does not ask for NO_COLOR.
+    def test_the_table_fits_the_terminal_and_is_coloured_unless_that_is_unwanted(self):
+        arguments = ["*CC(*)" + "C" * 100, "*CC(*)C1CC", "CCCCCCCC", "*CC(*)C(=O)" + "O" * 60 + "%"]
+        for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+            text = on_terminal(arguments, 80, ["stdout"], environment)
+            self.assertEqual("\x1b[31m" in text, coloured)
+            plain = re.sub(r"\x1b\[\d+m", "", text).replace("\r", "")
+            self.assertNotIn("\x1b", plain)
+            self.assertTrue(all(len(line) < 80 for line in plain.splitlines()), plain)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+// polymers predict: rows in, predictions out.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "predict.hpp"
+#include "print.hpp"
+#include "rows.hpp"
+
+namespace polymers {
+
+struct RunSettings {
+  std::vector<std::string> smiles;
+  Input input;  // without a path, `smiles` are predicted, or without those the demonstration's
+  std::string out;
+  std::string html;
+  std::string command;  // as it was typed, for the page
+  View view{};
+  Settings predictor{};
+};
+
+// The folder of the model that comes with the program.
+std::string shipped_model();
+
+constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could not be read or written
+
+// Says `error` on standard error, and gives exit_nothing.
+int complain(athanor::Error const& error);
+
+// Gives the exit status: 0, exit_nothing, or 128 and the number of the signal that interrupted it.
+int run(RunSettings const& settings);
+
+}  // namespace polymers

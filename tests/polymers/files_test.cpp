@@ -1,0 +1,308 @@
+#include <unistd.h>
+#include <zlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include "columns.hpp"
+#include "csv.hpp"
+#include "input.hpp"
+#include "rows.hpp"
+#include "text.hpp"
+
+using namespace polymers;
+using namespace std::string_literals;
+using athanor::Result;
+
+namespace {
+
+using Format = Input::Format;
+
+// A folder of this test alone.
+class Folder {
+ public:
+  Folder() : path_(std::filesystem::temp_directory_path() / fmt::format("athanor-files-{}", ::getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(Folder const&) = delete;
+  Folder& operator=(Folder const&) = delete;
+
+  std::string at(std::string const& name) const { return path_ / name; }
+  std::string write(std::string const& name, std::string const& text) const {
+    std::ofstream(at(name), std::ios::binary) << text;
+    return at(name);
+  }
+  std::string compress(std::string const& name, std::string const& text) const {
+    gzFile const file = gzopen(at(name).c_str(), "wb");
+    REQUIRE(gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
+    gzclose(file);
+    return at(name);
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct Read {
+  std::vector<Row> rows;
+  std::string failure;  // of opening, or of reading on
+};
+
+Read read(Input const& input, std::size_t window = 256) {
+  Read read;
+  auto rows = open_rows(input);
+  if (!rows) {
+    read.failure = rows.error().message;
+    return read;
+  }
+  for (;;) {
+    auto part = (*rows)->next(window);
+    if (!part) read.failure = part.error().message;
+    if (!part || part->empty()) return read;
+    for (auto& row : *part) read.rows.push_back(std::move(row));
+  }
+}
+
+std::vector<std::string> smiles_of(Read const& read) {
+  std::vector<std::string> smiles;
+  for (auto const& row : read.rows) smiles.push_back(row.smiles);
+  return smiles;
+}
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+// mutant: Parser::read_plain takes the end of what is in memory for the end of a field
+// mutant: Text::more leaves what was taken in the buffer, so that a million rows are a million rows of memory
+TEST_CASE("rows come in windows, in their order, however the parts of the file fall") {
+  Folder const folder;
+  std::string text = "name,smiles\n";
+  for (int i = 0; i < 30'000; ++i)
+    text += fmt::format("\"row, \"\"{}\"\"\n{}\",{}\r\n", i, i, std::string(1 + i % 7, 'C'));
+  auto const path = folder.write("in.csv", text);
+  auto rows = open_rows({path, Format::csv});
+  REQUIRE(rows);
+  std::size_t number = 0;
+  for (;;) {
+    auto const part = (*rows)->next(1000);
+    REQUIRE(part);
+    if (part->empty()) break;
+    CHECK(part->size() == 1000);
+    for (auto const& row : *part) {
+      REQUIRE(!row.error);
+      REQUIRE(row.name == fmt::format("row, \"{}\"\n{}", number, number));
+      REQUIRE(row.smiles.size() == 1 + number % 7);
+      REQUIRE(row.line == 2 + 2 * number);
+      REQUIRE(row.number == ++number);
+    }
+    CHECK((*rows)->fraction() == doctest::Approx(static_cast<double>(number) / 30'000).epsilon(0.1));
+  }
+  CHECK(number == 30'000);
+}
+
+// mutant: `known` begins with smiles; same_name does not look at the case, or at the blanks
+TEST_CASE("the column of repeat units is found in the tables that people have") {
+  Folder const folder;
+  for (auto const& [header, column] :
+       std::initializer_list<std::pair<std::string, std::size_t>>{{"smiles,smiles_polymer", 1},
+                                                                  {"SMILES,Tg", 0},
+                                                                  {" Smiles ,id", 0},
+                                                                  {"id,PSMILES", 1},
+                                                                  {"smiles,psmiles", 1},
+                                                                  {"canonical_smiles,id", 0},
+                                                                  {"\"SMILES\",id", 0},
+                                                                  {"\xEF\xBB\xBFid,SMILES", 1}}) {
+    Texts cells{"CC", "CC"};
+    cells[column] = " *CC(*)C\t";
+    auto const path = folder.write("in.csv", fmt::format("{}\r\n{}\r\n,\r\n", header, fmt::join(cells, ",")));
+    CHECK_MESSAGE(smiles_of(read({path, Format::csv})) == Texts{"*CC(*)C"}, header);
+  }
+}
+
+// mutant: find_smiles asks for the known names whatever is wanted; open_csv drops the first record without a header
+TEST_CASE("a column can be named or counted, and a header be missing") {
+  Folder const folder;
+  auto const path = folder.write("in.csv", "smiles,Repeat unit\nCC,*CC*\n");
+  CHECK(smiles_of(read({path, Format::csv, "repeat unit"})) == Texts{"*CC*"});
+  CHECK(smiles_of(read({path, Format::csv, "2"})) == Texts{"*CC*"});
+  CHECK(
+      read({path, Format::csv, "3"}).failure.find("a column named 3, got the columns smiles, Repeat unit") !=
+      std::string::npos);
+  auto const bare = folder.write("bare.csv", "*CC*,a\n*CC(*)C,b\n");
+  CHECK(smiles_of(read({bare, Format::csv, "", false})) == Texts{"*CC*", "*CC(*)C"});
+  CHECK(smiles_of(read({bare, Format::csv, "2", false})) == Texts{"a", "b"});
+  CHECK(read({bare, Format::csv}).failure.find("--no-header") != std::string::npos);
+}
+
+// mutant: separator_of counts inside quotes, or gives the comma always; announced_separator leaves its line in the text
+TEST_CASE("tabs and semicolons separate as well as commas") {
+  Folder const folder;
+  for (auto const* text :
+       {"a\tSMILES\nx, y; z\t*CC*\n", "\"a,b,c\";SMILES\n1,5;*CC*\n", "sep=;\r\na;SMILES\r\n1,5;*CC*\r\n"}) {
+    auto const rows = read({folder.write("in.csv", text), Format::csv});
+    CHECK_MESSAGE(smiles_of(rows) == Texts{"*CC*"}, text);
+    CHECK(rows.failure == "");
+  }
+}
+
+// mutant: row_of drops the cells of a record with a fault of its own, or those that are not the SMILES
+TEST_CASE("every row keeps what the file has in its columns, and a bad one its number") {
+  Folder const folder;
+  auto const rows =
+      read({folder.write("in.csv", "id,smiles,note\n1,*CC*,a\n2,C,b,c\n3\n\"4\n5,*CC(*)C,\n"), Format::csv});
+  REQUIRE(rows.rows.size() == 5);
+  CHECK(rows.rows[0].cells == Texts{"1", "*CC*", "a"});
+  CHECK(rows.rows[1].cells == Texts{"2", "C", "b"});
+  CHECK(rows.rows[1].error->message ==
+        "line 3, byte 24 of the file: expected the 3 fields of the header, got 2,C,b,c");
+  CHECK(rows.rows[2].cells == Texts{"3", "", ""});
+  CHECK(rows.rows[2].error);
+  CHECK(rows.rows[3].error->message.find("got \"4") != std::string::npos);
+  CHECK(rows.rows[4].number == 5);
+  CHECK(rows.rows[4].line == 6);
+  CHECK(smiles_of(rows) == Texts{"*CC*", "", "", "", "*CC(*)C"});
+}
+
+// mutant: CsvRecords::next goes on in the middle of the line that was too long; Lines::read_line likewise
+TEST_CASE("a record of megabytes costs one row") {
+  Folder const folder;
+  std::string const much(3 * longest_record, 'C');
+  for (auto const& bad : {much, "\"" + much, "\"" + much + "\"x"}) {
+    auto const rows = read({folder.write("in.csv", "smiles\n*CC*\n" + bad + "\n*CC(*)C\n"), Format::csv});
+    REQUIRE(smiles_of(rows) == Texts{"*CC*", "", "*CC(*)C"});
+    CHECK(rows.rows[1].error);
+  }
+  auto const lines = read({folder.write("in.smi", "*CC*\n" + much + "\n*CC(*)C\n"), Format::lines});
+  REQUIRE(lines.rows.size() == 3);
+  CHECK(lines.rows[1].error->message.find("a line of at most") != std::string::npos);
+  CHECK(lines.rows[2].smiles == "*CC(*)C");
+  auto const json =
+      read({folder.write("in.jsonl", "\"*CC*\"\n\"" + much + "\"\n\"*CC(*)C\"\n"), Format::json});
+  CHECK(smiles_of(json) == Texts{"*CC*", "", "*CC(*)C"});
+}
+
+// mutant: split_line ends the SMILES at the first blank whatever follows; Lines takes a line of names for a molecule
+TEST_CASE("a line is a SMILES and, after a blank, a name") {
+  Folder const folder;
+  auto const rows = read(
+      {folder.write("in.smi", "SMILES Name\n*CC*\tpoly ethylene \r\n\n  *CC(*)C\n*CC* |$R1;;;R2$| named\n"),
+       Format::lines});
+  REQUIRE(smiles_of(rows) == Texts{"*CC*", "*CC(*)C", "*CC* |$R1;;;R2$|"});
+  CHECK(rows.rows[0].name == "poly ethylene");
+  CHECK(rows.rows[0].line == 2);
+  CHECK(rows.rows[1].name == "");
+  CHECK(rows.rows[2].name == "named");
+}
+
+// mutant: Values::end_of does not look at texts, or at depth
+TEST_CASE("JSON is one value per line or one array, and its members are kept") {
+  Folder const folder;
+  auto const array = folder.write(
+      "in.json",
+      "[\n  {\"id\": 7, \"SMILES\": \"*CC*\", \"more\": {\"a\": [1, 2]}},\n  {\"SMILES\": \" *C]C* \", "
+      "\"name\": \"a \\\" ], b\"},\n  \"*CC(*)C\", null, {\"smile\": 1}, {\"SMILES\": \"C\"\n]\n");
+  auto const rows = read({array, Format::json});
+  REQUIRE(smiles_of(rows) == Texts{"*CC*", "*C]C*", "*CC(*)C", "", "", ""});
+  CHECK(rows.rows[0].cells == Texts{"7", "*CC*", "{\"a\":[1,2]}"});
+  CHECK(rows.rows[1].name == "a \" ], b");
+  CHECK(rows.rows[3].error->message.find("line 4, byte ") == 0);
+  CHECK(rows.rows[5].error);
+  auto const lines =
+      read({folder.write("in.jsonl", "{\"psmiles\": \"*CC*\", \"smiles\": \"C=C\"}\n\n\"*CC(*)C\"\n"),
+            Format::json});
+  REQUIRE(smiles_of(lines) == Texts{"*CC*", "*CC(*)C"});
+  CHECK(lines.rows[1].line == 3);
+}
+
+// mutant: Text::more takes the end inside a compressed block for the end of the file
+TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
+  Folder const folder;
+  std::string text = "smiles\n";
+  for (int i = 0; i < 20'000; ++i)
+    text += fmt::format("*C{}C*\n", std::string(static_cast<std::size_t>(i * 7919 % 97), 'C'));
+  auto const path = folder.compress("in.csv.gz", text);
+  CHECK(format_of(path) == Format::csv);
+  auto const whole = read({path, Format::csv});
+  CHECK(whole.rows.size() == 20'000);
+  CHECK(whole.failure == "");
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) * 3 / 4);
+  auto const torn = read({path, Format::csv});
+  CHECK(torn.failure.find("cannot be read further: ") != std::string::npos);
+  CHECK(torn.rows.size() > 5'000);
+  for (auto const& row : torn.rows) REQUIRE(row.smiles.ends_with("C*"));
+}
+
+// mutant: Text::open asks kind_of nothing
+TEST_CASE("what is no text is named for what it is") {
+  Folder const folder;
+  for (auto const& [text, words] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"\xFF\xFEs\0m\0i\0"s, "UTF-16"},
+           {"\xFE\xFF\0s\0m"s, "UTF-16"},
+           {"s\0m\0i\0l\0"s, "UTF-16"},
+           {"PK\x03\x04\x14", "xlsx"},
+           {"\xD0\xCF\x11\xE0\xA1", ".xls"},
+           {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"},
+           {"BZh91AY", "bzip2"},
+           {"PAR1\x15", "Parquet"}}) {
+    auto const failure = read({folder.write("in.csv", text), Format::csv}).failure;
+    CHECK_MESSAGE(failure.find("this is ") != std::string::npos, failure);
+    CHECK_MESSAGE(failure.find(words) != std::string::npos, failure);
+  }
+  CHECK(read({folder.write("cr.csv", "smiles,name\rCC,a\r"), Format::csv}).failure.find("got CR") !=
+        std::string::npos);
+  CHECK(
+      read({folder.write("twice.csv", "smiles,Smiles\nCC,CCC\n"), Format::csv}).failure.find("one column") !=
+      std::string::npos);
+  CHECK(read({folder.write("empty.csv", ""), Format::csv}).failure.find("got none") != std::string::npos);
+  CHECK(read({folder.write("head.csv", "smiles,\"name\nCC,a\n"), Format::csv}).failure.find("line 1") !=
+        std::string::npos);
+}
+
+// mutant: same_file compares the paths as they are written
+TEST_CASE("one file is one file by whatever path") {
+  Folder const folder;
+  auto const path = folder.write("in.csv", "smiles\n");
+  std::filesystem::create_symlink(path, folder.at("link.csv"));
+  std::filesystem::create_hard_link(path, folder.at("hard.csv"));
+  for (auto const* other : {"in.csv", "link.csv", "hard.csv", "./in.csv", "../x/../in.csv"}) {
+    if (std::string(other).starts_with("../")) std::filesystem::create_directories(folder.at("x"));
+    auto const place = std::string(other).starts_with("../") ? folder.at("x/../in.csv") : folder.at(other);
+    CHECK_MESSAGE(same_file(place, 1, path, 0), place);
+  }
+  CHECK(!same_file(folder.write("other.csv", ""), 1, path, 0));
+  CHECK(same_file(folder.at("new.csv"), 1, folder.at("x/../new.csv"), 1));
+  CHECK(!same_file("/dev/null", 1, "/dev/zero", 0));
+}
+
+// mutant: csv_cell lets a formula through, or marks a negative number
+TEST_CASE("no cell is a formula, and numbers stay as they are") {
+  for (auto const* cell : {"=1+1", "+cmd|' /C calc'!A0", "@SUM(A1)", "-OH", "\tx"})
+    CHECK_MESSAGE(csv_cell(cell, ',').starts_with("'"), cell);
+  for (auto const* cell : {"-12.5", "+3e-4", "-7", "*CC*", "", "1-2"}) CHECK(csv_cell(cell, ',') == cell);
+  CHECK(csv_cell("a,b", ',') == "\"a,b\"");
+  CHECK(csv_cell("a,b", '\t') == "a,b");
+  CHECK(csv_cell("a\"b\n", ',') == "\"a\"\"b\n\"");
+  CHECK(csv_cell("=HYPERLINK(\"x\",1)", ',') == "\"'=HYPERLINK(\"\"x\"\",1)\"");
+}
+
+// mutant: pointed does not move the mark when it cuts the text in front
+TEST_CASE("a mark stands under its byte, also in a long SMILES") {
+  CHECK(pointed("C1CC", 1, 40) == Texts{"C1CC", " ^"});
+  CHECK(pointed("CC", 2, 40) == Texts{"CC", "  ^"});
+  CHECK(pointed("C\x01\xC3\xA4O", 4, 40) == Texts{"C???O", "    ^"});
+  for (std::size_t const byte : {0U, 3U, 36U, 37U, 40U, 150U, 298U, 299U}) {
+    std::string text(300, 'C');
+    text[byte] = 'N';
+    auto const lines = pointed(text, byte, 40);
+    CHECK(lines[0].size() <= 40);
+    REQUIRE(lines[1].size() <= 40);
+    CHECK_MESSAGE(lines[0][lines[1].size() - 1] == 'N', byte);
+  }
+}
