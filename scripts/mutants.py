@@ -8,25 +8,35 @@ A list is a text of entries with an empty line between them:
     becomes: what stands there instead
     equivalent: why nobody can see the difference (only where that is so)
 
-A value goes on in lines that begin with two spaces. An anchor that ends with a semicolon is one or more whole statements that
+A value goes on in lines that begin with two spaces. An anchor that ends with a semicolon or a block is one or more whole statements that
 declare nothing that is used below; any other is an expression. Edits of one file may share an anchor but not overlap otherwise.
 """
 
 import fnmatch
+import hashlib
+import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 KEYS = ("mutant", "file", "anchor", "becomes", "equivalent")
-# Suites in the order in which they are asked, after the one of the mistake's own room.
-SUITES = ("core", "batching", "caching", "breaking", "admission", "loading", "manifest", "serving", "simulation", "capi")
-SECONDS_TO_HANG = 120
+# Nearest first: a suite comes after those of the rooms that it stands on, and the dearest last.
+SUITES = ("core", "admission", "breaking", "caching", "loading", "manifest", "batching", "serving", "capi", "simulation")
+# Those that stand on every room. No other room but core is seen by the suite of another one.
+JOINED = ("serving", "capi", "simulation")
+PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory")}
+JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
+SCHEDULES = "5000"
+BYTES_OF_A_SUITE = 8 << 30
 CHOICE = """#pragma once
 #include <cstdlib>
 namespace athanor_mutants {
@@ -41,7 +51,6 @@ constexpr bool is(int number) { return !__builtin_is_constant_evaluated() && cho
 
 @dataclass
 class Mutant:
-    number: int
     name: str
     file: str
     anchor: str
@@ -50,13 +59,22 @@ class Mutant:
     place: str
 
     @property
+    def edit(self):
+        return hashlib.sha256("\0".join((self.file, self.anchor, self.becomes)).encode()).hexdigest()[:16]
+
+    @property
+    def number(self):
+        """Depends on nothing but the edit, so that a longer list leaves what is compiled already as it is."""
+        return int(self.edit[:7], 16) + 1
+
+    @property
     def room(self):
         parts = Path(self.file).parts
         return parts[0] if parts[0] == "capi" else parts[2] if parts[0] == "include" else parts[1]
 
 
 def read_list(project):
-    """All entries, numbered from 1 in the order of the files' names."""
+    """All entries, in the order of the files' names."""
     mutants = []
     for path in sorted((project / "tests/mutants").glob("*.txt")):
         fields, key, began = {}, None, 1
@@ -76,19 +94,25 @@ def read_list(project):
                 if missing:
                     sys.exit(f"{place}: the entry has no {missing[0]}")
                 name = f"{path.stem}/{fields['mutant']}"
-                mutants.append(Mutant(len(mutants) + 1, name, fields["file"], fields["anchor"], fields["becomes"],
+                mutants.append(Mutant(name, fields["file"], fields["anchor"], fields["becomes"],
                                       fields.get("equivalent", ""), place))
                 fields, key = {}, None
-    names = [mutant.name for mutant in mutants]
+    names, edits = {}, {}
     for mutant in mutants:
-        if names.count(mutant.name) > 1:
+        if names.setdefault(mutant.name, mutant) is not mutant:
             sys.exit(f"{mutant.place}: two entries are called {mutant.name!r}")
+        if edits.setdefault(mutant.number, mutant) is not mutant:
+            sys.exit(f"{mutant.place}: the same edit as {edits[mutant.number].place}")
     return mutants
 
 
 def pattern_of(anchor):
     """Spaces and line ends of an anchor stand for any of them, so that a new layout does not break the list."""
     return re.compile(r"\s+".join(re.escape(word) for word in anchor.split()))
+
+
+def is_statement(text):
+    return text.endswith(";") or (text.endswith("}") and ";" in text)
 
 
 def find_spans(project, mutants):
@@ -101,6 +125,8 @@ def find_spans(project, mutants):
         if len(found) != 1:
             faults.append(f"{mutant.place}: the anchor stands {len(found)} times in {mutant.file}, expected once: {mutant.anchor}")
             continue
+        if is_statement(mutant.anchor) and not re.search(r"([;{}):]|else|\*/)\s*$|//.*\n\s*$", text[:found[0].start()]):
+            faults.append(f"{mutant.place}: the anchor ends as a statement does, but does not begin one: {mutant.anchor}")
         files.setdefault(mutant.file, {}).setdefault(found[0].span(), []).append(mutant)
     for file, spans in files.items():
         ordered = sorted(spans)
@@ -115,10 +141,9 @@ def find_spans(project, mutants):
 def make_choice(original, mutants):
     """The text that behaves as the original does, unless one of the mutants is chosen."""
     choice = original
-    statement = original.rstrip().endswith((";", "}"))
     for mutant in mutants:
         condition = f"::athanor_mutants::is({mutant.number})"
-        if statement:
+        if is_statement(original):
             choice = f"{{ if ({condition}) {{ {mutant.becomes} }} else {{ {choice} }} }}"
         else:
             choice = f"({condition} ? ({mutant.becomes}) : ({choice}))"
@@ -152,54 +177,174 @@ def plant(project, copy):
     write_if_changed(copy / "chosen_mutant.hpp", CHOICE.encode())
 
 
-def run_suite(build, suite, number):
-    """None when the suite passes; else the first test that failed, or how the suite ended."""
-    command = ["ctest", "--test-dir", str(build), "-R", rf"^{suite}(\..*)?$", "--stop-on-failure", "--output-on-failure",
-               "--timeout", str(SECONDS_TO_HANG)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace",
-                          env={**os.environ, "ATHANOR_MUTANT": str(number)})
-    if done.returncode == 0:
-        return None
-    if "***Timeout" in done.stdout:
-        return "hangs"
-    named = re.search(r"TEST CASE:\s*(.*)", done.stdout)
-    return named.group(1).strip() if named else "crashes" if "***Exception" in done.stdout else "fails"
+@dataclass
+class Spent:
+    """What a suite took without any mistake; a mistake that takes a multiple of it is said to hang."""
+    wall: float
+    cpu: float
 
 
-def try_mutant(build, mutant):
-    for suite in dict.fromkeys((mutant.room, *SUITES)):
-        fault = run_suite(build, suite, mutant.number)
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (BYTES_OF_A_SUITE, BYTES_OF_A_SUITE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def cpu_seconds(process):
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run_program(command, folder, number, spent):
+    """Exit status, output and what it took. The status is None when it hangs: when it spends many times the processor time
+    that it spends without a mistake, or none at all for long. Both hold on a machine that is busy with other things."""
+    environment = {"ATHANOR_SCHEDULES": SCHEDULES, **os.environ, "ATHANOR_MUTANT": str(number)}
+    with tempfile.TemporaryFile() as output:
+        began = time.monotonic()
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=limit_memory)
+        moved, cpu, status = began, 0.0, None
+        while status is None:
+            try:
+                status = process.wait(0.25)
+            except subprocess.TimeoutExpired:
+                now, before = time.monotonic(), cpu
+                cpu = cpu_seconds(process.pid)
+                moved = now if cpu > before else moved
+                if spent and (cpu > 10 * spent.cpu + 5 or now - moved > 3 * spent.wall + 20 or now - began > 20 * spent.wall + 120):
+                    break
+        if status is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+        return status, text, Spent(time.monotonic() - began, cpu)
+
+
+class Suite:
+    """The programs of a suite of the instrumented copy: built when they are asked for, and timed without any mistake."""
+
+    def __init__(self, copy, name):
+        self.build, self.name = copy / "out/no-models", name
+        self.programs = PROGRAMS.get(name, (f"athanor-{name}-tests",))
+        self.folder = self.build / "tests" / name
+
+    def prepare(self):
+        began = time.monotonic()
+        print(f"{self.name}: build", end="", flush=True)
+        log = self.build / f"mutants-{self.name}.log"
+        with log.open("w") as output:
+            command = ["cmake", "--build", str(self.build), "--parallel", str(JOBS), "--target", *self.programs, "--", "-k", "0"]
+            if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
+                sys.exit(f"\n{log}: a mistake that does not compile is named there: mend it in tests/mutants")
+        files = [*(self.folder / program for program in self.programs), *self.build.glob("capi/libathanor.so*")]
+        self.stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+        print(f" {time.monotonic() - began:.0f} s", flush=True)
+
+    def time(self):
+        self.spent = {}
+        fault = self.fault(0)
         if fault:
-            return f"{suite}: {fault}"
-    return None
+            sys.exit(f"without any mistake the suite {self.name} fails: {fault}")
+        print(f"{self.name}: passes without a mistake in {sum(spent.wall for spent in self.spent.values()):.1f} s", flush=True)
+
+    def fault(self, number):
+        """None when the suite passes; else the first test that failed, or how the suite ended."""
+        for program in self.programs:
+            command = [str(self.folder / program)]
+            if self.name not in PROGRAMS:
+                command.append("--abort-after=1")
+            status, text, spent = run_program(command, self.folder, number, self.spent.get(program))
+            if number == 0:
+                self.spent[program] = spent
+            if status == 0:
+                continue
+            named = re.search(r"(?:TEST CASE|FAILED):\s*(.*)", text)
+            if status is None:
+                return "hangs"
+            return named.group(1).strip() if named else f"ends by signal {-status}" if status < 0 else f"{program} fails"
+        return None
+
+
+class Results:
+    """What was found so far, a line each, so that an interrupted run goes on where it stood. A mistake that was noticed is
+    not tried again; one that passed a suite is, as soon as that suite has been built anew."""
+
+    def __init__(self, path):
+        self.path, self.found = path, {}
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            edit, suite, stamp, fault = json.loads(line)
+            self.found.setdefault(edit, {})[suite] = (stamp, fault)
+
+    def add(self, mutant, suite, fault):
+        self.found.setdefault(mutant.edit, {})[suite.name] = (suite.stamp, fault)
+        with self.path.open("a") as output:
+            output.write(json.dumps([mutant.edit, suite.name, suite.stamp, fault]) + "\n")
+
+    def noticed_by(self, mutant):
+        for suite, (_, fault) in self.found.get(mutant.edit, {}).items():
+            if fault:
+                return f"{suite}: {fault}"
+        return None
+
+    def wants(self, mutant, suite):
+        return not self.noticed_by(mutant) and self.found.get(mutant.edit, {}).get(suite.name, ("", None))[0] != suite.stamp
+
+
+def suites_of(room):
+    """The suite of the room first, then those of the rooms that stand on it; a room without a suite is seen by the joined ones."""
+    if room == "core":
+        return SUITES
+    return ("capi",) if room == "capi" else tuple(dict.fromkeys((*({room} & set(SUITES)), *JOINED)))
+
+
+def try_suite(suite, mutants, results):
+    suite.prepare()
+    wanted = [mutant for mutant in mutants if results.wants(mutant, suite)]
+    if not wanted:
+        return
+    suite.time()
+    began = time.monotonic()
+    with ThreadPoolExecutor(JOBS) as pool:
+        for done, (mutant, fault) in enumerate(zip(wanted, pool.map(lambda one: suite.fault(one.number), wanted)), 1):
+            results.add(mutant, suite, fault)
+            left = (time.monotonic() - began) / done * (len(wanted) - done)
+            verdict = f"noticed: {fault}" if fault else "passes"
+            print(f"{suite.name} {done}/{len(wanted)}, {left:.0f} s left: {mutant.name}: {verdict}", flush=True)
+
+
+def show_table(chosen, results):
+    rooms = {mutant.room: [0, 0, 0] for mutant in chosen}
+    wrong = 0
+    print()
+    for mutant in chosen:
+        by = results.noticed_by(mutant)
+        rooms[mutant.room][0 if by else 2 if mutant.equivalent else 1] += 1
+        if bool(by) == bool(mutant.equivalent):
+            wrong += 1
+            print(f"{mutant.place}: {mutant.name}: {f'an equivalent, but noticed by {by}' if by else 'SURVIVED'}")
+    print(f"\n{'room':12} entries  noticed  survived  equivalent   noticed of those that are no equivalents")
+    for room, (noticed, survived, equivalent) in sorted(rooms.items()):
+        share = f"{100 * noticed / (noticed + survived):.0f} %" if noticed + survived else "-"
+        print(f"{room:12} {noticed + survived + equivalent:7}  {noticed:7}  {survived:8}  {equivalent:10}   {share}")
+    totals = [sum(kind) for kind in zip(*rooms.values())]
+    print(f"{totals[0]} noticed, {totals[1]} survived, {totals[2]} equivalent")
+    return 1 if wrong else 0
 
 
 def try_all(project, copy, globs):
-    build = copy / "out/no-models"
     chosen = [mutant for mutant in read_list(project)
               if not globs or any(fnmatch.fnmatch(mutant.name, glob) for glob in globs)]
     if not chosen:
         sys.exit(f"no mistake is called {' '.join(globs)}; scripts/mutants --list names them")
-    for suite in SUITES:
-        fault = run_suite(build, suite, 0)
-        if fault:
-            sys.exit(f"without any mistake the suite {suite} fails: {fault}")
-    began, noticed, survived, equivalent, wrong = time.monotonic(), {}, {}, {}, 0
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 2))) as pool:
-        for done, (mutant, by) in enumerate(zip(chosen, pool.map(lambda one: try_mutant(build, one), chosen)), 1):
-            kind = equivalent if mutant.equivalent and not by else noticed if by else survived
-            kind[mutant.room] = kind.get(mutant.room, 0) + 1
-            wrong += bool(mutant.equivalent and by)
-            verdict = f"noticed by {by}" if by else f"equivalent: {mutant.equivalent}" if mutant.equivalent else "SURVIVED"
-            print(f"{done:4}/{len(chosen)} {mutant.name}: {verdict}", flush=True)
-    print(f"\n{'room':12} noticed  survived  equivalent   noticed of those that are no equivalents")
-    for room in sorted({mutant.room for mutant in chosen}):
-        seen, missed = noticed.get(room, 0), survived.get(room, 0)
-        share = f"{100 * seen / (seen + missed):.0f} %" if seen + missed else "-"
-        print(f"{room:12} {seen:7}  {missed:8}  {equivalent.get(room, 0):10}   {share}")
-    totals = [sum(kind.values()) for kind in (noticed, survived, equivalent)]
-    print(f"{time.monotonic() - began:.0f} s: {totals[0]} noticed, {totals[1]} survived, {totals[2]} equivalent")
-    return 1 if totals[1] or wrong else 0
+    results = Results(copy / "results.jsonl")
+    for name in SUITES:
+        left = [mutant for mutant in chosen if name in suites_of(mutant.room) and not results.noticed_by(mutant)]
+        if left:
+            try_suite(Suite(copy, name), left, results)
+    return show_table(chosen, results)
 
 
 def main(arguments):
