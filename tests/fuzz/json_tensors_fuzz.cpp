@@ -12,12 +12,12 @@ namespace {
 TensorSpec spec_of(std::uint8_t kind) {
   TensorSpec spec;
   spec.name = "x";
-  spec.dtype = static_cast<DType>(1 + kind % 11);
+  spec.dtype = static_cast<DType>(1 + kind % 14);
   Dim items;
   items.kind = Dim::Kind::named;
   items.name = std::string(items_axis);
   spec.dims.push_back(items);
-  for (int axis = 0; axis < kind / 11 % 3; ++axis) {
+  for (int axis = 0; axis < kind / 14 % 3; ++axis) {
     Dim dim;
     dim.kind = axis == 0 ? Dim::Kind::any : Dim::Kind::fixed;
     dim.length = 2;

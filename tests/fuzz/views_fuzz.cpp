@@ -23,7 +23,7 @@ struct Given {
 
   explicit Given(Bytes& bytes) {
     auto const flags = bytes.take<std::uint8_t>();
-    view.dtype = bytes.take<std::uint8_t>() % 14;
+    view.dtype = bytes.take<std::uint8_t>() % 16;
     view.ndim = flags % 16 == 15 ? bytes.take<std::int32_t>() : flags % 4;
     for (auto& length : view.shape) length = bytes.take_length();
     for (auto& stride : strides) {
