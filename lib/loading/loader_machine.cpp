@@ -72,12 +72,12 @@ void LoaderMachine::observe(Id id, bool pinned, TimePoint last_used) noexcept {
 
 /// Victims of the policy's choice whose bytes together are at least `needed`; false if it names none such. An
 /// index that is out of range or repeated is a fault of the policy: nothing is evicted.
-bool LoaderMachine::find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const {
+bool LoaderMachine::find_victims(std::uint64_t needed, std::vector<Id>& victims) const {
   std::vector<Id> ids;
   std::vector<IdleModel> idle;
   for (Id id = 0; id < models_.size(); ++id) {
     Model const& model = models_[id];
-    if (id == spared || model.state != ModelState::ready || model.pinned) continue;
+    if (model.state != ModelState::ready || model.pinned) continue;
     ids.push_back(id);
     idle.push_back({model.charge, model.last_used});
   }
@@ -138,7 +138,7 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
                   options_.busy_retry}};
   Plan plan{Want::load, {}, {}};
   std::uint64_t const free = budget_ - committed_;
-  if (model.expected > free && !find_victims(id, model.expected - free, plan.victims))
+  if (model.expected > free && !find_victims(model.expected - free, plan.victims))
     return {Want::refuse,
             {},
             Error{Code::resource_exhausted, Reason::memory_full,
@@ -196,7 +196,7 @@ LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
   if (bytes <= model.charge) return plan;
   std::uint64_t const held =
       plus(std::max(committed_, plus(occupied_, pending_growth_)), bytes - model.charge);
-  if (held > budget_ && !find_victims(id, held - budget_, plan.victims))
+  if (held > budget_ && !find_victims(held - budget_, plan.victims))
     return {Want::refuse,
             {},
             make_error(Code::resource_exhausted, Reason::memory_full,

@@ -11,8 +11,6 @@ namespace {
 
 template <class List, class Name>
 void check_unique(Reader& reader, std::string const& path, List const& list, Name const& name_of) {
-  if (list.size() > max_tensors)
-    return reader.refuse(path, "expected at most {}, got {}", max_tensors, list.size());
   for (std::size_t i = 0; i < list.size(); ++i)
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (name_of(list[i]) == name_of(list[earlier]))

@@ -86,7 +86,9 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
 TEST_CASE("a gate that could let nobody in is not made") {
   CHECK(Gate<>::create({.max_items = 0}).error().message ==
         "admission: max_items: expected at least 1, got 0");
+  CHECK(Gate<>::create({.max_bytes = 0}).error().reason == Reason::option);
   CHECK(Gate<>::create({.max_bytes = -1}).error().reason == Reason::option);
+  CHECK(Gate<>::create({.max_items = 1, .max_bytes = 1}));
 }
 
 // mutant: the drain is not measured, its first window counts half, a window never moves, or the time is that of
@@ -136,7 +138,11 @@ TEST_CASE("time in which nobody was refused says nothing about how fast the gate
   CHECK(refused.error().retry_after <= 150ms);
 }
 
-TEST_CASE("the time to come back stays within its bounds") {
+// mutant: the stretch is left out, or grows to twice the time
+TEST_CASE("the time to come back is spread over half of itself, and stays within its bounds") {
+  CHECK(admission::retry_estimate(10, 10.0, 0) == 1s);
+  CHECK(admission::retry_estimate(10, 10.0, ~0ULL) > 1499ms);
+  CHECK(admission::retry_estimate(10, 10.0, ~0ULL) <= 1500ms);
   CHECK(admission::retry_estimate(1, 1e12, 0) == admission::shortest_retry);
   CHECK(admission::retry_estimate(1'000'000, 1.0, ~0ULL) == admission::longest_retry);
   CHECK(admission::retry_estimate(1, 0.0, 0) == 100ms);
@@ -253,14 +259,39 @@ TEST_CASE("a thread that held much does not keep it as credit, and others get th
   for (auto& slot : slots) gate.release_quota(slot);
   CHECK(gate.statistics().held_items == 0);
   on_each_cell([&] {
-    for (int const locks : {1, 0}) {
-      int const before = CountingEnv::locked;
-      admission::Slot slot;
-      REQUIRE(gate.admit_caller(slot, 1, 0, SystemEnv::now()));
-      gate.release_quota(slot);
-      CHECK(CountingEnv::locked - before <= locks);
-    }
+    // As much as two cells may keep, which does not fit if one of them has kept more.
+    std::array<admission::Slot, 2> full;
+    for (auto& slot : full) REQUIRE(gate.admit_caller(slot, 10, 0, SystemEnv::now()));
+    for (auto& slot : full) gate.release_quota(slot);
+    int const before = CountingEnv::locked;
+    admission::Slot slot;
+    REQUIRE(gate.admit_caller(slot, 1, 0, SystemEnv::now()));
+    gate.release_quota(slot);
+    CHECK(CountingEnv::locked == before);
   });
+}
+
+// mutant: refill looks at one of the two limits only
+TEST_CASE("above half of either limit every call is counted on the one word") {
+  for (bool const of_items : {true, false}) {
+    auto gate = *Gate<CountingEnv>::create(
+        {.max_items = of_items ? 160 : 1'000'000, .max_bytes = of_items ? 1'000'000 : 160});
+    auto const admit = [&](admission::Slot& slot) {
+      REQUIRE(gate.admit_caller(slot, of_items ? 1 : 0, of_items ? 0 : 1, SystemEnv::now()));
+    };
+    std::vector<admission::Slot> slots(81);
+    for (auto& slot : slots) admit(slot);
+    on_each_cell([&] {
+      int const before = CountingEnv::locked;
+      std::array<admission::Slot, 3> more;
+      for (auto& slot : more) admit(slot);
+      CHECK(CountingEnv::locked - before == 3);
+      for (auto& slot : more) gate.release_quota(slot);
+    });
+    for (auto& slot : slots) gate.release_quota(slot);
+    CHECK(gate.statistics().held_items == 0);
+    CHECK(gate.statistics().held_bytes == 0);
+  }
 }
 
 // mutant: refill adds the whole share to what a cell has still

@@ -144,17 +144,20 @@ TEST_CASE("a success of a closed breaker takes no lock, and no outcome draws a r
   CHECK(breaker.statistics().successes == 100);
 }
 
-// mutant: mirror() is forgotten after force_open
+// mutant: mirror() is forgotten after force_open; record() counts a success aside whatever its generation
 TEST_CASE("forcing a state shows at once in the fast path") {
   Simulation world(1);
   auto breaker = *Breaker::create();
   auto const begun = breaker.acquire(world.now());
+  auto const other = breaker.acquire(world.now());
   breaker.force_open();
   CHECK_FALSE(breaker.acquire(world.now()));
   breaker.reset();
   CHECK(breaker.acquire(world.now()));
   breaker.record(*begun, Outcome::failure, world.now());
-  CHECK(breaker.statistics().stale == 1);
+  breaker.record(*other, Outcome::success, world.now());
+  CHECK(breaker.statistics().stale == 2);
+  CHECK(breaker.statistics().successes == 0);
   CHECK(breaker.generation() == begun->generation + 2);
 }
 

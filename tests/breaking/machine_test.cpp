@@ -133,7 +133,8 @@ TEST_CASE(
   CHECK_FALSE(refused.admitted);
   CHECK(refused.retry_after == 2s);
   CHECK(bench.machine.statistics().expired_probes == 1);
-  bench.settle(lost.lease, Outcome::success);  // too late to change anything
+  CHECK(bench.machine.statistics().failures == 6);  // five have opened it
+  bench.settle(lost.lease, Outcome::success);       // too late to change anything
   CHECK(bench.machine.state() == State::open);
   bench.now += 2s;
   CHECK(bench.acquire().admitted);
@@ -265,6 +266,20 @@ TEST_CASE("the failures that opened it are forgotten when it closes") {
   CHECK(bench.machine.state() == State::closed);
 }
 
+// mutant: enter() keeps the successes of probes
+TEST_CASE("only successes since it was last half-open close it") {
+  Bench bench({.probes = 1, .successes_to_close = 2});
+  bench.half_open();
+  bench.execute(Outcome::success);
+  bench.execute(Outcome::failure);
+  REQUIRE(bench.machine.state() == State::open);
+  bench.now += 2s;
+  bench.execute(Outcome::success);
+  CHECK(bench.machine.state() == State::half_open);
+  bench.execute(Outcome::success);
+  CHECK(bench.machine.state() == State::closed);
+}
+
 // mutant: refuse() does not look at the leases that run out
 TEST_CASE("a half-open refusal says when the first lease runs out, if the open time is longer") {
   Bench bench({.open_for = 1s, .probes = 2, .probe_lease = 300ms});
@@ -377,6 +392,12 @@ TEST_CASE("forced states hold until reset") {
   bench.machine.reset();
   bench.open();
   CHECK(bench.machine.state() == State::open);
+  bench.now += 1s;
+  bench.execute(Outcome::failure);
+  CHECK(bench.acquire().retry_after == 2s);
+  bench.machine.reset();
+  bench.open();
+  CHECK(bench.acquire().retry_after == 1s);  // the open time, too, is that of a new breaker
 
   Bench off({.enabled = false});
   off.execute(Outcome::failure, 100);

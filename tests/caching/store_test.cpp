@@ -252,7 +252,7 @@ TEST_CASE("when every entry was served the oldest goes, even if all are served a
   CHECK(line.policy.victim([](auto&) { return true; }) == &line.nodes[0]);
 }
 
-// mutant: take_value does not set the mark
+// mutant: take_value does not set the mark; evict_from does not clear it
 TEST_CASE("what hits ask for stays when a store runs out of capacity") {
   std::size_t const item = 1000 + IntegerStore::entry_overhead();
   World world(ResponseCacheOptions{.capacity_bytes = 3 * item, .max_item_bytes = item});
@@ -274,6 +274,10 @@ TEST_CASE("what hits ask for stays when a store runs out of capacity") {
   CHECK(has(9));
   CHECK_FALSE(has(1));
   CHECK(world.store.statistics().evictions == 7);
+  // Not asked for any more: the marks of before save nothing twice.
+  for (std::uint64_t number = 10; number < 14; ++number) put(number);
+  CHECK_FALSE(has(0));
+  CHECK_FALSE(has(9));
 }
 
 // mutant: the limit counts nothing, or is off by one

@@ -1,5 +1,6 @@
 #include <athanor/core/metrics.hpp>
 
+#include <atomic>
 #include <latch>
 #include <mutex>
 #include <set>
@@ -55,11 +56,17 @@ TEST_CASE(
     "counts and histograms are exact, with more threads than have cells of their own, one after the other "
     "too") {
   constexpr std::size_t together = 40;
-  Counters<2> counters;
+  Counters<3> counters;
   Histogram histogram;
+  std::atomic<int> ended_as_owners{0};
+  std::atomic<std::uint64_t> sharing{0};
   struct AtExit {
-    Counters<2>* counters = nullptr;
-    ~AtExit() { counters->add(1); }
+    Counters<3>* counters = nullptr;
+    std::atomic<int>* ended_as_owners = nullptr;
+    ~AtExit() {
+      counters->add(1);
+      if (detail::thread_number() < detail::own_numbers) ++*ended_as_owners;
+    }
   };
   for (int round = 0; round < 3; ++round) {
     std::latch ready(together);
@@ -68,8 +75,12 @@ TEST_CASE(
       threads.emplace_back([&] {
         thread_local AtExit at_exit;  // destroyed after the thread has given its number back
         at_exit.counters = &counters;
-        static_cast<void>(detail::thread_number());
+        at_exit.ended_as_owners = &ended_as_owners;
+        bool const shares = detail::thread_number() >= detail::own_numbers;
+        sharing += shares ? 1 : 0;
         ready.arrive_and_wait();
+        // Long enough for threads of one cell to meet, also where they take turns on a processor.
+        for (int i = 0; shares && i < 50'000; ++i) counters.add(2);
         for (std::uint64_t i = 1; i <= 1000; ++i) {
           counters.add(0, 2);
           histogram.record(i);
@@ -79,6 +90,9 @@ TEST_CASE(
   }
   CHECK(counters.value(0) == 3 * together * 2000);
   CHECK(counters.value(1) == 3 * together);
+  CHECK(sharing >= 3 * (together - detail::own_numbers));
+  CHECK(counters.value(2) == sharing * 50'000);
+  CHECK(ended_as_owners == 0);
   CHECK(histogram.count() == 3 * together * 1000);
   CHECK(histogram.sum() == 3 * together * 500'500);
   CHECK(histogram.count_up_to_power(9) == 3 * together * 512);

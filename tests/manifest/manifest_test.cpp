@@ -241,6 +241,47 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
         "athanor.json: model_inputs[0].name: expected one of the inputs (x), got 'z'");
 }
 
+// mutants: check_index_of, check_lookup or check_given_input looks at less of the input; check_made_input does not look
+// for the axis; check_computed does not count the members
+TEST_CASE("what is made of inputs and members is refused where there is nothing to make it of") {
+  char const* const edge = R"("name": "edge", "dtype": "i64")";
+  CHECK(refusal(with(edge, R"("name": "edge", "dtype": "f32")")) ==
+        "athanor.json: model_inputs[1].index_of: expected a ragged input of i32 or i64, got f32 [edges, 2]");
+  CHECK(parse_manifest(with(edge, R"("name": "edge", "dtype": "i32")")));
+  CHECK(
+      refusal(with(R"("shape": ["atoms"], "make": "segment")", R"("shape": ["bonds"], "make": "segment")")) ==
+      "athanor.json: model_inputs[2].shape: expected the axis of a ragged model input first, got 'bonds'");
+  CHECK(refusal(with(R"({"atom": [70, 5]})", R"({"segment": [70, 5]})")) ==
+        "athanor.json: members[0].lookups.segment: expected the name of an i64 model input that is not made, "
+        "got i64 [atoms]");
+  auto const given = [](char const* dtype, std::string text) {
+    return with(
+        R"("outputs")",
+        fmt::format(R"("model_inputs": [{{"name": "x", "dtype": "{}", "shape": ["items", 3]}}], "outputs")",
+                    dtype),
+        std::move(text));
+  };
+  CHECK(refusal(given("f64", plain)) ==
+        "athanor.json: model_inputs[0].dtype: expected f32 as in inputs, got f64");
+  auto const looked_up = [](char const* dtype) {
+    return with(R"("file")", R"("lookups": {"x": [1]}, "file")",
+                with(R"("dtype": "f32", "shape": ["items", 3])",
+                     fmt::format(R"("dtype": "{}", "shape": ["items", 3])", dtype), plain));
+  };
+  CHECK(
+      refusal(given("i64", looked_up("f32"))) ==
+      "athanor.json: model_inputs[0].dtype: expected lookups of an input of i32 or i64, got f32 [items, 3]");
+  CHECK(parse_manifest(given("i64", looked_up("i32"))));
+  auto const computed = [](char const* from) {
+    char const* const y = R"("y", "dtype": "f32", "shape": ["items", null])";
+    return with(R"("outputs")", fmt::format(R"("model_outputs": [{{"name": {}}}], "outputs")", y),
+                with(y, fmt::format(R"({}, "from": "{}")", y, from), plain));
+  };
+  CHECK(refusal(computed("std:y")) ==
+        "athanor.json: outputs[0].from: expected several members for a standard deviation, got 1");
+  CHECK(parse_manifest(computed("mean:y")));
+}
+
 // mutant: keeps_shape compares only the number of dimensions
 TEST_CASE("a shape that nothing gives is refused") {
   char const* const mean = R"("tg_mean", "dtype": "f32", "shape": ["items"])";
@@ -396,7 +437,7 @@ TEST_CASE("a manifest that says what cannot be is refused by name") {
   }
 }
 
-// mutant: check_unique, Node::list or the depth that goes on after its refusal: the time is then that of hours
+// mutant: Node::list or the depth that goes on after its refusal: the time is then that of hours
 TEST_CASE("a manifest that is too much is refused before it is read to its end") {
   std::string inputs;
   for (int i = 0; i < 50'000; ++i)

@@ -118,7 +118,7 @@ class LoaderMachine {
     std::uint32_t failures = 0;
     Error failure{};
   };
-  bool find_victims(Id spared, std::uint64_t needed, std::vector<Id>& victims) const;
+  bool find_victims(std::uint64_t needed, std::vector<Id>& victims) const;
   void evict(Id id) noexcept;
   void return_charge(Model& model) noexcept;
   void record_failure(Model& model, Error error, TimePoint now, std::uint64_t random) noexcept;
