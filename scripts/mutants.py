@@ -261,7 +261,8 @@ class Suite:
                 self.spent[program] = spent
             if status == 0:
                 continue
-            named = re.search(r"(?:TEST CASE|FAILED):\s*(.*)", text)
+            # Messages, too, stand under the name of their test.
+            named = re.search(r"(?:TEST CASE|FAILED):\s*(.*)", text[max(text.rfind("TEST CASE:", 0, text.find("ERROR:")), 0):])
             if status is None:
                 return "hangs"
             return named.group(1).strip() if named else f"ends by signal {-status}" if status < 0 else f"{program} fails"

@@ -39,21 +39,31 @@ struct Disk {
   std::map<std::string, int, std::less<>> loads;
   std::map<std::string, Error, std::less<>> broken;
   Duration takes{0};
+  Duration warm_up_takes{0};
   std::uint64_t bytes = 10;
 
   LoadFunctions<Model> functions(std::uint64_t expected = 10) {
     LoadFunctions<Model> all;
     all.load = [this](LoadTarget const& target) -> Result<Loaded<Model>> {
       ++loads[std::string(target.name)];
-      Simulation::current().advance(takes);
-      // Others act while this thread reads: timers fire, callers come.
-      for (int i = 0; takes > Duration{0} && i < 8; ++i) Simulation::current().step_now();
+      pass(takes);
       if (auto const error = broken.find(target.name); error != broken.end())
         return tl::unexpected(error->second);
       return Loaded<Model>{std::make_unique<Model>(alive), bytes};
     };
+    all.warm_up = [this](LoadTarget const&, Model&) -> Result<void> {
+      pass(warm_up_takes);
+      return {};
+    };
     all.expected_bytes = [expected](LoadTarget const&) { return expected; };
     return all;
+  }
+
+ private:
+  /// Others act while this thread reads or computes: timers fire, callers come.
+  static void pass(Duration time) {
+    Simulation::current().advance(time);
+    for (int i = 0; time > Duration{0} && i < 8; ++i) Simulation::current().step_now();
   }
 };
 

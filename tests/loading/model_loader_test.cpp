@@ -76,29 +76,32 @@ TEST_CASE(
   loader.unpin(next);
 }
 
-// mutants: on_deadline does not resume those who wait; end_load frees a late payload without telling
+// mutants: on_deadline does not resume those who wait; run_load or end_load frees a late payload without telling
 TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the late model is freed") {
-  Simulation world(1);
-  Disk disk;
-  disk.takes = 10s;
-  int released = 0;
-  auto functions = disk.functions();
-  functions.released = [&](LoadTarget const&, Model&) { ++released; };
-  auto loader = Loader::create({.load_deadline = 2s}, functions).value();
-  Callers client;
-  auto& record = **loader.declare("tg");
-  Caller caller;
-  CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
-  world.run_until_idle();
-  CHECK(caller.resumed == 1);
-  REQUIRE(caller.error);
-  CHECK(caller.error->code == Code::deadline_exceeded);
-  CHECK(caller.error->message == "tg: the load did not end within 2000.000 ms");
-  CHECK(disk.alive == 0);
-  CHECK(released == 1);
-  CHECK(loader.statistics().late == 1);
-  CHECK(loader.statistics().occupied_bytes == 0);
-  CHECK(loader.status(record).state == ModelState::failed);
+  for (bool const in_warm_up : {false, true}) {
+    CAPTURE(in_warm_up);
+    Simulation world(1);
+    Disk disk;
+    (in_warm_up ? disk.warm_up_takes : disk.takes) = 10s;
+    int released = 0;
+    auto functions = disk.functions();
+    functions.released = [&](LoadTarget const&, Model&) { ++released; };
+    auto loader = Loader::create({.load_deadline = 2s}, functions).value();
+    Callers client;
+    auto& record = **loader.declare("tg");
+    Caller caller;
+    CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
+    world.run_until_idle();
+    CHECK(caller.resumed == 1);
+    REQUIRE(caller.error);
+    CHECK(caller.error->code == Code::deadline_exceeded);
+    CHECK(caller.error->message == "tg: the load did not end within 2000.000 ms");
+    CHECK(disk.alive == 0);
+    CHECK(released == 1);
+    CHECK(loader.statistics().late == 1);
+    CHECK(loader.statistics().occupied_bytes == 0);
+    CHECK(loader.status(record).state == ModelState::failed);
+  }
 }
 
 // mutant: observe_all reports every model as pinned

@@ -154,17 +154,21 @@ TEST_CASE("an engine that is assigned over is stopped") {
   CHECK(model.infer(row(1)).error().reason == Reason::stopping);
 }
 
-// mutant: EngineState::stop that returns only what the executor abandoned.
-TEST_CASE("a caller's own thread inside a backend is counted when the engine stops") {
-  Puppet puppet;
-  Held held(puppet.control);
-  ModelFolder const folder;
-  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
-  auto model = engine.load(folder.path()).value();
-  std::jthread const caller([&] { CHECK_FALSE(model.infer(row(1)).has_value()); });
-  held.wait_until_inside();
-  CHECK(engine.stop(1ms) == 1);
-  held.let_go();
+// mutants: EngineState::stop that returns only what the executor abandoned; EngineState::all_models that knows the
+// registered ones only.
+TEST_CASE("a caller's own thread inside a backend is counted when the engine stops, of a removed model too") {
+  for (bool const removed : {false, true}) {
+    Puppet puppet;
+    Held held(puppet.control);
+    ModelFolder const folder;
+    auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+    auto model = engine.load(folder.path()).value();
+    std::jthread const caller([&] { CHECK_FALSE(model.infer(row(1)).has_value()); });
+    held.wait_until_inside();
+    if (removed) REQUIRE(engine.remove(model.id()));
+    CHECK(engine.stop(1ms) == 1);
+    held.let_go();
+  }
 }
 
 // mutant: EngineState::publish that keeps no count of members.

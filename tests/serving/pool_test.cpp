@@ -90,6 +90,21 @@ TEST_CASE("a pool gives an object to one taker, whatever others take and keep me
 }
 
 // mutant: Pool::keep whose exchange is a plain store.
+TEST_CASE("a place that another thread fills meanwhile, or closes, is left to it") {
+  std::array<int, 2> objects{};
+  {
+    serving::Pool<int, PausingEnv> pool;
+    PausingEnv::others = [&] { REQUIRE(pool.keep(objects[0])); };
+    REQUIRE(pool.keep(objects[1]));
+    CHECK(std::set<int*>{pool.take(), pool.take()} == std::set<int*>{&objects[0], &objects[1]});
+  }
+  serving::Pool<int, PausingEnv> pool;
+  PausingEnv::others = [&] { pool.close([](int&) {}); };
+  CHECK_FALSE(pool.keep(objects[0]));
+  CHECK(pool.take() == nullptr);
+}
+
+// mutant: Pool::take or Pool::keep whose exchange is a plain store.
 TEST_CASE("threads that take and keep never hold the same object") {
   constexpr std::size_t count = 8;
   serving::Pool<std::atomic<int>, SystemEnv> pool;
@@ -158,7 +173,20 @@ TEST_CASE("an answer that is kept holds its outputs and a small constant, and po
   CHECK(bytes_in_use() <= before + (std::size_t{256} << 10));
 }
 
-// mutant: EngineState::recycle that keeps every call, or OutputPool::keep without a limit in bytes.
+// mutant: OutputPool::keep without a limit in bytes.
+TEST_CASE("of large answers a model keeps the memory of 64 MiB at most") {
+  Opened opened;
+  opened.ask(1 << 20);
+  std::size_t const before = bytes_in_use();  // with one of 4 MiB
+  {
+    std::vector<Answer> large;
+    for (int i = 0; i < 24; ++i) large.push_back(opened.ask(1 << 20));
+  }
+  CHECK(bytes_in_use() > before + (std::size_t{32} << 20));
+  CHECK(bytes_in_use() <= before + (std::size_t{64} << 20));
+}
+
+// mutant: EngineState::recycle that keeps every call.
 TEST_CASE("what a burst of calls needed is given back") {
   Opened opened;
   opened.ask(2);

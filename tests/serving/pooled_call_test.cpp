@@ -113,7 +113,13 @@ TEST_CASE("a request of several batches after another one gets outputs of its ow
 // mutant: Call::reset that leaves `running` as it is.
 TEST_CASE("a call that never ran says so, whatever the one before it did") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)", only_workers());
-  REQUIRE(engine.infer(row(1)));
+  {
+    auto const one = engine.submit(row(0));
+    auto const other = engine.submit(row(1));  // both calls of the pool have run
+    engine.world.run_until_idle();
+    REQUIRE(one->has_value());
+    REQUIRE(other->has_value());
+  }
   engine.control.on_run = [&](ath_batch const&) {
     engine.world.advance(20ms);
     engine.world.step_now();
@@ -134,6 +140,63 @@ TEST_CASE("a call past the cache stores nothing, although the one before it did"
   REQUIRE(engine.infer(row(2), {.cache = CacheMode::skip}));
   CHECK(engine.infer(row(2), {.cache = CacheMode::only_if_cached}).error().reason == Reason::not_cached);
   CHECK(engine.infer(row(1), {.cache = CacheMode::only_if_cached}));
+  CHECK(engine.state->cache().statistics().not_stored == 0);  // it did not even try
+}
+
+// mutants: Call::reset that leaves `incomplete` as it is; ServedModel::collect_pieces that does not set it.
+TEST_CASE("the answer of a call that left between two attempts of its batch is not kept") {
+  SimulatedEngine engine(R"("batching": {"max_items": 4},)", only_workers());
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  std::array<std::array<float, 2>, 4> values{};
+  std::vector<Request> lent;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = {static_cast<float>(10 * i), 1};
+    lent.push_back({{"x", Tensor::view<float>(values[i], Shape{1, 2})}});
+  }
+  std::vector<SimulatedEngine::CallType*> calls;
+  bool whole = false;
+  engine.control.on_run = [&](ath_batch const& batch) -> Result<void> {
+    if (batch.items < 4) return {};
+    whole = true;
+    engine.state->abandon(*calls[0], SimulatedEngine::State::taken_back(*calls[0]));
+    return broken(batch);
+  };
+  for (Request const& request : lent) {
+    calls.push_back(engine.state->make_call(*engine.served, request, {}, engine.world.now()).value());
+    engine.state->start(*calls.back());
+  }
+  for (auto* const call : calls) {
+    engine.state->wait(*call);
+    CHECK(engine.state->collect(*call).has_value() == (call != calls[0]));
+  }
+  engine.world.run_until_idle();
+  CHECK(whole);
+  CHECK(engine.infer(lent[0], {.cache = CacheMode::only_if_cached}).error().reason == Reason::not_cached);
+  // The calls of the pool are used again, together.
+  engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float value = 50; value < 53; ++value) tickets.push_back(engine.submit(row(value)));
+  tickets.push_back(engine.submit(row(0)));
+  engine.world.run_until_idle();
+  for (auto const& ticket : tickets) CHECK(ticket->has_value());
+}
+
+// mutant: Call::reset that leaves `alone` as it is.
+TEST_CASE("a call that was a probe shares its batch when it is used again") {
+  SimulatedEngine engine(R"("batching": {"max_items": 4},)", only_workers());
+  engine.control.on_run = broken;
+  for (float i = 10; engine.served->breaker().state() == breaking::State::closed; ++i)
+    REQUIRE_FALSE(engine.infer(row(i)));
+  engine.control.on_run = [](ath_batch const&) { return Result<void>(); };
+  engine.world.advance(10s);
+  for (float i = 30; engine.served->breaker().state() != breaking::State::closed; ++i)
+    REQUIRE(engine.infer(row(i)));
+  auto const before = engine.control.runs.load();
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float i = 50; i < 54; ++i) tickets.push_back(engine.submit(row(i)));
+  engine.world.run_until_idle();
+  for (auto const& ticket : tickets) CHECK(ticket->has_value());
+  CHECK(engine.control.runs.load() == before + 1);
 }
 
 // mutant: EngineState::make_call that counts no refusal of the gate, or make_checked_call that keeps what a refused

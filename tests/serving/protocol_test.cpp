@@ -88,6 +88,7 @@ struct Outcome {
 // mutant: EngineState::answer_all that abandons a call which is still starting.
 TEST_CASE("a stop beside submit leaves the call to its submitter, who refuses it") {
   HookedEngine rig;
+  REQUIRE(rig.model.infer(row(0)));  // with a call in the pool, the first lock is the cache's
   Outcome outcome;
   bool inside = false;
   Hooks::before_lock = [&] {
@@ -204,6 +205,21 @@ TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuse
 }
 
 // mutant: EngineState::finish_stop without refuse_all.
+TEST_CASE("a stop leaves no work behind that was queued for several callers") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float const value : {1.0F, 1.0F, 2.0F, 2.0F}) tickets.push_back(engine.submit(row(value)));
+  engine.state->stop(0s);
+  for (auto const& ticket : tickets) {
+    REQUIRE(ticket->done());
+    CHECK(ticket->error().reason == Reason::stopping);
+  }
+  CHECK(engine.state->routes() == 0);
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  CHECK(engine.control.runs.load() == 0);
+}
+
+// mutant: EngineState::drain that waits without a deadline.
 TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)");
   engine.control.on_run = [&](ath_batch const&) {
@@ -248,31 +264,32 @@ TEST_CASE("a second stop waits for the first and returns its count") {
 }
 
 // mutant: EngineState::answer_all that does not wait until a completion has returned.
-TEST_CASE("a stop returns when no completion runs, and counts none as abandoned") {
+TEST_CASE("a stop waits for a completion that takes long, and counts nothing as abandoned") {
+  Simulation world(1, {.order = Turns::Order::random});
+  world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
+  world.give_each_actor(serving::CallerScope::depth);
   Puppet puppet;
   ModelFolder const folder;
-  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
-  std::atomic<bool> inside{false};
-  std::atomic<bool> go{false};
-  std::atomic<bool> over{false};
+  bool inside = false;
+  bool over = false;
+  bool stopped = false;
   Outcome outcome;
   outcome.then = [&] {
     inside = true;
-    inside.notify_all();
-    go.wait(false);
+    world.sleep(1min);
     over = true;
   };
-  REQUIRE(model.submit(row(1), {}, outcome.completion()));
-  inside.wait(false);
-  std::jthread const stopper([&] {
+  world.spawn([&] {
+    REQUIRE(model.submit(row(1), {}, outcome.completion()));
+    while (!inside) world.sleep(1ms);
     CHECK(engine.stop(0s) == 0);
-    CHECK(over.load());
+    CHECK(over);
+    stopped = true;
   });
-  while (model.infer(row(2)).error().reason != Reason::stopping) std::this_thread::yield();
-  for (int i = 0; i < 1000; ++i) std::this_thread::yield();
-  go = true;
-  go.notify_all();
+  world.run_until_idle();
+  CHECK(stopped);
 }
 
 // mutant: EngineState::collect that does not compare with the deadline.

@@ -125,7 +125,31 @@ TEST_CASE("work that goes on after its blocking caller has left keeps the remove
   CHECK(puppet.control.unloads.load() == 1);
 }
 
-// mutant: EngineState::all_models that knows the registered ones only.
+// mutant: EngineState::abandon that leaves the call without a handle.
+TEST_CASE("a removed model is there while the work of its last caller, who has left, is running") {
+  SimulatedEngine engine("", {.caller_runs = CallerRuns::never});
+  auto handle = engine.state->find("puppet").value();
+  auto const watched = std::weak_ptr(handle);
+  REQUIRE(engine.state->remove(engine.served->description().id));
+  std::vector<float> const values{1, 2};
+  Request const lent{{"x", Tensor::view<float>(values, Shape{1, 2})}};
+  auto* const call = engine.state->make_call(*handle, lent, {}, engine.world.now()).value();
+  bool kept = false;
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.state->abandon(*call, SimulatedEngine::State::taken_back(*call));
+    handle.reset();
+    kept = !watched.expired();
+    return Result<void>();
+  };
+  engine.state->start(*call);
+  engine.state->wait(*call);
+  REQUIRE(kept);
+  CHECK(engine.state->collect(*call).error().code == Code::cancelled);
+  engine.world.run_until_idle();
+  CHECK(watched.expired());
+  CHECK(engine.control.unloads.load() == 1);
+}
+
 TEST_CASE("a stop answers what waits for a removed model") {
   Reloading house;
   LastUse last;
