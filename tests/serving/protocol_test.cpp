@@ -155,6 +155,35 @@ TEST_CASE("a stop beside a blocking call that waits for another's answer answers
   CHECK(outcome.reason() == Reason::stopping);
 }
 
+// mutant: EngineState::come_out that does not look for a stop.
+TEST_CASE("a stop answers a caller whose batch hangs, also one that is still inside its own call") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    Simulation world(seed, {.order = Turns::Order::priorities, .changes = 3, .length = 400});
+    world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
+    world.give_each_actor(serving::CallerScope::depth);
+    Puppet puppet;
+    ModelFolder const folder;
+    auto engine =
+        Engine<SimulatedServing>::create({.backends = {&puppet.table}, .caller_runs = CallerRuns::never})
+            .value();
+    auto model = engine.load(folder.path()).value();
+    puppet.control.on_run = [&](ath_batch const&) {
+      world.spawn([&] { engine.stop(0s); });
+      world.sleep(1h);
+      return Result<void>();
+    };
+    Reason reason = Reason::none;
+    world.spawn([&] {
+      REQUIRE(model.load());
+      auto const answer = model.infer(row(1), {.deadline = 1min});
+      if (!answer) reason = answer.error().reason;
+    });
+    world.run_until_idle();
+    CHECK(reason == Reason::stopping);
+  }
+}
+
 // mutant: EngineState::start that does not link a call to its cancellation.
 TEST_CASE("a blocking call that is cancelled while it starts ends with cancelled") {
   EngineOptions options;
