@@ -1,5 +1,6 @@
 // Tensors as a C host describes them, in memory of exactly the stated size: rejected, or the elements that strides and
 // offsets name, gathered here by other arithmetic.
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -54,6 +55,15 @@ struct Given {
   }
 };
 
+/// Whether a copy of the elements may need more than 16 MiB: a stride of 0 asks for it without any memory, and what a host
+/// asks for is its own word. Lengths whose product wraps are tried.
+bool copies_much(ath_tensor_view const& view) {
+  std::int64_t bytes = static_cast<std::int64_t>(sizeof(double));
+  for (std::int32_t axis = 0; axis < std::min<std::int32_t>(view.ndim, ATH_MAX_RANK); ++axis)
+    if (__builtin_mul_overflow(bytes, view.shape[axis], &bytes)) return false;
+  return bytes > (1 << 24);
+}
+
 void check_numbers(ath_tensor_view const& view, Tensor const& tensor) {
   auto const width = static_cast<Wide>(element_size(tensor.dtype()));
   auto const elements = tensor.shape().elements();
@@ -90,11 +100,19 @@ void check_texts(ath_tensor_view const& view, Tensor const& tensor) {
 
 }  // namespace
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__clang__)
+// Memory that cannot be had is an error of the library, not of the allocator.
+extern "C" char const* __asan_default_options() {  // NOLINT: the sanitizer's name
+  return "allocator_may_return_null=1";
+}
+#endif
+
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   Bytes bytes(data, size);
   Given const given(bytes);
   // Without a size everything is believed: that is the caller's word.
   if (given.view.size_bytes == 0 && given.view.dtype != ATH_DTYPE_BYTES) return 0;
+  if (copies_much(given.view)) return 0;
   auto const tensor = capi::tensor_of("x", given.view);
   if (!tensor) {
     expect(!tensor.error().message.empty(), "a rejection has a sentence");
