@@ -327,6 +327,8 @@ void read_identity(Node const& root, Manifest& manifest) {
   if (root["description"].present()) manifest.description = root["description"].text();
   manifest.backend = root["backend"].name();
   manifest.format = root["format"].name();
+  if (root["method"].present()) manifest.method = root["method"].name();
+  if (root["autograd"].present()) manifest.autograd = root["autograd"].flag();
 }
 
 /// Without a list of its own, the model gives what the outputs take from it.
@@ -410,6 +412,13 @@ Signature Manifest::signature() const {
   return signature;
 }
 
+std::string Manifest::full_format() const {
+  std::string full = format;
+  if (!method.empty()) full += "?method=" + method;
+  if (autograd) full += method.empty() ? "?autograd=true" : "&autograd=true";
+  return full;
+}
+
 Result<Manifest> parse_manifest(std::string_view text) {
   auto document = json::parse(text, manifest_file, Reason::manifest);
   if (!document) return tl::unexpected(std::move(document.error()));
@@ -418,9 +427,10 @@ Result<Manifest> parse_manifest(std::string_view text) {
   Manifest manifest;
   manifest.content = hash128(text);
   if (manifest::is_known_format(root) &&
-      root.object({"athanor", "name", "version", "description", "backend", "format", "processor", "inputs",
-                   "model_inputs", "model_outputs", "outputs", "members", "min_members", "batching", "cache",
-                   "device", "threads", "self_test", "warm_up"})) {
+      root.object({"athanor", "name",      "version",     "description", "backend",      "format",
+                   "method",  "autograd",  "processor",   "inputs",      "model_inputs", "model_outputs",
+                   "outputs", "members",   "min_members", "batching",    "cache",        "device",
+                   "threads", "self_test", "warm_up"})) {
     manifest::read_identity(root, manifest);
     if (!reader.failed()) manifest::read_tensors(root, manifest);
     if (!reader.failed()) manifest::read_execution(root, manifest);

@@ -7,7 +7,7 @@ namespace athanor::inline v1::serving {
 
 namespace {
 
-ModelSource source_of(ModelDescription const& description, std::string const& path,
+ModelSource source_of(ModelDescription const& description, std::string const& path, std::string const& format,
                       std::vector<char const*>& names, std::vector<std::int32_t>& dtypes) {
   Manifest const& manifest = description.manifest;
   for (auto const& input : manifest.model_inputs) {
@@ -22,7 +22,7 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
   ModelSource source{};
   source.struct_size = sizeof(ModelSource);
   source.path = path.c_str();
-  source.format = manifest.format.c_str();
+  source.format = format.c_str();
   source.input_names = names.data();
   source.input_dtypes = dtypes.data();
   source.input_count = inputs;
@@ -41,13 +41,14 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,
                                                        std::size_t instances) {
   auto model = std::unique_ptr<LoadedModel>(new LoadedModel);
+  std::string const format = description.manifest.full_format();
   for (auto const& member : description.manifest.members) {
     std::string const path = description.folder + "/" + member.file.file;
     if (auto same = verify_digest(path, member.file.digest); !same)
       return tl::unexpected(std::move(same.error()));
     std::vector<char const*> names;
     std::vector<std::int32_t> dtypes;
-    auto file = LoadedFile::load(description.backend, source_of(description, path, names, dtypes));
+    auto file = LoadedFile::load(description.backend, source_of(description, path, format, names, dtypes));
     if (!file) return tl::unexpected(std::move(file.error()));
     model->bytes_ += file->footprint();
     model->files_.push_back(std::move(*file));

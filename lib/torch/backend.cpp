@@ -1,5 +1,6 @@
 #include <athanor/torch/backend.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -133,7 +134,7 @@ class InstanceState {
 
   Result<void> execute(ath_batch& batch) {
     IntraOpThreads const threads(model_->threads);
-    c10::InferenceMode const inference;
+    c10::InferenceMode const inference(!model_->source.autograd);
     std::optional<c10::StreamGuard> stream;
     if (stream_) stream.emplace(*stream_);
     for (std::size_t i = 0; i < batch.input_count; ++i) inputs_.push_back(borrow(batch.inputs[i]));
@@ -174,6 +175,7 @@ class InstanceState {
                   "{}: output '{}': expected a rank of 1 to {}, the first axis counting items, got rank {}",
                   model_->source.subject, slot.name, ATH_MAX_RANK, tensor.dim());
     if (!tensor.device().is_cpu()) tensor = tensor.cpu();
+    if (tensor.requires_grad()) tensor = tensor.detach();  // without what its gradients would need
     tensor = tensor.contiguous();
     if (is_borrowed(tensor)) tensor = tensor.clone();
     out = {};
@@ -237,6 +239,36 @@ Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names,
   return slots;
 }
 
+/// What the engine's text of a format says (ath_model_source::format), as far as this backend knows it.
+struct Format {
+  std::string_view name;
+  std::string method = "forward";
+  bool autograd = false;
+};
+
+Result<Format> read_format(std::string_view text) {
+  auto const query = text.find('?');
+  Format format{text.substr(0, query)};
+  bool good = format.name == "torchscript" || (format.name == "pt2" && query == std::string_view::npos);
+  auto rest = query == std::string_view::npos ? std::string_view() : text.substr(query + 1);
+  constexpr std::string_view method = "method=";
+  while (good && !rest.empty()) {
+    auto const part = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    good = part == "autograd=true" || (part.starts_with(method) && part.size() > method.size());
+    if (part == "autograd=true") {
+      format.autograd = true;
+    } else if (good) {
+      format.method = part.substr(method.size());
+    }
+  }
+  if (good) return format;
+  return fail(Code::invalid_argument, Reason::manifest,
+              "torch backend: format: expected torchscript, with a method or autograd if need be, or pt2 "
+              "without; got '{}'",
+              text);
+}
+
 Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {
   // Freezing computes with the weights: without this, large ones would start threads that nobody asked for.
   IntraOpThreads const threads(1);
@@ -279,10 +311,8 @@ Result<std::unique_ptr<TorchInstance>> TorchModel::make_instance() {
 
 Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source) {
   if (auto checked = check_release(); !checked) return tl::unexpected(std::move(checked.error()));
-  std::string_view const format = source.format;
-  if (format != "torchscript" && format != "pt2")
-    return fail(Code::invalid_argument, Reason::manifest,
-                "torch backend: format: expected torchscript or pt2, got '{}'", format);
+  auto const format = read_format(source.format);
+  if (!format) return tl::unexpected(format.error());
   if (source.threads_per_instance < 1)
     return fail(Code::invalid_argument, Reason::option,
                 "torch backend: threads per instance: expected 1 or more, got {}",
@@ -299,12 +329,14 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
   model->source = {source.path,
                    {source.input_names, source.input_names + source.input_count},
                    {source.output_names, source.output_names + source.output_count},
+                   format->method,
+                   format->autograd,
                    *device,
-                   fmt::format("{} model '{}'", format, source.path)};
+                   fmt::format("{} model '{}'", format->name, source.path)};
   model->inputs = std::move(*inputs);
   model->outputs = std::move(*outputs);
   model->threads = source.threads_per_instance;
-  auto program = load_program(format, model->source);
+  auto program = load_program(format->name, model->source);
   if (!program) return tl::unexpected(std::move(program.error()));
   model->program = std::move(*program);
   return std::make_unique<TorchModel>(std::move(model));

@@ -43,8 +43,8 @@ Result<void> check_metadata(ProgramSource const& source) {
 /// How many threads can be inside one package at a time; a further one waits. A runner holds no weights.
 std::size_t runner_count() { return std::max<std::size_t>(1, std::thread::hardware_concurrency()); }
 
-/// The leaves of a tree of Python containers, in their order: a leaf right under a dict by its key, any other by an empty
-/// name.
+/// The leaves of a tree of Python containers, in their order: a leaf right under a dict by its key, any other by
+/// an empty name.
 void collect_leaves(json::Json const& tree, std::string const& name, std::vector<std::string>& leaves) {
   auto const& children = tree.at("children_spec");
   if (tree.at("type").is_null()) return leaves.push_back(name);
@@ -86,14 +86,15 @@ class Package final : public Program {
     if (!inputs) return tl::unexpected(std::move(inputs.error()));
     auto outputs = find_places(source.subject, "outputs of the package", returned, source.outputs);
     if (!outputs) return tl::unexpected(std::move(outputs.error()));
-    input_of_.resize(inputs->size());
+    std::vector<std::size_t> input_of(inputs->size());
     for (std::size_t i = 0; i < inputs->size(); ++i) {
       if ((*inputs)[i] >= inputs->size())
         return fail(Code::failed_precondition, Reason::model_load,
                     "{}: expected inputs for all arguments of the package ({}), got ({})", source.subject,
                     join(arguments), join(source.inputs));
-      input_of_[(*inputs)[i]] = i;
+      input_of[(*inputs)[i]] = i;
     }
+    if (!std::ranges::is_sorted(input_of)) input_of_ = std::move(input_of);
     // In their order all outputs are taken, so that another number of them is seen.
     bool const by_name = std::ranges::all_of(source.outputs, [&](std::string const& output) {
       return std::ranges::find(returned, output) != returned.end();
@@ -108,9 +109,8 @@ class Package final : public Program {
   Result<void> forward(std::vector<at::Tensor> const& inputs,
                        std::vector<at::Tensor>& outputs) const override {
     std::vector<at::Tensor> arguments;
-    arguments.reserve(inputs.size());
     for (std::size_t const input : input_of_) arguments.push_back(inputs[input]);
-    auto returned = loader_.run(arguments);
+    auto returned = loader_.run(input_of_.empty() ? inputs : arguments);
     if (places_.empty()) {
       outputs = std::move(returned);
       return {};
@@ -123,7 +123,7 @@ class Package final : public Program {
  private:
   mutable Loader loader_;  // its run() hands each thread a runner of its own
   std::uint64_t weight_bytes_ = 0;
-  std::vector<std::size_t> input_of_;  // argument i is input input_of_[i]
+  std::vector<std::size_t> input_of_;  // argument i is input input_of_[i]; empty: all, in their order
   std::vector<std::size_t> places_;  // output i is what it returns at places_[i]; empty: all, in their order
 };
 

@@ -19,6 +19,8 @@ struct ProgramSource {
   std::string path;
   std::vector<std::string> inputs;   ///< their names, in the order of the manifest
   std::vector<std::string> outputs;  ///< likewise
+  std::string method;                ///< of a TorchScript module
+  bool autograd = false;             ///< whether it may compute gradients
   c10::Device device{c10::DeviceType::CPU};
   /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
   std::string subject;

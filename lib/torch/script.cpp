@@ -7,6 +7,8 @@
 
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/freeze_module.h>
+#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/serialization/import.h>
 
@@ -56,8 +58,8 @@ std::uint64_t held_bytes(jit::Module const& module, jit::Graph const& graph) {
   return bytes.total();
 }
 
-/// The attribute that forward changes: one that it sets, or whose content it writes to. Empty when it changes none; what
-/// it never changes is no attribute any more, since freezing made it a constant.
+/// The attribute that a program changes: one that it sets, or whose content it writes to. Empty when it changes
+/// none; what it never changes is no attribute any more, since freezing made it a constant.
 std::string find_changed_attribute(jit::Block const& block, jit::AliasDb const& aliases) {
   for (auto const* node : block.nodes()) {
     if (node->kind() == c10::prim::SetAttr) return node->s(c10::attr::name);
@@ -68,6 +70,16 @@ std::string find_changed_attribute(jit::Block const& block, jit::AliasDb const& 
       if (auto found = find_changed_attribute(*inner, aliases); !found.empty()) return found;
   }
   return {};
+}
+
+/// Whether the program asks for gradients itself.
+bool computes_gradients(jit::Block const& block) {
+  return std::ranges::any_of(block.nodes(), [](jit::Node const* node) {
+    std::string_view const kind = node->kind().toQualString();
+    return kind == "aten::grad" || kind == "aten::backward" ||
+           std::ranges::any_of(node->blocks(),
+                               [](jit::Block const* inner) { return computes_gradients(*inner); });
+  });
 }
 
 /// An argument of forward: an input of the manifest, or its own default.
@@ -85,12 +97,13 @@ struct Binding {
 
 class Script final : public Program {
  public:
-  Script(jit::Module module, std::string subject, Binding binding, bool writes_inputs)
+  Script(jit::Module module, ProgramSource const& source, Binding binding, bool writes_inputs)
       : module_(std::move(module)),
-        function_(&module_.get_method("forward").function()),
-        subject_(std::move(subject)),
+        function_(&module_.get_method(source.method).function()),
+        subject_(source.subject),
+        method_(source.method),
         binding_(std::move(binding)),
-        weight_bytes_(held_bytes(module_, *module_.get_method("forward").graph())),
+        weight_bytes_(held_bytes(module_, *module_.get_method(source.method).graph())),
         writes_inputs_(writes_inputs) {}
 
   std::uint64_t weight_bytes() const override { return weight_bytes_; }
@@ -152,20 +165,20 @@ class Script final : public Program {
     for (auto const& entry : dict)
       keys.push_back(entry.key().isString() ? entry.key().toStringRef() : entry.key().tagKind());
     return fail(Code::internal, Reason::backend_contract,
-                "{}: forward: expected outputs that are keys of its dict ({}), got '{}'", subject_,
+                "{}: {}: expected outputs that are keys of its dict ({}), got '{}'", subject_, method_,
                 join(keys), key);
   }
 
   tl::unexpected<Error> not_tensors(std::string const& got) const {
-    return fail(
-        Code::internal, Reason::backend_contract,
-        "{}: forward: expected a tensor, a tuple or list of tensors, or a dict of tensors by name, got {}",
-        subject_, got);
+    return fail(Code::internal, Reason::backend_contract,
+                "{}: {}: expected a tensor, a tuple or list of tensors, or a dict of tensors by name, got {}",
+                subject_, method_, got);
   }
 
   jit::Module module_;
   jit::Function* function_;  // lives in module_
   std::string subject_;
+  std::string method_;
   Binding binding_;
   std::uint64_t weight_bytes_;
   bool writes_inputs_;
@@ -190,18 +203,18 @@ Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const&
   }
   std::size_t const given = source.inputs.size();
   if (given < required || given > arguments.size())
-    return refuse(source, "expected as many inputs as forward takes, {}; the manifest has {}",
+    return refuse(source, "expected as many inputs as {} takes, {}; the manifest has {}", source.method,
                   arguments.size(), given);
-  auto const places = find_places(source.subject, "arguments of forward", names, source.inputs);
+  auto const places = find_places(source.subject, "arguments of " + source.method, names, source.inputs);
   if (!places) return tl::unexpected(places.error());
   for (std::size_t i = 0; i < given; ++i) binding.arguments[(*places)[i]].input = i;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     bool const is_input = binding.arguments[i].input.has_value();
     if (is_input && !c10::TensorType::get()->isSubtypeOf(*arguments[i].type()))
-      return refuse(source, "argument '{}' of forward: expected type Tensor, got {}", names[i],
+      return refuse(source, "argument '{}' of {}: expected type Tensor, got {}", names[i], source.method,
                     arguments[i].type()->repr_str());
     if (!is_input && !arguments[i].default_value())
-      return refuse(source, "expected an input for argument '{}' of forward, got ({})", names[i],
+      return refuse(source, "expected an input for argument '{}' of {}, got ({})", names[i], source.method,
                     join(source.inputs));
   }
   return {};
@@ -217,7 +230,8 @@ Result<void> bind_outputs(c10::FunctionSchema const& schema, ProgramSource const
   if (tuple && tuple->schema()) {
     std::vector<std::string> fields;
     for (c10::Argument const& field : tuple->schema()->arguments()) fields.push_back(field.name());
-    auto places = find_places(source.subject, "fields of what forward returns", fields, source.outputs);
+    auto places =
+        find_places(source.subject, "fields of what " + source.method + " returns", fields, source.outputs);
     if (!places) return tl::unexpected(places.error());
     bool const by_name = std::ranges::all_of(source.outputs, [&](std::string const& output) {
       return std::ranges::find(fields, output) != fields.end();
@@ -227,14 +241,18 @@ Result<void> bind_outputs(c10::FunctionSchema const& schema, ProgramSource const
   bool const counted = tuple != nullptr || type->kind() == c10::TypeKind::TensorType;
   std::size_t const returned = tuple ? tuple->elements().size() : 1;
   if (counted && binding.places.empty() && returned != given)
-    return refuse(source, "expected as many outputs as forward returns, {}; the manifest has {}", returned,
-                  given);
+    return refuse(source, "expected as many outputs as {} returns, {}; the manifest has {}", source.method,
+                  returned, given);
   return {};
 }
 
 Result<Binding> bind(jit::Module const& module, ProgramSource const& source) {
-  auto const method = module.find_method("forward");
-  if (!method) return refuse(source, "it has no method forward");
+  auto const method = module.find_method(source.method);
+  if (!method) {
+    std::vector<std::string> names;
+    for (auto const& each : module.get_methods()) names.push_back(each.name());
+    return refuse(source, "expected a method {}, got ({})", source.method, join(names));
+  }
   auto const& schema = method->function().getSchema();
   Binding binding;
   if (auto bound = bind_inputs(schema, source, binding); !bound) return tl::unexpected(bound.error());
@@ -251,18 +269,22 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   auto binding = bind(module, source);
   if (!binding) return tl::unexpected(std::move(binding.error()));
   module.eval();
-  auto frozen = jit::freeze(module);
-  auto const graph = frozen.get_method("forward").graph();
+  auto frozen = jit::freeze_module(module, {source.method});
+  auto graph = frozen.get_method(source.method).graph();
+  jit::OptimizeFrozenGraph(graph);
+  if (!source.autograd && computes_gradients(*graph->block()))
+    return refuse(source, "{} computes gradients, for which its manifest must say \"autograd\": true",
+                  source.method);
   jit::AliasDb const aliases(graph);
   if (auto const changed = find_changed_attribute(*graph->block(), aliases); !changed.empty())
     return refuse(
         source,
-        "expected a model without state, got one whose forward changes its attribute '{}', which all callers "
+        "expected a model without state, got one whose {} changes its attribute '{}', which all callers "
         "would share: take the state as an input and return the new one",
-        changed);
+        source.method, changed);
   bool const writes_inputs = std::ranges::any_of(
       graph->inputs().slice(1), [&](jit::Value const* input) { return aliases.hasWriters(input); });
-  return std::make_unique<Script>(std::move(frozen), source.subject, std::move(*binding), writes_inputs);
+  return std::make_unique<Script>(std::move(frozen), source, std::move(*binding), writes_inputs);
 }
 
 }  // namespace athanor::inline v1::libtorch

@@ -82,6 +82,24 @@ struct Folder {
 
 }  // namespace
 
+// mutant: full_format() leaves out what follows the first key
+TEST_CASE("a method and autograd follow the format that a backend is given") {
+  auto const format = [](std::string const& keys) {
+    auto const read = parse_manifest(with(R"("format": "pt2")", R"("format": "pt2")" + keys, plain));
+    REQUIRE_MESSAGE(read, read.error().message);
+    return read->full_format();
+  };
+  CHECK(format("") == "pt2");
+  CHECK(format(R"(, "autograd": false)") == "pt2");
+  CHECK(format(R"(, "method": "encode")") == "pt2?method=encode");
+  CHECK(format(R"(, "autograd": true)") == "pt2?autograd=true");
+  CHECK(format(R"(, "method": "encode", "autograd": true)") == "pt2?method=encode&autograd=true");
+  CHECK(refusal(with(R"("format": "pt2")", R"("format": "pt2?method=x")", plain)).find("format: ") !=
+        std::string::npos);
+  CHECK(refusal(with(R"("format": "pt2")", R"("format": "pt2", "method": "a&b")", plain)).find("method: ") !=
+        std::string::npos);
+}
+
 TEST_CASE("a whole manifest is read into its parts") {
   auto const read = parse_manifest(whole);
   REQUIRE_MESSAGE(read, (read ? "" : read.error().message));

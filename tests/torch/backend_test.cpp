@@ -508,7 +508,7 @@ TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   write_script(description.path, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n");
   CHECK(contains(load_error(description).message, "argument 'n' of forward: expected type Tensor, got int"));
   write_script(description.path, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
-  CHECK(contains(load_error(description).message, "no method forward"));
+  CHECK(contains(load_error(description).message, "expected a method forward, got (predict)"));
 }
 
 // mutant: order_inputs() takes inputs in the order of the manifest whatever they are called
@@ -573,6 +573,71 @@ TEST_CASE("an argument with a default may be left out by name, whatever stands b
   auto const outputs = instance.run({floats(bias, {1}), floats(x, {1})});
   REQUIRE_MESSAGE(outputs, outputs.error().message);
   CHECK((*outputs)[0].as<float>()[0] == 16.0F);
+}
+
+// mutant: load_script() runs forward whatever the format says
+TEST_CASE("a manifest chooses the method of a module that has several") {
+  Folder const folder;
+  std::string const source =
+      "def encode(self, x: Tensor) -> Tensor:\n  return x * self.w\n"
+      "def decode(self, y: Tensor) -> Tensor:\n  return y - 1\n";
+  std::vector<float> const x{8};
+  auto const answer = [&](char const* format, std::string const& text) {
+    Description description;
+    description.format = format;
+    auto const model = load(folder, text, description, {{"w", {1}}});
+    CHECK(model.footprint() >= (description.format.ends_with("encode") ? 4U : 0U));
+    Instance instance(model);
+    auto const outputs = instance.run({floats(x, {1})});
+    REQUIRE_MESSAGE(outputs, outputs.error().message);
+    return (*outputs)[0].as<float>()[0];
+  };
+  CHECK(answer("torchscript?method=encode", source) == 8 * parameter_value(0));
+  CHECK(answer("torchscript?method=decode", source) == 7);
+  CHECK(answer("torchscript?method=decode", source + add_one) == 7);
+  CHECK(answer("torchscript", source + add_one) == 9);
+  Description description;
+  description.path = (folder / "model.pt").string();
+  description.format = "torchscript?method=embed";
+  CHECK(contains(load_error(description).message, "expected a method embed, got (encode, decode, forward)"));
+  for (auto const* format :
+       {"pt2?method=encode", "pt2?autograd=true", "torchscript?method=", "torchscript?speed=high"}) {
+    description.format = format;
+    auto const error = load_error(description);
+    CHECK(error.reason == Reason::manifest);
+    CHECK(contains(error.message, std::string("got '") + format + "'"));
+  }
+}
+
+// mutant: execute() runs in inference mode whatever the format says
+TEST_CASE("gradients inside forward are computed when the manifest says so, and refused by name when not") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  write_script(description.path, R"(
+def forward(self, x: Tensor) -> Tensor:
+  x.requires_grad_()
+  energy = (x * x * x * self.w).sum()
+  forces = torch.autograd.grad([energy], [x])[0]
+  assert forces is not None
+  return forces
+)",
+               {{"w", {1}}});
+  auto const error = load_error(description);
+  CHECK(error.reason == Reason::model_load);
+  CHECK(contains(error.message,
+                 "forward computes gradients, for which its manifest must say \"autograd\": true"));
+  description.format = "torchscript?autograd=true";
+  auto const model = Model::load(table(), description);
+  REQUIRE_MESSAGE(model, model.error().message);
+  Instance instance(*model);
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    std::vector<float> const x{1, 2};
+    auto const outputs = instance.run({floats(x, {2, 1})});
+    REQUIRE_MESSAGE(outputs, outputs.error().message);
+    CHECK((*outputs)[0].as<float>()[1] == doctest::Approx(12 * parameter_value(0)));
+    CHECK(x == std::vector<float>{1, 2});
+  }
 }
 
 // mutant: read_slots() lets bytes through

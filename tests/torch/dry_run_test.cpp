@@ -8,6 +8,7 @@
 #include <athanor/serving/engine.hpp>
 #include <athanor/torch/backend.hpp>
 
+#include "scripts.hpp"
 #include "table.hpp"
 
 using namespace athanor;
@@ -75,6 +76,35 @@ TEST_CASE("a pt2 package that writes to its input is refused") {
   REQUIRE(!refused);
   CHECK_MESSAGE(refused.error().message.find("the model writes to its input 'x'") != std::string::npos,
                 refused.error().message);
+}
+
+// mutant: source_of() gives the backend the manifest's format without its method
+TEST_CASE("a manifest's method and autograd reach the module, and its answers do not depend on company") {
+  tests::Folder const folder;
+  tests::write_script(folder / "model.pt", R"(
+def forward(self, x: Tensor) -> Tensor:
+  return x
+
+def forces(self, x: Tensor) -> Tensor:
+  x.requires_grad_()
+  found = torch.autograd.grad([(x * x * x).sum()], [x])[0]
+  assert found is not None
+  return found
+)");
+  std::ofstream(folder / "athanor.json")
+      << R"({"athanor": 1, "name": "forces", "version": "1.0.0", "backend": "torch", "format": "torchscript",
+          "method": "forces", "autograd": true, "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+          "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+          "members": [{"file": "model.pt", "digest": "xxh128:)" +
+             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+  auto engine = engine_with_torch();
+  auto model = engine.load((folder / "").string());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> const values{1, 2, 3, 4};
+  auto const answer = model->infer(Request{{"x", Tensor::view(std::span(values), {2, 2})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(answer->outputs["y"].as<float>()[3] == doctest::Approx(48));
+  CHECK(values[3] == 4);
 }
 
 // mutant: a dry run that refuses what rounds otherwise in larger batches

@@ -107,6 +107,8 @@ struct Manifest {
   std::string description;  ///< for people; may be empty
   std::string backend;      ///< name of the backend that executes the members
   std::string format;       ///< of the members' files, as the backend names it
+  std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
+  bool autograd = false;    ///< whether running the model computes gradients
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                ///< what a request holds
   std::vector<ModelInput> model_inputs;          ///< what the model reads
@@ -124,6 +126,9 @@ struct Manifest {
 
   /// What callers see: `inputs` and the outputs' specs.
   Signature signature() const;
+  /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
+  /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.
+  std::string full_format() const;
   /// `name@version`.
   std::string id() const { return name + "@" + version; }
 };
