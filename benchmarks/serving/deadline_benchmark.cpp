@@ -161,6 +161,64 @@ void disturb_by_completions(Rig& rig, Lateness& lateness) {
   while (asleep.load() != 0) std::this_thread::sleep_for(1ms);
 }
 
+/// How long the first completion of two batches of 32 blocks the 63 others: from its begin to the end of the last one.
+class Company {
+ public:
+  static constexpr int calls = 64;
+
+  bool run(Model<> const& model) {
+    others_left_ = calls - 1;
+    std::latch done(calls);
+    done_ = &done;
+    static float const values[width] = {7, 0, 0, 0};
+    for (int i = 0; i < calls; ++i)
+      if (!model.submit({{"x", Tensor::view<float>(values, Shape{1, width})}}, {},
+                        i == 0 ? callback<&Company::on_first>(this) : callback<&Company::on_other>(this)))
+        return false;
+    done.wait();
+    return right_;
+  }
+  double milliseconds() const { return std::chrono::duration<double, std::milli>(last_ - begun_).count(); }
+
+ private:
+  void on_first(Result<Answer>) noexcept {
+    begun_ = Clock::now();
+    std::this_thread::sleep_for(100ms);
+    done_->count_down();
+  }
+  void on_other(Result<Answer> answer) noexcept {
+    if (!answer || answer->outputs[0].as<float>()[0] != 8) right_ = false;
+    if (others_left_.fetch_sub(1) == 1) last_ = Clock::now();
+    done_->count_down();
+  }
+
+  std::latch* done_ = nullptr;
+  std::atomic<int> others_left_{0};
+  std::atomic<bool> right_{true};
+  Clock::time_point begun_;
+  Clock::time_point last_;
+};
+
+void measure_company(Figures& figures) {
+  std::string const name = "engine.deadline-company";
+  if (!figures.wants(name)) return;
+  Rig rig;
+  auto const folder = null_folder(
+      "pair", R"("batching": {"policy": "size_or_delay", "max_delay_us": 50000, "max_items": 32},)");
+  auto const model = rig.engine.load(folder.path()).value();
+  std::vector<double> milliseconds;
+  Company company;
+  for (int round = 0; round < 15; ++round) {
+    if (!company.run(model)) return figures.fail(name, "a wrong answer");
+    milliseconds.push_back(company.milliseconds());
+  }
+  figures.report({.name = name,
+                  .value = quantile(milliseconds, 0.5),
+                  .unit = "ms until the last of 63",
+                  .spread = quantile(milliseconds, 0.75) - quantile(milliseconds, 0.25),
+                  .aim = at_most(2.0)});
+}
+
 struct Disturbance {
   std::string name;
   void (*run)(Rig&, Lateness&);
@@ -194,6 +252,7 @@ void measure_deadline(Figures& figures) {
     if (most)
       figures.report({.name = disturbance.name + "-max", .value = quantile(late, 1), .unit = "ms late"});
   }
+  measure_company(figures);
 }
 
 }  // namespace athanor::benchmarks

@@ -37,7 +37,8 @@
  * function of their own engine except those that would wait for the callback itself: ath_infer, ath_model_load and
  * ath_engine_stop, which are rejected there with ATH_FAILED_PRECONDITION and ATH_REASON_REENTRANT (ath_submit and
  * ath_model_add take their place). In a completion ath_engine_destroy returns at once, and a thread of the engine frees it
- * later. They should not block for long. After an ath_engine_destroy outside of callbacks has returned, no callback runs,
+ * later. A callback that blocks keeps one of the engine's workers, and once it keeps the last one, asynchronous calls wait
+ * until their deadlines. After an ath_engine_destroy outside of callbacks has returned, no callback runs,
  * except the finalizer of an ath_submit that is rejected because the engine is gone. An exception or a panic must not leave
  * a callback: it would terminate the process.
  *

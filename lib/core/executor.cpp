@@ -7,6 +7,7 @@
 #include <athanor/core/detail/thread_start.hpp>
 #include <athanor/core/env.hpp>
 
+#include "backlog.hpp"
 #include "timer_shards.hpp"
 
 namespace athanor::inline v1 {
@@ -14,6 +15,9 @@ namespace athanor::inline v1 {
 namespace {
 
 thread_local void const* keeps_time_of = nullptr;  // the state of the executor whose timers this thread fires
+
+/// How long the deferred tasks of a worker wait for it before others take them over.
+constexpr Duration patience = std::chrono::microseconds(500);
 
 /// A condition variable that is waited on with a SystemMutex held.
 class Condition {
@@ -46,7 +50,19 @@ class Condition {
 /// beginning, and no task waits for a worker that is inside another task while one is idle. What the thread that keeps
 /// time posts is `unannounced` until it is enough for all workers that are free, or no further timer is due: many
 /// deadlines that pass together cost few wake-ups.
+///
+/// What a task defers is in the backlog of its worker, and wakes nobody. As long as tasks wait there behind one that
+/// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
+  /// What belongs to one worker at a time; the timer is for its backlog.
+  struct alignas(64) Worker : Timer {
+    explicit Worker(State& of) : state(of) { fire = &State::on_held_up; }
+    State& state;
+    Backlog backlog;
+    Worker* next_unused = nullptr;
+  };
+  static inline thread_local Worker* worker_here = nullptr;
+
   State(std::size_t threads_, Duration linger_) : limit(threads_), linger(linger_) {}
 
   std::size_t const limit;  // of workers
@@ -73,6 +89,8 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   bool abandoned ATH_GUARDED_BY(mutex) = false;
   std::weak_ptr<void> owner ATH_GUARDED_BY(mutex);
   std::vector<std::thread> threads ATH_GUARDED_BY(mutex);
+  std::vector<std::unique_ptr<Worker>> all_workers ATH_GUARDED_BY(mutex);  // as many as ever worked at once
+  Worker* unused_worker ATH_GUARDED_BY(mutex) = nullptr;
   std::thread lingered_out ATH_GUARDED_BY(mutex);  // the last worker that ended, not joined yet
   std::shared_ptr<State> kept{};                   // itself, for ever: in a child
 
@@ -114,6 +132,18 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     return {};
   }
 
+  bool start_worker() noexcept ATH_REQUIRES(mutex) {
+    try {
+      if (all_workers.size() == workers) {
+        all_workers.push_back(std::make_unique<Worker>(*this));
+        all_workers.back()->next_unused = std::exchange(unused_worker, all_workers.back().get());
+      }
+    } catch (std::bad_alloc const&) {
+      return false;
+    }
+    return start(&State::run_tasks);
+  }
+
   /// Makes sure that a worker will look at the queue. True when an idle one is to be notified.
   bool call_worker() noexcept ATH_REQUIRES(mutex) {
     if (coming > 0) return false;
@@ -121,7 +151,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
       ++coming;
       return true;
     }
-    if (workers < limit && start(&State::run_tasks)) {
+    if (workers < limit && start_worker()) {
       ++workers;
       ++coming;
     }
@@ -156,6 +186,14 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
 
   void run_tasks() ATH_REQUIRES(mutex) {
     if (coming > 0) --coming;
+    Worker& worker = *std::exchange(unused_worker, unused_worker->next_unused);
+    worker_here = &worker;
+    serve_queue(worker);
+    worker_here = nullptr;
+    worker.next_unused = std::exchange(unused_worker, &worker);
+  }
+
+  void serve_queue(Worker& worker) ATH_REQUIRES(mutex) {
     while (!abandoned) {
       if (Task* const task = dequeue(); task != nullptr) {
         bool const notify = head != nullptr && call_worker();
@@ -163,6 +201,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
         mutex.unlock();
         if (notify) work.notify_one();
         task->run(*task);
+        run_deferred(worker);
         mutex.lock();
         --busy;
       } else if (stopping) {
@@ -172,6 +211,66 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
         return;
       }
     }
+  }
+
+  void run_deferred(Worker& worker) noexcept {
+    while (Task* const task = worker.backlog.next()) {
+      bool const others_wait = worker.backlog.has_open();
+      bool const watched = worker.due.load(std::memory_order_relaxed) > Timer::suspended;
+      if (others_wait && !watched) {
+        arm(worker, after(SystemEnv::now(), patience));
+      } else if (!others_wait && watched) {
+        timers.suspend(worker);
+      }
+      task->run(*task);
+    }
+  }
+
+  /// The worker has been inside a task for a while, or has just come out and takes the next one.
+  static void on_held_up(Timer& timer) noexcept {
+    auto& worker = static_cast<Worker&>(timer);
+    State& state = worker.state;
+    if (Task* const first = worker.backlog.take_over()) {
+      bool notify = false;
+      {
+        detail::Lock const lock(state.mutex);
+        state.put_at_head(*first);
+        notify = state.call_worker();
+      }
+      if (notify) state.work.notify_one();
+    } else if (worker.backlog.has_open()) {
+      state.arm(worker, after(SystemEnv::now(), patience));
+    }
+  }
+
+  void put_at_head(Task& first) noexcept ATH_REQUIRES(mutex) {
+    Task* last = &first;
+    for (++queued; last->next != nullptr; ++queued) last = last->next;
+    last->next = std::exchange(head, &first);
+    if (tail == nullptr) tail = last;
+  }
+
+  /// What abandoned threads would have run. Callers wait for it.
+  Task* take_left() noexcept ATH_REQUIRES(mutex) {
+    if (Task* const task = dequeue()) return task;
+    for (auto const& worker : all_workers) {
+      if (Task* const first = worker->backlog.take_over()) {
+        put_at_head(*first);
+        return dequeue();
+      }
+    }
+    return nullptr;
+  }
+
+  /// See SystemExecutor::arm.
+  bool arm(Timer& timer, TimePoint at) noexcept {
+    if (is_in_child() || stopping) return false;
+    if (!keeps_time) {
+      detail::Lock const lock(mutex);
+      if (!keeps_time && !start(&State::fire_timers)) return false;
+      keeps_time = true;
+    }
+    return timers.arm(timer, at);
   }
 
   /// False when nothing came for as long as a worker lingers.
@@ -236,6 +335,13 @@ bool SystemExecutor::post(Task& task) noexcept {
   return true;
 }
 
+bool SystemExecutor::defer(Task& task) noexcept {
+  State::Worker* const worker = State::worker_here;
+  if (worker == nullptr || &worker->state != state_.get()) return false;
+  worker->backlog.add(task);
+  return true;
+}
+
 bool SystemExecutor::idle() const noexcept {
   if (state_->is_in_child()) return false;
   detail::Lock const lock(state_->mutex);
@@ -244,16 +350,7 @@ bool SystemExecutor::idle() const noexcept {
 
 bool SystemExecutor::on_timer_thread() noexcept { return keeps_time_of != nullptr; }
 
-bool SystemExecutor::arm(Timer& timer, TimePoint at) noexcept {
-  State& state = *state_;
-  if (state.is_in_child() || state.stopping) return false;
-  if (!state.keeps_time) {
-    detail::Lock const lock(state.mutex);
-    if (!state.keeps_time && !state.start(&State::fire_timers)) return false;
-    state.keeps_time = true;
-  }
-  return state.timers.arm(timer, at);
-}
+bool SystemExecutor::arm(Timer& timer, TimePoint at) noexcept { return state_->arm(timer, at); }
 
 bool SystemExecutor::disarm(Timer& timer) noexcept {
   return !state_->is_in_child() && state_->timers.disarm(timer);
@@ -281,8 +378,7 @@ std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   }
   std::size_t const left = state.live;
   state.abandoned = left != 0;
-  // Tasks that the abandoned threads would have run: callers wait for them.
-  while (Task* const task = left != 0 ? state.dequeue() : nullptr) {
+  while (Task* const task = left != 0 ? state.take_left() : nullptr) {
     lock.unlock();
     task->run(*task);
     lock.lock();

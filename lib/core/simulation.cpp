@@ -219,13 +219,17 @@ bool Simulation::step_now() noexcept {
   if (Timer* const timer = choice.timer; timer != nullptr) {
     executor.disarm(*timer);
     bool const outer = std::exchange(fires_timer_, true);
+    auto* const outer_task = std::exchange(runs_task_of_, nullptr);
     timer->fire(*timer);
     fires_timer_ = outer;
+    runs_task_of_ = outer_task;
   } else {
     Task& task = executor.take_task();
     bool const outer = std::exchange(fires_timer_, false);
+    auto* const outer_task = std::exchange(runs_task_of_, &executor);
     task.run(task);
     fires_timer_ = outer;
+    runs_task_of_ = outer_task;
     --executor.running_;
   }
   return true;
@@ -284,20 +288,46 @@ bool SimulatedExecutor::post(Task& task) noexcept {
   has_worker_ = has_worker_ || !Simulation::current().refuses_threads_;
   if (!has_worker_) return false;
   ++queued_;
-  task.next = nullptr;
-  (tail_ != nullptr ? tail_->next : head_) = &task;
-  tail_ = &task;
+  posted_.append(task);
   Simulation::current().news_ = true;
   return true;
 }
 
+/// Any worker may run the task at once, as if it had taken over; but one is kept for what is deferred, so that it
+/// never waits for what is posted.
+bool SimulatedExecutor::defer(Task& task) noexcept {
+  Simulation::point();
+  auto& world = Simulation::current();
+  auto const* here = world.runs_task_of_;
+  if (world.in_actor()) here = world.running_->timer ? nullptr : world.running_->executor;
+  if (here != this) return false;
+  ++queued_;
+  deferred_.append(task);
+  world.news_ = true;
+  return true;
+}
+
+void SimulatedExecutor::Tasks::append(Task& task) noexcept {
+  task.next = nullptr;
+  (tail != nullptr ? tail->next : head) = &task;
+  tail = &task;
+}
+
+Task& SimulatedExecutor::Tasks::take() noexcept {
+  Task& task = *head;
+  head = task.next;
+  if (head == nullptr) tail = nullptr;
+  return task;
+}
+
 Task& SimulatedExecutor::take_task() noexcept {
-  Task& task = *head_;
-  head_ = task.next;
-  if (head_ == nullptr) tail_ = nullptr;
+  auto& world = Simulation::current();
+  bool deferred = deferred_.head != nullptr;
+  if (deferred && posted_.head != nullptr && running_ + 1 < threads_ && world.turns_.order != Turns::Order::steps)
+    deferred = world.below(2) == 0;
   --queued_;
   ++running_;
-  return task;
+  return deferred ? deferred_.take() : posted_.take();
 }
 
 bool SimulatedExecutor::arm(Timer& timer, TimePoint at) noexcept {
@@ -329,7 +359,7 @@ std::size_t SimulatedExecutor::stop(TimePoint deadline) noexcept {
   if (is_in_child()) return 0;
   stopping_ = true;
   if (Simulation::current().turns_.order != Turns::Order::steps) return stop_actors(deadline);
-  while (head_ != nullptr) {
+  while (has_tasks()) {
     Task& task = take_task();
     task.run(task);
     --running_;
@@ -345,7 +375,7 @@ std::size_t SimulatedExecutor::stop_actors(TimePoint deadline) noexcept {
     SimulatedExecutor const& executor;
     std::size_t own;
     std::size_t inside() const { return executor.running_ + (executor.firing_ ? 1 : 0) - own; }
-    bool none() const { return executor.head_ == nullptr && inside() == 0; }
+    bool none() const { return !executor.has_tasks() && inside() == 0; }
   } const left{*this, own};
   if (world.in_actor()) {
     if (!left.none())
@@ -356,7 +386,7 @@ std::size_t SimulatedExecutor::stop_actors(TimePoint deadline) noexcept {
   }
   std::size_t const abandoned = left.inside();
   // What the abandoned threads would have run: callers wait for it.
-  while (head_ != nullptr) {
+  while (has_tasks()) {
     Task& task = take_task();
     task.run(task);
     --running_;

@@ -379,3 +379,22 @@ TEST_CASE("the largest batch is foretold never too short and at most about four 
     CHECK(bench.lane.largest_batch() <= 5 * bench.lane.cost_model().predicted_p95(8));
   }
 }
+
+// mutant: serve_on_executor() that keeps its instance while it finishes slots
+TEST_CASE("while an executor thread finishes a batch, a caller finds the instance idle") {
+  Bench bench({.max_items = 2});
+  TestCall& mine = bench.call();
+  bool idle = false;
+  bench.client.on_finish = [&](TestCall& call) {
+    if (&call != &bench.calls[1]) return;
+    idle = bench.lane.snapshot().idle_instances == 1;
+    bench.lane.enter(mine, LendThread::yes);
+    CHECK(mine.finished == 1);
+  };
+  for (int i = 0; i < 3; ++i) bench.enter();
+  bench.world.run_until_idle();
+  CHECK(idle);
+  CHECK(mine.succeeded);
+  CHECK(bench.all_succeeded_once());
+  CHECK(executions(bench.client) == 2);
+}

@@ -117,7 +117,7 @@ TEST_CASE("what a full batch leaves is held again, and nobody is summoned for it
   CHECK(bench.all_succeeded_once());
   REQUIRE(bench.client.executed.size() == 2);
   CHECK(bench.client.executed[1].at - bench.client.executed[0].at == 10ms);
-  CHECK(bench.world.steps() == 3);  // a worker, the timer, a worker
+  CHECK(bench.world.steps() == 5);  // a worker and its next look, the timer, a worker and its next look
 }
 
 namespace {

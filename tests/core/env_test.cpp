@@ -280,6 +280,104 @@ TEST_CASE("of two tasks posted at once to two idle workers, neither waits for th
   CHECK(met);
 }
 
+// mutants: add that puts the task first; next that takes none of what was added; defer that takes a task anywhere
+TEST_CASE("what a task defers runs on its worker, in order, before what was posted") {
+  SystemExecutor executor(1);
+  std::vector<int> order;
+  std::vector<std::thread::id> threads;
+  auto const note = [&](int number) {
+    order.push_back(number);
+    threads.push_back(std::this_thread::get_id());
+  };
+  Job third([&] { note(3); });
+  Job second([&] {
+    note(2);
+    CHECK(executor.defer(third));
+  });
+  Job fourth([&] { note(4); });
+  SystemWord over;
+  Job posted([&] {
+    note(5);
+    over.store(1);
+    over.wake_all();
+  });
+  Job first([&] {
+    CHECK(executor.post(posted));
+    CHECK(executor.defer(second));
+    CHECK(executor.defer(fourth));
+    note(1);
+  });
+  CHECK_FALSE(executor.defer(first));
+  executor.post(first);
+  CHECK(reaches(over, 1));
+  executor.stop(no_deadline);
+  // A machine that is busy with other work may hold the worker up: then 4 is taken over, and runs after 3.
+  bool const in_order = order == std::vector{1, 2, 4, 3, 5} || order == std::vector{1, 2, 3, 4, 5};
+  CHECK(in_order);
+  for (auto const thread : threads) CHECK(thread == threads[0]);
+}
+
+// mutant: a worker of one executor takes what is deferred to another
+TEST_CASE("only the workers of an executor defer to it, and not the thread that fires its timers") {
+  SystemExecutor executor(1);
+  SystemExecutor other(1);
+  SystemWord fired;
+  struct Asking : Alarm {
+    using Alarm::Alarm;
+    SystemExecutor* executor = nullptr;
+    Task task;
+    bool taken = true;
+  };
+  Asking asking(fired);
+  asking.executor = &executor;
+  asking.fire = [](Timer& self) noexcept {
+    auto& alarm = static_cast<Asking&>(self);
+    alarm.taken = alarm.executor->defer(alarm.task);
+    alarm.fired.store(1);
+    alarm.fired.wake_all();
+  };
+  executor.arm(asking, SystemEnv::now());
+  CHECK(reaches(fired, 1));
+  CHECK_FALSE(asking.taken);
+  bool taken = true;
+  Job job([&] { taken = executor.defer(asking.task); });
+  other.post(job);
+  other.stop(no_deadline);
+  CHECK_FALSE(taken);
+}
+
+// mutants: run_deferred that does not arm the timer; on_held_up that calls no worker
+TEST_CASE("what waits behind a deferred task that blocks is taken over by other workers") {
+  SystemExecutor executor(2);
+  SystemWord ran;
+  auto const count = [&] {
+    std::uint32_t seen = ran.load();
+    while (!ran.compare_exchange(seen, seen + 1)) {
+    }
+    ran.wake_all();
+  };
+  SystemWord over;
+  bool in_time = true;
+  std::uint32_t round = 0;
+  Job blocks([&] {
+    in_time = reaches(ran, 3);
+    ran.store(0);
+    over.store(round);
+    over.wake_all();
+  });
+  Job a(count), b(count), c(count);
+  Job begins([&] {
+    for (Task* task : std::initializer_list<Task*>{&blocks, &a, &b, &c}) executor.defer(*task);
+  });
+  while (in_time && round < 20) {
+    ++round;
+    executor.post(begins);
+    REQUIRE(reaches(over, round));
+  }
+  executor.stop(no_deadline);
+  CHECK(in_time);
+}
+
 // mutant: idle that does not count what is queued
 TEST_CASE("an executor is idle while a worker is free for one more task") {
   SystemWord begun;
@@ -514,6 +612,34 @@ TEST_CASE("what was posted behind an abandoned task is run by who stops the exec
   processor.wait(0);
   CHECK(executor.post(behind));
   CHECK(executor.stop(SystemEnv::now()) == 1);
+  CHECK(ran.load());
+  processor = 2;
+  processor.notify_all();
+}
+
+// mutant: take_left that does not look at the backlogs
+TEST_CASE("what an abandoned worker deferred is run by who stops the executor") {
+  static std::atomic<int> processor{0};
+  static std::atomic<bool> ran{false};
+  static SystemExecutor* executor = nullptr;
+  static Task blocked;
+  blocked.run = [](Task&) noexcept {
+    processor = 1;
+    processor.notify_all();
+    processor.wait(1);
+  };
+  static Task behind;
+  behind.run = [](Task&) noexcept { ran = true; };
+  static Task first;
+  first.run = [](Task&) noexcept {
+    executor->defer(blocked);
+    executor->defer(behind);
+  };
+  SystemExecutor stopped(1);
+  executor = &stopped;
+  CHECK(stopped.post(first));
+  processor.wait(0);
+  CHECK(stopped.stop(SystemEnv::now()) == 1);
   CHECK(ran.load());
   processor = 2;
   processor.notify_all();

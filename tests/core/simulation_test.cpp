@@ -387,4 +387,31 @@ TEST_CASE("an executor of actors abandons who is inside at the deadline") {
   CHECK(abandoned == 1);
 }
 
+// mutants: take_task() that prefers what is posted; defer() that takes a task outside of tasks
+TEST_CASE("a simulated worker runs what its task deferred, with one thread before what was posted") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Simulation world(seed);
+    SimulatedExecutor executor(1);
+    std::vector<int> order;
+    struct Noted : Task {
+      std::function<void()> body;
+      Noted() {
+        run = [](Task& self) noexcept { static_cast<Noted&>(self).body(); };
+      }
+    };
+    Noted first, deferred, posted;
+    first.body = [&] {
+      executor.post(posted);
+      CHECK(executor.defer(deferred));
+      order.push_back(1);
+    };
+    deferred.body = [&] { order.push_back(2); };
+    posted.body = [&] { order.push_back(3); };
+    CHECK_FALSE(executor.defer(first));
+    executor.post(first);
+    world.run_until_idle();
+    CHECK(order == std::vector<int>{1, 2, 3});
+  }
+}
+
 }  // namespace

@@ -204,6 +204,7 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   std::vector<std::unique_ptr<SimulatedEngine::Ticket>> others;
   for (int i = 0; i < 4; ++i) others.push_back(engine.submit(row(100 + static_cast<float>(i))));
   CHECK(right(engine.run(numbers(9))));
+  engine.world.run_until_idle();
   for (auto const& other : others) CHECK(other->has_value());
 }
 
@@ -241,6 +242,7 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
   TimePoint const start = engine.world.now();
   CHECK(right(engine.run(numbers(3))));
   CHECK(engine.world.now() == start);
+  engine.world.run_until_idle();
   CHECK(other->has_value());
   CHECK(engine.state->gate().statistics().held_items == 0);
   CHECK(engine.model.statistics()->requests_with(Code::resource_exhausted) == 0);

@@ -347,6 +347,7 @@ TEST_CASE("a ready answer that waits for a worker ends at its deadline") {
   options.threads = 1;
   SimulatedEngine engine("", options);
   REQUIRE(engine.infer(row(1)));
+  engine.world.run_until_idle();
   std::unique_ptr<SimulatedEngine::Ticket> waiting;
   engine.control.on_run = [&](ath_batch const&) {
     if (waiting == nullptr) waiting = engine.submit(row(2), {.deadline = 50ms});  // joins the call that runs

@@ -136,6 +136,10 @@ consteval bool check_environment_executor() {
         { executor.post(task) } -> std::same_as<bool>;
       }, "an Executor has `bool post(Task&)`: false if no thread will run it");
   static_assert(
+      requires(X& executor, Task& task) {
+        { executor.defer(task) } -> std::same_as<bool>;
+      }, "an Executor has `bool defer(Task&)`: post, for what this worker runs next");
+  static_assert(
       requires(X const& executor) {
         { executor.idle() } -> std::same_as<bool>;
       }, "an Executor has `bool idle() const`: whether a task would begin at once");

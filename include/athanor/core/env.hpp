@@ -90,6 +90,11 @@ class SystemExecutor {
   /// Returns false, without taking the task, when the executor is stopping, or when no worker exists and none
   /// can be started.
   bool post(Task& task) noexcept;
+  /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
+  /// posted tasks and in the order of deferring. Nobody is woken for it, but if the deferred tasks before it take longer
+  /// than half a millisecond, other workers run the rest. What a task defers waits until that task has returned, so it
+  /// should be about to. Returns false, without taking the task, on any other thread.
+  bool defer(Task& task) noexcept;
   /// True if a task posted now would start without waiting for another one to end, possibly on a new worker.
   bool idle() const noexcept;
   /// True on a thread that fires timers: post long work from there instead of running it.
@@ -185,6 +190,7 @@ concept Executor =
              std::weak_ptr<void> owner) {
       executor.keep_alive_with(owner);
       { executor.post(task) } -> std::same_as<bool>;
+      { executor.defer(task) } -> std::same_as<bool>;
       { constant.idle() } -> std::same_as<bool>;
       { X::on_timer_thread() } -> std::same_as<bool>;
       { executor.arm(timer, at) } -> std::same_as<bool>;

@@ -188,7 +188,8 @@ class Simulation {
   std::uint64_t steps_ = 0;
   std::uint64_t forks_ = 0;
   bool refuses_threads_ = false;
-  bool fires_timer_ = false;  // the innermost step is a timer
+  bool fires_timer_ = false;                   // the innermost step is a timer
+  SimulatedExecutor* runs_task_of_ = nullptr;  // the innermost step is a task of this
   Simulation* outer_;
 
   Turns turns_;
@@ -215,6 +216,7 @@ class SimulatedExecutor {
   /// The interface of SystemExecutor; tasks and timers run when the simulation schedules them.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept { owner_ = std::move(owner); }
   bool post(Task& task) noexcept;
+  bool defer(Task& task) noexcept;
   bool idle() const noexcept;
   static bool on_timer_thread() noexcept;
   bool arm(Timer& timer, TimePoint at) noexcept;
@@ -227,9 +229,16 @@ class SimulatedExecutor {
 
  private:
   friend class Simulation;
+  struct Tasks {
+    Task* head = nullptr;
+    Task* tail = nullptr;
+    void append(Task& task) noexcept;
+    Task& take() noexcept;
+  };
   Task& take_task() noexcept;
   bool is_in_child() const noexcept;
-  bool has_room() const noexcept { return head_ != nullptr && running_ < threads_ && !is_in_child(); }
+  bool has_tasks() const noexcept { return deferred_.head != nullptr || posted_.head != nullptr; }
+  bool has_room() const noexcept { return has_tasks() && running_ < threads_ && !is_in_child(); }
   bool keeps_time() const noexcept { return !stopping_ && !is_in_child(); }
   std::size_t stop_actors(TimePoint deadline) noexcept;
 
@@ -237,10 +246,10 @@ class SimulatedExecutor {
   std::uint64_t forks_;
   bool has_worker_ = false;
   bool has_timekeeper_ = false;
-  std::size_t queued_ = 0;
+  std::size_t queued_ = 0;   // posted or deferred
   std::size_t running_ = 0;  // tasks that have begun
-  Task* head_ = nullptr;
-  Task* tail_ = nullptr;
+  Tasks posted_;
+  Tasks deferred_;
   std::vector<Timer*> timers_;
   bool firing_ = false;  // an actor is inside a timer
   bool stopping_ = false;

@@ -133,6 +133,12 @@ class Model {
                                          CallOptions const& options = {}) const;
   /// Starts a request and returns. A rejection is returned as an error, and `completion` is then not called;
   /// otherwise it is called exactly once. Borrowed tensors must stay valid until then.
+  ///
+  /// A completion occupies one of the engine's `EngineOptions::threads` workers while it runs. If it blocks, other
+  /// workers take over what that one has in hand, answers and batches, within about half a millisecond. Once every
+  /// worker is inside a completion, asynchronous calls wait for one: no batch of theirs begins, and each is answered
+  /// with deadline_exceeded when its deadline passes, by the thread that keeps time. Should that completion block, too,
+  /// it delays the deadlines of all others. Blocking calls whose thread may run the model go on.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.

@@ -73,6 +73,8 @@ class Batcher<In, Out, Env>::State {
   Result<void> execute_gathered(batching::Batch const& batch, Instance& instance);
   Result<void> call_function(std::span<In const> inputs, std::span<Out> outputs) noexcept;
   void finish(batching::Slot& slot, Error const* error) noexcept;
+  void complete(Call& call) noexcept;
+  static void on_task(Task& task) noexcept;
   Result<Out> wait(Call& call, TimePoint deadline);
   void withdraw_call(Call& call) noexcept;
 
@@ -92,7 +94,7 @@ class Batcher<In, Out, Env>::State {
 /// running call.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
-struct Batcher<In, Out, Env>::State::Call : batching::Slot {
+struct Batcher<In, Out, Env>::State::Call : batching::Slot, Task {
   // Bits of `word`.
   static constexpr std::uint32_t reading = 1;   // the input is being copied: its owner may not go
   static constexpr std::uint32_t done = 2;      // the answer is there
@@ -100,6 +102,7 @@ struct Batcher<In, Out, Env>::State::Call : batching::Slot {
   static constexpr std::uint32_t parked = 8;    // the caller sleeps on the word
   static constexpr std::uint32_t refused = 16;  // `submit` is to return the error
 
+  State* state = nullptr;
   In const* input = nullptr;  // the caller's, or `kept`
   std::optional<In> kept;     // of submit
   Out output{};
@@ -166,6 +169,8 @@ auto Batcher<In, Out, Env>::State::take_call() -> Result<Call*> {
     if (free_ == nullptr) {
       calls_.push_back(std::make_unique<Call>());
       free_ = calls_.back().get();
+      free_->state = this;
+      free_->run = &State::on_task;
     }
     call = std::exchange(free_, free_->next_free);
   } catch (std::bad_alloc const&) {
@@ -354,14 +359,31 @@ void Batcher<In, Out, Env>::State::finish(batching::Slot& slot, Error const* err
   if (error != nullptr && Inside<Call>::holds(&call)) {
     call.word.fetch_or(Call::refused);
   } else if (call.completion != nullptr) {
+    if (!executor_.defer(call)) complete(call);
+    return;
+  } else if ((call.word.fetch_or(Call::done) & Call::parked) != 0) {
+    call.word.wake_all();
+  }
+  drop(call);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::State::on_task(Task& task) noexcept {
+  auto& call = static_cast<Call&>(task);
+  call.state->complete(call);
+}
+
+template <std::copyable In, std::default_initializable Out, Environment Env>
+  requires std::movable<Out>
+void Batcher<In, Out, Env>::State::complete(Call& call) noexcept {
+  {
     Inside<State> const running(this);  // a completion cannot wait for the batcher either
-    if (error != nullptr) {
+    if (call.batch_failed) {
       call.completion(call.context, tl::unexpected(std::move(call.batch_error)));
     } else {
       call.completion(call.context, std::move(call.output));
     }
-  } else if ((call.word.fetch_or(Call::done) & Call::parked) != 0) {
-    call.word.wake_all();
   }
   drop(call);
 }

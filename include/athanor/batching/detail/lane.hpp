@@ -71,17 +71,24 @@ struct LaneSnapshot {
 /// its request as a queue of one, runs it and gives the instance back, and never touches the mutex: callers at
 /// different instances write no common memory. Everybody else enters the queue, under the mutex.
 ///
-/// A request that lends no thread while all instances are busy goes into the **inbox**: a list to which any thread
-/// adds without the mutex, and from which only the holder of the mutex takes, all at once. So no submitter waits
-/// for the mutex, and the queue's lines stay with the thread that serves it. `waiting_` and the other published
-/// numbers count a request before it is in the inbox.
+/// A request that lends no thread while somebody is coming for every idle instance goes into the **inbox**: a list to
+/// which any thread adds without the mutex, and from which only the holder of the mutex takes, all at once. So no
+/// submitter waits for the mutex, and the queue's lines stay with the thread that serves it. `waiting_` and the other
+/// published numbers count a request before it is in the inbox.
+///
+/// Executor threads come by **summons**: a task that is a hint, and reserves nothing. The thread takes any idle
+/// instance and the next batch; it goes when there is none, because whoever holds the instances will look again.
+/// `coming_` counts the summonses that are on their way. A thread that has run a batch counts its own again before it
+/// gives the instance back, and only then finishes the slots; the summons follows what these defer, by `defer`. Thus
+/// nothing that they defer delays the instance, which a caller may take at once, nor for long the next batch: another
+/// executor thread takes over the summons.
 ///
 /// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then reads the
-/// instances' words; a thread that gives an instance back stores its word, then reads `waiting_` (and empties the
-/// inbox). All four are sequentially consistent, so at least one of the two sees the other. A thread that sees
-/// work and an idle instance takes the mutex, asks the machine how many batches there are to run, and posts as many tasks, less those that are on their way. Such a
-/// task is a hint, and reserves nothing: an executor thread that comes takes any idle instance and the next
-/// batch; it goes when there is none, because whoever holds the instances will look again.
+/// instances' words and `coming_`; a caller's thread that gives an instance back stores its word, then reads `waiting_`
+/// (and empties the inbox); a summons that comes takes itself off `coming_`, then empties the inbox. All are
+/// sequentially consistent, so at least one of the two sees the other. A thread that sees work and an idle instance
+/// takes the mutex, asks the machine how many batches there are to run, and posts as many summonses, less those that
+/// are coming.
 ///
 /// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
 /// batch. Executor threads run what comes next, for a turn, then queue up behind the executor's other tasks.
@@ -157,10 +164,11 @@ class Lane {
     std::vector<Part> parts;
     CostModel cost;
   };
-  /// A task that brings an executor thread.
+  /// A task that brings an executor thread, again and again until that finds nothing to run.
   struct Summons : Task {
     Lane* lane = nullptr;
     Summons* next_summons = nullptr;
+    TimePoint turn_ends{};  // none yet: the turn begins when the thread comes
   };
   struct LaneTimer : Timer {
     Lane* lane = nullptr;
@@ -183,7 +191,7 @@ class Lane {
   void admit(Slot& slot, Surroundings const& around, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   bool leave_in_inbox(Slot& slot, TimePoint now) noexcept;
   void empty_inbox(TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
-  bool all_are_busy() const noexcept;
+  bool is_attended() const noexcept;
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void publish() noexcept ATH_REQUIRES(mutex_);
@@ -218,6 +226,7 @@ class Lane {
   void fail_parts(std::span<Part const> parts, Error const& error) noexcept;
   void note(Instance& instance, Duration run_time, bool failed, Rework const& rework) noexcept;
   void collect(std::span<Part const> parts, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  SlotList ended(std::span<Part const> parts) noexcept;
 
   // Executor threads inside.
   void count_in() noexcept;
@@ -230,15 +239,16 @@ class Lane {
   Policy const policy_;
   std::unique_ptr<Instance[]> instances_;
   std::unique_ptr<Summons[]> all_summons_;
-  // Tasks that are posted or run, timers that are armed or fire; the highest bit: the destructor waits.
+  // Summonses from their posting to their end, timers that are armed or fire; the highest bit: the destructor waits.
   typename Env::Word executor_visits_;
   LaneTimer timer_;
   std::uint64_t const forks_ = Env::forks();
 
   // Written when the queue changes, or rarely; read by every call.
   alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{
-      0};                                                // twice the requests queued; 1 more if refusing
-  typename Env::template Atomic<Slot*> inbox_{nullptr};  // linked by Slot::next, the newest first
+      0};                                                   // twice the requests queued; 1 more if refusing
+  typename Env::template Atomic<Slot*> inbox_{nullptr};     // linked by Slot::next, the newest first
+  typename Env::template Atomic<std::uint32_t> coming_{0};  // summonses posted or deferred that have not come
   typename Env::template Atomic<std::uint64_t> queued_items_{0};
   typename Env::template Atomic<std::int64_t> queued_cost_{0};
   typename Env::template Atomic<std::uint64_t> expired_{0};
@@ -251,7 +261,6 @@ class Lane {
   std::uint64_t published_items_ ATH_GUARDED_BY(mutex_) = 0;
   std::int64_t published_cost_ ATH_GUARDED_BY(mutex_) = 0;
   Summons* unused_summons_ ATH_GUARDED_BY(mutex_) = nullptr;
-  std::uint32_t posted_summons_ ATH_GUARDED_BY(mutex_) = 0;  // whose threads have not come yet
   TimePoint armed_at_ ATH_GUARDED_BY(mutex_) = no_deadline;
   std::uint32_t fires_due_ ATH_GUARDED_BY(mutex_) = 0;  // of timer_: armed or firing
   bool refusing_ ATH_GUARDED_BY(mutex_) = false;

@@ -93,18 +93,19 @@ void Lane<Env, Policy, H>::admit(Slot& slot, Surroundings const& around, Deferre
   }
 }
 
+/// Whether somebody is coming for every idle instance.
 template <Environment Env, BatchingPolicy Policy, class H>
-bool Lane<Env, Policy, H>::all_are_busy() const noexcept {
-  for (std::uint32_t i = 0; i < options_.instances; ++i)
-    if (instances_[i].busy.load() == 0) return false;
-  return true;
+bool Lane<Env, Policy, H>::is_attended() const noexcept {
+  std::uint32_t idle = 0;
+  for (std::uint32_t i = 0; i < options_.instances; ++i) idle += instances_[i].busy.load() == 0 ? 1U : 0U;
+  return idle == 0 || idle <= coming_.load();
 }
 
-/// False when an instance is idle or the lane refuses, and nothing has happened. Once the slot is in the inbox it is
-/// no longer this thread's.
+/// False when an instance is idle for which nobody comes, or the lane refuses, and nothing has happened. Once the slot
+/// is in the inbox it is no longer this thread's.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::leave_in_inbox(Slot& slot, TimePoint now) noexcept {
-  if ((waiting_.load() & 1U) != 0 || !all_are_busy()) return false;
+  if ((waiting_.load() & 1U) != 0 || !is_attended()) return false;
   slot.entered = now;
   queued_items_.fetch_add(slot.batch_items, std::memory_order_relaxed);
   queued_cost_.fetch_add(slot.batch_cost, std::memory_order_relaxed);
@@ -112,7 +113,7 @@ bool Lane<Env, Policy, H>::leave_in_inbox(Slot& slot, TimePoint now) noexcept {
   slot.next = inbox_.load(std::memory_order_relaxed);
   while (!inbox_.compare_exchange_weak(slot.next, &slot, std::memory_order_seq_cst)) {
   }
-  if (all_are_busy() && (waiting_.load() & 1U) == 0) return true;
+  if (is_attended() && (waiting_.load() & 1U) == 0) return true;
   Deferred deferred;
   mutex_.lock();
   unlock_and_dispatch(now, deferred);
@@ -190,10 +191,10 @@ void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred
       plan = machine_.plan(surroundings);
     }
     std::uint64_t const wanted = std::min<std::uint64_t>(plan.batches, surroundings.idle_instances);
-    while (posted_summons_ < wanted && unused_summons_ != nullptr) {
+    while (coming_.load() < wanted && unused_summons_ != nullptr) {
       Summons* const summons = std::exchange(unused_summons_, unused_summons_->next_summons);
       summons->next_summons = std::exchange(deferred.summons, summons);
-      ++posted_summons_;
+      coming_.fetch_add(1);
       count_in();
     }
   }
@@ -211,7 +212,7 @@ void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
     Deferred refused;
     mutex_.lock();
     summons->next_summons = std::exchange(unused_summons_, summons);
-    --posted_summons_;
+    coming_.fetch_sub(1);
     machine_.refuse(make_error(Code::resource_exhausted, Reason::none,
                                "no thread runs the batch: none can be started, or the executor is stopping"),
                     refused.finished);

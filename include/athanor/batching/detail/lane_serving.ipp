@@ -41,9 +41,7 @@ inline std::size_t middle(std::span<Part const> parts) noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::on_task(Task& task) noexcept {
   auto& summons = static_cast<Summons&>(task);
-  Lane& lane = *summons.lane;
-  lane.serve_on_executor(summons);
-  lane.count_out();
+  summons.lane->serve_on_executor(summons);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -180,30 +178,33 @@ void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, Time
   }
 }
 
+/// Runs one batch. Once the summons is deferred or posted, it and the lane are no longer this thread's.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
-  TimePoint now = Env::now();
-  TimePoint const turn_ends = after(now, detail::executor_turn);
-  Deferred deferred;
-  mutex_.lock();
-  summons.next_summons = std::exchange(unused_summons_, &summons);
-  --posted_summons_;
-  empty_inbox(now, deferred);
-  Instance* const instance = take_idle(0);
-  bool more = instance != nullptr && next_batch(*instance, now, deferred);
   for (;;) {
-    unlock_and_dispatch(now, deferred);
-    if (!more) return;
-    now = run(*instance, Env::now());
+    TimePoint now = Env::now();
+    Deferred deferred;
     mutex_.lock();
-    collect(instance->batch.parts, deferred);
+    coming_.fetch_sub(1);
     empty_inbox(now, deferred);
-    more = now < turn_ends;
-    if (!more) {
-      give_back(*instance);
-    } else {
-      more = next_batch(*instance, now, deferred);
+    Instance* const instance = take_idle(0);
+    bool const found = instance != nullptr && next_batch(*instance, now, deferred);
+    if (!found) {
+      summons.turn_ends = {};
+      summons.next_summons = std::exchange(unused_summons_, &summons);
     }
+    unlock_and_dispatch(now, deferred);
+    if (!found) return count_out();
+    if (summons.turn_ends == TimePoint{}) summons.turn_ends = after(now, detail::executor_turn);
+    now = run(*instance, Env::now());
+    SlotList slots = ended(instance->batch.parts);
+    coming_.fetch_add(1);
+    give_back(*instance);
+    finish(slots, now);
+    bool const over = now >= summons.turn_ends && waiting_.load(std::memory_order_relaxed) > 1;
+    if (!over && executor_.defer(summons)) return;
+    summons.turn_ends = {};
+    if (executor_.post(summons)) return;
   }
 }
 
@@ -352,6 +353,20 @@ template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::collect(std::span<Part const> parts, Deferred& deferred) noexcept {
   for (Part const& part : parts)
     if (part.whole() || machine_.complete_part(part)) deferred.finished.append(*part.slot);
+}
+
+/// The same, of a batch that an executor thread has run.
+template <Environment Env, BatchingPolicy Policy, class H>
+SlotList Lane<Env, Policy, H>::ended(std::span<Part const> parts) noexcept {
+  Deferred deferred;
+  if (std::ranges::all_of(parts, &Part::whole)) {
+    for (Part const& part : parts) deferred.finished.append(*part.slot);
+  } else {
+    mutex_.lock();
+    collect(parts, deferred);
+    mutex_.unlock();
+  }
+  return deferred.finished;
 }
 
 }  // namespace athanor::inline v1::batching

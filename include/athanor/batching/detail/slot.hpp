@@ -100,7 +100,7 @@ enum class LendThread : bool { no, yes };
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
 /// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished |
-/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards |
+/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards. What may take long, such as a user's function, is deferred or posted: the next slots and an executor thread's next batch come after it |
 ///
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.
 /// They may enter slots into the same lane. They must not destroy it.

@@ -24,7 +24,7 @@ class ServedModel;
 using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 
 /// The next step of a call's route. Each room is entered at most once.
-enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, acquire, push, finish };
+enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, acquire, push, finish, answer };
 
 /// The thread that advances a call: a blocking caller's own, that of an `infer_many` with several calls, that
 /// of a `submit` which has not returned, or a worker's.
@@ -69,7 +69,8 @@ struct CallerScope {
 /// Spins of a thread before it parks, on a machine with several cores.
 inline constexpr int spins_before_parking = 200;
 
-/// The two tasks of a call: its route goes on on a worker, and its completion runs there.
+/// The two tasks of a call: its route goes on on a worker, up to the answer; and its completion runs there, where the
+/// route ended elsewhere.
 struct Continuation : Task {};
 struct Delivery : Task {};
 
@@ -122,7 +123,8 @@ struct Call : admission::Slot,
   bool refused = false;     ///< it ended inside submit
   bool ended_here = false;  ///< of a blocking call: on its caller's thread, which alone reads and writes this
   Ending route_end{};
-  bool outputs_made = false;                              ///< of a call in parts; guarded by lock()
+  TimePoint ended{};          ///< when all rooms were left; of an asynchronous call whose answer is deferred
+  bool outputs_made = false;  ///< of a call in parts; guarded by lock()
   typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
 
   /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.

@@ -209,6 +209,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Progress acquire_step(CallType& call, TimePoint now) noexcept;
   void push_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress end_route(CallType& call, Error error) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;

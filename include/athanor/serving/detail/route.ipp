@@ -16,7 +16,7 @@ inline constexpr std::int64_t bytes_worth_a_clock = 4096;
 template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
-    if (call.step != RouteStep::join && call.step != RouteStep::finish && !is_needed(call))
+    if (call.step != RouteStep::join && call.step < RouteStep::finish && !is_needed(call))
       end_route(call,
                 make_error(Code::cancelled, Reason::cancelled, "no caller waits for this work any more"));
     Progress progress = Progress::next;
@@ -36,6 +36,7 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
       case RouteStep::acquire: progress = acquire_step(call, now); break;
       case RouteStep::push: push_step(call, caller, now); return;
       case RouteStep::finish: finish_step(call, caller, Env::now()); return;
+      case RouteStep::answer: answer_step(call, caller, call.ended); return;
     }
     if (progress == Progress::parked) return;
   }
@@ -205,6 +206,7 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
 template <class T>
 void EngineState<T>::on_task(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
+  if (call.step == RouteStep::answer) return call.engine->answer_step(call, CallerKind::worker, call.ended);
   auto const handle = call.model->handles.lock();  // the call may end before this thread has left the lane
   call.engine->advance(call, CallerKind::worker, Env::now());
 }
@@ -303,7 +305,9 @@ void EngineState<T>::take_ending(CallType& call) noexcept {
   if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
 }
 
-/// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does.
+/// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does. A worker
+/// leaves the rooms with all that it has at hand, and wakes those who wait for these calls, before it runs the first
+/// completion: no user's code stands between a call and its own end, or an instance and its next batch.
 template <class T>
 void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
@@ -323,6 +327,17 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   call.lease = {};
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;
+  if (call.asynchronous() && CallerScope::depth == 0) {
+    call.step = RouteStep::answer;
+    call.ended = now;
+    if (executor_.defer(static_cast<Continuation&>(call))) return;
+  }
+  answer_step(call, caller, now);
+}
+
+/// Answers the caller, unless that has been done, and ends the route.
+template <class T>
+void EngineState<T>::answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   std::uint32_t references = CallType::engine_reference;
   if (call.route_end.failed || !answer_at_once(call, now, references)) {
     auto const seen = call.word.fetch_or(call_bits::claimed);
