@@ -323,7 +323,8 @@ Task& SimulatedExecutor::Tasks::take() noexcept {
 Task& SimulatedExecutor::take_task() noexcept {
   auto& world = Simulation::current();
   bool deferred = deferred_.head != nullptr;
-  if (deferred && posted_.head != nullptr && running_ + 1 < threads_ && world.turns_.order != Turns::Order::steps)
+  if (deferred && posted_.head != nullptr && running_ + 1 < threads_ &&
+      world.turns_.order != Turns::Order::steps)
     deferred = world.below(2) == 0;
   --queued_;
   ++running_;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <semaphore>
 #include <thread>
 
 #include <doctest/doctest.h>
@@ -72,6 +73,31 @@ class Hand {
   std::thread thread_;
 };
 
+/// Keeps a worker inside a task, but while its hand acts: so each hand has a worker of its own, which counts as the same
+/// caller.
+class WorkersHold : Task {
+ public:
+  explicit WorkersHold(int caller) : caller_(caller) {
+    run = [](Task& self) noexcept {
+      auto& hold = static_cast<WorkersHold&>(self);
+      Recorder::caller = hold.caller_;
+      hold.begun_.release();
+      hold.let_go_.acquire();
+    };
+  }
+  /// Returns once a worker is held: that which was let go has then done what came before.
+  void take(State& state) {
+    CHECK(state.executor().post(*this));
+    begun_.acquire();
+  }
+  void let_go() { let_go_.release(); }
+
+ private:
+  int caller_;
+  std::binary_semaphore begun_{0};
+  std::binary_semaphore let_go_{0};
+};
+
 /// The lines of an object that have changed since the last look.
 class Object {
  public:
@@ -93,10 +119,11 @@ class Object {
 struct World : Puppet {
   ModelFolder first_folder{R"("batching": {"instances": 2},)", "first"};
   ModelFolder second_folder{"", "second"};
-  std::shared_ptr<State> state = std::make_shared<State>(EngineOptions{});
+  std::shared_ptr<State> state = std::make_shared<State>(EngineOptions{.threads = 2});
   std::shared_ptr<Served> first = add(first_folder);
   std::shared_ptr<Served> second = add(second_folder);
   std::array<Hand, 2> hands{Hand(1), Hand(2)};
+  std::array<WorkersHold, 2> holds{WorkersHold(1), WorkersHold(2)};
 
   ~World() { state->stop(Duration{0}); }
 
@@ -119,6 +146,32 @@ struct World : Puppet {
     INFO((answer ? std::string() : to_string(answer.error())));
     CHECK(answer);
     CHECK((answer ? answer->outputs[0].as<float>()[0] : 0) == value + 1);
+  }
+  /// An asynchronous call of a hand, whose worker has not begun with it.
+  struct Submitted {
+    std::binary_semaphore done{0};
+    float y = 0;
+    static void on_answer(void* context, Result<Answer> answer) noexcept {
+      auto& self = *static_cast<Submitted*>(context);
+      if (answer) self.y = answer->outputs[0].as<float>()[0];
+      answer = {};
+      self.done.release();
+    }
+  };
+  void submit(std::size_t hand, Served& model, Submitted& submitted) {
+    hands[hand].act([&] {
+      auto call =
+          state->submit(model, row(1), {.cache = CacheMode::skip}, {&Submitted::on_answer, &submitted});
+      CHECK(call);
+      if (call) (*call)->unref();
+    });
+  }
+  /// Returns once the worker, too, has nothing more to do with it.
+  void finish(std::size_t hand, Submitted& submitted) {
+    holds[hand].let_go();
+    submitted.done.acquire();
+    holds[hand].take(*state);
+    CHECK(submitted.y == 2);
   }
   /// Both call at once and meet inside the backend: then each thread keeps a call and outputs of its own.
   void meet(Served& one, Served& other) {
@@ -147,11 +200,14 @@ struct World : Puppet {
   /// Checks that the two write nothing in common, once they are warm.
   void compare(Ask const& one, Ask const& other) {
     std::array const asks{one, other};
-    auto const act = [&](std::size_t hand) {
+    for (int i = 0; i < 5; ++i) meet(one.model, other.model);
+    compare([&](std::size_t hand) {
       Ask const& ask = asks[hand];
       hands[hand].act([&] { call(ask.model, ask.value, ask.mode, ask.wanted); });
-    };
-    for (int i = 0; i < 5; ++i) meet(one.model, other.model);
+    });
+  }
+  template <class Act>
+  void compare(Act act) {
     for (int i = 0; i < 20; ++i) act(0), act(1);
     std::vector<Object> objects{
         {state.get(), sizeof(State)}, {first.get(), sizeof(Served)}, {second.get(), sizeof(Served)}};
@@ -196,4 +252,23 @@ TEST_CASE("two callers of one model with two idle instances write no common line
 TEST_CASE("a refused call and one that is answered write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::skip, false}, {*world.first, 2, CacheMode::skip});
+}
+
+// mutant: a call goes back to the pool for the worker that ended it
+TEST_CASE("asynchronous calls of two threads to two models, on two workers, write no common line") {
+  World world;
+  for (auto& hold : world.holds) hold.take(*world.state);
+  {
+    // Both are in flight at once: then each hand keeps a call of its own.
+    std::array<World::Submitted, 2> met;
+    world.submit(0, *world.first, met[0]);
+    world.submit(1, *world.second, met[1]);
+    for (std::size_t hand = 0; hand < 2; ++hand) world.finish(hand, met[hand]);
+  }
+  world.compare([&](std::size_t hand) {
+    World::Submitted submitted;
+    world.submit(hand, hand == 0 ? *world.first : *world.second, submitted);
+    world.finish(hand, submitted);
+  });
+  for (auto& hold : world.holds) hold.let_go();
 }

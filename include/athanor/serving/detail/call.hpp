@@ -91,6 +91,7 @@ struct Call : admission::Slot,
   typename Env::template Atomic<std::uint32_t> owners{0};
   static constexpr std::uint32_t engine_reference = 1U << 16U;
   std::size_t number = 0;        ///< in the engine's list of calls
+  std::size_t home = 0;          ///< the thread that took it from the pool, to whose cell it goes back
   Call* next_stopped = nullptr;  ///< of those that the engine's stop answers
 
   // The caller's face.

@@ -11,10 +11,15 @@ namespace athanor::inline v1::serving {
 
 template <class T>
 typename EngineState<T>::CallType& EngineState<T>::take_call() {
-  if (CallType* const kept = pool_.take()) return *kept;
+  std::size_t const home = detail::thread_number();
+  if (CallType* const kept = pool_.take()) {
+    if (kept->home != home) kept->home = home;
+    return *kept;
+  }
   auto made = std::make_unique<CallType>();
   CallType& call = *made;
   call.engine = this;
+  call.home = home;
   call.Continuation::run = &EngineState::on_task;
   call.Delivery::run = &EngineState::on_delivery;
   call.Timer::fire = &EngineState::on_timer;
@@ -32,7 +37,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
   call.inputs.clear();
   call.made.clear();
   call.flight_value.reset();
-  if (!pool_.keep(call)) free_call(call);
+  if (!pool_.keep(call, call.home)) free_call(call);
 }
 
 template <class T>

@@ -19,7 +19,7 @@ class Pool {
  public:
   /// A kept object, which is the caller's now; nullptr when there is none.
   T* take() noexcept {
-    return visit([](Place& place) -> T* {
+    return visit(detail::thread_number(), [](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen == empty || seen == closed) return nullptr;
       if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
@@ -28,16 +28,16 @@ class Pool {
       return object;
     });
   }
-  /// Keeps the object. False when the pool is full or closed: the object is still the caller's. Once it is
-  /// kept, nothing of the pool is touched any more: whoever closes it may destroy it.
-  bool keep(T& object) noexcept {
+  /// Keeps the object, for the thread of that number. False when the pool is full or closed: the object is still the
+  /// caller's. Once it is kept, nothing of the pool is touched any more: whoever closes it may destroy it.
+  bool keep(T& object, std::size_t thread = detail::thread_number()) noexcept {
     auto const put = [&](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen != empty) return nullptr;
       auto const wanted = reinterpret_cast<std::uintptr_t>(&object);
       return place.compare_exchange_strong(seen, wanted, std::memory_order_release) ? &object : nullptr;
     };
-    return visit(put) != nullptr;
+    return visit(thread, put) != nullptr;
   }
   /// From here on nothing is kept. `drop(object)` gets what was.
   template <class Drop>
@@ -66,10 +66,9 @@ class Pool {
 #endif
   }
 
-  /// The first result of `look` at a place that is not null, beginning at the thread's own cell.
+  /// The first result of `look` at a place that is not null, beginning at the cell of thread `own`.
   template <class Look>
-  T* visit(Look look) noexcept {
-    std::size_t const own = detail::thread_number();
+  T* visit(std::size_t own, Look look) noexcept {
     for (std::size_t i = 0; i < cells_.size(); ++i)
       for (Place& place : cells_[(own + i) % cells_.size()].places)
         if (T* const object = look(place)) return object;
