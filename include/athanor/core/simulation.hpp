@@ -60,6 +60,7 @@ class Simulation {
   struct Actor;
 
  public:
+  /// A run without actors at time 0, whose random numbers and turns follow from `seed`.
   explicit Simulation(std::uint64_t seed, Turns const& turns = {});
   ~Simulation();
   Simulation(Simulation const&) = delete;
