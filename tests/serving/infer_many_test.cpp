@@ -307,7 +307,7 @@ TEST_CASE("all windows of many requests share one deadline, the caller's own or 
 }
 
 // mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).
-TEST_CASE("many requests end at their deadline while the model still runs") {
+TEST_CASE("S0-15 many requests end at their deadline while the model still runs") {
   HeldEngine engine;
   auto const answers = engine.model.infer_many(engine.six, {.deadline = 5ms});
   engine.held.let_go();

@@ -105,6 +105,60 @@ TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the ne
   static_assert(std::is_same_v<decltype(second.outputs["y"]), Tensor const&>);
 }
 
+// mutant: health_of that calls a model ready whose load has failed.
+TEST_CASE("S0-11 without a usable model an engine is not ready, and says why") {
+  SimulatedEngine engine;
+  engine.control.on_load = [](std::string_view) {
+    return Result<void>(fail(Code::internal, Reason::model_load, "truncated"));
+  };
+  CHECK_FALSE(engine.infer(row(1)));
+  auto const health = engine.state->health();
+  CHECK(health.live);
+  CHECK_FALSE(health.ready);
+  CHECK(health.reason.find("truncated") != std::string::npos);
+  CHECK(to_json(health).find("truncated") != std::string::npos);
+}
+
+// mutant: ServedModel::record that counts an answer from the cache twice, or a failure as ok.
+TEST_CASE("S0-12 the metrics are what the callers have counted themselves") {
+  SimulatedEngine engine;
+  engine.control.on_run = fail_on_poison;
+  int ok = 0;
+  int hits = 0;
+  int failed = 0;
+  for (int i = 0; i < 40; ++i) {
+    auto const answer = engine.infer(row(i % 10 == 7 ? 666 : static_cast<float>(i % 5)));
+    ok += answer ? 1 : 0;
+    failed += answer ? 0 : 1;
+    hits += answer && answer->report.cache == CacheState::hit ? 1 : 0;
+  }
+  CHECK_FALSE(engine.infer(Request{}));
+  auto const text = engine.state->metrics_text();
+  auto const says = [&](std::string const& line) { return text.find(line + "\n") != std::string::npos; };
+  std::string const labels = R"({model="puppet",version="1.0.0")";
+  CHECK(says(fmt::format("athanor_requests_total{},outcome=\"ok\"}} {}", labels, ok)));
+  CHECK(says(fmt::format("athanor_requests_total{},outcome=\"internal\"}} {}", labels, failed)));
+  CHECK(says(fmt::format("athanor_requests_total{},outcome=\"invalid_argument\"}} 1", labels)));
+  CHECK(says(fmt::format("athanor_cache_hits_total{}}} {}", labels, hits)));
+  CHECK(hits == 31);
+}
+
+// mutant: ServedModel::health that waits for the batch that runs (the simulation finds nobody who could go on).
+TEST_CASE("S0-14 metrics and health are read while a model runs, and take none of its time") {
+  SimulatedEngine engine;
+  std::string read;
+  engine.control.on_run = [&](ath_batch const&) {
+    TimePoint const before = engine.world.now();
+    read = engine.state->metrics_text() + to_json(engine.state->health());
+    CHECK(engine.world.now() == before);
+    return Result<void>();
+  };
+  auto const answer = engine.infer(row(1));
+  REQUIRE(answer);
+  CHECK(answer->report.compute == 0ns);
+  CHECK(read.find("athanor_requests_total") != std::string::npos);
+}
+
 // mutant: EngineState::acquire_step that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
