@@ -102,6 +102,7 @@ class RecordedWord : public Base::Word {
 template <class Base>
 class ATH_CAPABILITY("mutex") RecordedMutex {
  public:
+  // Excepted from the analysis: the base's mutex stands for this one.
   void lock() noexcept ATH_ACQUIRE() ATH_NO_THREAD_SAFETY_ANALYSIS {
     Recorder::write(this);
     mutex_.lock();

@@ -22,13 +22,14 @@ class ATH_CAPABILITY("mutex") DividedMutex {
     Data data{};
   };
 
-  Part& lock_shared() ATH_ACQUIRE_SHARED() ATH_NO_THREAD_SAFETY_ANALYSIS {  // the part stands for the whole
+  // The analysis cannot follow that the mutexes of the parts stand for the whole: these four are excepted.
+  Part& lock_shared() ATH_ACQUIRE_SHARED() ATH_NO_THREAD_SAFETY_ANALYSIS {
     Part& part = parts_[athanor::detail::thread_number() % part_count];
     part.mutex.lock();
     return part;
   }
   void unlock_shared(Part& part) ATH_RELEASE_SHARED() ATH_NO_THREAD_SAFETY_ANALYSIS { part.mutex.unlock(); }
-  void lock() ATH_ACQUIRE() ATH_NO_THREAD_SAFETY_ANALYSIS {  // the parts stand for the whole
+  void lock() ATH_ACQUIRE() ATH_NO_THREAD_SAFETY_ANALYSIS {
     for (Part& part : parts_) part.mutex.lock();
   }
   void unlock() ATH_RELEASE() ATH_NO_THREAD_SAFETY_ANALYSIS {
