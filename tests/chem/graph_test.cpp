@@ -182,8 +182,8 @@ TEST_CASE("a text that RDKit could not answer in time is refused before it is as
        {"OC1:C" + stars + "=1*****C1********C1", "[nH]1c[nH]" + stars + "[nH]1",
         "[nH]1c[nH]" + std::string(25, '*') + "[nH]1", "c1ccccc1." + std::string("C1:C") + stars + "=1",
         "[nH]1c[nH]" + std::string(9, '*') + "[nH]1"}) {
-    for (Error const& error : {molecular_graph(smiles).error(), morgan_identifiers(smiles).error(),
-                               draw_svg(smiles).error()}) {
+    for (Error const& error :
+         {molecular_graph(smiles).error(), morgan_identifiers(smiles).error(), draw_svg(smiles).error()}) {
       CHECK(error.code == Code::invalid_argument);
       CHECK_MESSAGE(error.reason == Reason::too_large, smiles);
       CHECK(error.message.find("expected at most 8 '*' with several bonds") != std::string::npos);

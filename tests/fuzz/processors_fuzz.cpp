@@ -30,7 +30,8 @@ struct Making {
   float first[2] = {};  // the numbers of the last tensor that was whole
   int unreleased = 0;
 
-  static std::int32_t open(void* context, char const*, char const*, void** out, ath_ports* ports, ath_failure*) {
+  static std::int32_t open(void* context, char const*, char const*, void** out, ath_ports* ports,
+                           ath_failure*) {
     static char const* const names[] = {"x"};
     static std::int32_t const dtypes[] = {ATH_DTYPE_F32};
     *out = context;
@@ -101,11 +102,10 @@ int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   static ath_processor_table const processor = making.table();
   static athanor_tests::Puppet puppet;
   static athanor_tests::ModelFolder const folder("", "making", "1.0.0", text_tensors);
-  static Engine<> engine = Engine<>::create({.backends = {&puppet.table},
-                                             .processors = {&processor},
-                                             .cache_bytes = 0,
-                                             .breaker = false})
-                               .value();
+  static Engine<> engine =
+      Engine<>::create(
+          {.backends = {&puppet.table}, .processors = {&processor}, .cache_bytes = 0, .breaker = false})
+          .value();
   static Model<> model = engine.load(folder.path()).value();
   making.input.assign(reinterpret_cast<char const*>(data), size);
   auto const answer = model.infer({{"text", "a"}});
