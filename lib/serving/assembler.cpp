@@ -101,7 +101,7 @@ class Reading {
 };
 
 tl::unexpected<Error> lost_piece() {
-  return fail(Code::aborted, Reason::cancelled, "batch: the inputs of one of its calls are gone");
+  return fail(Code::aborted, Reason::cancelled, "batch: a caller left before its inputs had been read");
 }
 
 }  // namespace

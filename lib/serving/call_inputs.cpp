@@ -36,7 +36,8 @@ void CallInputs::detach(bool keep) noexcept {
 
 Result<std::vector<Tensor>> CallInputs::take(std::span<std::size_t const> indices, bool copy) const {
   if (gone_)
-    return fail(Code::cancelled, Reason::cancelled, "the caller was answered and its inputs are gone");
+    return fail(Code::cancelled, Reason::cancelled,
+                "the inputs cannot be read: their caller has been answered and may have freed them");
   std::vector<Tensor> inputs;
   inputs.reserve(indices.size());
   for (std::size_t const index : indices) {

@@ -203,7 +203,7 @@ TEST_CASE("a load function that throws or gives nothing is a failed load") {
   auto loader = Loader::create({}, functions).value();
   CHECK(loader.acquire("throws", 1s).error().message == "throws: the load function threw: out of luck");
   CHECK(loader.acquire("empty", 1s).error().message ==
-        "empty: the load function gave no payload and no error");
+        "empty: the load function returned neither a payload nor an error");
 }
 
 // mutant: stop leaves those who wait for a load

@@ -270,8 +270,8 @@ void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
       instance.parts[kept++] = part;
       continue;
     }
-    fail_parts({&part, 1},
-               make_error(Code::cancelled, Reason::cancelled, "nobody waits for the answer any more"));
+    fail_parts({&part, 1}, make_error(Code::cancelled, Reason::cancelled,
+                                      "the call was withdrawn before its batch was executed"));
     SlotList dropped;
     if (part.whole()) {
       dropped.append(*part.slot);

@@ -27,7 +27,8 @@ Result<Loaded<P>> LoaderShell<P, Env>::call_load(Record& record) noexcept {
   try {
     auto loaded = functions_.load(record.target());
     if (loaded && loaded->payload == nullptr)
-      return fail(Code::internal, Reason::model_load, "the load function gave no payload and no error");
+      return fail(Code::internal, Reason::model_load,
+                  "the load function returned neither a payload nor an error");
     return loaded;
   } catch (...) {
     return tl::unexpected(detail::caught(Code::internal, Reason::model_load, "the load function threw"));
@@ -50,7 +51,9 @@ Result<void> LoaderShell<P, Env>::evict_for(Record& record, std::uint64_t bytes)
   machine_.expect(record.id, bytes);
   for (;;) {
     if (machine_.is_late(record.id))
-      return fail(Code::deadline_exceeded, Reason::model_load, "nobody waits for this load any more");
+      return fail(
+          Code::deadline_exceeded, Reason::model_load,
+          "the load was given up before it had ended: its deadline has passed, or its callers have left");
     observe_all();
     auto plan = machine_.measured(record.id, bytes);
     if (plan.want == LoaderMachine::Want::refuse) return tl::unexpected(std::move(plan.error));
@@ -263,7 +266,8 @@ Result<void> LoaderShell<P, Env>::unload(std::string_view name) {
     Lock const lock(mutex_);
     auto const known = by_name_.find(name);
     if (known == by_name_.end())
-      return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
+      return fail(Code::not_found, Reason::model_missing,
+                  "{}: unknown model: expected a name that was declared or acquired before", name);
     record = known->second;
   }
   unload(*record);

@@ -321,7 +321,8 @@ Result<ModelStatus> LoaderShell<P, Env>::status(std::string_view name) const {
   Lock const lock(mutex_);
   auto const known = by_name_.find(name);
   if (known == by_name_.end())
-    return fail(Code::not_found, Reason::model_missing, "{}: no model of that name is known", name);
+    return fail(Code::not_found, Reason::model_missing,
+                "{}: unknown model: expected a name that was declared or acquired before", name);
   return status_locked(*known->second);
 }
 

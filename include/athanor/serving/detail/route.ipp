@@ -17,8 +17,8 @@ template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
     if (call.step != RouteStep::join && call.step < RouteStep::finish && !is_needed(call))
-      end_route(call,
-                make_error(Code::cancelled, Reason::cancelled, "no caller waits for this work any more"));
+      end_route(call, make_error(Code::cancelled, Reason::cancelled,
+                                 "the call was given up before it was computed: all its callers have left"));
     Progress progress = Progress::next;
     switch (call.step) {
       case RouteStep::join:
@@ -57,8 +57,10 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
   if (!cached || call.cache_mode == CacheMode::skip) {
     if (call.cache_mode != CacheMode::only_if_cached) return Progress::next;
-    return end_route(call, make_error(Code::not_found, Reason::not_cached, "{}: its answers are not cached",
-                                      description.id));
+    return end_route(
+        call, make_error(Code::not_found, Reason::not_cached,
+                         "{}: expected a model whose answers are cached, as the call reads the cache only",
+                         description.id));
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
@@ -247,7 +249,8 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
   if (error != nullptr) {
     end_route(call, detail::copy_of(*error));
   } else if (call.incomplete.load(std::memory_order_relaxed)) {
-    end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call's inputs were gone"));
+    end_route(call, make_error(Code::cancelled, Reason::cancelled,
+                               "the call was not executed: its caller left with its inputs"));
   } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
     end_route(call, std::move(answer.error()));
   }

@@ -148,7 +148,8 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
   for (;;) {
     collect_pieces(batch, worker, stay);
     if (worker.parts.empty())
-      return fail(Code::cancelled, Reason::cancelled, "nobody waits for the answers of this batch any more");
+      return fail(Code::cancelled, Reason::cancelled,
+                  "the batch was not executed: all its callers have left");
     Gathering gathering{*this, worker};
     PieceAccess access;
     if (!stay && !description_.processor) access = {&gathering, &Gathering::begin, &Gathering::end};
