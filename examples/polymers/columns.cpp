@@ -20,6 +20,8 @@ namespace {
 // Repeat units before molecules: a table with both was made from monomers, which are no polymers.
 constexpr std::array<std::string_view, 4> known{"smiles_polymer", "psmiles", "smiles", "canonical_smiles"};
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 std::optional<std::size_t> numbered(std::string_view text, std::size_t columns) {
   std::size_t number = 0;
   auto const [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -37,8 +39,12 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool same_name(std::string_view one, std::string_view other) {
-  auto const lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return std::ranges::equal(trimmed(one), trimmed(other), {}, lower, lower);
+}
+
+bool has_suffix(std::string_view path, std::string_view suffix) {
+  return path.size() >= suffix.size() &&
+         std::ranges::equal(path.substr(path.size() - suffix.size()), suffix, {}, lower, lower);
 }
 
 std::optional<std::size_t> find_column(std::vector<std::string> const& names, std::string_view name) {
@@ -59,8 +65,7 @@ Result<std::size_t> find_smiles(std::vector<std::string> const& names, std::stri
     auto const columns = fmt::format("{}", fmt::join(names, ", "));
     return fail(Code::invalid_argument, Reason::missing_input,
                 "expected a column named {}, got {}; --smiles-column takes another one, and --no-header is "
-                "for a file "
-                "without names",
+                "for a file without names",
                 wanted.empty() ? fmt::format("{}", fmt::join(known, " or ")) : std::string(wanted),
                 columns.empty() ? "none" : "the columns " + clipped(columns, 200));
   }

@@ -1,4 +1,4 @@
-// Names of columns, and of the members of JSON objects.
+// Names as people write them: of columns, of the members of JSON objects, and of files.
 #pragma once
 
 #include <optional>
@@ -13,6 +13,8 @@ namespace polymers {
 std::string_view trimmed(std::string_view text);
 // Whether the names are equal but for case and blanks around them.
 bool same_name(std::string_view one, std::string_view other);
+// Whether a file is called so at its end, but for case.
+bool has_suffix(std::string_view path, std::string_view suffix);
 std::optional<std::size_t> find_column(std::vector<std::string> const& names, std::string_view name);
 
 // Which of `names` has the SMILES: `wanted`, a name or a number from 1, or without it the first known name. Fails when

@@ -25,9 +25,7 @@ using Json = nlohmann::ordered_json;
 namespace {
 
 bool ends_with(std::string_view path, std::initializer_list<std::string_view> suffixes) {
-  return std::ranges::any_of(suffixes, [&](auto suffix) {
-    return path.size() >= suffix.size() && same_name(path.substr(path.size() - suffix.size()), suffix);
-  });
+  return std::ranges::any_of(suffixes, [&](auto suffix) { return has_suffix(path, suffix); });
 }
 
 // What is appended to the columns of the input, in this order.

@@ -241,12 +241,9 @@ std::optional<Input::Format> format_of(std::string_view path) {
                                                                           {".can", Format::lines},
                                                                           {".ism", Format::lines},
                                                                           {".txt", Format::lines}}};
-  std::string name(path);
-  std::ranges::transform(name, name.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (name.ends_with(".gz")) name.resize(name.size() - 3);
+  if (has_suffix(path, ".gz")) path.remove_suffix(3);
   for (auto const& [suffix, format] : suffixes)
-    if (name.ends_with(suffix)) return format;
+    if (has_suffix(path, suffix)) return format;
   return std::nullopt;
 }
 

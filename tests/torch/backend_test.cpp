@@ -9,40 +9,18 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "scripts.hpp"
-#include "table.hpp"
+#include "modules.hpp"
 
 using namespace athanor;
 using namespace athanor::tests;
 
 namespace {
 
-ath_backend_table const& table() { return athanor::libtorch::backend(); }
-
-bool contains(std::string const& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
 std::vector<float> ramp(std::int64_t count, float step = 0.25F) {
   std::vector<float> values(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = step * static_cast<float>(i % 17) - 1.0F;
   return values;
 }
-
-/// The first of `values`, as many as the shape holds.
-Tensor floats(std::vector<float> const& values, Shape const& shape) {
-  return Tensor::view(DType::f32, values.data(), shape);
-}
-
-/// Loads a module with this forward; fails the test when it cannot.
-Model load(Folder const& folder, std::string const& source, Description description = {},
-           std::vector<Parameter> const& parameters = {}) {
-  description.path = (folder / "model.pt").string();
-  write_script(description.path, source, parameters);
-  auto model = Model::load(table(), description);
-  REQUIRE_MESSAGE(model, model.error().message);
-  return *model;
-}
-
-constexpr char const* add_one = "def forward(self, x: Tensor) -> Tensor:\n  return x + 1\n";
 
 // [b, 10] -> [b, 1]
 constexpr char const* perceptron = R"(
@@ -62,18 +40,6 @@ double perceptron_by_hand(float const* x) {
     answer += std::max(h, 0.0) * parameter_value(j);
   }
   return answer;
-}
-
-Error load_error(Description const& description) {
-  auto model = Model::load(table(), description);
-  REQUIRE(!model);
-  return model.error();
-}
-
-Error run_error(Model const& model, std::vector<Tensor> const& inputs) {
-  auto outputs = Instance(model).run(inputs);
-  REQUIRE(!outputs);
-  return outputs.error();
 }
 
 }  // namespace
@@ -295,61 +261,6 @@ TEST_CASE(
   CHECK(contains(refused("{'out0': 3}"), "got a dict with Int in it"));
 }
 
-// mutant: take_dict() takes the entries in their order
-TEST_CASE("outputs of a dict are taken by their keys, whatever else it holds") {
-  Folder const folder;
-  Description description;
-  description.outputs = {DType::f32, DType::f32};
-  description.output_names = {"third", "first"};
-  std::string const source =
-      "def forward(self, x: Tensor):\n  return {'first': x, 'second': x * 2, 'third': x * 3}\n";
-  auto const model = load(folder, source, description);
-  std::vector<float> const x{1, 2};
-  Instance instance(model);
-  auto const outputs = instance.run({floats(x, {2})});
-  REQUIRE_MESSAGE(outputs, outputs.error().message);
-  CHECK((*outputs)[0].as<float>()[1] == 6.0F);
-  CHECK((*outputs)[1].as<float>()[1] == 2.0F);
-  description.output_names = {"first", "fourth"};
-  auto const error = run_error(load(folder, source, description), {floats(x, {2})});
-  CHECK(error.reason == Reason::backend_contract);
-  CHECK(contains(error.message,
-                 "expected outputs that are keys of its dict (first, second, third), got 'fourth'"));
-}
-
-// mutant: bind_outputs() leaves places as they are
-TEST_CASE("outputs that are called like the fields of a named tuple are told by their names") {
-  Description description;
-  description.path = ATHANOR_PT2_FOLDER "/fields.pt";  // mean = x, deviation = 2 x, count = 3 x
-  auto const answers = [&](std::vector<std::string> names) {
-    description.outputs.assign(names.size(), DType::f32);
-    description.output_names = std::move(names);
-    auto const model = Model::load(table(), description);
-    REQUIRE_MESSAGE(model, model.error().message);
-    std::vector<float> const x{1};
-    Instance instance(*model);
-    auto const outputs = instance.run({floats(x, {1})});
-    REQUIRE_MESSAGE(outputs, outputs.error().message);
-    std::vector<float> values;
-    for (auto const& output : *outputs) values.push_back(output.as<float>()[0]);
-    return values;
-  };
-  CHECK(answers({"mean", "deviation", "count"}) == std::vector<float>{1, 2, 3});
-  CHECK(answers({"count", "mean", "deviation"}) == std::vector<float>{3, 1, 2});
-  CHECK(answers({"deviation"}) == std::vector<float>{2});
-  CHECK(answers({"a", "b", "c"}) == std::vector<float>{1, 2, 3});
-  CHECK(answers({"mean", "b", "c"}) == std::vector<float>{1, 2, 3});
-  description.output_names = {"deviation", "b", "c"};
-  description.outputs.assign(3, DType::f32);
-  CHECK(contains(
-      load_error(description).message,
-      "expected the fields of what forward returns, all by their names (mean, deviation, count) or in their "
-      "order; got (deviation, b, c), where 'deviation' is at another place"));
-  description.output_names = {"mean", "b"};
-  description.outputs.assign(2, DType::f32);
-  CHECK(contains(load_error(description).message, "forward returns, 3; the manifest has 2"));
-}
-
 // mutant: find_changed_attribute() looks at no attribute that is set, or at none that is written to
 TEST_CASE("a model that keeps state between calls is refused at load, by the name of what it changes") {
   Folder const folder;
@@ -493,86 +404,6 @@ TEST_CASE("a file of another kind than the manifest says is named for what it is
   CHECK(contains(refusal("torchscript"), "got a package of torch._inductor.aoti_compile_and_package"));
   write_script(description.path, add_one);
   CHECK(contains(refusal("pt2"), "got a module of torch.jit.save"));
-}
-
-// mutant: bind_inputs() does not compare the counts
-TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
-  Folder const folder;
-  Description description;
-  description.path = (folder / "model.pt").string();
-  description.inputs = {DType::f32, DType::f32};
-  write_script(description.path, add_one);
-  auto error = load_error(description);
-  CHECK(error.reason == Reason::model_load);
-  CHECK(contains(error.message, "expected as many inputs as forward takes, 1; the manifest has 2"));
-  write_script(description.path, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n");
-  CHECK(contains(load_error(description).message, "argument 'n' of forward: expected type Tensor, got int"));
-  write_script(description.path, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
-  CHECK(contains(load_error(description).message, "expected a method forward, got (predict)"));
-}
-
-// mutant: order_inputs() takes inputs in the order of the manifest whatever they are called
-TEST_CASE("inputs that are called like forward's arguments are told by their names") {
-  Folder const folder;
-  Description description;
-  description.path = (folder / "model.pt").string();
-  write_script(description.path,
-               "def forward(self, ids: Tensor, mask: Tensor, bias: Optional[Tensor]=None) -> Tensor:\n"
-               "  return ids * 10 + mask\n");
-  description.inputs = {DType::f32, DType::f32};
-  auto const answer = [&](std::vector<std::string> names) {
-    description.input_names = std::move(names);
-    auto const model = Model::load(athanor::libtorch::backend(), description);
-    REQUIRE_MESSAGE(model, model.error().message);
-    std::array<float, 1> const one{1};
-    std::array<float, 1> const two{2};
-    Instance instance(*model);
-    auto const outputs = instance.run(
-        {Tensor::view(std::span<float const>(one), {1}), Tensor::view(std::span<float const>(two), {1})});
-    REQUIRE_MESSAGE(outputs, outputs.error().message);
-    return (*outputs)[0].as<float>()[0];
-  };
-  CHECK(answer({"ids", "mask"}) == 12);
-  CHECK(answer({"mask", "ids"}) == 21);
-  CHECK(answer({"first", "second"}) == 12);
-  CHECK(answer({"ids", "second"}) == 12);
-  for (auto const& [first, second] : {std::pair("mask", "second"), std::pair("first", "ids")}) {
-    description.input_names = {first, second};
-    auto const error = load_error(description);
-    CHECK(error.reason == Reason::model_load);
-    CHECK_MESSAGE(
-        contains(
-            error.message,
-            fmt::format("expected the arguments of forward, all by their names (ids, mask, bias) or in their "
-                        "order; got ({}, {}), where '{}' is at another place",
-                        first, second, first == std::string_view("mask") ? "mask" : "ids")),
-        error.message);
-  }
-  description.input_names = {"ids", "bias"};
-  CHECK(contains(load_error(description).message,
-                 "expected an input for argument 'mask' of forward, got (ids, bias)"));
-}
-
-// mutant: bind_inputs() gives every argument the input of its place
-TEST_CASE("an argument with a default may be left out by name, whatever stands behind it") {
-  Folder const folder;
-  Description description;
-  description.inputs = {DType::f32, DType::f32};
-  description.input_names = {"bias", "x"};
-  auto const model = load(folder,
-                          "def forward(self, x: Tensor, factor: int=3, mask: Optional[Tensor]=None, "
-                          "bias: Optional[Tensor]=None) -> Tensor:\n"
-                          "  y = x * factor\n"
-                          "  if mask is not None:\n    y = y * mask\n"
-                          "  if bias is not None:\n    y = y + bias\n"
-                          "  return y\n",
-                          description);
-  std::vector<float> const bias{10};
-  std::vector<float> const x{2};
-  Instance instance(model);
-  auto const outputs = instance.run({floats(bias, {1}), floats(x, {1})});
-  REQUIRE_MESSAGE(outputs, outputs.error().message);
-  CHECK((*outputs)[0].as<float>()[0] == 16.0F);
 }
 
 // mutant: load_script() runs forward whatever the format says

@@ -39,9 +39,8 @@ concept BatchFunction = requires(F& function, std::span<In const> inputs, std::s
 }  // namespace batching
 
 /// Thread-safe. Owns up to `instances` worker threads and one that keeps time, started when first needed, and the
-/// function. Once
-/// warm, `run` allocates only what copying an In or an Out does. Copies of inputs are destroyed before their
-/// callers of `run` are answered, inputs of `submit` right after.
+/// function. Once warm, `run` allocates only what copying an In or an Out does. Copies of inputs are destroyed before
+/// their callers of `run` are answered, inputs of `submit` right after.
 template <std::copyable In, std::default_initializable Out, Environment Env = SystemEnv>
   requires std::movable<Out>
 class Batcher {
