@@ -182,9 +182,9 @@ void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, Time
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
   for (;;) {
-    TimePoint now = Env::now();
     Deferred deferred;
     mutex_.lock();
+    TimePoint now = Env::now();  // what the wait for the mutex took, the batch spent in the queue
     coming_.fetch_sub(1);
     empty_inbox(now, deferred);
     Instance* const instance = take_idle(0);
