@@ -84,8 +84,7 @@ ath_request* ath_request_create(const ath_model* model) noexcept {
   ath_request* made = nullptr;
   guard(nullptr, [&]() -> Result<void> {
     if (model != nullptr)
-      // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-      made =
+      made =  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
           new ath_request{model->model, model->origin, {}, ATH_DEADLINE_DEFAULT, CacheMode::use, {}, {}, {}};
     return {};
   });

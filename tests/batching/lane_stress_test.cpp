@@ -177,7 +177,7 @@ struct SlowToCopy {
   std::atomic<bool>* overtaken = nullptr;
   SlowToCopy() = default;
   SlowToCopy(SlowToCopy const& other) { *this = other; }
-  SlowToCopy& operator=(SlowToCopy const& other) {
+  SlowToCopy& operator=(SlowToCopy const& other) {  // NOLINT(bugprone-unhandled-self-assignment): harmless
     returned = other.returned;
     copying = other.copying;
     overtaken = other.overtaken;

@@ -234,7 +234,7 @@ TEST_CASE("values are charged what they hold") {
   CHECK(caching::charged_bytes(std::array<double, 100>{}) == 800);
   std::vector<char> roomy;
   roomy.reserve(1000);
-  CHECK(caching::charged_bytes(roomy) == sizeof roomy + roomy.capacity());
+  CHECK(caching::charged_bytes(roomy) == sizeof(std::vector<char>) + roomy.capacity());
 }
 
 // mutant: take every integer for a key: of one wider than 64 bits only the lower half would count

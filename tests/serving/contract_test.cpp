@@ -188,7 +188,8 @@ TEST_CASE(
     auto engine = Engine<>::create({.backends = {&table}}).value();
     auto model = engine.load(folder.path()).value();
     for (int round = 0; round < 8; ++round) {
-      auto const none = model.infer(row(-1, static_cast<float>(round / 2)));
+      int const pair = round / 2;
+      auto const none = model.infer(row(-1, static_cast<float>(pair)));
       REQUIRE_MESSAGE(none, none.error().message);
       CHECK(none->outputs["y"].shape() == Shape{1, 0});
       CHECK(none->report.cache == (round % 2 == 0 ? CacheState::miss : CacheState::hit));

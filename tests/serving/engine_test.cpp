@@ -134,8 +134,9 @@ TEST_CASE("a model whose batching section its policy refuses is not added") {
     CHECK(error.reason == Reason::manifest);
     return error.message;
   };
-  CHECK(refusal(R"("batching": {"policy": "eager"},)") ==
-        "puppet@1.0.0: batching: policy: expected 'immediate' or 'size_or_delay', got 'eager'");
+  std::string const unknown = refusal(R"("batching": {"policy": "eager"},)");
+  CHECK(unknown.starts_with("puppet@1.0.0: batching: policy: expected 'immediate' or "));
+  CHECK(unknown.ends_with(", got 'eager'"));
   CHECK(refusal(R"("batching": {"max_delay_us": 500},)") ==
         "puppet@1.0.0: batching: unknown key 'max_delay_us'; the policy 'immediate' takes no parameters");
   CHECK(refusal(R"("batching": {"max_costs": 20000},)") ==

@@ -39,7 +39,7 @@ void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint 
   Facts& model = facts(call.model);
   Code const code = answer ? Code::ok : answer.error().code;
   ++model.outcomes[static_cast<std::size_t>(code)];
-  trace_ = (trace_ ^ (static_cast<std::uint64_t>(code) + 16 * call.value)) * 0x100000001b3ULL;
+  trace_ = (trace_ ^ (static_cast<std::uint64_t>(code) + std::uint64_t{16} * call.value)) * 0x100000001b3ULL;
   if (answer) {
     ++values_;
     judge_value(call, *answer);

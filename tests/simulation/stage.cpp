@@ -191,8 +191,10 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   if (!end.result) return end.result;
   std::int64_t const count = batch.items + end.rows_too_many;
   memory_.assign(static_cast<std::size_t>(2 * count), 0.0F);
-  for (std::size_t i = 0; i < std::min(memory_.size(), 2 * rows.size()); ++i)
-    memory_[i] = base_of(rows[i / 2].value) + static_cast<float>(2 * rows[i / 2].row + i % 2 + 1 + member_);
+  for (std::size_t i = 0; i < std::min(memory_.size(), 2 * rows.size()); ++i) {
+    auto const& row = rows[i / 2];
+    memory_[i] = base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % 2 + 1 + member_);
+  }
   ath_tensor& output = batch.outputs[0];
   output.data = memory_.data();
   output.size_bytes = memory_.size() * sizeof(float);

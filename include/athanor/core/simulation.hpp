@@ -136,7 +136,7 @@ class Simulation {
   template <class T>
     requires std::is_trivially_copyable_v<T> && (sizeof(T) <= sizeof(std::uint64_t))
   void give_each_actor(T& variable) {
-    locals_.push_back({&variable, sizeof(T)});
+    locals_.push_back({&variable, sizeof(T)});  // NOLINT(bugprone-sizeof-expression): T may be a pointer
   }
 
  private:

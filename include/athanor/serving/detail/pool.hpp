@@ -23,7 +23,7 @@ class Pool {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen == empty || seen == closed) return nullptr;
       if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
-      T* const object = reinterpret_cast<T*>(seen);
+      T* const object = reinterpret_cast<T*>(seen);  // NOLINT(performance-no-int-to-ptr)
       fetch(*object);
       return object;
     });
@@ -45,7 +45,7 @@ class Pool {
     for (Cell& cell : cells_)
       for (Place& place : cell.places) {
         std::uintptr_t const seen = place.exchange(closed, std::memory_order_acq_rel);
-        if (seen != empty && seen != closed) drop(*reinterpret_cast<T*>(seen));
+        if (seen != empty && seen != closed) drop(*reinterpret_cast<T*>(seen));  // NOLINT: as above
       }
   }
 

@@ -65,7 +65,8 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& f
     if (known == nullptr) known = std::move(model);
     registered = handle_locked(*known);
   }
-  if (model != nullptr) loader_.forget(model->load_record());  // another thread was faster
+  // Another thread was faster. NOLINTNEXTLINE(bugprone-use-after-move): what was moved from is null
+  if (model != nullptr) loader_.forget(model->load_record());
   return check_same_content(registered->description(), content).transform([&] { return registered; });
 }
 
