@@ -1,5 +1,4 @@
-/// What went wrong while a request was being filled, kept so that a caller who overlooks it is told by the
-/// call.
+/// The first error while a request was being filled, kept so that the call reports it if the caller ignored it.
 #pragma once
 
 #include <new>

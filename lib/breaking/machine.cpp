@@ -10,12 +10,14 @@ namespace athanor::inline v1::breaking {
 
 namespace {
 
-tl::unexpected<Error> impossible(char const* option, char const* rule, double got) {
+tl::unexpected<Error> impossible(char const* option, std::string_view rule, double got) {
   return athanor::fail(Code::invalid_argument, Reason::option, "circuit breaker: {}: expected {}, got {}",
                        option, rule, got);
 }
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+constexpr std::uint32_t most_probes = 1024;
 
 /// Spans of time above this, 285 years, do not come back whole from floating point.
 constexpr double longest_open = 9e18;
@@ -26,7 +28,7 @@ Result<void> validate(CircuitBreakerOptions const& options) {
   if (!(options.failure_rate > 0.0 && options.failure_rate <= 1.0))
     return impossible("failure_rate", "above 0 and at most 1", options.failure_rate);
   if (options.window == 0 || options.window > longest_window)
-    return impossible("window", "between 1 and 1048576", options.window);
+    return impossible("window", athanor::detail::format("between 1 and {}", longest_window), options.window);
   if (options.min_calls == 0 || options.min_calls > options.window)
     return impossible("min_calls", "at least 1 and at most window", options.min_calls);
   if (options.open_for <= Duration::zero())
@@ -35,8 +37,8 @@ Result<void> validate(CircuitBreakerOptions const& options) {
     return impossible("open_cap", "at least open_for", seconds(options.open_cap));
   if (!(options.jitter >= 0.0 && options.jitter <= 1.0))
     return impossible("jitter", "between 0 and 1", options.jitter);
-  if (options.probes == 0 || options.probes > 1024)
-    return impossible("probes", "between 1 and 1024", options.probes);
+  if (options.probes == 0 || options.probes > most_probes)
+    return impossible("probes", athanor::detail::format("between 1 and {}", most_probes), options.probes);
   if (options.successes_to_close == 0) return impossible("successes_to_close", "at least 1", 0);
   if (options.probe_lease <= Duration::zero())
     return impossible("probe_lease", "above 0 seconds", seconds(options.probe_lease));

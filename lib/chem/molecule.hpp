@@ -24,7 +24,7 @@ struct Source {
   std::string_view text;
   SmilesLimits limits;
   SmilesFacts facts;
-  /// Where the byte that a refusal is about goes, for callers who ask.
+  /// Receives the position of the byte that an error is about; may be null.
   std::optional<std::int32_t>* place = nullptr;
   /// Atom numbers of the text by atom of the molecule, or of the first unit of a chain; empty when they are the same.
   std::vector<std::int32_t> atoms;

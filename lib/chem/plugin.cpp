@@ -5,17 +5,12 @@
 
 extern "C" __attribute__((visibility("default"))) int32_t athanor_plugin(ath_plugin* out_plugin,
                                                                          ath_failure* failure) noexcept {
-  using athanor::Code;
-  using athanor::make_error;
-  using athanor::Reason;
   static ath_processor_table const* const processors[] = {&athanor::chem::processor()};
   ath_plugin offer{};
   offer.table_version = ATH_TABLE_VERSION;
   offer.processors = processors;
   offer.processor_count = 1;
   if (athanor::detail::write_struct(out_plugin, offer)) return 0;
-  return athanor::put_failure(*failure, make_error(Code::failed_precondition, Reason::option,
-                                                   "chem plugin: struct_size: expected {} to {}, got {}",
-                                                   athanor::detail::first_size<ath_plugin>,
-                                                   athanor::detail::largest_struct, out_plugin->struct_size));
+  return athanor::put_failure(
+      *failure, athanor::detail::wrong_size<ath_plugin>("chem plugin", out_plugin->struct_size));
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include <athanor/core/detail/reason_table.hpp>
+#include <athanor/core/detail/view.hpp>
 
 namespace athanor::inline v1 {
 
@@ -35,8 +36,8 @@ TensorView to_view(Tensor const& tensor) noexcept {
 }
 
 Tensor from_view(TensorView const& view) noexcept {
-  Shape const shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
-  auto const dtype = static_cast<DType>(view.dtype);
+  Shape const shape = shape_of(view);
+  DType const dtype = dtype_of(view);
   if (dtype != DType::bytes) return Tensor::view(dtype, view.data, shape);
   std::string_view const text(static_cast<char const*>(view.data), view.size_bytes);
   if (view.offsets == nullptr) return Tensor::text(text);

@@ -7,11 +7,11 @@
 
 namespace athanor::inline v1 {
 
-/// Who may do what: `add` and `next` are the worker's. What it adds while a task runs is its alone, in a list that
-/// nobody else reads. `next` appends that list to what is *open*, of which it then takes the first; any thread takes all
-/// of what is open with `take_over`. Open tasks are linked through Task::next, and these links are read and written only
-/// by who holds the list: the worker holds it while `open_` is `held`, for a few instructions, and whoever takes it over
-/// holds it from then on. Only the worker makes `open_` other than null.
+/// Ownership: `add` and `next` are called by the worker only. Tasks added while a task runs go to a list that only the
+/// worker reads. `next` appends that list to the *open* tasks and removes the first of them; any thread removes all open
+/// tasks with `take_over`. Open tasks are linked through Task::next. Only the thread that holds the list reads and writes
+/// these links: the worker, for the few instructions while `open_` is `held`, or the thread that took the list over.
+/// Only the worker sets `open_` to other than null.
 class Backlog {
  public:
   void add(Task& task) noexcept {

@@ -16,7 +16,7 @@ class Fiber {
 
   /// Runs the body until it leaves or ends. Not from inside a fiber.
   void resume() noexcept;
-  /// From inside the fiber that runs: back to who resumed it.
+  /// From inside the fiber that runs: back to the thread that resumed it.
   static void leave() noexcept;
   bool finished() const noexcept;
 

@@ -13,7 +13,7 @@ namespace {
 
 /// Priorities of actors lie above it; those that fell behind below.
 constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
-/// One in so many turns wakes an actor that nobody woke.
+/// One turn in so many wakes an actor spuriously.
 constexpr std::uint64_t turns_per_false_wake = 512;
 /// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own code.
 constexpr std::size_t usual_choices = 64;

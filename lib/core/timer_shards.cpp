@@ -72,7 +72,7 @@ Timer* TimerShards::Shard::take_first(TimePoint now) {
   }
 }
 
-void TimerShards::Shard::publish() {
+void TimerShards::Shard::store_first() {
   TimePoint const at = heap.empty() ? no_deadline : heap.front()->filed.load(std::memory_order_relaxed);
   if (first.load(std::memory_order_relaxed) != at) first.store(at);
 }
@@ -105,7 +105,7 @@ bool TimerShards::arm(Timer& timer, TimePoint at) noexcept {
       return false;
     }
     timer.due.store(at);
-    shard.publish();
+    shard.store_first();
   }
   if (at < sleeps_until_.load()) wake();
   return true;
@@ -123,7 +123,7 @@ bool TimerShards::disarm(Timer& timer) noexcept {
   detail::Lock const lock(shard.mutex);
   if (timer.place == Timer::unarmed) return false;
   shard.remove(timer.place);
-  shard.publish();
+  shard.store_first();
   return is_time(timer.due.exchange(Timer::idle));
 }
 
@@ -133,7 +133,7 @@ Timer* TimerShards::take_due(TimePoint now) noexcept {
     if (shard.first.load() > now) return nullptr;
     detail::Lock const lock(shard.mutex);
     Timer* const timer = shard.take_first(now);
-    shard.publish();
+    shard.store_first();
     if (timer != nullptr) return timer;
   }
 }

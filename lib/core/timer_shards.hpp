@@ -18,7 +18,7 @@ namespace athanor::inline v1 {
 /// was suspended. So a timer that is armed and suspended for every call moves in the heap once per deadline.
 ///
 /// Where a timer is filed, and `filed`, change under the shard's mutex only, and so does `due` from or to `idle`.
-/// Whoever may arm or suspend a timer that is filed changes its `due` without the mutex. Then `arm` looks at `filed`:
+/// The owner of a filed timer changes its `due` without the mutex when it arms or suspends it. Then `arm` looks at `filed`:
 /// it is too late if the thread that fires has just filed the timer by its former due time. That thread writes `filed`
 /// and then looks at `due`, so in the one total order of these at least one of the two sees the other.
 ///
@@ -49,7 +49,7 @@ class TimerShards {
     void remove(std::size_t i) ATH_REQUIRES(mutex);
     void file(Timer& timer, TimePoint at) ATH_REQUIRES(mutex);
     Timer* take_first(TimePoint now) ATH_REQUIRES(mutex);
-    void publish() ATH_REQUIRES(mutex);
+    void store_first() ATH_REQUIRES(mutex);
   };
 
   static bool is_time(TimePoint due) noexcept { return due > Timer::suspended; }

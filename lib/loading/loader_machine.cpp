@@ -19,7 +19,7 @@ std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
 
 double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
 
-/// Whether the same load may succeed later although nobody changes anything.
+/// Whether the same load may succeed later without any change.
 bool waiting_helps(Error const& error) noexcept {
   switch (error.code) {
     case Code::invalid_argument:
@@ -114,16 +114,18 @@ Error LoaderMachine::backoff_error(Model const& model, TimePoint now) const {
 
 LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
   Model const& model = models_[id];
+  auto const refuse_while_busy = [this](Error error) {
+    error.retry_after = options_.busy_retry;
+    return Plan{Want::refuse, {}, std::move(error)};
+  };
   switch (model.state) {
     case ModelState::ready: return {Want::ready, {}, {}};
     case ModelState::reserved:
     case ModelState::loading:
     case ModelState::warming: return {Want::join, {}, {}};
     case ModelState::draining:
-      return {Want::refuse,
-              {},
-              Error{Code::unavailable, Reason::stopping, fmt::format("{}: it is being unloaded", model.name),
-                    options_.busy_retry}};
+      return refuse_while_busy(
+          make_error(Code::unavailable, Reason::stopping, "{}: it is being unloaded", model.name));
     case ModelState::unloaded:
     case ModelState::failed: break;
   }
@@ -131,20 +133,14 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
   if (model.state == ModelState::failed && (model.late || now < model.retry_at))
     return {Want::refuse, {}, backoff_error(model, now)};
   if (model.late)
-    return {Want::refuse,
-            {},
-            Error{Code::unavailable, Reason::model_load,
-                  fmt::format("{}: a load that was given up has not ended yet", model.name),
-                  options_.busy_retry}};
+    return refuse_while_busy(make_error(Code::unavailable, Reason::model_load,
+                                        "{}: a load that was given up has not ended yet", model.name));
   Plan plan{Want::load, {}, {}};
   std::uint64_t const free = budget_ - committed_;
   if (model.expected > free && !find_victims(model.expected - free, plan.victims))
-    return {Want::refuse,
-            {},
-            Error{Code::resource_exhausted, Reason::memory_full,
-                  fmt::format("{}: needs {} bytes, {} of {} are free and the rest is in use", model.name,
-                              model.expected, free, budget_),
-                  options_.busy_retry}};
+    return refuse_while_busy(make_error(Code::resource_exhausted, Reason::memory_full,
+                                        "{}: needs {} bytes, {} of {} are free and the rest is in use",
+                                        model.name, model.expected, free, budget_));
   return plan;
 }
 
@@ -229,7 +225,7 @@ void LoaderMachine::charge_measured(Id id, std::uint64_t bytes) noexcept {
   if (model.state == ModelState::loading) model.state = ModelState::warming;
 }
 
-void LoaderMachine::publish(Id id, TimePoint now) noexcept {
+void LoaderMachine::mark_ready(Id id, TimePoint now) noexcept {
   Model& model = models_[id];
   model.state = ModelState::ready;
   model.pinned = false;

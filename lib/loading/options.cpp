@@ -2,6 +2,10 @@
 
 namespace athanor::inline v1 {
 
+namespace {
+constexpr std::uint32_t most_load_threads = 1024;
+}
+
 std::string_view to_string(ModelState state) noexcept {
   switch (state) {
     case ModelState::unloaded: return "unloaded";
@@ -29,8 +33,9 @@ Result<void> validate(ModelLoaderOptions const& options, bool has_load_function)
   if (options.longest_backoff < options.first_backoff)
     return refuse("longest_backoff", "at least first_backoff, in ns", options.longest_backoff.count());
   if (options.busy_retry <= none) return refuse("busy_retry", "more than 0 ns", options.busy_retry.count());
-  if (options.load_threads < 1 || options.load_threads > 1024)
-    return refuse("load_threads", "between 1 and 1024", options.load_threads);
+  if (options.load_threads < 1 || options.load_threads > most_load_threads)
+    return refuse("load_threads", detail::format("between 1 and {}", most_load_threads),
+                  options.load_threads);
   if (options.max_models < 1) return refuse("max_models", "at least 1", options.max_models);
   return {};
 }

@@ -25,6 +25,8 @@ constexpr std::int64_t most_threads = 256;
 constexpr std::uintmax_t largest_manifest = 64U << 20;
 constexpr std::size_t most_members = 256;
 constexpr std::size_t most_self_tests = 1024;
+constexpr std::int64_t most_instances = 1024;
+constexpr std::int64_t most_items = 1 << 20;
 constexpr std::size_t most_warm_ups = 64;
 /// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of f64.
 constexpr double least_scale = 1e-37;
@@ -250,11 +252,11 @@ BatchingSection read_batching(Node const& node) {
   BatchingSection batching;
   for (auto const& [key, value] : node.named()) {
     if (key == "max_items") {
-      batching.max_items = value.integer(1, 1 << 20);
+      batching.max_items = value.integer(1, most_items);
     } else if (key == "max_cost") {
       batching.max_cost = value.integer(1, no_limit);
     } else if (key == "instances") {
-      batching.instances = value.integer(1, 1024);
+      batching.instances = value.integer(1, most_instances);
     } else if (key == "policy") {
       batching.policy = value.name();
     } else {

@@ -5,6 +5,8 @@
 #include <limits>
 #include <new>
 
+#include <athanor/core/detail/view.hpp>
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -32,13 +34,9 @@ TextRange range_of(TensorView const& texts, std::int64_t count) noexcept {
 
 /// Whether the memory of `tensor` holds its elements and nothing else: what a model may be shown as it is.
 bool is_dense(TensorView const& tensor) noexcept {
-  if (tensor.dtype != static_cast<std::int32_t>(DType::bytes)) return true;
+  if (dtype_of(tensor) != DType::bytes) return true;
   auto const range = range_of(tensor, tensor.shape[0] * row_elements(tensor));
   return range.begin == 0 && range.end == static_cast<std::int64_t>(tensor.size_bytes);
-}
-
-std::string shape_of(TensorView const& tensor) {
-  return to_string(Shape(std::span(tensor.shape, static_cast<std::size_t>(tensor.ndim))));
 }
 
 TensorView dense(DType dtype, std::byte* data, std::size_t bytes, std::int64_t length) noexcept {
@@ -160,7 +158,7 @@ Result<void> Assembler::gather(Pieces const& pieces, bool may_view, PieceAccess 
         return gathered;
     return {};
   } catch (std::bad_alloc const&) {
-    return tl::unexpected<Error>(Error{Code::resource_exhausted, Reason::out_of_memory, {}, {}});
+    return fail(Code::resource_exhausted, Reason::out_of_memory, "");
   }
 }
 
@@ -212,16 +210,16 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t index, Piece
   TensorView const& like = pieces.tensor(0, index);
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
     TensorView const& tensor = pieces.tensor(piece, index);
-    if (tensor.dtype != static_cast<std::int32_t>(input.dtype))
+    if (dtype_of(tensor) != input.dtype)
       return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
-                  to_string(input.dtype), to_string(static_cast<DType>(tensor.dtype)));
+                  to_string(input.dtype), to_string(dtype_of(tensor)));
     if (tensor.ndim < 1 || tensor.ndim != like.ndim ||
         !std::equal(tensor.shape + 1, tensor.shape + tensor.ndim, like.shape + 1))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected the batch's {} beyond axis 0, got {}",
-                  input.name, shape_of(like), shape_of(tensor));
+                  input.name, to_string(shape_of(like)), to_string(shape_of(tensor)));
     if (input.assemble == Assemble::stack && tensor.shape[0] != pieces.items(piece))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected {} rows, got {}", input.name,
-                  pieces.items(piece), shape_of(tensor));
+                  pieces.items(piece), to_string(shape_of(tensor)));
     if (input.index_of == no_axis) continue;
     Reading const reading(access_, piece);
     if (reading.lost()) return lost_piece();

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/view.hpp>
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -38,10 +40,10 @@ std::string find_fault_in_texts(TensorView const& given, std::int64_t count) {
 }  // namespace
 
 std::string find_fault(TensorView const& given, DType dtype) {
-  if (given.dtype != static_cast<std::int32_t>(dtype))
-    return given.dtype == 0 ? fmt::format("expected {}, got nothing", to_string(dtype))
-                            : fmt::format("expected {}, got {}", to_string(dtype),
-                                          to_string(static_cast<DType>(given.dtype)));
+  if (dtype_of(given) != dtype)
+    return given.dtype == 0
+               ? fmt::format("expected {}, got nothing", to_string(dtype))
+               : fmt::format("expected {}, got {}", to_string(dtype), to_string(dtype_of(given)));
   if (given.ndim < 0 || given.ndim > static_cast<std::int32_t>(Shape::max_rank))
     return fmt::format("expected a rank of 0 to {}, got {}", Shape::max_rank, given.ndim);
   if (given.device_type != 0 && given.device_type != static_cast<std::int32_t>(DeviceType::cpu))

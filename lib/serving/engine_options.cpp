@@ -7,13 +7,19 @@
 
 namespace athanor::inline v1::serving {
 
+namespace {
+constexpr std::size_t most_threads = 1024;
+constexpr std::int64_t most_items = std::numeric_limits<std::int32_t>::max();
+}  // namespace
+
 Result<void> validate(EngineOptions const& options) {
   auto const refuse = [](std::string_view name, std::string_view expected, auto got) {
     return fail(Code::invalid_argument, Reason::option, "{}: expected {}, got {}", name, expected, got);
   };
-  if (options.threads > 1024) return refuse("threads", "at most 1024", options.threads);
-  if (options.max_items < 1 || options.max_items > std::numeric_limits<std::int32_t>::max())
-    return refuse("max_items", "1 to 2147483647", options.max_items);
+  if (options.threads > most_threads)
+    return refuse("threads", athanor::detail::format("at most {}", most_threads), options.threads);
+  if (options.max_items < 1 || options.max_items > most_items)
+    return refuse("max_items", athanor::detail::format("1 to {}", most_items), options.max_items);
   if (options.max_bytes < 1) return refuse("max_bytes", "at least 1", options.max_bytes);
   if (options.model_bytes == 0) return refuse("model_bytes", "at least 1, or none for no limit", 0);
   if (options.default_deadline.count() <= 0)

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <athanor/core/detail/reason_table.hpp>
+#include <athanor/core/detail/view.hpp>
 #include <athanor/serving/detail/contract.hpp>
 
 namespace athanor::inline v1::serving {
@@ -18,13 +19,12 @@ std::size_t elements_of(TensorView const& view) noexcept {
 }
 
 std::int64_t code_at(TensorView const& view, std::size_t index) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::i32))
-    return static_cast<std::int32_t const*>(view.data)[index];
+  if (dtype_of(view) == DType::i32) return static_cast<std::int32_t const*>(view.data)[index];
   return static_cast<std::int64_t const*>(view.data)[index];
 }
 
 void put_number(TensorView& view, std::size_t index, double value) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::f64)) {
+  if (dtype_of(view) == DType::f64) {
     static_cast<double*>(view.data)[index] = value;
   } else {
     static_cast<float*>(view.data)[index] = static_cast<float>(value);
@@ -52,8 +52,7 @@ bool passes_outputs(ExecutionPlan const& plan) {
 }  // namespace
 
 double number_at(TensorView const& view, std::size_t index) noexcept {
-  if (view.dtype == static_cast<std::int32_t>(DType::f64))
-    return static_cast<double const*>(view.data)[index];
+  if (dtype_of(view) == DType::f64) return static_cast<double const*>(view.data)[index];
   return static_cast<double>(static_cast<float const*>(view.data)[index]);
 }
 
@@ -215,7 +214,7 @@ double Ensemble::over_members(OutputPlan const& plan, std::size_t index, std::ui
 }
 
 TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
-  std::size_t const bytes = elements_of(like) * element_size(static_cast<DType>(like.dtype));
+  std::size_t const bytes = elements_of(like) * element_size(dtype_of(like));
   computed_[output].resize(bytes);
   TensorView view = like;
   view.data = computed_[output].data();

@@ -40,7 +40,8 @@ Result<void> put_made(ModelDescription const& description, OutputPlan const& pla
                   "{}: output {}: expected one row of {} for every item, of equal size, from the processor",
                   description.id, plan.spec.name, to_string(plan.spec));
   }
-  if (auto stored = make_output(output, plan.spec.dtype, shape_of(like, items)); !stored) return stored;
+  if (auto stored = make_output(output, plan.spec.dtype, shape_with_items(like, items)); !stored)
+    return stored;
   std::byte* to = output.mutable_data();
   for (auto const& item : made) {
     if (like.size_bytes != 0) std::memcpy(to, item.tensor(plan.index).data, like.size_bytes);

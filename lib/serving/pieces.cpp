@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include <athanor/serving/detail/contract.hpp>
+#include <athanor/core/detail/view.hpp>
 
 namespace athanor::inline v1::serving {
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <athanor/batching/policy.hpp>
+#include <athanor/core/detail/view.hpp>
 #include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
 
@@ -42,7 +43,7 @@ Result<void> compare(ModelDescription const& description, Worker const& worker,
       if (got.dtype != expected.dtype || got.size_bytes != rows * width * element_size(value.dtype()))
         return refuse("{}: output {}: expected {} {}, got {} bytes of {}", where, name,
                       to_string(value.dtype()), to_string(value.shape()), got.size_bytes,
-                      to_string(static_cast<DType>(got.dtype)));
+                      to_string(dtype_of(got)));
       for (std::size_t i = 0; i < width; ++i) {
         std::size_t const at = (from_processor ? 0 : row * width) + i;
         std::size_t const index = (row % tested) * width + i;

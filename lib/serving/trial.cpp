@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <athanor/core/detail/half.hpp>
+#include <athanor/core/detail/view.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -23,7 +24,7 @@ T element(TensorView const& view, std::size_t index) noexcept {
 }
 
 std::optional<double> real_at(TensorView const& view, std::size_t index) noexcept {
-  switch (static_cast<DType>(view.dtype)) {
+  switch (dtype_of(view)) {
     case DType::f16: return static_cast<double>(from_f16(element<std::uint16_t>(view, index)));
     case DType::bf16: return static_cast<double>(from_bf16(element<std::uint16_t>(view, index)));
     case DType::f32: return static_cast<double>(element<float>(view, index));
@@ -34,7 +35,7 @@ std::optional<double> real_at(TensorView const& view, std::size_t index) noexcep
 
 /// The digits of an integer or a boolean.
 std::string integer_at(TensorView const& view, std::size_t index) {
-  switch (static_cast<DType>(view.dtype)) {
+  switch (dtype_of(view)) {
     case DType::i64: return std::to_string(element<std::int64_t>(view, index));
     case DType::i32: return std::to_string(element<std::int32_t>(view, index));
     case DType::i16: return std::to_string(element<std::int16_t>(view, index));
@@ -118,7 +119,7 @@ std::optional<std::string> find_difference(TensorView const& got, std::size_t at
     if (are_near(given, *wanted, tolerance)) return std::nullopt;
     return fmt::format("expected {:.6g} within {:.3g}, got {:.6g}", *wanted, tolerance, given);
   }
-  std::size_t const size = element_size(static_cast<DType>(expected.dtype));
+  std::size_t const size = element_size(dtype_of(expected));
   if (std::memcmp(static_cast<std::byte const*>(expected.data) + index * size,
                   static_cast<std::byte const*>(got.data) + at * size, size) == 0)
     return std::nullopt;

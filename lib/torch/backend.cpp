@@ -19,6 +19,8 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/StreamGuard.h>
 
+#include <athanor/core/detail/view.hpp>
+
 #include "failure.hpp"
 #include "file_kind.hpp"
 #include "program.hpp"
@@ -117,10 +119,9 @@ class InstanceState {
     for (std::size_t i = 0; i < batch.input_count; ++i) {
       auto const& input = batch.inputs[i];
       auto const& slot = model_->inputs[i];
-      if (input.dtype != static_cast<std::int32_t>(slot.dtype))
+      if (dtype_of(input) != slot.dtype)
         return fail(Code::invalid_argument, Reason::dtype, "{}: input '{}': expected {}, got {}",
-                    model_->source.subject, slot.name, to_string(slot.dtype),
-                    to_string(static_cast<DType>(input.dtype)));
+                    model_->source.subject, slot.name, to_string(slot.dtype), to_string(dtype_of(input)));
       if (input.ndim < 0 || input.ndim > ATH_MAX_RANK)
         return fail(Code::invalid_argument, Reason::shape,
                     "{}: input '{}': expected a rank of 0 to {}, got {}", model_->source.subject, slot.name,
@@ -150,7 +151,7 @@ class InstanceState {
 
   /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device.
   at::Tensor borrow(ath_tensor const& input) const {
-    auto const type = *to_scalar_type(static_cast<DType>(input.dtype));
+    auto const type = *to_scalar_type(dtype_of(input));
     at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.ndim));
     auto view = at::from_blob(input.data, shape, at::TensorOptions().dtype(type));
     if (!model_->source.device.is_cpu()) return view.to(model_->source.device);
@@ -270,7 +271,7 @@ Result<Format> read_format(std::string_view text) {
 }
 
 Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {
-  // Freezing computes with the weights: without this, large ones would start threads that nobody asked for.
+  // Freezing computes with the weights: without this, large ones would start threads that were not requested.
   IntraOpThreads const threads(1);
   try {
     return format == "pt2" ? load_package(source) : load_script(source);

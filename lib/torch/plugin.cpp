@@ -13,8 +13,6 @@ extern "C" __attribute__((visibility("default"))) std::int32_t athanor_plugin(at
     offer.backends = backends;
     offer.backend_count = 1;
     if (athanor::detail::write_struct(out_plugin, offer)) return {};
-    return fail(
-        Code::failed_precondition, Reason::model_load, "torch plugin: struct_size: expected {} to {}, got {}",
-        athanor::detail::first_size<ath_plugin>, athanor::detail::largest_struct, out_plugin->struct_size);
+    return tl::unexpected(athanor::detail::wrong_size<ath_plugin>("torch plugin", out_plugin->struct_size));
   });
 }

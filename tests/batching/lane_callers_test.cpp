@@ -251,7 +251,7 @@ TEST_CASE("a caller who runs alone leaves nothing that came meanwhile") {
 }
 
 // mutants: empty_inbox() that does not turn the list round; withdraw() or refuse_all() that leaves the inbox alone;
-// publish() that counts what is in the inbox again
+// store_counts() that counts what is in the inbox again
 TEST_CASE("what enters while every instance is busy is queued like everything else") {
   Bench bench({.max_items = 4});
   bool refuses = false;

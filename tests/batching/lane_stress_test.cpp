@@ -67,7 +67,7 @@ struct HeldClient : StressClient {
 
 }  // namespace
 
-// mutant: give_back() with release order only, or publish() after around(): a caller waits for ever
+// mutant: give_back() with release order only, or store_counts() after around(): a caller waits for ever
 TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
   constexpr int rounds = 12'500;
   StressClient client;

@@ -8,6 +8,35 @@
 #include "check.h"
 #include "puppet.h"
 
+/* Something that happens once, on another thread. */
+typedef struct event {
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  int happened;
+} event;
+#define EVENT_INIT {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+
+static void event_set(event* of) {
+  pthread_mutex_lock(&of->mutex);
+  of->happened = 1;
+  pthread_cond_broadcast(&of->changed);
+  pthread_mutex_unlock(&of->mutex);
+}
+
+static void event_wait(event* of) {
+  pthread_mutex_lock(&of->mutex);
+  while (!of->happened) pthread_cond_wait(&of->changed, &of->mutex);
+  pthread_mutex_unlock(&of->mutex);
+}
+
+static int event_happened(event* of) {
+  int happened;
+  pthread_mutex_lock(&of->mutex);
+  happened = of->happened;
+  pthread_mutex_unlock(&of->mutex);
+  return happened;
+}
+
 /* What the callbacks of one test saw. */
 typedef struct call_log {
   pthread_mutex_t mutex;
@@ -168,10 +197,8 @@ static void destroy_answers_all(void) {
 typedef struct slow_end {
   const ath_request* request;
   ath_call* call;
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  int inside;
-  int done;
+  event inside;
+  event done;
 } slow_end;
 
 static void on_slow_answer(void* user_data, int32_t code, ath_response* response, ath_error* error) {
@@ -179,16 +206,11 @@ static void on_slow_answer(void* user_data, int32_t code, ath_response* response
   int i;
   CHECK(code == ATH_CANCELLED && response == NULL);
   ath_error_destroy(error);
-  pthread_mutex_lock(&slow->mutex);
-  slow->inside = 1;
-  pthread_cond_broadcast(&slow->changed);
-  pthread_mutex_unlock(&slow->mutex);
+  event_set(&slow->inside);
   /* Refused as soon as the engine is stopping; then everything else that a destroy does gets its chance. */
   while (ath_submit(slow->request, on_slow_answer, slow, NULL, NULL, NULL) != ATH_UNAVAILABLE) sched_yield();
   for (i = 0; i < 20000; ++i) sched_yield();
-  pthread_mutex_lock(&slow->mutex);
-  slow->done = 1;
-  pthread_mutex_unlock(&slow->mutex);
+  event_set(&slow->done);
 }
 
 static void* cancel_it(void* raw) {
@@ -208,21 +230,17 @@ static void destroy_waits(void) {
   ath_error* error = NULL;
   pthread_t thread;
   call_log log;
-  slow_end slow = {NULL, NULL, PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+  slow_end slow = {NULL, NULL, EVENT_INIT, EVENT_INIT};
   begin(&log);
   slow.request = empty;
   CHECK_OK(ath_submit(holding, on_answer, &log, on_end, NULL, &error));
   puppet_wait_until_held();
   CHECK_OK(ath_submit(request, on_slow_answer, &slow, NULL, &slow.call, &error));
   pthread_create(&thread, NULL, cancel_it, &slow);
-  pthread_mutex_lock(&slow.mutex);
-  while (!slow.inside) pthread_cond_wait(&slow.changed, &slow.mutex);
-  pthread_mutex_unlock(&slow.mutex);
+  event_wait(&slow.inside);
   puppet_let_go();
   ath_engine_destroy(engine);
-  pthread_mutex_lock(&slow.mutex);
-  CHECK(slow.done == 1);
-  pthread_mutex_unlock(&slow.mutex);
+  CHECK(event_happened(&slow.done));
   pthread_join(thread, NULL);
   ath_call_release(slow.call);
   ath_request_destroy(holding);
@@ -345,33 +363,21 @@ static void stops_agree(void) {
   end(&log);
 }
 
-/* A backend whose release tells that its engine is gone. */
-typedef struct last_use {
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  int released;
-} last_use;
-
-static void on_release(void* context) {
-  last_use* last = context;
-  pthread_mutex_lock(&last->mutex);
-  last->released = 1;
-  pthread_cond_broadcast(&last->changed);
-  pthread_mutex_unlock(&last->mutex);
-}
+/* The release of a backend: its engine is gone. */
+static void on_release(void* context) { event_set(context); }
 
 /* mutant: let a destroy inside a callback do nothing, or join the workers there */
 static void destroyed_from_inside(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
-  last_use last = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+  event released = EVENT_INIT;
   ath_backend_table table = puppet_table;
   ath_response* response = NULL;
   ath_error* error = NULL;
   call_log log;
   begin(&log);
   table.name = "last";
-  table.context = &last;
+  table.context = &released;
   table.release = on_release;
   CHECK_OK(ath_engine_add_backend(on.engine, &table, &error));
   log.engine = on.engine;
@@ -381,9 +387,7 @@ static void destroyed_from_inside(void) {
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_STOPPING, "stopping");
   on.engine = NULL;
   puppet_end(&on);
-  pthread_mutex_lock(&last.mutex);
-  while (!last.released) pthread_cond_wait(&last.changed, &last.mutex);
-  pthread_mutex_unlock(&last.mutex);
+  event_wait(&released);
   end(&log);
 }
 
@@ -508,27 +512,22 @@ static void deadline(void) {
 
 /* A load that takes as long as the test wants. */
 typedef struct slow_load {
-  pthread_mutex_t mutex;
-  pthread_cond_t changed;
-  int inside;
-  int let_go;
+  event inside;
+  event let_go;
 } slow_load;
 
 static int32_t load_slowly(void* context, const ath_model_source* source, void** out_model,
                            ath_failure* failure) {
   slow_load* slow = context;
-  pthread_mutex_lock(&slow->mutex);
-  slow->inside = 1;
-  pthread_cond_broadcast(&slow->changed);
-  while (!slow->let_go) pthread_cond_wait(&slow->changed, &slow->mutex);
-  pthread_mutex_unlock(&slow->mutex);
+  event_set(&slow->inside);
+  event_wait(&slow->let_go);
   return puppet_table.load(NULL, source, out_model, failure);
 }
 
 /* mutant: leave the calls that wait for a load to their deadlines when the load is given up */
 static void unload_gives_up_a_load(void) {
   static const float row[2] = {1, 2};
-  slow_load slow = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
+  slow_load slow = {EVENT_INIT, EVENT_INIT};
   ath_backend_table table = puppet_table;
   const char* folder = puppet_folder("puppet");
   puppet_world on = {NULL, NULL, NULL};
@@ -544,18 +543,13 @@ static void unload_gives_up_a_load(void) {
   CHECK_OK(ath_model_add(on.engine, folder, &on.model, &error));
   on.request = puppet_request(on.model, row);
   CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
-  pthread_mutex_lock(&slow.mutex);
-  while (!slow.inside) pthread_cond_wait(&slow.changed, &slow.mutex);
-  pthread_mutex_unlock(&slow.mutex);
+  event_wait(&slow.inside);
   CHECK_OK(ath_model_unload(on.model, &error));
   wait_for(&log, 1);
   CHECK(log.completions == 1 && log.code == ATH_CANCELLED);
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_MODEL_LOAD,
                 "given up has not ended");
-  pthread_mutex_lock(&slow.mutex);
-  slow.let_go = 1;
-  pthread_cond_broadcast(&slow.changed);
-  pthread_mutex_unlock(&slow.mutex);
+  event_set(&slow.let_go);
   while ((code = ath_infer(on.request, &response, NULL)) == ATH_UNAVAILABLE) sched_yield();
   CHECK(code == ATH_OK);
   ath_response_destroy(response);

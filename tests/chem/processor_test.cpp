@@ -261,7 +261,7 @@ TEST_CASE("the plugin offers the same processor through its table") {
   REQUIRE((entry != nullptr));
   ath_failure failure{};
   ath_plugin plugin{};
-  CHECK(entry(&plugin, &failure) == static_cast<std::int32_t>(Code::failed_precondition));
+  CHECK(entry(&plugin, &failure) == static_cast<std::int32_t>(Code::invalid_argument));
   CHECK(std::string(failure.message).starts_with("chem plugin: struct_size: expected "));
   plugin.struct_size = sizeof(plugin);
   REQUIRE(entry(&plugin, &failure) == 0);

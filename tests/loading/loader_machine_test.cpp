@@ -19,7 +19,7 @@ void make_ready(LoaderMachine& machine, LoaderMachine::Id id, TimePoint now) {
   for (auto const victim : plan.victims) machine.freed(victim);
   REQUIRE(machine.next_start() == id);
   machine.charge_measured(id, machine.bytes(id));
-  machine.publish(id, now);
+  machine.mark_ready(id, now);
 }
 
 Error const broken{Code::unavailable, Reason::file, "model.pt: cannot be read", {}};

@@ -14,6 +14,33 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// A call that declares a name of one of its slots again hides the slot's, and the two would part unnoticed. Then
+// `&Call::name` is no member of the slot, and this does not compile.
+template <class Slot, class... Fields>
+constexpr bool is_kept(Fields Slot::*...) {
+  return true;
+}
+using Call = SimulatedEngine::CallType;
+using CacheSlot = caching::Slot<SimulatedServing::Env, serving::StoredAnswerPointer>;
+static_assert(is_kept<admission::Slot>(&Call::held_items, &Call::held_bytes, &Call::cell));
+static_assert(is_kept<CacheSlot>(&Call::tag, &Call::flight_key, &Call::flight_value, &Call::refusal,
+                                 &Call::cache_role, &Call::flight, &Call::next_waiter, &Call::previous_waiter,
+                                 &Call::epoch, &Call::may_store));
+static_assert(is_kept<breaking::Slot>(&Call::lease));
+static_assert(is_kept<loading::Slot<serving::LoadedModel>>(&Call::payload, &Call::wanted, &Call::parked,
+                                                           &Call::client, &Call::resume));
+static_assert(is_kept<batching::Slot>(&Call::batch_key, &Call::batch_items, &Call::batch_cost,
+                                      &Call::batch_deadline, &Call::alone, &Call::entered,
+                                      &Call::last_instance, &Call::state, &Call::batch_failed, &Call::batched,
+                                      &Call::completed, &Call::sequence, &Call::by_deadline, &Call::in_groups,
+                                      &Call::group, &Call::batch_error));
+static_assert(is_kept<Timer>(&Call::fire, &Call::due, &Call::filed, &Call::place));
+static_assert(is_kept<CancelHook>(&Call::cancelled, &Call::linked));
+// Several slots have links of these names: of a call they mean nothing.
+template <class C>
+concept NamesALink = requires { &C::next; } || requires { &C::previous; };
+static_assert(!NamesALink<Call>);
+
 Request rows(std::int64_t items, float first) {
   auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
   auto* const values = reinterpret_cast<float*>(tensor.mutable_data());

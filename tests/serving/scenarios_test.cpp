@@ -159,7 +159,7 @@ TEST_CASE("S0-14 metrics and health are read while a model runs, and take none o
   CHECK(read.find("athanor_requests_total") != std::string::npos);
 }
 
-// mutant: EngineState::acquire_step that loads on every call instead of asking the loader.
+// mutant: EngineState::pin_step that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
   SimulatedEngine engine;

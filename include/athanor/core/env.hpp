@@ -91,7 +91,7 @@ class SystemExecutor {
   /// can be started.
   bool post(Task& task) noexcept;
   /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
-  /// posted tasks and in the order of deferring. Nobody is woken for it, but if the deferred tasks before it take longer
+  /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer
   /// than half a millisecond, other workers run the rest. What a task defers waits until that task has returned, so it
   /// should be about to. Returns false, without taking the task, on any other thread.
   bool defer(Task& task) noexcept;

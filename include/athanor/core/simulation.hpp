@@ -203,7 +203,7 @@ class Simulation {
   std::uint64_t operations_ = 0;
   std::uint64_t lowest_ = 0;  // priorities below this are for those that fell behind
   int uninterrupted_ = 0;
-  bool news_ = false;  // since the running actor was resumed, somebody else may have become able to go on
+  bool news_ = false;  // since the running actor was resumed, another actor may have become runnable
 };
 
 /// Has the interface of SystemExecutor; its tasks and timers run when the simulation steps.

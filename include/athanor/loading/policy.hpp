@@ -12,7 +12,7 @@
 
 namespace athanor::inline v1::loading {
 
-/// A loaded model that nobody has pinned.
+/// A loaded model without a pin.
 struct IdleModel {
   std::uint64_t bytes = 0;  ///< that unloading it frees
   TimePoint last_used{};    ///< when it was last pinned, or became ready

@@ -292,7 +292,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 Result<void> Batcher<In, Out, Env>::State::execute(batching::Batch const& batch) noexcept {
   Inside<State> const running(this);
   auto& first = static_cast<Call&>(*batch.parts[0].slot);
-  // Nobody can leave a call that runs on its caller's thread, and a submitted call has its input with it.
+  // A caller cannot leave a call that runs on its own thread, and a submitted call has its input with it.
   if (batch.parts.size() == 1 && (batch.on_caller || first.completion != nullptr))
     return call_function({first.input, 1}, {&first.output, 1});
   try {
@@ -302,7 +302,7 @@ Result<void> Batcher<In, Out, Env>::State::execute(batching::Batch const& batch)
   }
 }
 
-/// Copies the inputs of those who have not left, so that these may leave while the function runs.
+/// Copies the inputs of the callers that still wait, so that they may return while the function runs.
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<void> Batcher<In, Out, Env>::State::execute_gathered(batching::Batch const& batch,
@@ -344,7 +344,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 Result<void> Batcher<In, Out, Env>::State::call_function(std::span<In const> inputs,
                                                          std::span<Out> outputs) noexcept {
   try {
-    for (Out& output : outputs) output = Out{};  // nobody sees what another caller got
+    for (Out& output : outputs) output = Out{};  // no caller sees the output of another
     return function_->call(inputs, outputs);
   } catch (...) {
     return tl::unexpected(

@@ -67,17 +67,17 @@ struct LaneSnapshot {
 /// everything else in it (its buffers, its cost model, its counters) is that thread's to write. The **queue**
 /// (machine, tasks, timer) is guarded by the mutex.
 ///
-/// A caller who lends its thread and finds nothing queued takes an instance by its word, asks the policy about
-/// its request as a queue of one, runs it and gives the instance back, and never touches the mutex: callers at
-/// different instances write no common memory. Everybody else enters the queue, under the mutex.
+/// A blocking caller that finds nothing queued takes an instance by its word, asks the policy about its request as a
+/// queue of one, runs it and returns the instance without the mutex: callers at different instances write no common
+/// memory. Every other request enters the queue, under the mutex.
 ///
-/// A request that lends no thread while somebody is coming for every idle instance goes into the **inbox**: a list to
+/// A request that lends no thread while a thread is on its way to every idle instance goes into the **inbox**: a list to
 /// which any thread adds without the mutex, and from which only the holder of the mutex takes, all at once. So no
 /// submitter waits for the mutex, and the queue's lines stay with the thread that serves it. `waiting_` and the other
 /// published numbers count a request before it is in the inbox.
 ///
 /// Executor threads come by **summons**: a task that is a hint, and reserves nothing. The thread takes any idle
-/// instance and the next batch; it goes when there is none, because whoever holds the instances will look again.
+/// instance and the next batch; it leaves when there is none, because the threads that hold the instances plan again.
 /// `coming_` counts the summonses that are on their way. A thread that has run a batch counts its own again before it
 /// gives the instance back, and only then finishes the slots; the summons follows what these defer, by `defer`. Thus
 /// nothing that they defer delays the instance, which a caller may take at once, nor for long the next batch: another
@@ -93,7 +93,7 @@ struct LaneSnapshot {
 /// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
 /// batch. Executor threads run what comes next, for a turn, then queue up behind the executor's other tasks.
 ///
-/// A slot is finished after its instance has been given back, or has its next batch: who gets an answer finds
+/// A slot is finished after its instance has been given back, or has its next batch: a caller that is answered finds
 /// the instance as it will be.
 template <Environment Env, BatchingPolicy Policy, class H>
 class Lane {
@@ -119,7 +119,7 @@ class Lane {
   /// As `enter`, for a slot that `run_alone` did not run.
   void queue(Slot& slot, LendThread lend, TimePoint now) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
-  /// it forms its first batch. A caller who lends its thread runs the batches that hold any of them, as long
+  /// it forms its first batch. A caller that lends its thread runs the batches that hold any of them, as long
   /// as no older ones are in the way and they are known to end before the earliest of their deadlines.
   void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
@@ -137,7 +137,7 @@ class Lane {
   /// of that size are not known well enough to refuse work by it. `first` is the instance to look at first.
   Duration predicted_wait(TimePoint now, std::uint32_t first = 0) const noexcept;
   /// Several times the predicted wait of something that enters now, with its batch: three loads of what is hardly
-  /// ever written, for those who have much more time than that.
+  /// ever written, for deadlines much later than that.
   Duration longest_wait() const noexcept {
     std::uint64_t const batches = queued_items_.load(std::memory_order_relaxed) / limits_.max_items + 3;
     return saturating_product(largest_batch(), static_cast<std::int64_t>(4 * batches));
@@ -152,7 +152,7 @@ class Lane {
  private:
   struct alignas(64) Instance {
     typename Env::template Atomic<std::uint32_t> busy{0};
-    // What runs, for those who predict; no items while nothing does.
+    // What runs, read by predictions; no items while nothing does.
     typename Env::template Atomic<std::uint32_t> running_items{0};
     typename Env::template Atomic<std::int64_t> began{0};
     typename Env::template Atomic<std::uint64_t> batches{0};
@@ -194,7 +194,7 @@ class Lane {
   bool is_attended() const noexcept;
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
-  void publish() noexcept ATH_REQUIRES(mutex_);
+  void store_counts() noexcept ATH_REQUIRES(mutex_);
   bool arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
   void post(Deferred& deferred) noexcept;
   void finish(SlotList& slots, TimePoint now) noexcept;

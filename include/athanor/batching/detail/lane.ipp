@@ -93,7 +93,7 @@ void Lane<Env, Policy, H>::admit(Slot& slot, Surroundings const& around, Deferre
   }
 }
 
-/// Whether somebody is coming for every idle instance.
+/// Whether an executor thread is on its way to every idle instance.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::is_attended() const noexcept {
   std::uint32_t idle = 0;
@@ -101,8 +101,8 @@ bool Lane<Env, Policy, H>::is_attended() const noexcept {
   return idle == 0 || idle <= coming_.load();
 }
 
-/// False when an instance is idle for which nobody comes, or the lane refuses, and nothing has happened. Once the slot
-/// is in the inbox it is no longer this thread's.
+/// False, and nothing has happened, if an instance is idle without a thread on its way to it, or if the lane refuses.
+/// Once the slot is in the inbox it is no longer this thread's.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::leave_in_inbox(Slot& slot, TimePoint now) noexcept {
   if ((waiting_.load() & 1U) != 0 || !is_attended()) return false;
@@ -145,7 +145,7 @@ Surroundings Lane<Env, Policy, H>::around(TimePoint now) const noexcept {
   return {now, idle, informed().cost};
 }
 
-/// False when nobody keeps the time.
+/// False if the timer cannot be armed.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
   armed_at_ = at;
@@ -164,7 +164,7 @@ bool Lane<Env, Policy, H>::arm(TimePoint at) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::publish() noexcept {
+void Lane<Env, Policy, H>::store_counts() noexcept {
   constexpr auto relaxed = std::memory_order_relaxed;
   SlotQueue const& queue = machine_.queue();
   if (auto const more = queue.items() - std::exchange(published_items_, queue.items()); more != 0)
@@ -181,11 +181,11 @@ void Lane<Env, Policy, H>::publish() noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept {
   empty_inbox(now, deferred);
-  publish();
+  store_counts();
   if (machine_.queue().requests() > 0) {
     Surroundings const surroundings = around(now);
     Plan plan = machine_.plan(surroundings);
-    // Without an idle instance there is nothing to wake for: whoever gives one back looks again.
+    // Without an idle instance a wake-up is useless: the thread that returns an instance plans again.
     if (surroundings.idle_instances > 0 && plan.wake_at < armed_at_ && !arm(plan.wake_at)) {
       machine_.hold_nothing(surroundings);
       plan = machine_.plan(surroundings);
@@ -208,7 +208,7 @@ void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
   while (Summons* summons = deferred.summons) {
     deferred.summons = summons->next_summons;
     if (executor_.post(*summons)) continue;
-    // Nobody would run what is queued. What enters later may find a thread again.
+    // No thread would run what is queued. What enters later may find one again.
     Deferred refused;
     mutex_.lock();
     summons->next_summons = std::exchange(unused_summons_, summons);

@@ -76,7 +76,7 @@ auto Lane<Env, Policy, H>::take_soon(std::uint32_t first) noexcept -> Instance* 
   if (Instance* const instance = take_idle(first)) return instance;
   if constexpr (!Env::simulated) {
     if (!is_nearly_done(instances_[first < options_.instances ? first : 0])) return nullptr;
-    for (int spin = 0; spin < detail::spins_before_parking && waiting_.load() == 0; ++spin) {
+    for (int spin = 0; spin < athanor::detail::spins_before_parking && waiting_.load() == 0; ++spin) {
       Env::relax();
       if (Instance* const instance = take_idle(first)) return instance;
     }
@@ -260,7 +260,7 @@ void Lane<Env, Policy, H>::note(Instance& instance, Duration run_time, bool fail
   if (largest > known || largest < known / 4) largest_batch_.store(largest + largest / 8, relaxed);
 }
 
-/// Those of whom nobody waits are finished before the batch runs.
+/// Slots without a waiting caller are finished before the batch runs.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
   Batch& batch = instance.batch;

@@ -3,14 +3,10 @@
 
 #include <cstdint>
 
+#include <athanor/core/detail/park.hpp>
 #include <athanor/core/env.hpp>
 
 namespace athanor::inline v1::batching {
-
-namespace detail {
-/// Looks at what another thread holds before a thread parks, or goes another way.
-inline constexpr int spins_before_parking = 200;
-}  // namespace detail
 
 /// Spins on a load, for as long as such a section lasts, then parks on the word. Not recursive.
 template <Environment Env>
@@ -19,12 +15,12 @@ class ATH_CAPABILITY("mutex") ParkingMutex {
   void lock() noexcept ATH_ACQUIRE() {
     if (take_free()) return;
     if constexpr (!Env::simulated) {
-      for (int spin = 0; spin < detail::spins_before_parking; ++spin) {
+      for (int spin = 0; spin < athanor::detail::spins_before_parking; ++spin) {
         Env::relax();
         if (word_.load() == free && take_free()) return;
       }
     }
-    // Whoever gets it here leaves it marked: others may be parked, too.
+    // A thread that takes it here marks it as contended: others may still be parked.
     while (word_.exchange(contended) != free) word_.wait_until(contended, no_deadline);
   }
   void unlock() noexcept ATH_RELEASE() {
@@ -34,7 +30,7 @@ class ATH_CAPABILITY("mutex") ParkingMutex {
  private:
   static constexpr std::uint32_t free = 0;
   static constexpr std::uint32_t locked = 1;
-  static constexpr std::uint32_t contended = 2;  // and somebody may be parked
+  static constexpr std::uint32_t contended = 2;  // and a thread may be parked
 
   bool take_free() noexcept {
     std::uint32_t seen = free;

@@ -41,8 +41,8 @@ struct Brought {
   bool holds(Slot const& slot) const noexcept { return slot.sequence >= first && slot.sequence < end; }
 };
 
-/// A batch is formed when an instance is there to execute it, not when somebody is summoned to do that: what
-/// enters meanwhile still shares it.
+/// A batch is formed when an instance is about to execute it, not when a thread is summoned to do so: requests that
+/// enter in between still share it.
 ///
 /// The policy is asked about a group whenever a request enters or leaves it, when the time that it named has
 /// come, and again when a batch is formed. Only groups that changed or are due are looked at.
@@ -65,13 +65,13 @@ class QueueMachine {
   void refuse(Error const& error, SlotList& finished) noexcept;
 
   Plan plan(Surroundings const& around) noexcept;
-  /// Nobody can keep the time of a hold: until the queue has been empty, what the policy would hold for some time is
+  /// No timer can be armed for a hold: until the queue has been empty, what the policy would hold for some time is
   /// dispatched.
   void hold_nothing(Surroundings const& around) noexcept;
   /// Forms the next batch. Slots whose deadline has passed are appended to `finished` instead.
   FormedBatch take(Surroundings const& around, std::span<Part> buffer, SlotList& finished) noexcept;
-  /// Forms the next batch of the group of `first`, for the caller who brought what is in `own`: if it holds
-  /// any of that, the policy dispatches it, and it will, as far as is known, end well before `deadline`.
+  /// Forms the next batch of the group of `first`, for the caller that brought the slots in `own`: if it holds
+  /// any of them, the policy dispatches it, and it will, as far as is known, end well before `deadline`.
   FormedBatch take_for_caller(Slot* first, Brought const& own, TimePoint deadline, Surroundings const& around,
                               std::span<Part> buffer, SlotList& finished) noexcept;
 

@@ -193,8 +193,8 @@ bool QueueMachine<Policy>::batch_holds(Slot const& first, Brought const& own, st
   return false;
 }
 
-/// Parts from one group, oldest first, until a limit is reached. Nothing is skipped to find something that
-/// fits: who came first goes first.
+/// Parts from one group, oldest first, until a limit is reached. Strictly first in, first out: nothing is
+/// skipped to find a part that fits.
 template <BatchingPolicy Policy>
 FormedBatch QueueMachine<Policy>::fill(Slot* first, std::uint32_t max_items, Surroundings const& around,
                                        std::span<Part> buffer, SlotList& finished) noexcept {

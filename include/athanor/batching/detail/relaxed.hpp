@@ -1,4 +1,4 @@
-/// A value that one thread at a time writes, and that any may read meanwhile.
+/// A value with one writer at a time, which any thread may read concurrently.
 #pragma once
 
 #include <atomic>

@@ -44,8 +44,8 @@ struct Slot {
   bool alone = false;  ///< never shares a batch
 
   TimePoint entered{};  ///< when `enter` was called
-  /// The instance that ran it last, of whichever lane, where a caller who lends its thread looks first: so
-  /// threads that reuse their slots do not meet at one instance while others are idle.
+  /// The instance that ran it last, of any lane. A caller that lends its thread tries this one first, so that
+  /// threads that reuse their slots do not contend for one instance while others are idle.
   std::uint32_t last_instance = 0;
 
   SlotState state = SlotState::outside;

@@ -83,7 +83,7 @@ concept StoreTraits = Environment<typename T::Env> && std::default_initializable
 /// `fail`. The call that began it is its owner; equal calls that join later are its waiters.
 /// - An owner ends its flight exactly once, and thereby every waiter: each gets `resume` exactly once, unless
 ///   `cancel_wait` removed it first. Both happen under the shard's lock, so exactly one of them finds the
-///   waiter in the flight's list, and whoever took it out owns the call from then on.
+///   waiter in the flight's list, and the thread that removed it owns the call from then on.
 /// - A flight is *current* while it is in the table of flights. Only then do newcomers join it, and only then
 ///   is its value stored.
 /// - A refresh always leads a flight of its own, and a flight that it supersedes is no longer current: it
@@ -131,7 +131,7 @@ class Store {
   /// True: a waiter was removed, and its continuation is the caller's of this function. False: the slot is no
   /// waiter, yet or any more; a waiter's end is on the way.
   bool cancel_wait(Slot& slot) noexcept;
-  /// The owner's caller goes away. True: nobody else waits, the flight is gone and the work may be dropped
+  /// The owner's caller leaves. True: there are no waiters, the flight is removed and the work may be dropped
   /// (or finished, then `publish` still stores it); also for a slot that owns nothing. False: the work must go
   /// on for the waiters, with the owner as its carrier.
   bool cancel_owner(Slot& slot) noexcept;
@@ -144,7 +144,7 @@ class Store {
   /// The same for everything.
   void clear() noexcept;
 
-  /// Changes nothing. Exact when nobody else acts meanwhile.
+  /// Const. Exact if no other thread uses the store at the same time.
   CacheStatistics statistics() const noexcept;
 
   /// What an entry costs beyond its value: the node, and its share of the table.

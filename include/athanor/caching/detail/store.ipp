@@ -223,7 +223,7 @@ bool Store<Traits>::cancel_owner(Slot& slot) noexcept {
   return true;
 }
 
-/// Removes a flight that nobody waits for. Its owner, should it publish all the same, stores its value by the
+/// Removes a flight without waiters. Its owner, should it publish all the same, stores its value by the
 /// rule in `wanted`.
 template <StoreTraits Traits>
 void Store<Traits>::release_owner(Shard& shard, Flight& flight) noexcept {
@@ -359,7 +359,7 @@ bool Store<Traits>::evict_from(Shard& shard, RemovedEntries& removed) noexcept {
   return true;
 }
 
-/// Only tries the other locks: whoever holds one may be trying ours.
+/// Only tries the other locks: a thread that holds one may be trying ours.
 template <StoreTraits Traits>
 bool Store<Traits>::evict_elsewhere(Shard& own, RemovedEntries& removed) noexcept {
   auto const start = static_cast<std::size_t>(&own - shards_.data());

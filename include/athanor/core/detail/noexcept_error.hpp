@@ -1,5 +1,5 @@
-/// Errors made where nothing may throw: in catch blocks, and for callers who must be answered although memory
-/// has run out. If the message cannot be allocated, it is dropped; the code and the reason are always there.
+/// Errors made where nothing may throw: in catch blocks, and to answer callers although memory has run
+/// out. If the message cannot be allocated, it is dropped; the code and the reason are always there.
 #pragma once
 
 #include <string_view>

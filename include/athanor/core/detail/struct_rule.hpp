@@ -35,13 +35,18 @@ constexpr bool is_size_of(std::size_t size) noexcept {
   return size >= first_size<Struct> && size <= largest_struct;
 }
 
+/// The error for a `struct_size` that is not one of this struct. `what` names the struct.
+template <class Struct>
+Error wrong_size(std::string_view what, std::size_t size) {
+  return make_error(Code::invalid_argument, Reason::value_range, "{}: struct_size: expected {} to {}, got {}",
+                    what, first_size<Struct>, largest_struct, size);
+}
+
 /// A copy of `*from`, which is not null, with the fields of later versions zeroed. `what` names it in the error.
 template <class Struct>
 Result<Struct> read_struct(Struct const* from, std::string_view what) {
   std::size_t const size = from->struct_size;
-  if (!is_size_of<Struct>(size))
-    return fail(Code::invalid_argument, Reason::value_range, "{}: struct_size: expected {} to {}, got {}",
-                what, first_size<Struct>, largest_struct, size);
+  if (!is_size_of<Struct>(size)) return tl::unexpected(wrong_size<Struct>(what, size));
   auto const* bytes = reinterpret_cast<unsigned char const*>(from);
   if (size > sizeof(Struct) &&
       std::any_of(bytes + sizeof(Struct), bytes + size, [](unsigned char byte) { return byte != 0; }))

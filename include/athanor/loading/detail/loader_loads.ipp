@@ -116,7 +116,7 @@ void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> ou
   } else {
     TimePoint const now = Env::now();
     record.payload = std::move(*outcome);
-    machine_.publish(record.id, now);
+    machine_.mark_ready(record.id, now);
     chain = take_parked(record);
     std::uint64_t pins = 0;
     for (Slot* slot = chain; slot != nullptr; slot = slot->next) {

@@ -61,9 +61,9 @@ class LoaderMachine {
   void reserve_growth(Id id, std::uint64_t bytes, std::vector<Id> const& victims);
   /// Charges what was measured; the model is warming from here.
   void charge_measured(Id id, std::uint64_t bytes) noexcept;
-  /// True when nobody waits for this load any more: it ended, or will end, as `late`.
+  /// True once the load was given up: it ended, or will end, as `late`.
   bool is_late(Id id) const noexcept { return models_[id].late; }
-  void publish(Id id, TimePoint now) noexcept;
+  void mark_ready(Id id, TimePoint now) noexcept;
   /// A load ended without a payload that stays; anything it held has been freed. Returns the error that
   /// callers get.
   Error failed(Id id, Error const& error, TimePoint now, std::uint64_t random);
@@ -102,7 +102,7 @@ class LoaderMachine {
   struct Model {
     std::string name;
     ModelState state = ModelState::unloaded;
-    bool late = false;     // a load that nobody waits for still runs, and still holds `charge`
+    bool late = false;     // a load that was given up still runs and holds `charge`
     bool pinned = false;   // as last observed
     bool freeing = false;  // taken out, not yet freed
     bool vacant = false;   // removed: the number is free

@@ -68,7 +68,7 @@ class LoaderShell {
   friend Record;
   using Lock = detail::Lock<typename Env::Mutex>;
   struct Waiter;
-  using Chain = Slot*;  // singly linked by next; owned by whoever took it off a record
+  using Chain = Slot*;  // singly linked by next; owned by the thread that took it off a record
 
   static bool try_pin(Slot& slot, Record& record, TimePoint now) noexcept;
   static void drop_pin(Record& record) noexcept;

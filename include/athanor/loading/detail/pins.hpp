@@ -11,17 +11,17 @@
 
 namespace athanor::inline v1::loading {
 
-/// Counts who holds a model, and says whether it may be pinned, in cells: a thread pins and unpins in the cell of
-/// its number, so that threads with cells of their own write no common word. Thread-safe, except that opening and
-/// closing exclude each other (the loader's lock).
+/// A reference count with an open flag, divided into cells: a thread counts in the cell of its number, so threads with
+/// different cells write no common word. Thread-safe, except that calls of open, reopen and close must exclude each
+/// other (the loader's lock).
 ///
-/// A cell holds whether it is open, and its pins less those that were taken in it and released elsewhere. Whoever
-/// pins learns by the same operation whether the cell was open. So once every cell is closed, the pins that are
-/// held are in the cells; reading those one by one may miss a release, but never a pin.
+/// A cell holds the flag and the pins taken in it, less those released in it. One atomic operation takes a pin and
+/// reads the flag. So once every cell is closed, the sum of the cells is the number of pins; a reader that adds them
+/// one by one may miss a release, but never a pin.
 template <Environment Env>
 class Pins {
  public:
-  /// True: pinned. False: closed; a momentary pin may then have hidden from `held` that no other is left.
+  /// False if it is closed; the attempt may then have kept `held` above zero for a moment.
   bool take(TimePoint now) noexcept {
     Cell& cell = own_cell();
     if ((cell.word.load(std::memory_order_relaxed) & open_bit) == 0) return false;
@@ -32,7 +32,8 @@ class Pins {
     cell.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     return true;
   }
-  /// False: it is closed, and whoever waits for the last release must be told. The object may then be gone.
+  /// False if it is closed: the caller must notify the thread that waits for the last release. The object may already
+  /// be destroyed.
   bool release() noexcept {
     return (own_cell().word.fetch_sub(one, std::memory_order_acq_rel) & open_bit) != 0;
   }

@@ -6,6 +6,7 @@
 #include <athanor/breaking/breaker.hpp>
 #include <athanor/caching/detail/store.hpp>
 #include <athanor/core/cancellation.hpp>
+#include <athanor/core/detail/park.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/loading/model_loader.hpp>
 #include <athanor/serving/answer.hpp>
@@ -24,23 +25,23 @@ class ServedModel;
 using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 
 /// The next step of a call's route. Each room is entered at most once.
-enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, acquire, push, finish, answer };
+enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, pin, push, finish, answer };
 
 /// The thread that advances a call: a blocking caller's own, that of an `infer_many` with several calls, that
 /// of a `submit` which has not returned, or a worker's.
 enum class CallerKind : std::uint8_t { caller, group, submitter, worker };
 
-/// Bits of a call's word, and who may do what. One thread at a time moves a call through the rooms; the one that
-/// sets `claimed` decides the answer, and any other outcome is dropped.
+/// Bits of a call's word, and the ownership rules that they encode. One thread at a time moves a call through the
+/// rooms. The thread that sets `claimed` decides the answer; any other outcome is dropped.
 ///
-/// While `starting` is set, the thread that is inside `submit`, `infer` or `infer_many` moves the call or has
-/// just handed it to a room. Until it clears the bit nobody else takes the call out of a room, gives its inputs
-/// back or runs its completion: a thread that wants the call answered sets `revoked` or `stopped`, and the
-/// caller's thread acts on them when it comes out. A route may end on another thread meanwhile and set `claimed`
-/// and `answered`; the completion is then left to the submitter, who posts it.
+/// While `starting` is set, the thread inside `submit`, `infer` or `infer_many` moves the call or has just handed it
+/// to a room. Until it clears the bit, no other thread may take the call out of a room, release its inputs or run its
+/// completion: a thread that wants the call answered sets `revoked` or `stopped`, and the caller's thread acts on
+/// them before it returns. The route may end on another thread, which then sets `claimed` and `answered` and leaves
+/// the completion to the submitting thread, which posts it.
 ///
-/// `completion`, `leader` and the hooks are written under `starting` and may be read by whoever has seen the bit
-/// cleared.
+/// `completion`, `leader` and the hooks are written while `starting` is set; any thread that has seen it cleared may
+/// read them.
 namespace call_bits {
 inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
@@ -65,9 +66,6 @@ struct CallerScope {
   CallerScope& operator=(CallerScope const&) = delete;
   static inline thread_local int depth = 0;
 };
-
-/// Spins of a thread before it parks, on a machine with several cores.
-inline constexpr int spins_before_parking = 200;
 
 /// The two tasks of a call: its route goes on on a worker, up to the answer; and its completion runs there, where the
 /// route ended elsewhere.
@@ -161,7 +159,7 @@ struct Call : admission::Slot,
       if ((word.load() & call_bits::locked) == 0 &&
           (word.fetch_or(call_bits::locked) & call_bits::locked) == 0)
         return;
-      if (spins < spins_before_parking && !Env::simulated) {
+      if (spins < detail::spins_before_parking && !Env::simulated) {
         Env::relax();
         continue;
       }

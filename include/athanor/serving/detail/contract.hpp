@@ -16,9 +16,4 @@ inline constexpr std::int64_t most_cost = std::int64_t{1} << 40;
 /// no memory.
 std::string find_fault(TensorView const& given, DType dtype);
 
-/// The shape of a tensor that has passed find_fault.
-inline Shape shape_of(TensorView const& view) noexcept {
-  return Shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
-}
-
 }  // namespace athanor::inline v1::serving

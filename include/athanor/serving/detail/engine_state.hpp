@@ -120,7 +120,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;
-  /// False when the caller has been answered and nobody else waits for the call's work.
+  /// False if the caller has been answered and no other call waits for the work.
   bool is_needed(CallType& call) noexcept;
 
  private:
@@ -206,7 +206,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Progress admit_work_step(CallType& call, TimePoint now) noexcept;
   Progress guard_step(CallType& call, TimePoint now) noexcept;
   Progress prepare_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
-  Progress acquire_step(CallType& call, TimePoint now) noexcept;
+  Progress pin_step(CallType& call, TimePoint now) noexcept;
   void push_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
@@ -238,7 +238,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   EngineOptions const options_;
   Tables tables_ ATH_GUARDED_BY(mutex_);
   int const spins_before_parking_;
-  KeyHasher::Secret const secret_;  // of the cache's keys: nobody can choose inputs that share one
+  KeyHasher::Secret const secret_;  // of the cache's keys: a caller cannot construct inputs that share one
   // Read by every call and written once: on a line that no call writes.
   alignas(64) typename Env::template Atomic<bool> stopping_{false};
   typename Env::Word drained_{};    // 1 when a stop waits and no call is on its way
@@ -265,7 +265,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
   Pool<CallType, Env> pool_;
   Closed closed_ ATH_GUARDED_BY(mutex_){};
-  std::shared_ptr<EngineState> closing_self_{};  // until the engine, which nobody else may hold, has stopped
+  std::shared_ptr<EngineState> closing_self_{};  // until the engine, which may have no other owner, has stopped
 };
 
 }  // namespace athanor::inline v1::serving

@@ -17,8 +17,8 @@ template <class T>
 EngineState<T>::EngineState(EngineOptions options, Tables tables)
     : options_(std::move(options)),
       tables_(std::move(tables)),
-      spins_before_parking_(Env::simulated || std::thread::hardware_concurrency() < 2 ? 0
-                                                                                      : spins_before_parking),
+      spins_before_parking_(
+          Env::simulated || std::thread::hardware_concurrency() < 2 ? 0 : detail::spins_before_parking),
       secret_(random_secret<Env>()),
       gate_(detail::Validated{},
             GateOptions{.max_items = options_.max_items, .max_bytes = options_.max_bytes}),

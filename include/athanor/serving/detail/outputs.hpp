@@ -9,9 +9,9 @@
 #include <span>
 #include <vector>
 
+#include <athanor/core/detail/view.hpp>
 #include <athanor/core/time.hpp>
 #include <athanor/serving/answer.hpp>
-#include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/model_description.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
@@ -45,7 +45,7 @@ Result<void> put_made(ModelDescription const& description, OutputPlan const& pla
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output);
 
 /// The shape of `view` with another number of items.
-inline Shape shape_of(TensorView const& view, std::int64_t items) {
+inline Shape shape_with_items(TensorView const& view, std::int64_t items) {
   Shape shape = shape_of(view);
   shape[0] = items;
   return shape;
@@ -60,7 +60,7 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
     OutputPlan const& plan = description.plan.outputs[i];
     auto stored = plan.from == OutputPlan::From::processor
                       ? put_made(description, plan, made, items, computed[i])
-                      : make_output(computed[i], plan.spec.dtype, shape_of(outputs[i], items));
+                      : make_output(computed[i], plan.spec.dtype, shape_with_items(outputs[i], items));
     if (!stored) return stored;
   }
   return {};

@@ -92,7 +92,7 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view te
 template <class T>
 Result<void> EngineState<T>::remove(std::string_view id) {
   if (in_child()) return tl::unexpected(child_error());
-  ModelPointer removed;  // dropped after the lock: with it a model goes that nobody uses
+  ModelPointer removed;  // dropped after the lock: destroys the model if it is unused
   detail::Lock const lock(mutex_);
   auto const known = models_.find(id);
   if (known == models_.end())

@@ -11,8 +11,8 @@ namespace athanor::inline v1::serving {
 /// Inputs that take longer to check and to hash than a look at the clock.
 inline constexpr std::int64_t bytes_worth_a_clock = 4096;
 
-// The route. Every room is entered at most once, in this order; a parked call is resumed by the room that
-// holds it, and whoever removes a call from a room owns what happens to it next.
+// The route. Every room is entered at most once, in this order. The room that holds a parked call resumes it; the
+// thread that removes a call from a room owns the call's next step.
 template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
@@ -33,7 +33,7 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
         progress = prepare_step(call, caller, now);
         if (progress == Progress::next && call.model->description().processor) now = Env::now();
         break;
-      case RouteStep::acquire: progress = acquire_step(call, now); break;
+      case RouteStep::pin: progress = pin_step(call, now); break;
       case RouteStep::push: push_step(call, caller, now); return;
       case RouteStep::finish: finish_step(call, caller, Env::now()); return;
       case RouteStep::answer: answer_step(call, caller, call.ended); return;
@@ -172,12 +172,12 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
   } else {
     call.batch_cost = std::max<std::int64_t>(call.inputs.checked().bytes, 1);
   }
-  call.step = RouteStep::acquire;
+  call.step = RouteStep::pin;
   return Progress::next;
 }
 
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::acquire_step(CallType& call, TimePoint now) noexcept {
+typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::push;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
   if (!acquired) return end_route(call, std::move(acquired.error()));
@@ -308,9 +308,9 @@ void EngineState<T>::take_ending(CallType& call) noexcept {
   if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
 }
 
-/// The end of every route: the rooms that were entered see the outcome, in reverse, then the caller does. A worker
-/// leaves the rooms with all that it has at hand, and wakes those who wait for these calls, before it runs the first
-/// completion: no user's code stands between a call and its own end, or an instance and its next batch.
+/// The end of every route: the rooms that were entered get the outcome in reverse order, then the caller does. A worker
+/// ends all its calls and wakes their blocking callers before it runs the first completion, so that no user code
+/// delays the end of a call or the next batch of an instance.
 template <class T>
 void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.

@@ -82,7 +82,7 @@ class ServedModel {
   ServedModel* next_visited = nullptr;  ///< by the engine's stop
 
  private:
-  /// Of one instance, written by whoever runs its batch.
+  /// Of one instance; written by the thread that runs its batch.
   struct alignas(64) InstanceState {
     breaking::Lease lease{};      // of the batch at hand
     breaking::Outcome outcome{};  // of its last execution

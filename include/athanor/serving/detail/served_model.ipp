@@ -125,8 +125,8 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
 }
 
 /// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose
-/// inputs are gone by now is left out of the batch; nobody waits for it.
-/// The inputs of a batch on its caller need no lock: until the caller comes out nobody else gives them back.
+/// inputs are gone by now is left out of the batch; no caller waits for it.
+/// The inputs of a batch on its caller need no lock: until the caller returns no other thread releases them.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
   bool owned = true;
@@ -176,8 +176,8 @@ void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker
   }
 }
 
-/// Without a processor a part is one piece. Locks its call while the piece is read, so that its caller, who takes
-/// the inputs back, waits for one tensor of its own part at most.
+/// Without a processor a part is one piece. Locks its call while the piece is read, so that a caller that
+/// detaches its inputs waits for at most one tensor of its own part.
 template <class T>
 bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept {
   auto& self = *static_cast<Gathering*>(context);

@@ -16,7 +16,7 @@ void EngineState<T>::start(CallType& call) noexcept {
     CallerScope const scope;
     advance(call, CallerKind::caller, call.began);
   }
-  // Then nobody looks at `starting` any more.
+  // No thread reads `starting` after that.
   if (call.ended_here || (call.word.load() & call_bits::answered) != 0) return;
   if (call.cancellation != nullptr) {
     call.CancelHook::cancelled = &EngineState::on_cancelled;
@@ -110,8 +110,8 @@ void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   }
 }
 
-/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. From here on the
-/// timer's reference is that of whoever fires or suspends it. False when nobody would keep its deadline.
+/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. From here on the thread
+/// that fires or suspends the timer owns the timer's reference. False if the timer cannot be armed.
 template <class T>
 bool EngineState<T>::watch(CallType& call) noexcept {
   if (!executor_.arm(call, call.deadline)) return false;
@@ -279,7 +279,7 @@ std::uint32_t EngineState<T>::run_completion(CallType& call) noexcept {
   return references;
 }
 
-/// Nobody runs, or will run, the completion.
+/// True if no thread runs the completion, now or later.
 template <class T>
 void EngineState<T>::note_completed(CallType& call) noexcept {
   if ((call.word.fetch_or(call_bits::completed) & call_bits::parked) != 0) call.word.wake_all();
