@@ -265,7 +265,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
   Pool<CallType, Env> pool_;
   Closed closed_ ATH_GUARDED_BY(mutex_){};
-  std::shared_ptr<EngineState> closing_self_{};  // until the engine, which may have no other owner, has stopped
+  /// Until the engine, which may have no other owner, has stopped.
+  std::shared_ptr<EngineState> closing_self_{};
 };
 
 }  // namespace athanor::inline v1::serving
