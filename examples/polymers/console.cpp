@@ -13,7 +13,7 @@ namespace {
 
 bool shows_colours(std::FILE* stream) {
   auto const setting = [](char const* name) {
-    char const* const value = std::getenv(name);
+    char const* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): the program never sets it
     return std::string_view(value == nullptr ? "" : value);
   };
   return ::isatty(::fileno(stream)) == 1 && setting("NO_COLOR").empty() && setting("TERM") != "dumb";
