@@ -116,7 +116,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// whether the engine is stopping, so a stop that does not see it is seen by it.
   std::size_t routes() const noexcept;
 
-  // Host of the cache and of the loader; the lane's hosts, the entries, come back through batched().
+  // As the client of the cache and of the loader. The lane's clients, the served models, call batched().
   void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;

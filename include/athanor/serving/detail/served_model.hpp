@@ -70,7 +70,7 @@ class ServedModel {
   /// Counts a request that was refused before it became a call.
   void record_refusal(Error const& error) noexcept;
 
-  // Host of the lane.
+  // As the lane's client.
   bool wanted(batching::Slot& slot) noexcept;
   Result<void> begin(batching::Batch const& batch) noexcept;
   Result<void> execute(batching::Batch const& batch) noexcept;
