@@ -40,8 +40,9 @@ class SimulatedEngine : public Puppet {
   std::shared_ptr<State> state;
   serving::ServedModel<SimulatedServing>* served;
 
-  explicit SimulatedEngine(std::string_view manifest = "", EngineOptions options = {}, std::uint64_t seed = 1)
-      : world(seed), folder(manifest) {
+  explicit SimulatedEngine(std::string_view manifest = "", EngineOptions options = {}, std::uint64_t seed = 1,
+                           Turns const& turns = {})
+      : world(seed, turns), folder(manifest) {
     state = std::make_shared<State>(options);
     [[maybe_unused]] bool const added = state->add_backend(table).has_value();
     served = state->add(folder.path()).value().get();
