@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -11,6 +12,11 @@
 #include <fmt/ranges.h>
 
 namespace athanor::inline v1 {
+
+void detail::violated(std::string_view sentence) noexcept {
+  std::fprintf(stderr, "athanor: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
+  std::abort();
+}
 
 namespace {
 
@@ -141,7 +147,8 @@ Tensor Tensor::over(DType dtype, Shape const& shape, Buffer buffer) {
   tensor.shape_ = shape;
   tensor.data_ = buffer.data();
   tensor.size_bytes_ = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
-  assert(tensor.size_bytes_ <= buffer.capacity());
+  detail::require(tensor.size_bytes_ <= buffer.capacity(),
+                  "Tensor::over: expected a buffer that holds the shape, got a smaller one");
   tensor.buffer_ = std::move(buffer);
   return tensor;
 }
@@ -165,7 +172,8 @@ Tensor Tensor::text(std::string_view text) {
 }
 
 Tensor Tensor::texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape) {
-  assert(static_cast<std::int64_t>(offsets.size()) == shape.elements() + 1);
+  detail::require(static_cast<std::int64_t>(offsets.size()) == shape.elements() + 1,
+                  "Tensor::texts: expected one offset more than the shape has elements, got another count");
   Tensor tensor = text(data);
   tensor.shape_ = shape;
   tensor.offsets_ = offsets.data();
@@ -213,15 +221,22 @@ Result<Tensor> Tensor::clone() const {
   return copy;
 }
 
+void Tensor::wrong_type(DType asked) const noexcept {
+  detail::violated("Tensor::as: expected the tensor's element type " + std::string(to_string(dtype_)) +
+                   ", got " + std::string(to_string(asked)));
+}
+
 std::string_view Tensor::text_at(std::int64_t index) const noexcept {
-  assert(dtype_ == DType::bytes && index >= 0 && index < shape_.elements());
+  detail::require(dtype_ == DType::bytes && index >= 0 && index < shape_.elements(),
+                  "Tensor::text_at: expected an element of a bytes tensor, got none");
   auto const* chars = reinterpret_cast<char const*>(data_);
   if (offsets_ == nullptr) return {chars, size_bytes_};
   return {chars + offsets_[index], static_cast<std::size_t>(offsets_[index + 1] - offsets_[index])};
 }
 
 Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
-  assert(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= shape_[0]);
+  detail::require(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= shape_[0],
+                  "Tensor::rows: expected rows inside axis 0, got others");
   Tensor view = *this;
   view.buffer_ = {};
   if (first == 0 && count == shape_[0]) return view;
@@ -240,7 +255,8 @@ Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
 }
 
 Tensor Tensor::reshaped(Shape const& shape) const noexcept {
-  assert(shape.elements() == shape_.elements());
+  detail::require(shape.elements() == shape_.elements(),
+                  "Tensor::reshaped: expected a shape of equally many elements, got another");
   Tensor view = *this;
   view.shape_ = shape;
   return view;

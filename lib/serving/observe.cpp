@@ -58,6 +58,9 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   text.histogram("athanor_request_seconds",
                  "From a call to its answer; calls refused on arrival are left out.", {model, version},
                  metrics.latency, HistogramUnit::nanoseconds);
+  text.histogram("athanor_queue_seconds",
+                 "From entering the queue to the start of the batch; calls that ran at once are left out.",
+                 {model, version}, metrics.queue, HistogramUnit::nanoseconds);
   text.histogram("athanor_compute_seconds", "Run time of batches.", {model, version}, metrics.compute,
                  HistogramUnit::nanoseconds);
 }
@@ -95,6 +98,7 @@ ModelStatistics statistics_of(ModelFacts const& facts) {
   statistics.batch_failures = metrics.counts.value(ModelMetrics::batch_failures);
   statistics.batch_items = summary_of(metrics.batch_items);
   statistics.latency = summary_of(metrics.latency);
+  statistics.queue = summary_of(metrics.queue);
   statistics.compute = summary_of(metrics.compute);
   statistics.queued_items = facts.lane.queued_items;
   statistics.busy_instances = facts.lane.busy_instances;

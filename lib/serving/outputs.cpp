@@ -5,7 +5,15 @@
 
 #include <athanor/serving/detail/pieces.hpp>
 
-namespace athanor::inline v1::serving {
+namespace athanor::inline v1 {
+
+void Outputs::no_output(std::string_view name) const noexcept {
+  std::string known;
+  for (std::size_t i = 0; i < size(); ++i) known += (known.empty() ? "" : ", ") + spec(i).name;
+  detail::violated("Outputs: expected one of the outputs " + known + ", got " + std::string(name));
+}
+
+namespace serving {
 
 Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& description,
                                   std::span<std::string_view const> names) {
@@ -69,4 +77,5 @@ Error deadline_passed(ModelDescription const& description, Duration waited, bool
                     static_cast<double>(waited.count()) / 1e6, running ? "had begun" : "had not begun");
 }
 
-}  // namespace athanor::inline v1::serving
+}  // namespace serving
+}  // namespace athanor::inline v1

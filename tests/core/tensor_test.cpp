@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <support/death.hpp>
+
 namespace {
 
 using namespace athanor;
@@ -236,3 +238,22 @@ TEST_CASE("copied texts outlive what they were copied from") {
 }
 
 }  // namespace
+
+// mutant: require that returns although the condition does not hold.
+TEST_CASE("a precondition that does not hold ends the process with a sentence, in every build") {
+  std::array<float, 2> const values{1, 2};
+  Tensor const tensor = Tensor::view<float>(values, Shape{2});
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.as<double>()); }) ==
+        "athanor: Tensor::as: expected the tensor's element type f32, got f64\n");
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(Tensor::view<float>(values, Shape{3})); }) ==
+        "athanor: Tensor::view: expected one value for each element of the shape, got more or fewer\n");
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.rows(1, 2)); }) ==
+        "athanor: Tensor::rows: expected rows inside axis 0, got others\n");
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.text_at(0)); }) ==
+        "athanor: Tensor::text_at: expected an element of a bytes tensor, got none\n");
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.reshaped(Shape{3})); }) ==
+        "athanor: Tensor::reshaped: expected a shape of equally many elements, got another\n");
+  std::array<std::int64_t, 9> const dims{1, 1, 1, 1, 1, 1, 1, 1, 1};
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(Shape(std::span<std::int64_t const>(dims))); }) ==
+        "athanor: Shape: expected at most 8 dimensions, got more\n");
+}

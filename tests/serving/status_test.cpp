@@ -5,7 +5,8 @@
 #include <string>
 
 #include <athanor/serving/engine.hpp>
-#include <support/puppet.hpp>
+#include <serving/simulated_engine.hpp>
+#include <support/death.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -41,6 +42,34 @@ TEST_CASE("a model's statistics count its calls, batches and items") {
   CHECK(seen.busy_instances == 0);
   CHECK(seen.bytes != 0);
   CHECK(seen.breaker_opened == 0);
+}
+
+// mutant: scatter that records no queue time, or that of calls that ran at once, too.
+TEST_CASE("the queue time is counted of calls that waited for their batch") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)", {.caller_runs = CallerRuns::never});
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(std::chrono::milliseconds(10));
+    return Result<void>{};
+  };
+  auto const first = engine.submit(row(1));
+  auto const second = engine.submit(row(2));
+  engine.world.run_until_idle();
+  REQUIRE(second->has_value());
+  auto const queue = Model<SimulatedServing>(engine.state, *engine.served).statistics()->queue;
+  CHECK(queue.count == 1);
+  CHECK(queue.sum == 10'000'000);
+  CHECK(engine.state->metrics_text().find(
+            "athanor_queue_seconds_count{model=\"puppet\",version=\"1.0.0\"} 1") != std::string::npos);
+}
+
+// mutant: Outputs::operator[] that does not look whether there is such an output.
+TEST_CASE("asking an answer for an output that it does not have ends the process with those that it has") {
+  SimulatedEngine engine;
+  auto const answer = engine.infer(row(1)).value();
+  CHECK(last_words([&] { static_cast<void>(answer.outputs["z"]); }) ==
+        "athanor: Outputs: expected one of the outputs y, got z\n");
+  CHECK(last_words([&] { static_cast<void>(answer.outputs[1]); }) ==
+        "athanor: Outputs: expected an index below the number of outputs, got another\n");
 }
 
 // mutant: models_json without one of the seven members.

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <atomic>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/require.hpp>
 #include <athanor/core/error.hpp>
 
 namespace athanor::inline v1 {
@@ -92,7 +92,7 @@ class Shape {
   constexpr Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   constexpr explicit Shape(std::span<std::int64_t const> dims)
       : rank_(static_cast<std::int32_t>(dims.size())) {
-    assert(dims.size() <= max_rank);
+    detail::require(dims.size() <= max_rank, "Shape: expected at most 8 dimensions, got more");
     for (std::size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
   }
 
@@ -169,7 +169,8 @@ class Buffer {
 
 /// A dense row-major array: element type, shape, device and bytes. The bytes are owned (a shared Buffer) or
 /// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, and stay valid for as long as a
-/// function that takes it requires. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of
+/// function that takes it requires. What is `checked` below ends the process with a sentence where it does not hold.
+/// Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of
 /// `data()`; without offsets the only element is all of `data()`.
 class Tensor {
  public:
@@ -178,12 +179,13 @@ class Tensor {
   /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking. Not for `bytes`: see
   /// `texts`.
   static Result<Tensor> allocate(DType dtype, Shape const& shape);
-  /// Shares ownership of `buffer`, whose capacity must suffice for the shape (asserted).
+  /// Shares ownership of `buffer`, whose capacity must suffice for the shape (checked).
   static Tensor over(DType dtype, Shape const& shape, Buffer buffer);
-  /// Borrows `values`, one for each element of the shape (asserted).
+  /// Borrows `values`, one for each element of the shape (checked).
   template <class T>
   static Tensor view(std::span<T const> values, Shape const& shape) {
-    assert(static_cast<std::int64_t>(values.size()) == shape.elements());
+    detail::require(static_cast<std::int64_t>(values.size()) == shape.elements(),
+                    "Tensor::view: expected one value for each element of the shape, got more or fewer");
     return view(dtype_of<T>(), values.data(), shape);
   }
   /// Borrows raw memory of a numeric type.
@@ -215,20 +217,23 @@ class Tensor {
   bool owned() const noexcept { return static_cast<bool>(buffer_); }
   Buffer const& buffer() const noexcept { return buffer_; }
 
-  /// The elements as T, which must be the element type (asserted).
+  /// The elements as T, which must be the element type (checked).
   template <class T>
   std::span<T const> as() const noexcept {
-    assert(dtype_ == dtype_of<T>());
+    if (dtype_ != dtype_of<T>()) [[unlikely]]
+      wrong_type(dtype_of<T>());
     return {reinterpret_cast<T const*>(data_), static_cast<std::size_t>(shape_.elements())};
   }
   /// Element `index` of a `bytes` tensor.
   std::string_view text_at(std::int64_t index) const noexcept;
   /// Borrows the rows `first .. first + count` along axis 0. Precondition: the rank is at least 1.
   Tensor rows(std::int64_t first, std::int64_t count) const noexcept;
-  /// The same elements, shared, under another shape that has equally many (asserted).
+  /// The same elements, shared, under another shape that has equally many (checked).
   Tensor reshaped(Shape const& shape) const noexcept;
 
  private:
+  [[noreturn]] void wrong_type(DType asked) const noexcept;
+
   DType dtype_ = DType::f32;
   Device device_{};
   Shape shape_{0};

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cassert>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/require.hpp>
 #include <athanor/core/signature.hpp>
 #include <athanor/serving/options.hpp>
 
@@ -67,11 +67,11 @@ class Outputs {
 
   /// How many outputs there are.
   std::size_t size() const noexcept { return set_ != nullptr ? set_->chosen_count : 0; }
-  /// The name, type and shape of an output. `index` must be below size().
-  TensorSpec const& spec(std::size_t index) const noexcept { return set_->owner.specs[set_->chosen[index]]; }
-  /// An output by position. `index` must be below size().
+  /// The name, type and shape of an output. `index` must be below size() (checked).
+  TensorSpec const& spec(std::size_t index) const noexcept { return set_->owner.specs[place(index)]; }
+  /// An output by position. `index` must be below size() (checked).
   Tensor const& operator[](std::size_t index) const noexcept {
-    auto const position = set_->chosen[index];
+    auto const position = place(index);
     return set_->stored != nullptr ? set_->stored->outputs[position] : set_->computed()[position];
   }
   /// The output of that name, or null.
@@ -80,10 +80,11 @@ class Outputs {
       if (spec(i).name == name) return &(*this)[i];
     return nullptr;
   }
-  /// The output of that name, which must exist (checked by assert).
+  /// The output of that name, which must exist: otherwise the process ends with a sentence that lists those that do.
   Tensor const& operator[](std::string_view name) const noexcept {
     auto const* tensor = find(name);
-    assert(tensor != nullptr);
+    if (tensor == nullptr) [[unlikely]]
+      no_output(name);
     return *tensor;
   }
 
@@ -91,6 +92,12 @@ class Outputs {
   template <class T>
   friend class serving::EngineState;
   explicit Outputs(serving::OutputSetPointer set) noexcept : set_(std::move(set)) {}
+
+  std::size_t place(std::size_t index) const noexcept {
+    detail::require(index < size(), "Outputs: expected an index below the number of outputs, got another");
+    return set_->chosen[index];
+  }
+  [[noreturn]] void no_output(std::string_view name) const noexcept;
 
   serving::OutputSetPointer set_;
 };

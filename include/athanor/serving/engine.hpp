@@ -142,11 +142,11 @@ class Model {
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
-  Result<void> load() const;
+  [[nodiscard]] Result<void> load() const;
   /// Releases the model's memory after its last call in flight. A load in progress is abandoned: calls that
   /// wait for it fail with `cancelled`. A later call loads the model again; cached answers are served without
   /// loading it.
-  Result<void> unload() const;
+  [[nodiscard]] Result<void> unload() const;
   /// Removes this model's answers from the response cache; answers being computed now are not stored. Not
   /// needed after a change of the model: a different manifest or file has different cache keys.
   void forget_answers() const noexcept;
@@ -182,8 +182,12 @@ class Engine {
   /// Registers one more backend or processor under its table's name. The table is used until the
   /// engine, everything made from it and every thread that `stop` abandoned are gone. Fails with
   /// already_exists when a different one of that name is registered.
-  Result<void> add_backend(ath_backend_table const& table) { return engine_->add_backend(table); }
-  Result<void> add_processor(ath_processor_table const& table) { return engine_->add_processor(table); }
+  [[nodiscard]] Result<void> add_backend(ath_backend_table const& table) {
+    return engine_->add_backend(table);
+  }
+  [[nodiscard]] Result<void> add_processor(ath_processor_table const& table) {
+    return engine_->add_processor(table);
+  }
   /// Registers the model in `folder` (with its athanor.json) without loading it; the first call that needs it
   /// loads it. A relative path is resolved against the current working directory during this call.
   Result<Model<T>> add(std::string const& folder);
@@ -195,7 +199,7 @@ class Engine {
   /// and version may be used again. Existing handles keep working. Once the last handle and the last call are
   /// gone, the model's memory and the engine's records of it are freed on a thread of the engine. Fails with
   /// not_found when there is no such model.
-  Result<void> remove(std::string_view id);
+  [[nodiscard]] Result<void> remove(std::string_view id);
 
   /// Rejects new calls at once, lets accepted calls, queued or running, finish until `grace` has passed,
   /// answers the remaining ones with unavailable / stopping, waits for running completions, and joins the

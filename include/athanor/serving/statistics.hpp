@@ -42,6 +42,8 @@ struct ModelStatistics {
   ValueSummary batch_items;
   /// From a call to its answer, in nanoseconds; calls refused on arrival are left out.
   ValueSummary latency;
+  /// From entering the queue to the start of the batch, in nanoseconds; calls that ran at once are left out.
+  ValueSummary queue;
   /// Run time of a batch, in nanoseconds.
   ValueSummary compute;
   /// Items that wait for a batch now.

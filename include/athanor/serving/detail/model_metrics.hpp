@@ -21,6 +21,7 @@ struct ModelMetrics {
   Counters<count_count> counts;
   Histogram batch_items;  ///< of every batch
   Histogram latency;
+  Histogram queue;
   Histogram compute;
 };
 

@@ -220,6 +220,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
       report.batch_items = static_cast<std::uint32_t>(items);
       report.on_caller = batch.on_caller;
       report.queue = batch.formed - call.entered;
+      if (report.queue > Duration{0}) metrics_.queue.record(static_cast<std::uint64_t>(report.queue.count()));
       // An oversize call is as degraded as the worst of its parts.
       if (description_.plan.members.size() > 1)
         report.members = report.members == 0 ? members : std::min(report.members, members);
