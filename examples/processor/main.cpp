@@ -51,9 +51,9 @@ struct PpmProcessor {
       if (!rgb) return tl::unexpected(rgb.error());
       if (!count) return tl::unexpected(count.error());
       for (std::size_t c = 0; c < 3; ++c)
-        reinterpret_cast<float*>(rgb->mutable_data())[c] =
+        rgb->mutable_as<float>()[c] =
             static_cast<float>(sums[c] / static_cast<double>(width * height) / brightest);
-      *reinterpret_cast<std::int64_t*>(count->mutable_data()) = static_cast<std::int64_t>(colours.size());
+      count->mutable_as<std::int64_t>()[0] = static_cast<std::int64_t>(colours.size());
       return athanor::Preprocessed{.tensors = {std::move(*rgb), std::move(*count)}, .cost = 1};
     }
   };

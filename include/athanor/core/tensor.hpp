@@ -188,6 +188,11 @@ class Tensor {
                     "Tensor::view: expected one value for each element of the shape, got more or fewer");
     return view(dtype_of<T>(), values.data(), shape);
   }
+  template <class T, std::size_t count>
+    requires(!std::is_const_v<T>)
+  static Tensor view(std::span<T, count> values, Shape const& shape) {
+    return view<T>(std::span<T const>(values), shape);
+  }
   /// Borrows raw memory of a numeric type.
   static Tensor view(DType dtype, void const* data, Shape const& shape);
   /// Borrows one text; shape [1].
@@ -223,6 +228,12 @@ class Tensor {
     if (dtype_ != dtype_of<T>()) [[unlikely]]
       wrong_type(dtype_of<T>());
     return {reinterpret_cast<T const*>(data_), static_cast<std::size_t>(shape_.elements())};
+  }
+  /// The same to write to. Precondition: the buffer has no other owner.
+  template <class T>
+  std::span<T> mutable_as() noexcept {
+    auto const elements = as<T>();
+    return {reinterpret_cast<T*>(data_), elements.size()};
   }
   /// Element `index` of a `bytes` tensor.
   std::string_view text_at(std::int64_t index) const noexcept;
