@@ -13,7 +13,8 @@
 using namespace athanor;
 using namespace athanor_tests;
 
-// mutant: ServedModel::execute, or EngineState::copy_answer, that lets an exception out (the program ends).
+// mutants: ServedModel::execute, or EngineState::copy_answer, that lets an exception out (the program ends);
+// EngineState::give_back that leaves the gate what a call held.
 TEST_CASE("each allocation of a call may fail: the call ends with that error and gives everything back") {
   int errors = 0;
   for (std::size_t allocation = 1;; ++allocation) {
@@ -33,6 +34,8 @@ TEST_CASE("each allocation of a call may fail: the call ends with that error and
         bool const of_backend = answer.error().reason == Reason::backend_failure;
         CHECK((of_backend || answer.error().reason == Reason::out_of_memory));
       }
+      for (auto const& answer : model.infer_many(requests, {.cache = CacheMode::skip}))
+        errors += answer ? 0 : 1;
     } catch (std::bad_alloc const&) {
       ++errors;
     }
