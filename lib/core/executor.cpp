@@ -68,7 +68,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   std::size_t const limit;  // of workers
   Duration const linger;    // of an idle worker, before it ends
   std::uint64_t const forks = SystemEnv::forks();
-  TimerShards timers;
+  TimerShards<SystemEnv> timers;
   std::atomic<bool> keeps_time{false};  // the thread that fires timers has been started
   std::atomic<bool> stopping{false};    // written under the mutex
 
