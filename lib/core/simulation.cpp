@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
 /// One turn in so many wakes an actor spuriously.
 constexpr std::uint64_t turns_per_false_wake = 512;
+/// Few, so that actors share some.
+constexpr std::size_t thread_numbers = 4;
 /// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own code.
 constexpr std::size_t usual_choices = 64;
 
@@ -31,6 +33,7 @@ struct Simulation::Actor {
   SimulatedWord const* word = nullptr;
   bool woken = false;
   std::uint64_t priority = 0;
+  std::size_t thread_number = 0;
   std::vector<std::uint64_t> locals;
 
   bool can_go_on(TimePoint now) const { return !parked || now >= until || condition.holds(condition.of); }
@@ -82,6 +85,7 @@ void Simulation::begin(std::function<void()> body, SimulatedExecutor* executor, 
   actor->executor = executor;
   actor->timer = timer;
   actor->priority = priority;
+  actor->thread_number = below(thread_numbers);
   actor->locals.resize(locals_.size());
   actor->fiber =
       &detail::Fiber::take([](void* context) { static_cast<Actor*>(context)->body(); }, actor.get());
@@ -130,6 +134,10 @@ bool Simulation::park(Condition condition, TimePoint until) noexcept {
   return now_ < until || condition.holds(condition.of);
 }
 
+std::size_t Simulation::thread_number() const noexcept {
+  return running_ != nullptr ? running_->thread_number : 0;
+}
+
 void Simulation::sleep(Duration time) noexcept {
   park({[](void const*) { return false; }, nullptr}, after(now_, time));
 }
@@ -138,7 +146,6 @@ void Simulation::fall_behind() noexcept { running_->priority = --lowest_; }
 
 void Simulation::pass() noexcept {
   std::uint64_t const operation = operations_++;
-  if (uninterrupted_ > 0) return;
   if (turns_.order == Turns::Order::random) {
     if (turns_.switch_one_in != 0 && below(turns_.switch_one_in) == 0) leave();
     return;

@@ -6,6 +6,7 @@
 #include <array>
 #include <exception>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -361,6 +362,22 @@ TEST_CASE("each actor has its own thread-local variables and its own exceptions"
   }
   world.run_until_idle();
   CHECK(of_each_actor == 7);
+}
+
+// mutant: actors that all have one thread number.
+TEST_CASE("an actor has the number of a thread, its own or shared, and keeps it") {
+  Simulation world(1, {.order = Turns::Order::random});
+  std::set<std::size_t> numbers;
+  for (int i = 0; i < 32; ++i)
+    world.spawn([&] {
+      std::size_t const number = SimulatedEnv::thread_number();
+      world.sleep(1ms);
+      CHECK(SimulatedEnv::thread_number() == number);
+      numbers.insert(number);
+    });
+  world.run_until_idle();
+  CHECK(numbers == std::set<std::size_t>{0, 1, 2, 3});
+  CHECK(SimulatedEnv::thread_number() == 0);
 }
 
 // mutant: stop_actors() that waits for its own task, or that takes a timer for ended

@@ -1,6 +1,7 @@
 // without NOW: an Environment has `static TimePoint now()`
 // without RANDOM: an Environment has `static std::uint64_t random()`
 // without FORKS: an Environment has `static std::uint64_t forks()`
+// without THREAD_NUMBER: an Environment has `static std::size_t thread_number()`
 // without RELAX: an Environment has `static void relax()`
 // without SIMULATED: an Environment has `static constexpr bool simulated`
 // without ATOMIC: an Environment names its `Atomic<T>` template
@@ -117,6 +118,9 @@ struct MinimalEnvironment {
 #endif
 #ifndef WITHOUT_FORKS
   static std::uint64_t forks() { return 0; }
+#endif
+#ifndef WITHOUT_THREAD_NUMBER
+  static std::size_t thread_number() { return 0; }
 #endif
 #ifndef WITHOUT_RELAX
   static void relax() {}

@@ -24,6 +24,7 @@ struct SimulatedServing : DefaultServing {
 using State = serving::EngineState<SimulatedServing>;
 using Served = serving::ServedModel<SimulatedServing>;
 using Handle = Model<SimulatedServing>;
+using Token = BasicCancellation<SimulatedEnv>;
 using Kind = SimulatedEvent::Kind;
 
 void add(ModelStatistics& sum, ModelStatistics const& one) {
@@ -78,7 +79,7 @@ class World final : public Stage {
     SimulatedEvent event;
     CallRecord record{};
     InputMemory memory{};
-    std::unique_ptr<Cancellation> token{};
+    std::shared_ptr<Token> token{};
     std::optional<Submission<SimulatedServing>> submission{};
     std::optional<Answer> kept{};
 
@@ -147,7 +148,8 @@ class World final : public Stage {
   ath_backend_table backend_table_ = make_table(backend_);
   ath_processor_table processor_table_ = make_table(processor_);
   std::vector<std::unique_ptr<Caller>> callers_;
-  std::array<Cancellation, 2> tokens_;
+  std::array<Token, 2> tokens_;
+  std::array<bool, 2> cancel_begun_{};
   SimulatedWord hangs_end_{};
   std::uint64_t loads_ = 0;
   std::uint64_t unloads_ = 0;
@@ -442,9 +444,9 @@ World::Caller& World::new_caller(SimulatedEvent const& event, std::uint32_t valu
   caller.memory.fill(event.model, value);
   record.bytes =
       static_cast<std::int64_t>(caller.memory.numbers.size() * sizeof(float) + caller.memory.text.size());
-  if (event.token == SimulatedEvent::own_token) caller.token = std::make_unique<Cancellation>();
+  if (event.token == SimulatedEvent::own_token) caller.token = std::make_shared<Token>();
   if (event.token == 0 || event.token == 1)
-    record.cancel_asked = tokens_[static_cast<std::size_t>(event.token)].is_cancelled();
+    record.cancel_asked = cancel_begun_[static_cast<std::size_t>(event.token)];
   judge_.call_begins(record);
   return caller;
 }
@@ -552,18 +554,17 @@ void World::cancel_call(std::uint32_t target) {
   caller.record.cancel_asked = true;
   if (caller.submission) {
     caller.submission->cancel();
-  } else if (caller.token != nullptr) {
-    Simulation::Uninterrupted const whole(simulation_);
-    caller.token->cancel();
+  } else if (auto const token = caller.token; token != nullptr) {
+    token->cancel();  // which may go on when the call is over
   } else {
     caller.record.cancel_asked = caller.event.token >= 0 && caller.record.cancel_asked;
   }
 }
 
 void World::cancel_token(std::size_t target) {
+  cancel_begun_[target] = true;
   for (auto const& caller : callers_)
     if (caller->event.token == static_cast<int>(target)) caller->record.cancel_asked = true;
-  Simulation::Uninterrupted const whole(simulation_);
   tokens_[target].cancel();
 }
 

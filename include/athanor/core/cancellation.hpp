@@ -2,6 +2,7 @@
 #pragma once
 
 #include <athanor/core/detail/lock.hpp>
+#include <athanor/core/env.hpp>
 
 namespace athanor::inline v1 {
 
@@ -13,27 +14,88 @@ struct CancelHook {
   bool linked = false;
 };
 
-/// `cancel` cancels every unanswered call that was passed this object; later calls that are passed it are
-/// rejected at once. Thread-safe. Must outlive all of these calls.
-class Cancellation {
+/// What a call is passed: a Cancellation, whatever its environment is.
+class AnyCancellation {
  public:
-  Cancellation() = default;
-  Cancellation(Cancellation const&) = delete;
-  Cancellation& operator=(Cancellation const&) = delete;
+  AnyCancellation(AnyCancellation const&) = delete;
+  AnyCancellation& operator=(AnyCancellation const&) = delete;
 
   /// Cancels the linked calls; a no-op when already cancelled. Both functions are thread-safe.
-  void cancel() noexcept;
-  bool is_cancelled() const noexcept;
+  virtual void cancel() noexcept = 0;
+  virtual bool is_cancelled() const noexcept = 0;
 
   /// For the engine. Returns false, without linking the hook, when already cancelled.
-  bool link(CancelHook& hook) noexcept;
+  virtual bool link(CancelHook& hook) noexcept = 0;
   /// When this returns, the hook is not running and will not be called.
-  void unlink(CancelHook& hook) noexcept;
+  virtual void unlink(CancelHook& hook) noexcept = 0;
+
+ protected:
+  AnyCancellation() = default;
+  ~AnyCancellation() = default;
+};
+
+/// `cancel` cancels every unanswered call that was passed this object; later calls that are passed it are
+/// rejected at once. Thread-safe. Must outlive all of these calls.
+template <Environment Env>
+class BasicCancellation final : public AnyCancellation {
+ public:
+  BasicCancellation() = default;
+
+  void cancel() noexcept override;
+  bool is_cancelled() const noexcept override;
+  bool link(CancelHook& hook) noexcept override;
+  void unlink(CancelHook& hook) noexcept override;
 
  private:
-  mutable SystemMutex mutex_;
+  using Lock = detail::Lock<typename Env::Mutex>;
+
+  mutable typename Env::Mutex mutex_;
   CancelHook* first_ ATH_GUARDED_BY(mutex_) = nullptr;
   bool cancelled_ ATH_GUARDED_BY(mutex_) = false;
 };
+
+using Cancellation = BasicCancellation<SystemEnv>;
+
+// Hooks are called under the mutex: that is what lets unlink promise that no call of the hook is under way.
+template <Environment Env>
+void BasicCancellation<Env>::cancel() noexcept {
+  Lock const lock(mutex_);
+  cancelled_ = true;
+  while (CancelHook* hook = first_) {
+    first_ = hook->next;
+    if (first_ != nullptr) first_->previous = nullptr;
+    hook->linked = false;
+    hook->cancelled(*hook);
+  }
+}
+
+template <Environment Env>
+bool BasicCancellation<Env>::is_cancelled() const noexcept {
+  Lock const lock(mutex_);
+  return cancelled_;
+}
+
+template <Environment Env>
+bool BasicCancellation<Env>::link(CancelHook& hook) noexcept {
+  Lock const lock(mutex_);
+  if (cancelled_) return false;
+  hook.previous = nullptr;
+  hook.next = first_;
+  if (first_ != nullptr) first_->previous = &hook;
+  first_ = &hook;
+  hook.linked = true;
+  return true;
+}
+
+template <Environment Env>
+void BasicCancellation<Env>::unlink(CancelHook& hook) noexcept {
+  Lock const lock(mutex_);
+  if (!hook.linked) return;
+  (hook.previous != nullptr ? hook.previous->next : first_) = hook.next;
+  if (hook.next != nullptr) hook.next->previous = hook.previous;
+  hook.linked = false;
+}
+
+extern template class BasicCancellation<SystemEnv>;
 
 }  // namespace athanor::inline v1

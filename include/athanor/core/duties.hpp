@@ -182,6 +182,10 @@ consteval bool check_environment() {
         { E::forks() } -> std::same_as<std::uint64_t>;
       }, "an Environment has `static std::uint64_t forks()`: forks of this process");
   static_assert(
+      requires {
+        { E::thread_number() } -> std::same_as<std::size_t>;
+      }, "an Environment has `static std::size_t thread_number()`: small, and rarely another thread's");
+  static_assert(
       requires { E::relax(); }, "an Environment has `static void relax()`: one pause of a spin loop");
   static_assert(
       requires { typename std::bool_constant<E::simulated>; },

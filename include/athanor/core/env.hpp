@@ -8,6 +8,7 @@
 /// | `E::now()` | monotonic TimePoint; any thread |
 /// | `E::random()` | 64 random bits; any thread |
 /// | `E::forks()` | number of forks since counting began, in this process or an ancestor; any thread, cheap |
+/// | `E::thread_number()` | a small number that threads rarely share, always the same on one thread; spreads their writes |
 /// | `E::relax()` | one pause of a spin loop |
 /// | `E::simulated` | true if other actors run only while the caller parks; nothing then spins before parking |
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
@@ -23,6 +24,7 @@
 #include <memory>
 
 #include <athanor/core/detail/lock.hpp>
+#include <athanor/core/detail/thread_number.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor::inline v1 {
@@ -134,6 +136,8 @@ struct SystemEnv {
   static std::uint64_t random() noexcept;
   /// Number of forks since the first call of this function, in this process or an ancestor.
   static std::uint64_t forks() noexcept;
+  /// The lowest number, from 0, that no other living thread has, as long as there are at most 64 threads.
+  static std::size_t thread_number() noexcept { return detail::thread_number(); }
   static void relax() noexcept {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
@@ -208,6 +212,7 @@ concept Environment =
       { E::now() } -> std::same_as<TimePoint>;
       { E::random() } -> std::same_as<std::uint64_t>;
       { E::forks() } -> std::same_as<std::uint64_t>;
+      { E::thread_number() } -> std::same_as<std::size_t>;
       E::relax();
       typename std::bool_constant<E::simulated>;
     } && detail::AtomicInteger<typename E::template Atomic<std::uint64_t>, std::uint64_t> &&

@@ -118,19 +118,10 @@ class Simulation {
   std::size_t actors() const noexcept { return actors_.size(); }
   /// Whether this is called by an actor.
   bool in_actor() const noexcept { return running_ != nullptr; }
+  /// The number of the calling actor's thread, below four; 0 outside of actors.
+  std::size_t thread_number() const noexcept;
   /// Suspends the calling actor for that much virtual time.
   void sleep(Duration time) noexcept;
-  /// While an object of this class exists, the calling actor is preempted only where it blocks.
-  class Uninterrupted {
-   public:
-    explicit Uninterrupted(Simulation& world) noexcept : world_(world) { ++world_.uninterrupted_; }
-    ~Uninterrupted() { --world_.uninterrupted_; }
-    Uninterrupted(Uninterrupted const&) = delete;
-    Uninterrupted& operator=(Uninterrupted const&) = delete;
-
-   private:
-    Simulation& world_;
-  };
   /// Gives each actor its own value, initially zero, of a thread-local variable of the code under test. Must
   /// be called before the first actor begins.
   template <class T>
@@ -202,8 +193,7 @@ class Simulation {
   std::vector<std::uint64_t> change_at_;  // operations, the last one next
   std::uint64_t operations_ = 0;
   std::uint64_t lowest_ = 0;  // priorities below this are for those that fell behind
-  int uninterrupted_ = 0;
-  bool news_ = false;  // since the running actor was resumed, another actor may have become runnable
+  bool news_ = false;         // since the running actor was resumed, another actor may have become runnable
 };
 
 /// Has the interface of SystemExecutor; its tasks and timers run when the simulation steps.
@@ -374,6 +364,8 @@ struct SimulatedEnv {
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
   static std::uint64_t forks() noexcept { return Simulation::current().forks(); }
+  /// Drawn for each actor.
+  static std::size_t thread_number() noexcept { return Simulation::current().thread_number(); }
   static void relax() noexcept { Simulation::current().relax(); }
 };
 

@@ -16,7 +16,7 @@
 
 namespace athanor::inline v1 {
 
-class Cancellation;
+class AnyCancellation;
 
 /// Whether a lone blocking call may run the model on its own thread.
 enum class CallerRuns : std::uint8_t { when_idle, never };
@@ -68,7 +68,7 @@ struct CallOptions {
   /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.
   std::span<std::string_view const> outputs{};
   /// Lets another thread cancel the call; must outlive the call.
-  Cancellation* cancellation = nullptr;
+  AnyCancellation* cancellation = nullptr;
 };
 
 /// How the response cache took part in a call.

@@ -100,7 +100,7 @@ auto Gate<Env>::take_shared(Cell& cell, Amount amount, std::optional<TimePoint> 
 
 template <Environment Env>
 auto Gate<Env>::take(admission::Slot& slot, Amount amount, std::optional<TimePoint> now) noexcept -> Refusal {
-  slot.cell = static_cast<std::uint32_t>(detail::thread_number() % cell_count);
+  slot.cell = static_cast<std::uint32_t>(Env::thread_number() % cell_count);
   Cell& cell = cells_[slot.cell];
   if (!take_credit(cell, amount)) {
     if (Refusal const refusal = take_shared(cell, amount, now); refusal.reason != Reason::none)

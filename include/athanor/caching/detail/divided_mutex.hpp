@@ -5,7 +5,6 @@
 #include <cstddef>
 
 #include <athanor/core/env.hpp>
-#include <athanor/core/metrics.hpp>
 
 namespace athanor::inline v1::caching {
 
@@ -24,7 +23,7 @@ class ATH_CAPABILITY("mutex") DividedMutex {
 
   // The analysis cannot follow that the mutexes of the parts stand for the whole: these four are excepted.
   Part& lock_shared() ATH_ACQUIRE_SHARED() ATH_NO_THREAD_SAFETY_ANALYSIS {
-    Part& part = parts_[athanor::detail::thread_number() % part_count];
+    Part& part = parts_[Env::thread_number() % part_count];
     part.mutex.lock();
     return part;
   }

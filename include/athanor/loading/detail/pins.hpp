@@ -7,7 +7,6 @@
 #include <cstdint>
 
 #include <athanor/core/env.hpp>
-#include <athanor/core/metrics.hpp>
 
 namespace athanor::inline v1::loading {
 
@@ -71,7 +70,7 @@ class Pins {
     typename Env::template Atomic<std::uint64_t> word{0};
     typename Env::template Atomic<std::int64_t> last_used{0};
   };
-  Cell& own_cell() noexcept { return cells_[athanor::detail::thread_number() % cells_.size()]; }
+  Cell& own_cell() noexcept { return cells_[Env::thread_number() % cells_.size()]; }
 
   std::array<Cell, 8> cells_;
 };

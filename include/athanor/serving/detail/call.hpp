@@ -99,7 +99,7 @@ struct Call : admission::Slot,
   TimePoint deadline = no_deadline;
   bool own_deadline = false;  ///< given by the caller
   CacheMode cache_mode = CacheMode::use;
-  Cancellation* cancellation = nullptr;
+  AnyCancellation* cancellation = nullptr;
   Ending answer_end{};     ///< of the caller: valid once answered
   Call* leader = nullptr;  ///< of a group of blocking calls, whose caller parks on the leader's word
   typename Env::template Atomic<std::size_t> unanswered{0};  ///< of a leader: calls of its group

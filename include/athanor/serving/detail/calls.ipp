@@ -11,7 +11,7 @@ namespace athanor::inline v1::serving {
 
 template <class T>
 typename EngineState<T>::CallType& EngineState<T>::take_call() {
-  std::size_t const home = detail::thread_number();
+  std::size_t const home = Env::thread_number();
   if (CallType* const kept = pool_.take()) {
     if (kept->home != home) kept->home = home;
     return *kept;

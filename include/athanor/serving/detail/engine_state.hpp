@@ -71,7 +71,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// word says when all are answered.
   void start_group(std::span<CallType* const> calls) noexcept;
   /// Starts them and parks until all are answered; cancels them at their deadline or when revoked.
-  void run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept;
+  void run_group(std::span<CallType* const> calls, AnyCancellation* cancellation) noexcept;
   /// Starts an asynchronous call and returns the caller's reference, or the refusal, and then `completion` is
   /// not called. The first form reads `request` until the completion.
   Result<CallType*> submit(ModelType& model, Request const& request, CallOptions const& options,

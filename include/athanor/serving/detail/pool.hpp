@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include <athanor/core/env.hpp>
-#include <athanor/core/metrics.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -19,7 +18,7 @@ class Pool {
  public:
   /// A kept object, which is the caller's now; nullptr when there is none.
   T* take() noexcept {
-    return visit(detail::thread_number(), [](Place& place) -> T* {
+    return visit(Env::thread_number(), [](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen == empty || seen == closed) return nullptr;
       if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
@@ -30,7 +29,7 @@ class Pool {
   }
   /// Keeps the object, for the thread of that number. False when the pool is full or closed: the object is still the
   /// caller's. Once it is kept, nothing of the pool is touched any more: whoever closes it may destroy it.
-  bool keep(T& object, std::size_t thread = detail::thread_number()) noexcept {
+  bool keep(T& object, std::size_t thread = Env::thread_number()) noexcept {
     auto const put = [&](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen != empty) return nullptr;

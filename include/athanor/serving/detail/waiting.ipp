@@ -78,7 +78,7 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
 }
 
 template <class T>
-void EngineState<T>::run_group(std::span<CallType* const> calls, Cancellation* cancellation) noexcept {
+void EngineState<T>::run_group(std::span<CallType* const> calls, AnyCancellation* cancellation) noexcept {
   struct Hook : CancelHook {
     CallType& leader;
     explicit Hook(CallType& of) noexcept : leader(of) {}
