@@ -99,7 +99,7 @@ TEST_CASE("S4-11 a job that is cancelled stays cancelled when its answer arrives
 }
 
 // mutant: cancel that does not cancel the call.
-TEST_CASE("a job cancelled in the queue is not run") {
+TEST_CASE("S4-12 a job cancelled in the queue is never run") {
   World engine;
   REQUIRE(engine.submit("a"));
   CHECK(engine.jobs.cancel("a").value() == JobState::cancelled);
@@ -112,6 +112,18 @@ TEST_CASE("cancelling a finished job changes nothing and returns what it came to
   engine.run("a");
   CHECK(engine.jobs.cancel("a").value() == JobState::succeeded);
   CHECK(engine.state_of("a") == JobState::succeeded);
+}
+
+// mutant: EngineState::pin_step that loads on every call instead of asking the loader.
+TEST_CASE("S4-14 jobs share the loaded model with each other and with calls") {
+  World engine;
+  REQUIRE(engine.submit("a", 1));
+  REQUIRE(engine.submit("b", 2));
+  REQUIRE(engine.infer(row(3)));
+  engine.world.run_until_idle();
+  CHECK(engine.state_of("a") == JobState::succeeded);
+  CHECK(engine.state_of("b") == JobState::succeeded);
+  CHECK(engine.control.loads.load() == 1);
 }
 
 // mutant: take_expired that compares with the time of submission.

@@ -159,6 +159,57 @@ TEST_CASE("S0-14 metrics and health are read while a model runs, and take none o
   CHECK(read.find("athanor_requests_total") != std::string::npos);
 }
 
+// mutant: Model::submit that runs an idle model before it returns.
+TEST_CASE("S4-1 a prediction blocks nothing else: calls are accepted, and health is read, while it runs") {
+  SimulatedEngine engine("", {.threads = 2});
+  std::unique_ptr<SimulatedEngine::Ticket> second;
+  engine.control.on_run = [&](ath_batch const&) {
+    if (second != nullptr) return Result<void>{};
+    second = engine.submit(row(2));
+    CHECK_FALSE(second->done());
+    CHECK(engine.state->health().live);
+    CHECK(engine.state->metrics_text().find("athanor_busy_instances{model=\"puppet\",version=\"1.0.0\"} 1") !=
+          std::string::npos);
+    return Result<void>{};
+  };
+  auto const first = engine.submit(row(1));
+  engine.world.run_until_idle();
+  CHECK(first->y() == 2);
+  CHECK(second->y() == 3);
+}
+
+// mutant: a signature whose outputs each run the model.
+TEST_CASE("S1-5 all outputs of an answer come from one run, and one that the model does not give is absent") {
+  Simulation world(1);
+  Puppet puppet;
+  ModelFolder const folder("", "two", "1.0.0", two_outputs);
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
+  auto const answer = engine.load(folder.path()).value().infer(row(3)).value();
+  CHECK(puppet.control.runs.load() == 1);
+  CHECK(answer.outputs["y"].as<float>()[0] == 4);
+  CHECK(answer.outputs["twice"].as<float>()[0] == 6);
+  CHECK(answer.outputs.find("confidence") == nullptr);
+}
+
+// mutant: make_outputs that takes an output without elements for a failure.
+TEST_CASE("S2-13 an answer without elements is a success, unlike a model that did not answer") {
+  Simulation world(1);
+  Puppet puppet;
+  ModelFolder const folder("", "found", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)");
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
+  auto const model = engine.load(folder.path()).value();
+  Request const nothing{{"x", Tensor::allocate(DType::f32, {1, 0}).value()}};
+  auto const answer = model.infer(nothing).value();
+  CHECK(answer.outputs["y"].shape() == Shape{1, 0});
+  CHECK(model.infer(nothing)->report.cache == CacheState::hit);
+  puppet.control.on_run = [](ath_batch const&) {
+    return fail(Code::internal, Reason::backend_failure, "it broke");
+  };
+  CHECK(model.infer(nothing, {.cache = CacheMode::skip}).error().reason == Reason::backend_failure);
+}
+
 // mutant: EngineState::pin_step that loads on every call instead of asking the loader.
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
