@@ -211,6 +211,7 @@ TEST_CASE("an actor acts as the child of a fork, and goes on as the parent") {
   world.run_until_idle();
   CHECK(world.actors() == 0);
   CHECK(log == "p");
+  held.unlock();
 }
 
 // mutant: wait_until that goes on past its deadline, or that moves the clock too far
