@@ -9,10 +9,10 @@
 
 namespace athanor::inline v1::serving {
 
-/// Bounded and lock-free; any thread. A place holds a pointer or nothing, and whoever changes the one into the
-/// other owns the object: there is no link that could be read from an object that has been reused meanwhile. A
-/// thread begins at the places of its own cell, which is one cache line, and goes on to those of others when
-/// that is empty or full. Owns nothing: its user frees what is kept.
+/// Bounded, lock-free and thread-safe. A place holds a pointer or nothing; the thread that changes it owns the object.
+/// No object holds a link, so none is read from an object that has been reused. A thread begins at the places of its
+/// own cell, which is one cache line, and goes on to those of others when that is empty or full. Owns no object: the
+/// user frees those that are kept.
 template <class T, Environment Env>
 class Pool {
  public:
@@ -28,7 +28,7 @@ class Pool {
     });
   }
   /// Keeps the object, for the thread of that number. False when the pool is full or closed: the object is still the
-  /// caller's. Once it is kept, nothing of the pool is touched any more: whoever closes it may destroy it.
+  /// caller's. Once it is kept, the pool is not touched any more: the thread that closes it may destroy it.
   bool keep(T& object, std::size_t thread = Env::thread_number()) noexcept {
     auto const put = [&](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
