@@ -183,35 +183,33 @@ TEST_CASE("a simulation can have no thread to give, and can be a child of a fork
 
 // mutants: a child in which other actors run, or whose executors take tasks.
 TEST_CASE("an actor acts as the child of a fork, and goes on as the parent") {
-  Simulation world(5, {.order = Turns::Order::random});
-  SimulatedExecutor executor(1);
-  std::string log;
-  Actor posted(log, 'p');
-  SimulatedMutex held;
-  held.lock();
-  bool child_over = false;
-  bool others_ran = false;
-  world.spawn([&] {
-    {
-      Simulation::Child const child(world);
-      CHECK(SimulatedEnv::forks() == 1);
-      CHECK_FALSE(executor.post(posted.task()));
-      CHECK_FALSE(held.try_lock());
-      world.sleep(1ms);
-      child_over = true;
-    }
-    CHECK(SimulatedEnv::forks() == 0);
-    CHECK(executor.post(posted.task()));
-  });
-  for (int i = 0; i < 8; ++i) world.spawn([&] { others_ran = others_ran || !child_over; });
-  while (!child_over && world.step()) {
-    if (SimulatedEnv::forks() == 0) others_ran = false;  // before the fork
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    CAPTURE(seed);
+    Simulation world(seed, {.order = Turns::Order::random});
+    SimulatedExecutor executor(1);
+    std::string log;
+    Actor posted(log, 'p');
+    SimulatedMutex held;
+    held.lock();
+    bool others_ran = false;
+    world.spawn([&] {
+      {
+        Simulation::Child const child(world);
+        CHECK(SimulatedEnv::forks() == 1);
+        CHECK_FALSE(executor.post(posted.task()));
+        CHECK_FALSE(held.try_lock());
+        world.sleep(1ms);
+      }
+      CHECK(SimulatedEnv::forks() == 0);
+      CHECK(executor.post(posted.task()));
+    });
+    for (int i = 0; i < 8; ++i) world.spawn([&] { others_ran = others_ran || SimulatedEnv::forks() != 0; });
+    world.run_until_idle();
+    CHECK_FALSE(others_ran);
+    CHECK(world.actors() == 0);
+    CHECK(log == "p");
+    held.unlock();
   }
-  CHECK_FALSE(others_ran);
-  world.run_until_idle();
-  CHECK(world.actors() == 0);
-  CHECK(log == "p");
-  held.unlock();
 }
 
 // mutant: wait_until that goes on past its deadline, or that moves the clock too far
