@@ -25,10 +25,18 @@ macro(athanor_add_floor)
   endforeach()
 endmacro()
 
+include(CheckCXXSymbolExists)
+
 # How our own code is compiled; never imposed on a consumer.
 add_library(athanor_developer INTERFACE)
 # The same binary wherever it is built. A debugger wants the paths.
 target_compile_options(athanor_developer INTERFACE "$<$<NOT:$<CONFIG:Debug>>:-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=>")
+check_cxx_symbol_exists(__GLIBC__ features.h ATHANOR_HAS_GLIBC)
+if(ATHANOR_HAS_GLIBC)
+  # A call reads some twenty thread-local words: in libathanor.so, too, without a function call for each. The few bytes that
+  # this takes of what glibc keeps for libraries opened late it always has.
+  target_compile_options(athanor_developer INTERFACE -ftls-model=initial-exec)
+endif()
 if(ATHANOR_DEVELOPER_MODE)
   target_compile_options(
     athanor_developer INTERFACE -Wall -Wextra -Wpedantic -Werror $<$<COMPILE_LANGUAGE:CXX>:-Wshadow -Wconversion>)
