@@ -4,7 +4,7 @@
 # libraries are looked up, and targets of the same names are made.
 #
 # Result: RDKit_FOUND, RDKit_INCLUDE_DIR, and the targets.
-set(RDKit_PARTS SmilesParse GraphMol Fingerprints DataStructs MolDraw2D RDGeometryLib RDGeneral)
+set(RDKit_PARTS SmilesParse SubstructMatch GraphMol Fingerprints DataStructs MolDraw2D RDGeometryLib RDGeneral)
 if(RDKit_FIND_COMPONENTS)
   set(RDKit_PARTS ${RDKit_FIND_COMPONENTS})
 endif()

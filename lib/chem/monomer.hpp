@@ -1,0 +1,41 @@
+/// A monomer and the groups with which it joins a chain.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "mechanisms.hpp"
+#include "molecule.hpp"
+
+namespace athanor::inline v1::chem {
+
+struct Group {
+  GroupRule const* rule = nullptr;
+  std::vector<Way> ways;    ///< at least one
+  std::optional<Way> open;  ///< as the open end of a repeat unit, where that is none of `ways`
+};
+
+struct Monomer {
+  std::string_view text;
+  MoleculePointer molecule;
+  /// Whether its SMILES needs stereo marks or isotopes.
+  bool isomeric = false;
+  /// Marked centres of tetrahedral stereo.
+  bool chiral = false;
+};
+
+/// Reads one molecule with its stereo marks. `number` counts from 1 and stands in the sentence of a refusal.
+Result<Monomer> read_monomer(std::string_view text, std::size_t number, SmilesLimits const& limits);
+
+/// The groups of `rule` in a molecule, in the order of its atoms. Throws what RDKit throws.
+std::vector<Group> groups_of(RDKit::ROMol const& molecule, GroupRule const& rule);
+
+/// Turns each anhydride into two acids. Throws what RDKit throws.
+void open_anhydrides(RDKit::RWMol& molecule);
+
+/// Of the ways of one group or of several, the one that enters by the less substituted atom; the order in which the text
+/// lists the atoms does not matter.
+Way least_hindered(RDKit::ROMol const& molecule, std::vector<Way> const& ways);
+
+}  // namespace athanor::inline v1::chem
