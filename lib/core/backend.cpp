@@ -63,6 +63,15 @@ Error take_failure(std::int32_t code, ath_failure const& failure) {
                     failure.reason);
 }
 
+Result<ath_value const*> detail::find_parameter(ath_item const& item, std::size_t index, std::int32_t type) {
+  constexpr char const* names[] = {"none", "bool", "i64", "f64", "text"};
+  std::int32_t const got = index < item.parameter_count ? item.parameters[index].type : 0;
+  if (got == type) return &item.parameters[index];
+  return fail(Code::failed_precondition, Reason::manifest,
+              "parameters[{}]: the processor expected {}, the manifest declares {}", index, names[type],
+              names[got]);
+}
+
 tl::unexpected<Error> detail::gave_nothing(char const* name, char const* what) {
   return fail(Code::internal, Reason::backend_contract, "'{}': expected a {}, got a null pointer", name,
               what);

@@ -139,6 +139,13 @@ void KeyHasher::add(Hash128 hash) noexcept {
   update(words.data(), sizeof(words));
 }
 
+void KeyHasher::add(ath_value const& value) noexcept {
+  add(value.type);
+  if (value.type == ATH_VALUE_TEXT) return add(std::string_view(value.text, value.length));
+  if (value.type == ATH_VALUE_F64) return add(value.real);
+  add(value.integer);
+}
+
 void KeyHasher::add(Tensor const& tensor) noexcept {
   assert(tensor.device().type == DeviceType::cpu);
   // Words that follow one another are added at once.

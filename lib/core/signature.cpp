@@ -1,5 +1,6 @@
 #include <athanor/core/signature.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -121,7 +122,46 @@ Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLen
 std::string known_names(Signature const& signature) {
   std::string names;
   for (auto const& spec : signature.inputs) names += (names.empty() ? "" : ", ") + spec.name;
+  for (auto const& spec : signature.parameters) names += (names.empty() ? "" : ", ") + spec.name;
   return names;
+}
+
+/// Finds and checks the parameters. Returns how many the request sets.
+Result<std::size_t> check_parameters(Signature const& signature, Request const& request,
+                                     CheckedRequest& checked) {
+  auto const& given = request.inputs();
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < signature.parameters.size(); ++i) {
+    ParameterSpec const& spec = signature.parameters[i];
+    auto const at = std::ranges::find(given, spec.name, &NamedTensor::name);
+    checked.parameter[i] = CheckedRequest::left_out;
+    if (at == given.end() && !spec.initial)
+      return fail(Code::invalid_argument, Reason::missing_input,
+                  "{}: expected {}, got no parameter of that name", spec.name, to_string(spec));
+    if (at == given.end()) continue;
+    if (auto allowed = check(spec, at->value); !allowed) return tl::unexpected(std::move(allowed.error()));
+    checked.parameter[i] = static_cast<std::uint8_t>(at - given.begin());
+    ++count;
+  }
+  return count;
+}
+
+/// The error for a name that the signature does not have, or that a request has twice, if there is one.
+Result<void> check_names(Signature const& signature, Request const& request) {
+  auto const& given = request.inputs();
+  auto const named = [](auto const& list, std::string const& name) {
+    return std::ranges::count_if(list, [&](auto const& each) { return each.name == name; });
+  };
+  for (auto const& input : given) {
+    bool const known = named(signature.inputs, input.name) + named(signature.parameters, input.name) > 0;
+    if (!known || named(given, input.name) > 1)
+      return fail(Code::invalid_argument, Reason::extra_input, "{}: {}; the model takes {}", input.name,
+                  known                          ? "given more than once"
+                  : signature.parameters.empty() ? "not an input of the model"
+                                                 : "neither an input nor a parameter of the model",
+                  known_names(signature));
+  }
+  return {};
 }
 
 }  // namespace
@@ -178,19 +218,23 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
     checked.index[i] = static_cast<std::uint8_t>(index);
     checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
   }
-  if (given.size() != signature.inputs.size()) {
-    for (auto const& input : given) {
-      std::size_t times = 0;
-      for (auto const& other : given) times += other.name == input.name ? 1U : 0U;
-      bool known = false;
-      for (auto const& spec : signature.inputs) known = known || spec.name == input.name;
-      if (!known || times > 1)
-        return fail(Code::invalid_argument, Reason::extra_input, "{}: {}; the model takes {}", input.name,
-                    known ? "given more than once" : "not an input of the model", known_names(signature));
-    }
+  std::size_t known = signature.inputs.size();
+  if (!signature.parameters.empty()) {
+    auto const parameters = check_parameters(signature, request, checked);
+    if (!parameters) return tl::unexpected(parameters.error());
+    known += *parameters;
   }
+  if (given.size() != known)
+    if (auto named = check_names(signature, request); !named) return tl::unexpected(std::move(named.error()));
   if (auto const* items = lengths.find(items_axis)) checked.items = items->length;
   return checked;
+}
+
+ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,
+                       std::size_t index) noexcept {
+  std::uint8_t const at = checked.parameter[index];
+  return effective_value(signature.parameters[index],
+                         at == CheckedRequest::left_out ? nullptr : &request.inputs()[at].value);
 }
 
 bool is_utf8(std::string_view text, std::size_t* bad_byte) noexcept {

@@ -141,6 +141,22 @@ Result<Tensor> Tensor::allocate(DType dtype, Shape const& shape) {
   return over(dtype, shape, std::move(buffer));
 }
 
+namespace {
+
+template <class T>
+Tensor scalar_tensor(T value) {
+  auto tensor = Tensor::allocate(dtype_of<T>(), Shape{});
+  if (!tensor) throw std::bad_alloc();
+  std::memcpy(tensor->mutable_data(), &value, sizeof(value));
+  return std::move(*tensor);
+}
+
+}  // namespace
+
+Tensor Tensor::scalar(bool value) { return scalar_tensor(value); }
+Tensor Tensor::scalar(std::int64_t value) { return scalar_tensor(value); }
+Tensor Tensor::scalar(double value) { return scalar_tensor(value); }
+
 Tensor Tensor::over(DType dtype, Shape const& shape, Buffer buffer) {
   Tensor tensor;
   tensor.dtype_ = dtype;

@@ -11,6 +11,7 @@
 #include <athanor/manifest/model_name.hpp>
 
 #include "manifest_checks.hpp"
+#include "manifest_parameters.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
@@ -147,11 +148,36 @@ void place_in_batch(ModelInput& input, Node const& node) {
   if (!stacks) input.axis = dims[0].name;
 }
 
+/// An input that holds the value of a parameter: one row per item, or one element for the whole batch.
+void take_from_parameter(ModelInput& input, Node const& node) {
+  constexpr std::string_view prefix = "parameter:";
+  std::string const from = node["from"].text();
+  input.parameter = from.starts_with(prefix) ? from.substr(prefix.size()) : std::string();
+  if (input.parameter.empty())
+    node.reader().refuse(node["from"].path(), "expected parameter:NAME, got '{}'", from);
+  for (auto const* key : {"make", "index_of"})
+    if (node[key].present())
+      node.reader().refuse(node[key].path(), "expected nothing beside 'from', got a value");
+  auto const& dims = input.spec.dims;
+  bool const stacks = input.spec.stacks();
+  bool const single = dims.empty() || (dims.size() == 1 && (stacks || dims[0] == Dim::fixed(1))) ||
+                      (dims.size() == 2 && stacks && dims[1] == Dim::fixed(1));
+  if (!single)
+    node.reader().refuse(node["shape"].path(),
+                         "expected [items], [items, 1], [] or [1] for a parameter, got {}",
+                         to_string(input.spec));
+  input.assemble = stacks ? Assemble::repeat : Assemble::share;
+}
+
 ModelInput read_model_input(Node const& node) {
   ModelInput input;
-  if (!node.object({"name", "dtype", "shape", "index_of", "make"})) return input;
+  if (!node.object({"name", "dtype", "shape", "index_of", "make", "from"})) return input;
   input.spec = read_tensor(node);
   input.spec.non_finite = NonFinite::allow;  // the request's own inputs are what is checked
+  if (node["from"].present()) {
+    take_from_parameter(input, node);
+    return input;
+  }
   auto const make = node["make"];
   std::string const how = make.present() ? make.text() : "";
   if (!make.present()) {
@@ -282,11 +308,19 @@ std::optional<Tensor> read_value(std::string const& name, Node const& node,
   return {};
 }
 
+/// An input of a self-test, or a parameter.
+std::optional<Tensor> read_request_value(std::string const& name, Node const& node,
+                                         Signature const& signature) {
+  auto const parameter = std::ranges::find(signature.parameters, name, &ParameterSpec::name);
+  if (parameter != signature.parameters.end()) return read_parameter_value(*parameter, node);
+  return read_value(name, node, signature.inputs);
+}
+
 SelfTest read_self_test(Node const& node, Signature const& signature) {
   SelfTest test;
   if (!node.object({"inputs", "outputs", "tolerance"})) return test;
   for (auto const& [name, value] : node["inputs"].named())
-    if (auto tensor = read_value(name, value, signature.inputs)) test.inputs.set(name, std::move(*tensor));
+    if (auto tensor = read_request_value(name, value, signature)) test.inputs.set(name, std::move(*tensor));
   for (auto const& [name, value] : node["outputs"].named())
     if (auto tensor = read_value(name, value, signature.outputs))
       test.outputs.emplace_back(name, std::move(*tensor));
@@ -352,6 +386,8 @@ void read_tensors(Node const& root, Manifest& manifest) {
   if (root["processor"].present()) manifest.processor = read_processor(root["processor"]);
   for (Node const& node : root["inputs"].list(1, max_tensors)) manifest.inputs.push_back(read_input(node));
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
+  for (Node const& node : root["parameters"].list(0, max_parameters))
+    manifest.parameters.push_back(read_parameter(node));
   if (manifest.processor && manifest.processor->inputs.empty())
     for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
@@ -362,7 +398,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-      ModelInput& input = manifest.model_inputs.emplace_back(ModelInput{manifest.inputs[i], {}, {}, {}});
+      ModelInput& input = manifest.model_inputs.emplace_back(ModelInput{manifest.inputs[i], {}, {}, {}, {}});
       if (!root.reader().failed()) place_in_batch(input, nodes[i]);
     }
   }
@@ -409,7 +445,7 @@ void read_execution(Node const& root, Manifest& manifest) {
 }  // namespace manifest
 
 Signature Manifest::signature() const {
-  Signature signature{inputs, {}};
+  Signature signature{inputs, {}, parameters};
   for (auto const& output : outputs) signature.outputs.push_back(output.spec);
   return signature;
 }
@@ -432,10 +468,11 @@ Result<Manifest> parse_manifest(std::string_view text) {
       root.object({"athanor", "name",      "version",     "description", "backend",      "format",
                    "method",  "autograd",  "processor",   "inputs",      "model_inputs", "model_outputs",
                    "outputs", "members",   "min_members", "batching",    "cache",        "device",
-                   "threads", "self_test", "warm_up"})) {
+                   "threads", "self_test", "warm_up",     "parameters"})) {
     manifest::read_identity(root, manifest);
     if (!reader.failed()) manifest::read_tensors(root, manifest);
     if (!reader.failed()) manifest::read_execution(root, manifest);
+    if (!reader.failed()) manifest::fit_parameters(manifest, reader);
     if (!reader.failed()) manifest::check_references(manifest, reader);
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -87,6 +89,7 @@ void check_index_of(Manifest const& manifest, ModelInput const& input, std::stri
 void check_made_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
                       Reader& reader) {
   TensorSpec const& spec = input.spec;
+  if (!input.parameter.empty()) return;  // see fit_parameters
   if (input.assemble == Assemble::segment) {
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);
@@ -253,6 +256,68 @@ void check_processor_section(Manifest const& manifest, Reader& reader) {
 
 }  // namespace
 
+namespace {
+
+/// The least and the greatest value of what `dtype` holds of a parameter of that type; nothing when it holds none.
+struct Bounds {
+  ParameterValue least;
+  ParameterValue most;
+};
+std::optional<Bounds> bounds_of(ParameterType type, DType dtype) {
+  constexpr double largest_float = std::numeric_limits<float>::max();
+  if (type == ParameterType::i64 && dtype == DType::i64) return Bounds{INT64_MIN, INT64_MAX};
+  if (type == ParameterType::i64 && dtype == DType::i32)
+    return Bounds{std::int64_t{INT32_MIN}, std::int64_t{INT32_MAX}};
+  if (type == ParameterType::f64 && dtype == DType::f64)
+    return Bounds{std::numeric_limits<double>::lowest(), std::numeric_limits<double>::max()};
+  if (type == ParameterType::f64 && dtype == DType::f32) return Bounds{-largest_float, largest_float};
+  if (type == ParameterType::boolean && dtype == DType::boolean) return Bounds{false, true};
+  return std::nullopt;
+}
+
+/// What the declaration of a parameter must say for a model input that reads it.
+void fit_parameter(ParameterSpec& parameter, TensorSpec const& input, std::string const& path,
+                   Reader& reader) {
+  auto const bounds = bounds_of(parameter.type, input.dtype);
+  if (!bounds)
+    return reader.refuse(path + ".dtype", "expected a type that holds the {} '{}', got {}",
+                         to_string(parameter.type), parameter.name, to_string(input.dtype));
+  bool const all =
+      parameter.type == ParameterType::boolean || input.dtype == DType::i64 || input.dtype == DType::f64;
+  if (all) return;
+  if (!parameter.least) parameter.least = bounds->least;
+  if (!parameter.most) parameter.most = bounds->most;
+  auto const outside = [&](ParameterValue const& value) {
+    return value < bounds->least || bounds->most < value;
+  };
+  bool fits = !outside(*parameter.least) && !outside(*parameter.most) &&
+              !(parameter.initial && outside(*parameter.initial));
+  for (auto const& choice : parameter.choices) fits = fits && !outside(choice);
+  if (!fits)
+    reader.refuse(path + ".dtype", "expected a type that holds every value of '{}', got {}", parameter.name,
+                  to_string(input.dtype));
+}
+
+}  // namespace
+
+void fit_parameters(Manifest& manifest, Reader& reader) {
+  for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
+    ModelInput const& input = manifest.model_inputs[i];
+    if (input.parameter.empty()) continue;
+    std::string const path = fmt::format("model_inputs[{}]", i);
+    auto const found = std::ranges::find(manifest.parameters, input.parameter, &ParameterSpec::name);
+    if (found == manifest.parameters.end())
+      return reader.refuse(path + ".from", "expected the name of a parameter, got '{}'", input.parameter);
+    fit_parameter(*found, input.spec, path, reader);
+  }
+  for (std::size_t i = 0; i < manifest.parameters.size(); ++i)
+    if (!manifest.processor && std::ranges::find(manifest.model_inputs, manifest.parameters[i].name,
+                                                 &ModelInput::parameter) == manifest.model_inputs.end())
+      reader.refuse(fmt::format("parameters[{}]", i),
+                    "expected a processor or a model input that reads '{}', got none",
+                    manifest.parameters[i].name);
+}
+
 void check_references(Manifest const& manifest, Reader& reader) {
   check_unique(reader, "inputs", manifest.inputs, [](TensorSpec const& spec) { return spec.name; });
   check_unique(reader, "model_inputs", manifest.model_inputs,
@@ -261,6 +326,12 @@ void check_references(Manifest const& manifest, Reader& reader) {
                [](TensorSpec const& spec) { return spec.name; });
   check_unique(reader, "outputs", manifest.outputs,
                [](OutputSection const& output) { return output.spec.name; });
+  check_unique(reader, "parameters", manifest.parameters,
+               [](ParameterSpec const& spec) { return spec.name; });
+  for (std::size_t i = 0; i < manifest.parameters.size(); ++i)
+    if (find(manifest.inputs, manifest.parameters[i].name) != nullptr)
+      reader.refuse(fmt::format("parameters[{}].name", i),
+                    "expected another name than the inputs have, got '{}'", manifest.parameters[i].name);
   if (manifest.processor) check_processor_section(manifest, reader);
   for (std::size_t i = 0; i < manifest.inputs.size(); ++i)
     check_size(manifest.inputs[i], fmt::format("inputs[{}]", i), reader);

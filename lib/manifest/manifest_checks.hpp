@@ -11,6 +11,10 @@ using json::Json;
 using json::Node;
 using json::Reader;
 
+/// Each parameter has a reader, and those that a model input reads have values that fit into its type: bounds that are not
+/// declared become those of the type. Reports as check_references.
+void fit_parameters(Manifest& manifest, Reader& reader);
+
 /// Names once, references that lead somewhere, types that fit. Reports to `reader`, which keeps the first
 /// mistake.
 void check_references(Manifest const& manifest, Reader& reader);

@@ -78,6 +78,34 @@ void add_to_all(std::byte* data, std::size_t count, std::int64_t by) noexcept {
   for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(values[i] + by);
 }
 
+/// The bits of the element of a `repeat` or `share` input.
+std::uint64_t bits_of(TensorView const& value) noexcept {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, value.data, sizeof(bits));
+  return bits;
+}
+
+/// Writes the value of a parameter `count` times, as `dtype`. Returns where it ended.
+std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::size_t count) noexcept {
+  auto const put = [&]<class T>(T element) {
+    for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * sizeof(T), &element, sizeof(T));
+    return to + count * sizeof(T);
+  };
+  std::uint64_t const bits = bits_of(value);
+  auto const integer = static_cast<std::int64_t>(bits);
+  switch (dtype) {
+    case DType::boolean: return put(static_cast<std::uint8_t>(integer));
+    case DType::i32: return put(static_cast<std::int32_t>(integer));
+    case DType::f64: return put(bits);
+    case DType::f32: {
+      double real = 0;
+      std::memcpy(&real, &bits, sizeof(real));
+      return put(static_cast<float>(real));
+    }
+    default: return put(integer);
+  }
+}
+
 /// Reads one piece while it lives.
 class Reading {
  public:
@@ -107,6 +135,7 @@ tl::unexpected<Error> lost_piece() {
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept {
   std::uint64_t hash = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].assemble == Assemble::share) hash = mix(hash, bits_of(tensors[i]));
     if (!is_given(inputs[i].assemble)) continue;
     hash = mix(hash, static_cast<std::uint64_t>(tensors[i].dtype) << 8 |
                          static_cast<std::uint64_t>(tensors[i].ndim));
@@ -198,6 +227,8 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   Input const& input = inputs_[index];
   if (input.assemble == Assemble::segment) return make_segments(index, pieces);
   if (input.assemble == Assemble::count) return make_count(index);
+  if (input.assemble == Assemble::repeat) return repeat_values(index, pieces);
+  if (input.assemble == Assemble::share) return share_value(index, pieces);
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
   if (view && is_dense(pieces.tensor(0, index))) {
     views_[index] = pieces.tensor(0, index);
@@ -372,6 +403,38 @@ Result<void> Assembler::make_segments(std::size_t index, Pieces const& pieces) {
                 input.name, to_string(input.dtype));
   }
   views_[index] = dense(input.dtype, *data, bytes, length);
+  return {};
+}
+
+Result<void> Assembler::repeat_values(std::size_t index, Pieces const& pieces) {
+  Input& input = inputs_[index];
+  std::size_t const bytes = static_cast<std::size_t>(items_) * element_size(input.dtype);
+  auto data = buffer_of(input.data, bytes, input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  std::byte* to = *data;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece)
+    to = put_value(pieces.tensor(piece, index), input.dtype, to, pieces.items(piece));
+  views_[index] = dense(input.dtype, *data, bytes, items_);
+  if (input.rank == 2) {
+    views_[index].ndim = 2;
+    views_[index].shape[1] = 1;
+  }
+  return {};
+}
+
+/// The key of a batch is a hash, so pieces of different values may meet here: the batch is then run in pieces.
+Result<void> Assembler::share_value(std::size_t index, Pieces const& pieces) {
+  Input& input = inputs_[index];
+  TensorView const& value = pieces.tensor(0, index);
+  for (std::size_t piece = 1; piece < pieces.size(); ++piece)
+    if (bits_of(pieces.tensor(piece, index)) != bits_of(value))
+      return fail(Code::invalid_argument, Reason::value_range,
+                  "{}: expected one value for all of the batch, got another for piece {}", input.name, piece);
+  auto data = buffer_of(input.data, element_size(input.dtype), input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  put_value(value, input.dtype, *data, 1);
+  views_[index] = dense(input.dtype, *data, element_size(input.dtype), 1);
+  if (input.rank == 0) views_[index].ndim = 0;
   return {};
 }
 

@@ -6,6 +6,24 @@
 
 namespace athanor::inline v1::serving {
 
+void ParameterValues::assign(Signature const& signature, Request const& request,
+                             CheckedRequest const& checked) {
+  std::size_t const count = signature.parameters.size();
+  clear();
+  values_.reserve(count);
+  texts_.reserve(count);  // so that a text stays where it is
+  for (std::size_t i = 0; i < count; ++i) {
+    ath_value& value = values_.emplace_back(parameter_of(signature, request, checked, i));
+    if (value.type == ATH_VALUE_TEXT) value.text = texts_.emplace_back(value.text, value.length).c_str();
+  }
+}
+
+bool leaves_out_seed(Signature const& signature, CheckedRequest const& checked) noexcept {
+  for (std::size_t i = 0; i < signature.parameters.size(); ++i)
+    if (signature.parameters[i].seed && checked.parameter[i] == CheckedRequest::left_out) return true;
+  return false;
+}
+
 void CallInputs::own(Request&& request) noexcept {
   owned_ = std::move(request);
   request_ = &owned_;

@@ -70,12 +70,15 @@ Result<OpenProcessor> OpenProcessor::open(ProcessorTable table, std::string cons
   return opened;
 }
 
-Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs) const {
+Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs,
+                                           std::span<ath_value const> parameters) const {
   ath_failure failure{};
   ath_item item{};
   item.struct_size = sizeof(item);
   item.inputs = inputs.data();
   item.input_count = inputs.size();
+  item.parameters = parameters.data();
+  item.parameter_count = parameters.size();
   ath_made raw{};
   raw.struct_size = sizeof(raw);
   std::int32_t const code = table_->preprocess(table_->context, processor_, &item, &raw, &failure);

@@ -176,8 +176,13 @@ void plan_model(ModelDescription& description) {
   for (auto const& member : manifest.members) plan.members.push_back(plan_member(manifest, member));
   for (ModelInput const& input : plan.inputs) {
     description.request_index.push_back(position_of(manifest.inputs, input.spec.name));
+    auto const parameter = std::ranges::find(manifest.parameters, input.parameter, &ParameterSpec::name);
+    description.parameter_of_input.push_back(
+        static_cast<std::size_t>(parameter - manifest.parameters.begin()));
+    bool differs = input.assemble == Assemble::share;
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
-      description.shapes_vary = description.shapes_vary || input.spec.dims[axis].kind != Dim::Kind::fixed;
+      differs = differs || input.spec.dims[axis].kind != Dim::Kind::fixed;
+    description.batches_differ = description.batches_differ || differs;
   }
 }
 

@@ -18,6 +18,13 @@ Tensor row_of(Tensor const& tensor, std::int64_t index) {
   return one_element ? Tensor::text(tensor.text_at(index)) : tensor.rows(index, 1);
 }
 
+/// The value of a number as a tensor of one element: i64, also of a bool, or f64.
+TensorView to_view(ath_value const& value) noexcept {
+  bool const real = value.type == ATH_VALUE_F64;
+  void const* const data = real ? static_cast<void const*>(&value.real) : &value.integer;
+  return athanor::to_view(Tensor::view(real ? DType::f64 : DType::i64, data, Shape{1}));
+}
+
 /// Whether every row of `tensor` is one of a tensor of that spec.
 bool has_rows_of(TensorSpec const& spec, TensorView const& tensor) noexcept {
   if (tensor.ndim < 1 || static_cast<std::size_t>(tensor.ndim) != spec.dims.size()) return false;
@@ -70,14 +77,14 @@ std::int64_t held_bytes(ModelDescription const& description, Request const& requ
 }
 
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                 std::int64_t index) {
+                                 std::span<ath_value const> parameters, std::int64_t index) {
   std::array<Tensor, max_tensors> rows;
   std::array<TensorView, max_tensors> views;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     rows[i] = row_of(inputs[i], index);
-    views[i] = to_view(rows[i]);
+    views[i] = athanor::to_view(rows[i]);
   }
-  auto made = description.processor->preprocess({views.data(), inputs.size()});
+  auto made = description.processor->preprocess({views.data(), inputs.size()}, parameters);
   if (made)
     if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
   if (!made && inputs[0].shape()[0] > 1)
@@ -104,27 +111,30 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
   return {};
 }
 
-void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count,
-                std::span<TensorView> tensors) noexcept {
+void fill_piece(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
+                std::uint32_t count, std::span<TensorView> tensors) noexcept {
   auto const& inputs = description.plan.inputs;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (is_made(inputs[i])) continue;
-    if (description.processor) {
-      tensors[i] = made[first].tensor(description.made_of_input[i]);
+    if (!inputs[i].parameter.empty()) {
+      tensors[i] = to_view(source.parameters[description.parameter_of_input[i]]);
       continue;
     }
-    Tensor const& tensor = request.inputs()[checked.index[description.request_index[i]]].value;
-    bool const whole = inputs[i].assemble != Assemble::stack || count == checked.items;
-    tensors[i] = whole ? to_view(tensor) : to_view(tensor.rows(first, count));
+    if (is_made(inputs[i])) continue;
+    if (description.processor) {
+      tensors[i] = source.made[first].tensor(description.made_of_input[i]);
+      continue;
+    }
+    Tensor const& tensor = source.request.inputs()[source.checked.index[description.request_index[i]]].value;
+    bool const whole = inputs[i].assemble != Assemble::stack || count == source.checked.items;
+    tensors[i] = whole ? athanor::to_view(tensor) : athanor::to_view(tensor.rows(first, count));
   }
 }
 
-void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                   std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count, Pieces& pieces) {
+void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
+                   std::uint32_t count, Pieces& pieces) {
   std::uint32_t const step = description.processor ? 1 : count;
   for (std::uint32_t item = first; item < first + count; item += step)
-    fill_piece(description, request, checked, made, item, step, pieces.add(step));
+    fill_piece(description, source, item, step, pieces.add(step));
 }
 
 }  // namespace athanor::inline v1::serving

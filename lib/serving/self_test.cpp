@@ -118,6 +118,15 @@ Result<Tensor> make_up(TensorSpec const& spec) {
   return tensor;
 }
 
+/// A value that the spec allows, of a parameter that every request must set.
+ParameterValue make_up(ParameterSpec const& spec) {
+  if (!spec.choices.empty()) return spec.choices[0];
+  ParameterValue const zeros[] = {false, std::int64_t{0}, 0.0, std::string()};
+  ParameterValue const& zero = zeros[static_cast<std::size_t>(spec.type)];
+  if (check(spec, view_of(zero))) return zero;
+  return spec.least ? *spec.least : *spec.most;
+}
+
 /// A request of one item: small numbers, zeros and empty texts; an axis of any length is 1 long.
 Result<Request> make_up_request(ModelDescription const& description) {
   Request request;
@@ -125,6 +134,12 @@ Result<Request> make_up_request(ModelDescription const& description) {
     auto tensor = make_up(spec);
     if (!tensor) return tl::unexpected(std::move(tensor.error()));
     request.set(spec.name, std::move(*tensor));
+  }
+  for (ParameterSpec const& spec : description.signature.parameters) {
+    if (spec.initial) continue;
+    auto value = view_of(make_up(spec)).clone();
+    if (!value) return tl::unexpected(std::move(value.error()));
+    request.set(spec.name, std::move(*value));
   }
   return request;
 }

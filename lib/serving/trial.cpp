@@ -76,13 +76,14 @@ Result<void> check_unwritten(ModelDescription const& description, std::span<Tens
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
   auto checked = check(description.signature, request);
   if (!checked) return tl::unexpected(std::move(checked.error()));
-  Sample sample{request, *checked, {}};
+  Sample sample{request, *checked, {}, {}};
+  sample.parameters.assign(description.signature, request, *checked);
   if (!description.processor) return sample;
   std::vector<Tensor> inputs;
   for (std::size_t const input : description.processor_inputs)
     inputs.push_back(request.inputs()[checked->index[input]].value);
   for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto made = preprocess_item(description, inputs, item);
+    auto made = preprocess_item(description, inputs, sample.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
     sample.made.push_back(std::move(*made));
   }
@@ -95,8 +96,8 @@ Result<void> run_sample(ModelDescription const& description, Worker& worker, Sam
   for (std::int64_t done = 0; done < items;) {
     std::int64_t const from = (first + done) % sample.checked.items;
     std::int64_t const count = std::min(sample.checked.items - from, items - done);
-    append_pieces(description, sample.request, sample.checked, sample.made, static_cast<std::uint32_t>(from),
-                  static_cast<std::uint32_t>(count), worker.pieces);
+    append_pieces(description, {sample.request, sample.checked, sample.made, sample.parameters.values()},
+                  static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(count), worker.pieces);
     done += count;
   }
   if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered) return gathered;

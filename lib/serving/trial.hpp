@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <athanor/serving/detail/call_inputs.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
 #include <athanor/serving/detail/pieces.hpp>
 
@@ -17,6 +18,7 @@ struct Sample {
   Request request;
   CheckedRequest checked;
   std::vector<MadeItem> made;
+  ParameterValues parameters;
 };
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);

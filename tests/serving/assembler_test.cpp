@@ -207,3 +207,60 @@ TEST_CASE("a piece that is gone fails the gathering, and nothing stays held") {
   CHECK(gathered.error().reason == Reason::cancelled);
   CHECK(watched.held == 0);
 }
+
+// mutant: Assembler::repeat_values that writes the first piece's value only.
+TEST_CASE("a repeated value stands once for each item of its piece, in the input's type") {
+  Assembler assembler(std::vector{input("half", DType::f32, 2, Assemble::repeat),
+                                  input("n", DType::i32, 1, Assemble::repeat),
+                                  input("flag", DType::boolean, 1, Assemble::repeat)});
+  std::vector<double> const halves{0.5, 1.5};
+  std::vector<std::int64_t> const counts{-7, 8};
+  std::vector<std::int64_t> const flags{1, 0};
+  Pieces pieces(3);
+  for (std::size_t piece = 0; piece < 2; ++piece) {
+    auto const tensors = pieces.add(piece == 0 ? 2 : 1);
+    tensors[0].data = const_cast<double*>(&halves[piece]);
+    tensors[1].data = const_cast<std::int64_t*>(&counts[piece]);
+    tensors[2].data = const_cast<std::int64_t*>(&flags[piece]);
+  }
+  REQUIRE(assembler.gather(pieces, false));
+  CHECK(values_of<float>(assembler.inputs()[0]) == std::vector<float>{0.5F, 0.5F, 1.5F});
+  CHECK(from_view(assembler.inputs()[0]).shape() == Shape{3, 1});
+  CHECK(values_of<std::int32_t>(assembler.inputs()[1]) == std::vector<std::int32_t>{-7, -7, 8});
+  CHECK(from_view(assembler.inputs()[1]).shape() == Shape{3});
+  auto const* set = static_cast<std::uint8_t const*>(assembler.inputs()[2].data);
+  CHECK(std::vector<std::uint8_t>(set, set + 3) == std::vector<std::uint8_t>{1, 1, 0});
+}
+
+// mutant: Assembler::share_value that takes the first piece's value for all.
+TEST_CASE("a shared value is one of all pieces, and pieces that differ make no batch") {
+  Assembler assembler(std::vector{input("t", DType::f32, 0, Assemble::share)});
+  double const hot = 1.5;
+  double const cold = 0.5;
+  Pieces pieces(1);
+  pieces.add(2)[0].data = const_cast<double*>(&hot);
+  pieces.add(1)[0].data = const_cast<double*>(&hot);
+  REQUIRE(assembler.gather(pieces, true));
+  CHECK(assembler.inputs()[0].ndim == 0);
+  CHECK(*static_cast<float const*>(assembler.inputs()[0].data) == 1.5F);
+  pieces.add(1)[0].data = const_cast<double*>(&cold);
+  auto const mixed = assembler.gather(pieces, false);
+  REQUIRE_FALSE(mixed);
+  CHECK(mixed.error().code == Code::invalid_argument);
+  CHECK(mixed.error().message == "t: expected one value for all of the batch, got another for piece 2");
+}
+
+// mutant: shape_key that leaves out the values that a batch shares.
+TEST_CASE("the key of a batch holds the values that it shares, and no others") {
+  double const hot = 1.5;
+  double const cold = 0.5;
+  auto const key = [](Assemble assemble, double const& value) {
+    std::vector const inputs{input("t", DType::f32, 1, assemble)};
+    TensorView tensor{};
+    tensor.data = const_cast<double*>(&value);
+    return shape_key(inputs, std::span(&tensor, 1));
+  };
+  CHECK(key(Assemble::share, hot) == key(Assemble::share, hot));
+  CHECK(key(Assemble::share, hot) != key(Assemble::share, cold));
+  CHECK(key(Assemble::repeat, hot) == key(Assemble::repeat, cold));
+}

@@ -47,7 +47,8 @@ struct Blocking {
   }
 };
 
-// Makes of a text the number of its first letter, and lets the test act before it reads that.
+// Makes of a text the number of its first letter, and lets the test act before it reads that. The text is the first
+// parameter, or where there is none the input.
 struct LetterProcessor {
   static constexpr char const* name = "letter";
   std::function<void()> before;
@@ -57,7 +58,9 @@ struct LetterProcessor {
     std::span<Port const> made() const { return ports; }
     Result<Preprocessed> preprocess(Item const& item) const {
       if (processor.before) std::exchange(processor.before, nullptr)();
-      std::array<float, 2> const letter{static_cast<float>(item.input(0).text_at(0)[0]), 0};
+      std::string_view const text = item.parameter_count() == 0 ? item.input(0).text_at(0)
+                                                                : item.parameter<std::string_view>(0).value();
+      std::array<float, 2> const letter{static_cast<float>(text[0]), 0};
       Preprocessed made;
       made.tensors.push_back(Tensor::view<float>(letter, Shape{1, 2}).clone().value());
       return made;
@@ -151,6 +154,36 @@ TEST_CASE("a processor does not read the memory of a caller who leaves while it 
   auto const owner = engine.submit(Request{{"text", Tensor::texts(offsets, memory, Shape{1})}});
   auto const waiter =
       engine.submit(Request{{"text", Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value()}});
+  processor.before = [&] {
+    engine.cancel(*owner);
+    memory = "z";
+  };
+  engine.world.run_until_idle();
+  REQUIRE(owner->done());
+  CHECK(owner->error().code == Code::cancelled);
+  REQUIRE(waiter->has_value());
+  CHECK(waiter->y() == 'a' + 1);
+  check_nothing_held(engine);
+}
+
+// mutant: ParameterValues that borrows its texts.
+TEST_CASE("a processor does not read a parameter's text in the memory of a caller who leaves while it runs") {
+  LetterProcessor processor;
+  ath_processor_table const table = make_table(processor);
+  SimulatedEngine engine("", only_workers());
+  REQUIRE(engine.state->add_processor(table));
+  ModelFolder const folder("", "letters", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "parameters": [{"name": "text", "type": "text"}], "processor": {"name": "letter"},
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+      "self_test": [{"inputs": {"x": [[1, 2]], "text": "a"}, "outputs": {"y": [[98, 1]]}}],)");
+  engine.served = engine.state->add(folder.path()).value().get();
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  std::string memory = "a";
+  auto const owner = engine.submit(row(1).set("text", memory));
+  auto const waiter =
+      engine.submit(row(1).set("text", Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value()));
   processor.before = [&] {
     engine.cancel(*owner);
     memory = "z";

@@ -171,7 +171,7 @@ TEST_CASE("a processor that makes too little, too much or nothing fails the item
     answer.tensors = tensors;
     answer.tensor_count = count;
     answer.cost = cost;
-    auto const made = opened.preprocess({});
+    auto const made = opened.preprocess({}, {});
     REQUIRE_FALSE(made);
     CHECK(made.error().reason == Reason::backend_contract);
     return made.error().message;

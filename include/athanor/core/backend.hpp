@@ -90,6 +90,21 @@ struct Port {
   DType dtype;
 };
 
+namespace detail {
+
+/// The number that ath_value has for values of type T.
+template <class T>
+consteval std::int32_t value_type_of() {
+  if constexpr (std::is_same_v<T, bool>) return ATH_VALUE_BOOL;
+  if constexpr (std::is_same_v<T, std::int64_t>) return ATH_VALUE_I64;
+  if constexpr (std::is_same_v<T, double>) return ATH_VALUE_F64;
+  if constexpr (std::is_same_v<T, std::string_view>) return ATH_VALUE_TEXT;
+}
+/// The parameter at that place, if it is of that type.
+Result<ath_value const*> find_parameter(ath_item const& item, std::size_t index, std::int32_t type);
+
+}  // namespace detail
+
 /// One item of a request. Lives for one call of preprocess.
 class Item {
  public:
@@ -100,6 +115,20 @@ class Item {
   /// The item's row of an input that the processor reads, in the manifest's order: axis 0 has length 1. Borrows
   /// the item's memory.
   Tensor input(std::size_t index) const noexcept { return from_view(raw_->inputs[index]); }
+  /// How many parameters the manifest declares.
+  std::size_t parameter_count() const noexcept { return raw_->parameter_count; }
+  /// What holds for a parameter, in the manifest's order, as `bool`, `std::int64_t`, `double` or `std::string_view`.
+  /// Borrows a text. Fails with failed_precondition / manifest when the manifest declares no such parameter there.
+  template <class T>
+  Result<T> parameter(std::size_t index) const {
+    auto const value = detail::find_parameter(*raw_, index, detail::value_type_of<T>());
+    if (!value) return tl::unexpected(value.error());
+    if constexpr (std::is_same_v<T, bool>) return (*value)->integer != 0;
+    if constexpr (std::is_same_v<T, std::int64_t>) return (*value)->integer;
+    if constexpr (std::is_same_v<T, double>) return (*value)->real;
+    if constexpr (std::is_same_v<T, std::string_view>)
+      return std::string_view((*value)->text, (*value)->length);
+  }
 
  private:
   ath_item const* raw_;

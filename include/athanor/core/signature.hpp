@@ -9,6 +9,7 @@
 
 #include <athanor/core/backend.hpp>
 #include <athanor/core/error.hpp>
+#include <athanor/core/parameter.hpp>
 #include <athanor/core/tensor.hpp>
 
 namespace athanor::inline v1 {
@@ -56,13 +57,15 @@ struct TensorSpec {
 /// `f32 [items, 10]`.
 std::string to_string(TensorSpec const& spec);
 
-/// Inputs and outputs by name, at most `max_tensors` of each (checked where a manifest is read).
+/// Inputs, outputs and parameters by name, at most `max_tensors` of the first two each and `max_parameters` (checked
+/// where a manifest is read). No parameter has the name of an input.
 struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::vector<ParameterSpec> parameters{};
 };
 
-/// The inputs of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must stay
+/// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must stay
 /// valid for as long as the function that takes the request requires.
 class Request {
  public:
@@ -71,6 +74,15 @@ class Request {
 
   /// Adds an input, or replaces the input of that name.
   Request& set(std::string_view name, Tensor value);
+  /// Sets a parameter, as NamedTensor holds it.
+  template <detail::ScalarNumber T>
+  Request& set(std::string_view name, T number) {
+    return set(name, detail::scalar_of(number));
+  }
+  /// Sets a parameter, or an input of one text. Borrows `text`.
+  Request& set(std::string_view name, std::string_view text) { return set(name, Tensor::text(text)); }
+  Request& set(std::string_view name, char const* text) { return set(name, std::string_view(text)); }
+  /// Inputs and parameters: a parameter is a tensor of one element.
   std::vector<NamedTensor> const& inputs() const noexcept { return inputs_; }
   void clear() noexcept { inputs_.clear(); }
 
@@ -80,13 +92,20 @@ class Request {
 
 /// The result of check(): the index of each signature input in the request, and the size of the request.
 struct CheckedRequest {
+  static constexpr std::uint8_t left_out = UINT8_MAX;
   std::uint8_t index[max_tensors]{};  ///< signature input i is request.inputs()[index[i]]
+  /// Signature parameter i is request.inputs()[parameter[i]], or `left_out`: the initial value holds.
+  std::uint8_t parameter[max_parameters]{};
   std::int64_t items = 1;
   std::int64_t bytes = 0;  ///< all inputs together
 };
 
+/// The value of signature parameter `index` that holds for a checked request. Borrows texts of both.
+ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,
+                       std::size_t index) noexcept;
+
 /// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, byte limits, the
-/// encoding of `bytes` and finiteness. Fails with invalid_argument and a message that names the tensor, the
+/// encoding of `bytes`, finiteness and parameters. Fails with invalid_argument and a message that names the tensor, the
 /// index of a bad element, what was expected and what was given. Reads every byte of floating-point and text
 /// inputs. Allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -204,6 +205,12 @@ class Tensor {
   /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
 
+  /// One number in owned memory, shape []: `bool`, `i64` for the other integers, or `f64`. Throws std::bad_alloc if
+  /// memory is lacking.
+  static Tensor scalar(bool value);
+  static Tensor scalar(std::int64_t value);
+  static Tensor scalar(double value);
+
   /// A copy in owned memory. Fails with resource_exhausted if memory is lacking.
   Result<Tensor> clone() const;
 
@@ -254,7 +261,27 @@ class Tensor {
   Buffer buffer_{};
 };
 
-/// A tensor with its name in a signature.
+namespace detail {
+
+/// A number that a `bool`, an `i64` or an `f64` holds as it is.
+template <class T>
+concept ScalarNumber = std::same_as<T, bool> || std::floating_point<T> ||
+                       (std::integral<T> && (std::is_signed_v<T> || sizeof(T) < sizeof(std::int64_t)));
+
+template <ScalarNumber T>
+Tensor scalar_of(T value) {
+  if constexpr (std::same_as<T, bool>) {
+    return Tensor::scalar(value);
+  } else if constexpr (std::integral<T>) {
+    return Tensor::scalar(static_cast<std::int64_t>(value));
+  } else {
+    return Tensor::scalar(static_cast<double>(value));
+  }
+}
+
+}  // namespace detail
+
+/// A tensor, or the value of a parameter, with its name in a signature.
 struct NamedTensor {
   std::string name;
   Tensor value;
@@ -264,6 +291,9 @@ struct NamedTensor {
   /// Borrows `text`.
   NamedTensor(std::string name_, std::string_view text) : NamedTensor(std::move(name_), Tensor::text(text)) {}
   NamedTensor(std::string name_, char const* text) : NamedTensor(std::move(name_), std::string_view(text)) {}
+  /// A parameter: a bool, an integer or a floating-point number, as Tensor::scalar holds it.
+  template <detail::ScalarNumber T>
+  NamedTensor(std::string name_, T number) : NamedTensor(std::move(name_), detail::scalar_of(number)) {}
 };
 
 }  // namespace athanor::inline v1

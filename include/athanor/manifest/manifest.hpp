@@ -95,9 +95,9 @@ struct SelfTest {
 
 }  // namespace manifest
 
-/// True for an input that is generated with the batch, rather than supplied by a request or a processor.
+/// True for an input that is generated with the batch, rather than a tensor of a request or of a processor.
 inline bool is_made(ModelInput const& input) noexcept {
-  return input.assemble == Assemble::segment || input.assemble == Assemble::count;
+  return input.assemble != Assemble::stack && input.assemble != Assemble::ragged;
 }
 
 /// Everything that a manifest says, with its defaults filled in.
@@ -111,6 +111,7 @@ struct Manifest {
   bool autograd = false;    ///< whether running the model computes gradients
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                ///< what a request holds
+  std::vector<ParameterSpec> parameters;         ///< what a request may set beside its inputs
   std::vector<ModelInput> model_inputs;          ///< what the model reads
   std::vector<TensorSpec> model_outputs;         ///< what the model gives
   std::vector<manifest::OutputSection> outputs;  ///< what an answer holds
@@ -124,7 +125,7 @@ struct Manifest {
   std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used
   Hash128 content;                            ///< hash of the text that all of this was read from
 
-  /// What callers see: `inputs` and the outputs' specs.
+  /// What callers see: `inputs`, the outputs' specs and `parameters`.
   Signature signature() const;
   /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
   /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.

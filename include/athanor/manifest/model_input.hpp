@@ -17,6 +17,8 @@ enum class Assemble : std::uint8_t {
   ragged,   ///< items of different length are concatenated along axis 0 (a named axis other than `items`)
   segment,  ///< generated: for every element of the ragged axis, the index of its item (i32 or i64)
   count,    ///< generated: how many items the batch holds (i32 or i64, one element)
+  repeat,   ///< generated: for every item, the value of its request's parameter
+  share,    ///< the value of a parameter, which all requests of a batch have in common
 };
 
 /// One input of the model as it executes (after the processor, if there is one).
@@ -29,6 +31,8 @@ struct ModelInput {
   /// otherwise. Each value is increased by the number of elements that earlier items of the batch have along
   /// that axis. i32 and i64 only.
   std::string index_of;
+  /// The parameter whose value it has (`repeat`, `share`); empty otherwise.
+  std::string parameter;
 };
 
 }  // namespace athanor::inline v1

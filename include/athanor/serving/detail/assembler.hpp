@@ -16,7 +16,8 @@
 namespace athanor::inline v1::serving {
 
 /// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack` or
-/// `ragged`, at that input's index (others are ignored). Axis 0 of a `stack` input is `items` long. A piece of
+/// `ragged`, and one element of i64 or f64 for those that are `repeat` or `share`, at that input's index (others are
+/// ignored). Axis 0 of a `stack` input is `items` long. A piece of
 /// a model with `ragged` inputs is one item. Borrows the tensors' bytes; clear() keeps capacity.
 class Pieces {
  public:
@@ -52,7 +53,7 @@ struct PieceAccess {
 };
 
 /// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but
-/// the first of every `stack` and `ragged` input. `tensors` are those of a piece.
+/// the first of every `stack` and `ragged` input, and the value of every `share` input. `tensors` are those of a piece.
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
 /// One per instance of a model. Buffers are kept and grow: after warm-up, gathering does not allocate. Not
@@ -106,6 +107,8 @@ class Assembler {
   void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
   Result<void> make_segments(std::size_t index, Pieces const& pieces);
   Result<void> make_count(std::size_t index);
+  Result<void> repeat_values(std::size_t index, Pieces const& pieces);
+  Result<void> share_value(std::size_t index, Pieces const& pieces);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
 
   PieceAccess access_{};  // of the batch at hand

@@ -115,6 +115,7 @@ struct Call : admission::Slot,
   OutputSetPointer outputs{};  ///< until the answer takes them over
   Report report{};
   CallInputs inputs{};           ///< guarded by lock() once the call has started
+  ParameterValues parameters{};  ///< set before the call starts; empty where the model has none
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{

@@ -3,12 +3,35 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <athanor/core/error.hpp>
 #include <athanor/core/signature.hpp>
 
 namespace athanor::inline v1::serving {
+
+/// The parameters of a request, in the signature's order, with memory of their own. Empty where a model declares none.
+class ParameterValues {
+ public:
+  ParameterValues() = default;
+  ParameterValues(ParameterValues&&) = default;
+  ParameterValues& operator=(ParameterValues&&) = default;
+
+  void assign(Signature const& signature, Request const& request, CheckedRequest const& checked);
+  void clear() noexcept {
+    values_.clear();
+    texts_.clear();
+  }
+  std::span<ath_value const> values() const noexcept { return values_; }
+
+ private:
+  std::vector<ath_value> values_{};
+  std::vector<std::string> texts_{};
+};
+
+/// Whether a request sets no value for some seed, so that its answer is its own.
+bool leaves_out_seed(Signature const& signature, CheckedRequest const& checked) noexcept;
 
 /// A checked request: the caller's own, or the call's. Borrowed inputs lie in memory that the caller takes
 /// back once it is answered: then they are copied or gone. Not thread-safe: while the call runs, guarded by

@@ -36,6 +36,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
   call.outputs.reset();
   call.inputs.clear();
   call.made.clear();
+  if (!call.parameters.values().empty()) call.parameters.clear();
   call.flight_value.reset();
   if (!pool_.keep(call, call.home)) free_call(call);
 }
@@ -115,6 +116,8 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   UnstartedCall unstarted(call);
   call.began = now;
   call.deadline = deadline;
+  if (Signature const& signature = model.description().signature; !signature.parameters.empty())
+    call.parameters.assign(signature, request, checked);
   Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
   // Asked again: a stop that did not see this call has been seen here.
   if (admitted && stopping()) admitted = tl::unexpected(stop_error());

@@ -104,10 +104,12 @@ class OpenProcessor {
   char const* made_name(std::size_t index) const noexcept { return ports_.made_names[index]; }
   DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor
+  /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: of the request, in
+  /// the manifest's order. Fails as the processor
   /// does, and with internal / backend_contract for tensors that are not whole or of another number or type
   /// than it declared, and for a cost out of range.
-  Result<MadeItem> preprocess(std::span<TensorView const> inputs) const;
+  Result<MadeItem> preprocess(std::span<TensorView const> inputs,
+                              std::span<ath_value const> parameters) const;
 
  private:
   OpenProcessor(ProcessorTable table, void* processor, ath_ports const& ports) noexcept

@@ -32,10 +32,14 @@ struct ModelDescription {
   std::vector<std::size_t> processor_inputs;
   /// Without one: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
+  /// Of a model input with the value of a parameter: that is signature parameter parameter_of_input[i].
+  std::vector<std::size_t> parameter_of_input;
   /// Without a processor: every model input is one of the request's, as that gives it, with an item in each row. A
   /// batch of one request may be shown its memory.
   bool shows_requests = false;
-  bool shapes_vary = false;  ///< some model input has dimensions beyond axis 0 that are not fixed
+  /// Some model input has dimensions beyond axis 0 that are not fixed, or a value for all of a batch: not all calls can
+  /// share one.
+  bool batches_differ = false;
 };
 
 /// Reads the folder's manifest and checks it against the backends and processors at hand.

@@ -16,16 +16,23 @@ namespace athanor::inline v1::serving {
 /// else refers to it.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
+/// What the pieces of a request are made of.
+struct PieceSource {
+  Request const& request;
+  CheckedRequest const& checked;
+  std::span<MadeItem const> made;         ///< by item, of a model with a processor
+  std::span<ath_value const> parameters;  ///< in the signature's order
+};
+
 /// Fills in the tensors, by model input, of one piece: items `first .. first + count` of a request. With a
 /// processor a piece is one item.
-void fill_piece(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count,
-                std::span<TensorView> tensors) noexcept;
+void fill_piece(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
+                std::uint32_t count, std::span<TensorView> tensors) noexcept;
 
 /// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor as one piece
 /// per item.
-void append_pieces(ModelDescription const& description, Request const& request, CheckedRequest const& checked,
-                   std::span<MadeItem const> made, std::uint32_t first, std::uint32_t count, Pieces& pieces);
+void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
+                   std::uint32_t count, Pieces& pieces);
 
 /// True when `row` is one row of a tensor of that spec.
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
@@ -34,7 +41,7 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
 /// items the error names the item. internal / backend_contract when what was made is no item of the model's
 /// inputs.
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                 std::int64_t index);
+                                 std::span<ath_value const> parameters, std::int64_t index);
 
 /// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
 /// caller sends (an empty ragged input may ask for a segment of any length). Saturates.

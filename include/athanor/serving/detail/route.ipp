@@ -54,17 +54,21 @@ template <class T>
 typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::admit_work;
   ModelDescription const& description = call.model->description();
+  Signature const& signature = description.signature;
   bool const cached = options_.cache_bytes != 0 && description.manifest.cache;
-  if (!cached || call.cache_mode == CacheMode::skip) {
+  bool const parametric = !signature.parameters.empty();
+  bool const own = parametric && leaves_out_seed(signature, call.inputs.checked());
+  if (!cached || own || call.cache_mode == CacheMode::skip) {
     if (call.cache_mode != CacheMode::only_if_cached) return Progress::next;
-    return end_route(
-        call, make_error(Code::not_found, Reason::not_cached,
-                         "{}: expected a model whose answers are cached, as the call reads the cache only",
-                         description.id));
+    return end_route(call, make_error(Code::not_found, Reason::not_cached,
+                                      "{}: expected {}, as the call reads the cache only", description.id,
+                                      own ? "a value for the seed" : "a model whose answers are cached"));
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
-  for (std::size_t i = 0; i < description.signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
+  for (std::size_t i = 0; i < signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
+  if (parametric)
+    for (ath_value const& value : call.parameters.values()) hasher.add(value);
   auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
   if (joined == caching::Join::waiter) return Progress::parked;  // another thread may own the call already
   if (joined == caching::Join::hit) {
@@ -133,13 +137,13 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
-    auto made = preprocess_item(call.model->description(), *inputs, item);
+    auto made = preprocess_item(call.model->description(), *inputs, call.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batch_cost += made->cost();
     call.made.push_back(std::move(*made));
   }
   ModelType const& model = *call.model;
-  if (!model.description().shapes_vary) return {};
+  if (!model.description().batches_differ) return {};
   CallLock<T> const lock(call);
   for (std::uint32_t item = 1; item < call.made.size(); ++item)
     if (model.shape_key(call, item) != model.shape_key(call))
@@ -192,7 +196,7 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   // The default deadline bounds the wait, but a lone caller may run its own work under it.
   slot.batch_deadline = call.own_deadline ? call.deadline : no_deadline;
   slot.batch_key = 0;
-  if (call.model->description().shapes_vary) {
+  if (call.model->description().batches_differ) {
     CallLock<T> const lock(call);
     if (!call.inputs.gone()) slot.batch_key = call.model->shape_key(call);
   }

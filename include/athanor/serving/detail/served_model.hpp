@@ -62,8 +62,8 @@ class ServedModel {
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
 
-  /// Calls of different keys never share a batch: their inputs differ beyond axis 0. For a model whose shapes
-  /// vary.
+  /// Calls of different keys never share a batch: their inputs differ beyond axis 0, or in a value for all of it. For a
+  /// model whose batches differ.
   std::uint64_t shape_key(CallType const& call, std::uint32_t item = 0) const;
   /// Threads of the host that are inside this model's backend.
   std::size_t callers_inside() const noexcept;
@@ -115,6 +115,9 @@ class ServedModel {
   };
   Result<void> run(batching::Batch const& batch, InstanceState& instance);
   Result<void> gather(batching::Batch const& batch, Worker& worker);
+  static PieceSource source_of(CallType const& call) noexcept {
+    return {call.inputs.request(), call.inputs.checked(), call.made, call.parameters.values()};
+  }
   void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
   template <class Write>

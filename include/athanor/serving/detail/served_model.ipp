@@ -56,7 +56,7 @@ bool ServedModel<T>::allow_trial(TimePoint now, Duration predicted) noexcept {
 template <class T>
 std::uint64_t ServedModel<T>::shape_key(CallType const& call, std::uint32_t item) const {
   std::array<TensorView, max_tensors> tensors;
-  fill_piece(description_, call.inputs.request(), call.inputs.checked(), call.made, item, 1, tensors);
+  fill_piece(description_, source_of(call), item, 1, tensors);
   return serving::shape_key(description_.plan.inputs, tensors);
 }
 
@@ -139,9 +139,8 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
   bool const stay = batch.on_caller || owned;
   if (stay && batch.parts.size() == 1 && description_.shows_requests) {
     auto const& part = batch.parts[0];
-    auto const& inputs = static_cast<CallType&>(*part.slot).inputs;
     worker.parts.assign(1, part);
-    fill_piece(description_, inputs.request(), inputs.checked(), {}, part.first, part.count,
+    fill_piece(description_, source_of(static_cast<CallType&>(*part.slot)), part.first, part.count,
                worker.assembler.borrow(part.count));
     return {};
   }
@@ -170,8 +169,7 @@ void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker
       call.incomplete.store(true, std::memory_order_relaxed);
       continue;
     }
-    append_pieces(description_, call.inputs.request(), call.inputs.checked(), call.made, part.first,
-                  part.count, worker.pieces);
+    append_pieces(description_, source_of(call), part.first, part.count, worker.pieces);
     worker.parts.push_back(part);
   }
 }
@@ -189,8 +187,8 @@ bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept
   if (self.lost) {
     call.unlock();
   } else {
-    fill_piece(self.model.description_, call.inputs.request(), call.inputs.checked(), call.made, part.first,
-               part.count, self.worker.pieces.tensors(piece));
+    fill_piece(self.model.description_, source_of(call), part.first, part.count,
+               self.worker.pieces.tensors(piece));
   }
   return !self.lost;
 }
