@@ -35,7 +35,7 @@ class Assembly {
 
   void add(Plan::Unit const& unit) {
     offsets_.push_back(polymer_.getNumAtoms());
-    polymer_.insertMol(*unit.monomer->molecule);
+    polymer_.insertMol(*unit.monomer->skeleton);
     isomeric_ = isomeric_ || unit.monomer->isomeric;
     if (unit.mirrored)
       for (std::uint32_t index = offsets_.back(); index < polymer_.getNumAtoms(); ++index)

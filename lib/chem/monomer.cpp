@@ -85,6 +85,12 @@ Error numbered(Error error, std::size_t number) {
   return error;
 }
 
+MoleculePointer kekulised(RDKit::RWMol const& molecule) {
+  auto copy = std::make_unique<RDKit::RWMol>(molecule);
+  RDKit::MolOps::Kekulize(*copy, true);
+  return copy;
+}
+
 Result<Monomer> read(std::string_view text, SmilesLimits const& limits) {
   auto source = read_source(text, limits);
   if (!source) return tl::unexpected(std::move(source.error()));
@@ -100,7 +106,8 @@ Result<Monomer> read(std::string_view text, SmilesLimits const& limits) {
     if (!molecule) return tl::unexpected(std::move(molecule.error()));
     RDKit::MolOps::sanitizeMol(**molecule);
     RDKit::MolOps::assignStereochemistry(**molecule, true, true);
-    Monomer monomer{source->smiles(), std::move(*molecule), false, false};
+    auto skeleton = kekulised(**molecule);
+    Monomer monomer{source->smiles(), std::move(*molecule), std::move(skeleton), false, false};
     monomer.chiral = has_centres(*monomer.molecule);
     monomer.isomeric =
         monomer.chiral || has_stereo_bonds(*monomer.molecule) || has_isotopes(*monomer.molecule);
@@ -132,14 +139,19 @@ std::vector<Group> groups_of(RDKit::ROMol const& molecule, GroupRule const& rule
   return groups;
 }
 
-void open_anhydrides(RDKit::RWMol& molecule) {
-  for (auto const& group : groups_of(molecule, *row_of(Mechanism::imide).second)) {
+std::optional<Monomer> without_anhydrides(Monomer const& monomer) {
+  auto const groups = groups_of(*monomer.molecule, *row_of(Mechanism::imide).second);
+  if (groups.empty()) return std::nullopt;
+  auto opened = std::make_unique<RDKit::RWMol>(*monomer.skeleton);
+  for (auto const& group : groups) {
     Way const& way = group.ways.front();
-    molecule.removeBond(way.leaving, way.second);
-    std::uint32_t const hydroxyl = molecule.addAtom(new RDKit::Atom(8), false, true);
-    molecule.addBond(hydroxyl, way.second, RDKit::Bond::SINGLE);
+    opened->removeBond(way.leaving, way.second);
+    std::uint32_t const hydroxyl = opened->addAtom(new RDKit::Atom(8), false, true);
+    opened->addBond(hydroxyl, way.second, RDKit::Bond::SINGLE);
   }
-  RDKit::MolOps::sanitizeMol(molecule);
+  RDKit::MolOps::sanitizeMol(*opened);
+  auto skeleton = kekulised(*opened);
+  return Monomer{monomer.text, std::move(opened), std::move(skeleton), monomer.isomeric, monomer.chiral};
 }
 
 Way least_hindered(RDKit::ROMol const& molecule, std::vector<Way> const& ways) {

@@ -18,7 +18,9 @@ struct Group {
 
 struct Monomer {
   std::string_view text;
-  MoleculePointer molecule;
+  MoleculePointer molecule;  ///< perceived, for patterns
+  MoleculePointer
+      skeleton;  ///< the same with single and double bonds: a ring that opens or closes has no aromatic bonds left
   /// Whether its SMILES needs stereo marks or isotopes.
   bool isomeric = false;
   /// Marked centres of tetrahedral stereo.
@@ -31,8 +33,8 @@ Result<Monomer> read_monomer(std::string_view text, std::size_t number, SmilesLi
 /// The groups of `rule` in a molecule, in the order of its atoms. Throws what RDKit throws.
 std::vector<Group> groups_of(RDKit::ROMol const& molecule, GroupRule const& rule);
 
-/// Turns each anhydride into two acids. Throws what RDKit throws.
-void open_anhydrides(RDKit::RWMol& molecule);
+/// The monomer with two acids in place of each anhydride; no value when it has none. Throws what RDKit throws.
+std::optional<Monomer> without_anhydrides(Monomer const& monomer);
 
 /// Of the ways of one group or of several, the one that enters by the less substituted atom; the order in which the text
 /// lists the atoms does not matter.

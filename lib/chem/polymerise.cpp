@@ -61,14 +61,9 @@ std::string needs_of(MechanismRow const& row) {
 
 Reactant reactant_of(MechanismRow const& row, std::shared_ptr<Monomer const> monomer) {
   Reactant reactant{std::move(monomer), {}, {}};
-  if (row.mechanism == Mechanism::ester &&
-      !groups_of(*reactant.monomer->molecule, *row_of(Mechanism::imide).second).empty()) {
-    auto const& closed = *reactant.monomer;
-    auto opened = std::make_unique<RDKit::RWMol>(*closed.molecule);
-    open_anhydrides(*opened);
-    reactant.monomer =
-        std::make_shared<Monomer>(closed.text, std::move(opened), closed.isomeric, closed.chiral);
-  }
+  if (row.mechanism == Mechanism::ester)
+    if (auto opened = without_anhydrides(*reactant.monomer))
+      reactant.monomer = std::make_shared<Monomer>(std::move(*opened));
   auto const& molecule = *reactant.monomer->molecule;
   for (auto const* rule : row.chain)
     if (reactant.first.empty()) reactant.first = groups_of(molecule, *rule);

@@ -134,10 +134,10 @@ def all_products(mechanism, degree, monomers):
 def all_stereo_products(mechanism, degree, monomer, meso):
     numpy.random.seed(0)
     if mechanism == "vinyl":
-        frame = polyvinyl_stereo([monomer], degree, 400, [1], meso)
+        frame = polyvinyl_stereo([monomer], degree, 80, [1], meso)
     else:
         mirrored = monomer.replace("@@", "@")
-        frame = polyester_stereo([monomer, mirrored], degree, 400, [1], meso)
+        frame = polyester_stereo([monomer, mirrored], degree, 80, [1], meso)
     return {Chem.CanonSmiles(polymer) for polymer in frame.smiles_polymer}
 
 
