@@ -168,5 +168,6 @@ int main(int argc, char** argv) {
   measure_deadline(figures);
   measure_life(figures);
   measure_work(figures);
+  measure_processor(figures);
   return figures.exit_code();
 }

@@ -10,5 +10,6 @@ void measure_async(Figures& figures);
 void measure_deadline(Figures& figures);
 void measure_life(Figures& figures);
 void measure_work(Figures& figures);
+void measure_processor(Figures& figures);
 
 }  // namespace athanor::benchmarks

@@ -56,6 +56,19 @@ struct PpmProcessor {
       count->mutable_as<std::int64_t>()[0] = static_cast<std::int64_t>(colours.size());
       return athanor::Preprocessed{.tensors = {std::move(*rgb), std::move(*count)}, .cost = 1};
     }
+
+    static constexpr std::array<athanor::Port, 1> labels{{{"bright", athanor::DType::boolean}}};
+    std::span<athanor::Port const> outputs() const { return labels; }
+
+    Result<std::vector<Tensor>> postprocess(athanor::Item const& item, void const* /*kept*/,
+                                            std::span<Tensor const> rows) const {
+      auto const threshold = item.parameter<double>(0);
+      if (!threshold) return tl::unexpected(threshold.error());
+      auto bright = Tensor::allocate(athanor::DType::boolean, {1});
+      if (!bright) return tl::unexpected(bright.error());
+      bright->mutable_as<bool>()[0] = static_cast<double>(rows[0].as<float>()[0]) >= *threshold;
+      return std::vector{std::move(*bright)};
+    }
   };
 
   Result<std::unique_ptr<Opened>> open(std::string_view /*folder*/, std::string_view options_json) {
@@ -129,9 +142,13 @@ int main(int count, char** arguments) {
   std::string_view const image("P6 2 2 127\n\x7f\0\0\0\x7f\0\0\0\0\0\0\0", 23);
   auto answer = model->infer({{"image", image}});
   if (!answer) return failed(answer.error());
-  std::printf("%lld colours, brightness %.3f\n",
+  std::printf("%lld colours, brightness %.3f, %s\n",
               static_cast<long long>(answer->outputs["colours"].as<std::int64_t>()[0]),
-              static_cast<double>(answer->outputs["brightness"].as<float>()[0]));
+              static_cast<double>(answer->outputs["brightness"].as<float>()[0]),
+              answer->outputs["bright"].as<bool>()[0] ? "bright" : "dark");
+  auto lenient = model->infer({{"image", image}, {"threshold", 0.1}});
+  if (!lenient) return failed(lenient.error());
+  std::printf("at 0.1: %s\n", lenient->outputs["bright"].as<bool>()[0] ? "bright" : "dark");
   auto refused = model->infer({{"image", image.substr(0, 20)}});
   if (!refused) std::printf("%s\n", to_string(refused.error()).c_str());
 }

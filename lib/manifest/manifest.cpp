@@ -198,7 +198,7 @@ TensorSpec read_model_output(Node const& node) {
   return node.object({"name", "dtype", "shape"}) ? read_tensor(node) : TensorSpec{};
 }
 
-void read_source(Node const& node, OutputSection& output) {
+void read_source(Node const& node, OutputSection& output, bool of_processor = true) {
   output.of = output.spec.name;
   if (!node.present()) return;
   std::string const from = node.text();
@@ -212,16 +212,16 @@ void read_source(Node const& node, OutputSection& output) {
     output.source = OutputSource::mean;
   } else if (head == "std" && names) {
     output.source = OutputSource::standard_deviation;
-  } else if (head == "processor" && names) {
+  } else if (head == "processor" && names && of_processor) {
     output.source = OutputSource::processor;
   } else if (from == "unknown") {
     output.source = OutputSource::unknown;
   } else if (from == "members") {
     output.source = OutputSource::members;
   } else {
-    node.reader().refuse(
-        node.path(), "expected model:NAME, mean:NAME, std:NAME, processor:NAME, unknown or members; got '{}'",
-        from);
+    node.reader().refuse(node.path(),
+                         "expected model:NAME, mean:NAME, std:NAME,{} unknown or members; got '{}'",
+                         of_processor ? " processor:NAME," : "", from);
   }
 }
 
@@ -237,10 +237,12 @@ OutputSection read_output(Node const& node) {
 
 ProcessorSection read_processor(Node const& node) {
   ProcessorSection section;
-  if (!node.object({"name", "inputs", "options", "digests"})) return section;
+  if (!node.object({"name", "inputs", "rows", "options", "digests"})) return section;
   section.name = node["name"].name();
   if (auto const inputs = node["inputs"]; inputs.present())
     for (Node const& input : inputs.list(1, max_tensors)) section.inputs.push_back(input.name());
+  if (auto const rows = node["rows"]; rows.present())
+    for (Node const& row : rows.list(1, max_tensors)) read_source(row, section.rows.emplace_back(), false);
   if (auto const options = node["options"]; options.present() && options.object())
     section.options_json = options.json()->dump();
   for (auto const& [file, digest] : node["digests"].named()) {
@@ -367,6 +369,22 @@ void read_identity(Node const& root, Manifest& manifest) {
   if (root["autograd"].present()) manifest.autograd = root["autograd"].flag();
 }
 
+/// What the processor is given of the model has the type and shape of what the model gives.
+void describe_rows(Manifest& manifest) {
+  if (!manifest.processor) return;
+  for (OutputSection& row : manifest.processor->rows) {
+    bool const counts = row.source == OutputSource::unknown || row.source == OutputSource::members;
+    auto const output = std::ranges::find(manifest.model_outputs, row.of, &TensorSpec::name);
+    if (counts) {
+      row.spec.dtype = DType::i64;
+      row.spec.dims = {Dim::named(std::string(items_axis))};
+    } else if (output != manifest.model_outputs.end()) {
+      row.spec = *output;
+    }
+    row.spec.non_finite = NonFinite::allow;
+  }
+}
+
 /// Without a list of its own, the model gives what the outputs take from it.
 void name_model_outputs(Manifest& manifest) {
   for (auto const& output : manifest.outputs) {
@@ -393,8 +411,6 @@ void read_tensors(Node const& root, Manifest& manifest) {
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1, max_tensors))
       manifest.model_inputs.push_back(read_model_input(node));
-  } else if (manifest.processor) {
-    root.reader().refuse("model_inputs", "expected what the model reads of the processor, got nothing");
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -408,6 +424,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
   } else {
     name_model_outputs(manifest);
   }
+  describe_rows(manifest);
 }
 
 void read_warm_up(Node const& root, Manifest& manifest) {
@@ -455,6 +472,13 @@ std::string Manifest::full_format() const {
   if (!method.empty()) full += "?method=" + method;
   if (autograd) full += method.empty() ? "?autograd=true" : "&autograd=true";
   return full;
+}
+
+Result<void> check_request_inputs(Manifest const& manifest) {
+  json::Reader reader(manifest_file, Reason::manifest);
+  manifest::check_given_inputs(manifest, reader);
+  if (reader.failed()) return tl::unexpected(reader.take_error());
+  return {};
 }
 
 Result<Manifest> parse_manifest(std::string_view text) {

@@ -128,7 +128,6 @@ void check_model_input(Manifest const& manifest, ModelInput const& input, std::s
                        Reader& reader) {
   if (!input.index_of.empty()) check_index_of(manifest, input, path + ".index_of", reader);
   if (is_made(input)) return check_made_input(manifest, input, path, reader);
-  if (!manifest.processor) check_given_input(manifest, input, path, reader);
 }
 
 /// Backends give rows for items, and texts have no rows to copy.
@@ -318,6 +317,12 @@ void fit_parameters(Manifest& manifest, Reader& reader) {
                     manifest.parameters[i].name);
 }
 
+void check_given_inputs(Manifest const& manifest, Reader& reader) {
+  for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
+    if (!is_made(manifest.model_inputs[i]))
+      check_given_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+}
+
 void check_references(Manifest const& manifest, Reader& reader) {
   check_unique(reader, "inputs", manifest.inputs, [](TensorSpec const& spec) { return spec.name; });
   check_unique(reader, "model_inputs", manifest.model_inputs,
@@ -339,12 +344,15 @@ void check_references(Manifest const& manifest, Reader& reader) {
     check_size(manifest.model_inputs[i].spec, fmt::format("model_inputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
     check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+  if (!manifest.processor) check_given_inputs(manifest, reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_rows(manifest.outputs[i].spec, fmt::format("outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_outputs.size(); ++i)
     check_rows(manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_output(manifest, manifest.outputs[i], fmt::format("outputs[{}]", i), reader);
+  for (std::size_t i = 0; manifest.processor && i < manifest.processor->rows.size(); ++i)
+    check_output(manifest, manifest.processor->rows[i], fmt::format("processor.rows[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.members.size() && !reader.failed(); ++i)
     check_member(manifest, manifest.members[i], fmt::format("members[{}]", i), reader);
   auto const members = static_cast<std::int64_t>(manifest.members.size());

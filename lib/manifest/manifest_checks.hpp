@@ -15,6 +15,9 @@ using json::Reader;
 /// declared become those of the type. Reports as check_references.
 void fit_parameters(Manifest& manifest, Reader& reader);
 
+/// Each model input that is not generated is an input of the request, of the same type and shape.
+void check_given_inputs(Manifest const& manifest, Reader& reader);
+
 /// Names once, references that lead somewhere, types that fit. Reports to `reader`, which keeps the first
 /// mistake.
 void check_references(Manifest const& manifest, Reader& reader);

@@ -251,7 +251,7 @@ TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
 void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t good) {
   OutputPlan const& plan = plan_.outputs[output];
   outputs_[output] = TensorView{};
-  if (plan.from == OutputPlan::From::processor) return;
+  if (plan.is_processed()) return;
   if (plan.from == OutputPlan::From::unknown || plan.from == OutputPlan::From::members) {
     TensorView counts{};
     counts.dtype = static_cast<std::int32_t>(DType::i64);

@@ -6,24 +6,60 @@ namespace athanor::inline v1::serving {
 
 namespace {
 
-Result<void> check_ports(char const* name, ath_ports const& ports) {
-  if (ports.output_count != 0)
-    return fail(Code::unimplemented, Reason::backend_contract,
-                "processor '{}': answers made by postprocess are not supported by this version", name);
-  if (ports.made_count > max_tensors)
+/// The names and types of what one half makes, and the function that makes it.
+struct PortList {
+  char const* list;
+  char const* const* names;
+  std::int32_t const* dtypes;
+  std::size_t count;
+  bool has_half;
+};
+
+Result<void> check_port_list(char const* name, PortList const& ports) {
+  if (ports.count > max_tensors)
     return fail(Code::internal, Reason::backend_contract,
-                "processor '{}': made_count: expected at most {}, got {}", name, max_tensors,
-                ports.made_count);
-  for (std::size_t i = 0; i < ports.made_count; ++i) {
-    if (ports.made_names == nullptr || ports.made_names[i] == nullptr)
+                "processor '{}': {}_count: expected at most {}, got {}", name, ports.list, max_tensors,
+                ports.count);
+  if (ports.count != 0 && !ports.has_half)
+    return fail(Code::internal, Reason::backend_contract,
+                "processor '{}': {}_count: expected 0 without the function that makes them, got {}", name,
+                ports.list, ports.count);
+  for (std::size_t i = 0; i < ports.count; ++i) {
+    if (ports.names == nullptr || ports.names[i] == nullptr)
       return fail(Code::internal, Reason::backend_contract,
-                  "processor '{}': made_names: expected {} names, got NULL", name, ports.made_count);
-    if (ports.made_dtypes == nullptr || !is_dtype(ports.made_dtypes[i]))
+                  "processor '{}': {}_names: expected {} names, got NULL", name, ports.list, ports.count);
+    if (ports.dtypes == nullptr || !is_dtype(ports.dtypes[i]))
       return fail(Code::internal, Reason::backend_contract,
-                  "processor '{}': the type of '{}': expected a dtype, got {}", name, ports.made_names[i],
-                  ports.made_dtypes == nullptr ? 0 : ports.made_dtypes[i]);
+                  "processor '{}': the type of '{}': expected a dtype, got {}", name, ports.names[i],
+                  ports.dtypes == nullptr ? 0 : ports.dtypes[i]);
   }
   return {};
+}
+
+Result<void> check_ports(ath_processor_table const& table, ath_ports const& ports) {
+  PortList const made{"made", ports.made_names, ports.made_dtypes, ports.made_count,
+                      table.preprocess != nullptr};
+  PortList const outputs{"output", ports.output_names, ports.output_dtypes, ports.output_count,
+                         table.postprocess != nullptr};
+  for (PortList const& list : {made, outputs})
+    if (auto valid = check_port_list(table.name, list); !valid) return valid;
+  for (std::size_t i = 0; i < outputs.count; ++i)
+    for (std::size_t k = 0; k < made.count; ++k)
+      if (std::string_view(outputs.names[i]) == made.names[k])
+        return fail(Code::internal, Reason::backend_contract,
+                    "processor '{}': output_names: expected other names than made_names has, got '{}'",
+                    table.name, made.names[k]);
+  return {};
+}
+
+ath_item item_of(std::span<TensorView const> inputs, std::span<ath_value const> parameters) noexcept {
+  ath_item item{};
+  item.struct_size = sizeof(item);
+  item.inputs = inputs.data();
+  item.input_count = inputs.size();
+  item.parameters = parameters.data();
+  item.parameter_count = parameters.size();
+  return item;
 }
 
 }  // namespace
@@ -66,35 +102,50 @@ Result<OpenProcessor> OpenProcessor::open(ProcessorTable table, std::string cons
       table->open(table->context, folder.c_str(), options.c_str(), &processor, &ports, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
   OpenProcessor opened(std::move(table), processor, ports);
-  if (auto valid = check_ports(opened.name(), ports); !valid) return tl::unexpected(std::move(valid.error()));
+  if (auto valid = check_ports(*opened.table_, ports); !valid)
+    return tl::unexpected(std::move(valid.error()));
   return opened;
 }
 
 Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs,
                                            std::span<ath_value const> parameters) const {
   ath_failure failure{};
-  ath_item item{};
-  item.struct_size = sizeof(item);
-  item.inputs = inputs.data();
-  item.input_count = inputs.size();
-  item.parameters = parameters.data();
-  item.parameter_count = parameters.size();
+  ath_item const item = item_of(inputs, parameters);
   ath_made raw{};
   raw.struct_size = sizeof(raw);
   std::int32_t const code = table_->preprocess(table_->context, processor_, &item, &raw, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
   MadeItem made(raw);  // released also when it is refused
-  if (raw.tensor_count != ports_.made_count || (raw.tensors == nullptr && raw.tensor_count != 0))
-    return fail(Code::internal, Reason::backend_contract,
-                "processor '{}': expected {} tensors of an item, got {}", name(), ports_.made_count,
-                raw.tensors == nullptr ? 0 : raw.tensor_count);
   if (raw.cost < 1 || raw.cost > most_cost)
     return fail(Code::internal, Reason::backend_contract, "processor '{}': cost: expected 1 to {}, got {}",
                 name(), most_cost, raw.cost);
-  for (std::size_t i = 0; i < raw.tensor_count; ++i)
-    if (auto const fault = find_fault(raw.tensors[i], made_dtype(i)); !fault.empty())
+  return check_made(std::move(made), ports_.made_names, ports_.made_dtypes, ports_.made_count);
+}
+
+Result<MadeItem> OpenProcessor::postprocess(std::span<TensorView const> inputs,
+                                            std::span<ath_value const> parameters, MadeItem const* made,
+                                            std::span<TensorView const> rows) const {
+  ath_failure failure{};
+  ath_item const item = item_of(inputs, parameters);
+  ath_made raw{};
+  raw.struct_size = sizeof(raw);
+  void* const state = made == nullptr ? nullptr : made->owner();
+  std::int32_t const code = table_->postprocess(table_->context, processor_, &item, state, rows.data(),
+                                                rows.size(), &raw, &failure);
+  if (code != 0) return tl::unexpected(take_failure(code, failure));
+  return check_made(MadeItem(raw), ports_.output_names, ports_.output_dtypes, ports_.output_count);
+}
+
+Result<MadeItem> OpenProcessor::check_made(MadeItem made, char const* const* names,
+                                           std::int32_t const* dtypes, std::size_t count) const {
+  if (made.count() != count || (made.tensors() == nullptr && count != 0))
+    return fail(Code::internal, Reason::backend_contract,
+                "processor '{}': expected {} tensors of an item, got {}", name(), count,
+                made.tensors() == nullptr ? 0 : made.count());
+  for (std::size_t i = 0; i < count; ++i)
+    if (auto const fault = find_fault(made.tensor(i), static_cast<DType>(dtypes[i])); !fault.empty())
       return fail(Code::internal, Reason::backend_contract, "processor '{}': output '{}': {}", name(),
-                  made_name(i), fault);
+                  names[i], fault);
   return made;
 }
 

@@ -50,7 +50,7 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
     case manifest::OutputSource::standard_deviation: return OutputPlan::From::standard_deviation;
     case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
     case manifest::OutputSource::members: return OutputPlan::From::members;
-    case manifest::OutputSource::processor: return OutputPlan::From::processor;
+    case manifest::OutputSource::processor: return OutputPlan::From::preprocess;
   }
   return OutputPlan::From::model;
 }
@@ -78,10 +78,7 @@ bool is_mapped(ExecutionPlan const& plan, std::size_t input) {
 /// Finds the processor's output for every model input. An input with lookups is gathered in the processor's
 /// element type; each member's table turns its codes into tokens.
 Result<void> join_processor(ModelDescription& description) {
-  auto const& section = *description.manifest.processor;
   OpenProcessor const& processor = *description.processor;
-  for (auto const& input : section.inputs)
-    description.processor_inputs.push_back(position_of(description.manifest.inputs, input));
   for (ModelInput& input : description.plan.inputs) {
     std::size_t output = 0;
     if (!is_made(input)) {
@@ -107,7 +104,7 @@ Result<void> join_processor(ModelDescription& description) {
   return {};
 }
 
-/// Without a processor, an input with lookups is gathered in the request's element type.
+/// Without preprocessing, an input with lookups is gathered in the request's element type.
 void join_request(ModelDescription& description) {
   auto const& inputs = description.manifest.inputs;
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
@@ -126,28 +123,78 @@ bool shows_requests(ModelDescription const& description) {
   return true;
 }
 
-Result<void> plan_outputs(ModelDescription& description) {
+/// Finds what the processor makes under that name, in either half.
+bool take_from_processor(OutputPlan& plan, OpenProcessor const& processor, std::string_view name,
+                         DType& made) {
+  if (auto const found = made_index(processor, name)) {
+    plan.index = *found;
+    made = processor.made_dtype(*found);
+    return true;
+  }
+  for (std::size_t i = 0; i < processor.output_count(); ++i) {
+    if (processor.output_name(i) != name) continue;
+    plan.from = OutputPlan::From::postprocess;
+    plan.index = i;
+    made = processor.output_dtype(i);
+    return true;
+  }
+  return false;
+}
+
+Result<OutputPlan> plan_output(ModelDescription const& description, manifest::OutputSection const& output) {
   Manifest const& manifest = description.manifest;
-  for (auto const& output : manifest.outputs) {
-    OutputPlan plan{output.spec, from_of(output.source), 0};
-    if (plan.from == OutputPlan::From::processor) {
-      auto const found = description.processor ? made_index(*description.processor, output.of) : std::nullopt;
-      if (!found)
-        return bad_manifest(description.id, fmt::format("output {}: the processor has no output '{}'",
-                                                        output.spec.name, output.of));
-      plan.index = *found;
-      auto const made = description.processor->made_dtype(plan.index);
-      if (made != plan.spec.dtype)
-        return bad_manifest(description.id,
-                            fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
-                                        to_string(plan.spec.dtype), to_string(made)));
-    } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
-               plan.from == OutputPlan::From::standard_deviation) {
-      plan.index = position_of(manifest.model_outputs, output.of);
-    }
-    description.plan.outputs.push_back(std::move(plan));
+  OutputPlan plan{output.spec, from_of(output.source), 0};
+  if (plan.is_processed()) {
+    DType made{};
+    if (!description.processor || !take_from_processor(plan, *description.processor, output.of, made))
+      return bad_manifest(description.id, fmt::format("output {}: the processor has no output '{}'",
+                                                      output.spec.name, output.of));
+    if (made != plan.spec.dtype)
+      return bad_manifest(description.id,
+                          fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
+                                      to_string(plan.spec.dtype), to_string(made)));
+  } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
+             plan.from == OutputPlan::From::standard_deviation) {
+    plan.index = position_of(manifest.model_outputs, output.of);
+  }
+  return plan;
+}
+
+/// What postprocess is given: the rows that the manifest names, or all outputs of a plain model.
+Result<void> plan_rows(ModelDescription& description) {
+  Manifest const& manifest = description.manifest;
+  if (!manifest.processor) return {};
+  auto rows = manifest.processor->rows;
+  if (!description.postprocesses)
+    return rows.empty()
+               ? Result<void>()
+               : bad_manifest(description.id, fmt::format("processor.rows: expected a processor with "
+                                                          "postprocess, '{}' has none",
+                                                          description.processor->name()));
+  if (rows.empty() && manifest.members.size() == 1)
+    for (TensorSpec const& output : manifest.model_outputs)
+      rows.push_back({output, manifest::OutputSource::model, output.name});
+  if (rows.empty())
+    return bad_manifest(
+        description.id,
+        fmt::format("processor.rows: expected what '{}' is given of the model{}, got nothing",
+                    description.processor->name(),
+                    manifest.members.size() == 1 ? ", or model_outputs" : "s of an ensemble"));
+  for (auto const& row : rows) {
+    auto plan = plan_output(description, row);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
+    description.plan.outputs.push_back(std::move(*plan));
   }
   return {};
+}
+
+Result<void> plan_outputs(ModelDescription& description) {
+  for (auto const& output : description.manifest.outputs) {
+    auto plan = plan_output(description, output);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
+    description.plan.outputs.push_back(std::move(*plan));
+  }
+  return plan_rows(description);
 }
 
 /// Opens the processor that the manifest names, if any, and joins it to the model.
@@ -163,7 +210,15 @@ Result<void> open_processor(ModelDescription& description, Tables const& tables)
   auto opened = OpenProcessor::open(std::move(processor), description.folder, section->options_json);
   if (!opened) return tl::unexpected(refused_processor(description.id, std::move(opened.error())));
   description.processor.emplace(std::move(*opened));
-  return join_processor(description);
+  description.preprocesses = description.processor->preprocesses();
+  description.postprocesses = description.processor->postprocesses();
+  for (auto const& input : section->inputs)
+    description.processor_inputs.push_back(position_of(description.manifest.inputs, input));
+  if (description.preprocesses) return join_processor(description);
+  return check_request_inputs(description.manifest).map_error([&](Error error) {
+    error.message = fmt::format("{}: {}", description.id, error.message);
+    return error;
+  });
 }
 
 /// Everything in the plan that the manifest alone decides.
@@ -209,7 +264,7 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
   plan_model(description);
   if (auto opened = open_processor(description, tables); !opened)
     return tl::unexpected(std::move(opened.error()));
-  if (!description.processor) {
+  if (!description.preprocesses) {
     join_request(description);
     description.shows_requests = shows_requests(description);
   }

@@ -58,6 +58,23 @@ Result<void> put_made(ModelDescription const& description, OutputPlan const& pla
   return {};
 }
 
+std::vector<TensorSpec> output_specs(ExecutionPlan const& plan) {
+  std::vector<TensorSpec> specs;
+  for (OutputPlan const& output : plan.outputs) specs.push_back(output.spec);
+  return specs;
+}
+
+Result<void> put_postprocessed(ModelDescription const& description, std::span<MadeItem const> made,
+                               std::span<Tensor> computed) {
+  for (std::size_t i = 0; i < description.plan.outputs.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    if (plan.from != OutputPlan::From::postprocess) continue;
+    auto stored = put_made(description, plan, made, static_cast<std::int64_t>(made.size()), computed[i]);
+    if (!stored) return stored;
+  }
+  return {};
+}
+
 Result<void> check_same_content(ModelDescription const& registered, Hash128 content) {
   if (registered.content == content) return {};
   return fail(

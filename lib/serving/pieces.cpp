@@ -59,7 +59,7 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
 std::int64_t held_bytes(ModelDescription const& description, Request const& request,
                         CheckedRequest const& checked) noexcept {
   std::int64_t bytes = checked.bytes;
-  if (description.processor) return bytes;  // what a processor makes is as long as memory that is there
+  if (description.preprocesses) return bytes;  // what a processor makes is as long as memory that is there
   auto const& inputs = description.plan.inputs;
   for (ModelInput const& made : inputs) {
     if (made.assemble != Assemble::segment) continue;
@@ -76,17 +76,29 @@ std::int64_t held_bytes(ModelDescription const& description, Request const& requ
   return bytes;
 }
 
+ItemRows::ItemRows(std::span<Tensor const> tensors, std::int64_t index) {
+  for (Tensor const& tensor : tensors) {
+    rows_[count_] = row_of(tensor, index);
+    views_[count_] = athanor::to_view(rows_[count_]);
+    ++count_;
+  }
+}
+
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::span<ath_value const> parameters, std::int64_t index) {
-  std::array<Tensor, max_tensors> rows;
-  std::array<TensorView, max_tensors> views;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    rows[i] = row_of(inputs[i], index);
-    views[i] = athanor::to_view(rows[i]);
-  }
-  auto made = description.processor->preprocess({views.data(), inputs.size()}, parameters);
+  auto made = description.processor->preprocess(ItemRows(inputs, index).views(), parameters);
   if (made)
     if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
+  if (!made && inputs[0].shape()[0] > 1)
+    made.error().message = fmt::format("item {}: {}", index, made.error().message);
+  return made;
+}
+
+Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
+                                  std::span<ath_value const> parameters, MadeItem const* kept,
+                                  std::span<Tensor const> rows, std::int64_t index, std::int64_t row) {
+  auto made = description.processor->postprocess(ItemRows(inputs, index).views(), parameters, kept,
+                                                 ItemRows(rows, row).views());
   if (!made && inputs[0].shape()[0] > 1)
     made.error().message = fmt::format("item {}: {}", index, made.error().message);
   return made;
@@ -120,7 +132,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
       continue;
     }
     if (is_made(inputs[i])) continue;
-    if (description.processor) {
+    if (description.preprocesses) {
       tensors[i] = source.made[first].tensor(description.made_of_input[i]);
       continue;
     }
@@ -132,7 +144,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
 
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces) {
-  std::uint32_t const step = description.processor ? 1 : count;
+  std::uint32_t const step = description.preprocesses ? 1 : count;
   for (std::uint32_t item = first; item < first + count; item += step)
     fill_piece(description, source, item, step, pieces.add(step));
 }

@@ -23,10 +23,34 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
+/// What postprocess makes of a batch of `items` items of the sample, from its first on.
+Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& description, Worker const& worker,
+                                                Sample const& sample, std::int64_t items) {
+  std::vector<MadeItem> made;
+  if (!description.postprocesses) return made;
+  std::vector<Tensor> rows;
+  for (TensorView const& output : worker.ensemble.outputs().subspan(description.signature.outputs.size()))
+    rows.push_back(from_view(output));
+  for (std::int64_t row = 0; row < items; ++row) {
+    auto const item = row % sample.checked.items;
+    MadeItem const* const kept = sample.made.empty() ? nullptr : &sample.made[static_cast<std::size_t>(item)];
+    auto answer =
+        postprocess_item(description, sample.inputs, sample.parameters.values(), kept, rows, item, row);
+    if (!answer) return tl::unexpected(std::move(answer.error()));
+    for (OutputPlan const& plan : description.plan.outputs)
+      if (plan.from == OutputPlan::From::postprocess && !is_row_of(plan.spec, answer->tensor(plan.index)))
+        return fail(Code::internal, Reason::backend_contract,
+                    "output {}: expected one row of {}, the processor gives {}", plan.spec.name,
+                    to_string(plan.spec), to_string(shape_of(answer->tensor(plan.index))));
+    made.push_back(std::move(*answer));
+  }
+  return made;
+}
+
 /// Compares a batch of `items` items of the sample, from its first on, with the answers of the self-test.
 Result<void> compare(ModelDescription const& description, Worker const& worker,
-                     manifest::SelfTest const& test, Sample const& sample, std::int64_t items,
-                     std::string const& where) {
+                     manifest::SelfTest const& test, Sample const& sample, std::span<MadeItem const> post,
+                     std::int64_t items, std::string const& where) {
   for (auto const& [name, value] : test.outputs) {
     auto const planned = std::ranges::find(description.plan.outputs, name,
                                            [](OutputPlan const& plan) { return plan.spec.name; });
@@ -35,10 +59,12 @@ Result<void> compare(ModelDescription const& description, Worker const& worker,
     TensorView const expected = to_view(value);
     auto const tested = static_cast<std::size_t>(sample.checked.items);
     auto const width = static_cast<std::size_t>(value.shape().elements()) / tested;
-    bool const from_processor = plan.from == OutputPlan::From::processor;
+    bool const from_processor = plan.is_processed();
+    bool const last = plan.from == OutputPlan::From::postprocess;
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
-      TensorView const& got =
-          from_processor ? sample.made[row % tested].tensor(plan.index) : worker.ensemble.outputs()[output];
+      TensorView const& got = !from_processor ? worker.ensemble.outputs()[output]
+                              : last          ? post[row].tensor(plan.index)
+                                              : sample.made[row % tested].tensor(plan.index);
       std::size_t const rows = from_processor ? 1 : static_cast<std::size_t>(items);
       if (got.dtype != expected.dtype || got.size_bytes != rows * width * element_size(value.dtype()))
         return refuse("{}: output {}: expected {} {}, got {} bytes of {}", where, name,
@@ -58,15 +84,18 @@ Result<void> compare(ModelDescription const& description, Worker const& worker,
 /// Runs `items` items of a self-test in one batch and compares them with its answers.
 Result<void> run_test(ModelDescription const& description, Worker& worker, manifest::SelfTest const& test,
                       std::int64_t items, std::string const& where) {
-  auto sample = make_sample(description, test.inputs);
-  auto ran = sample.and_then([&](Sample const& made) {
-    return run_sample(description, worker, made, 0, items == 0 ? made.checked.items : items);
-  });
-  if (!ran) {
-    ran.error().message = fmt::format("{}: {}", where, ran.error().message);
-    return ran;
-  }
-  return compare(description, worker, test, *sample, items == 0 ? sample->checked.items : items, where);
+  auto const named = [&](Error error) {
+    error.message = fmt::format("{}: {}", where, error.message);
+    return tl::unexpected(std::move(error));
+  };
+  auto const sample = make_sample(description, test.inputs);
+  if (!sample) return named(sample.error());
+  if (items == 0) items = sample->checked.items;
+  auto const ran = run_sample(description, worker, *sample, 0, items);
+  if (!ran) return named(ran.error());
+  auto const post = postprocess_batch(description, worker, *sample, items);
+  if (!post) return named(post.error());
+  return compare(description, worker, test, *sample, *post, items, where);
 }
 
 /// What a made-up element is: small, so that few functions refuse it, of both signs, and neither 0 nor 1, with
@@ -183,7 +212,7 @@ Result<void> compare_company(ModelDescription const& description, Worker const& 
                              double tolerance) {
   for (std::size_t output = 0; output < description.plan.outputs.size(); ++output) {
     OutputPlan const& plan = description.plan.outputs[output];
-    if (plan.from == OutputPlan::From::processor) continue;
+    if (plan.is_processed()) continue;
     TensorView const& got = worker.ensemble.outputs()[output];
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
       std::size_t const item = row % tested;
@@ -226,14 +255,14 @@ constexpr std::string_view advice =
 
 Result<void> check_processor_rows(ModelDescription const& description) {
   auto const& outputs = description.plan.outputs;
-  bool const taken = std::ranges::count(outputs, OutputPlan::From::processor, &OutputPlan::from) != 0;
+  bool const taken = std::ranges::count(outputs, OutputPlan::From::preprocess, &OutputPlan::from) != 0;
   if (!taken || description.manifest.self_tests.empty()) return {};
   auto const sample = make_sample(description, description.manifest.self_tests[0].inputs);
   if (!sample)
     return fail(Code::invalid_argument, Reason::manifest, "{}: self_test[0]: {}", description.id,
                 sample.error().message);
   for (OutputPlan const& output : outputs) {
-    if (output.from != OutputPlan::From::processor) continue;
+    if (output.from != OutputPlan::From::preprocess) continue;
     TensorView const& row = sample->made[0].tensor(output.index);
     if (is_row_of(output.spec, row)) continue;
     return fail(Code::invalid_argument, Reason::manifest,

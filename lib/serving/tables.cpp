@@ -35,14 +35,12 @@ bool is_whole(ath_backend_table const& table) noexcept {
          table.make_instance != nullptr && table.destroy_instance != nullptr && table.run != nullptr;
 }
 bool is_whole(ath_processor_table const& table) noexcept {
-  return table.open != nullptr && table.close != nullptr && table.preprocess != nullptr;
+  return table.open != nullptr && table.close != nullptr &&
+         (table.preprocess != nullptr || table.postprocess != nullptr);
 }
 
 Result<void> check_support(ath_backend_table const&) { return {}; }
 Result<void> check_support(ath_processor_table const& table) {
-  if (table.postprocess != nullptr)
-    return refuse(Code::unimplemented, "processor table '{}': postprocess is not supported by this version",
-                  table.name);
   if (table.runs_on != ATH_RUNS_ON_ANY_THREAD)
     return refuse(Code::unimplemented,
                   "processor table '{}': runs_on: this version supports {} (any thread) only, got {}",
@@ -59,7 +57,7 @@ bool is_same(ath_backend_table const& a, ath_backend_table const& b) noexcept {
 }
 bool is_same(ath_processor_table const& a, ath_processor_table const& b) noexcept {
   return a.context == b.context && a.runs_on == b.runs_on && a.open == b.open && a.close == b.close &&
-         a.preprocess == b.preprocess && a.release == b.release;
+         a.preprocess == b.preprocess && a.postprocess == b.postprocess && a.release == b.release;
 }
 
 /// The table as this version knows it; its name is still the host's.

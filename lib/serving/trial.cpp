@@ -76,14 +76,13 @@ Result<void> check_unwritten(ModelDescription const& description, std::span<Tens
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
   auto checked = check(description.signature, request);
   if (!checked) return tl::unexpected(std::move(checked.error()));
-  Sample sample{request, *checked, {}, {}};
+  Sample sample{request, *checked, {}, {}, {}};
   sample.parameters.assign(description.signature, request, *checked);
-  if (!description.processor) return sample;
-  std::vector<Tensor> inputs;
   for (std::size_t const input : description.processor_inputs)
-    inputs.push_back(request.inputs()[checked->index[input]].value);
+    sample.inputs.push_back(request.inputs()[checked->index[input]].value);
+  if (!description.preprocesses) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto made = preprocess_item(description, inputs, sample.parameters.values(), item);
+    auto made = preprocess_item(description, sample.inputs, sample.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
     sample.made.push_back(std::move(*made));
   }

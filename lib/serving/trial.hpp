@@ -17,6 +17,7 @@ namespace athanor::inline v1::serving {
 struct Sample {
   Request request;
   CheckedRequest checked;
+  std::vector<Tensor> inputs;  ///< those that the processor is given
   std::vector<MadeItem> made;
   ParameterValues parameters;
 };

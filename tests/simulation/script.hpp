@@ -93,6 +93,8 @@ Script shrink(Script script, std::function<bool(Script const&)> const& fails);
 
 // Values, and what they mean.
 std::uint32_t items_of(std::uint32_t value) noexcept;
+// The parameter of a request, which leaves it out where it is 0, the default.
+constexpr std::uint32_t shift_of(std::uint32_t value) noexcept { return value % 3; }
 constexpr bool is_poison(std::uint32_t value) noexcept { return value % 16 == 15; }
 constexpr bool is_refused_by_processor(std::uint32_t value) noexcept { return value % 16 == 14; }
 inline constexpr std::uint32_t shared_values = 8;  // values below it are asked for again and again

@@ -47,6 +47,16 @@ std::string_view text_at(ath_tensor const& tensor, std::int64_t index) {
           static_cast<std::size_t>(tensor.offsets[index + 1] - tensor.offsets[index])};
 }
 
+// Whether row `index` of a batch was given the parameter of its request.
+bool is_shifted(ModelKind kind, ath_batch const& batch, std::int64_t index, std::uint32_t value) {
+  if (kind == ModelKind::plain)
+    return *static_cast<float const*>(batch.inputs[1].data) == static_cast<float>(shift_of(value));
+  if (kind == ModelKind::texts)
+    return static_cast<std::int32_t const*>(batch.inputs[1].data)[index] ==
+           static_cast<std::int32_t>(shift_of(value));
+  return true;
+}
+
 // What a load tries the model with, before anybody's request; this model refuses it.
 bool is_made_up(ModelKind kind, ath_batch const& batch) {
   auto const& input = batch.inputs[0];
@@ -74,6 +84,8 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
                   (kind == ModelKind::texts ? std::string(text_at(input, i))
                                             : std::to_string(*static_cast<float const*>(input.data))));
       seen = SeenRow{};
+    } else if (!is_shifted(kind, batch, i, seen->value)) {
+      stage.wrong("the model was given the parameter of another request");
     }
     rows.push_back(*seen);
   }
@@ -90,19 +102,27 @@ ModelFolders::ModelFolders() {
   std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]})";
   std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
   std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const model_x = R"("model_inputs": [)" + x + R"(, {"name": "shift", "dtype": "f32", "shape": [],
+      "from": "parameter:shift"}], "parameters": [{"name": "shift", "type": "f64", "default": 0}], )";
+  std::string const model_text =
+      R"("model_inputs": [)" + text + R"(, {"name": "shift", "dtype": "i32", "shape": ["items"],
+      "from": "parameter:shift"}], "parameters": [{"name": "shift", "type": "i64", "default": 0}], )";
   std::string const delay = R"("policy": "size_or_delay", "max_delay_us": 200)";
   write(ModelKind::plain,
         R"("inputs": [)" + x + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 4,
       "instances": 2, )" +
-            delay + "}, ",
+            delay + "}, " + model_x,
         1);
   write(ModelKind::texts,
-        R"("inputs": [)" + text + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 3}, )", 1);
+        R"("inputs": [)" + text + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 3}, )" +
+            model_text,
+        1);
   write(ModelKind::made,
         R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
             text + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
-      "shape": ["items", 4]}], "outputs": [)" +
-            y + R"(], "batching": {"max_items": 8, "instances": 2}, )",
+      "shape": ["items", 4]}], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
+      "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", 2]}], "outputs": [{"name": "y", "dtype": "f32",
+      "shape": ["items", 2], "from": "processor:y"}], "batching": {"max_items": 8, "instances": 2}, )",
         1);
   write(
       ModelKind::ensemble, R"("inputs": [)" + x + R"(], "model_outputs": [)" + y + R"(], "outputs": [{"name":
@@ -152,6 +172,9 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
   Request request;
   if (traits_of(kind).takes_numbers) request.set("x", Tensor::view<float>(numbers, Shape{items, 2}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
+  std::uint32_t const shift = kind == ModelKind::ensemble ? 0 : shift_of(value);
+  if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
+  if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
   return request;
 }
 
@@ -228,10 +251,33 @@ Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const 
   float const made[4] = {x.as<float>()[0], x.as<float>()[1], static_cast<float>(seen->value),
                          static_cast<float>(seen->row)};
   std::memcpy(z.mutable_data(), made, sizeof(made));
+  if (item.parameter<double>(0).value() != shift_of(seen->value))
+    stage.wrong("the processor was given the parameter of another request");
   Preprocessed result;
+  result.kept = std::make_shared<SeenRow const>(*seen);
   result.tensors.push_back(std::move(z));
   result.cost = 1 + seen->value % 3;
   return result;
+}
+
+std::span<Port const> StageProcessor::Opened::outputs() const {
+  static constexpr Port ports[] = {{"y", DType::f32}};
+  return ports;
+}
+
+Result<std::vector<Tensor>> StageProcessor::Opened::postprocess(Item const& item, void const* kept,
+                                                                std::span<Tensor const> rows) const {
+  SparedMemory const spared;
+  stage.postprocess();
+  SeenRow const& seen = *static_cast<SeenRow const*>(kept);
+  Tensor const text = item.input(0);
+  auto const read = read_text(text.text_at(0));
+  auto const w = rows[0].as<float>();
+  bool const own = read && read->value == seen.value && read->row == seen.row &&
+                   item.parameter<double>(0).value() == shift_of(seen.value);
+  if (!own || w[0] != base_of(seen.value) + static_cast<float>(2 * seen.row + 1))
+    stage.wrong("postprocess was given what belongs to another item");
+  return std::vector{rows[0].clone().value()};
 }
 
 }  // namespace athanor_tests

@@ -2,7 +2,8 @@
 //
 // A request of value v has items_of(v) items; item r of input j holds v * 32 + 2 * r + j, as numbers or in a
 // text. Every model answers with its input plus 1 (the ensemble: each member plus 1 + its number, and the mean
-// over those that answered), so that an answer says whose rows the model has seen.
+// over those that answered), so that an answer says whose rows the model has seen. The parameter `shift` of all but the
+// ensemble is shift_of(v): `plain` reads it for a whole batch, `texts` for each item, and `made` in the processor.
 #pragma once
 
 #include <array>
@@ -83,6 +84,7 @@ class Stage {
   virtual void unload() = 0;
   virtual RunEnd run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> const& rows) = 0;
   virtual Result<void> preprocess(std::uint32_t value) = 0;
+  virtual void postprocess() = 0;
   virtual void wrong(std::string text) = 0;
 
  protected:
@@ -128,7 +130,8 @@ class StageBackend {
   Stage& stage_;
 };
 
-// Makes z, four numbers: the two of x, and the value and the row that the text says.
+// Makes z, four numbers: the two of x, and the value and the row that the text says. These are kept until the model's
+// answer, which becomes the caller's.
 class StageProcessor {
  public:
   static constexpr char const* name = "stage-processor";
@@ -137,7 +140,10 @@ class StageProcessor {
   struct Opened {
     Stage& stage;
     std::span<Port const> made() const;
+    std::span<Port const> outputs() const;
     Result<Preprocessed> preprocess(Item const& item) const;
+    Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
+                                            std::span<Tensor const> rows) const;
   };
   Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
     return std::make_unique<Opened>(Opened{stage_});

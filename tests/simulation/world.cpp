@@ -70,9 +70,12 @@ class World final : public Stage {
   void unload() override { ++unloads_; }
   RunEnd run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> const& rows) override;
   Result<void> preprocess(std::uint32_t value) override;
+  void postprocess() override { dawdle(); }
   void wrong(std::string text) override { judge_.wrong(std::move(text)); }
 
  private:
+  void dawdle();
+
   // A call, and what its caller holds meanwhile.
   struct Caller {
     World& world;
@@ -225,11 +228,16 @@ RunEnd World::run(ModelKind kind, std::uint32_t member, std::vector<SeenRow> con
   return end;
 }
 
-Result<void> World::preprocess(std::uint32_t value) {
+// The time that a processor takes.
+void World::dawdle() {
   ++inside_;
   if (script_.faults.slow && simulation_.below(4) == 0)
     simulation_.sleep(Duration(simulation_.below(400'000)));
   --inside_;
+}
+
+Result<void> World::preprocess(std::uint32_t value) {
+  dawdle();
   if (is_refused_by_processor(value))
     return fail(Code::invalid_argument, Reason::syntax, "not for this processor");
   return {};

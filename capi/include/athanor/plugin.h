@@ -163,7 +163,7 @@ typedef struct ath_made {
   size_t tensor_count;         /**< of `tensors` */
   int64_t cost;                /**< of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
   void *owner;                 /**< of preprocess: the state that postprocess is given */
-  void (*release)(void *owner); /**< called once, on any thread, after a preprocess that succeeded, however the call ends; may be NULL */
+  void (*release)(void *owner); /**< called once, on any thread, after a half that succeeded, however the call ends; may be NULL */
 } ath_made;
 
 /** The outputs of a processor: filled in by `open`, because they may depend on its options; valid until `close`. */
@@ -180,9 +180,9 @@ typedef struct ath_ports {
 /**
  * A processor: turns one item of a request into the tensors that a model reads. `open` makes a processor for the model in
  * `folder`, with the manifest's `options`, a JSON object; it must reject an unknown option with an error that names it. Both
- * texts are valid during the call. `preprocess` is called concurrently from many threads, `close` once, after the last
- * `preprocess`. Copied and released like a backend's table. This version supports preprocess on any thread: a table with a
- * `postprocess`, or with ATH_RUNS_ON_OWN_WORKER, is rejected with ATH_UNIMPLEMENTED.
+ * texts are valid during the call. `preprocess` and `postprocess` are called concurrently from many threads, `close` once,
+ * after the last of them; one of the two may be NULL. Copied and released like a backend's table. This version calls them on
+ * any thread: a table with ATH_RUNS_ON_OWN_WORKER is rejected with ATH_UNIMPLEMENTED.
  */
 typedef struct ath_processor_table {
   size_t struct_size; /**< sizeof(ath_processor_table) as its maker knows it */
@@ -197,7 +197,8 @@ typedef struct ath_processor_table {
   void (*close)(void *context, void *processor);
   /** Makes model inputs from one item. */
   int32_t (*preprocess)(void *context, void *processor, const ath_item *item, ath_made *out, ath_failure *failure);
-  /** Makes answers from the rows of the model's outputs that belong to one item. NULL in this version. */
+  /** Makes answers from the rows of the model's outputs that belong to one item: one row of each that the manifest names,
+   * valid during the call. `state` is what preprocess set as `owner`, or NULL. */
   int32_t (*postprocess)(void *context, void *processor, const ath_item *item, void *state, const ath_tensor *rows,
                          size_t row_count, ath_made *out, ath_failure *failure);
   /** As for a backend's table. */

@@ -11,7 +11,7 @@
 /// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
 /// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in memory of the instance, valid until its next run; never called concurrently on one instance; must not read inputs after it returns |
 ///
-/// A Processor turns one item of a request into model inputs:
+/// A Processor turns one item of a request into model inputs, what the model made of them into answers, or both:
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
@@ -19,6 +19,10 @@
 /// | `p.open(folder, options_json)` | `Result<std::unique_ptr<Opened>>` | reads the files that it needs from the model's folder; rejects an unknown option with an error that names it |
 /// | `o.made()` | `std::span<Port const>` | the tensors that preprocess makes, in order; constant for the life of `o` |
 /// | `o.preprocess(item)` | `Result<Preprocessed>` | called concurrently from many threads; keeps no state that grows with use; its result must not point into the item |
+/// | `o.outputs()` | `std::span<Port const>` | the tensors that postprocess makes, in order; constant for the life of `o` |
+/// | `o.postprocess(item, kept, rows)` | `Result<std::vector<Tensor>>` | as preprocess; `kept` is what preprocess kept of the item, or null; `rows` what the model made of it, one row of each tensor, valid during the call |
+///
+/// Either of `made` and `preprocess`, or `outputs` and `postprocess`, may be absent.
 ///
 /// The table catches exceptions and turns them into `internal` / `backend_failure` errors, except those of
 /// `footprint` and of destructors, which must not throw: they would terminate the process.
@@ -134,21 +138,33 @@ class Item {
   ath_item const* raw_;
 };
 
-/// What preprocess makes of one item: tensors that own their memory, in the order of `made()`, and the item's
-/// share of a batch's cost limit, at least 1.
+/// What preprocess makes of one item: tensors that own their memory, in the order of `made()`, the item's share of a
+/// batch's cost limit, at least 1, and what postprocess will need of the item. That is freed once, on any thread, however
+/// the call ends.
 struct Preprocessed {
   std::vector<Tensor> tensors;
   std::int64_t cost = 1;
+  std::shared_ptr<void const> kept{};
 };
 
-template <class P>
-concept Processor =
-    requires(P& processor, typename P::Opened& opened, std::string_view text, Item const& item) {
-      { P::name } -> std::convertible_to<char const*>;
-      { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename P::Opened>>>;
-      { opened.made() } -> std::convertible_to<std::span<Port const>>;
-      { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
+template <class O>
+concept Preprocessing = requires(O& opened, Item const& item) {
+  { opened.made() } -> std::convertible_to<std::span<Port const>>;
+  { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
+};
+
+template <class O>
+concept Postprocessing =
+    requires(O& opened, Item const& item, void const* kept, std::span<Tensor const> rows) {
+      { opened.outputs() } -> std::convertible_to<std::span<Port const>>;
+      { opened.postprocess(item, kept, rows) } -> std::same_as<Result<std::vector<Tensor>>>;
     };
+
+template <class P>
+concept Processor = requires(P& processor, std::string_view text) {
+  { P::name } -> std::convertible_to<char const*>;
+  { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename P::Opened>>>;
+} && (Preprocessing<typename P::Opened> || Postprocessing<typename P::Opened>);
 
 namespace detail {
 
@@ -209,33 +225,50 @@ ath_backend_table make_table(B& backend) noexcept {
 
 namespace detail {
 
-/// An opened processor with its ports as the tables pass them.
-template <class Opened>
-struct OpenedTable {
-  std::unique_ptr<Opened> opened;
+/// Ports as the tables pass them.
+struct PortLists {
   std::vector<char const*> names;
   std::vector<std::int32_t> dtypes;
 
-  explicit OpenedTable(std::unique_ptr<Opened> from) : opened(std::move(from)) {
-    for (Port const& port : std::span<Port const>(opened->made())) {
+  void add(std::span<Port const> ports) {
+    for (Port const& port : ports) {
       names.push_back(port.name);
       dtypes.push_back(static_cast<std::int32_t>(port.dtype));
     }
   }
+};
+
+/// An opened processor with its ports.
+template <class Opened>
+struct OpenedTable {
+  std::unique_ptr<Opened> opened;
+  PortLists made;
+  PortLists outputs;
+
+  explicit OpenedTable(std::unique_ptr<Opened> from) : opened(std::move(from)) {
+    if constexpr (Preprocessing<Opened>) made.add(opened->made());
+    if constexpr (Postprocessing<Opened>) outputs.add(opened->outputs());
+  }
   void describe(ath_ports& ports) const noexcept {
-    ports.made_names = names.data();
-    ports.made_dtypes = dtypes.data();
-    ports.made_count = names.size();
+    ports.made_names = made.names.data();
+    ports.made_dtypes = made.dtypes.data();
+    ports.made_count = made.names.size();
+    ports.output_names = outputs.names.data();
+    ports.output_dtypes = outputs.dtypes.data();
+    ports.output_count = outputs.names.size();
   }
 };
 
-/// Owns the tensors that preprocess made, until the table's `release`.
+/// Owns the tensors that a half made, and what preprocess kept, until the table's `release`.
 struct MadeTensors {
   Preprocessed made;
   std::vector<TensorView> views;
 
   explicit MadeTensors(Preprocessed from) : made(std::move(from)) {
     for (Tensor const& tensor : made.tensors) views.push_back(to_view(tensor));
+  }
+  static void const* kept(void const* owner) noexcept {
+    return owner == nullptr ? nullptr : static_cast<MadeTensors const*>(owner)->made.kept.get();
   }
   static void hand_out(std::unique_ptr<MadeTensors> owner, ath_made& out) noexcept {
     out.tensors = owner->views.data();
@@ -270,15 +303,30 @@ ath_processor_table make_table(P& processor) noexcept {
     });
   };
   table.close = [](void*, void* opened) noexcept { delete static_cast<Opened*>(opened); };
-  table.preprocess = [](void*, void* opened, ath_item const* item, ath_made* out,
-                        ath_failure* failure) noexcept {
-    return detail::guard_table(failure, [&]() -> Result<void> {
-      auto made = static_cast<Opened*>(opened)->opened->preprocess(Item(*item));
-      if (!made) return tl::unexpected(std::move(made.error()));
-      detail::MadeTensors::hand_out(std::make_unique<detail::MadeTensors>(std::move(*made)), *out);
-      return {};
-    });
-  };
+  if constexpr (Preprocessing<typename P::Opened>)
+    table.preprocess = [](void*, void* opened, ath_item const* item, ath_made* out,
+                          ath_failure* failure) noexcept {
+      return detail::guard_table(failure, [&]() -> Result<void> {
+        auto made = static_cast<Opened*>(opened)->opened->preprocess(Item(*item));
+        if (!made) return tl::unexpected(std::move(made.error()));
+        detail::MadeTensors::hand_out(std::make_unique<detail::MadeTensors>(std::move(*made)), *out);
+        return {};
+      });
+    };
+  if constexpr (Postprocessing<typename P::Opened>)
+    table.postprocess = [](void*, void* opened, ath_item const* item, void* state, ath_tensor const* rows,
+                           std::size_t row_count, ath_made* out, ath_failure* failure) noexcept {
+      return detail::guard_table(failure, [&]() -> Result<void> {
+        std::vector<Tensor> given;
+        for (std::size_t i = 0; i < row_count; ++i) given.push_back(from_view(rows[i]));
+        auto made = static_cast<Opened*>(opened)->opened->postprocess(
+            Item(*item), detail::MadeTensors::kept(state), std::span<Tensor const>(given));
+        if (!made) return tl::unexpected(std::move(made.error()));
+        detail::MadeTensors::hand_out(
+            std::make_unique<detail::MadeTensors>(Preprocessed{std::move(*made), 1, {}}), *out);
+        return {};
+      });
+    };
   return table;
 }
 

@@ -76,14 +76,16 @@ consteval bool check_processor() {
         requires(P& processor, std::string_view text) {
           { processor.open(text, text) } -> std::same_as<Result<std::unique_ptr<typename P::Opened>>>;
         }, "a Processor has `open(folder, options)` that returns Result<std::unique_ptr<Opened>>");
-    static_assert(
-        requires(typename P::Opened& opened) {
-          { opened.made() } -> std::convertible_to<std::span<Port const>>;
-        }, "an Opened has `made()`, the ports of the tensors that preprocess makes");
-    static_assert(
-        requires(typename P::Opened& opened, Item const& item) {
-          { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
-        }, "an Opened has `preprocess(Item const&)` that returns Result<Preprocessed>");
+    if constexpr (!Postprocessing<typename P::Opened>) {
+      static_assert(
+          requires(typename P::Opened& opened) {
+            { opened.made() } -> std::convertible_to<std::span<Port const>>;
+          }, "an Opened has `made()`, the ports of the tensors that preprocess makes");
+      static_assert(
+          requires(typename P::Opened& opened, Item const& item) {
+            { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
+          }, "an Opened has `preprocess(Item const&)` that returns Result<Preprocessed>");
+    }
   }
   return Processor<P>;
 }

@@ -30,14 +30,6 @@ struct FileDigest {
   std::string digest;  ///< `xxh128:` and 32 hexadecimal digits
 };
 
-/// Which processor makes the model's inputs, from which inputs of the request.
-struct ProcessorSection {
-  std::string name;                 ///< name under which the processor is registered
-  std::vector<std::string> inputs;  ///< those that the processor is given, in this order
-  std::string options_json = "{}";  ///< passed to the processor unchanged
-  std::vector<FileDigest> digests;  ///< files that the processor reads
-};
-
 /// Where an output of an answer comes from.
 enum class OutputSource : std::uint8_t {
   model,               ///< the model output `of`
@@ -53,6 +45,15 @@ struct OutputSection {
   TensorSpec spec;
   OutputSource source = OutputSource::model;
   std::string of;  ///< the model's or the processor's output; empty for a count
+};
+
+/// Which processor stands around the model, and what it is given.
+struct ProcessorSection {
+  std::string name;                 ///< name under which the processor is registered
+  std::vector<std::string> inputs;  ///< inputs of the request, in this order
+  std::vector<OutputSection> rows;  ///< for postprocess, in this order: all model outputs when empty
+  std::string options_json = "{}";  ///< passed to the processor unchanged
+  std::vector<FileDigest> digests;  ///< files that the processor reads
 };
 
 /// The member's own table for one integer model input: see docs/manifest.md.
@@ -133,6 +134,10 @@ struct Manifest {
   /// `name@version`.
   std::string id() const { return name + "@" + version; }
 };
+
+/// Checks that every model input that is not generated is an input of the request: so it must be unless a processor makes
+/// them.
+Result<void> check_request_inputs(Manifest const& manifest);
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
 /// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, lookups, scale`.

@@ -92,6 +92,7 @@ struct Report {
   Duration prepare{0};        ///< preprocessing of this call
   Duration queue{0};          ///< from entering the queue to the start of its batch
   Duration compute{0};        ///< gathering, running and scattering its batch, with every attempt
+  Duration postprocess{0};    ///< postprocessing of this call
   Duration total{0};          ///< from the call to its answer
   Duration delivered{0};      ///< from the call to its return, to its completion, or in `infer_many` to its
                               ///< answer: never after its deadline

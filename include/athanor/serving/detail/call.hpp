@@ -25,7 +25,17 @@ class ServedModel;
 using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 
 /// The next step of a call's route. Each room is entered at most once.
-enum class RouteStep : std::uint8_t { join, admit_work, guard, prepare, pin, push, finish, answer };
+enum class RouteStep : std::uint8_t {
+  join,
+  admit_work,
+  guard,
+  prepare,
+  pin,
+  push,
+  postprocess,
+  finish,
+  answer
+};
 
 /// The thread that advances a call: a blocking caller's own, that of an `infer_many` with several calls, that
 /// of a `submit` which has not returned, or a worker's.

@@ -207,6 +207,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Progress guard_step(CallType& call, TimePoint now) noexcept;
   Progress prepare_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress pin_step(CallType& call, TimePoint now) noexcept;
+  void begin_postprocess(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  Result<void> postprocess_items(CallType& call, CallerKind caller);
+  Progress postprocess_step(CallType& call, CallerKind caller) noexcept;
   void push_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;

@@ -48,19 +48,30 @@ struct MemberPlan {
   std::vector<Scaler> scalers;       ///< by model output
 };
 
-/// The source of an output of the public signature.
+/// The source of an output.
 struct OutputPlan {
-  enum class From : std::uint8_t { model, mean, standard_deviation, unknown, members, processor };
+  enum class From : std::uint8_t {
+    model,
+    mean,
+    standard_deviation,
+    unknown,
+    members,
+    preprocess,
+    postprocess
+  };
   TensorSpec spec;
   From from = From::model;
-  std::size_t index = 0;  ///< of the model output, or of the processor's output
+  std::size_t index = 0;  ///< of the model output, or of what that half of the processor makes
+
+  /// Whether the processor makes it, not the model.
+  bool is_processed() const noexcept { return from == From::preprocess || from == From::postprocess; }
 };
 
 /// Everything that is the same for all instances of a model.
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
   std::vector<TensorSpec> model_outputs;
-  std::vector<OutputPlan> outputs;
+  std::vector<OutputPlan> outputs;  ///< those of the public signature, then what postprocess is given
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
 };

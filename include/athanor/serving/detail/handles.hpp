@@ -76,13 +76,16 @@ class MadeItem {
 
   TensorView const& tensor(std::size_t index) const noexcept { return raw_.tensors[index]; }
   std::size_t count() const noexcept { return raw_.tensor_count; }
+  TensorView const* tensors() const noexcept { return raw_.tensors; }
   std::int64_t cost() const noexcept { return raw_.cost; }
+  /// The state that postprocess is given.
+  void* owner() const noexcept { return raw_.owner; }
 
  private:
   ath_made raw_{};
 };
 
-/// A processor opened for one model. `preprocess` may be called from many threads.
+/// A processor opened for one model. Its functions may be called from many threads.
 class OpenProcessor {
  public:
   /// Fails as the processor does, and with internal / backend_contract when it says of a tensor that it makes
@@ -103,6 +106,15 @@ class OpenProcessor {
   std::size_t made_count() const noexcept { return ports_.made_count; }
   char const* made_name(std::size_t index) const noexcept { return ports_.made_names[index]; }
   DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
+  /// What postprocess makes, in its order.
+  std::size_t output_count() const noexcept { return ports_.output_count; }
+  char const* output_name(std::size_t index) const noexcept { return ports_.output_names[index]; }
+  DType output_dtype(std::size_t index) const noexcept {
+    return static_cast<DType>(ports_.output_dtypes[index]);
+  }
+  /// Which halves it has.
+  bool preprocesses() const noexcept { return table_->preprocess != nullptr; }
+  bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
   /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: of the request, in
   /// the manifest's order. Fails as the processor
@@ -111,9 +123,15 @@ class OpenProcessor {
   Result<MadeItem> preprocess(std::span<TensorView const> inputs,
                               std::span<ath_value const> parameters) const;
 
+  /// The same of `rows`, what the model made of the item, and `made`, what preprocess did; null without that half.
+  Result<MadeItem> postprocess(std::span<TensorView const> inputs, std::span<ath_value const> parameters,
+                               MadeItem const* made, std::span<TensorView const> rows) const;
+
  private:
   OpenProcessor(ProcessorTable table, void* processor, ath_ports const& ports) noexcept
       : table_(std::move(table)), processor_(processor), ports_(ports) {}
+  Result<MadeItem> check_made(MadeItem made, char const* const* names, std::int32_t const* dtypes,
+                              std::size_t count) const;
   ProcessorTable table_;
   void* processor_;
   ath_ports ports_;

@@ -26,15 +26,17 @@ struct ModelDescription {
   BackendTable backend;
   /// Opened with the description, so that bad input is refused before it costs a load.
   std::optional<OpenProcessor> processor;
-  /// With a processor: model input i is the processor's output made_of_input[i].
+  bool preprocesses = false;   ///< the processor makes the model's inputs
+  bool postprocesses = false;  ///< the processor is given what the model made
+  /// With preprocessing: model input i is the processor's output made_of_input[i].
   std::vector<std::size_t> made_of_input;
   /// With a processor: the signature inputs that it reads, in its order.
   std::vector<std::size_t> processor_inputs;
-  /// Without one: model input i is signature input request_index[i].
+  /// Without preprocessing: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
   /// Of a model input with the value of a parameter: that is signature parameter parameter_of_input[i].
   std::vector<std::size_t> parameter_of_input;
-  /// Without a processor: every model input is one of the request's, as that gives it, with an item in each row. A
+  /// Without preprocessing: every model input is one of the request's, as that gives it, with an item in each row. A
   /// batch of one request may be shown its memory.
   bool shows_requests = false;
   /// Some model input has dimensions beyond axis 0 that are not fixed, or a value for all of a batch: not all calls can

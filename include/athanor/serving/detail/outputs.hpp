@@ -40,7 +40,14 @@ inline Result<void> choose_outputs(OutputSet& set, ModelDescription const& descr
   return {};
 }
 
-/// Stores an output of the processor: one row of each item.
+/// The specs of all outputs of the plan, in its order.
+std::vector<TensorSpec> output_specs(ExecutionPlan const& plan);
+
+/// Stores all outputs that postprocess made, by item, in `computed`.
+Result<void> put_postprocessed(ModelDescription const& description, std::span<MadeItem const> made,
+                               std::span<Tensor> computed);
+
+/// Stores an output of the processor: one row of each item, of what one of its halves made.
 Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output);
 
@@ -51,14 +58,15 @@ inline Shape shape_with_items(TensorView const& view, std::int64_t items) {
   return shape;
 }
 
-/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch, and fills those of
-/// the processor from `made`.
+/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch, and fills those that
+/// preprocess made; those of postprocess come later.
 inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
                                  std::span<MadeItem const> made, std::int64_t items,
                                  std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
-    auto stored = plan.from == OutputPlan::From::processor
+    if (plan.from == OutputPlan::From::postprocess) continue;
+    auto stored = plan.from == OutputPlan::From::preprocess
                       ? put_made(description, plan, made, items, computed[i])
                       : make_output(computed[i], plan.spec.dtype, shape_with_items(outputs[i], items));
     if (!stored) return stored;
@@ -73,7 +81,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
                               std::size_t call_items, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.from == OutputPlan::From::processor) continue;
+    if (plan.is_processed()) continue;
     std::size_t const width = outputs[i].size_bytes / static_cast<std::size_t>(batch_items);
     if (width * call_items != computed[i].size_bytes())
       return fail(

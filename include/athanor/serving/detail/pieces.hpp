@@ -1,6 +1,7 @@
 /// The tensors that requests and answers exchange with batches, item by item.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -37,11 +38,31 @@ void append_pieces(ModelDescription const& description, PieceSource const& sourc
 /// True when `row` is one row of a tensor of that spec.
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
 
+/// Row `index` of each tensor, borrowed.
+class ItemRows {
+ public:
+  ItemRows(std::span<Tensor const> tensors, std::int64_t index);
+  ItemRows(ItemRows const&) = delete;
+  ItemRows& operator=(ItemRows const&) = delete;
+  std::span<TensorView const> views() const noexcept { return {views_.data(), count_}; }
+
+ private:
+  std::array<Tensor, max_tensors> rows_{};
+  std::array<TensorView, max_tensors> views_{};
+  std::size_t count_ = 0;
+};
+
 /// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
 /// items the error names the item. internal / backend_contract when what was made is no item of the model's
 /// inputs.
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::span<ath_value const> parameters, std::int64_t index);
+
+/// Postprocesses item `index` of `inputs`, as preprocess_item: row `row` of `rows`, which are the tensors that the manifest
+/// gives the processor, in its order. `kept`: what preprocess made of the item; null without that half.
+Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
+                                  std::span<ath_value const> parameters, MadeItem const* kept,
+                                  std::span<Tensor const> rows, std::int64_t index, std::int64_t row);
 
 /// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
 /// caller sends (an empty ragged input may ask for a segment of any length). Saturates.

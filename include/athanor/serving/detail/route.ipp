@@ -31,10 +31,11 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
       case RouteStep::guard: progress = guard_step(call, now); break;
       case RouteStep::prepare:
         progress = prepare_step(call, caller, now);
-        if (progress == Progress::next && call.model->description().processor) now = Env::now();
+        if (progress == Progress::next && call.model->description().preprocesses) now = Env::now();
         break;
       case RouteStep::pin: progress = pin_step(call, now); break;
       case RouteStep::push: push_step(call, caller, now); return;
+      case RouteStep::postprocess: progress = postprocess_step(call, caller); break;
       case RouteStep::finish: finish_step(call, caller, Env::now()); return;
       case RouteStep::answer: answer_step(call, caller, call.ended); return;
     }
@@ -158,7 +159,7 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
 template <class T>
 typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, CallerKind caller,
                                                                TimePoint now) noexcept {
-  if (call.model->description().processor) {
+  if (call.model->description().preprocesses) {
     if (caller == CallerKind::submitter || caller == CallerKind::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
       return end_route(call, no_worker());
@@ -255,10 +256,65 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
   } else if (call.incomplete.load(std::memory_order_relaxed)) {
     end_route(call, make_error(Code::cancelled, Reason::cancelled,
                                "the call was not executed: its caller left with its inputs"));
+  } else if (call.model->description().postprocesses) {
+    return begin_postprocess(call, caller, now);
   } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
     end_route(call, std::move(answer.error()));
   }
   finish_step(call, caller, now);
+}
+
+/// Items are postprocessed on the thread of a caller who ran the model, or on a worker: the thread that ends a batch goes
+/// on with the lane first.
+template <class T>
+void EngineState<T>::begin_postprocess(CallType& call, CallerKind caller, TimePoint now) noexcept {
+  call.step = RouteStep::postprocess;
+  if (caller != CallerKind::caller) {
+    if (executor_.post(static_cast<Continuation&>(call))) return;
+    end_route(call, no_worker());
+  }
+  advance(call, caller, now);
+}
+
+template <class T>
+Result<void> EngineState<T>::postprocess_items(CallType& call, CallerKind caller) {
+  ModelDescription const& description = call.model->description();
+  auto const inputs = processor_inputs(call, caller);
+  if (!inputs) return tl::unexpected(inputs.error());
+  auto const computed = call.outputs->computed();
+  auto const rows = computed.subspan(description.signature.outputs.size());
+  std::vector<MadeItem> answers;
+  for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
+    if (!is_needed(call) || (Env::now() > call.deadline && !others_wait(call)))
+      return tl::unexpected(late(call));
+    auto made = postprocess_item(description, *inputs, call.parameters.values(),
+                                 call.made.empty() ? nullptr : &call.made[static_cast<std::size_t>(item)],
+                                 rows, item, item);
+    if (!made) return tl::unexpected(std::move(made.error()));
+    answers.push_back(std::move(*made));
+  }
+  return put_postprocessed(description, answers, computed).and_then([&] {
+    return check_finite(description, computed);
+  });
+}
+
+template <class T>
+typename EngineState<T>::Progress EngineState<T>::postprocess_step(CallType& call,
+                                                                   CallerKind caller) noexcept {
+  TimePoint const began = Env::now();
+  auto postprocessed = [&]() -> Result<void> {
+    try {
+      return postprocess_items(call, caller);
+    } catch (...) {
+      return tl::unexpected(
+          detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
+    }
+  }();
+  call.made.clear();  // what was kept is released before the answer
+  call.report.postprocess = Env::now() - began;
+  if (!postprocessed) return end_route(call, std::move(postprocessed.error()));
+  call.step = RouteStep::finish;
+  return Progress::next;
 }
 
 /// Makes the one copy that the flight's waiters and the cache share.
@@ -268,7 +324,8 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
     auto answer = std::make_shared<StoredAnswer>();
     answer->members = call.report.members;
     bytes = sizeof(StoredAnswer);
-    for (Tensor const& output : call.outputs->computed()) {
+    auto const outputs = call.outputs->computed().first(call.model->description().signature.outputs.size());
+    for (Tensor const& output : outputs) {
       auto copy = output.clone();
       if (!copy) return tl::unexpected(std::move(copy.error()));
       bytes += copy->size_bytes() + sizeof(Tensor);

@@ -16,7 +16,7 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<
       context_(std::move(context)),
       description_(context_->description),
       load_record_(load_record),
-      outputs_(new OutputPool<Env>(description_.id, description_.signature.outputs)),
+      outputs_(new OutputPool<Env>(description_.id, output_specs(description_.plan))),
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
       instances_(std::make_unique<InstanceState[]>(context_->instances())),
       lane_(lane_options(), std::move(policy), *this, engine.executor()) {}
@@ -151,7 +151,7 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
                   "the batch was not executed: all its callers have left");
     Gathering gathering{*this, worker};
     PieceAccess access;
-    if (!stay && !description_.processor) access = {&gathering, &Gathering::begin, &Gathering::end};
+    if (!stay && !description_.preprocesses) access = {&gathering, &Gathering::begin, &Gathering::end};
     auto gathered = worker.assembler.gather(worker.pieces, stay, access);
     if (!gathering.lost) return gathered;
   }
