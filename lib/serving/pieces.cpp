@@ -108,10 +108,10 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
   // An answer may be kept for long: its buffers are not much larger than what they hold.
   constexpr std::size_t small_buffer = 256;
   bool const unique = tensor.buffer().unique();
-  if (unique && tensor.dtype() == dtype && tensor.shape() == shape) return {};  // as for the call before
   auto const bytes = static_cast<std::size_t>(shape.elements()) * element_size(dtype);
   std::size_t const capacity = tensor.buffer().capacity();
   bool const reusable = unique && bytes <= capacity && capacity <= std::max(2 * bytes, small_buffer);
+  if (reusable && tensor.dtype() == dtype && tensor.shape() == shape) return {};
   if (reusable) {
     Buffer buffer = tensor.buffer();
     tensor = Tensor::over(dtype, shape, std::move(buffer));

@@ -139,7 +139,8 @@ class Lane {
   /// Several times the predicted wait of something that enters now, with its batch: three loads of what is hardly
   /// ever written, for deadlines much later than that.
   Duration longest_wait() const noexcept {
-    std::uint64_t const batches = queued_items_.load(std::memory_order_relaxed) / limits_.max_items + 3;
+    std::uint64_t const queued = queued_items_.load(std::memory_order_relaxed);
+    std::uint64_t const batches = (queued == 0 ? 0 : queued / limits_.max_items) + 3;
     return saturating_product(largest_batch(), static_cast<std::int64_t>(4 * batches));
   }
   /// Median of the time that so many items take, in as many batches as they need; zero until batches of that

@@ -16,7 +16,9 @@ inline constexpr std::int64_t bytes_worth_a_clock = 4096;
 template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
-    if (call.step != RouteStep::join && call.step < RouteStep::finish && !is_needed(call))
+    // Nobody else decides the answer of a call that is starting: see call_bits.
+    if (caller == CallerKind::worker && call.step != RouteStep::join && call.step < RouteStep::finish &&
+        !is_needed(call))
       end_route(call, make_error(Code::cancelled, Reason::cancelled,
                                  "the call was given up before it was computed: all its callers have left"));
     Progress progress = Progress::next;
