@@ -158,6 +158,7 @@ TEST_CASE("a breach of contract is found right after an answer that kept to it")
     auto const answer = rig.model.infer(row(1));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().reason == Reason::backend_contract);
+    CHECK_MESSAGE(answer.error().message.find("expected ") != std::string::npos, answer.error().message);
   }
 }
 
