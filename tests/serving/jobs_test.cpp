@@ -172,6 +172,15 @@ TEST_CASE("a full table drops the job finished longest ago, and rejects a job wh
   CHECK(engine.submit("e"));
 }
 
+TEST_CASE("a job that is refused takes no finished job's place") {
+  World engine({.max_jobs = 1});
+  engine.run("a");
+  CHECK_FALSE(engine.jobs.submit("b", engine.model, Request{}));
+  CHECK(engine.state_of("a") == JobState::succeeded);
+  REQUIRE(engine.submit("b"));
+  CHECK(engine.jobs.status("a").error().code == Code::not_found);
+}
+
 TEST_CASE("waiting ends with the job, or when its time has passed") {
   World engine;
   REQUIRE(engine.submit("a"));
@@ -224,6 +233,17 @@ TEST_CASE("a table that is destroyed cancels its pending jobs") {
   }
   engine.world.run_until_idle();
   CHECK(engine.control.runs.load() == 0);
+}
+
+TEST_CASE("a table that another one is moved to cancels its pending jobs") {
+  World engine;
+  auto jobs = TestJobs::create().value();
+  auto other = TestJobs::create().value();
+  REQUIRE(jobs.submit("a", engine.model, row(1)).value());
+  jobs = std::move(other);
+  engine.world.run_until_idle();
+  CHECK(engine.control.runs.load() == 0);
+  CHECK(jobs.size() == 0);
 }
 
 TEST_CASE("bad options, an empty key and a cancellation are refused by name") {

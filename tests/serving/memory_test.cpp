@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include <athanor/serving/jobs.hpp>
 #include <serving/simulated_engine.hpp>
 
 using namespace athanor;
@@ -46,6 +47,32 @@ TEST_CASE("each allocation of a call may fail: the call ends with that error and
     if (!memory.failed) break;
   }
   CHECK(errors > 0);
+}
+
+TEST_CASE("each allocation of a job's submit may fail: no job is left that never ends") {
+  auto& memory = thread_memory();
+  int kept = 0;
+  for (std::size_t allocation = 1;; ++allocation) {
+    SimulatedEngine engine("", {.threads = 2, .caller_runs = CallerRuns::never});
+    Model<SimulatedServing> const model(engine.state, *engine.served);
+    auto jobs = Jobs<SimulatedServing>::create().value();
+    Request request = row(1);
+    memory.failed = false;
+    memory.fails_at = allocation;
+    try {
+      static_cast<void>(jobs.submit("a", model, std::move(request)));
+    } catch (std::bad_alloc const&) {
+      CHECK(jobs.size() == 0);
+    }
+    memory.fails_at = 0;
+    engine.world.run_until_idle();
+    auto const status = jobs.status("a");
+    kept += status ? 1 : 0;
+    CHECK((!status || status->state != JobState::pending));
+    CHECK(engine.state->routes() == 0);
+    if (!memory.failed) break;
+  }
+  CHECK(kept > 0);
 }
 
 // mutants: LoaderShell::pin_or_park, or evict_for, that lets an exception out.

@@ -34,7 +34,7 @@ struct JobOptions {
   /// How long a finished job is kept, more than 0.
   Duration retention = std::chrono::hours(24);
   /// How many jobs are kept at once, pending or finished, at least 1. One more takes the place of the job that has
-  /// been finished for the longest time, and is rejected when all of them are pending.
+  /// been finished for the longest time once its call is accepted, and is rejected when that many are pending.
   std::size_t max_jobs = 10'000;
 };
 
@@ -63,8 +63,10 @@ class Jobs {
   /// Checks the options.
   static Result<Jobs> create(JobOptions const& options = {});
   Jobs(Jobs&&) noexcept = default;
+  /// Cancels the pending jobs of the table that this handle held, like the destructor.
   Jobs& operator=(Jobs&& other) noexcept {
-    std::swap(table_, other.table_);
+    Jobs old(std::move(other));
+    std::swap(table_, old.table_);
     return *this;
   }
   /// Cancels the pending jobs. Does not wait for them.
@@ -86,7 +88,7 @@ class Jobs {
   /// arrives afterwards, or what the job had finished with before.
   Result<JobState> cancel(std::string_view key);
   /// Drops a finished job, so that its key may be used again. Fails with failed_precondition while it is pending.
-  Result<void> forget(std::string_view key);
+  [[nodiscard]] Result<void> forget(std::string_view key);
   /// How many jobs are kept, pending or finished.
   std::size_t size() const;
 

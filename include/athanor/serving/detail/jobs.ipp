@@ -63,7 +63,13 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     auto flight = std::make_unique<Flight>(this->shared_from_this(), job);
     if (auto added = add(job); !added || !*added) return added;
 
-    auto submission = model.submit(std::move(request), options, {&answered, flight.get()});
+    auto submission = [&]() -> Result<Submission<T>> {
+      try {
+        return model.submit(std::move(request), options, {&answered, flight.get()});
+      } catch (...) {
+        return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, model.id()));
+      }
+    }();
     if (!submission) {
       finish(*job, JobState::failed, tl::unexpected(detail::copy_of(submission.error())));
       drop(*job);
@@ -157,22 +163,22 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     detail::Lock const lock(mutex_);
     take_expired(dropped, job->submitted);
     if (index_.contains(job->key)) return false;
-    if (index_.size() >= options_.max_jobs) {
-      if (finished_.empty())
-        return fail(Code::resource_exhausted, Reason::queue_full,
-                    "job {}: expected fewer than {} pending jobs, got {}", job->key, options_.max_jobs,
-                    index_.size());
-      take(dropped, index_.find(finished_.front()->key));
-    }
+    if (pending_.size() >= options_.max_jobs)
+      return fail(Code::resource_exhausted, Reason::queue_full,
+                  "job {}: expected fewer than {} pending jobs, got {}", job->key, options_.max_jobs,
+                  pending_.size());
     index_.emplace(job->key, added.begin());
     pending_.splice(pending_.end(), added);
     return true;
   }
 
-  /// The accepted call belongs to the job while that is pending.
+  /// The accepted call belongs to the job while that is pending. Only now does the job take the place of finished ones: a
+  /// call that is refused costs none of them its answer.
   void keep(Job<T>& job, typename Job<T>::Running running) noexcept {
+    List dropped;
     {
       detail::Lock const lock(mutex_);
+      while (index_.size() > options_.max_jobs && !finished_.empty()) take_oldest(dropped);
       if (job.state == JobState::pending) {
         job.running.emplace(std::move(running));
         return;
@@ -236,9 +242,11 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     index_.erase(place);
   }
 
+  void take_oldest(List& dropped) ATH_REQUIRES(mutex_) { take(dropped, index_.find(finished_.front()->key)); }
+
   void take_expired(List& dropped, TimePoint now) ATH_REQUIRES(mutex_) {
     while (!finished_.empty() && after(finished_.front()->finished, options_.retention) <= now)
-      take(dropped, index_.find(finished_.front()->key));
+      take_oldest(dropped);
   }
 
   JobOptions const options_;
