@@ -251,7 +251,7 @@ std::string_view Tensor::text_at(std::int64_t index) const noexcept {
 }
 
 Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
-  detail::require(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= shape_[0],
+  detail::require(shape_.rank() > 0 && first >= 0 && count >= 0 && count <= shape_[0] - first,
                   "Tensor::rows: expected rows inside axis 0, got others");
   Tensor view = *this;
   view.buffer_ = {};

@@ -249,6 +249,8 @@ TEST_CASE("a precondition that does not hold ends the process with a sentence, i
         "athanor: Tensor::view: expected one value for each element of the shape, got more or fewer\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.rows(1, 2)); }) ==
         "athanor: Tensor::rows: expected rows inside axis 0, got others\n");
+  CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.rows(1, INT64_MAX)); }) ==
+        "athanor: Tensor::rows: expected rows inside axis 0, got others\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.text_at(0)); }) ==
         "athanor: Tensor::text_at: expected an element of a bytes tensor, got none\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.reshaped(Shape{3})); }) ==
