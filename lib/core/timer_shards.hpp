@@ -28,8 +28,8 @@ namespace athanor::inline v1 {
 /// No wake-up is lost: `arm` writes the shard's `first` and then reads `sleeps_until_`; `wait` writes `sleeps_until_`
 /// and then reads every `first`; all in one total order, so that one of the two sees the other.
 ///
-/// `Clocked` is `Timer`, but in a simulation, which interleaves what goes through `Env` alone: its `due` and `filed` are
-/// atomics of `Env`.
+/// `Clocked` is `Timer`. A simulation interleaves only what goes through `Env`, so it brings a type of its own whose `due`
+/// and `filed` are atomics of `Env`.
 template <Environment Env, class Clocked = Timer>
 class TimerShards {
  public:
