@@ -55,7 +55,7 @@ class Values {
       std::size_t const at = text_.rest().find_first_not_of(array_ ? ", \t\r\n" : " \t\r\n");
       text_.take(std::min(at, text_.rest().size()));
       if (at != std::string_view::npos) return true;
-      auto const more = text_.more();
+      auto more = text_.more();
       if (!more || !*more) return more;
     }
   }
