@@ -1,6 +1,8 @@
 #include <athanor/core/backend.hpp>
 
+#include <array>
 #include <cstring>
+#include <string_view>
 
 #include <athanor/core/detail/reason_table.hpp>
 #include <athanor/core/detail/view.hpp>
@@ -64,12 +66,14 @@ Error take_failure(std::int32_t code, ath_failure const& failure) {
 }
 
 Result<ath_value const*> detail::find_parameter(ath_item const& item, std::size_t index, std::int32_t type) {
-  constexpr char const* names[] = {"none", "bool", "i64", "f64", "text"};
-  std::int32_t const got = index < item.parameter_count ? item.parameters[index].type : 0;
-  if (got == type) return &item.parameters[index];
+  constexpr std::array<std::string_view, 5> names{"none", "bool", "i64", "f64", "text"};
+  // A later host may have types that this version has no name for.
+  auto const given = static_cast<std::size_t>(index < item.parameter_count ? item.parameters[index].type : 0);
+  std::size_t const got = given < names.size() ? given : 0;
+  if (got == static_cast<std::size_t>(type)) return &item.parameters[index];
   return fail(Code::failed_precondition, Reason::manifest,
-              "parameters[{}]: the processor expected {}, the manifest declares {}", index, names[type],
-              names[got]);
+              "parameters[{}]: the processor expected {}, the manifest declares {}", index,
+              names[static_cast<std::size_t>(type)], names[got]);
 }
 
 tl::unexpected<Error> detail::gave_nothing(char const* name, char const* what) {

@@ -183,3 +183,23 @@ TEST_CASE("the key of a parameter's value holds its type and all of it") {
   CHECK(key(ParameterType::text, "a") == key(ParameterType::text, "a"));
   CHECK(key(ParameterType::f64, -0.0) == key(ParameterType::f64, 0.0));
 }
+
+// mutant: the name of a type that a later host has is looked for behind the list
+TEST_CASE("a processor that asks for another parameter than there is learns what is there") {
+  ath_value values[2] = {{}, {}};
+  values[0].type = ATH_VALUE_F64;
+  values[0].real = 0.5;
+  values[1].type = 900;
+  ath_item raw{};
+  raw.struct_size = sizeof(raw);
+  raw.parameters = values;
+  raw.parameter_count = 2;
+  Item const item(raw);
+  CHECK(item.parameter<double>(0).value() == 0.5);
+  auto const refusal_of = [&](std::size_t index) {
+    return item.parameter<std::int64_t>(index).error().message;
+  };
+  CHECK(refusal_of(0) == "parameters[0]: the processor expected i64, the manifest declares f64");
+  CHECK(refusal_of(1) == "parameters[1]: the processor expected i64, the manifest declares none");
+  CHECK(refusal_of(2) == "parameters[2]: the processor expected i64, the manifest declares none");
+}

@@ -48,9 +48,9 @@ struct ParameterSpec {
 std::string to_string(ParameterSpec const& spec);
 
 /// Whether `value`, of a request, is one that `spec` allows: a single element of the spec's type (for an f64 also an i64 of
-/// at most 2^53 in magnitude, which is that number), finite, within range,
-/// one of the choices, and a text of at most max_parameter_text bytes of UTF-8 without NUL. Fails with
-/// invalid_argument and a sentence that names the parameter, what was expected and what was given.
+/// at most 2^53 in magnitude, which is that number), finite, within range, one of the choices, and a text of at most
+/// max_parameter_text bytes of UTF-8 without NUL. Fails with invalid_argument and a sentence that names the parameter,
+/// what was expected and what was given.
 Result<void> check(ParameterSpec const& spec, Tensor const& value);
 
 /// What holds for a request that sets `given`, or with null sets nothing: then the spec's initial value. -0.0 becomes

@@ -265,7 +265,7 @@ namespace detail {
 
 /// A number that a `bool`, an `i64` or an `f64` holds as it is.
 template <class T>
-concept ScalarNumber = std::same_as<T, bool> || std::floating_point<T> ||
+concept ScalarNumber = std::same_as<T, bool> || std::same_as<T, float> || std::same_as<T, double> ||
                        (std::integral<T> && (std::is_signed_v<T> || sizeof(T) < sizeof(std::int64_t)));
 
 template <ScalarNumber T>
