@@ -222,7 +222,7 @@ class Tensor {
   /// offsets.
   std::size_t size_bytes() const noexcept { return size_bytes_; }
   std::byte const* data() const noexcept { return data_; }
-  /// Precondition: the buffer has no other owner.
+  /// Precondition: this tensor owns the bytes, and nothing else does.
   std::byte* mutable_data() noexcept { return data_; }
   std::span<std::byte const> bytes() const noexcept { return {data_, size_bytes_}; }
   std::int64_t const* offsets() const noexcept { return offsets_; }
@@ -236,7 +236,7 @@ class Tensor {
       wrong_type(dtype_of<T>());
     return {reinterpret_cast<T const*>(data_), static_cast<std::size_t>(shape_.elements())};
   }
-  /// The same to write to. Precondition: the buffer has no other owner.
+  /// The same to write to. Precondition: this tensor owns the bytes, and nothing else does.
   template <class T>
   std::span<T> mutable_as() noexcept {
     auto const elements = as<T>();
