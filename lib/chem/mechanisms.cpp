@@ -102,7 +102,9 @@ char folded(char letter) {
 
 MechanismRow const& row_of(Mechanism mechanism) { return table[static_cast<std::size_t>(mechanism)]; }
 
-std::string_view to_string(Mechanism mechanism) noexcept { return row_of(mechanism).name; }
+std::string_view to_string(Mechanism mechanism) noexcept {
+  return static_cast<std::size_t>(mechanism) < table.size() ? row_of(mechanism).name : "unknown";
+}
 
 std::optional<Mechanism> mechanism_named(std::string_view name) noexcept {
   for (auto const& row : table)

@@ -139,6 +139,21 @@ std::vector<Group> groups_of(RDKit::ROMol const& molecule, GroupRule const& rule
   return groups;
 }
 
+std::vector<bool> leaving_part(RDKit::ROMol const& molecule, Way const& way) {
+  std::vector<bool> gone(molecule.getNumAtoms());
+  std::vector<std::uint32_t> open;
+  if (way.leaving != nowhere) open.push_back(way.leaving);
+  while (!open.empty()) {
+    std::uint32_t const next = open.back();
+    open.pop_back();
+    if (gone[next] || next == way.entry || next == way.second) continue;
+    gone[next] = true;
+    for (RDKit::Atom const* neighbour : molecule.atomNeighbors(molecule.getAtomWithIdx(next)))
+      open.push_back(neighbour->getIdx());
+  }
+  return gone;
+}
+
 std::optional<Monomer> without_anhydrides(Monomer const& monomer) {
   auto const groups = groups_of(*monomer.molecule, *row_of(Mechanism::imide).second);
   if (groups.empty()) return std::nullopt;

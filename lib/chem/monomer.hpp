@@ -33,6 +33,9 @@ Result<Monomer> read_monomer(std::string_view text, std::size_t number, SmilesLi
 /// The groups of `rule` in a molecule, in the order of its atoms. Throws what RDKit throws.
 std::vector<Group> groups_of(RDKit::ROMol const& molecule, GroupRule const& rule);
 
+/// The atoms that leave when a group reacts in `way`.
+std::vector<bool> leaving_part(RDKit::ROMol const& molecule, Way const& way);
+
 /// The monomer with two acids in place of each anhydride; no value when it has none. Throws what RDKit throws.
 std::optional<Monomer> without_anhydrides(Monomer const& monomer);
 

@@ -1,7 +1,7 @@
 #include <athanor/chem/polymerise.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 #include <ranges>
 #include <utility>
 
@@ -31,6 +31,8 @@ auto guard_polymer(Body&& body) -> decltype(body()) {
   return guard_chemistry(nothing, std::forward<Body>(body));
 }
 
+constexpr double most_proportion = 1e9;
+
 Result<void> check_options(std::size_t monomers, PolymeriseOptions const& options) {
   auto const wrong = [](std::string const& sentence) {
     return fail(Code::invalid_argument, Reason::option, "{}", sentence);
@@ -41,8 +43,11 @@ Result<void> check_options(std::size_t monomers, PolymeriseOptions const& option
     return wrong(fmt::format("proportions: expected one for each of {} monomers, got {}", monomers,
                              options.proportions.size()));
   for (double const proportion : options.proportions)
-    if (!std::isfinite(proportion) || proportion <= 0)
-      return wrong(fmt::format("proportions: expected positive numbers, got {}", proportion));
+    if (!(proportion > 0 && proportion <= most_proportion))
+      return wrong(fmt::format("proportions: expected numbers above 0, at most {}, got {}", most_proportion,
+                               proportion));
+  if (options.mechanism && static_cast<std::size_t>(*options.mechanism) >= all_mechanisms.size())
+    return wrong(fmt::format("mechanism: {} is the number of none", static_cast<int>(*options.mechanism)));
   if (!options.meso) return {};
   if (!(*options.meso >= 0 && *options.meso <= 1))
     return wrong(fmt::format("meso: expected 0 to 1, got {}", *options.meso));
@@ -59,6 +64,12 @@ std::string needs_of(MechanismRow const& row) {
   return fmt::format("needs {}", fmt::join(names, ", "));
 }
 
+/// Whether what leaves with a group takes along a place at which the chain may go on.
+bool takes_along(RDKit::ROMol const& molecule, Group const& leaving, std::span<Group const> others) {
+  auto const gone = leaving_part(molecule, leaving.ways.front());
+  return std::ranges::any_of(others, [&](Group const& other) { return gone[other.ways.front().entry]; });
+}
+
 Reactant reactant_of(MechanismRow const& row, std::shared_ptr<Monomer const> monomer) {
   Reactant reactant{std::move(monomer), {}, {}};
   if (row.mechanism == Mechanism::ester)
@@ -69,7 +80,10 @@ Reactant reactant_of(MechanismRow const& row, std::shared_ptr<Monomer const> mon
     if (reactant.first.empty()) reactant.first = groups_of(molecule, *rule);
   if (row.step()) {
     reactant.first = groups_of(molecule, *row.first);
-    reactant.second = groups_of(molecule, *row.second);
+    auto const second = groups_of(molecule, *row.second);
+    std::ranges::copy_if(second, std::back_inserter(reactant.second), [&](Group const& group) {
+      return !takes_along(molecule, group, reactant.first) && !takes_along(molecule, group, second);
+    });
   }
   return reactant;
 }

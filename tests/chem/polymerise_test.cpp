@@ -212,7 +212,8 @@ TEST_CASE("options outside their range are refused by name") {
   CHECK(option({"C=C"}, {.degree = 1}) == "degree: expected at least 2, got 1");
   CHECK(option({"C=C"}, {.proportions = {1, 2}}) ==
         "proportions: expected one for each of 1 monomers, got 2");
-  CHECK(option({"C=C"}, {.proportions = {-1}}) == "proportions: expected positive numbers, got -1");
+  CHECK(option({"C=C"}, {.proportions = {-1}}) ==
+        "proportions: expected numbers above 0, at most 1000000000, got -1");
   CHECK(option({"C=CC"}, {.meso = 1.5}) == "meso: expected 0 to 1, got 1.5");
   CHECK(option({"C=CC", "C=C"}, {.meso = 1}) == "meso: expected one monomer, got 2");
   CHECK(option({"C=CC"}, {.head_to_tail = false, .meso = 1}) ==
@@ -224,6 +225,22 @@ TEST_CASE("options outside their range are refused by name") {
   CHECK(refusal({"C=C(C)C"}, {.degree = 4, .meso = 1}) == "meso: vinyl of C=C(C)C makes no stereocentre");
   CHECK(refusal({"CC(O)C(=O)O"}, {.degree = 4, .meso = 1}) ==
         "meso: ester forms no stereocentre, and none is marked in the monomer; it is written with @ or @@");
+}
+
+// mutant: let the oxygen between two carbonates leave, and what hangs on it
+TEST_CASE("nothing leaves with which the chain goes on") {
+  std::string const two_carbonates = "O=C(Oc1ccccc1)Oc1ccc(OC(=O)Oc2ccccc2)cc1";
+  PolymeriseOptions options{.mechanism = Mechanism::carbonate, .degree = 4};
+  for (options.seed = 0; options.seed < 20; ++options.seed) {
+    auto const polymer = polymer_of({two_carbonates, "OCCO"}, options);
+    CHECK(polymer.oligomer == canonical("OCCOC(=O)Oc1ccc(OC(=O)OCCOC(=O)Oc2ccc(OC(=O)Oc3ccccc3)cc2)cc1"));
+    CHECK(polymer.repeat_unit == canonical("*OCCOC(=O)Oc1ccc(OC(*)=O)cc1"));
+  }
+  CHECK(refusal({"O=C(Oc1ccc(O)cc1)Oc1ccc(O)cc1", "OCCO"}, options).find("no monomer has") !=
+        std::string::npos);
+  options.mechanism = static_cast<Mechanism>(200);
+  CHECK(refusal({"OCCO"}, options) == "mechanism: 200 is the number of none");
+  CHECK(to_string(*options.mechanism) == "unknown");
 }
 
 TEST_CASE("mechanisms have names") {

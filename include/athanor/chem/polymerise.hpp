@@ -54,7 +54,8 @@ struct PolymeriseOptions {
   /// Equal seeds and equal inputs give equal polymers, on every machine and with every release of RDKit but for the order
   /// in which a SMILES lists its atoms.
   std::uint64_t seed = 0;
-  /// How often each monomer is taken beside the others that can react; empty: equally often. Positive.
+  /// How often each monomer is taken beside the others that can react; empty: equally often. Above
+  /// 0, at most 1e9.
   std::vector<double> proportions = {};
   /// Chain growth and epoxides: a unit enters the chain with its less substituted atom. False: with either, at random, as
   /// in m2p.
