@@ -12,6 +12,8 @@
 
 #include <athanor/core/version.hpp>
 
+#include "build.hpp"
+#include "console.hpp"
 #include "info.hpp"
 #include "output.hpp"
 #include "run.hpp"
@@ -43,8 +45,23 @@ constexpr char const* predict_footer =
     "Ctrl-C, with\n"
     "what was done until then.";
 
+constexpr char const* build_footer =
+    "Usage: polymers build [OPTIONS] MONOMERS...\n"
+    "\n"
+    "MONOMERS are SMILES, each an argument of its own or joined by dots.\n"
+    "\n"
+    "  polymers build 'C=Cc1ccccc1' --predict\n"
+    "  polymers build 'O=C(O)c1ccc(C(=O)O)cc1' OCCO --degree 8\n"
+    "  polymers build 'C=CC#N' 'C=Cc1ccccc1' --proportions 1,3 --count 5 --predict\n"
+    "  polymers build 'C=CC' --meso 1 --degree 10\n"
+    "\n"
+    "Mechanisms: vinyl, acrylate, diene, acetylene, ring-opening, ester, amide, imide, carbonate,\n"
+    "urethane, urea, nipu, epoxy. Exit status: 0; 1 when nothing could be built; 2 for wrong usage.";
+
 struct Arguments {
   RunSettings run;
+  BuildSettings build;
+  bool predict_built = false;
   std::string csv;
   std::string jsonl;
   std::string smi;
@@ -143,6 +160,46 @@ void add_prediction(CLI::App& command, Arguments& arguments) {
   add_model(command, settings.model_folder);
 }
 
+void add_build(CLI::App& command, Arguments& arguments) {
+  auto& [monomers, mechanism, options, count] = arguments.build;
+  command.add_option("--mechanism", mechanism, "how the monomers react; otherwise the one way that fits");
+  command.add_option("--degree", options.degree, "monomers in the oligomer")->capture_default_str();
+  command.add_option("--seed", options.seed, "of the random choices; equal seeds give equal polymers")
+      ->capture_default_str();
+  command.add_option("--count", count, "oligomers, of this seed and the next ones")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  command.add_option("--proportions", options.proportions, "how often each monomer is taken, such as 1,3")
+      ->delimiter(',');
+  command.add_option("--meso", options.meso,
+                     "share of neighbours with equal configuration: 1 isotactic, 0 syndiotactic");
+  command.add_flag("!--any-orientation", options.head_to_tail,
+                   "units enter the chain with either side, as in m2p");
+  auto* predict = command.add_flag("--predict", arguments.predict_built,
+                                   "predict the repeat unit, or the oligomers where there is none");
+  add_output(command, arguments);
+  add_model(command, arguments.run.predictor.model_folder);
+  for (auto const* name : {"--out", "--html", "--celsius", "--explain", "--model"})
+    command.get_option(name)->needs(predict);
+}
+
+void check_monomers(std::vector<std::string> const& words) {
+  if (words.empty()) throw CLI::RequiredError("MONOMERS");
+  for (auto const& word : words)
+    if (word.size() > 1 && word.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
+}
+
+int build_words(CLI::App const& command, Arguments& arguments) {
+  arguments.build.monomers = command.remaining();
+  if (arguments.run.out == "-" || arguments.run.html == "-") voice = stderr;
+  auto built = build(arguments.build);
+  if (!built) return complain(built.error());
+  if (!arguments.predict_built) return 0;
+  say("\n");
+  arguments.run.smiles = std::move(*built);
+  return run(arguments.run);
+}
+
 // As a shell would take it back.
 std::string command_line(int argc, char** argv) {
   constexpr std::string_view harmless =
@@ -169,6 +226,10 @@ int run_words(int argc, char** argv) {
   add_input(*predict, arguments);
   add_output(*predict, arguments);
   add_prediction(*predict, arguments);
+  auto* build = app.add_subcommand("build", "Builds polymers from monomers.");
+  build->allow_extras();
+  build->footer(build_footer);
+  add_build(*build, arguments);
   auto* info =
       app.add_subcommand("info", "Says what the model is, how large its errors are, and where its limits.");
   add_model(*info, arguments.run.predictor.model_folder);
@@ -179,9 +240,11 @@ int run_words(int argc, char** argv) {
   try {
     app.parse(static_cast<int>(end - argv), argv);
     if (predict->parsed()) take_words(*predict, arguments);
+    if (build->parsed()) check_monomers(build->remaining());
   } catch (CLI::ParseError const& error) {
     return app.exit(error) == 0 ? 0 : wrong_usage;
   }
+  if (build->parsed()) return build_words(*build, arguments);
   if (info->parsed()) return print_info(arguments.run.predictor.model_folder);
   if (predict->parsed()) return run(arguments.run);
   std::fputs(app.help().c_str(), stderr);

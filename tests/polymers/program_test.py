@@ -57,6 +57,36 @@ class Program(unittest.TestCase):
         with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
+    def build(self, *arguments, status=0):
+        result = subprocess.run([PROGRAM, "build", *map(str, arguments)], capture_output=True, check=False)
+        self.assertEqual(result.returncode, status, result.stderr.decode())
+        return result.stdout.decode(), result.stderr.decode()
+
+    # mutant: build_words predicts the monomers; every oligomer has the same seed; monomers are not split at dots.
+    def test_polymers_are_built_from_monomers(self):
+        output, _ = self.build("O=C(O)c1ccc(C(=O)O)cc1.OCCO", "--degree", 4)
+        self.assertIn("mechanism    ester\nrepeat unit  *OCCOC(=O)c1ccc(C(*)=O)cc1\n4-mer ", output)
+        separate, _ = self.build("O=C(O)c1ccc(C(=O)O)cc1", "OCCO", "--degree", 4)
+        self.assertEqual(separate, output)
+        output, _ = self.build("C=CC#N", "C=Cc1ccccc1", "--proportions", "1,3", "--count", 5)
+        self.assertIn("repeat unit  none", output)
+        self.assertEqual(len(set(output.splitlines()[2:])), 5)
+        out = self.folder / "out.csv"
+        self.build("C=Cc1ccccc1", "--predict", "--out", out)
+        with open(out, newline="", encoding="utf-8") as file:
+            (row,) = csv.DictReader(file)
+        self.assertEqual(row["smiles"], "*CC(*)c1ccccc1")
+        self.assertGreater(float(row["tg_k"]), 300)
+
+    def test_what_cannot_be_built_is_refused_with_what_is_missing(self):
+        _, errors = self.build("CCC", "OCCO", "--mechanism", "ester", status=1)
+        self.assertIn("monomer 1 (CCC): ester joins aliphatic alcohol and carboxylic acid", errors)
+        _, errors = self.build("C=C", "--mechanism", "esther", status=1)
+        self.assertIn("mechanism: expected one of vinyl, acrylate", errors)
+        self.build(status=2)
+        self.build("C=C", "--out", self.folder / "out.csv", status=2)
+        self.build("C=C", "--count", 0, status=2)
+
     # mutant: a bad row is left out of the table.
     def test_a_bad_row_among_good_ones_keeps_its_place_and_changes_no_neighbour(self):
         path = self.write("in.csv", 'name,smiles\na,*CC*\n"b, bad",C1CC\nc,*CC(*)C\nd,\ne,*CC(*)Cl\n')

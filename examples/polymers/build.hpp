@@ -1,0 +1,23 @@
+// polymers build: monomers in, a polymer out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <athanor/chem/polymerise.hpp>
+#include <athanor/core/error.hpp>
+
+namespace polymers {
+
+struct BuildSettings {
+  std::vector<std::string> monomers;  // several may be joined by dots, as in PolyID's files
+  std::string mechanism;              // empty: the one that fits
+  athanor::chem::PolymeriseOptions options{};
+  std::int32_t count = 1;  // polymers, of consecutive seeds
+};
+
+// Says what was built, and gives what a prediction takes: the repeat unit, or the oligomers where there is none.
+athanor::Result<std::vector<std::string>> build(BuildSettings const& settings);
+
+}  // namespace polymers
