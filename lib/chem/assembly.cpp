@@ -90,7 +90,8 @@ class Assembly {
   }
 
   std::uint32_t attach(std::uint32_t to, int atomic_number) {
-    std::uint32_t const added = polymer_.addAtom(new RDKit::Atom(atomic_number), false, true);
+    std::uint32_t const added =
+        polymer_.addAtom(new RDKit::Atom(static_cast<unsigned>(atomic_number)), false, true);
     polymer_.addBond(added, to, RDKit::Bond::SINGLE);
     return added;
   }

@@ -58,7 +58,8 @@ Result<void> check_text(ParameterSpec const& spec, Tensor const& value) {
   std::size_t at = 0;
   if (!is_utf8(text, &at))
     return fail(Code::invalid_argument, Reason::syntax, "{}: byte {} is not UTF-8", spec.name, at);
-  if ((at = text.find('\0')) != std::string_view::npos)
+  at = text.find('\0');
+  if (at != std::string_view::npos)
     return fail(Code::invalid_argument, Reason::syntax, "{}: expected a text without NUL, got one at byte {}",
                 spec.name, at);
   return {};
