@@ -82,7 +82,10 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
     ++held;
     pthread_cond_broadcast(&changed);
     while (!let_go) pthread_cond_wait(&changed, &mutex);
-    if (--held == 0) let_go = 0;
+    if (--held == 0) {
+      let_go = 0;
+      pthread_cond_broadcast(&changed);
+    }
   }
   pthread_mutex_unlock(&mutex);
   if (holds(x, count, PUPPET_FAIL))
@@ -127,6 +130,7 @@ void puppet_let_go(void) {
   pthread_mutex_lock(&mutex);
   if (held > 0) let_go = 1;
   pthread_cond_broadcast(&changed);
+  while (let_go) pthread_cond_wait(&changed, &mutex);
   pthread_mutex_unlock(&mutex);
 }
 

@@ -17,7 +17,7 @@ extern const ath_backend_table puppet_table;
 int puppet_runs(void);
 /* Waits until a batch with PUPPET_HOLD is inside run. */
 void puppet_wait_until_held(void);
-/* Lets every held batch go on; the next one is held again. */
+/* Lets every held batch go on, and returns when they do; the next one is held again. */
 void puppet_let_go(void);
 
 /* The folder of a model called `name`, made anew; remove it with puppet_remove. The path is static until the
