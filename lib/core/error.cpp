@@ -1,5 +1,7 @@
 #include <athanor/core/error.hpp>
 
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <iterator>
 
@@ -7,8 +9,14 @@
 
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/detail/reason_table.hpp>
+#include <athanor/core/detail/require.hpp>
 
 namespace athanor::inline v1 {
+
+void detail::violated(std::string_view sentence) noexcept {
+  std::fprintf(stderr, "athanor: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
+  std::abort();
+}
 
 std::string_view to_string(Code code) noexcept { return detail::row_of(code).name; }
 

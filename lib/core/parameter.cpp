@@ -38,11 +38,14 @@ bool is_whole_real(ParameterSpec const& spec, Tensor const& value) noexcept {
   return -largest_exact <= given && given <= largest_exact;
 }
 
+bool is_single(Tensor const& value) noexcept {
+  return value.shape().rank() == 0 || value.shape() == Shape{1};
+}
+
 /// As the errors of a request name what it holds.
 std::string given_type(Tensor const& value) {
-  bool const single = value.shape().rank() == 0 || value.shape() == Shape{1};
   std::string const type(value.dtype() == DType::bytes ? "text" : to_string(value.dtype()));
-  return single ? type : fmt::format("{} {}", type, to_string(value.shape()));
+  return is_single(value) ? type : fmt::format("{} {}", type, to_string(value.shape()));
 }
 
 Result<void> check_text(ParameterSpec const& spec, Tensor const& value) {
@@ -129,8 +132,7 @@ std::string to_string(ParameterSpec const& spec) {
 }
 
 Result<void> check(ParameterSpec const& spec, Tensor const& value) {
-  bool const single = value.shape().rank() == 0 || value.shape() == Shape{1};
-  if (!single)
+  if (!is_single(value))
     return fail(Code::invalid_argument, Reason::shape, "{}: expected one {}, got {}", spec.name,
                 to_string(spec.type), given_type(value));
   if (value.dtype() != dtype_of(spec.type) && !is_whole_real(spec, value))

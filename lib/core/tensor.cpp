@@ -2,7 +2,6 @@
 
 #include <array>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -12,11 +11,6 @@
 #include <fmt/ranges.h>
 
 namespace athanor::inline v1 {
-
-void detail::violated(std::string_view sentence) noexcept {
-  std::fprintf(stderr, "athanor: %.*s\n", static_cast<int>(sentence.size()), sentence.data());
-  std::abort();
-}
 
 namespace {
 

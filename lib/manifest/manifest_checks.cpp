@@ -253,10 +253,6 @@ void check_processor_section(Manifest const& manifest, Reader& reader) {
   }
 }
 
-}  // namespace
-
-namespace {
-
 /// The least and the greatest value of what `dtype` holds of a parameter of that type; nothing when it holds none.
 struct Bounds {
   ParameterValue least;

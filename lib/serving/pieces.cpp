@@ -18,11 +18,18 @@ Tensor row_of(Tensor const& tensor, std::int64_t index) {
   return one_element ? Tensor::text(tensor.text_at(index)) : tensor.rows(index, 1);
 }
 
+/// With several items the error names the item.
+Result<MadeItem> named_by_item(Result<MadeItem> made, std::span<Tensor const> inputs, std::int64_t index) {
+  if (!made && inputs[0].shape()[0] > 1)
+    made.error().message = fmt::format("item {}: {}", index, made.error().message);
+  return made;
+}
+
 /// The value of a number as a tensor of one element: i64, also of a bool, or f64.
-TensorView to_view(ath_value const& value) noexcept {
+TensorView view_of(ath_value const& value) noexcept {
   bool const real = value.type == ATH_VALUE_F64;
   void const* const data = real ? static_cast<void const*>(&value.real) : &value.integer;
-  return athanor::to_view(Tensor::view(real ? DType::f64 : DType::i64, data, Shape{1}));
+  return to_view(Tensor::view(real ? DType::f64 : DType::i64, data, Shape{1}));
 }
 
 /// Whether every row of `tensor` is one of a tensor of that spec.
@@ -79,7 +86,7 @@ std::int64_t held_bytes(ModelDescription const& description, Request const& requ
 ItemRows::ItemRows(std::span<Tensor const> tensors, std::int64_t index) {
   for (Tensor const& tensor : tensors) {
     rows_[count_] = row_of(tensor, index);
-    views_[count_] = athanor::to_view(rows_[count_]);
+    views_[count_] = to_view(rows_[count_]);
     ++count_;
   }
 }
@@ -89,9 +96,7 @@ Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<
   auto made = description.processor->preprocess(ItemRows(inputs, index).views(), parameters);
   if (made)
     if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
-  if (!made && inputs[0].shape()[0] > 1)
-    made.error().message = fmt::format("item {}: {}", index, made.error().message);
-  return made;
+  return named_by_item(std::move(made), inputs, index);
 }
 
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
@@ -99,9 +104,7 @@ Result<MadeItem> postprocess_item(ModelDescription const& description, std::span
                                   std::span<Tensor const> rows, std::int64_t index, std::int64_t row) {
   auto made = description.processor->postprocess(ItemRows(inputs, index).views(), parameters, kept,
                                                  ItemRows(rows, row).views());
-  if (!made && inputs[0].shape()[0] > 1)
-    made.error().message = fmt::format("item {}: {}", index, made.error().message);
-  return made;
+  return named_by_item(std::move(made), inputs, index);
 }
 
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
@@ -128,7 +131,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
   auto const& inputs = description.plan.inputs;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].parameter.empty()) {
-      tensors[i] = to_view(source.parameters[description.parameter_of_input[i]]);
+      tensors[i] = view_of(source.parameters[description.parameter_of_input[i]]);
       continue;
     }
     if (is_made(inputs[i])) continue;
@@ -138,7 +141,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
     }
     Tensor const& tensor = source.request.inputs()[source.checked.index[description.request_index[i]]].value;
     bool const whole = inputs[i].assemble != Assemble::stack || count == source.checked.items;
-    tensors[i] = whole ? athanor::to_view(tensor) : athanor::to_view(tensor.rows(first, count));
+    tensors[i] = whole ? to_view(tensor) : to_view(tensor.rows(first, count));
   }
 }
 

@@ -77,6 +77,42 @@ void check_nothing_held(SimulatedEngine& engine) {
   CHECK(engine.served->lane().snapshot().queued_items == 0);
 }
 
+Tensor letter_a() { return Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value(); }
+
+// A model behind a LetterProcessor, whose only text lies in `memory`.
+struct LetterModel {
+  LetterProcessor processor;
+  ath_processor_table const table = make_table(processor);
+  SimulatedEngine engine{"", only_workers()};
+  ModelFolder const folder;
+  std::string memory = "a";
+
+  explicit LetterModel(std::string const& inputs)
+      : folder("", "letters", "1.0.0", inputs + R"("processor": {"name": "letter"},
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)") {
+    REQUIRE(engine.state->add_processor(table));
+    engine.served = engine.state->add(folder.path()).value().get();
+    REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  }
+
+  // The caller of `borrowing` leaves while the processor runs, and changes `memory`. An equal call waits for the answer.
+  void check_that_it_is_copied(Request borrowing, Request equal) {
+    auto const owner = engine.submit(std::move(borrowing));
+    auto const waiter = engine.submit(std::move(equal));
+    processor.before = [&] {
+      engine.cancel(*owner);
+      memory = "z";
+    };
+    engine.world.run_until_idle();
+    REQUIRE(owner->done());
+    CHECK(owner->error().code == Code::cancelled);
+    REQUIRE(waiter->has_value());
+    CHECK(waiter->y() == 'a' + 1);
+    check_nothing_held(engine);
+  }
+};
+
 }  // namespace
 
 // mutant: ServedModel::gather that fails the batch when a part is gone: it is run again by halves.
@@ -138,62 +174,18 @@ TEST_CASE("the work of an owner who leaves before it begins goes on with a copy 
 
 // mutant: EngineState::processor_inputs that lends the processor what is its caller's.
 TEST_CASE("a processor does not read the memory of a caller who leaves while it runs") {
-  LetterProcessor processor;
-  ath_processor_table const table = make_table(processor);
-  SimulatedEngine engine("", only_workers());
-  REQUIRE(engine.state->add_processor(table));
-  ModelFolder const folder("", "letters", "1.0.0",
-                           R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],
-      "processor": {"name": "letter"},
-      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)");
-  engine.served = engine.state->add(folder.path()).value().get();
-  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
-  std::string memory = "a";
+  LetterModel model(R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],)");
   std::array<std::int64_t, 2> const offsets{0, 1};
-  auto const owner = engine.submit(Request{{"text", Tensor::texts(offsets, memory, Shape{1})}});
-  auto const waiter =
-      engine.submit(Request{{"text", Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value()}});
-  processor.before = [&] {
-    engine.cancel(*owner);
-    memory = "z";
-  };
-  engine.world.run_until_idle();
-  REQUIRE(owner->done());
-  CHECK(owner->error().code == Code::cancelled);
-  REQUIRE(waiter->has_value());
-  CHECK(waiter->y() == 'a' + 1);
-  check_nothing_held(engine);
+  model.check_that_it_is_copied(Request{{"text", Tensor::texts(offsets, model.memory, Shape{1})}},
+                                Request{{"text", letter_a()}});
 }
 
 // mutant: ParameterValues that borrows its texts.
 TEST_CASE("a processor does not read a parameter's text in the memory of a caller who leaves while it runs") {
-  LetterProcessor processor;
-  ath_processor_table const table = make_table(processor);
-  SimulatedEngine engine("", only_workers());
-  REQUIRE(engine.state->add_processor(table));
-  ModelFolder const folder("", "letters", "1.0.0",
-                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "parameters": [{"name": "text", "type": "text"}], "processor": {"name": "letter"},
-      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+  LetterModel model(R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "parameters": [{"name": "text", "type": "text"}],
       "self_test": [{"inputs": {"x": [[1, 2]], "text": "a"}, "outputs": {"y": [[98, 1]]}}],)");
-  engine.served = engine.state->add(folder.path()).value().get();
-  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
-  std::string memory = "a";
-  auto const owner = engine.submit(row(1).set("text", memory));
-  auto const waiter =
-      engine.submit(row(1).set("text", Tensor::copy_texts(std::array<std::string_view, 1>{"a"}).value()));
-  processor.before = [&] {
-    engine.cancel(*owner);
-    memory = "z";
-  };
-  engine.world.run_until_idle();
-  REQUIRE(owner->done());
-  CHECK(owner->error().code == Code::cancelled);
-  REQUIRE(waiter->has_value());
-  CHECK(waiter->y() == 'a' + 1);
-  check_nothing_held(engine);
+  model.check_that_it_is_copied(row(1).set("text", model.memory), row(1).set("text", letter_a()));
 }
 
 // mutant: EngineState::abandon that does not withdraw the call from its lane.

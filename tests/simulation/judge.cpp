@@ -301,6 +301,16 @@ void Judge::idle(TimePoint now, bool backends_empty, bool timers_armed) {
 
 // Counts.
 
+void add(ModelStatistics& sum, ModelStatistics const& one) {
+  for (std::size_t i = 0; i < sum.requests.size(); ++i) sum.requests[i] += one.requests[i];
+  sum.cache_hits += one.cache_hits;
+  sum.cache_joined += one.cache_joined;
+  sum.degraded += one.degraded;
+  sum.batches += one.batches;
+  sum.queued_items += one.queued_items;
+  sum.busy_instances += one.busy_instances;
+}
+
 void Judge::compare(ModelKind kind, ModelStatistics const& statistics, std::uint64_t reruns) {
   Facts const& model = facts(kind);
   if (model.inexact) return;

@@ -165,4 +165,7 @@ class Judge {
   std::uint64_t trace_ = 0;
 };
 
+// Adds what `compare` looks at.
+void add(ModelStatistics& sum, ModelStatistics const& one);
+
 }  // namespace athanor_tests

@@ -27,16 +27,6 @@ using Handle = Model<SimulatedServing>;
 using Token = BasicCancellation<SimulatedEnv>;
 using Kind = SimulatedEvent::Kind;
 
-void add(ModelStatistics& sum, ModelStatistics const& one) {
-  for (std::size_t i = 0; i < sum.requests.size(); ++i) sum.requests[i] += one.requests[i];
-  sum.cache_hits += one.cache_hits;
-  sum.cache_joined += one.cache_joined;
-  sum.degraded += one.degraded;
-  sum.batches += one.batches;
-  sum.queued_items += one.queued_items;
-  sum.busy_instances += one.busy_instances;
-}
-
 // Of the calling actor.
 thread_local int inside_call = 0;  // infer, infer_many or submit
 thread_local int inside_completion = 0;

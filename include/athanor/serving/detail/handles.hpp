@@ -117,9 +117,8 @@ class OpenProcessor {
   bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
   /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: of the request, in
-  /// the manifest's order. Fails as the processor
-  /// does, and with internal / backend_contract for tensors that are not whole or of another number or type
-  /// than it declared, and for a cost out of range.
+  /// the manifest's order. Fails as the processor does, and with internal / backend_contract for tensors that are not
+  /// whole or of another number or type than it declared, and for a cost out of range.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs,
                               std::span<ath_value const> parameters) const;
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <list>
 #include <optional>
 #include <unordered_map>
@@ -56,9 +57,8 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     if (options.cancellation != nullptr)
       return fail(Code::invalid_argument, Reason::option,
                   "job {}: expected no `cancellation`, since a job is cancelled by its key", key);
-    // A malformed request is not copied: the call is refused below, as any other, and counted.
-    auto const copied = check(model.signature(), request) ? copy_borrowed(request) : Result<void>{};
-    if (!copied) return tl::unexpected(std::move(copied.error()));
+    if (auto copied = copy_borrowed(model.signature(), request); !copied)
+      return tl::unexpected(std::move(copied.error()));
     auto const job = std::make_shared<Job<T>>(std::move(key), Env::now());
     auto flight = std::make_unique<Flight>(this->shared_from_this(), job);
     if (auto added = add(job); !added || !*added) return added;
@@ -134,10 +134,13 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     JobPointer job;
   };
 
-  static Result<void> copy_borrowed(Request& request) {
+  /// A malformed request is left as it is: the call is refused afterwards, as any other, and counted.
+  static Result<void> copy_borrowed(Signature const& signature, Request& request) {
+    auto const borrows = [](NamedTensor const& input) { return !input.value.owned(); };
+    if (std::ranges::none_of(request.inputs(), borrows) || !check(signature, request)) return {};
     for (std::size_t i = 0; i < request.inputs().size(); ++i) {
       auto const& input = request.inputs()[i];
-      if (input.value.owned()) continue;
+      if (!borrows(input)) continue;
       auto copy = input.value.clone();
       if (!copy) return tl::unexpected(std::move(copy.error()));
       request.set(std::string(input.name), std::move(*copy));
