@@ -247,6 +247,26 @@ TEST_CASE("postprocess runs on the thread of a lone caller, and on a worker for 
   CHECK(rig.sum.thread.load() != std::this_thread::get_id());
 }
 
+// mutant: postprocess runs where the batch ended
+TEST_CASE("the next batch does not wait until the answers of the one before are postprocessed") {
+  SimulatedRig engine(R"("cache": false, "batching": {"max_items": 1},)",
+                      {.threads = 2, .caller_runs = CallerRuns::never});
+  auto const earlier = engine.control.runs.load();
+  std::vector<std::uint64_t> runs_seen;
+  engine.sum.before = [&] {
+    while (engine.control.runs.load() < earlier + 2 && engine.world.step()) {
+    }
+    runs_seen.push_back(engine.control.runs.load() - earlier);
+    return Result<void>();
+  };
+  auto const first = engine.submit(row(1));
+  auto const second = engine.submit(row(2));
+  engine.world.run_until_idle();
+  CHECK(runs_seen == std::vector<std::uint64_t>{2, 2});
+  CHECK(first->has_value());
+  CHECK(second->has_value());
+}
+
 // mutant: a failure of postprocess counts against the model
 TEST_CASE("a postprocess that fails is an error of its request, and nothing that the breaker counts") {
   Rig rig(R"("cache": false,)");
