@@ -19,6 +19,7 @@
 
 namespace athanor::inline v1::chem {
 
+/// How monomers react to a chain: which groups open or leave, and what links the repeat units.
 enum class Mechanism : std::uint8_t {
   vinyl,         ///< C=C opens to a chain of two carbons
   acrylate,      ///< the same at CH2=C-C=O
@@ -35,6 +36,7 @@ enum class Mechanism : std::uint8_t {
   epoxy,         ///< alcohol, phenol, thiol or primary amine (which reacts once) + epoxide
 };
 
+/// Every mechanism, in the order of the enumeration.
 inline constexpr std::array<Mechanism, 13> all_mechanisms{
     Mechanism::vinyl, Mechanism::acrylate, Mechanism::diene, Mechanism::acetylene, Mechanism::ring_opening,
     Mechanism::ester, Mechanism::amide,    Mechanism::imide, Mechanism::carbonate, Mechanism::urethane,

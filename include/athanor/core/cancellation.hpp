@@ -54,6 +54,7 @@ class BasicCancellation final : public AnyCancellation {
   bool cancelled_ ATH_GUARDED_BY(mutex_) = false;
 };
 
+/// The token of ordinary programs.
 using Cancellation = BasicCancellation<SystemEnv>;
 
 // Hooks are called under the mutex: that is what lets unlink promise that no call of the hook is under way.
