@@ -34,7 +34,10 @@ struct Blocking {
 
   Blocking(SimulatedEngine& of, Request request, std::function<bool()> when, CallOptions const& options = {})
       : engine(of), let_go(std::move(when)) {
-    call = engine.state->submit(*engine.served, std::move(request), options, {&on_answer, this}).value();
+    call =
+        engine.state
+            ->submit(engine.state->handle_of(*engine.served), std::move(request), options, {&on_answer, this})
+            .value();
   }
   ~Blocking() { call->unref(); }
 

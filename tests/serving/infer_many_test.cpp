@@ -266,8 +266,8 @@ TEST_CASE("newcomers who take every place that falls free do not overtake who wa
     void ask() {
       while (left > 0) {
         --left;
-        auto call = engine.state->submit(*engine.served, row(200), {.cache = CacheMode::skip},
-                                         callback<&Newcomer::on_answer>(this));
+        auto call = engine.state->submit(engine.state->handle_of(*engine.served), row(200),
+                                         {.cache = CacheMode::skip}, callback<&Newcomer::on_answer>(this));
         if (call) return (*call)->unref();
         ++refused;
       }

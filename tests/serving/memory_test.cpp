@@ -132,6 +132,28 @@ TEST_CASE("a stop needs no memory: every call is answered, of removed models too
     }
 }
 
+// mutant: take_out that makes a handle before it asks for memory (that handle, let go of, waits for the lock it is in).
+TEST_CASE("each allocation of a removal may fail: the model stays registered") {
+  auto& memory = thread_memory();
+  int failures = 0;
+  for (std::size_t allocation = 1;; ++allocation) {
+    SimulatedEngine engine;
+    memory.failed = false;
+    memory.fails_at = allocation;
+    bool removed = false;
+    try {
+      removed = engine.state->remove(engine.served->description().id).has_value();
+    } catch (std::bad_alloc const&) {
+      ++failures;
+    }
+    memory.fails_at = 0;
+    CHECK(engine.state->find("puppet").has_value() == !removed);
+    engine.world.run_until_idle();
+    if (!memory.failed) break;
+  }
+  CHECK(failures > 2);
+}
+
 // mutant: CallInputs::detach that leaves the work its caller's inputs when there is no memory for a copy.
 TEST_CASE("without memory for a copy of its inputs, the work of a caller that leaves is given up") {
   using namespace std::chrono_literals;

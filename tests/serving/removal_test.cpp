@@ -150,6 +150,29 @@ TEST_CASE("a removed model is there while the work of its last caller, who has l
   CHECK(engine.control.unloads.load() == 1);
 }
 
+// mutant: EngineState::let_go that does not ask whether another generation of handles lives.
+TEST_CASE("a model that is found while its last handle goes away lives on when it is removed") {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    CAPTURE(seed);
+    SimulatedEngine engine("", {}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
+    engine.world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
+    engine.world.give_each_actor(serving::CallerScope::depth);
+    auto last = engine.state->find("puppet").value();
+    bool answered = false;
+    engine.world.spawn([&] { last.reset(); });
+    engine.world.spawn([&] {
+      Model<SimulatedServing> const model(engine.state, *engine.served);
+      REQUIRE(engine.state->remove(model.id()));
+      engine.world.sleep(1ms);
+      answered = model.infer(row(1)).has_value();
+    });
+    engine.world.run_until_idle();
+    REQUIRE(engine.world.actors() == 0);
+    CHECK(answered);
+    CHECK(engine.control.unloads.load() == 1);
+  }
+}
+
 TEST_CASE("a stop answers what waits for a removed model") {
   Reloading house;
   LastUse last;

@@ -65,7 +65,8 @@ class SimulatedEngine : public Puppet {
 
   std::unique_ptr<Ticket> submit(Request request, CallOptions const& options = {}) {
     auto ticket = std::make_unique<Ticket>();
-    auto call = state->submit(*served, std::move(request), options, {&on_answer, ticket.get()});
+    auto call =
+        state->submit(state->handle_of(*served), std::move(request), options, {&on_answer, ticket.get()});
     if (call) {
       ticket->call = *call;
     } else {

@@ -4,11 +4,15 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <random>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
-#include <athanor/serving/engine.hpp>
+#include <athanor/core/cancellation.hpp>
+#include <athanor/serving/jobs.hpp>
 #include <support/puppet.hpp>
 
 using namespace athanor;
@@ -135,6 +139,124 @@ TEST_CASE("an engine that stops under load answers everybody, and its handles ma
     rig.reset();
     CHECK(kept->outputs["y"].as<float>()[0] == 2);
   }
+}
+
+namespace {
+
+// Three models of which two fit into memory, and what callers do while these come and go.
+struct Traffic : Puppet {
+  struct Expected {
+    Traffic* traffic;
+    float value;
+  };
+  std::array<ModelFolder, 3> folders{ModelFolder(batches, "a"), ModelFolder(batches, "b"),
+                                     ModelFolder(batches, "c")};
+  Engine<> engine =
+      Engine<>::create({.backends = {&table}, .threads = 3, .cache_bytes = 16384, .model_bytes = 2500})
+          .value();
+  Jobs<> jobs = Jobs<>::create({.max_jobs = 32}).value();
+  std::array<Cancellation, 64>
+      tokens{};  // the n-th is passed to calls until it is cancelled, then the next one
+  std::atomic<std::size_t> token{0};
+  std::atomic<int> calls{0};
+  std::atomic<int> accepted{0};
+  std::atomic<int> completed{0};
+  std::atomic<int> wrong{0};
+
+  Traffic() {
+    for (ModelFolder const& folder : folders) REQUIRE(engine.add(folder.path()));
+  }
+
+  void check(Result<Answer> const& answer, float value) {
+    if (answer ? answer->outputs["y"].as<float>()[0] != value + 1 : answer.error().message.empty()) ++wrong;
+  }
+  static void on_answer(void* context, Result<Answer> answer) noexcept {
+    std::unique_ptr<Expected> const expected(static_cast<Expected*>(context));
+    expected->traffic->check(answer, expected->value);
+    ++expected->traffic->completed;
+  }
+  void submit(Model<> const& model, float value, CallOptions const& options, bool cancels) {
+    auto expected = std::make_unique<Expected>(this, value);
+    auto submitted = model.submit(row(value), options, {&on_answer, expected.get()});
+    if (!submitted) return;
+    static_cast<void>(expected.release());
+    ++accepted;
+    if (cancels) submitted->cancel();
+  }
+  void run_job(Model<> const& model, float value, int choice) {
+    std::string const key = std::to_string(static_cast<int>(value));
+    if (!jobs.submit(key, model, row(value))) return;
+    if (choice == 0) static_cast<void>(jobs.cancel(key));
+    auto const status = jobs.wait(key, 10s);
+    if (status && status->outcome) check(*status->outcome, value);
+    if (choice == 1) static_cast<void>(jobs.forget(key));
+  }
+
+  void call(unsigned seed) {
+    std::mt19937 random(seed);
+    for (int i = 0; i < 300; ++i, ++calls) {
+      constexpr std::array<std::string_view, 3> names{"a", "b", "c"};
+      auto const model = engine.model(names[random() % 3]);
+      if (!model) continue;
+      auto const value = static_cast<float>(random() % 40);
+      CallOptions const options{.cancellation = &tokens[token.load() % tokens.size()]};
+      switch (random() % 8) {
+        case 0: run_job(*model, value, static_cast<int>(random() % 3)); break;
+        case 1: {
+          std::vector<Request> requests;
+          for (int one = 0; one < 12; ++one) requests.push_back(row(value));
+          for (auto const& answer : model->infer_many(requests, options)) check(answer, value);
+          break;
+        }
+        case 2:
+        case 3: check(model->infer(row(value), options), value); break;
+        default: submit(*model, value, options, random() % 4 == 0);
+      }
+    }
+  }
+  // Each of these may fail when it meets another one or the stop.
+  void change(unsigned seed) {
+    std::mt19937 random(seed);
+    for (std::size_t i = 0; i < 3 * tokens.size(); ++i) {
+      std::size_t const which = random() % folders.size();
+      auto const model = engine.model(std::array<std::string_view, 3>{"a", "b", "c"}[which]);
+      switch (random() % 4) {
+        case 0:
+          if (model) static_cast<void>(engine.remove(model->id()));
+          static_cast<void>(engine.add(folders[which].path()));
+          break;
+        case 1:
+          if (model) static_cast<void>(model->unload());
+          break;
+        case 2:
+          if (model) model->forget_answers();
+          break;
+        default: wrong += engine.metrics_text().empty() ? 1 : 0;
+      }
+      if (i % 3 == 0) tokens[token++].cancel();
+    }
+  }
+
+  static constexpr std::string_view batches = R"("batching": {"max_items": 8, "instances": 2},)";
+};
+
+}  // namespace
+
+// mutant: EngineState::stop that does not know removed models.
+TEST_CASE(
+    "while models come and go each call has its own answer or an error, and a stop drains what was "
+    "accepted") {
+  Traffic traffic;
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < 3; ++i) threads.emplace_back([&traffic, i] { traffic.call(i + 1); });
+    threads.emplace_back([&] { traffic.change(11); });
+    while (traffic.calls.load() < 600) std::this_thread::yield();
+    CHECK(traffic.engine.stop(10s) == 0);
+  }
+  CHECK(traffic.wrong.load() == 0);
+  CHECK(traffic.accepted.load() == traffic.completed.load());
+  CHECK(traffic.completed.load() > 0);
 }
 
 // mutant: EngineState::stop that joins a thread which is inside a backend.

@@ -158,7 +158,7 @@ struct World : Puppet {
       self.done.release();
     }
   };
-  void submit(std::size_t hand, Served& model, Submitted& submitted) {
+  void submit(std::size_t hand, std::shared_ptr<Served> const& model, Submitted& submitted) {
     hands[hand].act([&] {
       auto call =
           state->submit(model, row(1), {.cache = CacheMode::skip}, {&Submitted::on_answer, &submitted});
@@ -261,13 +261,13 @@ TEST_CASE("asynchronous calls of two threads to two models, on two workers, writ
   {
     // Both are in flight at once: then each hand keeps a call of its own.
     std::array<World::Submitted, 2> met;
-    world.submit(0, *world.first, met[0]);
-    world.submit(1, *world.second, met[1]);
+    world.submit(0, world.first, met[0]);
+    world.submit(1, world.second, met[1]);
     for (std::size_t hand = 0; hand < 2; ++hand) world.finish(hand, met[hand]);
   }
   world.compare([&](std::size_t hand) {
     World::Submitted submitted;
-    world.submit(hand, hand == 0 ? *world.first : *world.second, submitted);
+    world.submit(hand, hand == 0 ? world.first : world.second, submitted);
     world.finish(hand, submitted);
   });
   for (auto& hold : world.holds) hold.let_go();

@@ -142,18 +142,11 @@ void EngineState<T>::give_back(CallType& call) noexcept {
 }
 
 template <class T>
-Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request const& request, CallOptions const& options,
-                                        Completion completion) {
-  auto call = make_call(model, request, options, Env::now());
+Result<Call<T>*> EngineState<T>::submit(ModelPointer const& model, Request&& request,
+                                        CallOptions const& options, Completion completion) {
+  auto call = make_call(*model, request, options, Env::now());
   if (!call) return call;
-  return launch(**call, completion);
-}
-
-template <class T>
-Result<Call<T>*> EngineState<T>::submit(ModelType& model, Request&& request, CallOptions const& options,
-                                        Completion completion) {
-  auto call = make_call(model, request, options, Env::now());
-  if (!call) return call;
+  (*call)->handle = model;
   (*call)->inputs.own(std::move(request));
   return launch(**call, completion);
 }
@@ -162,8 +155,6 @@ template <class T>
 Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) noexcept {
   call.completion = completion;
   call.owners.fetch_add(2, std::memory_order_relaxed);  // its timer's and its delivery's
-  call.handle = call.model->handles.lock();
-  if (call.handle == nullptr) call.handle = handle_of(*call.model);
   {
     CallerScope const scope;
     advance(call, CallerKind::submitter, call.began);

@@ -88,7 +88,7 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
 template <ServingTraits T>
 Result<Submission<T>> Model<T>::submit(Request request, CallOptions const& options,
                                        Completion completion) const {
-  auto call = model_->engine().submit(*model_, std::move(request), options, completion);
+  auto call = model_->engine().submit(model_, std::move(request), options, completion);
   if (!call) return tl::unexpected(std::move(call.error()));
   return Submission<T>(**call);
 }

@@ -49,7 +49,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<ModelPointer> add(std::string const& folder);
   Result<ModelPointer> find(std::string_view name);
   Result<void> remove(std::string_view id);
-  /// A handle of a model that is registered, or of which the caller knows that a handle lives.
+  /// A handle of a model that is registered, or of which the caller knows that a handle lives. Allocates only when none
+  /// does.
   ModelPointer handle_of(ModelType& model);
 
   /// A pooled call for `request`, checked against the model's signature; referenced by its caller and by the
@@ -73,10 +74,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Starts them and parks until all are answered; cancels them at their deadline or when revoked.
   void run_group(std::span<CallType* const> calls, AnyCancellation* cancellation) noexcept;
   /// Starts an asynchronous call and returns the caller's reference, or the refusal, and then `completion` is
-  /// not called. The first form reads `request` until the completion.
-  Result<CallType*> submit(ModelType& model, Request const& request, CallOptions const& options,
-                           Completion completion);
-  Result<CallType*> submit(ModelType& model, Request&& request, CallOptions const& options,
+  /// not called.
+  Result<CallType*> submit(ModelPointer const& model, Request&& request, CallOptions const& options,
                            Completion completion);
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
@@ -147,7 +146,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
     EngineState* engine = nullptr;
   };
 
-  /// What the handles of one model share; gone with the last of them.
+  /// What the handles of one generation share; gone with the last of them.
   struct ModelHandle {
     ModelHandle(std::shared_ptr<EngineState> of, ModelType& shared) noexcept
         : engine(std::move(of)), model(shared) {}
@@ -158,7 +157,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
     ModelHandle& operator=(ModelHandle const&) = delete;
 
     std::shared_ptr<EngineState> engine;  // none while the engine is being destroyed
-    ModelType& model;                     // may be gone
+    ModelType& model;
   };
   struct Reaper : Task {
     EngineState* engine = nullptr;
@@ -169,7 +168,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void visit_models(Visit visit) noexcept;
   ModelPointer handle_locked(ModelType& model) ATH_REQUIRES(mutex_);
   ModelPointer take_out(std::unique_ptr<ModelType>& registered) ATH_REQUIRES(mutex_);
-  void let_go(ModelType const& model) noexcept;
+  void let_go(ModelType& model) noexcept;
+  ModelPointer keep_model(CallType const& call) noexcept;
   void reap() noexcept;
   static void on_reap(Task& task) noexcept;
   Tables tables_now();

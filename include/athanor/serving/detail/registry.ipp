@@ -113,6 +113,7 @@ template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::handle_locked(ModelType& model) {
   if (auto handle = model.handles.lock()) return handle;
   auto shared = std::make_shared<ModelHandle>(this->weak_from_this().lock(), model);
+  ++model.generations;
   ModelPointer handle(std::move(shared), &model);
   model.handles = handle;
   return handle;
@@ -122,21 +123,30 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::handle_locked(ModelType& model) 
 /// let go.
 template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelType>& registered) {
+  // First what may find no memory: no handle is dropped inside the lock, and let_go() cannot fail.
+  removed_.reserve(removed_.size() + 1);
+  dead_.reserve(models_.size() + removed_.size() + dead_.size());
   ModelPointer handle = handle_locked(*registered);
-  dead_.reserve(models_.size() + removed_.size() + dead_.size());  // let_go() cannot fail
   removed_.push_back(std::move(registered));
   return handle;
 }
 
-/// The last handle of a model is gone. It is looked for by its address only: another handle of it may have come
-/// and gone meanwhile, and the model with it.
+/// Keeps the model of a call that is on its route: its caller may be answered, and let the model go, meanwhile. Until
+/// then a blocking call's caller has a handle; afterwards the call has one of its own.
 template <class T>
-void EngineState<T>::let_go(ModelType const& model) noexcept {
+std::shared_ptr<ServedModel<T>> EngineState<T>::keep_model(CallType const& call) noexcept {
+  return call.asynchronous() ? call.handle : handle_of(*call.model);
+}
+
+/// The last handle of a generation is gone. Others may live.
+template <class T>
+void EngineState<T>::let_go(ModelType& model) noexcept {
   if (in_child()) return;
   {
     detail::Lock const lock(mutex_);
+    if (--model.generations != 0) return;
     auto const found = std::ranges::find(removed_, &model, &std::unique_ptr<ModelType>::get);
-    if (found == removed_.end() || !(*found)->handles.expired()) return;
+    if (found == removed_.end()) return;
     dead_.push_back(std::move(*found));
     removed_.erase(found);
   }

@@ -216,7 +216,7 @@ template <class T>
 void EngineState<T>::on_task(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Continuation&>(task));
   if (call.step == RouteStep::answer) return call.engine->answer_step(call, CallerKind::worker, call.ended);
-  auto const handle = call.model->handles.lock();  // the call may end before this thread has left the lane
+  auto const handle = call.engine->keep_model(call);  // the call may end before this thread has left the lane
   call.engine->advance(call, CallerKind::worker, Env::now());
 }
 
@@ -238,7 +238,7 @@ void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer cons
 template <class T>
 void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
-  auto const handle = call.model->handles.lock();  // as above
+  auto const handle = keep_model(call);  // as above
   CallerScope const scope;  // a load thread, or one that unloads: completions of users do not run on it
   if (error != nullptr) end_route(call, detail::copy_of(*error));
   advance(call, CallerKind::worker, Env::now());

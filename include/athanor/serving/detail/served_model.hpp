@@ -77,9 +77,13 @@ class ServedModel {
   void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
   void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
-  /// Assigned under the engine's mutex while no handle lives.
-  std::weak_ptr<ServedModel> handles{};
-  ServedModel* next_visited = nullptr;  ///< by the engine's stop
+  // Both are read and written under the engine's mutex. Handles that share one ModelHandle are a generation: the model
+  // may be destroyed when it is removed and every generation has been let go of. Whoever sees under the mutex that none
+  // is left has everything behind it that was done with a handle; a count of a `shared_ptr` that is read as zero
+  // promises nothing.
+  std::weak_ptr<ServedModel> handles{};  ///< of the newest generation
+  std::size_t generations = 0;           ///< not let go of yet
+  ServedModel* next_visited = nullptr;   ///< by the engine's stop
 
  private:
   /// Of one instance; written by the thread that runs its batch.

@@ -197,7 +197,7 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
     mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
     if (!mine) detach_inputs(call, needed);
   }
-  if (!mine && !call.asynchronous()) call.handle = call.model->handles.lock();
+  if (!mine && !call.asynchronous()) call.handle = handle_of(*call.model);
   if (mine) {
     end_route(call, make_error(Code::cancelled, Reason::cancelled, "the call was abandoned"));
     finish_step(call, CallerKind::worker, Env::now());
