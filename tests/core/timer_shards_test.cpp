@@ -133,3 +133,35 @@ TEST_CASE("a timer fires at its time, whatever is armed, suspended and filed mea
     keep_time<SimulatedEnv>(seed, {.order = Turns::Order::random, .switch_one_in = 20});
   }
 }
+
+// mutant: arm() that does not look at `due` again before it files the timer
+TEST_CASE("a timer that is brought forward while it is filed for later fires once") {
+  for (std::uint64_t seed = 0; seed < 500; ++seed) {
+    CAPTURE(seed);
+    Simulation world(seed, {.order = Turns::Order::random, .switch_one_in = 2});
+    TimerShards<TimersInterleaved, InterleavedTimer> timers;
+    InterleavedTimer timer;
+    int fired = 0;
+    bool over = false;
+    world.spawn([&] {
+      REQUIRE(timers.arm(timer, world.now() + 1ms));
+      REQUIRE(timers.arm(timer, world.now() + 1s));  // is filed for that when the first time has come
+      world.sleep(1ms);
+      REQUIRE(timers.arm(timer, world.now()));
+      world.sleep(1ms);
+      over = true;
+      timers.wake();
+    });
+    world.spawn([&] {
+      while (!over)
+        if (timers.take_due(world.now()) != nullptr) {
+          ++fired;
+        } else {
+          timers.wait();
+        }
+    });
+    world.run_until_idle();
+    REQUIRE(world.actors() == 0);
+    CHECK(fired == 1);
+  }
+}
