@@ -169,11 +169,36 @@ void take_from_parameter(ModelInput& input, Node const& node) {
   input.assemble = stacks ? Assemble::repeat : Assemble::share;
 }
 
+/// An input that holds what the manifest says: a row for every item, or one value for the whole batch.
+void take_constant(ModelInput& input, Node const& node) {
+  input.assemble = Assemble::fixed;
+  for (auto const* key : {"make", "index_of", "from"})
+    if (node[key].present())
+      node.reader().refuse(node[key].path(), "expected nothing beside 'constant', got a value");
+  bool const stacks = input.spec.stacks();
+  TensorSpec value = input.spec;
+  if (stacks) value.dims.erase(value.dims.begin());
+  if (!std::ranges::all_of(value.dims, [](Dim const& dim) { return dim.kind == Dim::Kind::fixed; }))
+    node.reader().refuse(node["shape"].path(),
+                         "expected lengths, behind 'items' or alone, for a constant; got {}",
+                         to_string(input.spec));
+  if (node.reader().failed()) return;
+  auto constant = convert_tensor(*node["constant"].json(), value);
+  if (!constant) return node.reader().refuse(node["constant"].path(), "{}", constant.error().message);
+  std::vector<std::int64_t> lengths(stacks ? 1 : 0, 1);
+  for (Dim const& dim : value.dims) lengths.push_back(dim.length);
+  input.constant = constant->reshaped(Shape(std::span<std::int64_t const>(lengths)));
+}
+
 ModelInput read_model_input(Node const& node) {
   ModelInput input;
-  if (!node.object({"name", "dtype", "shape", "index_of", "make", "from"})) return input;
+  if (!node.object({"name", "dtype", "shape", "index_of", "make", "from", "constant"})) return input;
   input.spec = read_tensor(node);
   input.spec.non_finite = NonFinite::allow;  // the request's own inputs are what is checked
+  if (node["constant"].present()) {
+    take_constant(input, node);
+    return input;
+  }
   if (node["from"].present()) {
     take_from_parameter(input, node);
     return input;
@@ -414,7 +439,8 @@ void read_tensors(Node const& root, Manifest& manifest) {
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-      ModelInput& input = manifest.model_inputs.emplace_back(ModelInput{manifest.inputs[i], {}, {}, {}, {}});
+      ModelInput& input = manifest.model_inputs.emplace_back();
+      input.spec = manifest.inputs[i];
       if (!root.reader().failed()) place_in_batch(input, nodes[i]);
     }
   }

@@ -89,7 +89,7 @@ void check_index_of(Manifest const& manifest, ModelInput const& input, std::stri
 void check_made_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
                       Reader& reader) {
   TensorSpec const& spec = input.spec;
-  if (!input.parameter.empty()) return;  // see fit_parameters
+  if (!input.parameter.empty() || input.assemble == Assemble::fixed) return;  // see fit_parameters
   if (input.assemble == Assemble::segment) {
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);

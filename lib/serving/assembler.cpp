@@ -162,6 +162,13 @@ Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size())
     if (from.assemble == Assemble::ragged || from.assemble == Assemble::segment)
       input.axis = axis_index(from.axis);
     if (!from.index_of.empty()) input.index_of = axis_index(from.index_of);
+    if (from.assemble == Assemble::fixed) {
+      auto copy = from.constant.clone();
+      if (!copy) throw std::bad_alloc();
+      input.constant = std::move(*copy);
+      input.per_item = from.spec.stacks();
+      views_[inputs_.size()] = to_view(input.constant);
+    }
     inputs_.push_back(std::move(input));
   }
 }
@@ -229,6 +236,7 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (input.assemble == Assemble::count) return make_count(index);
   if (input.assemble == Assemble::repeat) return repeat_values(index, pieces);
   if (input.assemble == Assemble::share) return share_value(index, pieces);
+  if (input.assemble == Assemble::fixed) return input.per_item ? repeat_constant(index) : Result<void>();
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
   if (view && is_dense(pieces.tensor(0, index))) {
     views_[index] = pieces.tensor(0, index);
@@ -435,6 +443,30 @@ Result<void> Assembler::share_value(std::size_t index, Pieces const& pieces) {
   put_value(value, input.dtype, *data, 1);
   views_[index] = dense(input.dtype, *data, element_size(input.dtype), 1);
   if (input.rank == 0) views_[index].ndim = 0;
+  return {};
+}
+
+Result<void> Assembler::repeat_constant(std::size_t index) {
+  Input& input = inputs_[index];
+  Tensor const& row = input.constant;
+  auto const items = static_cast<std::size_t>(items_);
+  auto data = buffer_of(input.data, items * row.size_bytes(), input.name);
+  if (!data) return tl::unexpected(std::move(data.error()));
+  for (std::size_t item = 0; item < items && row.size_bytes() != 0; ++item)
+    std::memcpy(*data + item * row.size_bytes(), row.data(), row.size_bytes());
+  views_[index].data = *data;
+  views_[index].size_bytes = items * row.size_bytes();
+  views_[index].shape[0] = items_;
+  if (input.dtype != DType::bytes) return {};
+  auto const texts = static_cast<std::size_t>(row.shape().elements());
+  auto offsets = buffer_of(input.offsets, (items * texts + 1) * sizeof(std::int64_t), input.name);
+  if (!offsets) return tl::unexpected(std::move(offsets.error()));
+  auto* next = reinterpret_cast<std::int64_t*>(*offsets);
+  views_[index].offsets = next;
+  for (std::size_t item = 0; item < items; ++item)
+    for (std::size_t text = 0; text < texts; ++text)
+      *next++ = static_cast<std::int64_t>(item * row.size_bytes()) + row.offsets()[text];
+  *next = static_cast<std::int64_t>(items * row.size_bytes());
   return {};
 }
 

@@ -115,6 +115,7 @@ void join_request(ModelDescription& description) {
 bool shows_requests(ModelDescription const& description) {
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
+    if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;
     if (input.assemble != Assemble::stack) return false;
     auto const& given = description.manifest.inputs[description.request_index[i]];
     // Texts may lie in memory that holds others, too.

@@ -30,6 +30,14 @@ namespace athanor::inline v1::libtorch {
 
 namespace {
 
+/// The bytes of a single text.
+std::string_view text_in(ath_tensor const& input) noexcept {
+  std::string_view const all(static_cast<char const*>(input.data), input.size_bytes);
+  if (input.offsets == nullptr) return all;
+  return all.substr(static_cast<std::size_t>(input.offsets[0]),
+                    static_cast<std::size_t>(input.offsets[1] - input.offsets[0]));
+}
+
 /// A tensor of the manifest.
 struct Slot {
   std::string name;
@@ -126,6 +134,9 @@ class InstanceState {
         return fail(Code::invalid_argument, Reason::shape,
                     "{}: input '{}': expected a rank of 0 to {}, got {}", model_->source.subject, slot.name,
                     ATH_MAX_RANK, input.ndim);
+      if (slot.dtype == DType::bytes && shape_of(input).elements() != 1)
+        return fail(Code::invalid_argument, Reason::shape, "{}: input '{}': expected one text, got {}",
+                    model_->source.subject, slot.name, to_string(shape_of(input)));
       if (input.device_type != static_cast<std::int32_t>(DeviceType::cpu))
         return fail(Code::invalid_argument, Reason::option, "{}: input '{}': expected it in host memory",
                     model_->source.subject, slot.name);
@@ -149,8 +160,14 @@ class InstanceState {
     return {};
   }
 
-  /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device.
+  /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device. Of a text,
+  /// its bytes.
   at::Tensor borrow(ath_tensor const& input) const {
+    if (dtype_of(input) == DType::bytes) {
+      auto const text = text_in(input);
+      return at::from_blob(const_cast<char*>(text.data()), static_cast<std::int64_t>(text.size()),
+                           at::TensorOptions().dtype(c10::ScalarType::Byte));
+    }
     auto const type = *to_scalar_type(dtype_of(input));
     at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.ndim));
     auto view = at::from_blob(input.data, shape, at::TensorOptions().dtype(type));
@@ -223,13 +240,14 @@ Result<void> check_file(std::string const& path) {
               std::generic_category().message(problem));
 }
 
+/// Texts, where they are `allowed`, go to arguments that take one (find_taken in script.cpp).
 Result<std::vector<Slot>> read_slots(char const* kind, char const* const* names, std::int32_t const* dtypes,
-                                     std::size_t count) {
+                                     std::size_t count, bool allowed) {
   std::vector<Slot> slots;
   slots.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
     auto const dtype = static_cast<DType>(dtypes[i]);
-    if (!to_scalar_type(dtype))
+    if (!to_scalar_type(dtype) && !(allowed && dtype == DType::bytes))
       return fail(
           Code::invalid_argument, Reason::manifest,
           "torch backend: {} '{}': expected a numeric element type, got {}, which a processor must turn "
@@ -318,9 +336,10 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
     return fail(Code::invalid_argument, Reason::option,
                 "torch backend: threads per instance: expected 1 or more, got {}",
                 source.threads_per_instance);
-  auto inputs = read_slots("input", source.input_names, source.input_dtypes, source.input_count);
+  bool const takes_texts = format->name == "torchscript";
+  auto inputs = read_slots("input", source.input_names, source.input_dtypes, source.input_count, takes_texts);
   if (!inputs) return tl::unexpected(std::move(inputs.error()));
-  auto outputs = read_slots("output", source.output_names, source.output_dtypes, source.output_count);
+  auto outputs = read_slots("output", source.output_names, source.output_dtypes, source.output_count, false);
   if (!outputs) return tl::unexpected(std::move(outputs.error()));
   if (auto checked = check_file(source.path); !checked) return tl::unexpected(std::move(checked.error()));
   auto const device = open_device(source.device_type, source.device_index);
@@ -329,11 +348,13 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
   auto model = std::make_shared<detail::LoadedModel>();
   model->source = {source.path,
                    {source.input_names, source.input_names + source.input_count},
+                   {},
                    {source.output_names, source.output_names + source.output_count},
                    format->method,
                    format->autograd,
                    *device,
                    fmt::format("{} model '{}'", format->name, source.path)};
+  for (Slot const& input : *inputs) model->source.input_dtypes.push_back(input.dtype);
   model->inputs = std::move(*inputs);
   model->outputs = std::move(*outputs);
   model->threads = source.threads_per_instance;

@@ -11,6 +11,7 @@
 #include <c10/core/Device.h>
 
 #include <athanor/core/error.hpp>
+#include <athanor/core/tensor.hpp>
 
 namespace athanor::inline v1::libtorch {
 
@@ -18,6 +19,7 @@ namespace athanor::inline v1::libtorch {
 struct ProgramSource {
   std::string path;
   std::vector<std::string> inputs;   ///< their names, in the order of the manifest
+  std::vector<DType> input_dtypes;   ///< of each
   std::vector<std::string> outputs;  ///< likewise
   std::string method;                ///< of a TorchScript module
   bool autograd = false;             ///< whether it may compute gradients
@@ -35,8 +37,9 @@ class Program {
   virtual std::uint64_t weight_bytes() const = 0;
   /// Whether forward may write into the memory of its inputs.
   virtual bool writes_inputs() const = 0;
-  /// Replaces what is in `outputs`, in the order of the manifest. Fails with backend_contract when forward returns
-  /// anything but tensors.
+  /// A text comes as the tensor of its bytes. Replaces what is in `outputs`, in the order of the manifest. Fails with
+  /// backend_contract when forward returns anything but tensors, and with invalid_argument / shape when an argument
+  /// takes one value and is given several.
   virtual Result<void> forward(std::vector<at::Tensor> const& inputs,
                                std::vector<at::Tensor>& outputs) const = 0;
 };

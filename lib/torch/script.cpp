@@ -82,10 +82,27 @@ bool computes_gradients(jit::Block const& block) {
   });
 }
 
+/// What an argument of forward takes: a tensor, or the value of an input of one element.
+enum class Takes : std::uint8_t { tensor, boolean, integer, real, text };
+
+/// What an argument of that type makes of an input of that type, if anything.
+std::optional<Takes> find_taken(c10::Type const& type, DType dtype) {
+  auto const takes = [&](c10::TypePtr const& given) { return given->isSubtypeOf(type); };
+  if (dtype == DType::bytes) return takes(c10::StringType::get()) ? std::optional(Takes::text) : std::nullopt;
+  if (takes(c10::TensorType::get())) return Takes::tensor;
+  if (dtype == DType::boolean)
+    return takes(c10::BoolType::get()) ? std::optional(Takes::boolean) : std::nullopt;
+  bool const real = dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
+  if (real) return takes(c10::FloatType::get()) ? std::optional(Takes::real) : std::nullopt;
+  return takes(c10::IntType::get()) ? std::optional(Takes::integer) : std::nullopt;
+}
+
 /// An argument of forward: an input of the manifest, or its own default.
 struct Argument {
-  std::optional<std::size_t> input;
-  c10::IValue value;
+  std::string name;
+  std::optional<std::size_t> input{};
+  Takes takes = Takes::tensor;
+  c10::IValue value{};
 };
 
 /// How the names of a manifest belong to a method.
@@ -114,13 +131,33 @@ class Script final : public Program {
     std::vector<c10::IValue> stack;
     stack.reserve(binding_.arguments.size() + 1);
     stack.emplace_back(module_._ivalue());
-    for (Argument const& argument : binding_.arguments)
-      stack.push_back(argument.input ? c10::IValue(inputs[*argument.input]) : argument.value);
+    for (Argument const& argument : binding_.arguments) {
+      if (argument.takes == Takes::tensor) {
+        stack.push_back(argument.input ? c10::IValue(inputs[*argument.input]) : argument.value);
+        continue;
+      }
+      auto value = take_value(argument, inputs[*argument.input]);
+      if (!value) return tl::unexpected(std::move(value.error()));
+      stack.push_back(std::move(*value));
+    }
     c10::IValue const answer = (*function_)(std::move(stack));
     return take(answer, outputs);
   }
 
  private:
+  Result<c10::IValue> take_value(Argument const& argument, at::Tensor const& input) const {
+    if (argument.takes == Takes::text)
+      return c10::IValue(std::string(static_cast<char const*>(input.const_data_ptr()), input.nbytes()));
+    if (input.numel() != 1)
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: argument '{}' of {}: expected an input of one element, got {}", subject_,
+                  argument.name, method_, input.numel());
+    at::Scalar const value = input.item();
+    if (argument.takes == Takes::boolean) return c10::IValue(value.toBool());
+    if (argument.takes == Takes::integer) return c10::IValue(value.toLong());
+    return c10::IValue(value.toDouble());
+  }
+
   Result<void> take(c10::IValue const& answer, std::vector<at::Tensor>& outputs) const {
     outputs.clear();
     if (answer.isTensor()) {
@@ -199,7 +236,8 @@ Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const&
   for (c10::Argument const& argument : arguments) {
     names.push_back(argument.name());
     required += argument.default_value() ? 0 : 1;
-    binding.arguments.push_back({{}, argument.default_value().value_or(c10::IValue())});
+    Argument& bound = binding.arguments.emplace_back(Argument{argument.name()});
+    bound.value = argument.default_value().value_or(c10::IValue());
   }
   std::size_t const given = source.inputs.size();
   if (given < required || given > arguments.size())
@@ -209,13 +247,17 @@ Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const&
   if (!places) return tl::unexpected(places.error());
   for (std::size_t i = 0; i < given; ++i) binding.arguments[(*places)[i]].input = i;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    bool const is_input = binding.arguments[i].input.has_value();
-    if (is_input && !c10::TensorType::get()->isSubtypeOf(*arguments[i].type()))
-      return refuse(source, "argument '{}' of {}: expected type Tensor, got {}", names[i], source.method,
-                    arguments[i].type()->repr_str());
-    if (!is_input && !arguments[i].default_value())
+    Argument& argument = binding.arguments[i];
+    if (!argument.input && !arguments[i].default_value())
       return refuse(source, "expected an input for argument '{}' of {}, got ({})", names[i], source.method,
                     join(source.inputs));
+    if (!argument.input) continue;
+    DType const dtype = source.input_dtypes[*argument.input];
+    auto const takes = find_taken(*arguments[i].type(), dtype);
+    if (!takes)
+      return refuse(source, "argument '{}' of {}: it takes {}, its input '{}' is {}", names[i], source.method,
+                    arguments[i].type()->repr_str(), source.inputs[*argument.input], to_string(dtype));
+    argument.takes = *takes;
   }
   return {};
 }

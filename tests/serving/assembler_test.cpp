@@ -264,3 +264,28 @@ TEST_CASE("the key of a batch holds the values that it shares, and no others") {
   CHECK(key(Assemble::share, hot) != key(Assemble::share, cold));
   CHECK(key(Assemble::repeat, hot) == key(Assemble::repeat, cold));
 }
+
+// mutant: a constant's texts have the offsets of the first item
+TEST_CASE("a constant stands in a batch as it is, or its row once for each item") {
+  ModelInput shared = input("c", DType::f32, 1, Assemble::fixed);
+  std::vector<float> const halves{0.5F, 1.5F};
+  shared.constant = Tensor::view(std::span(halves), {2});
+  ModelInput texts = input("t", DType::bytes, 2, Assemble::fixed);
+  texts.spec.dims[0] = Dim::named("items");
+  std::vector<std::string_view> const words{"ab", "c"};
+  texts.constant = Tensor::copy_texts(words).value().reshaped({1, 2});
+  Assembler assembler(std::vector{input("x", DType::f32, 1, Assemble::stack), shared, texts});
+  std::vector<float> const x{1, 2, 3};
+  Pieces pieces(3);
+  pieces.add(3)[0] = view(x, {3});
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(assembler.gather(pieces, true));
+    CHECK(assembler.inputs()[1].data != halves.data());
+    CHECK(values_of<float>(assembler.inputs()[1]) == halves);
+    Tensor const repeated = from_view(assembler.inputs()[2]);
+    CHECK(repeated.shape() == Shape{3, 2});
+    for (std::int64_t i = 0; i < 6; ++i) CHECK(repeated.text_at(i) == words[static_cast<std::size_t>(i % 2)]);
+  }
+  assembler.borrow(3)[0] = view(x, {3});
+  CHECK(values_of<float>(assembler.inputs()[1]) == halves);
+}

@@ -479,6 +479,9 @@ TEST_CASE("text tensors, unknown formats and impossible options are refused by n
   write_script(description.path, add_one);
   auto bytes = description;
   bytes.inputs = {DType::bytes};
+  CHECK(contains(load_error(bytes).message,
+                 "argument 'x' of forward: it takes Tensor, its input 'in0' is bytes"));
+  bytes.format = "pt2";
   CHECK(load_error(bytes).reason == Reason::manifest);
   CHECK(contains(load_error(bytes).message, "input 'in0': expected a numeric element type, got bytes"));
   auto format = description;

@@ -19,6 +19,7 @@ enum class Assemble : std::uint8_t {
   count,    ///< generated: how many items the batch holds (i32 or i64, one element)
   repeat,   ///< generated: for every item, the value of its request's parameter
   share,    ///< the value of a parameter, which all requests of a batch have in common
+  fixed,    ///< a constant of the manifest: a row of it for every item, or without `items` one for the batch
 };
 
 /// One input of the model as it executes (after the processor, if there is one).
@@ -33,6 +34,8 @@ struct ModelInput {
   std::string index_of;
   /// The parameter whose value it has (`repeat`, `share`); empty otherwise.
   std::string parameter;
+  /// The constant (`fixed`): one row, or without `items` all of it.
+  Tensor constant{};
 };
 
 }  // namespace athanor::inline v1

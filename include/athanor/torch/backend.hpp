@@ -8,7 +8,8 @@
 /// Requirements on a model:
 /// - its `forward` takes the inputs of the model (`model_inputs` of the manifest) as tensors, by name or in their
 ///   order, and returns a tensor, or a tuple, list or dict of tensors, for `model_outputs` (docs/manifest.md says
-///   when names decide);
+///   when names decide); an argument of TorchScript may also be a bool, int, float or str: it takes the value of an
+///   input of one element;
 /// - it keeps no state of its own between calls, since all instances share one copy of it, and any number of
 ///   them run at the same time: TorchScript that changes an attribute is refused;
 /// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its

@@ -71,7 +71,8 @@ class Assembler {
   Result<void> gather(Pieces const& pieces, bool may_view, PieceAccess access = {}) noexcept;
 
   /// Where the caller puts the inputs of a batch itself, by model input: tensors of one piece, for a model whose
-  /// inputs are all given and need no copy. They are the batch's inputs, and must outlive the execution.
+  /// inputs are all given and need no copy; constants for a whole batch are there already. They are the batch's
+  /// inputs, and must outlive the execution.
   std::span<TensorView> borrow(std::int64_t items) noexcept {
     items_ = items;
     return views_;
@@ -90,6 +91,8 @@ class Assembler {
     std::size_t rank = 0;
     std::size_t axis = no_axis;      // ragged, segment
     std::size_t index_of = no_axis;  // ragged
+    Tensor constant;                 // a copy: what a model may do to it stays with this instance
+    bool per_item = false;           // of a constant: whether it is a row for each item
     Buffer data;
     Buffer offsets;  // of bytes
   };
@@ -109,6 +112,7 @@ class Assembler {
   Result<void> make_count(std::size_t index);
   Result<void> repeat_values(std::size_t index, Pieces const& pieces);
   Result<void> share_value(std::size_t index, Pieces const& pieces);
+  Result<void> repeat_constant(std::size_t index);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
 
   PieceAccess access_{};  // of the batch at hand

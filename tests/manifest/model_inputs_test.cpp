@@ -1,0 +1,103 @@
+// Where a manifest takes a model's inputs from.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <athanor/manifest/manifest.hpp>
+
+using namespace athanor;
+
+namespace {
+
+// `x` f32 [items, 2] and the same as model input, with these model inputs beside it, and more sections.
+std::string manifest_of(std::string const& model_inputs, std::string const& more = "") {
+  return R"({"athanor": 1, "name": "m", "version": "1.0.0", "backend": "torch", "format": "pt2",
+    "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+    "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]})" +
+         model_inputs + R"(], "outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+    "members": [{"file": "m.pt2", "digest": "xxh128:)" +
+         std::string(32, '0') + R"("}])" + more + "}";
+}
+
+Manifest read(std::string const& text) {
+  auto manifest = parse_manifest(text);
+  REQUIRE_MESSAGE(manifest, manifest.error().message);
+  return std::move(*manifest);
+}
+
+std::string refusal(std::string const& text) {
+  auto const manifest = parse_manifest(text);
+  REQUIRE_FALSE(manifest);
+  CHECK(manifest.error().code == Code::invalid_argument);
+  CHECK(manifest.error().reason == Reason::manifest);
+  return manifest.error().message;
+}
+
+}  // namespace
+
+TEST_CASE("a model input is a constant of any type: one for the batch, or a row for every item") {
+  auto const manifest = read(manifest_of(
+      R"(, {"name": "rate", "dtype": "i64", "shape": [], "constant": 16000},
+         {"name": "mean", "dtype": "f32", "shape": [1, 3], "constant": [[0.5, -1, 1e-3]]},
+         {"name": "half", "dtype": "f16", "shape": [2], "constant": [1.5, 2]},
+         {"name": "flags", "dtype": "bool", "shape": ["items", 2], "constant": [true, false]},
+         {"name": "bias", "dtype": "f64", "shape": ["items"], "constant": 0.25},
+         {"name": "mode", "dtype": "bytes", "shape": [2], "constant": ["fast", ""]})"));
+  auto const& inputs = manifest.model_inputs;
+  REQUIRE(inputs.size() == 7);
+  for (std::size_t i = 1; i < inputs.size(); ++i) {
+    CHECK(inputs[i].assemble == Assemble::fixed);
+    CHECK(inputs[i].constant.owned());
+  }
+  CHECK(inputs[1].constant.shape() == Shape{});
+  CHECK(inputs[1].constant.as<std::int64_t>()[0] == 16000);
+  CHECK(inputs[2].constant.shape() == Shape{1, 3});
+  CHECK(inputs[2].constant.as<float>()[2] == 1e-3F);
+  CHECK(inputs[3].constant.size_bytes() == 4);
+  CHECK(inputs[4].constant.shape() == Shape{1, 2});
+  CHECK(inputs[4].constant.as<bool>()[0]);
+  CHECK(inputs[5].constant.shape() == Shape{1});
+  CHECK(inputs[5].constant.as<double>()[0] == 0.25);
+  CHECK(inputs[6].constant.text_at(0) == "fast");
+  CHECK(manifest.inputs.size() == 1);
+}
+
+// mutant: a constant's lengths may be any
+TEST_CASE("a constant that its input cannot hold, or that is not alone, is refused by its place") {
+  auto const refused = [](std::string const& input) {
+    return refusal(manifest_of(R"(, {"name": "c", )" + input + "}"));
+  };
+  std::string const place = "athanor.json: model_inputs[1]";
+  CHECK(refused(R"("dtype": "i64", "shape": [], "constant": 1.5)") ==
+        place + ".constant: c: expected i64, got 1.5");
+  CHECK(refused(R"("dtype": "i8", "shape": [], "constant": 300)") ==
+        place + ".constant: c: expected i8, got 300, which it cannot hold");
+  CHECK(refused(R"("dtype": "f32", "shape": [2], "constant": [1, 1e39])") ==
+        place + ".constant: c: [1]: expected f32, got 1e+39, which it cannot hold");
+  CHECK(refused(R"("dtype": "f32", "shape": [2], "constant": [1, 2, 3])") ==
+        place + ".constant: c: expected 2 elements, got 3");
+  CHECK(refused(R"("dtype": "f32", "shape": ["items", 2], "constant": [[1, 2]])") ==
+        place + ".constant: c: expected 2 elements, got 1");
+  CHECK(refused(R"("dtype": "f32", "shape": [], "constant": null)") ==
+        place + ".constant: c: expected f32, got null");
+  CHECK(refused(R"("dtype": "f32", "shape": [null], "constant": [1])") ==
+        place + ".shape: expected lengths, behind 'items' or alone, for a constant; got f32 [?]");
+  CHECK(refused(R"("dtype": "f32", "shape": ["items", "wide"], "constant": [1])") ==
+        place + ".shape: expected lengths, behind 'items' or alone, for a constant; got f32 [items, wide]");
+  for (std::string const key : {"make", "from", "index_of"})
+    CHECK(refused(R"("dtype": "i64", "shape": [], "constant": 1, ")" + key + R"(": "count")") ==
+          place + "." + key + ": expected nothing beside 'constant', got a value");
+}
+
+TEST_CASE("a constant has no lookups and is no input of a request") {
+  CHECK(
+      refusal(manifest_of(R"(, {"name": "c", "dtype": "i64", "shape": [1], "constant": [7]})",
+                          R"(, "self_test": [{"inputs": {"x": [[1, 2]], "c": [7]}, "outputs": {"y": [1]}}])"))
+          .find("self_test[0].inputs.c: expected one of x, got 'c'") != std::string::npos);
+  auto text = manifest_of(R"(, {"name": "c", "dtype": "i64", "shape": [1], "constant": [7]})");
+  text.replace(text.find(R"("file": "m.pt2",)"), 16, R"("file": "m.pt2", "lookups": {"c": [7]},)");
+  CHECK(refusal(text).find("lookups.c: expected the name of an i64 model input that is not made") !=
+        std::string::npos);
+}

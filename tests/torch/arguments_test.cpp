@@ -1,0 +1,107 @@
+// Arguments of a method that are no tensors: they take the value of an input of one element.
+#include <fstream>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <athanor/core/hash.hpp>
+#include <athanor/serving/engine.hpp>
+
+#include "modules.hpp"
+
+using namespace athanor;
+using namespace athanor::tests;
+
+namespace {
+
+constexpr char const* speech = R"(
+def forward(self, x: Tensor, sr: int, gain: float, loud: bool, mode: str) -> Tensor:
+  assert sr == 16000 or sr == 8000, "expected a rate of 8000 or 16000"
+  y = x * gain * (sr // 8000)
+  if loud:
+    y = y + 100
+  if mode == "negative":
+    y = -y
+  return y
+)";
+
+}  // namespace
+
+// mutant: find_taken() gives an argument of type int the whole tensor
+TEST_CASE("arguments of type int, float, bool and str take the value of an input of one element") {
+  Folder const folder;
+  Description description;
+  description.inputs = {DType::f32, DType::i32, DType::f64, DType::boolean, DType::bytes};
+  auto const model = load(folder, speech, description);
+  Instance instance(model);
+  std::vector<float> const x{1, 2};
+  std::int32_t const rate = 16000;
+  double const gain = 0.5;
+  bool const loud = true;
+  auto const run = [&](std::string_view mode) {
+    return instance.run({floats(x, {2}), Tensor::view(DType::i32, &rate, {}),
+                         Tensor::view(DType::f64, &gain, {1}), Tensor::view(DType::boolean, &loud, {}),
+                         Tensor::text(mode)});
+  };
+  auto outputs = run("negative");
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[1] == -102.0F);
+  outputs = run("");
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[0] == 101.0F);
+}
+
+TEST_CASE("an argument that is no tensor takes no other type, and one element only") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  description.inputs = {DType::f32, DType::f32};
+  auto const refused = [&](char const* type) {
+    write_script(description.path,
+                 std::string("def forward(self, x: Tensor, n: ") + type + ") -> Tensor:\n  return x\n");
+    return load_error(description).message;
+  };
+  CHECK(contains(refused("int"), "argument 'n' of forward: it takes int, its input 'in1' is f32"));
+  CHECK(contains(refused("bool"), "argument 'n' of forward: it takes bool, its input 'in1' is f32"));
+  CHECK(contains(refused("str"), "argument 'n' of forward: it takes str, its input 'in1' is f32"));
+  CHECK(contains(refused("List[float]"),
+                 "argument 'n' of forward: it takes List[float], its input 'in1' is f32"));
+  description.inputs = {DType::f32, DType::i64};
+  CHECK(contains(refused("float"), "argument 'n' of forward: it takes float, its input 'in1' is i64"));
+
+  auto const model =
+      load(folder, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n", description);
+  std::vector<float> const x{1, 2};
+  std::vector<std::int64_t> const n{3, 4};
+  auto const error = run_error(model, {floats(x, {2}), Tensor::view(std::span(n), {2})});
+  CHECK(error.code == Code::invalid_argument);
+  CHECK(error.reason == Reason::shape);
+  CHECK(contains(error.message, "argument 'n' of forward: expected an input of one element, got 2"));
+}
+
+TEST_CASE("a manifest's constants and parameters reach arguments that are no tensors") {
+  Folder const folder;
+  write_script(folder / "model.pt", speech);
+  std::ofstream(folder / "athanor.json")
+      << R"({"athanor": 1, "name": "speech", "version": "1.0.0", "backend": "torch", "format": "torchscript",
+          "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+          "parameters": [{"name": "loud", "type": "bool", "default": false}],
+          "model_inputs": [{"name": "mode", "dtype": "bytes", "shape": [], "constant": "negative"},
+                           {"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                           {"name": "loud", "dtype": "bool", "shape": [], "from": "parameter:loud"},
+                           {"name": "sr", "dtype": "i64", "shape": [], "constant": 16000},
+                           {"name": "gain", "dtype": "f32", "shape": [1], "constant": [0.5]}],
+          "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+          "members": [{"file": "model.pt", "digest": "xxh128:)" +
+             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+  auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
+  auto const model = engine.load((folder / "").string());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> const x{1, 2, 3, 4};
+  auto const answer = model->infer(Request{{"x", floats(x, {2, 2})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(answer->outputs["y"].as<float>()[3] == -4.0F);
+  auto const loud = model->infer(Request{{"x", floats(x, {2, 2})}, {"loud", true}});
+  REQUIRE_MESSAGE(loud, loud.error().message);
+  CHECK(loud->outputs["y"].as<float>()[3] == -104.0F);
+}
