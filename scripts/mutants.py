@@ -6,7 +6,7 @@ A list is a text of entries with an empty line between them:
     file: include/athanor/batching/detail/queue_machine.ipp
     anchor: the text that is replaced; it stands in the file exactly once
     becomes: what stands there instead
-    equivalent: why nobody can see the difference (only where that is so)
+    equivalent: why the difference is not visible (only where that is so)
 
 A value goes on in lines that begin with two spaces. An anchor that ends with a semicolon or a block is one or more whole statements that
 declare nothing that is used below; any other is an expression. Edits of one file may share an anchor but not overlap otherwise.

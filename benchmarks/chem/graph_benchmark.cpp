@@ -62,7 +62,7 @@ std::int64_t agreeing(std::vector<std::string> const& molecules) {
   return agreed;
 }
 
-/// Seconds of processor time that `body` takes on this thread: the rate of one core, whoever else uses the
+/// Seconds of processor time that `body` takes on this thread: the rate of one core, whatever else uses the
 /// machine.
 template <class Body>
 double core_seconds_of(Body&& body) {

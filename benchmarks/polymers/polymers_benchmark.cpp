@@ -40,7 +40,7 @@ struct Polymers {
     for (auto const& text : smiles) requests.push_back({{"smiles", text}});
   }
 
-  /// Whether every row was answered as it must be; learns what nobody has said yet.
+  /// Whether every row was answered as expected; learns the rows that it sees first.
   bool check(std::vector<Result<Answer>> const& answers) {
     for (std::size_t i = 0; i < smiles.size(); ++i) {
       if (!answers[i]) return false;

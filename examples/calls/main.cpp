@@ -1,4 +1,4 @@
-// Every way to call a model from C++, each followed by what it gives; docs/cpp-api.md explains them.
+// Every way to call a model from C++, each with the answer printed; docs/cpp-api.md explains them.
 #include <athanor/athanor.hpp>
 #include <athanor/serving/jobs.hpp>
 

@@ -1,4 +1,4 @@
-// polymers build: monomers in, a polymer out.
+// polymers build: makes a polymer from monomers.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct BuildSettings {
   std::int32_t count = 1;  // polymers, of consecutive seeds
 };
 
-// Says what was built, and gives what a prediction takes: the repeat unit, or the oligomers where there is none.
+// Prints what was built. Returns the SMILES to predict: the repeat unit, or the oligomers if there is none.
 athanor::Result<std::vector<std::string>> build(BuildSettings const& settings);
 
 }  // namespace polymers

@@ -14,7 +14,7 @@ namespace polymers {
 // Where `say` speaks: standard output, until that is asked to hold a file.
 inline std::FILE* voice = stdout;
 
-// To a stream that remembers what it could not write until somebody asks at the end. fmt::print would throw,
+// Writes to a stream that keeps its error until it is checked at the end. fmt::print would throw,
 // and its exception looks like that of a thread that cannot start.
 template <class... Args>
 void say(fmt::format_string<Args...> sentence, Args&&... args) {

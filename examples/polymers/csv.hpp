@@ -12,7 +12,7 @@
 
 namespace polymers {
 
-// A record or line that takes more memory than this is refused, and reading goes on behind it.
+// A record or line that takes more memory than this is rejected, and reading continues after it.
 inline constexpr std::size_t longest_record = 1 << 20;
 
 // Where in the file something starts that is not what was expected; `got` is shown up to its first 40 characters.
@@ -33,8 +33,8 @@ class CsvRecords {
  public:
   CsvRecords(Text text, char separator) : text_(std::move(text)), separator_(separator) {}
 
-  // The next record; no value at the end. A record that cannot be read has a fault, and reading goes on at the line
-  // after the quote that nobody closed, so that it costs one row and not all that follow. An error ends the reading.
+  // The next record; no value at the end. A record that cannot be read has a fault, and reading continues at the line
+  // after the unclosed quote, so that it costs one row and not all that follow. An error ends the reading.
   athanor::Result<std::optional<Record>> next();
 
   Text const& text() const { return text_; }

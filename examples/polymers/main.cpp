@@ -48,7 +48,7 @@ constexpr char const* predict_footer =
 constexpr char const* build_footer =
     "Usage: polymers build [OPTIONS] MONOMERS...\n"
     "\n"
-    "MONOMERS are SMILES, each an argument of its own or joined by dots.\n"
+    "MONOMERS are SMILES, as separate arguments or joined by dots.\n"
     "\n"
     "  polymers build 'C=Cc1ccccc1' --predict\n"
     "  polymers build 'O=C(O)c1ccc(C(=O)O)cc1' OCCO --degree 8\n"
@@ -99,8 +99,8 @@ void take_words(CLI::App const& command, Arguments& arguments) {
     throw CLI::ValidationError("--smiles-column, --no-header", "these need a file with columns");
 }
 
-// An empty path is mostly that of a shell variable nobody set; whoever gave the option did not ask for the
-// demonstration, nor for no file.
+// An empty path usually comes from an unset shell variable. The option asks for a file, not for the demonstration or for
+// no file.
 CLI::Validator path() {
   return {[](std::string& text) { return std::string(text.empty() ? "expected a path, got nothing" : ""); },
           "PATH"};
@@ -162,19 +162,21 @@ void add_prediction(CLI::App& command, Arguments& arguments) {
 
 void add_build(CLI::App& command, Arguments& arguments) {
   auto& [monomers, mechanism, options, count] = arguments.build;
-  command.add_option("--mechanism", mechanism, "how the monomers react; otherwise the one way that fits");
+  command.add_option("--mechanism", mechanism,
+                     "how the monomers react; by default, the only mechanism that fits");
   command.add_option("--degree", options.degree, "monomers in the oligomer")->capture_default_str();
-  command.add_option("--seed", options.seed, "of the random choices; equal seeds give equal polymers")
+  command.add_option("--seed", options.seed, "seed of the random choices; equal seeds give equal polymers")
       ->capture_default_str();
-  command.add_option("--count", count, "oligomers, of this seed and the next ones")
+  command.add_option("--count", count, "number of oligomers, with consecutive seeds")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  command.add_option("--proportions", options.proportions, "how often each monomer is taken, such as 1,3")
+  command
+      .add_option("--proportions", options.proportions, "relative frequencies of the monomers, such as 1,3")
       ->delimiter(',');
   command.add_option("--meso", options.meso,
-                     "share of neighbours with equal configuration: 1 isotactic, 0 syndiotactic");
+                     "fraction of neighbouring units with equal configuration: 1 isotactic, 0 syndiotactic");
   command.add_flag("!--any-orientation", options.head_to_tail,
-                   "units enter the chain with either side, as in m2p");
+                   "units join the chain by either side, as in m2p");
   auto* predict = command.add_flag("--predict", arguments.predict_built,
                                    "predict the repeat unit, or the oligomers where there is none");
   add_output(command, arguments);

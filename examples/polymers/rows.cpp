@@ -69,7 +69,7 @@ class CsvRows : public Rows {
     }
   }
 
-  // A name with a comma that nobody quoted moves what stands behind it into the next columns, where a part of
+  // A name with an unquoted comma moves what stands behind it into the next columns, where a part of
   // the name may pass for a SMILES. Blank fields at the end do no harm, nor do missing ones behind the SMILES.
   bool fits(std::vector<std::string> const& fields) const {
     auto const surplus = std::span(fields).subspan(std::min(columns().size(), fields.size()));

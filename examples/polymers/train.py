@@ -4,7 +4,7 @@
 Each TABLE is a CSV file with the columns smiles (a repeat unit with two `*`) and tg_k (measured, kelvin); a column
 `set` names parts of it. Figures are those of the rows of the first table. The tables of the committed model are
 named in its card; they are not part of this repository. `scripts/setup --train` makes the Python environment, and a
-build of the project makes the graph tool `athanor-chem-graph`. A training that was interrupted goes on where it was.
+build of the project makes the graph tool `athanor-chem-graph`. An interrupted training resumes where it stopped.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class Assembly {
         atom(index).invertChirality();
   }
 
-  /// Prepares an atom for other bonds: its hydrogens are counted anew, and what its marks were about is gone.
+  /// Prepares an atom for other bonds: its hydrogens are counted again, and its stereo marks no longer apply.
   void loosen(std::uint32_t index) {
     atom(index).setNumExplicitHs(0);
     atom(index).setNoImplicit(false);
@@ -64,7 +64,7 @@ class Assembly {
     loosen(end);
   }
 
-  /// Takes a bond away whose place at `centre` another bond will have.
+  /// Removes a bond of `centre`, whose position another bond will take.
   void vacate(std::uint32_t centre, std::uint32_t leaving) {
     int position = 0;
     int taken = 0;
@@ -72,7 +72,7 @@ class Assembly {
       if (bond->getOtherAtomIdx(centre) == leaving) taken = position;
       ++position;
     }
-    // The new bond comes last, so the order of the bonds, to which the mark refers, is another.
+    // The new bond comes last, which changes the order of bonds that the mark refers to.
     if ((position - 1 - taken) % 2 != 0) atom(centre).invertChirality();
     polymer_.removeBond(centre, leaving);
   }
@@ -112,7 +112,7 @@ class Assembly {
     isomeric_ = true;
   }
 
-  /// What hangs on a leaving atom goes with it.
+  /// Atoms that are connected only through a leaving atom leave with it.
   void remove_leaving() {
     std::vector<bool> gone(polymer_.getNumAtoms());
     while (!leaving_.empty()) {

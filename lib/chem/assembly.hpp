@@ -1,4 +1,4 @@
-/// The plan of a molecule that is put together of monomers, and its SMILES.
+/// The plan of a molecule that is assembled from monomers, and its SMILES.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace athanor::inline v1::chem {
 
-/// An atom of the unit `unit` of a plan, counted as in its monomer.
+/// An atom of a plan: the unit, and the index of the atom in its monomer.
 struct Place {
   std::size_t unit = 0;
   std::uint32_t atom = 0;
@@ -18,7 +18,7 @@ struct Place {
 struct Plan {
   struct Unit {
     Monomer const* monomer = nullptr;
-    bool mirrored = false;  ///< every marked centre has its other configuration
+    bool mirrored = false;  ///< every marked stereocentre is inverted
   };
   struct Opening {
     std::size_t unit = 0;
@@ -48,11 +48,11 @@ struct Plan {
 
 struct Assembled {
   std::string smiles;
-  /// Stereocentres of the chain that are there after all: atoms with four different neighbours.
+  /// Centres of the plan that are stereocentres in the result: atoms with four different neighbours.
   std::size_t centres = 0;
 };
 
-/// Puts a plan together. Throws what RDKit throws.
+/// Assembles the molecule of a plan. Throws what RDKit throws.
 Assembled assemble(Plan const& plan);
 
 }  // namespace athanor::inline v1::chem

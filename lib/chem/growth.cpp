@@ -15,7 +15,7 @@ std::vector<Way> all_ways(std::span<Group const> groups) {
   return ways;
 }
 
-/// A group of the chain that has not reacted.
+/// An unreacted group of the chain.
 struct Free {
   std::size_t unit = 0;
   Group const* group = nullptr;
@@ -38,7 +38,7 @@ class StepGrowth {
   }
 
  private:
-  /// The monomers that may come next; none when the chain has fewer than two groups, and so no end that could be spared.
+  /// The monomers that may come next; none if the chain has fewer than two unreacted groups, as its last one must stay.
   std::vector<std::size_t> find_candidates() const {
     std::vector<std::size_t> candidates;
     if (first_.size() + second_.size() < 2) return candidates;
@@ -79,7 +79,7 @@ class StepGrowth {
     return group.ways[draws_.below(group.ways.size())];
   }
 
-  /// Adds a unit whose groups but `used` are free.
+  /// Adds a unit, all of whose groups except `used` are unreacted.
   void add(std::size_t monomer, Group const* used) {
     auto const& reactant = reactants_[monomer];
     std::size_t const unit = grown_.units.size();
@@ -95,11 +95,11 @@ class StepGrowth {
     bool const first_left = !first_.empty();
     if (first_.size() + second_.size() < 2)
       return fail(Code::invalid_argument, Reason::chemistry,
-                  "{}: the chain ends after {} of {} monomers, with {} group left", row_.name,
+                  "{}: the chain ends after {} of {} monomers, as {} unreacted group is left", row_.name,
                   grown_.units.size(), options_.degree, first_.size() + second_.size());
     return fail(Code::invalid_argument, Reason::chemistry,
-                "{}: the chain ends after {} of {} monomers: it has only groups of the kind {} left, and no "
-                "monomer has {}",
+                "{}: the chain ends after {} of {} monomers: its unreacted groups are all {}, and no monomer "
+                "has {}",
                 row_.name, grown_.units.size(), options_.degree,
                 first_left ? row_.first->name : row_.second->name,
                 first_left ? row_.second->name : row_.first->name);
@@ -140,7 +140,7 @@ std::vector<bool> configurations(std::int32_t degree, double meso, Draws& draws)
   auto const alike = static_cast<std::ptrdiff_t>(whole) + (draws.share() < wanted - whole ? 1 : 0);
   std::vector<bool> diads(static_cast<std::size_t>(degree) - 1);
   std::fill_n(diads.begin(), alike, true);
-  // Fisher and Yates.
+  // The shuffle of Fisher and Yates.
   for (std::size_t left = diads.size(); left > 1; --left)
     std::vector<bool>::swap(diads[left - 1], diads[draws.below(left)]);
   std::vector<bool> result{draws.below(2) == 0};

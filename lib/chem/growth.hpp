@@ -1,4 +1,4 @@
-/// How monomers become a chain: which one comes next, and where it joins.
+/// The growth of a chain: which monomer comes next, and where it joins.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@
 
 namespace athanor::inline v1::chem {
 
-/// A monomer under a mechanism.
+/// A monomer, with the groups that react in a mechanism.
 struct Reactant {
   std::shared_ptr<Monomer const> monomer;
-  std::vector<Group> first;   ///< of chain growth all groups, of step growth those of the row's first rule
+  std::vector<Group> first;   ///< all groups in chain growth, those of the row's first rule in step growth
   std::vector<Group> second;  ///< step growth only
 };
 
@@ -24,23 +24,23 @@ struct Grown {
   std::vector<std::int32_t> units;
 };
 
-/// Random choices, the same on every machine: the standard library's distributions differ.
+/// Random choices that are equal on every machine, which the standard library's distributions are not.
 class Draws {
  public:
   explicit Draws(std::uint64_t seed) : engine_(seed) {}
 
-  /// 0 to count - 1.
+  /// A number from 0 to count - 1.
   std::size_t below(std::size_t count) { return static_cast<std::size_t>(engine_() % count); }
-  /// 0 to 1, without 1.
+  /// A number from 0 to 1, excluding 1.
   double share() { return static_cast<double>(engine_() >> 11U) * 0x1p-53; }
-  /// One of `candidates`, each as often as its weight says.
+  /// One of `candidates`, with probabilities in proportion to their weights.
   std::size_t weighted(std::span<std::size_t const> candidates, std::span<double const> weights);
 
  private:
   std::mt19937_64 engine_;
 };
 
-/// The configuration of each of `degree` units, of which the share `meso` of neighbours is alike.
+/// A configuration for each of `degree` units, equal in the fraction `meso` of neighbouring pairs.
 std::vector<bool> configurations(std::int32_t degree, double meso, Draws& draws);
 
 Grown grow_chain(std::span<Reactant const> reactants, PolymeriseOptions const& options,
@@ -49,7 +49,7 @@ Grown grow_chain(std::span<Reactant const> reactants, PolymeriseOptions const& o
 Result<Grown> grow_steps(MechanismRow const& row, std::span<Reactant const> reactants,
                          PolymeriseOptions const& options, std::span<double const> weights, Draws& draws);
 
-/// The plan of a repeat unit; without units where the reactants have none.
+/// The plan of the repeat unit; empty if the reactants have none.
 Plan repeat_unit(MechanismRow const& row, std::span<Reactant const> reactants);
 
 }  // namespace athanor::inline v1::chem

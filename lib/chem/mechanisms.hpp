@@ -1,4 +1,4 @@
-/// What each mechanism joins, as a table: patterns of groups, and what becomes of their atoms.
+/// The table of mechanisms: the patterns of the groups that react, and how their atoms and bonds change.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace athanor::inline v1::chem {
 
-/// A bond between two atoms that gets another order; 0: it breaks.
+/// A change of the order of a bond between two atoms; 0 breaks it.
 struct BondChange {
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
@@ -20,40 +20,40 @@ struct BondChange {
 /// No atom.
 inline constexpr std::uint32_t nowhere = 0xffffffff;
 
-/// One way in which a group reacts. In a GroupRule atoms are those of its pattern, in a Group those of the monomer.
+/// One way in which a group reacts. Atoms are indices into the pattern in a GroupRule, into the monomer in a Group.
 struct Way {
   std::uint32_t entry = 0;  ///< gets the bond to the unit before it (chain growth), or to the other group
   std::uint32_t second = nowhere;  ///< gets a bond to the same atom as `entry`
   std::uint32_t exit = nowhere;    ///< gets the bond to the next unit; chain growth only
-  /// Leaves, with everything that hangs on it alone.
+  /// Leaves, with all atoms that are connected to the rest only through it.
   std::uint32_t leaving = nowhere;
   std::vector<BondChange> changes = {};
 };
 
-/// What stands at a bond that has no other unit.
+/// What ends a chain at an atom without a next unit.
 enum class Cap : std::uint8_t {
   hydrogen,
   hydroxyl,
   star,           // the open end of a repeat unit
-  nitrogen_star,  // an open end behind the nitrogen that closes an imide ring
+  nitrogen_star,  // an open end at the nitrogen that closes an imide ring
 };
 
 struct GroupRule {
-  std::string_view name;    ///< in the singular, for sentences
-  std::string_view smarts;  ///< RDKit's dialect
-  /// Alternatives, of which a group uses one; with `each`, groups of their own.
+  std::string_view name;    ///< in the singular, for error messages
+  std::string_view smarts;  ///< in RDKit's dialect
+  /// Alternatives, of which a group uses one; with `each`, every one is a group of its own.
   std::vector<Way> ways;
   bool each = false;
-  /// Where the chain begins at `entry`; chain growth only.
+  /// The end of a chain that begins at `entry`; chain growth only.
   Cap first = Cap::hydrogen;
-  /// What stands for the next unit in a repeat unit, and where.
+  /// The end of a repeat unit, in place of the next unit.
   Cap open = Cap::star;
-  /// The way in which the group becomes the open end of a repeat unit, where that is none of `ways`.
+  /// How the group becomes the open end of a repeat unit, if by none of `ways`.
   std::optional<Way> open_way = {};
 };
 
-/// A row of the table. Chain growth has one list: of the groups in it, the first that a monomer has. Step growth has two
-/// groups, and a monomer that has both joins a chain that has both with its second.
+/// A row of the table. In chain growth a monomer reacts by the first group of `chain` that it has. In step growth a `first`
+/// group reacts with a `second` one; a monomer that has both joins a chain that has both by its second.
 struct MechanismRow {
   Mechanism mechanism;
   std::string_view name;

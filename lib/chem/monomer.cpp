@@ -17,7 +17,7 @@ namespace athanor::inline v1::chem {
 namespace {
 
 RDKit::ROMol const& pattern_of(GroupRule const& rule) {
-  // Read once per thread: matching writes into the parts of a pattern that are patterns themselves.
+  // Parsed once per thread, because matching writes into the patterns that a pattern contains.
   thread_local std::map<GroupRule const*, std::unique_ptr<RDKit::ROMol const>> patterns;
   auto& pattern = patterns[&rule];
   if (pattern == nullptr) pattern.reset(RDKit::SmartsToMol(std::string(rule.smarts)));
@@ -29,8 +29,8 @@ bool halogen(RDKit::Atom const& atom) {
   return number == 9 || number == 17 || number == 35 || number == 53;
 }
 
-/// Whether `leaving` and what hangs on it can leave the carbonate carbon `carbon`: a halogen, or, where the carbon has
-/// none, the oxygen of an ester that is no ring.
+/// Whether `leaving` can leave the carbonate carbon `carbon`: a halogen, or, if the carbon has none, the oxygen of an
+/// acyclic ester.
 bool leaves_carbonate(RDKit::ROMol const& molecule, std::uint32_t carbon, std::uint32_t leaving) {
   RDKit::Atom const& atom = *molecule.getAtomWithIdx(leaving);
   if (halogen(atom)) return true;
@@ -40,7 +40,7 @@ bool leaves_carbonate(RDKit::ROMol const& molecule, std::uint32_t carbon, std::u
   return atom.getDegree() == 2 && molecule.getRingInfo()->numBondRings(bond->getIdx()) == 0;
 }
 
-/// The bonds to heavy atoms that an atom has, and then what they weigh.
+/// A measure of substitution: by the number of heavy neighbours, then by their mass.
 double substitution(RDKit::ROMol const& molecule, std::uint32_t atom) {
   double mass = 0;
   for (RDKit::Atom const* neighbour : molecule.atomNeighbors(molecule.getAtomWithIdx(atom)))
@@ -99,7 +99,7 @@ Result<Monomer> read(std::string_view text, SmilesLimits const& limits) {
                 "smiles: expected one molecule, got {} joined by dots", source->facts.fragments);
   if (source->facts.stars > 0)
     return fail(Code::invalid_argument, Reason::chemistry,
-                "smiles: a monomer has no open ends, got {} *; a repeat unit is a polymer already",
+                "smiles: expected a monomer without *, got {}: a repeat unit is already a polymer",
                 source->facts.stars);
   return guard_chemistry(*source, [&]() -> Result<Monomer> {
     auto molecule = parse_heavy(*source);

@@ -23,7 +23,7 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
 
 using Monomers = std::vector<std::shared_ptr<Monomer const>>;
 
-/// RDKit's exceptions as Errors; what it throws here is about a polymer, so no byte of a text can be named.
+/// Turns RDKit's exceptions into Errors. They concern a polymer here, so no byte of a text can be named.
 template <class Body>
 auto guard_polymer(Body&& body) -> decltype(body()) {
   SmilesLimits const limits;
@@ -47,16 +47,18 @@ Result<void> check_options(std::size_t monomers, PolymeriseOptions const& option
       return wrong(fmt::format("proportions: expected numbers above 0, at most {}, got {}", most_proportion,
                                proportion));
   if (options.mechanism && static_cast<std::size_t>(*options.mechanism) >= all_mechanisms.size())
-    return wrong(fmt::format("mechanism: {} is the number of none", static_cast<int>(*options.mechanism)));
+    return wrong(
+        fmt::format("mechanism: expected an enumerator, got {}", static_cast<int>(*options.mechanism)));
   if (!options.meso) return {};
   if (!(*options.meso >= 0 && *options.meso <= 1))
     return wrong(fmt::format("meso: expected 0 to 1, got {}", *options.meso));
   if (monomers != 1) return wrong(fmt::format("meso: expected one monomer, got {}", monomers));
-  if (!options.head_to_tail) return wrong("meso: expected head_to_tail, without which it means nothing");
+  if (!options.head_to_tail)
+    return wrong("meso: expected head_to_tail, without which tacticity is undefined");
   return {};
 }
 
-/// What a mechanism joins, for sentences.
+/// The groups that a mechanism needs, for error messages.
 std::string needs_of(MechanismRow const& row) {
   if (row.step()) return fmt::format("joins {} and {}", row.first->name, row.second->name);
   std::vector<std::string_view> names;
@@ -64,7 +66,7 @@ std::string needs_of(MechanismRow const& row) {
   return fmt::format("needs {}", fmt::join(names, ", "));
 }
 
-/// Whether what leaves with a group takes along a place at which the chain may go on.
+/// Whether the part that leaves with a group contains the reactive atom of another group.
 bool takes_along(RDKit::ROMol const& molecule, Group const& leaving, std::span<Group const> others) {
   auto const gone = leaving_part(molecule, leaving.ways.front());
   return std::ranges::any_of(others, [&](Group const& other) { return gone[other.ways.front().entry]; });
@@ -88,12 +90,12 @@ Reactant reactant_of(MechanismRow const& row, std::shared_ptr<Monomer const> mon
   return reactant;
 }
 
-/// Why a monomer cannot take part, as the end of a sentence; empty when it can.
+/// Why a monomer cannot take part, as the end of an error message; empty if it can.
 std::string missing(MechanismRow const& row, Reactant const& reactant) {
   std::size_t const groups = reactant.first.size() + reactant.second.size();
   if (groups == 0) return row.step() ? "it has neither" : "it has none";
   if (groups == 1 && row.step())
-    return fmt::format("it has one {} and nothing else, and a chain goes on only through two groups",
+    return fmt::format("it has only one {}, and a chain needs two groups in each monomer",
                        reactant.first.empty() ? row.second->name : row.first->name);
   return {};
 }
@@ -117,7 +119,7 @@ Result<std::vector<Reactant>> fit(MechanismRow const& row, Monomers const& monom
   return reactants;
 }
 
-/// The groups of a monomer that any mechanism knows, for sentences.
+/// The groups of a monomer that react in some mechanism, for error messages.
 std::string groups_in_words(Monomer const& monomer) {
   std::vector<std::string_view> names;
   auto const note = [&](GroupRule const* rule) {
@@ -130,10 +132,10 @@ std::string groups_in_words(Monomer const& monomer) {
     note(row.first);
     note(row.second);
   }
-  return names.empty() ? "no group that reacts" : fmt::format("{}", fmt::join(names, ", "));
+  return names.empty() ? "no reactive group" : fmt::format("{}", fmt::join(names, ", "));
 }
 
-/// What fits an acrylate or a conjugated diene fits vinyl too, which is then not meant.
+/// Acrylates and conjugated dienes also fit vinyl, which is then not meant.
 bool special_vinyl(Mechanism mechanism) {
   return mechanism == Mechanism::acrylate || mechanism == Mechanism::diene;
 }
@@ -154,8 +156,8 @@ Result<std::vector<Reactant>> find_mechanism(Monomers const& monomers, Mechanism
   }
   if (fitting.size() == 1) return result;
   if (!fitting.empty())
-    return refuse("several mechanisms fit these monomers, name one: {}", fmt::join(fitting, ", "));
-  std::string sentence = "no mechanism makes a chain of these monomers";
+    return refuse("several mechanisms fit these monomers, choose one: {}", fmt::join(fitting, ", "));
+  std::string sentence = "no mechanism fits these monomers";
   for (std::size_t number = 0; number < monomers.size(); ++number)
     sentence += fmt::format("; monomer {} ({}) has {}", number + 1, monomers[number]->text,
                             groups_in_words(*monomers[number]));
@@ -178,7 +180,7 @@ Result<void> check_size(std::span<Reactant const> reactants, std::span<std::int3
               stereo ? " with stereocentres" : "");
 }
 
-/// Refuses a degree that no choice of monomers could keep within the limits, before anything grows.
+/// Rejects, before the chain grows, a degree that exceeds the limits with any choice of monomers.
 Result<void> check_degree(std::span<Reactant const> reactants, PolymeriseOptions const& options) {
   std::int64_t smallest = options.limits.heavy_atoms;
   for (auto const& reactant : reactants)
@@ -196,7 +198,7 @@ Result<void> set_tacticity(MechanismRow const& row, PolymeriseOptions const& opt
   bool const formed = row.mechanism == Mechanism::vinyl || row.mechanism == Mechanism::acrylate;
   if (!formed && !plan.units.front().monomer->chiral)
     return refuse(
-        "meso: {} forms no stereocentre, and none is marked in the monomer; it is written with @ or @@",
+        "meso: {} forms no stereocentre; expected one that is marked with @ or @@ in the monomer, got none",
         row.name);
   for (std::size_t unit = 0; unit < alike.size(); ++unit) {
     if (formed)
@@ -223,7 +225,7 @@ Result<Polymer> make(MechanismRow const& row, std::span<Reactant const> reactant
       return tl::unexpected(std::move(set.error()));
   auto const oligomer = assemble(grown->plan);
   if (options.meso && oligomer.centres == 0)
-    return refuse("meso: {} of {} makes no stereocentre", row.name, reactants.front().monomer->text);
+    return refuse("meso: {} forms no stereocentre from {}", row.name, reactants.front().monomer->text);
   if (std::ssize(oligomer.smiles) > options.limits.bytes)
     return fail(Code::invalid_argument, Reason::too_large,
                 "degree: the SMILES of {} monomers has {} bytes, expected at most {}", options.degree,

@@ -65,8 +65,8 @@ Result<DomainOfValidity> read_domain(std::string_view folder, std::string const&
 /// An owned tensor [values], converted element by element.
 template <class To>
 Result<Tensor> copy(std::span<std::int32_t const> values) {
-  auto tensor = Tensor::allocate(dtype_of<To>(), Shape{static_cast<std::int64_t>(values.size())});
-  if (tensor) std::copy(values.begin(), values.end(), reinterpret_cast<To*>(tensor->mutable_data()));
+  Result<Tensor> tensor = Tensor::allocate(dtype_of<To>(), Shape{static_cast<std::int64_t>(values.size())});
+  if (tensor) std::ranges::copy(values, tensor->mutable_as<To>().begin());
   return tensor;
 }
 
@@ -75,14 +75,14 @@ template <class Number>
 Result<Tensor> column(std::span<MorganCount const> counts, Number MorganCount::*number) {
   auto tensor = Tensor::allocate(DType::i64, Shape{static_cast<std::int64_t>(counts.size())});
   if (tensor)
-    std::transform(counts.begin(), counts.end(), reinterpret_cast<std::int64_t*>(tensor->mutable_data()),
-                   [number](MorganCount const& entry) { return std::int64_t{entry.*number}; });
+    std::ranges::transform(counts, tensor->mutable_as<std::int64_t>().begin(),
+                           [number](MorganCount const& entry) { return std::int64_t{entry.*number}; });
   return tensor;
 }
 
 Result<Tensor> single(std::int64_t value) {
   auto tensor = Tensor::allocate(DType::i64, Shape{1});
-  if (tensor) *reinterpret_cast<std::int64_t*>(tensor->mutable_data()) = value;
+  if (tensor) tensor->mutable_as<std::int64_t>()[0] = value;
   return tensor;
 }
 

@@ -67,7 +67,7 @@ Error take_failure(std::int32_t code, ath_failure const& failure) {
 
 Result<ath_value const*> detail::find_parameter(ath_item const& item, std::size_t index, std::int32_t type) {
   constexpr std::array<std::string_view, 5> names{"none", "bool", "i64", "f64", "text"};
-  // A later host may have types that this version has no name for.
+  // A later version of the host may have types that this one cannot name.
   auto const given = static_cast<std::size_t>(index < item.parameter_count ? item.parameters[index].type : 0);
   std::size_t const got = given < names.size() ? given : 0;
   if (got == static_cast<std::size_t>(type)) return &item.parameters[index];

@@ -45,13 +45,13 @@ class Condition {
 
 /// Everything the threads touch; shared so that an abandoned one keeps it.
 ///
-/// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes nobody; a
+/// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes no thread; a
 /// worker that takes a task and leaves others behind calls the next one. So a burst costs one wake-up at its
 /// beginning, and no task waits for a worker that is inside another task while one is idle. What the thread that keeps
 /// time posts is `unannounced` until it is enough for all workers that are free, or no further timer is due: many
 /// deadlines that pass together cost few wake-ups.
 ///
-/// What a task defers is in the backlog of its worker, and wakes nobody. As long as tasks wait there behind one that
+/// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
 /// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
   /// What belongs to one worker at a time; the timer is for its backlog.

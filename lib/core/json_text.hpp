@@ -22,7 +22,7 @@ using Json = nlohmann::json;
 /// The most levels of lists and objects: more than any document needs, and few enough for code that recurses.
 inline constexpr int max_depth = 64;
 
-/// Why a text is refused before anybody looks at its values.
+/// Why a text is rejected before its values are read.
 struct ParseFault {
   enum class Kind : std::uint8_t {
     grammar,       ///< not JSON, from byte `byte` on

@@ -23,7 +23,7 @@ DType dtype_of(ParameterType type) noexcept {
   return DType::bytes;
 }
 
-/// Every integer up to this is a double.
+/// A double represents every integer up to this magnitude.
 constexpr std::int64_t largest_exact = std::int64_t{1} << 53;
 
 double real_in(Tensor const& tensor) noexcept {
@@ -31,7 +31,7 @@ double real_in(Tensor const& tensor) noexcept {
                                       : tensor.as<double>()[0];
 }
 
-/// True where an f64 is given as an i64 that is the same number.
+/// True if an f64 parameter is given as an i64 that a double represents exactly.
 bool is_whole_real(ParameterSpec const& spec, Tensor const& value) noexcept {
   if (spec.type != ParameterType::f64 || value.dtype() != DType::i64) return false;
   auto const given = value.as<std::int64_t>()[0];
@@ -42,7 +42,7 @@ bool is_single(Tensor const& value) noexcept {
   return value.shape().rank() == 0 || value.shape() == Shape{1};
 }
 
-/// As the errors of a request name what it holds.
+/// The value as the errors of a request show it.
 std::string given_type(Tensor const& value) {
   std::string const type(value.dtype() == DType::bytes ? "text" : to_string(value.dtype()));
   return is_single(value) ? type : fmt::format("{} {}", type, to_string(value.shape()));
@@ -52,8 +52,8 @@ Result<void> check_text(ParameterSpec const& spec, Tensor const& value) {
   auto const* offsets = value.offsets();
   if (offsets != nullptr && (offsets[0] < 0 || offsets[1] < offsets[0] ||
                              static_cast<std::uint64_t>(offsets[1]) > value.size_bytes()))
-    return fail(Code::invalid_argument, Reason::shape, "{}: offsets {} to {} do not lie in {} bytes",
-                spec.name, offsets[0], offsets[1], value.size_bytes());
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected offsets inside {} bytes, got {} to {}",
+                spec.name, value.size_bytes(), offsets[0], offsets[1]);
   std::string_view const text = value.text_at(0);
   if (text.size() > max_parameter_text)
     return fail(Code::invalid_argument, Reason::too_large, "{}: expected at most {} bytes, got {}", spec.name,
@@ -63,7 +63,7 @@ Result<void> check_text(ParameterSpec const& spec, Tensor const& value) {
     return fail(Code::invalid_argument, Reason::syntax, "{}: byte {} is not UTF-8", spec.name, at);
   at = text.find('\0');
   if (at != std::string_view::npos)
-    return fail(Code::invalid_argument, Reason::syntax, "{}: expected a text without NUL, got one at byte {}",
+    return fail(Code::invalid_argument, Reason::syntax, "{}: expected text without NUL, got NUL at byte {}",
                 spec.name, at);
   return {};
 }
@@ -78,7 +78,7 @@ ParameterValue value_in(ParameterType type, Tensor const& tensor) {
   return false;
 }
 
-/// The bounds as a sentence has them; empty without any.
+/// The bounds in words; empty if there are none.
 std::string range_of(ParameterSpec const& spec) {
   if (spec.least && spec.most)
     return fmt::format("from {} to {}", to_string(*spec.least), to_string(*spec.most));

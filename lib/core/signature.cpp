@@ -92,8 +92,8 @@ Result<void> check_bytes(TensorSpec const& spec, Tensor const& tensor) {
       if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||
           static_cast<std::uint64_t>(offsets[i + 1]) > tensor.size_bytes())
         return fail(Code::invalid_argument, Reason::shape,
-                    "{}: element {}: offsets {} to {} do not lie in {} bytes in ascending order", spec.name,
-                    i, offsets[i], offsets[i + 1], tensor.size_bytes());
+                    "{}: element {}: expected offsets inside {} bytes, in ascending order, got {} to {}",
+                    spec.name, i, tensor.size_bytes(), offsets[i], offsets[i + 1]);
   }
   for (std::int64_t i = 0; i < count; ++i) {
     auto const text = tensor.text_at(i);
@@ -146,7 +146,7 @@ Result<std::size_t> check_parameters(Signature const& signature, Request const& 
   return count;
 }
 
-/// The error for a name that the signature does not have, or that a request has twice, if there is one.
+/// The error for an input that the signature does not have or that the request gives twice, if there is one.
 Result<void> check_names(Signature const& signature, Request const& request) {
   auto const& given = request.inputs();
   auto const named = [](auto const& list, std::string const& name) {

@@ -13,9 +13,9 @@ namespace {
 
 /// Priorities of actors lie above it; those that fell behind below.
 constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
-/// One turn in so many wakes an actor spuriously.
+/// One in so many turns wakes an actor spuriously.
 constexpr std::uint64_t turns_per_false_wake = 512;
-/// Few, so that actors share some.
+/// Few, so that some actors share one.
 constexpr std::size_t thread_numbers = 4;
 /// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own code.
 constexpr std::size_t usual_choices = 64;

@@ -183,7 +183,7 @@ Tensor Tensor::text(std::string_view text) {
 
 Tensor Tensor::texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape) {
   detail::require(static_cast<std::int64_t>(offsets.size()) == shape.elements() + 1,
-                  "Tensor::texts: expected one offset more than the shape has elements, got another count");
+                  "Tensor::texts: expected one offset more than the shape has elements, got another number");
   Tensor tensor = text(data);
   tensor.shape_ = shape;
   tensor.offsets_ = offsets.data();
@@ -238,7 +238,7 @@ void Tensor::wrong_type(DType asked) const noexcept {
 
 std::string_view Tensor::text_at(std::int64_t index) const noexcept {
   detail::require(dtype_ == DType::bytes && index >= 0 && index < shape_.elements(),
-                  "Tensor::text_at: expected an element of a bytes tensor, got none");
+                  "Tensor::text_at: expected the index of an element of a bytes tensor, got another");
   auto const* chars = reinterpret_cast<char const*>(data_);
   if (offsets_ == nullptr) return {chars, size_bytes_};
   return {chars + offsets_[index], static_cast<std::size_t>(offsets_[index + 1] - offsets_[index])};
@@ -246,7 +246,7 @@ std::string_view Tensor::text_at(std::int64_t index) const noexcept {
 
 Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
   detail::require(shape_.rank() > 0 && first >= 0 && count >= 0 && count <= shape_[0] - first,
-                  "Tensor::rows: expected rows inside axis 0, got others");
+                  "Tensor::rows: expected a range inside axis 0, got one outside it");
   Tensor view = *this;
   view.buffer_ = {};
   if (first == 0 && count == shape_[0]) return view;
@@ -266,7 +266,7 @@ Tensor Tensor::rows(std::int64_t first, std::int64_t count) const noexcept {
 
 Tensor Tensor::reshaped(Shape const& shape) const noexcept {
   detail::require(shape.elements() == shape_.elements(),
-                  "Tensor::reshaped: expected a shape of equally many elements, got another");
+                  "Tensor::reshaped: expected a shape with as many elements, got another");
   Tensor view = *this;
   view.shape_ = shape;
   return view;

@@ -125,7 +125,7 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
     case ModelState::warming: return {Want::join, {}, {}};
     case ModelState::draining:
       return refuse_while_busy(
-          make_error(Code::unavailable, Reason::stopping, "{}: it is being unloaded", model.name));
+          make_error(Code::unavailable, Reason::stopping, "{}: is being unloaded", model.name));
     case ModelState::unloaded:
     case ModelState::failed: break;
   }
@@ -134,7 +134,7 @@ LoaderMachine::Plan LoaderMachine::want(Id id, TimePoint now) const {
     return {Want::refuse, {}, backoff_error(model, now)};
   if (model.late)
     return refuse_while_busy(make_error(Code::unavailable, Reason::model_load,
-                                        "{}: a load that was given up has not ended yet", model.name));
+                                        "{}: a load that was given up is still running", model.name));
   Plan plan{Want::load, {}, {}};
   std::uint64_t const free = budget_ - committed_;
   if (model.expected > free && !find_victims(model.expected - free, plan.victims))

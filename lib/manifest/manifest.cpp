@@ -394,7 +394,7 @@ void read_identity(Node const& root, Manifest& manifest) {
   if (root["autograd"].present()) manifest.autograd = root["autograd"].flag();
 }
 
-/// What the processor is given of the model has the type and shape of what the model gives.
+/// The rows that postprocess reads have the types and shapes of the model's outputs.
 void describe_rows(Manifest& manifest) {
   if (!manifest.processor) return;
   for (OutputSection& row : manifest.processor->rows) {

@@ -253,7 +253,7 @@ void check_processor_section(Manifest const& manifest, Reader& reader) {
   }
 }
 
-/// The least and the greatest value of what `dtype` holds of a parameter of that type; nothing when it holds none.
+/// The least and the greatest value of a parameter of that type that `dtype` can hold; nothing if it holds none.
 struct Bounds {
   ParameterValue least;
   ParameterValue most;
@@ -270,7 +270,7 @@ std::optional<Bounds> bounds_of(ParameterType type, DType dtype) {
   return std::nullopt;
 }
 
-/// What the declaration of a parameter must say for a model input that reads it.
+/// Fits the declaration of a parameter to a model input that reads it.
 void fit_parameter(ParameterSpec& parameter, TensorSpec const& input, std::string const& path,
                    Reader& reader) {
   auto const bounds = bounds_of(parameter.type, input.dtype);
@@ -331,8 +331,8 @@ void check_references(Manifest const& manifest, Reader& reader) {
                [](ParameterSpec const& spec) { return spec.name; });
   for (std::size_t i = 0; i < manifest.parameters.size(); ++i)
     if (find(manifest.inputs, manifest.parameters[i].name) != nullptr)
-      reader.refuse(fmt::format("parameters[{}].name", i),
-                    "expected another name than the inputs have, got '{}'", manifest.parameters[i].name);
+      reader.refuse(fmt::format("parameters[{}].name", i), "expected a name that no input has, got '{}'",
+                    manifest.parameters[i].name);
   if (manifest.processor) check_processor_section(manifest, reader);
   for (std::size_t i = 0; i < manifest.inputs.size(); ++i)
     check_size(manifest.inputs[i], fmt::format("inputs[{}]", i), reader);

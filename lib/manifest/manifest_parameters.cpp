@@ -46,25 +46,26 @@ void read_range(Node const& node, ParameterSpec& spec) {
     Node const bound = node[key];
     if (!bound.present()) continue;
     if (!ordered)
-      node.reader().refuse(bound.path(), "expected only for i64 and f64, got it for {}",
+      node.reader().refuse(bound.path(), "expected only for i64 and f64, got one for {}",
                            to_string(spec.type));
     (key[1] == 'i' ? spec.least : spec.most) = read_any(spec.type, bound);
   }
   if (spec.least && spec.most && *spec.most < *spec.least)
-    node.reader().refuse(node["max"].path(), "expected at least the min of {}, got {}",
+    node.reader().refuse(node["max"].path(), "expected at least min, which is {}, got {}",
                          to_string(*spec.least), to_string(*spec.most));
 }
 
 void read_choices(Node const& node, ParameterSpec& spec) {
   if (!node.present()) return;
   if (spec.type != ParameterType::i64 && spec.type != ParameterType::text)
-    node.reader().refuse(node.path(), "expected only for i64 and text, got it for {}", to_string(spec.type));
+    node.reader().refuse(node.path(), "expected only for i64 and text, got some for {}",
+                         to_string(spec.type));
   std::vector<ParameterValue> choices;
   for (Node const& entry : node.list(1, most_choices)) {
     auto choice = read_allowed(spec, entry);
     if (!choice || node.reader().failed()) return;
     if (std::ranges::find(choices, *choice) != choices.end())
-      node.reader().refuse(entry.path(), "expected every choice once, got {} again", to_string(*choice));
+      node.reader().refuse(entry.path(), "expected different choices, got {} twice", to_string(*choice));
     choices.push_back(std::move(*choice));
   }
   spec.choices = std::move(choices);

@@ -78,14 +78,14 @@ void add_to_all(std::byte* data, std::size_t count, std::int64_t by) noexcept {
   for (std::size_t i = 0; i < count; ++i) values[i] = static_cast<T>(values[i] + by);
 }
 
-/// The bits of the element of a `repeat` or `share` input.
+/// The bits of the only element of a `repeat` or `share` input.
 std::uint64_t bits_of(TensorView const& value) noexcept {
   std::uint64_t bits = 0;
   std::memcpy(&bits, value.data, sizeof(bits));
   return bits;
 }
 
-/// Writes the value of a parameter `count` times, as `dtype`. Returns where it ended.
+/// Writes the value of a parameter `count` times, as `dtype`. Returns the end of what was written.
 std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::size_t count) noexcept {
   auto const put = [&]<class T>(T element) {
     for (std::size_t i = 0; i < count; ++i) std::memcpy(to + i * sizeof(T), &element, sizeof(T));
@@ -430,14 +430,14 @@ Result<void> Assembler::repeat_values(std::size_t index, Pieces const& pieces) {
   return {};
 }
 
-/// The key of a batch is a hash, so pieces of different values may meet here: the batch is then run in pieces.
+/// The key of a batch is a hash, so pieces with different values may meet here. The batch is then split.
 Result<void> Assembler::share_value(std::size_t index, Pieces const& pieces) {
   Input& input = inputs_[index];
   TensorView const& value = pieces.tensor(0, index);
   for (std::size_t piece = 1; piece < pieces.size(); ++piece)
     if (bits_of(pieces.tensor(piece, index)) != bits_of(value))
       return fail(Code::invalid_argument, Reason::value_range,
-                  "{}: expected one value for all of the batch, got another for piece {}", input.name, piece);
+                  "{}: expected one value for the whole batch, got another for piece {}", input.name, piece);
   auto data = buffer_of(input.data, element_size(input.dtype), input.name);
   if (!data) return tl::unexpected(std::move(data.error()));
   put_value(value, input.dtype, *data, 1);

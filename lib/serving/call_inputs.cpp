@@ -11,7 +11,7 @@ void ParameterValues::assign(Signature const& signature, Request const& request,
   std::size_t const count = signature.parameters.size();
   clear();
   values_.reserve(count);
-  texts_.reserve(count);  // so that a text stays where it is
+  texts_.reserve(count);  // the values point into the texts, which must not move
   for (std::size_t i = 0; i < count; ++i) {
     ath_value& value = values_.emplace_back(parameter_of(signature, request, checked, i));
     if (value.type == ATH_VALUE_TEXT) value.text = texts_.emplace_back(value.text, value.length).c_str();

@@ -43,8 +43,8 @@ bool is_passed(ExecutionPlan const& plan, std::size_t output) {
          scaler.scale == 1 && scaler.center == 0;
 }
 
-/// Whether `got` differs in nothing that is checked, but where its elements lie, from a tensor that has passed; none has
-/// when that has no dimension. Texts are always checked: their offsets may have changed.
+/// Whether `got` equals a tensor that has passed the checks in every field that they look at. `passed` without dimensions
+/// stands for none. Texts are always checked, because their offsets may have changed.
 bool is_like(TensorView const& got, TensorView const& passed) noexcept {
   return passed.ndim > 0 && got.ndim == passed.ndim && got.dtype == passed.dtype &&
          got.size_bytes == passed.size_bytes && got.device_type == passed.device_type &&

@@ -22,8 +22,8 @@ Result<void> check_port_list(char const* name, PortList const& ports) {
                 ports.count);
   if (ports.count != 0 && !ports.has_half)
     return fail(Code::internal, Reason::backend_contract,
-                "processor '{}': {}_count: expected 0 without the function that makes them, got {}", name,
-                ports.list, ports.count);
+                "processor '{}': {}_count: expected 0 as the table has no function that makes them, got {}",
+                name, ports.list, ports.count);
   for (std::size_t i = 0; i < ports.count; ++i) {
     if (ports.names == nullptr || ports.names[i] == nullptr)
       return fail(Code::internal, Reason::backend_contract,
@@ -47,7 +47,7 @@ Result<void> check_ports(ath_processor_table const& table, ath_ports const& port
     for (std::size_t k = 0; k < made.count; ++k)
       if (std::string_view(outputs.names[i]) == made.names[k])
         return fail(Code::internal, Reason::backend_contract,
-                    "processor '{}': output_names: expected other names than made_names has, got '{}'",
+                    "processor '{}': output_names: expected names that made_names does not have, got '{}'",
                     table.name, made.names[k]);
   return {};
 }
@@ -140,7 +140,7 @@ Result<MadeItem> OpenProcessor::check_made(MadeItem made, char const* const* nam
                                            std::int32_t const* dtypes, std::size_t count) const {
   if (made.count() != count || (made.tensors() == nullptr && count != 0))
     return fail(Code::internal, Reason::backend_contract,
-                "processor '{}': expected {} tensors of an item, got {}", name(), count,
+                "processor '{}': expected {} tensors for an item, got {}", name(), count,
                 made.tensors() == nullptr ? 0 : made.count());
   for (std::size_t i = 0; i < count; ++i)
     if (auto const fault = find_fault(made.tensor(i), static_cast<DType>(dtypes[i])); !fault.empty())

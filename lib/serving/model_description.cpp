@@ -124,7 +124,7 @@ bool shows_requests(ModelDescription const& description) {
   return true;
 }
 
-/// Finds what the processor makes under that name, in either half.
+/// Finds the tensor of that name that preprocess or postprocess makes.
 bool take_from_processor(OutputPlan& plan, OpenProcessor const& processor, std::string_view name,
                          DType& made) {
   if (auto const found = made_index(processor, name)) {
@@ -152,7 +152,7 @@ Result<OutputPlan> plan_output(ModelDescription const& description, manifest::Ou
                                                       output.spec.name, output.of));
     if (made != plan.spec.dtype)
       return bad_manifest(description.id,
-                          fmt::format("output {}: expected {}, the processor makes {}", output.spec.name,
+                          fmt::format("output {}: expected {}, the processor returns {}", output.spec.name,
                                       to_string(plan.spec.dtype), to_string(made)));
   } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
              plan.from == OutputPlan::From::standard_deviation) {
@@ -161,7 +161,7 @@ Result<OutputPlan> plan_output(ModelDescription const& description, manifest::Ou
   return plan;
 }
 
-/// What postprocess is given: the rows that the manifest names, or all outputs of a plain model.
+/// The tensors that postprocess reads: those that the manifest names, or all outputs of a plain model.
 Result<void> plan_rows(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   if (!manifest.processor) return {};
@@ -178,9 +178,9 @@ Result<void> plan_rows(ModelDescription& description) {
   if (rows.empty())
     return bad_manifest(
         description.id,
-        fmt::format("processor.rows: expected what '{}' is given of the model{}, got nothing",
+        fmt::format("processor.rows: expected the model outputs that '{}' reads{}, got none",
                     description.processor->name(),
-                    manifest.members.size() == 1 ? ", or model_outputs" : "s of an ensemble"));
+                    manifest.members.size() == 1 ? ", or model_outputs" : ", as the model is an ensemble"));
   for (auto const& row : rows) {
     auto plan = plan_output(description, row);
     if (!plan) return tl::unexpected(std::move(plan.error()));

@@ -25,7 +25,7 @@ Result<MadeItem> named_by_item(Result<MadeItem> made, std::span<Tensor const> in
   return made;
 }
 
-/// The value of a number as a tensor of one element: i64, also of a bool, or f64.
+/// A number as a tensor of one element: i64 for an i64 or a bool, otherwise f64.
 TensorView view_of(ath_value const& value) noexcept {
   bool const real = value.type == ATH_VALUE_F64;
   void const* const data = real ? static_cast<void const*>(&value.real) : &value.integer;
@@ -66,7 +66,8 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
 std::int64_t held_bytes(ModelDescription const& description, Request const& request,
                         CheckedRequest const& checked) noexcept {
   std::int64_t bytes = checked.bytes;
-  if (description.preprocesses) return bytes;  // what a processor makes is as long as memory that is there
+  // A processor's tensors are in memory already, so they need no estimate.
+  if (description.preprocesses) return bytes;
   auto const& inputs = description.plan.inputs;
   for (ModelInput const& made : inputs) {
     if (made.assemble != Assemble::segment) continue;

@@ -23,7 +23,7 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
-/// What postprocess makes of a batch of `items` items of the sample, from its first on.
+/// The results of postprocess for the first `items` items of the sample.
 Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& description, Worker const& worker,
                                                 Sample const& sample, std::int64_t items) {
   std::vector<MadeItem> made;
@@ -40,7 +40,7 @@ Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& descript
     for (OutputPlan const& plan : description.plan.outputs)
       if (plan.from == OutputPlan::From::postprocess && !is_row_of(plan.spec, answer->tensor(plan.index)))
         return fail(Code::internal, Reason::backend_contract,
-                    "output {}: expected one row of {}, the processor gives {}", plan.spec.name,
+                    "output {}: expected one row of {}, the processor returned {}", plan.spec.name,
                     to_string(plan.spec), to_string(shape_of(answer->tensor(plan.index))));
     made.push_back(std::move(*answer));
   }
@@ -147,7 +147,7 @@ Result<Tensor> make_up(TensorSpec const& spec) {
   return tensor;
 }
 
-/// A value that the spec allows, of a parameter that every request must set.
+/// A value that `spec` allows, for a parameter that every request must set.
 ParameterValue make_up(ParameterSpec const& spec) {
   if (!spec.choices.empty()) return spec.choices[0];
   ParameterValue const zeros[] = {false, std::int64_t{0}, 0.0, std::string()};
@@ -266,7 +266,7 @@ Result<void> check_processor_rows(ModelDescription const& description) {
     TensorView const& row = sample->made[0].tensor(output.index);
     if (is_row_of(output.spec, row)) continue;
     return fail(Code::invalid_argument, Reason::manifest,
-                "{}: output {}: expected one row of {}, the processor gives {}", description.id,
+                "{}: output {}: expected one row of {}, the processor returned {}", description.id,
                 output.spec.name, to_string(output.spec), to_string(shape_of(row)));
   }
   return {};

@@ -548,7 +548,7 @@ static void unload_gives_up_a_load(void) {
   wait_for(&log, 1);
   CHECK(log.completions == 1 && log.code == ATH_CANCELLED);
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_UNAVAILABLE, ATH_REASON_MODEL_LOAD,
-                "given up has not ended");
+                "given up is still running");
   event_set(&slow.let_go);
   while ((code = ath_infer(on.request, &response, NULL)) == ATH_UNAVAILABLE) sched_yield();
   CHECK(code == ATH_OK);

@@ -74,6 +74,7 @@ std::string refusal(std::vector<std::string> const& monomers, PolymeriseOptions 
 // mutant: let a C=C be entered by its first atom only; leave out the second way of a cyclic carbonate; take the monomers of
 // a step by the first group only; give all centres of a chain one configuration
 TEST_CASE("the polymers of m2p, all of them and no others") {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the test never sets it
   char const* named = std::getenv("ATHANOR_M2P_PRODUCTS");
   std::ifstream file(named != nullptr ? named : M2P_PRODUCTS);
   REQUIRE(file);
@@ -182,21 +183,19 @@ TEST_CASE("what makes no chain is refused with what would") {
         "ester joins aliphatic alcohol and carboxylic acid or acyl halide; no monomer has carboxylic acid or "
         "acyl halide");
   CHECK(refusal({"CCO", "O=C(O)CC(=O)O"}, {.mechanism = Mechanism::ester}) ==
-        "monomer 1 (CCO): ester joins aliphatic alcohol and carboxylic acid or acyl halide; it has one "
-        "aliphatic alcohol "
-        "and nothing else, and a chain goes on only through two groups");
+        "monomer 1 (CCO): ester joins aliphatic alcohol and carboxylic acid or acyl halide; it has only one "
+        "aliphatic alcohol, and a chain needs two groups in each monomer");
   CHECK(refusal({"C=C", "CC"}, {.mechanism = Mechanism::vinyl}) ==
         "monomer 2 (CC): vinyl needs C=C; it has none");
   CHECK(refusal({"CC", "OCCO"}) ==
-        "no mechanism makes a chain of these monomers; monomer 1 (CC) has no group that reacts; monomer 2 "
-        "(OCCO) has "
+        "no mechanism fits these monomers; monomer 1 (CC) has no reactive group; monomer 2 (OCCO) has "
         "aliphatic alcohol, alcohol or phenol, alcohol, phenol, thiol or primary amine");
-  CHECK(refusal({"OCC(N)C(=O)O"}) == "several mechanisms fit these monomers, name one: amide, ester");
+  CHECK(refusal({"OCC(N)C(=O)O"}) == "several mechanisms fit these monomers, choose one: amide, ester");
   CHECK(refusal({"O=C(O)C(N)C(=O)O", "O=C(O)C(N)C(=O)O"}, {.mechanism = Mechanism::imide})
             .starts_with("monomer 1"));
   CHECK(refusal({"C=C", "C1CC"}) == "monomer 2: smiles: ring 1 opened at byte 1 is never closed");
   CHECK(refusal({"*CC*"}) ==
-        "monomer 1: smiles: a monomer has no open ends, got 2 *; a repeat unit is a polymer already");
+        "monomer 1: smiles: expected a monomer without *, got 2: a repeat unit is already a polymer");
   CHECK(refusal({"C=C.CC"}) == "monomer 1: smiles: expected one molecule, got 2 joined by dots");
 }
 
@@ -217,14 +216,15 @@ TEST_CASE("options outside their range are refused by name") {
   CHECK(option({"C=CC"}, {.meso = 1.5}) == "meso: expected 0 to 1, got 1.5");
   CHECK(option({"C=CC", "C=C"}, {.meso = 1}) == "meso: expected one monomer, got 2");
   CHECK(option({"C=CC"}, {.head_to_tail = false, .meso = 1}) ==
-        "meso: expected head_to_tail, without which it means nothing");
+        "meso: expected head_to_tail, without which tacticity is undefined");
   CHECK(refusal({"C=C"}, {.degree = 1000000000}) ==
         "degree: 1000000000 monomers have at least 2000000000 heavy atoms, expected at most 2000");
   CHECK(refusal({"C=CC"}, {.degree = 300, .meso = 1}) ==
         "degree: 300 monomers have 900 heavy atoms, expected at most 600 with stereocentres");
-  CHECK(refusal({"C=C(C)C"}, {.degree = 4, .meso = 1}) == "meso: vinyl of C=C(C)C makes no stereocentre");
-  CHECK(refusal({"CC(O)C(=O)O"}, {.degree = 4, .meso = 1}) ==
-        "meso: ester forms no stereocentre, and none is marked in the monomer; it is written with @ or @@");
+  CHECK(refusal({"C=C(C)C"}, {.degree = 4, .meso = 1}) == "meso: vinyl forms no stereocentre from C=C(C)C");
+  CHECK(
+      refusal({"CC(O)C(=O)O"}, {.degree = 4, .meso = 1}) ==
+      "meso: ester forms no stereocentre; expected one that is marked with @ or @@ in the monomer, got none");
 }
 
 // mutant: let the oxygen between two carbonates leave, and what hangs on it
@@ -239,7 +239,7 @@ TEST_CASE("nothing leaves with which the chain goes on") {
   CHECK(refusal({"O=C(Oc1ccc(O)cc1)Oc1ccc(O)cc1", "OCCO"}, options).find("no monomer has") !=
         std::string::npos);
   options.mechanism = static_cast<Mechanism>(200);
-  CHECK(refusal({"OCCO"}, options) == "mechanism: 200 is the number of none");
+  CHECK(refusal({"OCCO"}, options) == "mechanism: expected an enumerator, got 200");
   CHECK(to_string(*options.mechanism) == "unknown");
 }
 

@@ -136,7 +136,7 @@ TEST_CASE("the text of a parameter is UTF-8 without NUL, and not long") {
   signature.parameters = {spec_of("style", ParameterType::text, "")};
   CHECK(refusal({{"x", x()}, {"style", "a\xff"}}, Reason::syntax, signature) == "style: byte 1 is not UTF-8");
   CHECK(refusal({{"x", x()}, {"style", std::string_view("a\0b", 3)}}, Reason::syntax, signature) ==
-        "style: expected a text without NUL, got one at byte 1");
+        "style: expected text without NUL, got NUL at byte 1");
   std::string const longest(max_parameter_text, 'a');
   CHECK(check(signature, {{"x", x()}, {"style", longest}}));
   std::string const longer = longest + "a";
@@ -144,7 +144,7 @@ TEST_CASE("the text of a parameter is UTF-8 without NUL, and not long") {
         "style: expected at most 4096 bytes, got 4097");
   std::int64_t const outside[2] = {0, 9};
   CHECK(refusal({{"x", x()}, {"style", Tensor::texts(outside, "abc", Shape{1})}}, Reason::shape, signature) ==
-        "style: offsets 0 to 9 do not lie in 3 bytes");
+        "style: expected offsets inside 3 bytes, got 0 to 9");
 }
 
 // mutant: the bits of an integer are those of a real

@@ -275,11 +275,11 @@ TEST_CASE(
   std::vector<std::int64_t> const negative{-1, 2, 6};
   CHECK(check(signature, with(good)));
   refused(signature, with(falling), Reason::shape,
-          "text: element 1: offsets 4 to 2 do not lie in 6 bytes in ascending order");
+          "text: element 1: expected offsets inside 6 bytes, in ascending order, got 4 to 2");
   refused(signature, with(beyond), Reason::shape,
-          "text: element 1: offsets 2 to 7 do not lie in 6 bytes in ascending order");
+          "text: element 1: expected offsets inside 6 bytes, in ascending order, got 2 to 7");
   refused(signature, with(negative), Reason::shape,
-          "text: element 0: offsets -1 to 2 do not lie in 6 bytes in ascending order");
+          "text: element 0: expected offsets inside 6 bytes, in ascending order, got -1 to 2");
   refused(signature, Request{{"text", Tensor::text("abcdef").reshaped({1})}, {"more", "x"}},
           Reason::extra_input, "more: not an input of the model; the model takes text");
 }

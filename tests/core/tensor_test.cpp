@@ -246,15 +246,15 @@ TEST_CASE("a precondition that does not hold ends the process with a sentence, i
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.as<double>()); }) ==
         "athanor: Tensor::as: expected the tensor's element type f32, got f64\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(Tensor::view<float>(values, Shape{3})); }) ==
-        "athanor: Tensor::view: expected one value for each element of the shape, got more or fewer\n");
+        "athanor: Tensor::view: expected as many values as the shape has elements, got another number\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.rows(1, 2)); }) ==
-        "athanor: Tensor::rows: expected rows inside axis 0, got others\n");
+        "athanor: Tensor::rows: expected a range inside axis 0, got one outside it\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.rows(1, INT64_MAX)); }) ==
-        "athanor: Tensor::rows: expected rows inside axis 0, got others\n");
+        "athanor: Tensor::rows: expected a range inside axis 0, got one outside it\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.text_at(0)); }) ==
-        "athanor: Tensor::text_at: expected an element of a bytes tensor, got none\n");
+        "athanor: Tensor::text_at: expected the index of an element of a bytes tensor, got another\n");
   CHECK(athanor_tests::last_words([&] { static_cast<void>(tensor.reshaped(Shape{3})); }) ==
-        "athanor: Tensor::reshaped: expected a shape of equally many elements, got another\n");
+        "athanor: Tensor::reshaped: expected a shape with as many elements, got another\n");
   std::array<std::int64_t, 9> const dims{1, 1, 1, 1, 1, 1, 1, 1, 1};
   CHECK(athanor_tests::last_words([&] { static_cast<void>(Shape(std::span<std::int64_t const>(dims))); }) ==
         "athanor: Shape: expected at most 8 dimensions, got more\n");

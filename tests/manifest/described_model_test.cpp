@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -25,7 +26,7 @@ struct RowsProcessor {
       Preprocessed item;
       for (std::int64_t const width : {2, 3}) {
         auto tensor = Tensor::allocate(DType::f32, Shape{1, width}).value();
-        std::fill_n(reinterpret_cast<float*>(tensor.mutable_data()), width, 1.0F);
+        std::ranges::fill(tensor.mutable_as<float>(), 1.0F);
         item.tensors.push_back(std::move(tensor));
       }
       return item;
@@ -61,7 +62,7 @@ struct ImageProcessor {
         for (std::uint8_t const pixel : item.as<std::uint8_t>()) value += static_cast<float>(pixel);
       }
       auto x = Tensor::allocate(DType::f32, Shape{1}).value();
-      *reinterpret_cast<float*>(x.mutable_data()) = value;
+      x.mutable_as<float>()[0] = value;
       return Preprocessed{{std::move(x)}, 1};
     }
   };
@@ -139,7 +140,7 @@ TEST_CASE("an output that a processor gives has the shape that the processor giv
     auto const error = house.refusal(ModelFolder(self_test(answer), "rows", "1.0.0", text_tensors(shape)));
     CHECK(error.reason == Reason::manifest);
     CHECK_MESSAGE(error.message.starts_with("rows@1.0.0: output row: expected one row of f32 [items"), shape);
-    CHECK_MESSAGE(error.message.ends_with(", the processor gives [1, 3]"), error.message);
+    CHECK_MESSAGE(error.message.ends_with(", the processor returned [1, 3]"), error.message);
   }
   CHECK(house.control.loads.load() == 0);
   std::string version = "1.0.0";

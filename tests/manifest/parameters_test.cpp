@@ -54,7 +54,7 @@ TEST_CASE("a manifest declares parameters with type, default, range, choices and
 // mutant: a parameter may have the name of an input
 TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "x", "type": "f64"})") ==
-        "athanor.json: parameters[0].name: expected another name than the inputs have, got 'x'");
+        "athanor.json: parameters[0].name: expected a name that no input has, got 'x'");
   CHECK(refusal(R"({"name": "a", "type": "f64"}, {"name": "a", "type": "i64"})") ==
         "athanor.json: parameters[1].name: expected a name of its own, got 'a' again");
   CHECK(refusal(R"({"name": "a", "type": "f32"})") ==
@@ -62,15 +62,15 @@ TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "a", "type": "f64", "optional": true})").find("unknown key 'optional'") !=
         std::string::npos);
   CHECK(refusal(R"({"name": "a", "type": "f64", "min": 2, "max": 1})") ==
-        "athanor.json: parameters[0].max: expected at least the min of 2, got 1");
+        "athanor.json: parameters[0].max: expected at least min, which is 2, got 1");
   CHECK(refusal(R"({"name": "a", "type": "text", "min": 2})") ==
-        "athanor.json: parameters[0].min: expected only for i64 and f64, got it for text");
+        "athanor.json: parameters[0].min: expected only for i64 and f64, got one for text");
   CHECK(refusal(R"({"name": "a", "type": "f64", "choices": [1]})") ==
-        "athanor.json: parameters[0].choices: expected only for i64 and text, got it for f64");
+        "athanor.json: parameters[0].choices: expected only for i64 and text, got some for f64");
   CHECK(refusal(R"({"name": "a", "type": "i64", "choices": []})").find("parameters[0].choices: expected") !=
         std::string::npos);
   CHECK(refusal(R"({"name": "a", "type": "i64", "choices": [1, 1]})") ==
-        "athanor.json: parameters[0].choices[1]: expected every choice once, got 1 again");
+        "athanor.json: parameters[0].choices[1]: expected different choices, got 1 twice");
   CHECK(refusal(R"({"name": "a", "type": "i64", "max": 1, "choices": [1, 2]})") ==
         "athanor.json: parameters[0].choices[1]: a: expected a value of at most 1, got 2");
   CHECK(refusal(R"({"name": "a", "type": "f64", "max": 1, "default": 1.5})") ==
@@ -78,7 +78,7 @@ TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "a", "type": "i64", "default": 1.5})")
             .find("parameters[0].default: expected a whole number") != std::string::npos);
   CHECK(refusal(R"({"name": "a", "type": "text", "default": "a\u0000"})") ==
-        "athanor.json: parameters[0].default: a: expected a text without NUL, got one at byte 1");
+        "athanor.json: parameters[0].default: a: expected text without NUL, got NUL at byte 1");
   std::string const seed =
       "athanor.json: parameters[0].seed: expected an i64 with a default, as a request may leave a seed out";
   CHECK(refusal(R"({"name": "a", "type": "i64", "seed": true})") == seed);

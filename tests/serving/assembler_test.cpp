@@ -247,7 +247,7 @@ TEST_CASE("a shared value is one of all pieces, and pieces that differ make no b
   auto const mixed = assembler.gather(pieces, false);
   REQUIRE_FALSE(mixed);
   CHECK(mixed.error().code == Code::invalid_argument);
-  CHECK(mixed.error().message == "t: expected one value for all of the batch, got another for piece 2");
+  CHECK(mixed.error().message == "t: expected one value for the whole batch, got another for piece 2");
 }
 
 // mutant: shape_key that leaves out the values that a batch shares.

@@ -187,7 +187,7 @@ TEST_CASE("waiting ends with the job, or when its time has passed") {
   CHECK(engine.jobs.wait("a", 0ms)->state == JobState::pending);
   CHECK(engine.jobs.wait("a", 1s)->state == JobState::succeeded);
   CHECK(engine.jobs.wait("a", 0ms)->state == JobState::succeeded);
-  CHECK(engine.jobs.wait("b", 1s).error().message == "job b: no job of that key, or it is no longer kept");
+  CHECK(engine.jobs.wait("b", 1s).error().message == "job b: unknown key, or the job is no longer kept");
 }
 
 // mutants: add that does not look for the key; keep that does not cancel; finish that wakes nobody.

@@ -34,10 +34,9 @@ struct ScalingProcessor {
       auto const factor = static_cast<float>(*scale * (*mode == "twice" ? 2 : 1));
       Tensor const given = item.input(0);
       auto x = Tensor::allocate(DType::f32, Shape{1, 2}).value();
-      for (std::size_t i = 0; i < 2; ++i)
-        reinterpret_cast<float*>(x.mutable_data())[i] = factor * given.as<float>()[i];
+      for (std::size_t i = 0; i < 2; ++i) x.mutable_as<float>()[i] = factor * given.as<float>()[i];
       auto said = Tensor::allocate(DType::i64, Shape{1}).value();
-      *reinterpret_cast<std::int64_t*>(said.mutable_data()) = *seed;
+      said.mutable_as<std::int64_t>()[0] = *seed;
       return Preprocessed{{std::move(x), std::move(said)}, 1};
     }
   };

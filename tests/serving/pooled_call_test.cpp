@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,8 @@ static_assert(!NamesALink<Call>);
 
 Request rows(std::int64_t items, float first) {
   auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
-  auto* const values = reinterpret_cast<float*>(tensor.mutable_data());
-  for (std::int64_t i = 0; i < 2 * items; ++i) values[i] = first + static_cast<float>(i);
+  auto const values = tensor.mutable_as<float>();
+  std::iota(values.begin(), values.end(), first);
   return Request{{"x", std::move(tensor)}};
 }
 
@@ -89,8 +90,7 @@ struct LengthProcessor {
     Result<Preprocessed> preprocess(Item const& item) const {
       auto const length = static_cast<std::int64_t>(item.input(0).text_at(0).size());
       auto tensor = Tensor::allocate(DType::f32, Shape{1, length}).value();
-      std::ranges::fill_n(reinterpret_cast<float*>(tensor.mutable_data()), length,
-                          static_cast<float>(length));
+      std::ranges::fill(tensor.mutable_as<float>(), static_cast<float>(length));
       Preprocessed made;
       made.tensors.push_back(std::move(tensor));
       return made;

@@ -33,7 +33,7 @@ struct Kept {
 
 Tensor number(float value) {
   auto tensor = Tensor::allocate(DType::f32, Shape{1}).value();
-  *reinterpret_cast<float*>(tensor.mutable_data()) = value;
+  tensor.mutable_as<float>()[0] = value;
   return tensor;
 }
 
@@ -89,7 +89,7 @@ struct LastProcessor {
                                             std::span<Tensor const> rows) const {
       if (kept != nullptr) return fail(Code::internal, Reason::none, "somebody else's state");
       auto count = Tensor::allocate(DType::i64, Shape{1}).value();
-      *reinterpret_cast<std::int64_t*>(count.mutable_data()) = static_cast<std::int64_t>(rows.size());
+      count.mutable_as<std::int64_t>()[0] = static_cast<std::int64_t>(rows.size());
       return std::vector{number(rows[0].as<float>()[0] - item.input(0).as<float>()[0]), std::move(count)};
     }
   };
@@ -431,8 +431,8 @@ TEST_CASE("a manifest that gives a processor rows which it does not take, or non
   std::string const outputs =
       R"("outputs": [{"name": "sum", "dtype": "f32", "shape": ["items"], "from": "processor:sum"}],)";
   CHECK(refusal(R"("processor": {"name": "sum"},)" + inputs + outputs) ==
-        "posted@1.0.0: processor.rows: expected what 'sum' is given of the model, or model_outputs, got "
-        "nothing");
+        "posted@1.0.0: processor.rows: expected the model outputs that 'sum' reads, or model_outputs, got "
+        "none");
   std::string const given = R"("model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)";
   CHECK(refusal(R"("processor": {"name": "sum", "rows": ["model:z"]},)" + inputs + given + outputs)
             .find("processor.rows[0].from: expected one of the model outputs (y), got 'z'") !=

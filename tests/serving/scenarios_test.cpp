@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -290,8 +291,8 @@ TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the 
   std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
   for (std::int64_t items = 1; items <= 11; ++items) {
     auto tensor = Tensor::allocate(DType::f32, Shape{items, 2}).value();
-    auto* values = reinterpret_cast<float*>(tensor.mutable_data());
-    for (std::int64_t i = 0; i < 2 * items; ++i) values[i] = static_cast<float>(100 * items + i);
+    auto const values = tensor.mutable_as<float>();
+    std::iota(values.begin(), values.end(), static_cast<float>(100 * items));
     tickets.push_back(engine.submit(Request{{"x", std::move(tensor)}}));
   }
   engine.world.run_until_idle();
@@ -316,8 +317,8 @@ TEST_CASE("S3-3 requests that differ in more than their rows are not executed as
   std::vector<Request> requests;
   for (std::int64_t width : {1, 2, 3, 2, 1}) {
     auto tensor = Tensor::allocate(DType::f32, Shape{1, width}).value();
-    for (std::int64_t i = 0; i < width; ++i)
-      reinterpret_cast<float*>(tensor.mutable_data())[i] = static_cast<float>(width * 10 + i);
+    auto const values = tensor.mutable_as<float>();
+    std::iota(values.begin(), values.end(), static_cast<float>(width * 10));
     requests.push_back(Request{{"x", std::move(tensor)}});
   }
   auto const answers = model.infer_many(requests, {.cache = CacheMode::skip});

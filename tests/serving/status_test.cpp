@@ -69,7 +69,7 @@ TEST_CASE("asking an answer for an output that it does not have ends the process
   CHECK(last_words([&] { static_cast<void>(answer.outputs["z"]); }) ==
         "athanor: Outputs: expected one of the outputs y, got z\n");
   CHECK(last_words([&] { static_cast<void>(answer.outputs[1]); }) ==
-        "athanor: Outputs: expected an index below the number of outputs, got another\n");
+        "athanor: Outputs: expected an index below the number of outputs, got a larger one\n");
 }
 
 // mutant: models_json without one of the seven members.

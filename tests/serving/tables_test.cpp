@@ -172,9 +172,9 @@ TEST_CASE("a processor that makes too little, too much or nothing fails the item
     CHECK(made.error().reason == Reason::backend_contract);
     return made.error().message;
   };
-  CHECK(message(two.data(), 0, 1) == "processor 'words': expected 1 tensors of an item, got 0");
-  CHECK(message(two.data(), 2, 1) == "processor 'words': expected 1 tensors of an item, got 2");
-  CHECK(message(nullptr, 1, 1) == "processor 'words': expected 1 tensors of an item, got 0");
+  CHECK(message(two.data(), 0, 1) == "processor 'words': expected 1 tensors for an item, got 0");
+  CHECK(message(two.data(), 2, 1) == "processor 'words': expected 1 tensors for an item, got 2");
+  CHECK(message(nullptr, 1, 1) == "processor 'words': expected 1 tensors for an item, got 0");
   CHECK(message(two.data(), 1, 0) == "processor 'words': cost: expected 1 to 1099511627776, got 0");
   CHECK(releases == 4);
 }

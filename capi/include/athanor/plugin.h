@@ -163,7 +163,7 @@ typedef struct ath_made {
   size_t tensor_count;         /**< of `tensors` */
   int64_t cost;                /**< of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
   void *owner;                 /**< of preprocess: the state that postprocess is given */
-  void (*release)(void *owner); /**< called once, on any thread, after a half that succeeded, however the call ends; may be NULL */
+  void (*release)(void *owner); /**< called once, on any thread, after a successful preprocess or postprocess, however the call ends; may be NULL */
 } ath_made;
 
 /** The outputs of a processor: filled in by `open`, because they may depend on its options; valid until `close`. */
@@ -197,8 +197,8 @@ typedef struct ath_processor_table {
   void (*close)(void *context, void *processor);
   /** Makes model inputs from one item. */
   int32_t (*preprocess)(void *context, void *processor, const ath_item *item, ath_made *out, ath_failure *failure);
-  /** Makes answers from the rows of the model's outputs that belong to one item: one row of each that the manifest names,
-   * valid during the call. `state` is what preprocess set as `owner`, or NULL. */
+  /** Makes answers from the model's results for one item: one row of each output that the manifest names, valid during the
+   * call. `state` is the `owner` that preprocess set, or NULL. */
   int32_t (*postprocess)(void *context, void *processor, const ath_item *item, void *state, const ath_tensor *rows,
                          size_t row_count, ath_made *out, ath_failure *failure);
   /** As for a backend's table. */

@@ -96,7 +96,7 @@ class Gate {
   // which calls are admitted, and to which they give back, by one operation on that cell's line: below half of
   // the limits two threads with cells of their own write no common word. What a cell does not cover is
   // counted in held_, under the mutex. held_ is at any moment what all slots hold and all cells have for
-  // credit. Before anybody is refused the cells are closed and their credit is taken back: then everything is
+  // credit. Before a call is rejected, the cells are closed and their credit is taken back: then everything is
   // counted in held_, exactly, until a quarter of the limits or less is held.
   static constexpr std::size_t cell_count = 8;
   struct alignas(64) Cell {

@@ -11,7 +11,7 @@
 /// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
 /// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in memory of the instance, valid until its next run; never called concurrently on one instance; must not read inputs after it returns |
 ///
-/// A Processor turns one item of a request into model inputs, what the model made of them into answers, or both:
+/// A Processor turns one item of a request into model inputs, the model's results for the item into answers, or both:
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
@@ -20,9 +20,9 @@
 /// | `o.made()` | `std::span<Port const>` | the tensors that preprocess makes, in order; constant for the life of `o` |
 /// | `o.preprocess(item)` | `Result<Preprocessed>` | called concurrently from many threads; keeps no state that grows with use; its result must not point into the item |
 /// | `o.outputs()` | `std::span<Port const>` | the tensors that postprocess makes, in order; constant for the life of `o` |
-/// | `o.postprocess(item, kept, rows)` | `Result<std::vector<Tensor>>` | as preprocess; `kept` is what preprocess kept of the item, or null; `rows` what the model made of it, one row of each tensor, valid during the call |
+/// | `o.postprocess(item, kept, rows)` | `Result<std::vector<Tensor>>` | as preprocess; `kept` is what preprocess kept for the item, or null; `rows` are the model's results for the item, one row of each tensor, valid during the call |
 ///
-/// Either of `made` and `preprocess`, or `outputs` and `postprocess`, may be absent.
+/// One of the two pairs, `made` with `preprocess` or `outputs` with `postprocess`, may be absent.
 ///
 /// The table catches exceptions and turns them into `internal` / `backend_failure` errors, except those of
 /// `footprint` and of destructors, which must not throw: they would terminate the process.
@@ -43,7 +43,7 @@
 
 namespace athanor::inline v1 {
 
-/// The most inputs or outputs that a signature may have.
+/// The maximum number of inputs, and of outputs, of a signature.
 inline constexpr std::size_t max_tensors = ATH_MAX_TENSORS;
 
 /// Which threads a backend may run on.
@@ -96,7 +96,7 @@ struct Port {
 
 namespace detail {
 
-/// The number that ath_value has for values of type T.
+/// The type number of ath_value for T.
 template <class T>
 consteval std::int32_t value_type_of() {
   if constexpr (std::is_same_v<T, bool>) return ATH_VALUE_BOOL;
@@ -104,12 +104,12 @@ consteval std::int32_t value_type_of() {
   if constexpr (std::is_same_v<T, double>) return ATH_VALUE_F64;
   if constexpr (std::is_same_v<T, std::string_view>) return ATH_VALUE_TEXT;
 }
-/// The parameter at that place, if it is of that type.
+/// The parameter at `index`, if it has that type.
 Result<ath_value const*> find_parameter(ath_item const& item, std::size_t index, std::int32_t type);
 
 }  // namespace detail
 
-/// One item of a request. Lives for one call of preprocess.
+/// One item of a request. Valid during one call of preprocess or postprocess.
 class Item {
  public:
   explicit Item(ath_item const& raw) noexcept : raw_(&raw) {}
@@ -121,8 +121,8 @@ class Item {
   Tensor input(std::size_t index) const noexcept { return from_view(raw_->inputs[index]); }
   /// How many parameters the manifest declares.
   std::size_t parameter_count() const noexcept { return raw_->parameter_count; }
-  /// What holds for a parameter, in the manifest's order, as `bool`, `std::int64_t`, `double` or `std::string_view`.
-  /// Borrows a text. Fails with failed_precondition / manifest when the manifest declares no such parameter there.
+  /// The value of a parameter, by its position in the manifest, as `bool`, `std::int64_t`, `double` or `std::string_view`.
+  /// Borrows a text. Fails with failed_precondition / manifest if the manifest declares no parameter of that type there.
   template <class T>
   Result<T> parameter(std::size_t index) const {
     auto const value = detail::find_parameter(*raw_, index, detail::value_type_of<T>());
@@ -138,9 +138,9 @@ class Item {
   ath_item const* raw_;
 };
 
-/// What preprocess makes of one item: tensors that own their memory, in the order of `made()`, the item's share of a
-/// batch's cost limit, at least 1, and what postprocess will need of the item. That is freed once, on any thread, however
-/// the call ends.
+/// The result of preprocess for one item: tensors that own their memory, in the order of `made()`; the item's share of a
+/// batch's cost limit, at least 1; and what postprocess needs later, which is freed once, on any thread, however the call
+/// ends.
 struct Preprocessed {
   std::vector<Tensor> tensors;
   std::int64_t cost = 1;
@@ -225,7 +225,7 @@ ath_backend_table make_table(B& backend) noexcept {
 
 namespace detail {
 
-/// Ports as the tables pass them.
+/// Ports in the layout of the C tables.
 struct PortLists {
   std::vector<char const*> names;
   std::vector<std::int32_t> dtypes;

@@ -14,7 +14,7 @@ struct CancelHook {
   bool linked = false;
 };
 
-/// What a call is passed: a Cancellation, whatever its environment is.
+/// The base of every BasicCancellation, whatever its environment: the type that CallOptions takes.
 class AnyCancellation {
  public:
   AnyCancellation(AnyCancellation const&) = delete;
@@ -54,10 +54,10 @@ class BasicCancellation final : public AnyCancellation {
   bool cancelled_ ATH_GUARDED_BY(mutex_) = false;
 };
 
-/// The token of ordinary programs.
+/// A cancellation token in the production environment.
 using Cancellation = BasicCancellation<SystemEnv>;
 
-// Hooks are called under the mutex: that is what lets unlink promise that no call of the hook is under way.
+// Hooks are called under the mutex, so when unlink returns, no call of the hook is in progress.
 template <Environment Env>
 void BasicCancellation<Env>::cancel() noexcept {
   Lock const lock(mutex_);

@@ -186,7 +186,7 @@ consteval bool check_environment() {
   static_assert(
       requires {
         { E::thread_number() } -> std::same_as<std::size_t>;
-      }, "an Environment has `static std::size_t thread_number()`: small, and rarely another thread's");
+      }, "an Environment has `static std::size_t thread_number()`: small, and rarely shared by two threads");
   static_assert(
       requires { E::relax(); }, "an Environment has `static void relax()`: one pause of a spin loop");
   static_assert(

@@ -8,7 +8,7 @@
 /// | `E::now()` | monotonic TimePoint; any thread |
 /// | `E::random()` | 64 random bits; any thread |
 /// | `E::forks()` | number of forks since counting began, in this process or an ancestor; any thread, cheap |
-/// | `E::thread_number()` | a small number that threads rarely share, always the same on one thread; spreads their writes |
+/// | `E::thread_number()` | a small number, constant on a thread and rarely shared by two; spreads the writes of different threads |
 /// | `E::relax()` | one pause of a spin loop |
 /// | `E::simulated` | true if other actors run only while the caller parks; nothing then spins before parking |
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
@@ -109,7 +109,7 @@ class SystemExecutor {
   /// be firing now.
   bool disarm(Timer& timer) noexcept;
   /// As disarm, for a timer that is soon armed again, mostly for a later time: both then take one atomic
-  /// operation on the timer. The executor goes on to know the timer, which must not be destroyed before
+  /// operation on the timer. The executor still refers to the timer, which must not be destroyed before
   /// `disarm`; at its former time the thread that fires timers may wake once and forget it.
   bool suspend(Timer& timer) noexcept;
   /// Runs the tasks already posted, fires no further timer, and joins the threads. A thread still inside a
@@ -136,7 +136,7 @@ struct SystemEnv {
   static std::uint64_t random() noexcept;
   /// Number of forks since the first call of this function, in this process or an ancestor.
   static std::uint64_t forks() noexcept;
-  /// The lowest number, from 0, that no other living thread has, as long as there are at most 64 threads.
+  /// The lowest number, from 0, that no other living thread has, while there are at most 64 threads.
   static std::size_t thread_number() noexcept { return detail::thread_number(); }
   static void relax() noexcept {
 #if defined(__x86_64__)

@@ -63,7 +63,7 @@ class KeyHasher {
   /// Encoded as length and bytes.
   void add(std::string_view text) noexcept;
   void add(Hash128 hash) noexcept;
-  /// A parameter's value, with its type.
+  /// Encoded as type and value.
   void add(ath_value const& value) noexcept;
   /// Encoded as element type, rank, dimensions, byte length and bytes; the elements of a `bytes` tensor each
   /// with their length, so that the representation of its offsets does not matter. Precondition: in host

@@ -57,16 +57,16 @@ struct TensorSpec {
 /// `f32 [items, 10]`.
 std::string to_string(TensorSpec const& spec);
 
-/// Inputs, outputs and parameters by name, at most `max_tensors` of the first two each and `max_parameters` (checked
-/// where a manifest is read). No parameter has the name of an input.
+/// Inputs, outputs and parameters by name: at most `max_tensors` inputs, as many outputs, and `max_parameters` parameters
+/// (checked where a manifest is read). No parameter has the name of an input.
 struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<ParameterSpec> parameters{};
 };
 
-/// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must stay
-/// valid for as long as the function that takes the request requires.
+/// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must
+/// stay valid for as long as the function that takes the request requires.
 class Request {
  public:
   Request() = default;
@@ -74,7 +74,7 @@ class Request {
 
   /// Adds an input, or replaces the input of that name.
   Request& set(std::string_view name, Tensor value);
-  /// Sets a parameter, as NamedTensor holds it.
+  /// Sets a parameter to a number, stored as Tensor::scalar stores it.
   template <detail::ScalarNumber T>
   Request& set(std::string_view name, T number) {
     return set(name, detail::scalar_of(number));
@@ -82,7 +82,7 @@ class Request {
   /// Sets a parameter, or an input of one text. Borrows `text`.
   Request& set(std::string_view name, std::string_view text) { return set(name, Tensor::text(text)); }
   Request& set(std::string_view name, char const* text) { return set(name, std::string_view(text)); }
-  /// Inputs and parameters: a parameter is a tensor of one element.
+  /// Inputs and parameters. A parameter is a tensor of one element.
   std::vector<NamedTensor> const& inputs() const noexcept { return inputs_; }
   void clear() noexcept { inputs_.clear(); }
 
@@ -94,13 +94,13 @@ class Request {
 struct CheckedRequest {
   static constexpr std::uint8_t left_out = UINT8_MAX;
   std::uint8_t index[max_tensors]{};  ///< signature input i is request.inputs()[index[i]]
-  /// Signature parameter i is request.inputs()[parameter[i]], or `left_out`: the initial value holds.
+  /// Signature parameter i is request.inputs()[parameter[i]], or `left_out` if the initial value applies.
   std::uint8_t parameter[max_parameters]{};
   std::int64_t items = 1;
   std::int64_t bytes = 0;  ///< all inputs together
 };
 
-/// The value of signature parameter `index` that holds for a checked request. Borrows texts of both.
+/// The value in effect for signature parameter `index` in a checked request. Borrows texts from both.
 ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,
                        std::size_t index) noexcept;
 

@@ -118,7 +118,7 @@ class Simulation {
   std::size_t actors() const noexcept { return actors_.size(); }
   /// Whether this is called by an actor.
   bool in_actor() const noexcept { return running_ != nullptr; }
-  /// The number of the calling actor's thread, below four; 0 outside of actors.
+  /// The thread number of the calling actor, below four; 0 outside of actors.
   std::size_t thread_number() const noexcept;
   /// Suspends the calling actor for that much virtual time.
   void sleep(Duration time) noexcept;

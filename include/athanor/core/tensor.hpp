@@ -170,9 +170,9 @@ class Buffer {
 
 /// A dense row-major array: element type, shape, device and bytes. The bytes are owned (a shared Buffer) or
 /// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, and stay valid for as long as a
-/// function that takes it requires. What is `checked` below ends the process with a sentence where it does not hold.
-/// Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of
-/// `data()`; without offsets the only element is all of `data()`.
+/// function that takes it requires. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of `data()`;
+/// without offsets the only element is all of `data()`. A precondition marked "checked" is checked in every build: a
+/// violation terminates the process with a message.
 class Tensor {
  public:
   Tensor() = default;
@@ -186,7 +186,7 @@ class Tensor {
   template <class T>
   static Tensor view(std::span<T const> values, Shape const& shape) {
     detail::require(static_cast<std::int64_t>(values.size()) == shape.elements(),
-                    "Tensor::view: expected one value for each element of the shape, got more or fewer");
+                    "Tensor::view: expected as many values as the shape has elements, got another number");
     return view(dtype_of<T>(), values.data(), shape);
   }
   template <class T, std::size_t count>
@@ -205,7 +205,7 @@ class Tensor {
   /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
 
-  /// One number in owned memory, shape []: `bool`, `i64` for the other integers, or `f64`. Throws std::bad_alloc if
+  /// A number in owned memory, shape []: `bool`, `i64` for the other integers, or `f64`. Throws std::bad_alloc if
   /// memory is lacking.
   static Tensor scalar(bool value);
   static Tensor scalar(std::int64_t value);
@@ -222,21 +222,21 @@ class Tensor {
   /// offsets.
   std::size_t size_bytes() const noexcept { return size_bytes_; }
   std::byte const* data() const noexcept { return data_; }
-  /// Precondition: this tensor owns the bytes, and nothing else does.
+  /// The bytes for writing. Precondition: this tensor is their only owner.
   std::byte* mutable_data() noexcept { return data_; }
   std::span<std::byte const> bytes() const noexcept { return {data_, size_bytes_}; }
   std::int64_t const* offsets() const noexcept { return offsets_; }
   bool owned() const noexcept { return static_cast<bool>(buffer_); }
   Buffer const& buffer() const noexcept { return buffer_; }
 
-  /// The elements as T, which must be the element type (checked).
+  /// The elements. T must match the element type (checked).
   template <class T>
   std::span<T const> as() const noexcept {
     if (dtype_ != dtype_of<T>()) [[unlikely]]
       wrong_type(dtype_of<T>());
     return {reinterpret_cast<T const*>(data_), static_cast<std::size_t>(shape_.elements())};
   }
-  /// The same to write to. Precondition: this tensor owns the bytes, and nothing else does.
+  /// The elements for writing, as `as`. Precondition: this tensor is the only owner of the bytes.
   template <class T>
   std::span<T> mutable_as() noexcept {
     auto const elements = as<T>();
@@ -244,9 +244,9 @@ class Tensor {
   }
   /// Element `index` of a `bytes` tensor.
   std::string_view text_at(std::int64_t index) const noexcept;
-  /// Borrows the rows `first .. first + count` along axis 0. Precondition: the rank is at least 1.
+  /// Borrows the rows `first .. first + count` along axis 0, which must exist (checked).
   Tensor rows(std::int64_t first, std::int64_t count) const noexcept;
-  /// The same elements, shared, under another shape that has equally many (checked).
+  /// The same elements, shared, in another shape of equally many elements (checked).
   Tensor reshaped(Shape const& shape) const noexcept;
 
  private:
@@ -263,7 +263,7 @@ class Tensor {
 
 namespace detail {
 
-/// A number that a `bool`, an `i64` or an `f64` holds as it is.
+/// A number type that converts to `bool`, `i64` or `f64` without loss.
 template <class T>
 concept ScalarNumber = std::same_as<T, bool> || std::same_as<T, float> || std::same_as<T, double> ||
                        (std::integral<T> && (std::is_signed_v<T> || sizeof(T) < sizeof(std::int64_t)));
@@ -281,7 +281,7 @@ Tensor scalar_of(T value) {
 
 }  // namespace detail
 
-/// A tensor, or the value of a parameter, with its name in a signature.
+/// A named input, or a named parameter value, of a request.
 struct NamedTensor {
   std::string name;
   Tensor value;
@@ -291,7 +291,7 @@ struct NamedTensor {
   /// Borrows `text`.
   NamedTensor(std::string name_, std::string_view text) : NamedTensor(std::move(name_), Tensor::text(text)) {}
   NamedTensor(std::string name_, char const* text) : NamedTensor(std::move(name_), std::string_view(text)) {}
-  /// A parameter: a bool, an integer or a floating-point number, as Tensor::scalar holds it.
+  /// A number for a parameter, stored as Tensor::scalar stores it.
   template <detail::ScalarNumber T>
   NamedTensor(std::string name_, T number) : NamedTensor(std::move(name_), detail::scalar_of(number)) {}
 };

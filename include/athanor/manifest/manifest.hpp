@@ -47,11 +47,11 @@ struct OutputSection {
   std::string of;  ///< the model's or the processor's output; empty for a count
 };
 
-/// Which processor stands around the model, and what it is given.
+/// The processor of the model, and what it is given.
 struct ProcessorSection {
   std::string name;                 ///< name under which the processor is registered
   std::vector<std::string> inputs;  ///< inputs of the request, in this order
-  std::vector<OutputSection> rows;  ///< for postprocess, in this order: all model outputs when empty
+  std::vector<OutputSection> rows;  ///< given to postprocess, in this order; empty: all model outputs
   std::string options_json = "{}";  ///< passed to the processor unchanged
   std::vector<FileDigest> digests;  ///< files that the processor reads
 };
@@ -126,7 +126,7 @@ struct Manifest {
   std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used
   Hash128 content;                            ///< hash of the text that all of this was read from
 
-  /// What callers see: `inputs`, the outputs' specs and `parameters`.
+  /// What callers see: `inputs`, `parameters` and the specs of `outputs`.
   Signature signature() const;
   /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
   /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.
@@ -135,8 +135,8 @@ struct Manifest {
   std::string id() const { return name + "@" + version; }
 };
 
-/// Checks that every model input that is not generated is an input of the request: so it must be unless a processor makes
-/// them.
+/// Checks that every model input that is not generated is an input of the request. To be called for a model whose inputs no
+/// processor makes.
 Result<void> check_request_inputs(Manifest const& manifest);
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected

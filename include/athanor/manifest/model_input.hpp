@@ -18,7 +18,7 @@ enum class Assemble : std::uint8_t {
   segment,  ///< generated: for every element of the ragged axis, the index of its item (i32 or i64)
   count,    ///< generated: how many items the batch holds (i32 or i64, one element)
   repeat,   ///< generated: for every item, the value of its request's parameter
-  share,    ///< the value of a parameter, which all requests of a batch have in common
+  share,    ///< generated: the value of a parameter, equal in all requests of a batch
   fixed,    ///< a constant of the manifest: a row of it for every item, or without `items` one for the batch
 };
 
@@ -32,7 +32,7 @@ struct ModelInput {
   /// otherwise. Each value is increased by the number of elements that earlier items of the batch have along
   /// that axis. i32 and i64 only.
   std::string index_of;
-  /// The parameter whose value it has (`repeat`, `share`); empty otherwise.
+  /// The parameter whose value it holds (`repeat`, `share`); empty otherwise.
   std::string parameter;
   /// The constant (`fixed`): one row, or without `items` all of it.
   Tensor constant{};

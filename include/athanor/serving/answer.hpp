@@ -80,7 +80,7 @@ class Outputs {
       if (spec(i).name == name) return &(*this)[i];
     return nullptr;
   }
-  /// The output of that name, which must exist: otherwise the process ends with a sentence that lists those that do.
+  /// The output of that name. It must exist (checked); the message lists the names that do.
   Tensor const& operator[](std::string_view name) const noexcept {
     auto const* tensor = find(name);
     if (tensor == nullptr) [[unlikely]]
@@ -94,7 +94,8 @@ class Outputs {
   explicit Outputs(serving::OutputSetPointer set) noexcept : set_(std::move(set)) {}
 
   std::size_t place(std::size_t index) const noexcept {
-    detail::require(index < size(), "Outputs: expected an index below the number of outputs, got another");
+    detail::require(index < size(),
+                    "Outputs: expected an index below the number of outputs, got a larger one");
     return set_->chosen[index];
   }
   [[noreturn]] void no_output(std::string_view name) const noexcept;

@@ -96,7 +96,7 @@ enum class LendThread : bool { no, yes };
 ///
 /// | expression | duty |
 /// |---|---|
-/// | `h.wanted(slot)` | false when nobody waits for the slot any more: it is finished as cancelled without being executed. Called on the executing thread just before its batch begins |
+/// | `h.wanted(slot)` | false if no caller waits for the slot any more: it is then finished as cancelled without being executed. Called on the executing thread just before its batch begins |
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
 /// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished |

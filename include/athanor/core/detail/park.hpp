@@ -8,7 +8,7 @@
 
 namespace athanor::inline v1::detail {
 
-/// How often a thread looks at what another holds before it parks, on a machine with several cores.
+/// How often a thread polls what another thread holds before it parks, on a machine with several cores.
 inline constexpr int spins_before_parking = 200;
 
 /// Parks on `word` until `done(value of the word)`; true then. Once `deadline` has passed, `withdraw()` is asked

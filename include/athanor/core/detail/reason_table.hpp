@@ -14,7 +14,7 @@ namespace athanor::inline v1::detail {
 
 /// Whose fault a failure is. Only the model's counts against it; `told_by_code`: the reason alone does not
 /// say.
-enum class Fault : std::uint8_t { nobody, caller, engine, load, model, told_by_code };
+enum class Fault : std::uint8_t { none, caller, engine, load, model, told_by_code };
 
 /// Whether running a failed batch again in pieces may answer some of its callers.
 enum class Splitting : std::uint8_t { useless, helps, told_by_code };
@@ -34,7 +34,7 @@ struct ReasonRow {
 };
 
 inline constexpr std::array<CodeRow, 16> code_table{{
-    {Code::ok, "ok", Fault::nobody, Splitting::helps},
+    {Code::ok, "ok", Fault::none, Splitting::helps},
     {Code::cancelled, "cancelled", Fault::caller, Splitting::helps},
     {Code::unknown, "unknown", Fault::model, Splitting::helps},
     {Code::invalid_argument, "invalid_argument", Fault::caller, Splitting::helps},
@@ -90,8 +90,8 @@ inline constexpr std::array<ReasonRow, 34> reason_table{{
 }};
 
 /// A number that is none, as a backend of another version may give it.
-inline constexpr CodeRow unknown_code{Code::unknown, "unknown", Fault::nobody, Splitting::helps};
-inline constexpr ReasonRow unknown_reason{Reason::none, "none", Fault::nobody, Splitting::told_by_code};
+inline constexpr CodeRow unknown_code{Code::unknown, "unknown", Fault::none, Splitting::helps};
+inline constexpr ReasonRow unknown_reason{Reason::none, "none", Fault::none, Splitting::told_by_code};
 
 constexpr CodeRow const& row_of(Code code) noexcept {
   auto const number = static_cast<std::size_t>(code);

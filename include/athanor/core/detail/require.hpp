@@ -1,4 +1,4 @@
-/// Preconditions that are checked in every build: without the check the mistake would read memory that is not there.
+/// Preconditions checked in every build, because a violation would read invalid memory.
 #pragma once
 
 #include <string_view>
@@ -8,7 +8,7 @@ namespace athanor::inline v1::detail {
 /// Writes `athanor: `, the sentence and a line break to standard error, and aborts the process.
 [[noreturn]] void violated(std::string_view sentence) noexcept;
 
-/// Ends the process with `sentence`, which says where, what was expected and what was given, unless `holds`.
+/// Terminates the process with `sentence`, which says where, what was expected and what was given, unless `holds`.
 constexpr void require(bool holds, std::string_view sentence) noexcept {
   if (!holds) [[unlikely]]
     violated(sentence);

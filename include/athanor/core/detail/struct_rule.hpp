@@ -35,7 +35,7 @@ constexpr bool is_size_of(std::size_t size) noexcept {
   return size >= first_size<Struct> && size <= largest_struct;
 }
 
-/// The error for a `struct_size` that is not one of this struct. `what` names the struct.
+/// The error for a `struct_size` that no version of this struct has. `what` names the struct.
 template <class Struct>
 Error wrong_size(std::string_view what, std::size_t size) {
   return make_error(Code::invalid_argument, Reason::value_range, "{}: struct_size: expected {} to {}, got {}",

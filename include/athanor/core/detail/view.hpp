@@ -1,4 +1,4 @@
-/// The typed fields of a tensor as the tables pass it.
+/// The fields of an ath_tensor as C++ types.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace athanor::inline v1 {
 
-/// Any number when the tensor comes from outside and was not checked yet.
+/// May be any number if the tensor comes from a plugin and has not been checked.
 inline DType dtype_of(ath_tensor const& tensor) noexcept { return static_cast<DType>(tensor.dtype); }
 
 /// Precondition: the rank is 0 to `Shape::max_rank`.

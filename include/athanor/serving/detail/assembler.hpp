@@ -16,7 +16,7 @@
 namespace athanor::inline v1::serving {
 
 /// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack` or
-/// `ragged`, and one element of i64 or f64 for those that are `repeat` or `share`, at that input's index (others are
+/// `ragged`, and one element of i64 or f64 for every one that is `repeat` or `share`, at that input's index (others are
 /// ignored). Axis 0 of a `stack` input is `items` long. A piece of a model with `ragged` inputs is one item. Borrows
 /// the tensors' bytes; clear() keeps capacity.
 class Pieces {

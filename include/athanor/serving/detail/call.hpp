@@ -77,7 +77,7 @@ struct CallerScope {
   static inline thread_local int depth = 0;
 };
 
-/// The two tasks of a call: its route goes on on a worker, up to the answer; and its completion runs there, where the
+/// The two tasks of a call: its route continues on a worker, up to the answer; and its completion runs there, where the
 /// route ended elsewhere.
 struct Continuation : Task {};
 struct Delivery : Task {};
@@ -120,7 +120,7 @@ struct Call : admission::Slot,
   /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may let the model go.
   ServedModel<T>* model = nullptr;
   /// Keeps model and engine alive: of an asynchronous call, and of a blocking one whose caller left while its
-  /// work goes on. Otherwise a blocking call rides on its caller's handle.
+  /// work continues. Otherwise a blocking call rides on its caller's handle.
   std::shared_ptr<ServedModel<T>> handle{};
   OutputSetPointer outputs{};  ///< until the answer takes them over
   Report report{};

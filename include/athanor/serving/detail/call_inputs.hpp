@@ -11,7 +11,7 @@
 
 namespace athanor::inline v1::serving {
 
-/// The parameters of a request, in the signature's order, with memory of their own. Empty where a model declares none.
+/// The parameters of a request, copied, in the signature's order. Empty if the model declares none.
 class ParameterValues {
  public:
   ParameterValues() = default;
@@ -30,7 +30,7 @@ class ParameterValues {
   std::vector<std::string> texts_{};
 };
 
-/// Whether a request sets no value for some seed, so that its answer is its own.
+/// Whether a request leaves a seed out, so that its answer must not be shared.
 bool leaves_out_seed(Signature const& signature, CheckedRequest const& checked) noexcept;
 
 /// A checked request: the caller's own, or the call's. Borrowed inputs lie in memory that the caller takes
@@ -48,7 +48,7 @@ class CallInputs {
   }
   /// Takes over the borrowed request. Its tensors stay borrowed unless they all own their memory.
   void own(Request&& request) noexcept;
-  /// The caller takes its memory back: with `keep` the call goes on with a copy, unless there is no memory
+  /// The caller takes its memory back: with `keep` the call continues with a copy, unless there is no memory
   /// for one; otherwise the inputs are gone. No-op when nothing is borrowed.
   void detach(bool keep) noexcept;
   /// Releases the request.

@@ -198,7 +198,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static void on_cancelled(CancelHook& hook) noexcept;
   static void revoke(CallType& call) noexcept;
 
-  // The route, room by room. Each step returns whether the call goes on or is parked: then another thread may
+  // The route, room by room. Each step returns whether the call continues or is parked: then another thread may
   // own it already.
   enum class Progress : std::uint8_t { next, parked };
   void advance(CallType& call, CallerKind caller, TimePoint now) noexcept;

@@ -61,9 +61,9 @@ struct OutputPlan {
   };
   TensorSpec spec;
   From from = From::model;
-  std::size_t index = 0;  ///< of the model output, or of what that half of the processor makes
+  std::size_t index = 0;  ///< of the model output, or of the tensor that preprocess or postprocess makes
 
-  /// Whether the processor makes it, not the model.
+  /// Whether the processor makes it, rather than the model.
   bool is_processed() const noexcept { return from == From::preprocess || from == From::postprocess; }
 };
 
@@ -71,7 +71,7 @@ struct OutputPlan {
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
   std::vector<TensorSpec> model_outputs;
-  std::vector<OutputPlan> outputs;  ///< those of the public signature, then what postprocess is given
+  std::vector<OutputPlan> outputs;  ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
 };
@@ -118,7 +118,7 @@ class Ensemble {
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
   std::vector<TensorView> raw_;             // member-major: member * model outputs + output
-  std::vector<TensorView> passed_;          // as raw_: what passed the checks last; its memory is not read
+  std::vector<TensorView> passed_;          // as raw_: what last passed the checks; its memory is not read
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;

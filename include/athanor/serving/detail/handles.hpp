@@ -1,5 +1,5 @@
-/// Owning handles over the C tables: a backend's model and instance, an opened processor, what it made of one
-/// item. Each shares the ownership of its table.
+/// Owning handles over the C tables: a backend's model and instance, an opened processor, and its result for one item.
+/// Each shares the ownership of its table.
 #pragma once
 
 #include <memory>
@@ -60,7 +60,7 @@ class LoadedFile {
   void* model_;
 };
 
-/// What a processor made of one item. Movable; released once.
+/// The result of a processor for one item. Movable; released once.
 class MadeItem {
  public:
   MadeItem() = default;
@@ -78,7 +78,7 @@ class MadeItem {
   std::size_t count() const noexcept { return raw_.tensor_count; }
   TensorView const* tensors() const noexcept { return raw_.tensors; }
   std::int64_t cost() const noexcept { return raw_.cost; }
-  /// The state that postprocess is given.
+  /// The state that preprocess passes on to postprocess.
   void* owner() const noexcept { return raw_.owner; }
 
  private:
@@ -102,11 +102,11 @@ class OpenProcessor {
   }
 
   char const* name() const noexcept { return table_->name; }
-  /// What preprocess makes, in its order.
+  /// The tensors that preprocess makes, in its order.
   std::size_t made_count() const noexcept { return ports_.made_count; }
   char const* made_name(std::size_t index) const noexcept { return ports_.made_names[index]; }
   DType made_dtype(std::size_t index) const noexcept { return static_cast<DType>(ports_.made_dtypes[index]); }
-  /// What postprocess makes, in its order.
+  /// The tensors that postprocess makes, in its order.
   std::size_t output_count() const noexcept { return ports_.output_count; }
   char const* output_name(std::size_t index) const noexcept { return ports_.output_names[index]; }
   DType output_dtype(std::size_t index) const noexcept {
@@ -116,13 +116,13 @@ class OpenProcessor {
   bool preprocesses() const noexcept { return table_->preprocess != nullptr; }
   bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: of the request, in
-  /// the manifest's order. Fails as the processor does, and with internal / backend_contract for tensors that are not
-  /// whole or of another number or type than it declared, and for a cost out of range.
+  /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: those of the request,
+  /// in the manifest's order. Fails as the processor does, and with internal / backend_contract if a tensor is not whole,
+  /// if number or types differ from what the processor declared, or if the cost is out of range.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs,
                               std::span<ath_value const> parameters) const;
 
-  /// The same of `rows`, what the model made of the item, and `made`, what preprocess did; null without that half.
+  /// As preprocess, with `rows`, the model's results for the item, and `made`, the result of preprocess; null without it.
   Result<MadeItem> postprocess(std::span<TensorView const> inputs, std::span<ath_value const> parameters,
                                MadeItem const* made, std::span<TensorView const> rows) const;
 

@@ -15,10 +15,10 @@ namespace athanor::inline v1 {
 
 namespace serving {
 
-/// One job. What the table changes is guarded by the table's mutex; `outcome` is immutable once the job is finished.
+/// One job. Its fields are guarded by the table's mutex; `outcome` is immutable once the job is finished.
 template <ServingTraits T>
 struct Job {
-  /// The accepted call, with the model that keeps its engine alive.
+  /// The accepted call, and the model, which keeps the engine alive.
   struct Running {
     Model<T> model;
     Submission<T> submission;
@@ -43,11 +43,11 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
 
   explicit JobTable(JobOptions const& options) : options_(options) {}
 
-  /// Fails in a child of a fork, where a thread that does not exist may hold the mutex.
+  /// Fails in a child of a fork, where the mutex may be held by a thread that does not exist.
   Result<void> check_process() const {
     if (Env::forks() == forks_) return {};
     return fail(Code::failed_precondition, Reason::none,
-                "jobs: expected the process that made the table, got a child of a fork");
+                "jobs: expected the process that created the table, got a child of a fork");
   }
 
   Result<bool> submit(std::string key, Model<T> const& model, Request request, CallOptions const& options) {
@@ -56,7 +56,7 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
                   "job: expected a key of at least one byte, got none");
     if (options.cancellation != nullptr)
       return fail(Code::invalid_argument, Reason::option,
-                  "job {}: expected no `cancellation`, since a job is cancelled by its key", key);
+                  "job {}: cancellation: expected none, as a job is cancelled by its key", key);
     if (auto copied = copy_borrowed(model.signature(), request); !copied)
       return tl::unexpected(std::move(copied.error()));
     auto const job = std::make_shared<Job<T>>(std::move(key), Env::now());
@@ -128,13 +128,13 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
   using List = std::list<JobPointer>;
   using Index = std::unordered_map<std::string_view, typename List::iterator>;
 
-  /// What a call's completion owns.
+  /// Owned by the call's completion.
   struct Flight {
     std::shared_ptr<JobTable> table;
     JobPointer job;
   };
 
-  /// A malformed request is left as it is: the call is refused afterwards, as any other, and counted.
+  /// Copies nothing of a malformed request: the call then fails like any other, and is counted.
   static Result<void> copy_borrowed(Signature const& signature, Request& request) {
     auto const borrows = [](NamedTensor const& input) { return !input.value.owned(); };
     if (std::ranges::none_of(request.inputs(), borrows) || !check(signature, request)) return {};
@@ -149,7 +149,7 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
   }
 
   static Error unknown(std::string_view key) {
-    return make_error(Code::not_found, Reason::none, "job {}: no job of that key, or it is no longer kept",
+    return make_error(Code::not_found, Reason::none, "job {}: unknown key, or the job is no longer kept",
                       key);
   }
 
@@ -159,7 +159,7 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     flight->table->finish(*flight->job, state, std::move(answer));
   }
 
-  /// True when the job was added, false when there is one of its key.
+  /// True if the job was added, false if there is one of its key.
   Result<bool> add(JobPointer const& job) {
     List dropped;
     List added{job};
@@ -175,8 +175,8 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     return true;
   }
 
-  /// The accepted call belongs to the job while that is pending. Only now does the job take the place of finished ones: a
-  /// call that is refused costs none of them its answer.
+  /// Gives the accepted call to the job if that is still pending. Finished jobs make place only now, so that a refused
+  /// call evicts none of them.
   void keep(Job<T>& job, typename Job<T>::Running running) noexcept {
     List dropped;
     {
@@ -197,7 +197,7 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     if (running) running->submission.cancel();
   }
 
-  /// The only place where a job leaves `pending`: returns the call that it then gives up. Does nothing to a finished job.
+  /// The only transition out of `pending`; returns the call, which the job no longer owns. No-op for a finished job.
   std::optional<typename Job<T>::Running> finish(Job<T>& job, JobState state,
                                                  Result<Answer> outcome) noexcept {
     detail::Lock const lock(mutex_);

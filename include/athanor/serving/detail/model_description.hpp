@@ -27,20 +27,20 @@ struct ModelDescription {
   /// Opened with the description, so that bad input is refused before it costs a load.
   std::optional<OpenProcessor> processor;
   bool preprocesses = false;   ///< the processor makes the model's inputs
-  bool postprocesses = false;  ///< the processor is given what the model made
+  bool postprocesses = false;  ///< the processor reads the model's outputs
   /// With preprocessing: model input i is the processor's output made_of_input[i].
   std::vector<std::size_t> made_of_input;
   /// With a processor: the signature inputs that it reads, in its order.
   std::vector<std::size_t> processor_inputs;
   /// Without preprocessing: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
-  /// Of a model input with the value of a parameter: that is signature parameter parameter_of_input[i].
+  /// A model input i that is `repeat` or `share` holds signature parameter parameter_of_input[i].
   std::vector<std::size_t> parameter_of_input;
-  /// Without preprocessing: every model input is one of the request's, as that gives it, with an item in each row. A
-  /// batch of one request may be shown its memory.
+  /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row. A batch of one
+  /// request may read the request's memory.
   bool shows_requests = false;
-  /// Some model input has dimensions beyond axis 0 that are not fixed, or a value for all of a batch: not all calls can
-  /// share one.
+  /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
+  /// value for the whole batch.
   bool batches_differ = false;
 };
 

@@ -43,11 +43,11 @@ inline Result<void> choose_outputs(OutputSet& set, ModelDescription const& descr
 /// The specs of all outputs of the plan, in its order.
 std::vector<TensorSpec> output_specs(ExecutionPlan const& plan);
 
-/// Stores all outputs that postprocess made, by item, in `computed`.
+/// Stores the outputs of postprocess, one result per item, in `computed`.
 Result<void> put_postprocessed(ModelDescription const& description, std::span<MadeItem const> made,
                                std::span<Tensor> computed);
 
-/// Stores an output of the processor: one row of each item, of what one of its halves made.
+/// Stores one output of preprocess or of postprocess: one row of each item's result.
 Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output);
 
@@ -58,8 +58,8 @@ inline Shape shape_with_items(TensorView const& view, std::int64_t items) {
   return shape;
 }
 
-/// Whether `output`, which no answer holds any more, is of that type, shaped like `view` with another number of items:
-/// so it is when the last call that used it was of the same size.
+/// Whether `output`, which no answer holds any more, already has that type and the shape of `view` with `items` rows, as
+/// it has if the last call that used it had as many items.
 inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, std::int64_t items) noexcept {
   auto const dims = output.shape().dims();
   return output.buffer().unique() && output.dtype() == dtype &&
@@ -75,7 +75,8 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     if (plan.from == OutputPlan::From::postprocess) continue;
-    if (plan.from != OutputPlan::From::preprocess && is_ready(computed[i], plan.spec.dtype, outputs[i], items))
+    if (plan.from != OutputPlan::From::preprocess &&
+        is_ready(computed[i], plan.spec.dtype, outputs[i], items))
       continue;
     auto stored = plan.from == OutputPlan::From::preprocess
                       ? put_made(description, plan, made, items, computed[i])
@@ -93,7 +94,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     if (plan.is_processed()) continue;
-    // A division takes as long as all else here.
+    // The division would cost as much as the rest of this loop.
     std::size_t const width = batch_items == 1
                                   ? outputs[i].size_bytes
                                   : outputs[i].size_bytes / static_cast<std::size_t>(batch_items);

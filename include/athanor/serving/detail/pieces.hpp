@@ -17,7 +17,7 @@ namespace athanor::inline v1::serving {
 /// else refers to it.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
-/// What the pieces of a request are made of.
+/// The parts of a call from which its pieces are made.
 struct PieceSource {
   Request const& request;
   CheckedRequest const& checked;
@@ -53,13 +53,12 @@ class ItemRows {
 };
 
 /// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
-/// items the error names the item. internal / backend_contract when what was made is no item of the model's
-/// inputs.
+/// items the error names the item. internal / backend_contract if the result is not one item of the model's inputs.
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::span<ath_value const> parameters, std::int64_t index);
 
-/// Postprocesses item `index` of `inputs`, as preprocess_item: row `row` of `rows`, which are the tensors that the manifest
-/// gives the processor, in its order. `kept`: what preprocess made of the item; null without that half.
+/// Postprocesses item `index` of `inputs`, as preprocess_item, with row `row` of `rows`: the tensors that the manifest
+/// gives the processor, in its order. `kept`: the result of preprocess for the item; null without it.
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                   std::span<ath_value const> parameters, MadeItem const* kept,
                                   std::span<Tensor const> rows, std::int64_t index, std::int64_t row);

@@ -16,7 +16,7 @@ inline constexpr std::int64_t bytes_worth_a_clock = 4096;
 template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
-    // Nobody else decides the answer of a call that is starting: see call_bits.
+    // No other thread decides the answer of a call that is starting: see call_bits.
     if (caller == CallerKind::worker && call.step != RouteStep::join && call.step < RouteStep::finish &&
         !is_needed(call))
       end_route(call, make_error(Code::cancelled, Reason::cancelled,
@@ -249,7 +249,7 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
   bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
   if (expired && others_wait(call)) {
     abandon(call, late(call));
-    // The deadline is this caller's alone; the work goes on for waiters with deadlines of their own.
+    // The deadline is this caller's alone; the work continues for waiters with deadlines of their own.
     call.batch_deadline = no_deadline;
     return call.model->lane().queue(call, batching::LendThread::no, now);
   }
@@ -266,8 +266,8 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
   finish_step(call, caller, now);
 }
 
-/// Items are postprocessed on the thread of a caller who ran the model, or on a worker: the thread that ends a batch goes
-/// on with the lane first.
+/// Items are postprocessed on the thread of a caller that ran the model, otherwise on a worker: the thread that ends a
+/// batch continues with the lane.
 template <class T>
 void EngineState<T>::begin_postprocess(CallType& call, CallerKind caller, TimePoint now) noexcept {
   call.step = RouteStep::postprocess;
@@ -312,7 +312,7 @@ typename EngineState<T>::Progress EngineState<T>::postprocess_step(CallType& cal
           detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
     }
   }();
-  call.made.clear();  // what was kept is released before the answer
+  call.made.clear();  // releases what preprocess kept before the caller is answered
   call.report.postprocess = Env::now() - began;
   if (!postprocessed) return end_route(call, std::move(postprocessed.error()));
   call.step = RouteStep::finish;
@@ -352,8 +352,8 @@ void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
   cache_.publish(call, *answer, bytes, call.report.compute, now, *this);
 }
 
-/// Ends a call on its caller's thread, which is inside `start`: nobody else answers it, so its word stays as it is, and
-/// the engine's reference goes with the caller's. False when it was answered, on the way, while others wait.
+/// Ends a call on its caller's thread, which is inside `start`: no other thread answers it, so its word is left unchanged,
+/// and the engine's reference is dropped with the caller's. False if it has been answered already while others wait.
 template <class T>
 bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
   auto const seen = call.word.load();

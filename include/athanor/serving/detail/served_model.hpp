@@ -62,8 +62,8 @@ class ServedModel {
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
 
-  /// Calls of different keys never share a batch: their inputs differ beyond axis 0, or in a value for all of it. For a
-  /// model whose batches differ.
+  /// Calls with different keys never share a batch: their inputs differ beyond axis 0, or in a value for the whole batch.
+  /// Only for a model whose batches differ.
   std::uint64_t shape_key(CallType const& call, std::uint32_t item = 0) const;
   /// Threads of the host that are inside this model's backend.
   std::size_t callers_inside() const noexcept;

@@ -16,7 +16,7 @@ void EngineState<T>::start(CallType& call) noexcept {
     CallerScope const scope;
     advance(call, CallerKind::caller, call.began);
   }
-  // No thread reads `starting` after that.
+  // After that no thread reads `starting`.
   if (call.ended_here || (call.word.load() & call_bits::answered) != 0) return;
   if (call.cancellation != nullptr) {
     call.CancelHook::cancelled = &EngineState::on_cancelled;
@@ -175,7 +175,7 @@ bool EngineState<T>::others_wait(CallType& call) noexcept {
   return !cache_.cancel_owner(call);
 }
 
-/// The caller of an abandoned call takes its inputs back: work that others wait for goes on with a copy.
+/// The caller of an abandoned call takes its inputs back: work that others wait for continues with a copy.
 template <class T>
 void EngineState<T>::detach_inputs(CallType& call, bool needed) noexcept {
   if (!call.inputs.borrowed()) return;
@@ -230,9 +230,8 @@ std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   return 1 + complete(call);
 }
 
-/// Claims, answers and delivers at once the call of a route that ended with a value: false, and nothing is done, where
-/// anybody else has to do with the call. Otherwise its completion has run, and `references` are this thread's to give
-/// back.
+/// Claims, answers and delivers the call of a route that ended with a value, all at once. False, and nothing is done, if
+/// another thread takes part in the call. Otherwise its completion has run, and `references` are this thread's to give back.
 template <class T>
 bool EngineState<T>::answer_at_once(CallType& call, TimePoint now, std::uint32_t& references) noexcept {
   constexpr std::uint32_t others =
