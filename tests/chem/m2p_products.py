@@ -148,11 +148,17 @@ def put(mechanism, degree, meso, monomers, products):
         print(mechanism, degree, meso, monomers, " ".join(sorted(products)), sep="\t", flush=True)
 
 
+def fits(mechanism, monomers):
+    # The vinyl mechanism of m2p leaves out monomers without C=C, which polymerise refuses.
+    sets = [[monomer] for monomer in monomers] if mechanism == "vinyl" else [monomers]
+    return all(all_products(mechanism, 2, each) for each in sets)
+
+
 def polyid_sets(path, degrees):
     for row in csv.DictReader(open(path, newline="")):
         monomers = row["smiles_monomer"]
         for mechanism in ("vinyl", "ester", "amide", "carbonate", "imide", "nipu", "urethane"):
-            if all_products(mechanism, 2, monomers.split(".")):
+            if fits(mechanism, monomers.split(".")):
                 yield mechanism, degrees, monomers
 
 
