@@ -71,7 +71,7 @@ std::vector<Dim> read_shape(Node const& node) {
     } else if (entry.json()->is_string()) {
       dims.push_back(Dim::named(entry.name()));
     } else if (entry.json()->is_number_integer()) {
-      dims.push_back(Dim::fixed(entry.integer(1, INT32_MAX)));
+      dims.push_back(Dim::fixed(entry.integer(0, INT32_MAX)));
     } else {
       node.reader().refuse(entry.path(), "expected a length, the name of an axis or null, got {}",
                            json::describe(*entry.json()));
@@ -80,11 +80,17 @@ std::vector<Dim> read_shape(Node const& node) {
   if (node.present() && node.json()->is_array() && node.json()->size() > Shape::max_rank)
     node.reader().refuse(node.path(), "expected at most {} dimensions, got {}", Shape::max_rank,
                          node.json()->size());
-  for (std::size_t axis = 1; axis < dims.size(); ++axis)
-    if (dims[axis] == Dim::named(std::string(items_axis)))
-      node.reader().refuse(fmt::format("{}[{}]", node.path(), axis),
-                           "expected '{}' as the first dimension only", items_axis);
+  if (std::ranges::count(dims, Dim::named(std::string(items_axis))) > 1)
+    node.reader().refuse(node.path(), "expected '{}' once", items_axis);
   return dims;
+}
+
+/// Requests and answers have their items along the first axis.
+void check_items_first(Node const& node, TensorSpec const& spec) {
+  std::size_t const axis = batch_axis_of(spec);
+  if (axis != 0 && axis != no_batch_axis)
+    node.reader().refuse(fmt::format("{}.shape[{}]", node.path(), axis),
+                         "expected '{}' as the first dimension only", items_axis);
 }
 
 /// Name, dtype and shape, which every tensor has.
@@ -122,6 +128,7 @@ void read_encoding(Node const& node, TensorSpec& spec) {
 TensorSpec read_input(Node const& node) {
   if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit"})) return {};
   TensorSpec spec = read_tensor(node);
+  check_items_first(node, spec);
   read_non_finite(node["non_finite"], spec);
   if (auto const limit = node["max_bytes"]; limit.present()) {
     spec.max_bytes = limit.integer(1, no_limit);
@@ -146,6 +153,24 @@ void place_in_batch(ModelInput& input, Node const& node) {
   bool const stacks = input.spec.stacks();
   input.assemble = stacks ? Assemble::stack : Assemble::ragged;
   if (!stacks) input.axis = dims[0].name;
+}
+
+/// How an input that is not made joins a batch of the model: stacked along the axis that is `items`; alone, where the
+/// model has no such axis; else ragged, by the name of its first axis. A name is an item's own axis where the request's
+/// input of that name, if that is what the model gets, has the items before it.
+void find_batch_axis(ModelInput& input, Node const& node, std::vector<TensorSpec> const& requested) {
+  auto const& dims = input.spec.dims;
+  std::size_t const axis = batch_axis_of(input.spec);
+  bool const named = !dims.empty() && dims[0].kind == Dim::Kind::named;
+  auto const source = std::ranges::find(requested, input.spec.name, &TensorSpec::name);
+  bool const of_item =
+      source != requested.end() && source->stacks() && source->dims.size() == dims.size() + 1;
+  if (axis == 0 || (axis == no_batch_axis && named && !of_item)) return place_in_batch(input, node);
+  if (axis == no_batch_axis && dims.size() == Shape::max_rank)
+    node.reader().refuse(node["shape"].path(), "expected at most {} dimensions beside 'items', got {}",
+                         Shape::max_rank - 1, dims.size());
+  input.batch_axis = axis;
+  input.spec = with_items_first(std::move(input.spec));
 }
 
 /// An input that holds the value of a parameter: one row per item, or one element for the whole batch.
@@ -190,7 +215,7 @@ void take_constant(ModelInput& input, Node const& node) {
   input.constant = constant->reshaped(Shape(std::span<std::int64_t const>(lengths)));
 }
 
-ModelInput read_model_input(Node const& node) {
+ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested) {
   ModelInput input;
   if (!node.object({"name", "dtype", "shape", "index_of", "make", "from", "constant"})) return input;
   input.spec = read_tensor(node);
@@ -206,7 +231,7 @@ ModelInput read_model_input(Node const& node) {
   auto const make = node["make"];
   std::string const how = make.present() ? make.text() : "";
   if (!make.present()) {
-    place_in_batch(input, node);
+    find_batch_axis(input, node, requested);
   } else if (how == "segment") {
     place_in_batch(input, node);
     input.assemble = Assemble::segment;
@@ -254,6 +279,7 @@ OutputSection read_output(Node const& node) {
   OutputSection output;
   if (!node.object({"name", "dtype", "shape", "non_finite", "unit", "from"})) return output;
   output.spec = read_tensor(node);
+  check_items_first(node, output.spec);
   read_non_finite(node["non_finite"], output.spec);
   if (node["unit"].present()) output.spec.unit = node["unit"].text();
   read_source(node["from"], output);
@@ -404,7 +430,7 @@ void describe_rows(Manifest& manifest) {
       row.spec.dtype = DType::i64;
       row.spec.dims = {Dim::named(std::string(items_axis))};
     } else if (output != manifest.model_outputs.end()) {
-      row.spec = *output;
+      row.spec = with_items_first(*output);
     }
     row.spec.non_finite = NonFinite::allow;
   }
@@ -435,7 +461,8 @@ void read_tensors(Node const& root, Manifest& manifest) {
     for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1, max_tensors))
-      manifest.model_inputs.push_back(read_model_input(node));
+      manifest.model_inputs.push_back(
+          read_model_input(node, manifest.processor ? std::vector<TensorSpec>() : manifest.inputs));
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {

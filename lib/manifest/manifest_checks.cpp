@@ -63,7 +63,9 @@ void check_size(TensorSpec const& spec, std::string const& path, Reader& reader)
   std::uint64_t bytes = std::max<std::size_t>(element_size(spec.dtype), 1);
   for (Dim const& dim : spec.dims) {
     if (dim.kind != Dim::Kind::fixed) continue;
-    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(dim.length), &bytes) || bytes > most_bytes)
+    if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(std::max<std::int64_t>(dim.length, 1)),
+                               &bytes) ||
+        bytes > most_bytes)
       return reader.refuse(path + ".shape", "expected lengths of at most {} bytes together, got {}",
                            most_bytes, to_string(spec));
   }
@@ -124,19 +126,51 @@ void check_given_input(Manifest const& manifest, ModelInput const& input, std::s
                   to_string(*source), to_string(input.spec));
 }
 
+/// Whether each run of the model is given one item.
+bool runs_single_items(Manifest const& manifest) { return manifest.batching.max_items == 1; }
+
 void check_model_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
                        Reader& reader) {
   if (!input.index_of.empty()) check_index_of(manifest, input, path + ".index_of", reader);
   if (is_made(input)) return check_made_input(manifest, input, path, reader);
+  if (input.batch_axis == no_batch_axis && !runs_single_items(manifest)) {
+    TensorSpec item = input.spec;
+    item.dims.erase(item.dims.begin());
+    reader.refuse(path + ".shape",
+                  "expected 'items' or the name of a ragged axis as the first dimension, or \"batching\": "
+                  "{{\"max_items\": 1}} for a model of one item in each run; got {}",
+                  to_string(item));
+  }
+  bool const moves = input.batch_axis != 0 && input.batch_axis != no_batch_axis;
+  if (moves && input.spec.dtype == DType::bytes)
+    reader.refuse(path + ".shape", "expected 'items' as the first dimension of texts, got it as number {}",
+                  input.batch_axis + 1);
 }
 
-/// Backends give rows for items, and texts have no rows to copy.
-void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
+/// What a model gives, and an answer holds: texts have no rows to copy.
+void check_numbers(TensorSpec const& spec, std::string const& path, Reader& reader) {
   check_size(spec, path, reader);
+  if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
+}
+
+/// Answers have rows for items.
+void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
   if (!spec.stacks())
     reader.refuse(path + ".shape", "expected '{}' as the first dimension, got {}", items_axis,
                   to_string(spec));
-  if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
+  check_numbers(spec, path, reader);
+}
+
+/// Models give rows for items, or what all items of a run have in common.
+void check_model_output(Manifest const& manifest, TensorSpec const& spec, std::string const& path,
+                        Reader& reader) {
+  bool const lone = batch_axis_of(spec) == no_batch_axis;
+  bool const named = !spec.dims.empty() && spec.dims[0].kind == Dim::Kind::named;
+  if (lone && named && !runs_single_items(manifest)) return check_rows(spec, path, reader);
+  if (lone && spec.dims.size() == Shape::max_rank)
+    reader.refuse(path + ".shape", "expected at most {} dimensions beside 'items', got {}",
+                  Shape::max_rank - 1, spec.dims.size());
+  check_numbers(spec, path, reader);
 }
 
 /// Unknown codes are counted by item, so something must tell the items of a ragged axis apart.
@@ -163,7 +197,7 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (source->dtype != spec.dtype)
     reader.refuse(path + ".dtype", "expected {} as in model_outputs, got {}", to_string(source->dtype),
                   to_string(spec.dtype));
-  if (!keeps_shape(*source, spec))
+  if (!keeps_shape(with_items_first(*source), spec))
     reader.refuse(path + ".shape", "expected '{}' to have the shape of the model output '{}', {}; got {}",
                   spec.name, output.of, to_string(*source), to_string(spec));
   if (output.source == OutputSource::model) {
@@ -344,7 +378,7 @@ void check_references(Manifest const& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_rows(manifest.outputs[i].spec, fmt::format("outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_outputs.size(); ++i)
-    check_rows(manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
+    check_model_output(manifest, manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_output(manifest, manifest.outputs[i], fmt::format("outputs[{}]", i), reader);
   for (std::size_t i = 0; manifest.processor && i < manifest.processor->rows.size(); ++i)

@@ -106,6 +106,36 @@ std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::s
   }
 }
 
+/// Whether the elements of one item do not lie together where the model has the items along `batch_axis`. Of a tensor whose
+/// items come first.
+bool is_laid_apart(TensorView const& tensor, std::size_t batch_axis) noexcept {
+  return batch_axis != 0 && batch_axis != no_batch_axis &&
+         std::any_of(tensor.shape + 1, tensor.shape + batch_axis + 1,
+                     [](std::int64_t length) { return length != 1; });
+}
+
+/// Copies the rows of `from` to a tensor of `items` items along `batch_axis`, from item `first` on.
+void lay_apart(TensorView const& from, std::size_t batch_axis, std::size_t width, std::int64_t items,
+               std::int64_t first, std::byte* to) noexcept {
+  auto const outer = static_cast<std::size_t>(Shape(std::span(from.shape + 1, batch_axis)).elements());
+  std::size_t const bytes = outer == 0 ? 0 : static_cast<std::size_t>(row_elements(from)) / outer * width;
+  auto const* source = static_cast<std::byte const*>(from.data);
+  for (std::int64_t item = first; item < first + from.shape[0] && bytes != 0; ++item)
+    for (std::size_t i = 0; i < outer; ++i, source += bytes)
+      std::memcpy(to + (i * static_cast<std::size_t>(items) + static_cast<std::size_t>(item)) * bytes, source,
+                  bytes);
+}
+
+/// Gives a shape whose items come first the axes of the model.
+void move_items(TensorView& tensor, std::size_t batch_axis) noexcept {
+  if (batch_axis == no_batch_axis) {
+    std::copy(tensor.shape + 1, tensor.shape + tensor.ndim, tensor.shape);
+    tensor.shape[--tensor.ndim] = 0;
+  } else {
+    std::rotate(tensor.shape, tensor.shape + 1, tensor.shape + batch_axis + 1);
+  }
+}
+
 /// Reads one piece while it lives.
 class Reading {
  public:
@@ -162,6 +192,7 @@ Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size())
     if (from.assemble == Assemble::ragged || from.assemble == Assemble::segment)
       input.axis = axis_index(from.axis);
     if (!from.index_of.empty()) input.index_of = axis_index(from.index_of);
+    if (from.assemble == Assemble::stack) input.batch_axis = from.batch_axis;
     if (from.assemble == Assemble::fixed) {
       auto copy = from.constant.clone();
       if (!copy) throw std::bad_alloc();
@@ -238,8 +269,17 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (input.assemble == Assemble::share) return share_value(index, pieces);
   if (input.assemble == Assemble::fixed) return input.per_item ? repeat_constant(index) : Result<void>();
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
-  if (view && is_dense(pieces.tensor(0, index))) {
-    views_[index] = pieces.tensor(0, index);
+  if (auto given = gather_given(index, pieces, view); !given) return given;
+  if (input.batch_axis != 0) move_items(views_[index], input.batch_axis);
+  return {};
+}
+
+/// With the items first in the shape, whatever axis they are laid out along.
+Result<void> Assembler::gather_given(std::size_t index, Pieces const& pieces, bool view) {
+  Input const& input = inputs_[index];
+  TensorView const& first = pieces.tensor(0, index);
+  if (view && is_dense(first) && (items_ == 1 || !is_laid_apart(first, input.batch_axis))) {
+    views_[index] = first;
     return {};
   }
   return input.dtype == DType::bytes ? copy_bytes(index, pieces) : copy_elements(index, pieces);
@@ -330,12 +370,18 @@ Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
   if (!data) return tl::unexpected(std::move(data.error()));
 
   std::byte* to = *data;
+  std::int64_t done = 0;  // rows that are laid apart
   for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
     Reading const reading(access_, piece);
     if (reading.lost()) return lost_piece();
     TensorView const& tensor = pieces.tensor(piece, index);
     std::size_t const count = static_cast<std::size_t>(tensor.shape[0] * in_row);
     if (count == 0) continue;
+    if (is_laid_apart(tensor, input.batch_axis)) {
+      lay_apart(tensor, input.batch_axis, width, items_, done, *data);
+      done += tensor.shape[0];
+      continue;
+    }
     std::memcpy(to, tensor.data, count * width);
     if (input.index_of != no_axis) shift_positions(input, to, count, axis_start(piece, input.index_of));
     to += count * width;

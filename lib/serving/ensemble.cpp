@@ -86,9 +86,11 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
       mapped_(plan.inputs.size()),
       raw_(plan.members.size() * plan.model_outputs.size()),
       passed_(raw_.size()),
+      moved_(raw_.size()),
       computed_(plan.outputs.size()),
       answered_(plan.members.size()),
       outputs_(plan.outputs.size()) {
+  for (TensorSpec const& output : plan.model_outputs) batch_axes_.push_back(batch_axis_of(output));
   for (ModelInput const& input : plan.inputs) {
     auto const segment = std::ranges::find_if(plan.inputs, [&](ModelInput const& other) {
       return other.assemble == Assemble::segment && other.axis == input.axis;
@@ -136,17 +138,47 @@ Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std:
   if (auto const fault = find_fault(got, spec.dtype); !fault.empty())
     return refuse_output(member, output, fault);
   Shape const shape = shape_of(got);
-  if (shape.rank() < 1 || shape[0] != items)
-    return refuse_output(member, output,
-                         shape.rank() < 1
-                             ? fmt::format("expected {}, the backend returned rank 0", to_string(spec))
-                             : fmt::format("expected {} rows, the backend returned {}", items, shape[0]));
+  std::size_t const batch_axis = batch_axes_[output];
+  if (batch_axis < shape.rank() && shape[batch_axis] != items)
+    return refuse_output(
+        member, output,
+        fmt::format("expected {} rows{}, the backend returned {}", items,
+                    batch_axis == 0 ? "" : fmt::format(" along axis {}", batch_axis), shape[batch_axis]));
   bool fits = shape.rank() == spec.dims.size();
-  for (std::size_t axis = 1; fits && axis < shape.rank(); ++axis)
+  for (std::size_t axis = 0; fits && axis < shape.rank(); ++axis)
     fits = spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis];
   if (fits) return {};
   return refuse_output(
       member, output, fmt::format("expected {}, the backend returned {}", to_string(spec), to_string(shape)));
+}
+
+/// Gives an output the items as its first axis, as answers have it: rows that lie apart are brought together, and what holds
+/// for all of a run is every item's.
+void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t items) {
+  TensorView& got = raw_[slot];
+  auto const count = static_cast<std::size_t>(items);
+  auto const* from = static_cast<std::byte const*>(got.data);
+  std::size_t outer = 1;  // how many parts a row has
+  std::size_t bytes = got.size_bytes;
+  bool const for_all = axis == no_batch_axis;
+  if (for_all) {
+    std::copy_backward(got.shape, got.shape + got.ndim, got.shape + got.ndim + 1);
+    got.shape[0] = items;
+    ++got.ndim;
+    got.size_bytes *= count;
+  } else {
+    outer = static_cast<std::size_t>(Shape(std::span<std::int64_t const>(got.shape, axis)).elements());
+    bytes = outer == 0 ? 0 : bytes / (outer * count);
+    std::rotate(got.shape, got.shape + axis, got.shape + axis + 1);
+  }
+  if (items == 1 || bytes == 0 || (!for_all && outer == 1)) return;
+  auto& memory = moved_[slot];
+  memory.resize(got.size_bytes);
+  for (std::size_t item = 0; item < count; ++item)
+    for (std::size_t i = 0; i < outer; ++i)
+      std::memcpy(memory.data() + (item * outer + i) * bytes, from + (for_all ? 0 : i * count + item) * bytes,
+                  bytes);
+  got.data = memory.data();
 }
 
 Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) {
@@ -154,10 +186,12 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) {
   for (std::size_t i = 0; i < width; ++i) {
     TensorView const& got = raw_[member * width + i];
     TensorView& passed = passed_[member * width + i];
-    if (!is_like(got, passed) || got.shape[0] != items) {
+    std::size_t const axis = batch_axes_[i];
+    if (!is_like(got, passed) || (axis != no_batch_axis && got.shape[axis] != items)) {
       if (auto checked = check_output(member, i, items); !checked) return checked;
       passed = got;
     }
+    if (axis != 0) put_items_first(member * width + i, axis, items);
     // Members that answered earlier have equal shapes: comparing with any of them is enough.
     for (std::size_t other = 0; other < member; ++other) {
       if (answered_[other] == 0) continue;

@@ -116,7 +116,7 @@ bool shows_requests(ModelDescription const& description) {
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
     if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;
-    if (input.assemble != Assemble::stack) return false;
+    if (input.assemble != Assemble::stack || input.batch_axis != 0) return false;
     auto const& given = description.manifest.inputs[description.request_index[i]];
     // Texts may lie in memory that holds others, too.
     if (!given.stacks() || given.dtype != input.spec.dtype || given.dtype == DType::bytes) return false;
@@ -174,7 +174,7 @@ Result<void> plan_rows(ModelDescription& description) {
                                                           description.processor->name()));
   if (rows.empty() && manifest.members.size() == 1)
     for (TensorSpec const& output : manifest.model_outputs)
-      rows.push_back({output, manifest::OutputSource::model, output.name});
+      rows.push_back({with_items_first(output), manifest::OutputSource::model, output.name});
   if (rows.empty())
     return bad_manifest(
         description.id,

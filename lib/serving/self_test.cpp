@@ -134,7 +134,8 @@ Result<Tensor> make_up(TensorSpec const& spec) {
       static_cast<std::int64_t>(spec.dtype == DType::bytes ? sizeof(std::int64_t) : element_size(spec.dtype));
   for (Dim const& dim : spec.dims) {
     lengths.push_back(dim.kind == Dim::Kind::fixed ? dim.length : 1);
-    if (__builtin_mul_overflow(bytes, lengths.back(), &bytes) || bytes > most_trial_bytes)
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(lengths.back(), 1), &bytes) ||
+        bytes > most_trial_bytes)
       return refuse("input {}: {} is too large to be made up", spec.name, to_string(spec));
   }
   Shape const shape{std::span<std::int64_t const>(lengths)};

@@ -188,10 +188,10 @@ class InstanceState {
                   "{}: output '{}': expected a dense {} tensor, got one laid out as {}",
                   model_->source.subject, slot.name, to_string(slot.dtype),
                   fmt::to_string(fmt::streamed(tensor.layout())));
-    if (tensor.dim() < 1 || tensor.dim() > ATH_MAX_RANK)
+    if (tensor.dim() > ATH_MAX_RANK)
       return fail(Code::internal, Reason::backend_contract,
-                  "{}: output '{}': expected a rank of 1 to {}, the first axis counting items, got rank {}",
-                  model_->source.subject, slot.name, ATH_MAX_RANK, tensor.dim());
+                  "{}: output '{}': expected a rank of 0 to {}, got {}", model_->source.subject, slot.name,
+                  ATH_MAX_RANK, tensor.dim());
     if (!tensor.device().is_cpu()) tensor = tensor.cpu();
     if (tensor.requires_grad()) tensor = tensor.detach();  // without what its gradients would need
     tensor = tensor.contiguous();

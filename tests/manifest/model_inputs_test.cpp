@@ -1,6 +1,7 @@
 // Where a manifest takes a model's inputs from.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,6 +11,24 @@
 using namespace athanor;
 
 namespace {
+
+// `x` of that shape in the request, in the model and in what the model gives, which `y` takes from it.
+std::string shaped(std::string const& request, std::string const& model, std::string const& given,
+                   std::string const& answer, std::string const& more = "",
+                   std::string const& dtype = "f32") {
+  return R"({"athanor": 1, "name": "m", "version": "1.0.0", "backend": "torch", "format": "pt2",
+    "inputs": [{"name": "x", "dtype": ")" +
+         dtype + R"(", "shape": )" + request + R"(}],
+    "model_inputs": [{"name": "x", "dtype": ")" +
+         dtype + R"(", "shape": )" + model + R"(}],
+    "model_outputs": [{"name": "y", "dtype": "f32", "shape": )" +
+         given + R"(}],
+    "outputs": [{"name": "y", "dtype": "f32", "shape": )" +
+         answer + R"(}],
+    "members": [{"file": "m.pt2", "digest": "xxh128:)" +
+         std::string(32, '0') + R"("}])" + more + "}";
+}
+constexpr char const* one_item = R"(, "batching": {"max_items": 1})";
 
 // `x` f32 [items, 2] and the same as model input, with these model inputs beside it, and more sections.
 std::string manifest_of(std::string const& model_inputs, std::string const& more = "") {
@@ -100,4 +119,73 @@ TEST_CASE("a constant has no lookups and is no input of a request") {
   text.replace(text.find(R"("file": "m.pt2",)"), 16, R"("file": "m.pt2", "lookups": {"c": [7]},)");
   CHECK(refusal(text).find("lookups.c: expected the name of an i64 model input that is not made") !=
         std::string::npos);
+}
+
+// mutant: with_items_first that puts another axis first
+TEST_CASE("a model has its items along any axis, or none where each run is one item") {
+  auto const manifest = read(shaped(R"(["items", "time", 80])", R"(["time", "items", 80])",
+                                    R"([4, 3, "items"])", R"(["items", 4, 3])"));
+  auto const& input = manifest.model_inputs[0];
+  CHECK(input.assemble == Assemble::stack);
+  CHECK(input.batch_axis == 1);
+  CHECK(to_string(input.spec) == "f32 [items, time, 80]");
+  CHECK(to_string(manifest.model_outputs[0]) == "f32 [4, 3, items]");
+  CHECK(batch_axis_of(manifest.model_outputs[0]) == 2);
+  CHECK(to_string(with_items_first(manifest.model_outputs[0])) == "f32 [items, 4, 3]");
+
+  for (auto const& [request, model, given, answer] :
+       {std::array{R"(["items", 2, "samples"])", R"([2, "samples"])", "[2]", R"(["items", 2])"},
+        std::array{R"(["items", "samples"])", R"(["samples"])", R"(["samples"])", R"(["items", "samples"])"},
+        std::array{R"(["items"])", "[]", "[]", R"(["items"])"},
+        std::array{R"(["items", null])", "[null]", R"(["items", 3])", R"(["items", 3])"}}) {
+    CAPTURE(model);
+    auto const single = read(shaped(request, model, given, answer, one_item));
+    CHECK(single.model_inputs[0].assemble == Assemble::stack);
+    CHECK(single.model_inputs[0].batch_axis == no_batch_axis);
+    CHECK(single.model_inputs[0].spec.stacks());
+  }
+  CHECK(read(shaped(R"(["samples"])", R"(["samples"])", R"(["items"])", R"(["items"])"))
+            .model_inputs[0]
+            .assemble == Assemble::ragged);
+  CHECK(read(shaped(R"(["items", "samples"])", R"(["samples"])", R"(["items"])", R"(["items"])",
+                    R"(, "batching": {"max_items": 1}, "processor": {"name": "p"})"))
+            .model_inputs[0]
+            .assemble == Assemble::ragged);
+  CHECK(read(shaped(R"(["items", 2])", R"(["items", 2])", "[3]", R"(["items", 3])")).model_outputs.size() ==
+        1);
+  CHECK(read(shaped(R"(["items", 0])", R"(["items", 0])", R"(["items", 0])", R"(["items", 0])"))
+            .inputs[0]
+            .dims[1] == Dim::fixed(0));
+}
+
+// mutant: a model of one item in each run may be given several
+TEST_CASE("a batch axis that requests, answers or the batching do not have is refused by name") {
+  std::string const items = R"(["items", 2])";
+  CHECK(refusal(shaped(items, "[2]", items, items)) ==
+        "athanor.json: model_inputs[0].shape: expected 'items' or the name of a ragged axis as the first "
+        "dimension, or "
+        "\"batching\": {\"max_items\": 1} for a model of one item in each run; got f32 [2]");
+  CHECK(refusal(shaped(items, "[2]", items, items, R"(, "batching": {"max_items": 2})"))
+            .starts_with("athanor.json: model_inputs[0].shape: expected 'items' or"));
+  CHECK(refusal(shaped(items, "[3]", items, items, one_item)) ==
+        "athanor.json: model_inputs[0].shape: expected the axes of 'x' as in inputs, f32 [items, 2]; got f32 "
+        "[items, "
+        "3]");
+  CHECK(refusal(shaped(items, R"([2, "items", "items"])", items, items)) ==
+        "athanor.json: model_inputs[0].shape: expected 'items' once");
+  CHECK(refusal(shaped(R"([2, "items"])", items, items, items)) ==
+        "athanor.json: inputs[0].shape[1]: expected 'items' as the first dimension only");
+  CHECK(refusal(shaped(items, items, R"(["rows", 2])", items)) ==
+        "athanor.json: model_outputs[0].shape: expected 'items' as the first dimension, got f32 [rows, 2]");
+  CHECK(refusal(shaped(items, items, R"([3, "items"])", items)) ==
+        "athanor.json: outputs[0].shape: expected 'y' to have the shape of the model output 'y', f32 [3, "
+        "items]; got "
+        "f32 [items, 2]");
+  CHECK(refusal(shaped(items, R"([2, "items"])", items, items, "", "bytes")) ==
+        "athanor.json: model_inputs[0].shape: expected 'items' as the first dimension of texts, got it as "
+        "number 2");
+  CHECK(refusal(shaped(items, items, "[1, 1, 1, 1, 1, 1, 1, 1]", items)) ==
+        "athanor.json: model_outputs[0].shape: expected at most 7 dimensions beside 'items', got 8");
+  CHECK(refusal(shaped(items, "[1, 1, 1, 1, 1, 1, 1, 1]", items, items, one_item)) ==
+        "athanor.json: model_inputs[0].shape: expected at most 7 dimensions beside 'items', got 8");
 }

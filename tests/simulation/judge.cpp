@@ -87,6 +87,11 @@ void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
     if (traits.members > 1 && all && added != 2.0F)
       return wrong("a mean over all members that is none: " + describe(call));
   }
+  if (call.model != ModelKind::plain) return;
+  Tensor const& edition = answer.outputs["edition"];
+  auto const is_edition = [](float value) { return value == stage_edition; };
+  if (edition.shape() != Shape{call.items} || !std::ranges::all_of(edition.as<float>(), is_edition))
+    wrong("not every item has what holds for its batch: " + describe(call));
 }
 
 void Judge::judge_value(CallRecord const& call, Answer const& answer) {

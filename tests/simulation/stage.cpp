@@ -1,6 +1,7 @@
 #include <simulation/stage.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -57,6 +58,20 @@ bool is_shifted(ModelKind kind, ath_batch const& batch, std::int64_t index, std:
   return true;
 }
 
+// Whether row `index` of a batch was given the constants of its manifest.
+bool has_constants(ModelKind kind, ath_batch const& batch, std::int64_t index) {
+  if (kind == ModelKind::plain) return *static_cast<std::int64_t const*>(batch.inputs[2].data) == 16000;
+  if (kind == ModelKind::ensemble) return static_cast<std::int32_t const*>(batch.inputs[1].data)[index] == 5;
+  return true;
+}
+
+// The two numbers of item `index`: the ensemble has its items along axis 1.
+std::array<float, 2> numbers_at(ModelKind kind, ath_batch const& batch, std::int64_t index) {
+  auto const* const x = static_cast<float const*>(batch.inputs[0].data);
+  if (kind == ModelKind::ensemble) return {x[index], x[batch.items + index]};
+  return {x[2 * index], x[2 * index + 1]};
+}
+
 // What a load tries the model with, before anybody's request; this model refuses it.
 bool is_made_up(ModelKind kind, ath_batch const& batch) {
   auto const& input = batch.inputs[0];
@@ -77,7 +92,7 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
       if (seen && (z[2] != static_cast<float>(seen->value) || z[3] != static_cast<float>(seen->row)))
         seen.reset();
     } else {
-      seen = read_numbers(static_cast<float const*>(input.data) + 2 * i);
+      seen = read_numbers(numbers_at(kind, batch, i).data());
     }
     if (!seen || seen->row >= items_of(seen->value)) {
       stage.wrong("the model was given a row that nobody asked for: " +
@@ -86,6 +101,8 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
       seen = SeenRow{};
     } else if (!is_shifted(kind, batch, i, seen->value)) {
       stage.wrong("the model was given the parameter of another request");
+    } else if (!has_constants(kind, batch, i)) {
+      stage.wrong("the model was given another constant than its manifest's");
     }
     rows.push_back(*seen);
   }
@@ -102,15 +119,21 @@ ModelFolders::ModelFolders() {
   std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]})";
   std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
   std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const apart_x = R"({"name": "x", "dtype": "f32", "shape": [2, "items"]})";
+  std::string const apart_y = R"({"name": "y", "dtype": "f32", "shape": [2, "items"]})";
   std::string const model_x = R"("model_inputs": [)" + x + R"(, {"name": "shift", "dtype": "f32", "shape": [],
-      "from": "parameter:shift"}], "parameters": [{"name": "shift", "type": "f64", "default": 0}], )";
+      "from": "parameter:shift"}, {"name": "rate", "dtype": "i64", "shape": [], "constant": 16000}],
+      "model_outputs": [)" + y +
+                              R"(, {"name": "edition", "dtype": "f32", "shape": []}],
+      "parameters": [{"name": "shift", "type": "f64", "default": 0}], )";
   std::string const model_text =
       R"("model_inputs": [)" + text + R"(, {"name": "shift", "dtype": "i32", "shape": ["items"],
       "from": "parameter:shift"}], "parameters": [{"name": "shift", "type": "i64", "default": 0}], )";
   std::string const delay = R"("policy": "size_or_delay", "max_delay_us": 200)";
   write(ModelKind::plain,
-        R"("inputs": [)" + x + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 4,
-      "instances": 2, )" +
+        R"("inputs": [)" + x + R"(], "outputs": [)" + y +
+            R"(, {"name": "edition", "dtype": "f32", "shape": ["items"]}],
+      "batching": {"max_items": 4, "instances": 2, )" +
             delay + "}, " + model_x,
         1);
   write(ModelKind::texts,
@@ -124,11 +147,14 @@ ModelFolders::ModelFolders() {
       "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", 2]}], "outputs": [{"name": "y", "dtype": "f32",
       "shape": ["items", 2], "from": "processor:y"}], "batching": {"max_items": 8, "instances": 2}, )",
         1);
-  write(
-      ModelKind::ensemble, R"("inputs": [)" + x + R"(], "model_outputs": [)" + y + R"(], "outputs": [{"name":
+  write(ModelKind::ensemble,
+        R"("inputs": [)" + x + R"(], "model_inputs": [)" + apart_x + R"(, {"name": "step",
+      "dtype": "i32", "shape": ["items"], "constant": 5}], "model_outputs": [)" +
+            apart_y + R"(], "outputs": [{"name":
       "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}], "min_members": 2, "batching": {"max_items": 4,
-      )" + delay + "}, ",
-      3);
+      )" + delay +
+            "}, ",
+        3);
 }
 
 ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
@@ -187,6 +213,14 @@ Request InputMemory::copy(ModelKind kind, std::uint32_t value) const {
 
 // The backend.
 
+namespace {
+
+void give(ath_tensor& output, float* data, Shape const& shape) {
+  output = to_view(Tensor::view(DType::f32, data, shape));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<StageBackend::Model>> StageBackend::load(ModelSource const& source) {
   SparedMemory const spared;
   std::filesystem::path const path(source.path);
@@ -212,20 +246,18 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   spared.then(end.memory);
   if (end.throws) throw std::runtime_error("the backend threw");
   if (!end.result) return end.result;
+  bool const apart = kind_ == ModelKind::ensemble;
   std::int64_t const count = batch.items + end.rows_too_many;
-  memory_.assign(static_cast<std::size_t>(2 * count), 0.0F);
+  auto const items = static_cast<std::size_t>(count);
+  memory_.assign(2 * items, 0.0F);
   for (std::size_t i = 0; i < std::min(memory_.size(), 2 * rows.size()); ++i) {
     auto const& row = rows[i / 2];
-    memory_[i] = base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % 2 + 1 + member_);
+    float const value =
+        base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % 2 + 1 + member_);
+    memory_[apart ? i % 2 * items + i / 2 : i] = value;
   }
-  ath_tensor& output = batch.outputs[0];
-  output.data = memory_.data();
-  output.size_bytes = memory_.size() * sizeof(float);
-  output.ndim = 2;
-  output.shape[0] = count;
-  output.shape[1] = 2;
-  output.dtype = static_cast<std::int32_t>(DType::f32);
-  output.device_type = batch.inputs[0].device_type;
+  give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : Shape{count, 2});
+  if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
   return {};
 }
 

@@ -4,6 +4,8 @@
 // text. Every model answers with its input plus 1 (the ensemble: each member plus 1 + its number, and the mean
 // over those that answered), so that an answer says whose rows the model has seen. The parameter `shift` of all but the
 // ensemble is shift_of(v): `plain` reads it for a whole batch, `texts` for each item, and `made` in the processor.
+// `plain` and `ensemble` read constants, one for a batch and one for each item. The ensemble has its items along axis 1, and
+// `plain` gives with each batch one number for all its items.
 #pragma once
 
 #include <array>
@@ -33,6 +35,7 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"made", 8, 2, 1, 1, true, true},
     {"ensemble", 4, 1, 3, 2, true, false},
 }};
+inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
 
 // The folders of all models, removed at the end.
@@ -109,6 +112,7 @@ class StageBackend {
     std::uint32_t member_;
     bool entered_ = false;
     std::vector<float> memory_{};
+    float edition_ = stage_edition;
   };
   struct Model {
     using Instance = StageBackend::Instance;

@@ -1,4 +1,4 @@
-// Arguments of a method that are no tensors: they take the value of an input of one element.
+// Modules that do not take a batch of rows in every argument: values that are no tensors, other batch axes, and none.
 #include <fstream>
 #include <vector>
 
@@ -79,21 +79,30 @@ TEST_CASE("an argument that is no tensor takes no other type, and one element on
   CHECK(contains(error.message, "argument 'n' of forward: expected an input of one element, got 2"));
 }
 
+namespace {
+
+// A folder with that module and the rest of its manifest.
+void write_model(Folder const& folder, std::string const& source, std::string const& rest) {
+  write_script(folder / "model.pt", source);
+  std::ofstream(folder / "athanor.json")
+      << R"({"athanor": 1, "name": "module", "version": "1.0.0", "backend": "torch", "format": "torchscript", )" +
+             rest + R"(, "members": [{"file": "model.pt", "digest": "xxh128:)" +
+             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+}
+
+}  // namespace
+
 TEST_CASE("a manifest's constants and parameters reach arguments that are no tensors") {
   Folder const folder;
-  write_script(folder / "model.pt", speech);
-  std::ofstream(folder / "athanor.json")
-      << R"({"athanor": 1, "name": "speech", "version": "1.0.0", "backend": "torch", "format": "torchscript",
-          "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-          "parameters": [{"name": "loud", "type": "bool", "default": false}],
-          "model_inputs": [{"name": "mode", "dtype": "bytes", "shape": [], "constant": "negative"},
-                           {"name": "x", "dtype": "f32", "shape": ["items", 2]},
-                           {"name": "loud", "dtype": "bool", "shape": [], "from": "parameter:loud"},
-                           {"name": "sr", "dtype": "i64", "shape": [], "constant": 16000},
-                           {"name": "gain", "dtype": "f32", "shape": [1], "constant": [0.5]}],
-          "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
-          "members": [{"file": "model.pt", "digest": "xxh128:)" +
-             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+  write_model(folder, speech, R"(
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "parameters": [{"name": "loud", "type": "bool", "default": false}],
+      "model_inputs": [{"name": "mode", "dtype": "bytes", "shape": [], "constant": "negative"},
+                       {"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                       {"name": "loud", "dtype": "bool", "shape": [], "from": "parameter:loud"},
+                       {"name": "sr", "dtype": "i64", "shape": [], "constant": 16000},
+                       {"name": "gain", "dtype": "f32", "shape": [1], "constant": [0.5]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])");
   auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
   auto const model = engine.load((folder / "").string());
   REQUIRE_MESSAGE(model, model.error().message);
@@ -104,4 +113,51 @@ TEST_CASE("a manifest's constants and parameters reach arguments that are no ten
   auto const loud = model->infer(Request{{"x", floats(x, {2, 2})}, {"loud", true}});
   REQUIRE_MESSAGE(loud, loud.error().message);
   CHECK(loud->outputs["y"].as<float>()[3] == -104.0F);
+}
+
+TEST_CASE("a module that has time first and items second answers requests that begin with items") {
+  Folder const folder;
+  write_model(folder, "def forward(self, x: Tensor):\n  return torch.cumsum(x, 0), x[0], torch.tensor(0.5)\n",
+              R"(
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "time", 2]}],
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["time", "items", 2]}],
+      "model_outputs": [{"name": "sums", "dtype": "f32", "shape": ["time", "items", 2]},
+                        {"name": "first", "dtype": "f32", "shape": ["items", 2]},
+                        {"name": "threshold", "dtype": "f32", "shape": []}],
+      "outputs": [{"name": "sums", "dtype": "f32", "shape": ["items", "time", 2]},
+                  {"name": "first", "dtype": "f32", "shape": ["items", 2]},
+                  {"name": "threshold", "dtype": "f32", "shape": ["items"]}])");
+  auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
+  auto const model = engine.load((folder / "").string());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> const x{1, 2, 3, 4, 5, 6, 10, 20, 30, 40, 50, 60};
+  auto const answer = model->infer(Request{{"x", floats(x, {2, 3, 2})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  auto const sums = answer->outputs["sums"].as<float>();
+  CHECK(std::vector<float>(sums.begin(), sums.end()) ==
+        std::vector<float>{1, 2, 4, 6, 9, 12, 10, 20, 40, 60, 90, 120});
+  CHECK(answer->outputs["first"].as<float>()[2] == 10.0F);
+  CHECK(answer->outputs["threshold"].shape() == Shape{2});
+  CHECK(answer->outputs["threshold"].as<float>()[1] == 0.5F);
+}
+
+TEST_CASE("a module without a batch axis runs once for each item, and its number is the item's") {
+  Folder const folder;
+  write_model(folder, "def forward(self, x: Tensor):\n  return x.sum(), x.view([-1])\n", R"(
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2, "samples"]}],
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": [2, "samples"]}],
+      "model_outputs": [{"name": "sum", "dtype": "f32", "shape": []}, {"name": "flat", "dtype": "f32", "shape": [null]}],
+      "outputs": [{"name": "sum", "dtype": "f32", "shape": ["items"]},
+                  {"name": "flat", "dtype": "f32", "shape": ["items", null]}],
+      "batching": {"max_items": 1})");
+  auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
+  auto const model = engine.load((folder / "").string());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> const x{1, 2, 3, 4, 10, 20, 30, 40};
+  auto const answer = model->infer(Request{{"x", floats(x, {2, 2, 2})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(answer->outputs["sum"].as<float>()[0] == 10.0F);
+  CHECK(answer->outputs["sum"].as<float>()[1] == 100.0F);
+  CHECK(answer->outputs["flat"].shape() == Shape{2, 4});
+  CHECK(answer->outputs["flat"].as<float>()[7] == 40.0F);
 }

@@ -2,6 +2,7 @@
 /// room.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,9 +11,16 @@
 
 namespace athanor::inline v1 {
 
+/// Stands for the batch axis of a tensor that has none: it belongs to the one item of a run, or to all items.
+inline constexpr std::size_t no_batch_axis = SIZE_MAX;
+/// The axis of `spec` that is `items`; no_batch_axis without any.
+std::size_t batch_axis_of(TensorSpec const& spec) noexcept;
+/// `spec` as requests and answers have it: `items` first, also where there was no `items`.
+TensorSpec with_items_first(TensorSpec spec);
+
 /// How one model input of a batch is assembled.
 enum class Assemble : std::uint8_t {
-  stack,    ///< items are concatenated along axis 0 (`items`); all other dimensions must be equal within a
+  stack,    ///< items are concatenated along the batch axis; all other dimensions must be equal within a
             ///< batch
   ragged,   ///< items of different length are concatenated along axis 0 (a named axis other than `items`)
   segment,  ///< generated: for every element of the ragged axis, the index of its item (i32 or i64)
@@ -24,6 +32,7 @@ enum class Assemble : std::uint8_t {
 
 /// One input of the model as it executes (after the processor, if there is one).
 struct ModelInput {
+  /// Of a `stack` input as items bring it, with `items` first; of any other as the model has it.
   TensorSpec spec;
   Assemble assemble = Assemble::stack;
   /// The ragged axis that axis 0 runs along (`ragged`, `segment`); empty otherwise.
@@ -36,6 +45,8 @@ struct ModelInput {
   std::string parameter;
   /// The constant (`fixed`): one row, or without `items` all of it.
   Tensor constant{};
+  /// Of a `stack` input: the axis along which the model has the items, or no_batch_axis for one item in each run.
+  std::size_t batch_axis = 0;
 };
 
 }  // namespace athanor::inline v1

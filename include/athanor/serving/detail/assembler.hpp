@@ -92,6 +92,7 @@ class Assembler {
     std::size_t axis = no_axis;      // ragged, segment
     std::size_t index_of = no_axis;  // ragged
     Tensor constant;                 // a copy: what a model may do to it stays with this instance
+    std::size_t batch_axis = 0;      // stack: where the model has the items
     bool per_item = false;           // of a constant: whether it is a row for each item
     Buffer data;
     Buffer offsets;  // of bytes
@@ -106,6 +107,7 @@ class Assembler {
   Result<void> gather_input(std::size_t index, Pieces const& pieces, bool view);
   Result<void> copy_elements(std::size_t index, Pieces const& pieces);
   Result<void> copy_bytes(std::size_t index, Pieces const& pieces);
+  Result<void> gather_given(std::size_t index, Pieces const& pieces, bool view);
   Result<void> check_positions(Input const& input, TensorView const& values, std::int64_t limit);
   void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
   Result<void> make_segments(std::size_t index, Pieces const& pieces);

@@ -70,8 +70,8 @@ struct OutputPlan {
 /// Everything that is the same for all instances of a model.
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
-  std::vector<TensorSpec> model_outputs;
-  std::vector<OutputPlan> outputs;  ///< the public ones, then those that only postprocess reads
+  std::vector<TensorSpec> model_outputs;  ///< as the model gives them: `items` along any axis, or none
+  std::vector<OutputPlan> outputs;        ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
 };
@@ -100,6 +100,7 @@ class Ensemble {
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
   Result<void> check_outputs(std::size_t member, std::int64_t items);
   Result<void> check_output(std::size_t member, std::size_t output, std::int64_t items) const;
+  void put_items_first(std::size_t slot, std::size_t axis, std::int64_t items);
   tl::unexpected<Error> refuse_output(std::size_t member, std::size_t output, std::string const& fault) const;
   double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
   double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
@@ -117,8 +118,10 @@ class Ensemble {
   std::vector<std::int64_t> unknown_;       // by item: the largest number of unknown codes of any member
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
-  std::vector<TensorView> raw_;             // member-major: member * model outputs + output
+  std::vector<std::size_t> batch_axes_;     // by model output
+  std::vector<TensorView> raw_;             // member-major: member * model outputs + output; checked, items first
   std::vector<TensorView> passed_;          // as raw_: what last passed the checks; its memory is not read
+  std::vector<std::vector<std::byte>> moved_;     // as raw_: those whose memory the model has otherwise
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
