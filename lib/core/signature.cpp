@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include <fmt/format.h>
 
@@ -146,6 +147,19 @@ Result<std::size_t> check_parameters(Signature const& signature, Request const& 
   return count;
 }
 
+/// The bytes of the inputs that are left out, once they are there; too many for 63 bits are as many as there can be.
+std::int64_t left_out_bytes(Signature const& signature, CheckedRequest const& checked) noexcept {
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
+    if (checked.index[i] != CheckedRequest::left_out) continue;
+    std::int64_t rows = 0;
+    auto const row = static_cast<std::int64_t>(signature.defaults[i]->size_bytes());
+    if (__builtin_mul_overflow(row, checked.items, &rows) || __builtin_add_overflow(bytes, rows, &bytes))
+      return INT64_MAX;
+  }
+  return bytes;
+}
+
 /// The error for an input that the signature does not have or that the request gives twice, if there is one.
 Result<void> check_names(Signature const& signature, Request const& request) {
   auto const& given = request.inputs();
@@ -162,6 +176,25 @@ Result<void> check_names(Signature const& signature, Request const& request) {
                   known_names(signature));
   }
   return {};
+}
+
+/// A row as often as there are items. Throws std::bad_alloc.
+Tensor repeated(Tensor const& row, std::int64_t items) {
+  Shape shape = row.shape();
+  shape[0] = items;
+  if (row.dtype() == DType::bytes) {
+    std::vector<std::string_view> texts;
+    for (std::int64_t item = 0; item < items; ++item)
+      for (std::int64_t i = 0; i < row.shape().elements(); ++i) texts.push_back(row.text_at(i));
+    auto copies = Tensor::copy_texts(texts);
+    if (!copies) throw std::bad_alloc();
+    return copies->reshaped(shape);
+  }
+  auto rows = Tensor::allocate(row.dtype(), shape);
+  if (!rows) throw std::bad_alloc();
+  for (std::size_t at = 0; at < rows->size_bytes(); at += row.size_bytes())
+    std::memcpy(rows->mutable_data() + at, row.data(), row.size_bytes());
+  return std::move(*rows);
 }
 
 }  // namespace
@@ -206,10 +239,17 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
   CheckedRequest checked;
   NamedLengths lengths;
   auto const& given = request.inputs();
+  std::size_t known = signature.inputs.size();
   for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
     TensorSpec const& spec = signature.inputs[i];
     std::size_t index = 0;
     while (index < given.size() && given[index].name != spec.name) ++index;
+    if (index == given.size() && signature.is_optional(i)) {
+      checked.index[i] = CheckedRequest::left_out;
+      checked.incomplete = true;
+      --known;
+      continue;
+    }
     if (index == given.size())
       return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
                   spec.name, to_string(spec));
@@ -218,7 +258,6 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
     checked.index[i] = static_cast<std::uint8_t>(index);
     checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
   }
-  std::size_t known = signature.inputs.size();
   if (!signature.parameters.empty()) {
     auto const parameters = check_parameters(signature, request, checked);
     if (!parameters) return tl::unexpected(parameters.error());
@@ -227,7 +266,19 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request)
   if (given.size() != known)
     if (auto named = check_names(signature, request); !named) return tl::unexpected(std::move(named.error()));
   if (auto const* items = lengths.find(items_axis)) checked.items = items->length;
+  if (checked.incomplete &&
+      __builtin_add_overflow(checked.bytes, left_out_bytes(signature, checked), &checked.bytes))
+    checked.bytes = INT64_MAX;
   return checked;
+}
+
+void add_defaults(Signature const& signature, Request& request, CheckedRequest& checked) {
+  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
+    if (checked.index[i] != CheckedRequest::left_out) continue;
+    checked.index[i] = static_cast<std::uint8_t>(request.inputs().size());
+    request.set(signature.inputs[i].name, repeated(*signature.defaults[i], checked.items));
+  }
+  checked.incomplete = false;
 }
 
 ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,

@@ -11,6 +11,7 @@
 #include <athanor/manifest/model_name.hpp>
 
 #include "manifest_checks.hpp"
+#include "manifest_constants.hpp"
 #include "manifest_parameters.hpp"
 #include "tensor_convert.hpp"
 
@@ -126,7 +127,8 @@ void read_encoding(Node const& node, TensorSpec& spec) {
 }
 
 TensorSpec read_input(Node const& node) {
-  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit"})) return {};
+  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit", "default"}))
+    return {};
   TensorSpec spec = read_tensor(node);
   check_items_first(node, spec);
   read_non_finite(node["non_finite"], spec);
@@ -192,27 +194,6 @@ void take_from_parameter(ModelInput& input, Node const& node) {
                          "expected [items], [items, 1], [] or [1] for a parameter, got {}",
                          to_string(input.spec));
   input.assemble = stacks ? Assemble::repeat : Assemble::share;
-}
-
-/// An input that holds what the manifest says: a row for every item, or one value for the whole batch.
-void take_constant(ModelInput& input, Node const& node) {
-  input.assemble = Assemble::fixed;
-  for (auto const* key : {"make", "index_of", "from"})
-    if (node[key].present())
-      node.reader().refuse(node[key].path(), "expected nothing beside 'constant', got a value");
-  bool const stacks = input.spec.stacks();
-  TensorSpec value = input.spec;
-  if (stacks) value.dims.erase(value.dims.begin());
-  if (!std::ranges::all_of(value.dims, [](Dim const& dim) { return dim.kind == Dim::Kind::fixed; }))
-    node.reader().refuse(node["shape"].path(),
-                         "expected lengths, behind 'items' or alone, for a constant; got {}",
-                         to_string(input.spec));
-  if (node.reader().failed()) return;
-  auto constant = convert_tensor(*node["constant"].json(), value);
-  if (!constant) return node.reader().refuse(node["constant"].path(), "{}", constant.error().message);
-  std::vector<std::int64_t> lengths(stacks ? 1 : 0, 1);
-  for (Dim const& dim : value.dims) lengths.push_back(dim.length);
-  input.constant = constant->reshaped(Shape(std::span<std::int64_t const>(lengths)));
 }
 
 ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested) {
@@ -453,7 +434,13 @@ void name_model_outputs(Manifest& manifest) {
 
 void read_tensors(Node const& root, Manifest& manifest) {
   if (root["processor"].present()) manifest.processor = read_processor(root["processor"]);
-  for (Node const& node : root["inputs"].list(1, max_tensors)) manifest.inputs.push_back(read_input(node));
+  for (Node const& node : root["inputs"].list(1, max_tensors)) {
+    manifest.inputs.push_back(read_input(node));
+    manifest.defaults.push_back(read_default(manifest.inputs.back(), node));
+  }
+  if (std::ranges::none_of(manifest.defaults, [](auto const& value) { return !value; }))
+    root.reader().refuse("inputs",
+                         "expected an input without a default, whose items a request has; got none");
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   for (Node const& node : root["parameters"].list(0, max_parameters))
     manifest.parameters.push_back(read_parameter(node));
@@ -515,7 +502,7 @@ void read_execution(Node const& root, Manifest& manifest) {
 }  // namespace manifest
 
 Signature Manifest::signature() const {
-  Signature signature{inputs, {}, parameters};
+  Signature signature{inputs, {}, parameters, defaults};
   for (auto const& output : outputs) signature.outputs.push_back(output.spec);
   return signature;
 }

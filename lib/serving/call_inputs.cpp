@@ -25,11 +25,17 @@ bool leaves_out_seed(Signature const& signature, CheckedRequest const& checked) 
 }
 
 void CallInputs::own(Request&& request) noexcept {
-  owned_ = std::move(request);
+  if (request_ != &owned_) owned_ = std::move(request);
   request_ = &owned_;
   borrowed_ =
       std::ranges::any_of(owned_.inputs(), [](NamedTensor const& input) { return !input.value.owned(); });
   lent_ = borrowed_;
+}
+
+void CallInputs::complete(Signature const& signature) {
+  owned_ = *request_;
+  request_ = &owned_;
+  add_defaults(signature, owned_, checked_);
 }
 
 void CallInputs::detach(bool keep) noexcept {

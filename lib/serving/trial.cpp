@@ -77,9 +77,10 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   auto checked = check(description.signature, request);
   if (!checked) return tl::unexpected(std::move(checked.error()));
   Sample sample{request, *checked, {}, {}, {}};
+  add_defaults(description.signature, sample.request, sample.checked);
   sample.parameters.assign(description.signature, request, *checked);
   for (std::size_t const input : description.processor_inputs)
-    sample.inputs.push_back(request.inputs()[checked->index[input]].value);
+    sample.inputs.push_back(sample.request.inputs()[sample.checked.index[input]].value);
   if (!description.preprocesses) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto made = preprocess_item(description, sample.inputs, sample.parameters.values(), item);

@@ -189,3 +189,33 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
   CHECK(refusal(shaped(items, "[1, 1, 1, 1, 1, 1, 1, 1]", items, items, one_item)) ==
         "athanor.json: model_inputs[0].shape: expected at most 7 dimensions beside 'items', got 8");
 }
+
+// mutant: a default need not be what its input allows
+TEST_CASE("an input with a default is one that a request may leave out, and its default is checked like it") {
+  auto const with = [](std::string const& input) {
+    auto text = manifest_of(R"(, {"name": "mask", "dtype": "f32", "shape": ["items", 2]})");
+    std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]}],)";
+    return text.replace(text.find(x), x.size(),
+                        x.substr(0, x.size() - 2) + R"(, {"name": "mask", )" + input + "}],");
+  };
+  auto const manifest = read(with(R"("dtype": "f32", "shape": ["items", 2], "default": [1, 0.5])"));
+  auto const signature = manifest.signature();
+  CHECK_FALSE(signature.is_optional(0));
+  REQUIRE(signature.is_optional(1));
+  CHECK(signature.defaults[1]->shape() == Shape{1, 2});
+  CHECK(signature.defaults[1]->as<float>()[1] == 0.5F);
+
+  std::string const place = "athanor.json: inputs[1]";
+  CHECK(refusal(with(R"("dtype": "f32", "shape": ["items", 2], "default": [1])")) ==
+        place + ".default: mask: expected 2 elements, got 1");
+  CHECK(refusal(with(R"("dtype": "f32", "shape": ["items", null], "default": [1, 2])")) ==
+        place + ".shape: expected lengths, behind 'items' or alone, for a default; got f32 [items, ?]");
+  CHECK(refusal(with(R"("dtype": "f32", "shape": [2], "default": [1, 2])")) ==
+        place + ".shape: expected 'items' as the first dimension of an input with a default, got f32 [2]");
+  CHECK(refusal(with(R"("dtype": "bytes", "shape": ["items"], "max_bytes": 2, "default": "abc")")) ==
+        place + ".default: mask: element 0: expected at most 2 bytes, got 3");
+  auto text = manifest_of("");
+  text.replace(text.find(R"("shape")"), 7, R"("default": [1, 2], "shape")");
+  CHECK(refusal(text) ==
+        "athanor.json: inputs: expected an input without a default, whose items a request has; got none");
+}

@@ -1,8 +1,12 @@
 // Model inputs that no request holds, on their way to the model.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <athanor/serving/engine.hpp>
@@ -101,4 +105,92 @@ TEST_CASE("a model that writes to a constant is refused, and its next load sees 
   writes = false;
   REQUIRE(model.load());
   CHECK(seen == std::vector<std::int64_t>{7});
+}
+
+namespace {
+
+// `x`, and a mask of 1 and 2 that a request may leave out; the puppet's second input.
+constexpr std::string_view masked =
+    R"("inputs": [{"name": "mask", "dtype": "f32", "shape": ["items", 2], "default": [1, 2]},
+    {"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+  "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                   {"name": "mask", "dtype": "f32", "shape": ["items", 2]}],
+  "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)";
+
+struct MaskedRig : Puppet {
+  ModelFolder folder;
+  std::vector<float> mask{};  // of the last batch
+  Engine<> engine = Engine<>::create({.backends = {&table}}).value();
+
+  explicit MaskedRig(std::string_view extra = "") : folder(extra, "masked", "1.0.0", masked) {
+    control.on_run = [this](ath_batch const& batch) {
+      auto const* values = static_cast<float const*>(batch.inputs[1].data);
+      mask.assign(values, values + batch.inputs[1].size_bytes / sizeof(float));
+      return Result<void>();
+    };
+  }
+};
+
+Request rows_of(std::vector<float> const& values) {
+  auto const items = static_cast<std::int64_t>(values.size()) / 2;
+  return Request{{"x", Tensor::view(std::span(values), Shape{items, 2}).clone().value()}};
+}
+
+}  // namespace
+
+// mutant: add_defaults() adds one row
+TEST_CASE(
+    "a request that leaves out an input has its default for each item, and shares the answer of one that "
+    "says it") {
+  MaskedRig rig;
+  auto const model = rig.engine.load(rig.folder.path()).value();
+  auto const left_out = model.infer(rows_of({1, 2, 3, 4, 5, 6}));
+  REQUIRE_MESSAGE(left_out, left_out.error().message);
+  CHECK(rig.mask == std::vector<float>{1, 2, 1, 2, 1, 2});
+  CHECK(left_out->outputs["y"].as<float>()[5] == 7);
+  std::vector<float> const said{1, 2, 1, 2, 1, 2};
+  auto const same =
+      model.infer(rows_of({1, 2, 3, 4, 5, 6}).set("mask", Tensor::view(std::span(said), Shape{3, 2})));
+  REQUIRE_MESSAGE(same, same.error().message);
+  CHECK(same->report.cache == CacheState::hit);
+  auto const other =
+      model.infer(rows_of({1, 2}).set("mask", Tensor::view(std::span(said).subspan(1, 2), Shape{1, 2})));
+  REQUIRE_MESSAGE(other, other.error().message);
+  CHECK(rig.mask == std::vector<float>{2, 1});
+}
+
+TEST_CASE("asynchronous calls and many at once leave out inputs, too, and those they say are checked") {
+  MaskedRig rig(R"("cache": false,)");
+  auto const model = rig.engine.load(rig.folder.path()).value();
+  std::vector<Request> requests;
+  for (int i = 0; i < 4; ++i) {
+    requests.push_back(row(static_cast<float>(i)));
+    std::vector<float> const own{5, 6};
+    if (i % 2 == 1) requests.back().set("mask", Tensor::view(std::span(own), Shape{1, 2}).clone().value());
+  }
+  for (auto const& answer : model.infer_many(requests)) REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(model.infer(row(1).set("mask", 1.0)).error().message == "mask: expected f32, got f64");
+  CHECK(model.infer(row(1).set("musk", 1.0)).error().message ==
+        "musk: not an input of the model; the model takes mask, x");
+  std::optional<Result<Answer>> answer;  // read when the engine has stopped
+  REQUIRE(model.submit(row(7), {},
+                       {[](void* context, Result<Answer> given) noexcept {
+                          static_cast<std::optional<Result<Answer>>*>(context)->emplace(std::move(given));
+                        },
+                        &answer}));
+  rig.engine.stop(std::chrono::seconds(10));
+  REQUIRE(answer);
+  REQUIRE_MESSAGE(*answer, answer->error().message);
+  CHECK((*answer)->outputs["y"].as<float>()[0] == 8);
+  CHECK(rig.mask == std::vector<float>{1, 2});
+}
+
+TEST_CASE("a default counts against the bytes that calls may hold") {
+  MaskedRig rig;
+  auto engine = Engine<>::create({.backends = {&rig.table}, .max_bytes = 20}).value();
+  auto const model = engine.load(rig.folder.path()).value();
+  REQUIRE(model.infer(row(1)));
+  auto const refused = model.infer(rows_of({1, 2, 3, 4}));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::resource_exhausted);
 }

@@ -15,8 +15,8 @@ namespace athanor_tests {
 using namespace athanor;
 
 // The models of the world, by their place in model_traits (stage.hpp).
-enum class ModelKind : std::uint8_t { plain, texts, made, ensemble };
-inline constexpr std::size_t model_kinds = 4;
+enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single };
+inline constexpr std::size_t model_kinds = 5;
 
 struct SimulatedEvent {
   enum class Kind : std::uint8_t {

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <stdexcept>
 
 #include <athanor/core/hash.hpp>
@@ -50,12 +51,20 @@ std::string_view text_at(ath_tensor const& tensor, std::int64_t index) {
 
 // Whether row `index` of a batch was given the parameter of its request.
 bool is_shifted(ModelKind kind, ath_batch const& batch, std::int64_t index, std::uint32_t value) {
-  if (kind == ModelKind::plain)
+  if (kind == ModelKind::plain || kind == ModelKind::single)
     return *static_cast<float const*>(batch.inputs[1].data) == static_cast<float>(shift_of(value));
   if (kind == ModelKind::texts)
     return static_cast<std::int32_t const*>(batch.inputs[1].data)[index] ==
            static_cast<std::int32_t>(shift_of(value));
   return true;
+}
+
+// Of odd values, as their requests say; the other number is the default of those that say none.
+constexpr std::int32_t tag_of(std::uint32_t value) { return value % 2 == 1 ? 4 : 3; }
+
+bool has_tag(ModelKind kind, ath_batch const& batch, std::int64_t index, std::uint32_t value) {
+  return kind != ModelKind::texts ||
+         static_cast<std::int32_t const*>(batch.inputs[2].data)[index] == tag_of(value);
 }
 
 // Whether row `index` of a batch was given the constants of its manifest.
@@ -101,6 +110,8 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
       seen = SeenRow{};
     } else if (!is_shifted(kind, batch, i, seen->value)) {
       stage.wrong("the model was given the parameter of another request");
+    } else if (!has_tag(kind, batch, i, seen->value)) {
+      stage.wrong("the model was given another tag than the request's, or no default");
     } else if (!has_constants(kind, batch, i)) {
       stage.wrong("the model was given another constant than its manifest's");
     }
@@ -118,6 +129,7 @@ ModelFolders::ModelFolders() {
   root_ = ::mkdtemp(pattern.data());
   std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]})";
   std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
+  std::string const tag = R"({"name": "tag", "dtype": "i32", "shape": ["items"])";
   std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
   std::string const apart_x = R"({"name": "x", "dtype": "f32", "shape": [2, "items"]})";
   std::string const apart_y = R"({"name": "y", "dtype": "f32", "shape": [2, "items"]})";
@@ -128,7 +140,8 @@ ModelFolders::ModelFolders() {
       "parameters": [{"name": "shift", "type": "f64", "default": 0}], )";
   std::string const model_text =
       R"("model_inputs": [)" + text + R"(, {"name": "shift", "dtype": "i32", "shape": ["items"],
-      "from": "parameter:shift"}], "parameters": [{"name": "shift", "type": "i64", "default": 0}], )";
+      "from": "parameter:shift"}, )" +
+      tag + R"(}], "parameters": [{"name": "shift", "type": "i64", "default": 0}], )";
   std::string const delay = R"("policy": "size_or_delay", "max_delay_us": 200)";
   write(ModelKind::plain,
         R"("inputs": [)" + x + R"(], "outputs": [)" + y +
@@ -137,8 +150,8 @@ ModelFolders::ModelFolders() {
             delay + "}, " + model_x,
         1);
   write(ModelKind::texts,
-        R"("inputs": [)" + text + R"(], "outputs": [)" + y + R"(], "batching": {"max_items": 3}, )" +
-            model_text,
+        R"("inputs": [)" + text + ", " + tag + R"(, "default": 3}], "outputs": [)" + y +
+            R"(], "batching": {"max_items": 3}, )" + model_text,
         1);
   write(ModelKind::made,
         R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
@@ -155,6 +168,13 @@ ModelFolders::ModelFolders() {
       )" + delay +
             "}, ",
         3);
+  write(ModelKind::single,
+        R"("inputs": [)" + x + R"(], "model_inputs": [{"name": "x", "dtype": "f32", "shape": [2]},
+      {"name": "shift", "dtype": "f32", "shape": [], "from": "parameter:shift"}],
+      "parameters": [{"name": "shift", "type": "f64", "default": 0}],
+      "model_outputs": [{"name": "y", "dtype": "f32", "shape": [2]}], "outputs": [)" +
+            y + R"(], "batching": {"max_items": 1, "instances": 2}, )",
+        1);
 }
 
 ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
@@ -181,6 +201,7 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
   if (traits_of(kind).takes_numbers)
     for (std::uint32_t i = 0; i < 2 * items; ++i) numbers.push_back(base_of(value) + static_cast<float>(i));
   if (!traits_of(kind).takes_texts) return;
+  if (kind == ModelKind::texts && value % 2 == 1) tags.assign(items, tag_of(value));
   offsets.push_back(0);
   for (std::uint32_t row = 0; row < items; ++row) {
     text += text_of(value, row);
@@ -191,6 +212,7 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
 void InputMemory::overwrite() noexcept {
   std::ranges::fill(numbers, -1.0F);
   std::ranges::fill(text, '#');
+  std::ranges::fill(tags, -1);
 }
 
 Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
@@ -198,6 +220,7 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
   Request request;
   if (traits_of(kind).takes_numbers) request.set("x", Tensor::view<float>(numbers, Shape{items, 2}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
+  if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
   std::uint32_t const shift = kind == ModelKind::ensemble ? 0 : shift_of(value);
   if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
   if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
@@ -256,7 +279,8 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
         base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % 2 + 1 + member_);
     memory_[apart ? i % 2 * items + i / 2 : i] = value;
   }
-  give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : Shape{count, 2});
+  Shape const rows_first = kind_ == ModelKind::single ? Shape{2 * count} : Shape{count, 2};
+  give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : rows_first);
   if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
   return {};
 }

@@ -4,6 +4,7 @@
 // text. Every model answers with its input plus 1 (the ensemble: each member plus 1 + its number, and the mean
 // over those that answered), so that an answer says whose rows the model has seen. The parameter `shift` of all but the
 // ensemble is shift_of(v): `plain` reads it for a whole batch, `texts` for each item, and `made` in the processor.
+// `single` has no batch axis and reads it, too. A request to `texts` of an odd value says a tag, any other leaves it out.
 // `plain` and `ensemble` read constants, one for a batch and one for each item. The ensemble has its items along axis 1, and
 // `plain` gives with each batch one number for all its items.
 #pragma once
@@ -34,6 +35,7 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"texts", 3, 1, 1, 1, false, true},
     {"made", 8, 2, 1, 1, true, true},
     {"ensemble", 4, 1, 3, 2, true, false},
+    {"single", 1, 2, 1, 1, true, false},
 }};
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
@@ -57,6 +59,7 @@ struct InputMemory {
   std::vector<float> numbers;
   std::string text;
   std::vector<std::int64_t> offsets;
+  std::vector<std::int32_t> tags;
 
   void fill(ModelKind kind, std::uint32_t value);
   // What nobody may read any more.

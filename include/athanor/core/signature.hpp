@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,14 @@ struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<ParameterSpec> parameters{};
+  /// By input: the row that every item of a request without that input has. An input without one, or beyond the end, is
+  /// required.
+  std::vector<std::optional<Tensor>> defaults{};
+
+  /// Whether a request may leave out the input at that index.
+  bool is_optional(std::size_t input) const noexcept {
+    return input < defaults.size() && defaults[input].has_value();
+  }
 };
 
 /// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must
@@ -93,11 +102,13 @@ class Request {
 /// The result of check(): the index of each signature input in the request, and the size of the request.
 struct CheckedRequest {
   static constexpr std::uint8_t left_out = UINT8_MAX;
-  std::uint8_t index[max_tensors]{};  ///< signature input i is request.inputs()[index[i]]
+  /// Signature input i is request.inputs()[index[i]], or `left_out` if its default applies.
+  std::uint8_t index[max_tensors]{};
   /// Signature parameter i is request.inputs()[parameter[i]], or `left_out` if the initial value applies.
   std::uint8_t parameter[max_parameters]{};
   std::int64_t items = 1;
-  std::int64_t bytes = 0;  ///< all inputs together
+  std::int64_t bytes = 0;   ///< all inputs together, with the defaults of those left out
+  bool incomplete = false;  ///< some input is left out
 };
 
 /// The value in effect for signature parameter `index` in a checked request. Borrows texts from both.
@@ -109,6 +120,9 @@ ath_value parameter_of(Signature const& signature, Request const& request, Check
 /// index of a bad element, what was expected and what was given. Reads every byte of floating-point and text
 /// inputs. Allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request);
+
+/// Adds the inputs that a checked request leaves out, a row of the default for each item. Throws std::bad_alloc.
+void add_defaults(Signature const& signature, Request& request, CheckedRequest& checked);
 
 /// The index of the first NaN or infinity; -1 if there is none, or if the element type is not floating-point.
 std::int64_t first_non_finite(Tensor const& tensor) noexcept;

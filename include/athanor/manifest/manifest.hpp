@@ -112,6 +112,7 @@ struct Manifest {
   bool autograd = false;    ///< whether running the model computes gradients
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                ///< what a request holds
+  std::vector<std::optional<Tensor>> defaults;   ///< by input, of those that a request may leave out
   std::vector<ParameterSpec> parameters;         ///< what a request may set beside its inputs
   std::vector<ModelInput> model_inputs;          ///< what the model reads
   std::vector<TensorSpec> model_outputs;         ///< what the model gives
@@ -126,7 +127,7 @@ struct Manifest {
   std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used
   Hash128 content;                            ///< hash of the text that all of this was read from
 
-  /// What callers see: `inputs`, `parameters` and the specs of `outputs`.
+  /// What callers see: `inputs` and their defaults, `parameters` and the specs of `outputs`.
   Signature signature() const;
   /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
   /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.

@@ -130,6 +130,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
     admitted =
         gate_.admit_caller(call, checked.items, held_bytes(model.description(), request, checked), now);
   }
+  if (admitted && checked.incomplete) call.inputs.complete(model.description().signature);
   if (admitted) return unstarted.release();
   return tl::unexpected(std::move(admitted.error()));
 }

@@ -119,8 +119,8 @@ class Ensemble {
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
   std::vector<std::size_t> batch_axes_;     // by model output
-  std::vector<TensorView> raw_;             // member-major: member * model outputs + output; checked, items first
-  std::vector<TensorView> passed_;          // as raw_: what last passed the checks; its memory is not read
+  std::vector<TensorView> raw_;     // member-major: member * model outputs + output; checked, items first
+  std::vector<TensorView> passed_;  // as raw_: what last passed the checks; its memory is not read
   std::vector<std::vector<std::byte>> moved_;     // as raw_: those whose memory the model has otherwise
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<std::uint8_t> answered_;

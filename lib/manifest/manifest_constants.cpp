@@ -1,0 +1,57 @@
+#include "manifest_constants.hpp"
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "tensor_convert.hpp"
+
+namespace athanor::inline v1::manifest {
+
+using json::Node;
+
+namespace {
+
+/// The value under `key` of a tensor of that spec: all of it, or where it begins with `items` one row. Nothing after a mistake.
+std::optional<Tensor> read_value_of(TensorSpec const& spec, Node const& node, char const* key) {
+  bool const stacks = spec.stacks();
+  TensorSpec value = spec;
+  if (stacks) value.dims.erase(value.dims.begin());
+  if (!std::ranges::all_of(value.dims, [](Dim const& dim) { return dim.kind == Dim::Kind::fixed; }))
+    node.reader().refuse(node["shape"].path(), "expected lengths, behind 'items' or alone, for a {}; got {}",
+                         key, to_string(spec));
+  if (node.reader().failed()) return std::nullopt;
+  auto tensor = convert_tensor(*node[key].json(), value);
+  if (!tensor) {
+    node.reader().refuse(node[key].path(), "{}", tensor.error().message);
+    return std::nullopt;
+  }
+  std::vector<std::int64_t> lengths(stacks ? 1 : 0, 1);
+  for (Dim const& dim : value.dims) lengths.push_back(dim.length);
+  return tensor->reshaped(Shape(std::span<std::int64_t const>(lengths)));
+}
+
+}  // namespace
+
+std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
+  if (!node["default"].present() || node.reader().failed()) return std::nullopt;
+  if (!spec.stacks())
+    node.reader().refuse(node["shape"].path(),
+                         "expected 'items' as the first dimension of an input with a default, got {}",
+                         to_string(spec));
+  auto row = read_value_of(spec, node, "default");
+  if (!row) return std::nullopt;
+  auto const allowed = check(Signature{{spec}, {}}, Request{{spec.name, *row}});
+  if (!allowed) node.reader().refuse(node["default"].path(), "{}", allowed.error().message);
+  return row;
+}
+
+void take_constant(ModelInput& input, Node const& node) {
+  input.assemble = Assemble::fixed;
+  for (auto const* key : {"make", "index_of", "from"})
+    if (node[key].present())
+      node.reader().refuse(node[key].path(), "expected nothing beside 'constant', got a value");
+  if (auto constant = read_value_of(input.spec, node, "constant")) input.constant = std::move(*constant);
+}
+
+}  // namespace athanor::inline v1::manifest
