@@ -1,10 +1,10 @@
 #include <athanor/serving/detail/ensemble.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
+#include <Eigen/Core>
 
 #include <athanor/core/detail/reason_table.hpp>
 #include <athanor/core/detail/view.hpp>
@@ -23,11 +23,32 @@ std::int64_t code_at(TensorView const& view, std::size_t index) noexcept {
   return static_cast<std::int64_t const*>(view.data)[index];
 }
 
-void put_number(TensorView& view, std::size_t index, double value) noexcept {
+using Numbers = Eigen::Map<Eigen::ArrayXd>;
+using ConstNumbers = Eigen::Map<Eigen::ArrayXd const>;
+
+Numbers numbers_in(std::span<double> values) {
+  return {values.data(), static_cast<Eigen::Index>(values.size())};
+}
+
+/// Calls `use` with the elements of an array of f32 or f64, in the answer's unit, as f64.
+template <class Use>
+void with_numbers(TensorView const& view, Scaler const& scaler, Use use) {
+  auto const count = static_cast<Eigen::Index>(elements_of(view));
   if (dtype_of(view) == DType::f64) {
-    static_cast<double*>(view.data)[index] = value;
+    use(ConstNumbers(static_cast<double const*>(view.data), count) * scaler.scale + scaler.center);
   } else {
-    static_cast<float*>(view.data)[index] = static_cast<float>(value);
+    Eigen::Map<Eigen::ArrayXf const> const numbers(static_cast<float const*>(view.data), count);
+    use(numbers.cast<double>() * scaler.scale + scaler.center);
+  }
+}
+
+/// Fills an array of f32 or f64.
+template <class Values>
+void put_numbers(TensorView& view, Values const& values) {
+  if (dtype_of(view) == DType::f64) {
+    Numbers(static_cast<double*>(view.data), values.size()) = values;
+  } else {
+    Eigen::Map<Eigen::ArrayXf>(static_cast<float*>(view.data), values.size()) = values.template cast<float>();
   }
 }
 
@@ -59,11 +80,6 @@ bool passes_outputs(ExecutionPlan const& plan) {
 }
 
 }  // namespace
-
-double number_at(TensorView const& view, std::size_t index) noexcept {
-  if (dtype_of(view) == DType::f64) return static_cast<double const*>(view.data)[index];
-  return static_cast<double>(static_cast<float const*>(view.data)[index]);
-}
 
 TokenLookup::TokenLookup(std::span<std::int64_t const> codes) {
   rows_.reserve(codes.size());
@@ -252,25 +268,29 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
   return good;
 }
 
-double Ensemble::value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept {
-  Scaler const& scaler = plan_.members[member].scalers[plan.index];
-  return number_at(raw_[member * plan_.model_outputs.size() + plan.index], index) * scaler.scale +
-         scaler.center;
+/// The mean over the members that answered.
+void Ensemble::average(OutputPlan const& plan, std::uint32_t good, std::span<double> mean) const {
+  Numbers sum = numbers_in(mean);
+  sum.setZero();
+  for (std::size_t member = 0; member < answered_.size(); ++member)
+    if (answered_[member] != 0)
+      with_numbers(raw_[member * plan_.model_outputs.size() + plan.index],
+                   plan_.members[member].scalers[plan.index], [&](auto const& values) { sum += values; });
+  sum /= good;
 }
 
-/// The mean or the population standard deviation over the members that answered.
-double Ensemble::over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept {
-  double sum = 0;
+/// The population standard deviation over the members that answered.
+void Ensemble::deviate(OutputPlan const& plan, std::uint32_t good, std::span<double const> mean,
+                       std::span<double> deviation) const {
+  ConstNumbers const middle(mean.data(), static_cast<Eigen::Index>(mean.size()));
+  Numbers squares = numbers_in(deviation);
+  squares.setZero();
   for (std::size_t member = 0; member < answered_.size(); ++member)
-    if (answered_[member] != 0) sum += value_of(member, plan, index);
-  double const mean = sum / good;
-  if (plan.from == OutputPlan::From::mean) return mean;
-  double squares = 0;
-  for (std::size_t member = 0; member < answered_.size(); ++member) {
-    double const off = answered_[member] != 0 ? value_of(member, plan, index) - mean : 0;
-    squares += off * off;
-  }
-  return std::sqrt(squares / good);
+    if (answered_[member] != 0)
+      with_numbers(raw_[member * plan_.model_outputs.size() + plan.index],
+                   plan_.members[member].scalers[plan.index],
+                   [&](auto const& values) { squares += (values - middle).square(); });
+  squares = (squares / good).sqrt();
 }
 
 TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
@@ -307,9 +327,14 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
     return;
   }
   outputs_[output] = buffer_for(output, raw);
-  for (std::size_t i = 0; i < elements_of(raw); ++i)
-    put_number(outputs_[output], i,
-               plan.from == OutputPlan::From::model ? value_of(first, plan, i) : over_members(plan, i, good));
+  if (plan.from == OutputPlan::From::model)
+    return with_numbers(raw, scaler, [&](auto const& values) { put_numbers(outputs_[output], values); });
+  mean_.resize(elements_of(raw));
+  average(plan, good, mean_);
+  if (plan.from == OutputPlan::From::mean) return put_numbers(outputs_[output], numbers_in(mean_));
+  deviation_.resize(mean_.size());
+  deviate(plan, good, mean_, deviation_);
+  put_numbers(outputs_[output], numbers_in(deviation_));
 }
 
 }  // namespace athanor::inline v1::serving

@@ -27,7 +27,7 @@ BASIC = ["fmt/", "tl/expected.hpp"]
 OUTSIDE = {
     "core": [*BASIC, "nlohmann/", "xxhash.h", "sanitizer/"],
     **{room: BASIC for room in SIBLINGS},
-    "serving": [*BASIC, "nlohmann/"],
+    "serving": [*BASIC, "nlohmann/", "Eigen/"],
     "manifest": [*BASIC, *JSON],
     "torch": [*BASIC, *JSON, "torch/", "ATen/", "c10/", "caffe2/"],
     "chem": [*BASIC, *JSON, "GraphMol/", "RDGeneral/", "Geometry/", "DataStructs/"],
@@ -35,7 +35,7 @@ OUTSIDE = {
 }
 SYSTEM = ["sys/", "linux/", "cuda", "emmintrin.h", "immintrin.h"]
 # Never in a header that a user includes: their types would become part of our interface.
-NEVER_PUBLIC = ["core/json_text.hpp", "nlohmann/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/", "caffe2/"]
+NEVER_PUBLIC = ["core/json_text.hpp", "nlohmann/", "Eigen/", "GraphMol/", "RDGeneral/", "torch/", "ATen/", "c10/", "caffe2/"]
 PLUGIN_HEADER = "athanor/plugin.h"
 # A user's program may have another fmt than ours: only these headers, which need nothing compiled of it, speak of it.
 FORMAT_HEADER = "format.hpp"

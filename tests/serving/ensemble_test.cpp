@@ -6,7 +6,10 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <athanor/core/hash.hpp>
 #include <athanor/serving/engine.hpp>
@@ -97,7 +100,7 @@ float value(Answer const& answer, std::string_view name) { return answer.outputs
 
 }  // namespace
 
-// mutant: Ensemble::over_members divides by the members that answered, less one.
+// mutant: Ensemble::deviate divides by the members that answered, less one.
 TEST_CASE("five members give their mean and their population standard deviation") {
   MemberBackend backend;
   auto const answer = ask(backend, "");
@@ -105,6 +108,32 @@ TEST_CASE("five members give their mean and their population standard deviation"
   CHECK(value(*answer, "mean") == doctest::Approx(13));
   CHECK(value(*answer, "deviation") == doctest::Approx(std::sqrt(2.0)));
   CHECK(answer->report.members == 5);
+}
+
+// mutant: the deviation divides by the members that answered, less one
+TEST_CASE("means and deviations are those that a loop over the members gives, to the last bit") {
+  MemberBackend backend{{"fold1"}};
+  ath_backend_table const table = make_table(backend);
+  EnsembleFolder const folder(R"("min_members": 4, "cache": false,)");
+  auto engine = Engine<>::create({.backends = {&table}}).value();
+  auto const model = engine.load(folder.path()).value();
+  std::vector<float> x;
+  for (int i = 0; i < 100; ++i)
+    x.push_back(static_cast<float>(std::sin(i)) * 1e3F / static_cast<float>(i + 1));
+  auto const answer = model.infer(Request{{"x", Tensor::view(std::span(std::as_const(x)), Shape{100})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    double sum = 0;
+    for (float const number : {1.0F, 3.0F, 4.0F, 5.0F}) sum += static_cast<double>(x[i] + number);
+    double const mean = sum / 4;
+    double squares = 0;
+    for (float const number : {1.0F, 3.0F, 4.0F, 5.0F}) {
+      double const off = static_cast<double>(x[i] + number) - mean;
+      squares += off * off;
+    }
+    CHECK(answer->outputs["mean"].as<float>()[i] == static_cast<float>(mean));
+    CHECK(answer->outputs["deviation"].as<float>()[i] == static_cast<float>(std::sqrt(squares / 4)));
+  }
 }
 
 // mutant: min_members is 1 where the manifest does not say.
@@ -117,7 +146,7 @@ TEST_CASE("one failed member of five fails the answer, and the error names its f
   CHECK(answer.error().message.find("fold3") != std::string::npos);
 }
 
-// mutant: Ensemble::over_members takes in the members that failed.
+// mutant: Ensemble::average takes in the members that failed.
 TEST_CASE("with min_members the others answer, over themselves alone, and the report counts them") {
   MemberBackend backend{{"fold0", "fold4"}};
   auto const answer = ask(backend, R"("min_members": 3,)");

@@ -14,9 +14,6 @@
 
 namespace athanor::inline v1::serving {
 
-/// Element `index` of an array of f32 or f64.
-double number_at(TensorView const& view, std::size_t index) noexcept;
-
 /// Maps codes to tokens: the code at index i of `codes` is token i + 2, every other code is token 1.
 /// Immutable.
 class TokenLookup {
@@ -102,8 +99,9 @@ class Ensemble {
   Result<void> check_output(std::size_t member, std::size_t output, std::int64_t items) const;
   void put_items_first(std::size_t slot, std::size_t axis, std::int64_t items);
   tl::unexpected<Error> refuse_output(std::size_t member, std::size_t output, std::string const& fault) const;
-  double value_of(std::size_t member, OutputPlan const& plan, std::size_t index) const noexcept;
-  double over_members(OutputPlan const& plan, std::size_t index, std::uint32_t good) const noexcept;
+  void average(OutputPlan const& plan, std::uint32_t good, std::span<double> mean) const;
+  void deviate(OutputPlan const& plan, std::uint32_t good, std::span<double const> mean,
+               std::span<double> deviation) const;
   TensorView buffer_for(std::size_t output, TensorView const& like);
   void fill_output(std::size_t output, std::int64_t items, std::uint32_t good);
 
@@ -123,6 +121,8 @@ class Ensemble {
   std::vector<TensorView> passed_;  // as raw_: what last passed the checks; its memory is not read
   std::vector<std::vector<std::byte>> moved_;     // as raw_: those whose memory the model has otherwise
   std::vector<std::vector<std::byte>> computed_;  // by public output
+  std::vector<double> mean_;                      // of the output at hand
+  std::vector<double> deviation_;                 // likewise
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
   std::optional<Error> broken_promise_;
