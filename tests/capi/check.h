@@ -30,6 +30,7 @@ typedef struct test {
 extern const test life_tests[];
 extern const test value_tests[];
 extern const test view_tests[];
+extern const test parameter_tests[];
 extern const test refusal_tests[];
 extern const test async_tests[];
 extern const test fork_tests[];

@@ -74,6 +74,7 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
   const ath_tensor* input = &batch->inputs[0];
   const float* x = input->data;
   const size_t count = (size_t)(input->size_bytes / sizeof(float));
+  const float shift = batch->input_count > 1 ? *(const float*)batch->inputs[1].data : 0;
   size_t i;
   (void)context;
   pthread_mutex_lock(&mutex);
@@ -92,7 +93,7 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
     return refuse(failure, ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE, "the puppet was told to fail");
   free(made->memory);
   made->memory = malloc(count * sizeof(float));
-  for (i = 0; i < count; ++i) made->memory[i] = x[i] + 1;
+  for (i = 0; i < count; ++i) made->memory[i] = x[i] + 1 + shift;
   batch->outputs[0] = *input;
   batch->outputs[0].data = made->memory;
   return ATH_OK;
@@ -276,6 +277,17 @@ ath_model* puppet_text_model(ath_engine* engine) {
           "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
           "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
           "", 1));
+}
+
+ath_model* puppet_shifted_model(ath_engine* engine) {
+  return take_model(
+      engine,
+      write_folder("shifted",
+                   "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+                   "\"parameters\": [{\"name\": \"shift\", \"type\": \"f64\", \"default\": 0, \"max\": 1000}], "
+                   "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}, "
+                   "{\"name\": \"shift\", \"dtype\": \"f32\", \"shape\": [], \"from\": \"parameter:shift\"}]",
+                   "", 1));
 }
 
 ath_model* puppet_ensemble(ath_engine* engine) {

@@ -11,7 +11,7 @@
 #define PUPPET_MADE_UP 0.015625f
 #define PUPPET_HOLD 99.0f /* run until puppet_let_go is called */
 
-/* y = x + 1 on f32 [items, 2]. */
+/* y = x + 1 on f32 [items, 2], and a second input of one element is added. */
 extern const ath_backend_table puppet_table;
 /* How many batches ran since the process began. */
 int puppet_runs(void);
@@ -32,6 +32,8 @@ ath_engine* puppet_engine(const char* options_json);
 ath_model* puppet_model(ath_engine* engine);
 /* A model with a text input "words", whose processor counts letters. */
 ath_model* puppet_text_model(ath_engine* engine);
+/* A model with a parameter "shift", an f64 of at most 1000, that is added to x. */
+ath_model* puppet_shifted_model(ath_engine* engine);
 /* The mean of two puppets. */
 ath_model* puppet_ensemble(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */
