@@ -57,7 +57,7 @@ struct Output {
   char const* name;
   DType dtype;
 };
-// Serves the rows that a file repeats; with the default, a long file of distinct polymers takes 200 MB more, most of it
+// Serves the rows that a file repeats; with the default, a long file of distinct polymers takes 100 MB more, most of it
 // fragments between the answers.
 constexpr std::size_t cache_bytes = std::size_t{8} << 20;
 
