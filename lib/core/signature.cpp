@@ -147,7 +147,7 @@ Result<std::size_t> check_parameters(Signature const& signature, Request const& 
   return count;
 }
 
-/// The bytes of the inputs that are left out, once they are there; too many for 63 bits are as many as there can be.
+/// The bytes that the defaults of left-out inputs will take. Saturates.
 std::int64_t left_out_bytes(Signature const& signature, CheckedRequest const& checked) noexcept {
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
@@ -178,7 +178,7 @@ Result<void> check_names(Signature const& signature, Request const& request) {
   return {};
 }
 
-/// A row as often as there are items. Throws std::bad_alloc.
+/// `row` repeated for every item. Throws std::bad_alloc.
 Tensor repeated(Tensor const& row, std::int64_t items) {
   Shape shape = row.shape();
   shape[0] = items;

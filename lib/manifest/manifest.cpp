@@ -86,7 +86,7 @@ std::vector<Dim> read_shape(Node const& node) {
   return dims;
 }
 
-/// Requests and answers have their items along the first axis.
+/// The items of requests and answers lie along the first axis.
 void check_items_first(Node const& node, TensorSpec const& spec) {
   std::size_t const axis = batch_axis_of(spec);
   if (axis != 0 && axis != no_batch_axis)
@@ -157,9 +157,9 @@ void place_in_batch(ModelInput& input, Node const& node) {
   if (!stacks) input.axis = dims[0].name;
 }
 
-/// How an input that is not made joins a batch of the model: stacked along the axis that is `items`; alone, where the
-/// model has no such axis; else ragged, by the name of its first axis. A name is an item's own axis where the request's
-/// input of that name, if that is what the model gets, has the items before it.
+/// How an input that is not generated joins a batch: stacked along the axis that is `items`; one item per run if there is no
+/// such axis; ragged if its first axis has a name. A name is an axis of the item if the model reads the request's input of
+/// that name and this has `items` before it.
 void find_batch_axis(ModelInput& input, Node const& node, std::vector<TensorSpec> const& requested) {
   auto const& dims = input.spec.dims;
   std::size_t const axis = batch_axis_of(input.spec);
@@ -439,8 +439,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
     manifest.defaults.push_back(read_default(manifest.inputs.back(), node));
   }
   if (std::ranges::none_of(manifest.defaults, [](auto const& value) { return !value; }))
-    root.reader().refuse("inputs",
-                         "expected an input without a default, whose items a request has; got none");
+    root.reader().refuse("inputs", "expected at least one input without a default, got none");
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   for (Node const& node : root["parameters"].list(0, max_parameters))
     manifest.parameters.push_back(read_parameter(node));

@@ -126,7 +126,7 @@ void check_given_input(Manifest const& manifest, ModelInput const& input, std::s
                   to_string(*source), to_string(input.spec));
 }
 
-/// Whether each run of the model is given one item.
+/// Whether each run of the model has one item.
 bool runs_single_items(Manifest const& manifest) { return manifest.batching.max_items == 1; }
 
 void check_model_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
@@ -143,17 +143,17 @@ void check_model_input(Manifest const& manifest, ModelInput const& input, std::s
   }
   bool const moves = input.batch_axis != 0 && input.batch_axis != no_batch_axis;
   if (moves && input.spec.dtype == DType::bytes)
-    reader.refuse(path + ".shape", "expected 'items' as the first dimension of texts, got it as number {}",
+    reader.refuse(path + ".shape", "expected 'items' as the first dimension of texts, got it as dimension {}",
                   input.batch_axis + 1);
 }
 
-/// What a model gives, and an answer holds: texts have no rows to copy.
+/// Outputs of models and answers are numbers: texts have no rows to copy.
 void check_numbers(TensorSpec const& spec, std::string const& path, Reader& reader) {
   check_size(spec, path, reader);
   if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
 }
 
-/// Answers have rows for items.
+/// Answers have one row per item.
 void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
   if (!spec.stacks())
     reader.refuse(path + ".shape", "expected '{}' as the first dimension, got {}", items_axis,
@@ -161,7 +161,7 @@ void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader)
   check_numbers(spec, path, reader);
 }
 
-/// Models give rows for items, or what all items of a run have in common.
+/// Models return one row per item, or one value that all items of a run have in common.
 void check_model_output(Manifest const& manifest, TensorSpec const& spec, std::string const& path,
                         Reader& reader) {
   bool const lone = batch_axis_of(spec) == no_batch_axis;

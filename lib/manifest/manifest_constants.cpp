@@ -12,14 +12,15 @@ using json::Node;
 
 namespace {
 
-/// The value under `key` of a tensor of that spec: all of it, or where it begins with `items` one row. Nothing after a mistake.
+/// The value under `key`: one row if `spec` begins with `items`, otherwise the whole tensor. Nothing after a mistake.
 std::optional<Tensor> read_value_of(TensorSpec const& spec, Node const& node, char const* key) {
   bool const stacks = spec.stacks();
   TensorSpec value = spec;
   if (stacks) value.dims.erase(value.dims.begin());
   if (!std::ranges::all_of(value.dims, [](Dim const& dim) { return dim.kind == Dim::Kind::fixed; }))
-    node.reader().refuse(node["shape"].path(), "expected lengths, behind 'items' or alone, for a {}; got {}",
-                         key, to_string(spec));
+    node.reader().refuse(node["shape"].path(),
+                         "expected fixed lengths, alone or after 'items', for a {}; got {}", key,
+                         to_string(spec));
   if (node.reader().failed()) return std::nullopt;
   auto tensor = convert_tensor(*node[key].json(), value);
   if (!tensor) {

@@ -1,4 +1,4 @@
-/// Tensors whose values a manifest holds itself. Each reports to the node's reader, which keeps the first mistake.
+/// Tensors whose values are in the manifest. Mistakes are reported to the node's reader, which keeps the first one.
 #pragma once
 
 #include <optional>
@@ -9,11 +9,11 @@
 
 namespace athanor::inline v1::manifest {
 
-/// The `default` of an entry of `inputs`: the row that each item of a request without that input has. Nothing where it has
-/// none.
+/// The `default` of an entry of `inputs`: the row that each item gets if a request leaves the input out. Nothing if there
+/// is none.
 std::optional<Tensor> read_default(TensorSpec const& spec, json::Node const& node);
 
-/// Makes an entry of `model_inputs` the input that holds its `constant`: a row for every item, or one value for the whole
+/// Makes an entry of `model_inputs` an input that holds its `constant`: one row per item, or one value for the whole
 /// batch.
 void take_constant(ModelInput& input, json::Node const& node);
 

@@ -106,8 +106,7 @@ std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::s
   }
 }
 
-/// Whether the elements of one item do not lie together where the model has the items along `batch_axis`. Of a tensor whose
-/// items come first.
+/// Whether an item's elements are not contiguous once the items of `tensor`, which come first, lie along `batch_axis`.
 bool is_laid_apart(TensorView const& tensor, std::size_t batch_axis) noexcept {
   return batch_axis != 0 && batch_axis != no_batch_axis &&
          std::any_of(tensor.shape + 1, tensor.shape + batch_axis + 1,
@@ -126,7 +125,7 @@ void lay_apart(TensorView const& from, std::size_t batch_axis, std::size_t width
                   bytes);
 }
 
-/// Gives a shape whose items come first the axes of the model.
+/// Moves the items of a shape from the first axis to the model's batch axis.
 void move_items(TensorView& tensor, std::size_t batch_axis) noexcept {
   if (batch_axis == no_batch_axis) {
     std::copy(tensor.shape + 1, tensor.shape + tensor.ndim, tensor.shape);
@@ -274,7 +273,7 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   return {};
 }
 
-/// With the items first in the shape, whatever axis they are laid out along.
+/// The shape has the items first, along whatever axis they lie in memory.
 Result<void> Assembler::gather_given(std::size_t index, Pieces const& pieces, bool view) {
   Input const& input = inputs_[index];
   TensorView const& first = pieces.tensor(0, index);

@@ -168,13 +168,13 @@ Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std:
       member, output, fmt::format("expected {}, the backend returned {}", to_string(spec), to_string(shape)));
 }
 
-/// Gives an output the items as its first axis, as answers have it: rows that lie apart are brought together, and what holds
-/// for all of a run is every item's.
+/// Makes the items the first axis of an output, as in answers: gathers rows that are not contiguous, and repeats for every
+/// item a value that all items of a run have in common.
 void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t items) {
   TensorView& got = raw_[slot];
   auto const count = static_cast<std::size_t>(items);
   auto const* from = static_cast<std::byte const*>(got.data);
-  std::size_t outer = 1;  // how many parts a row has
+  std::size_t outer = 1;  // contiguous parts of a row
   std::size_t bytes = got.size_bytes;
   bool const for_all = axis == no_batch_axis;
   if (for_all) {

@@ -85,7 +85,7 @@ bool computes_gradients(jit::Block const& block) {
 /// What an argument of forward takes: a tensor, or the value of an input of one element.
 enum class Takes : std::uint8_t { tensor, boolean, integer, real, text };
 
-/// What an argument of that type makes of an input of that type, if anything.
+/// How an argument of that type takes an input of that type, if it can.
 std::optional<Takes> find_taken(c10::Type const& type, DType dtype) {
   auto const takes = [&](c10::TypePtr const& given) { return given->isSubtypeOf(type); };
   if (dtype == DType::bytes) return takes(c10::StringType::get()) ? std::optional(Takes::text) : std::nullopt;
@@ -255,8 +255,8 @@ Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const&
     DType const dtype = source.input_dtypes[*argument.input];
     auto const takes = find_taken(*arguments[i].type(), dtype);
     if (!takes)
-      return refuse(source, "argument '{}' of {}: it takes {}, its input '{}' is {}", names[i], source.method,
-                    arguments[i].type()->repr_str(), source.inputs[*argument.input], to_string(dtype));
+      return refuse(source, "argument '{}' of {}: expected {}, got {} of input '{}'", names[i], source.method,
+                    arguments[i].type()->repr_str(), to_string(dtype), source.inputs[*argument.input]);
     argument.takes = *takes;
   }
   return {};

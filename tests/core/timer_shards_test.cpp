@@ -60,6 +60,7 @@ void keep_time(std::uint64_t seed, Turns const& turns) {
       if (--at_work == 0) timers.wake();
     });
   world.spawn([&] {
+    // NOLINTNEXTLINE(bugprone-infinite-loop): the other actors change it
     while (at_work != 0)
       if (InterleavedTimer* const timer = timers.take_due(world.now())) {
         timer->fired = world.now();

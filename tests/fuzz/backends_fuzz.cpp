@@ -11,7 +11,6 @@
 #include "bytes.hpp"
 
 using namespace athanor;
-using athanor_tests::expect;
 
 namespace {
 

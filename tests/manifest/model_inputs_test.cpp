@@ -102,9 +102,10 @@ TEST_CASE("a constant that its input cannot hold, or that is not alone, is refus
   CHECK(refused(R"("dtype": "f32", "shape": [], "constant": null)") ==
         place + ".constant: c: expected f32, got null");
   CHECK(refused(R"("dtype": "f32", "shape": [null], "constant": [1])") ==
-        place + ".shape: expected lengths, behind 'items' or alone, for a constant; got f32 [?]");
+        place + ".shape: expected fixed lengths, alone or after 'items', for a constant; got f32 [?]");
   CHECK(refused(R"("dtype": "f32", "shape": ["items", "wide"], "constant": [1])") ==
-        place + ".shape: expected lengths, behind 'items' or alone, for a constant; got f32 [items, wide]");
+        place +
+            ".shape: expected fixed lengths, alone or after 'items', for a constant; got f32 [items, wide]");
   for (std::string const key : {"make", "from", "index_of"})
     CHECK(refused(R"("dtype": "i64", "shape": [], "constant": 1, ")" + key + R"(": "count")") ==
           place + "." + key + ": expected nothing beside 'constant', got a value");
@@ -209,13 +210,12 @@ TEST_CASE("an input with a default is one that a request may leave out, and its 
   CHECK(refusal(with(R"("dtype": "f32", "shape": ["items", 2], "default": [1])")) ==
         place + ".default: mask: expected 2 elements, got 1");
   CHECK(refusal(with(R"("dtype": "f32", "shape": ["items", null], "default": [1, 2])")) ==
-        place + ".shape: expected lengths, behind 'items' or alone, for a default; got f32 [items, ?]");
+        place + ".shape: expected fixed lengths, alone or after 'items', for a default; got f32 [items, ?]");
   CHECK(refusal(with(R"("dtype": "f32", "shape": [2], "default": [1, 2])")) ==
         place + ".shape: expected 'items' as the first dimension of an input with a default, got f32 [2]");
   CHECK(refusal(with(R"("dtype": "bytes", "shape": ["items"], "max_bytes": 2, "default": "abc")")) ==
         place + ".default: mask: element 0: expected at most 2 bytes, got 3");
   auto text = manifest_of("");
   text.replace(text.find(R"("shape")"), 7, R"("default": [1, 2], "shape")");
-  CHECK(refusal(text) ==
-        "athanor.json: inputs: expected an input without a default, whose items a request has; got none");
+  CHECK(refusal(text) == "athanor.json: inputs: expected at least one input without a default, got none");
 }

@@ -84,7 +84,7 @@ using Texts = std::vector<std::string>;
 TEST_CASE("rows come in windows, in their order, however the parts of the file fall") {
   Folder const folder;
   std::string text = "name,smiles\n";
-  for (int i = 0; i < 30'000; ++i)
+  for (std::size_t i = 0; i < 30'000; ++i)
     text += fmt::format("\"row, \"\"{}\"\"\n{}\",{}\r\n", i, i, std::string(1 + i % 7, 'C'));
   auto const path = folder.write("in.csv", text);
   auto rows = open_rows({path, Format::csv});

@@ -61,13 +61,13 @@ TEST_CASE("an argument that is no tensor takes no other type, and one element on
                  std::string("def forward(self, x: Tensor, n: ") + type + ") -> Tensor:\n  return x\n");
     return load_error(description).message;
   };
-  CHECK(contains(refused("int"), "argument 'n' of forward: it takes int, its input 'in1' is f32"));
-  CHECK(contains(refused("bool"), "argument 'n' of forward: it takes bool, its input 'in1' is f32"));
-  CHECK(contains(refused("str"), "argument 'n' of forward: it takes str, its input 'in1' is f32"));
+  CHECK(contains(refused("int"), "argument 'n' of forward: expected int, got f32 of input 'in1'"));
+  CHECK(contains(refused("bool"), "argument 'n' of forward: expected bool, got f32 of input 'in1'"));
+  CHECK(contains(refused("str"), "argument 'n' of forward: expected str, got f32 of input 'in1'"));
   CHECK(contains(refused("List[float]"),
-                 "argument 'n' of forward: it takes List[float], its input 'in1' is f32"));
+                 "argument 'n' of forward: expected List[float], got f32 of input 'in1'"));
   description.inputs = {DType::f32, DType::i64};
-  CHECK(contains(refused("float"), "argument 'n' of forward: it takes float, its input 'in1' is i64"));
+  CHECK(contains(refused("float"), "argument 'n' of forward: expected float, got i64 of input 'in1'"));
 
   auto const model =
       load(folder, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n", description);

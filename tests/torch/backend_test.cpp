@@ -481,7 +481,7 @@ TEST_CASE("text tensors, unknown formats and impossible options are refused by n
   auto bytes = description;
   bytes.inputs = {DType::bytes};
   CHECK(contains(load_error(bytes).message,
-                 "argument 'x' of forward: it takes Tensor, its input 'in0' is bytes"));
+                 "argument 'x' of forward: expected Tensor, got bytes of input 'in0'"));
   bytes.format = "pt2";
   CHECK(load_error(bytes).reason == Reason::manifest);
   CHECK(contains(load_error(bytes).message, "input 'in0': expected a numeric element type, got bytes"));

@@ -79,7 +79,7 @@ TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   CHECK(contains(error.message, "expected as many inputs as forward takes, 1; the manifest has 2"));
   write_script(description.path, "def forward(self, x: Tensor, n: int) -> Tensor:\n  return x + n\n");
   CHECK(contains(load_error(description).message,
-                 "argument 'n' of forward: it takes int, its input 'in1' is f32"));
+                 "argument 'n' of forward: expected int, got f32 of input 'in1'"));
   write_script(description.path, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
   CHECK(contains(load_error(description).message, "expected a method forward, got (predict)"));
 }

@@ -64,8 +64,8 @@ struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<ParameterSpec> parameters{};
-  /// By input: the row that every item of a request without that input has. An input without one, or beyond the end, is
-  /// required.
+  /// By input: the row that every item gets if a request leaves the input out. An input without one, or beyond the end,
+  /// is required.
   std::vector<std::optional<Tensor>> defaults{};
 
   /// Whether a request may leave out the input at that index.
@@ -107,8 +107,8 @@ struct CheckedRequest {
   /// Signature parameter i is request.inputs()[parameter[i]], or `left_out` if the initial value applies.
   std::uint8_t parameter[max_parameters]{};
   std::int64_t items = 1;
-  std::int64_t bytes = 0;   ///< all inputs together, with the defaults of those left out
-  bool incomplete = false;  ///< some input is left out
+  std::int64_t bytes = 0;   ///< all inputs together, including defaults that apply
+  bool incomplete = false;  ///< the request leaves some input out
 };
 
 /// The value in effect for signature parameter `index` in a checked request. Borrows texts from both.

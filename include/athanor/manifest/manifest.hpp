@@ -112,7 +112,7 @@ struct Manifest {
   bool autograd = false;    ///< whether running the model computes gradients
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                ///< what a request holds
-  std::vector<std::optional<Tensor>> defaults;   ///< by input, of those that a request may leave out
+  std::vector<std::optional<Tensor>> defaults;   ///< by input; set for those that a request may leave out
   std::vector<ParameterSpec> parameters;         ///< what a request may set beside its inputs
   std::vector<ModelInput> model_inputs;          ///< what the model reads
   std::vector<TensorSpec> model_outputs;         ///< what the model gives

@@ -11,11 +11,11 @@
 
 namespace athanor::inline v1 {
 
-/// Stands for the batch axis of a tensor that has none: it belongs to the one item of a run, or to all items.
+/// The batch axis of a tensor that has none, because it belongs to the only item of a run, or to all its items.
 inline constexpr std::size_t no_batch_axis = SIZE_MAX;
-/// The axis of `spec` that is `items`; no_batch_axis without any.
+/// The axis of `spec` that is `items`, or no_batch_axis.
 std::size_t batch_axis_of(TensorSpec const& spec) noexcept;
-/// `spec` as requests and answers have it: `items` first, also where there was no `items`.
+/// `spec` as in requests and answers: with `items` first, whether or not it had that axis.
 TensorSpec with_items_first(TensorSpec spec);
 
 /// How one model input of a batch is assembled.
@@ -27,12 +27,12 @@ enum class Assemble : std::uint8_t {
   count,    ///< generated: how many items the batch holds (i32 or i64, one element)
   repeat,   ///< generated: for every item, the value of its request's parameter
   share,    ///< generated: the value of a parameter, equal in all requests of a batch
-  fixed,    ///< a constant of the manifest: a row of it for every item, or without `items` one for the batch
+  fixed,    ///< a constant of the manifest: one row per item, or without `items` one value per batch
 };
 
 /// One input of the model as it executes (after the processor, if there is one).
 struct ModelInput {
-  /// Of a `stack` input as items bring it, with `items` first; of any other as the model has it.
+  /// For a `stack` input as the items bring it, with `items` first; for any other as the model has it.
   TensorSpec spec;
   Assemble assemble = Assemble::stack;
   /// The ragged axis that axis 0 runs along (`ragged`, `segment`); empty otherwise.
@@ -43,9 +43,9 @@ struct ModelInput {
   std::string index_of;
   /// The parameter whose value it holds (`repeat`, `share`); empty otherwise.
   std::string parameter;
-  /// The constant (`fixed`): one row, or without `items` all of it.
+  /// The constant (`fixed`): one row if `spec` has `items`, otherwise the whole tensor.
   Tensor constant{};
-  /// Of a `stack` input: the axis along which the model has the items, or no_batch_axis for one item in each run.
+  /// For a `stack` input: the model's batch axis, or no_batch_axis if each run has one item.
   std::size_t batch_axis = 0;
 };
 

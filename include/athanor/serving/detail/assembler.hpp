@@ -92,7 +92,7 @@ class Assembler {
     std::size_t axis = no_axis;      // ragged, segment
     std::size_t index_of = no_axis;  // ragged
     Tensor constant;                 // a copy: what a model may do to it stays with this instance
-    std::size_t batch_axis = 0;      // stack: where the model has the items
+    std::size_t batch_axis = 0;      // stack: the model's batch axis
     bool per_item = false;           // of a constant: whether it is a row for each item
     Buffer data;
     Buffer offsets;  // of bytes

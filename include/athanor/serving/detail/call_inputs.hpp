@@ -46,10 +46,10 @@ class CallInputs {
     lent_ = true;
     gone_ = false;
   }
-  /// Takes over the borrowed request, unless that was completed and so copied already. Its tensors stay borrowed unless
-  /// they all own their memory.
+  /// Takes over the borrowed request, unless completing it has copied it already. Its tensors stay borrowed unless they
+  /// all own their memory.
   void own(Request&& request) noexcept;
-  /// Adds what the borrowed request leaves out, in memory of the call. Throws std::bad_alloc.
+  /// Adds the inputs that the borrowed request leaves out, in the call's memory. Throws std::bad_alloc.
   void complete(Signature const& signature);
   /// The caller takes its memory back: with `keep` the call continues with a copy, unless there is no memory
   /// for one; otherwise the inputs are gone. No-op when nothing is borrowed.

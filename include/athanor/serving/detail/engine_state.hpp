@@ -49,7 +49,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<ModelPointer> add(std::string const& folder);
   Result<ModelPointer> find(std::string_view name);
   Result<void> remove(std::string_view id);
-  /// A handle of a model that is registered, or of which the caller knows that a handle lives. Allocates only when none
+  /// A handle of a model that is registered, or of which the caller knows that a handle exists. Allocates only if none
   /// does.
   ModelPointer handle_of(ModelType& model);
 
@@ -146,7 +146,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
     EngineState* engine = nullptr;
   };
 
-  /// What the handles of one generation share; gone with the last of them.
+  /// Shared by the handles of one generation, and destroyed with the last of them.
   struct ModelHandle {
     ModelHandle(std::shared_ptr<EngineState> of, ModelType& shared) noexcept
         : engine(std::move(of)), model(shared) {}

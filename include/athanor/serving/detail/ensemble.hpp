@@ -67,7 +67,7 @@ struct OutputPlan {
 /// Everything that is the same for all instances of a model.
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
-  std::vector<TensorSpec> model_outputs;  ///< as the model gives them: `items` along any axis, or none
+  std::vector<TensorSpec> model_outputs;  ///< as the model returns them: `items` along any axis, or none
   std::vector<OutputPlan> outputs;        ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
@@ -119,9 +119,9 @@ class Ensemble {
   std::vector<std::size_t> batch_axes_;     // by model output
   std::vector<TensorView> raw_;     // member-major: member * model outputs + output; checked, items first
   std::vector<TensorView> passed_;  // as raw_: what last passed the checks; its memory is not read
-  std::vector<std::vector<std::byte>> moved_;     // as raw_: those whose memory the model has otherwise
+  std::vector<std::vector<std::byte>> moved_;     // as raw_: memory of the outputs that had to be rearranged
   std::vector<std::vector<std::byte>> computed_;  // by public output
-  std::vector<double> mean_;                      // of the output at hand
+  std::vector<double> mean_;                      // of the output being computed
   std::vector<double> deviation_;                 // likewise
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;

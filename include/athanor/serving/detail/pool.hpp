@@ -22,7 +22,8 @@ class Pool {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen == empty || seen == closed) return nullptr;
       if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
-      T* const object = reinterpret_cast<T*>(seen);  // NOLINT(performance-no-int-to-ptr)
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): a place is a pointer or a mark
+      T* const object = reinterpret_cast<T*>(seen);
       fetch(*object);
       return object;
     });

@@ -123,7 +123,7 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::handle_locked(ModelType& model) 
 /// let go.
 template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelType>& registered) {
-  // First what may find no memory: no handle is dropped inside the lock, and let_go() cannot fail.
+  // Allocated first, so that a failure drops no handle inside the lock, and let_go() cannot fail.
   removed_.reserve(removed_.size() + 1);
   dead_.reserve(models_.size() + removed_.size() + dead_.size());
   ModelPointer handle = handle_locked(*registered);
@@ -131,8 +131,8 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelTy
   return handle;
 }
 
-/// Keeps the model of a call that is on its route: its caller may be answered, and let the model go, meanwhile. Until
-/// then a blocking call's caller has a handle; afterwards the call has one of its own.
+/// Keeps the model of a call on its route alive, as its caller may be answered and release the model before the route
+/// ends. Until it is answered, the caller of a blocking call has a handle; afterwards the call has its own.
 template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::keep_model(CallType const& call) noexcept {
   return call.asynchronous() ? call.handle : handle_of(*call.model);

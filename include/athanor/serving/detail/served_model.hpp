@@ -77,12 +77,11 @@ class ServedModel {
   void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
   void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
-  // Both are read and written under the engine's mutex. Handles that share one ModelHandle are a generation: the model
-  // may be destroyed when it is removed and every generation has been let go of. Whoever sees under the mutex that none
-  // is left has everything behind it that was done with a handle; a count of a `shared_ptr` that is read as zero
-  // promises nothing.
+  // Both are read and written under the engine's mutex. Handles that share one ModelHandle form a generation: a removed
+  // model may be destroyed once every generation has been released. A thread that sees under the mutex that none is left
+  // also sees all that was done through the handles; reading a `shared_ptr` count as zero would not guarantee that.
   std::weak_ptr<ServedModel> handles{};  ///< of the newest generation
-  std::size_t generations = 0;           ///< not let go of yet
+  std::size_t generations = 0;           ///< not yet released
   ServedModel* next_visited = nullptr;   ///< by the engine's stop
 
  private:
