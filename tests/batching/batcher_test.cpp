@@ -333,6 +333,30 @@ TEST_CASE("a function that writes no output gives everybody an empty one, not an
   both_ways();
 }
 
+// mutant: finish() that runs the completion where it is
+TEST_CASE("a completion that blocks does not delay the others of its batch") {
+  struct Blocking {
+    Simulation& world;
+    Answers others;
+    bool released = false;
+    static void on_answer(void* context, Result<int>) noexcept {
+      auto& self = *static_cast<Blocking*>(context);
+      while (self.others.got.empty() && self.world.step()) {
+      }
+      self.released = !self.others.got.empty();
+    }
+  };
+  Simulation world(1);
+  Blocking blocking{world, {}};
+  std::vector<std::size_t> batches;
+  auto batcher = *Simulated::create({.max_items = 2, .instances = 2}, Doubler{&batches});
+  CHECK(batcher.submit(1, &Blocking::on_answer, &blocking));
+  CHECK(batcher.submit(2, &Answers::take, &blocking.others));
+  world.run_until_idle();
+  CHECK(batches == std::vector<std::size_t>{2});
+  CHECK(blocking.released);
+}
+
 // mutant: splitting_may_help() that leaves out the inputs that were taken back
 TEST_CASE("a batch from which one caller took its inputs back is tried again without it") {
   CHECK(batching::splitting_may_help(make_error(Code::aborted, Reason::cancelled, "")));
