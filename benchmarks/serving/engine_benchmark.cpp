@@ -169,5 +169,6 @@ int main(int argc, char** argv) {
   measure_life(figures);
   measure_work(figures);
   measure_processor(figures);
+  measure_lengths(figures);
   return figures.exit_code();
 }

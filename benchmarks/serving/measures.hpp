@@ -11,5 +11,6 @@ void measure_deadline(Figures& figures);
 void measure_life(Figures& figures);
 void measure_work(Figures& figures);
 void measure_processor(Figures& figures);
+void measure_lengths(Figures& figures);
 
 }  // namespace athanor::benchmarks

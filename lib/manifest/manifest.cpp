@@ -12,6 +12,7 @@
 
 #include "manifest_checks.hpp"
 #include "manifest_constants.hpp"
+#include "manifest_padding.hpp"
 #include "manifest_parameters.hpp"
 #include "tensor_convert.hpp"
 
@@ -182,7 +183,7 @@ void take_from_parameter(ModelInput& input, Node const& node) {
   input.parameter = from.starts_with(prefix) ? from.substr(prefix.size()) : std::string();
   if (input.parameter.empty())
     node.reader().refuse(node["from"].path(), "expected parameter:NAME, got '{}'", from);
-  for (auto const* key : {"make", "index_of"})
+  for (auto const* key : {"make", "index_of", "pad", "axis"})
     if (node[key].present())
       node.reader().refuse(node[key].path(), "expected nothing beside 'from', got a value");
   auto const& dims = input.spec.dims;
@@ -196,9 +197,11 @@ void take_from_parameter(ModelInput& input, Node const& node) {
   input.assemble = stacks ? Assemble::repeat : Assemble::share;
 }
 
-ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested) {
+ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested,
+                            std::vector<PaddedAxis>& padded_axes) {
   ModelInput input;
-  if (!node.object({"name", "dtype", "shape", "index_of", "make", "from", "constant"})) return input;
+  if (!node.object({"name", "dtype", "shape", "index_of", "make", "axis", "pad", "from", "constant"}))
+    return input;
   input.spec = read_tensor(node);
   input.spec.non_finite = NonFinite::allow;  // the request's own inputs are what is checked
   if (node["constant"].present()) {
@@ -218,10 +221,18 @@ ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& req
     input.assemble = Assemble::segment;
   } else if (how == "count") {
     input.assemble = Assemble::count;
+  } else if (how == "mask") {
+    input.assemble = Assemble::mask;
+  } else if (how == "length") {
+    input.assemble = Assemble::length;
+    input.axis = node["axis"].name();
   } else {
-    node.reader().refuse(make.path(), "expected 'segment' or 'count', got '{}'", how);
+    node.reader().refuse(make.path(), "expected 'segment', 'count', 'mask' or 'length', got '{}'", how);
   }
+  if (node["axis"].present() && input.assemble != Assemble::length)
+    node.reader().refuse(node["axis"].path(), "expected only for \"make\": \"length\", got a value");
   if (node["index_of"].present()) input.index_of = node["index_of"].name();
+  if (node["pad"].present()) read_padding(node["pad"], input, padded_axes);
   return input;
 }
 
@@ -447,8 +458,8 @@ void read_tensors(Node const& root, Manifest& manifest) {
     for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1, max_tensors))
-      manifest.model_inputs.push_back(
-          read_model_input(node, manifest.processor ? std::vector<TensorSpec>() : manifest.inputs));
+      manifest.model_inputs.push_back(read_model_input(
+          node, manifest.processor ? std::vector<TensorSpec>() : manifest.inputs, manifest.padded_axes));
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -536,6 +547,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
     if (!reader.failed()) manifest::read_tensors(root, manifest);
     if (!reader.failed()) manifest::read_execution(root, manifest);
     if (!reader.failed()) manifest::fit_parameters(manifest, reader);
+    if (!reader.failed()) manifest::fit_padding(manifest, reader);
     if (!reader.failed()) manifest::check_references(manifest, reader);
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())

@@ -1,4 +1,5 @@
 #include "manifest_checks.hpp"
+#include "manifest_padding.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -91,7 +92,8 @@ void check_index_of(Manifest const& manifest, ModelInput const& input, std::stri
 void check_made_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
                       Reader& reader) {
   TensorSpec const& spec = input.spec;
-  if (!input.parameter.empty() || input.assemble == Assemble::fixed) return;  // see fit_parameters
+  if (!input.parameter.empty() || input.assemble == Assemble::fixed) return;           // see fit_parameters
+  if (input.assemble == Assemble::mask || input.assemble == Assemble::length) return;  // see fit_padding
   if (input.assemble == Assemble::segment) {
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);
@@ -197,7 +199,8 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (source->dtype != spec.dtype)
     reader.refuse(path + ".dtype", "expected {} as in model_outputs, got {}", to_string(source->dtype),
                   to_string(spec.dtype));
-  if (!keeps_shape(with_items_first(*source), spec))
+  TensorSpec const given = with_items_first(*source);
+  if (!keeps_shape(given, spec) || !keeps_padding(manifest, given, spec))
     reader.refuse(path + ".shape", "expected '{}' to have the shape of the model output '{}', {}; got {}",
                   spec.name, output.of, to_string(*source), to_string(spec));
   if (output.source == OutputSource::model) {
@@ -241,6 +244,10 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
                   input == nullptr ? fmt::format("'{}'", lookup.input) : to_string(input->spec));
   if (input != nullptr && !input->index_of.empty())
     reader.refuse(place, "expected codes or positions, got lookups of '{}', which has index_of",
+                  lookup.input);
+  if (input != nullptr && input->fill)
+    reader.refuse(place,
+                  "expected an input that is not padded, got lookups of '{}', whose padding is no code",
                   lookup.input);
   // Tokens for one member and bare codes for the next cannot both be what the model was trained with.
   for (std::size_t i = 0; i < manifest.members.size(); ++i)
@@ -371,7 +378,8 @@ void check_references(Manifest const& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.inputs.size(); ++i)
     check_size(manifest.inputs[i], fmt::format("inputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
-    check_size(manifest.model_inputs[i].spec, fmt::format("model_inputs[{}]", i), reader);
+    check_size(at_its_widest(manifest, manifest.model_inputs[i].spec), fmt::format("model_inputs[{}]", i),
+               reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
     check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
   if (!manifest.processor) check_given_inputs(manifest, reader);

@@ -49,7 +49,7 @@ std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
 
 void take_constant(ModelInput& input, Node const& node) {
   input.assemble = Assemble::fixed;
-  for (auto const* key : {"make", "index_of", "from"})
+  for (auto const* key : {"make", "index_of", "from", "pad", "axis"})
     if (node[key].present())
       node.reader().refuse(node[key].path(), "expected nothing beside 'constant', got a value");
   if (auto constant = read_value_of(input.spec, node, "constant")) input.constant = std::move(*constant);

@@ -7,6 +7,8 @@
 
 #include <athanor/core/detail/view.hpp>
 
+#include "piece_reading.hpp"
+
 namespace athanor::inline v1::serving {
 
 namespace {
@@ -15,21 +17,17 @@ bool is_given(Assemble assemble) noexcept {
   return assemble == Assemble::stack || assemble == Assemble::ragged;
 }
 
+/// Whether their rows are of one shape, padded axes aside.
+bool has_equal_rows(TensorView const& tensor, TensorView const& like, PaddedDims const& padded) noexcept {
+  if (tensor.ndim < 1 || tensor.ndim != like.ndim) return false;
+  for (std::size_t dim = 1; dim < static_cast<std::size_t>(tensor.ndim); ++dim)
+    if (tensor.shape[dim] != like.shape[dim] && (padded.empty() || padded[dim] == not_padded)) return false;
+  return true;
+}
+
 /// Elements of all dimensions but the first.
 std::int64_t row_elements(TensorView const& tensor) noexcept {
   return Shape(std::span(tensor.shape + 1, static_cast<std::size_t>(tensor.ndim) - 1)).elements();
-}
-
-/// Where the texts of a tensor lie in its memory, which may hold more than them.
-struct TextRange {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-};
-
-TextRange range_of(TensorView const& texts, std::int64_t count) noexcept {
-  if (count == 0) return {};
-  if (texts.offsets == nullptr) return {0, static_cast<std::int64_t>(texts.size_bytes)};
-  return {texts.offsets[0], texts.offsets[count]};
 }
 
 /// Whether the memory of `tensor` holds its elements and nothing else: what a model may be shown as it is.
@@ -135,30 +133,6 @@ void move_items(TensorView& tensor, std::size_t batch_axis) noexcept {
   }
 }
 
-/// Reads one piece while it lives.
-class Reading {
- public:
-  Reading(PieceAccess const& access, std::size_t piece) noexcept
-      : access_(access),
-        piece_(piece),
-        there_(access.begin == nullptr || access.begin(access.context, piece)) {}
-  ~Reading() {
-    if (there_ && access_.end != nullptr) access_.end(access_.context, piece_);
-  }
-  Reading(Reading const&) = delete;
-  Reading& operator=(Reading const&) = delete;
-  bool lost() const noexcept { return !there_; }
-
- private:
-  PieceAccess const& access_;
-  std::size_t piece_;
-  bool there_;
-};
-
-tl::unexpected<Error> lost_piece() {
-  return fail(Code::aborted, Reason::cancelled, "batch: a caller left before its inputs had been read");
-}
-
 }  // namespace
 
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept {
@@ -180,7 +154,8 @@ std::span<TensorView> Pieces::add(std::uint32_t items) {
   return std::span(tensors_).subspan((items_.size() - 1) * inputs_, inputs_);
 }
 
-Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size()) {
+Assembler::Assembler(std::span<ModelInput const> inputs, Padding padding)
+    : padding_(std::move(padding)), views_(inputs.size()) {
   inputs_.reserve(inputs.size());
   for (ModelInput const& from : inputs) {
     Input input;
@@ -199,6 +174,8 @@ Assembler::Assembler(std::span<ModelInput const> inputs) : views_(inputs.size())
       input.per_item = from.spec.stacks();
       views_[inputs_.size()] = to_view(input.constant);
     }
+    input.fill = from.fill;
+    if (!padding_.empty()) input.padded = padding_.dims(inputs_.size());
     inputs_.push_back(std::move(input));
   }
 }
@@ -219,6 +196,7 @@ Result<void> Assembler::gather(Pieces const& pieces, bool may_view, PieceAccess 
                   "batch: expected at least one piece, got none");
     for (std::size_t piece = 0; piece < pieces.size(); ++piece) items_ += pieces.items(piece);
     if (auto measured = measure(pieces); !measured) return measured;
+    if (auto measured = measure_padding(pieces); !measured) return measured;
     for (std::size_t index = 0; index < inputs_.size(); ++index)
       if (auto gathered = gather_input(index, pieces, may_view && pieces.size() == 1); !gathered)
         return gathered;
@@ -260,6 +238,20 @@ Result<void> Assembler::measure(Pieces const& pieces) {
   return {};
 }
 
+Result<void> Assembler::measure_padding(Pieces const& pieces) {
+  if (padding_.empty()) return {};
+  lengths_.clear();
+  PaddedLengths longest = pieces.least();
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    auto lengths = padding_.lengths_of(pieces.tensors(piece));
+    if (!lengths) return tl::unexpected(std::move(lengths.error()));
+    longest = longest_of(longest, *lengths);
+    lengths_.push_back(*lengths);
+  }
+  widths_ = padding_.buckets_of(longest);
+  return {};
+}
+
 Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bool view) {
   Input const& input = inputs_[index];
   if (input.assemble == Assemble::segment) return make_segments(index, pieces);
@@ -267,6 +259,8 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (input.assemble == Assemble::repeat) return repeat_values(index, pieces);
   if (input.assemble == Assemble::share) return share_value(index, pieces);
   if (input.assemble == Assemble::fixed) return input.per_item ? repeat_constant(index) : Result<void>();
+  if (input.assemble == Assemble::mask) return make_mask(index, pieces);
+  if (input.assemble == Assemble::length) return make_lengths(index, pieces);
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
   if (auto given = gather_given(index, pieces, view); !given) return given;
   if (input.batch_axis != 0) move_items(views_[index], input.batch_axis);
@@ -277,10 +271,12 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
 Result<void> Assembler::gather_given(std::size_t index, Pieces const& pieces, bool view) {
   Input const& input = inputs_[index];
   TensorView const& first = pieces.tensor(0, index);
-  if (view && is_dense(first) && (items_ == 1 || !is_laid_apart(first, input.batch_axis))) {
+  bool const shown = is_dense(first) && is_full(input, first);
+  if (view && shown && (items_ == 1 || !is_laid_apart(first, input.batch_axis))) {
     views_[index] = first;
     return {};
   }
+  if (input.fill) return input.dtype == DType::bytes ? pad_bytes(index, pieces) : pad_elements(index, pieces);
   return input.dtype == DType::bytes ? copy_bytes(index, pieces) : copy_elements(index, pieces);
 }
 
@@ -291,8 +287,7 @@ Result<void> Assembler::check_alike(Input const& input, std::size_t index, Piece
     if (dtype_of(tensor) != input.dtype)
       return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", input.name,
                   to_string(input.dtype), to_string(dtype_of(tensor)));
-    if (tensor.ndim < 1 || tensor.ndim != like.ndim ||
-        !std::equal(tensor.shape + 1, tensor.shape + tensor.ndim, like.shape + 1))
+    if (!has_equal_rows(tensor, like, input.padded))
       return fail(Code::invalid_argument, Reason::shape, "{}: expected the batch's {} beyond axis 0, got {}",
                   input.name, to_string(shape_of(like)), to_string(shape_of(tensor)));
     if (input.assemble == Assemble::stack && tensor.shape[0] != pieces.items(piece))

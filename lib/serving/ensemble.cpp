@@ -107,6 +107,8 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
       answered_(plan.members.size()),
       outputs_(plan.outputs.size()) {
   for (TensorSpec const& output : plan.model_outputs) batch_axes_.push_back(batch_axis_of(output));
+  for (TensorSpec const& output : plan.model_outputs)
+    padded_.push_back(padded_dims_of(plan.padding.axes(), output));
   for (ModelInput const& input : plan.inputs) {
     auto const segment = std::ranges::find_if(plan.inputs, [&](ModelInput const& other) {
       return other.assemble == Assemble::segment && other.axis == input.axis;
@@ -163,9 +165,15 @@ Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std:
   bool fits = shape.rank() == spec.dims.size();
   for (std::size_t axis = 0; fits && axis < shape.rank(); ++axis)
     fits = spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis];
-  if (fits) return {};
-  return refuse_output(
-      member, output, fmt::format("expected {}, the backend returned {}", to_string(spec), to_string(shape)));
+  if (!fits)
+    return refuse_output(
+        member, output,
+        fmt::format("expected {}, the backend returned {}", to_string(spec), to_string(shape)));
+  Shape const padded = with_lengths(shape, padded_[output], widths_);
+  if (shape == padded) return {};
+  return refuse_output(member, output,
+                       fmt::format("expected {} as the batch is padded, the backend returned {}",
+                                   to_string(padded), to_string(shape)));
 }
 
 /// Makes the items the first axis of an output, as in answers: gathers rows that are not contiguous, and repeats for every
@@ -238,7 +246,11 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
   return check_outputs(member, items);
 }
 
-Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items) {
+Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items,
+                                    PaddedLengths const& widths) {
+  if (widths != widths_)
+    std::ranges::fill(passed_, TensorView{});  // of other lengths: everything is checked anew
+  widths_ = widths;
   if (maps_tokens_ || !passes_outputs_) {
     unknown_.assign(static_cast<std::size_t>(items), 0);
     unknown_here_.resize(static_cast<std::size_t>(items));

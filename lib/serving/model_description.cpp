@@ -116,7 +116,7 @@ bool shows_requests(ModelDescription const& description) {
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
     if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;
-    if (input.assemble != Assemble::stack || input.batch_axis != 0) return false;
+    if (input.assemble != Assemble::stack || input.batch_axis != 0 || input.fill) return false;
     auto const& given = description.manifest.inputs[description.request_index[i]];
     // Texts may lie in memory that holds others, too.
     if (!given.stacks() || given.dtype != input.spec.dtype || given.dtype == DType::bytes) return false;
@@ -144,7 +144,7 @@ bool take_from_processor(OutputPlan& plan, OpenProcessor const& processor, std::
 
 Result<OutputPlan> plan_output(ModelDescription const& description, manifest::OutputSection const& output) {
   Manifest const& manifest = description.manifest;
-  OutputPlan plan{output.spec, from_of(output.source), 0};
+  OutputPlan plan{output.spec, from_of(output.source)};
   if (plan.is_processed()) {
     DType made{};
     if (!description.processor || !take_from_processor(plan, *description.processor, output.of, made))
@@ -157,6 +157,7 @@ Result<OutputPlan> plan_output(ModelDescription const& description, manifest::Ou
   } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
              plan.from == OutputPlan::From::standard_deviation) {
     plan.index = position_of(manifest.model_outputs, output.of);
+    plan.padded = padded_dims_of(manifest.padded_axes, with_items_first(manifest.model_outputs[plan.index]));
   }
   return plan;
 }
@@ -227,6 +228,7 @@ void plan_model(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
   ExecutionPlan& plan = description.plan;
   plan.inputs = manifest.model_inputs;
+  plan.padding = Padding(manifest.padded_axes, manifest.model_inputs);
   plan.model_outputs = manifest.model_outputs;
   plan.min_members = static_cast<std::size_t>(manifest.min_members);
   for (auto const& member : manifest.members) plan.members.push_back(plan_member(manifest, member));

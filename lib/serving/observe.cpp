@@ -53,6 +53,13 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batch_items.count());
   text.counter("athanor_batch_failures_total", "Batches in which no call succeeded.", {model, version},
                metrics.counts.value(ModelMetrics::batch_failures));
+  if (!facts.manifest.padded_axes.empty()) {
+    char const* const positions = "Positions along padded axes in batches: of items, and of padding.";
+    text.counter("athanor_positions_total", positions, {model, version, {"kind", "item"}},
+                 metrics.counts.value(ModelMetrics::positions));
+    text.counter("athanor_positions_total", positions, {model, version, {"kind", "padding"}},
+                 metrics.counts.value(ModelMetrics::padding));
+  }
   text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
                  HistogramUnit::count);
   text.histogram("athanor_request_seconds",
@@ -96,6 +103,8 @@ ModelStatistics statistics_of(ModelFacts const& facts) {
   statistics.degraded = metrics.counts.value(ModelMetrics::degraded);
   statistics.batches = metrics.batch_items.count();
   statistics.batch_failures = metrics.counts.value(ModelMetrics::batch_failures);
+  statistics.positions = metrics.counts.value(ModelMetrics::positions);
+  statistics.padding = metrics.counts.value(ModelMetrics::padding);
   statistics.batch_items = summary_of(metrics.batch_items);
   statistics.latency = summary_of(metrics.latency);
   statistics.queue = summary_of(metrics.queue);

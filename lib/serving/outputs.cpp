@@ -1,6 +1,7 @@
 #include <athanor/serving/detail/outputs.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <athanor/serving/detail/pieces.hpp>
@@ -71,6 +72,33 @@ Result<void> put_postprocessed(ModelDescription const& description, std::span<Ma
     if (plan.from != OutputPlan::From::postprocess) continue;
     auto stored = put_made(description, plan, made, static_cast<std::int64_t>(made.size()), computed[i]);
     if (!stored) return stored;
+  }
+  return {};
+}
+
+Result<void> cut_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                      std::size_t row, std::size_t first, std::size_t count, PaddedLengths const& lengths,
+                      std::span<Tensor> computed) {
+  constexpr std::array<std::byte, sizeof(double)> zero{};
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    if (plan.padded.empty()) continue;
+    auto const rows = static_cast<std::int64_t>(count);
+    Shape to = computed[i].shape();
+    to[0] = rows;
+    Shape const from = shape_with_items(outputs[i], rows);
+    Shape const extent = with_lengths(from, plan.padded, lengths);
+    for (std::size_t dim = 1; dim < to.rank(); ++dim)
+      if (plan.padded[dim] == not_padded && from[dim] != to[dim])
+        return fail(Code::internal, Reason::backend_contract,
+                    "{}: output {}: rows of {} in one batch and of {} in the next of the same call",
+                    description.id, plan.spec.name, to_string(to), to_string(from));
+    std::size_t const width = element_size(plan.spec.dtype);
+    auto const in_row = [&](Shape const& shape) {
+      return static_cast<std::size_t>(shape.elements() / rows) * width;
+    };
+    copy_block({from, extent, to}, static_cast<std::byte const*>(outputs[i].data) + row * in_row(from),
+               computed[i].mutable_data() + first * in_row(to), width, zero.data());
   }
   return {};
 }

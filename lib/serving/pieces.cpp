@@ -57,6 +57,47 @@ Result<void> check_made(ModelDescription const& description, MadeItem const& mad
   return {};
 }
 
+/// Leaves of what the model gave for an item what is not padding.
+Result<void> cut_item(ModelDescription const& description, PaddedLengths const& lengths, ItemRows& rows) {
+  auto const plans = std::span(description.plan.outputs).subspan(description.signature.outputs.size());
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    if (plans[i].padded.empty()) continue;
+    TensorView const row = rows.views()[i];
+    Shape const shape = with_lengths(shape_of(row), plans[i].padded, lengths);
+    auto cut = Tensor::allocate(plans[i].spec.dtype, shape);
+    if (!cut) return tl::unexpected(std::move(cut.error()));
+    copy_block({shape_of(row), shape, shape}, static_cast<std::byte const*>(row.data), cut->mutable_data(),
+               element_size(plans[i].spec.dtype), nullptr);
+    rows.replace(i, std::move(*cut));
+  }
+  return {};
+}
+
+/// The bytes by which a request grows when its items are padded.
+std::int64_t padding_bytes(ModelDescription const& description, Request const& request,
+                           CheckedRequest const& checked) noexcept {
+  Padding const& padding = description.plan.padding;
+  if (padding.empty()) return 0;
+  auto const lengths = request_lengths(description, request, checked);
+  if (!lengths) return 0;
+  PaddedLengths const widths = padding.buckets_of(*lengths);
+  std::int64_t bytes = 0;
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
+    ModelInput const& input = description.plan.inputs[i];
+    if (!input.fill) continue;
+    Shape given = given_input(description, request, checked, i).shape();
+    given[0] = checked.items;
+    Shape const padded = with_lengths(given, padding.dims(i), widths);
+    auto const size = static_cast<std::int64_t>(input.spec.dtype == DType::bytes
+                                                    ? sizeof(std::int64_t) + input.fill->size_bytes()
+                                                    : element_size(input.spec.dtype));
+    std::int64_t grown = padded.elements() - given.elements();
+    if (__builtin_mul_overflow(grown, size, &grown) || __builtin_add_overflow(bytes, grown, &bytes))
+      return std::numeric_limits<std::int64_t>::max();
+  }
+  return bytes;
+}
+
 }  // namespace
 
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
@@ -69,6 +110,8 @@ std::int64_t held_bytes(ModelDescription const& description, Request const& requ
   // A processor's tensors are in memory already, so they need no estimate.
   if (description.preprocesses) return bytes;
   auto const& inputs = description.plan.inputs;
+  if (__builtin_add_overflow(bytes, padding_bytes(description, request, checked), &bytes))
+    return std::numeric_limits<std::int64_t>::max();
   for (ModelInput const& made : inputs) {
     if (made.assemble != Assemble::segment) continue;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -92,20 +135,39 @@ ItemRows::ItemRows(std::span<Tensor const> tensors, std::int64_t index) {
   }
 }
 
+void ItemRows::replace(std::size_t index, Tensor row) {
+  rows_[index] = std::move(row);
+  views_[index] = to_view(rows_[index]);
+}
+
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  std::span<ath_value const> parameters, std::int64_t index) {
   auto made = description.processor->preprocess(ItemRows(inputs, index).views(), parameters);
   if (made)
     if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
+  if (made && !description.plan.padding.empty())
+    if (auto lengths = made_lengths(description, *made); !lengths)
+      made = tl::unexpected(std::move(lengths.error()));
   return named_by_item(std::move(made), inputs, index);
 }
 
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                   std::span<ath_value const> parameters, MadeItem const* kept,
-                                  std::span<Tensor const> rows, std::int64_t index, std::int64_t row) {
+                                  std::span<Tensor const> rows, PaddedLengths const& longest,
+                                  std::int64_t index, std::int64_t row) {
+  auto item_rows = ItemRows(rows, row);
+  if (PaddedLengths const lengths = item_lengths(description, kept, longest); lengths != longest)
+    if (auto cut = cut_item(description, lengths, item_rows); !cut)
+      return tl::unexpected(std::move(cut.error()));
   auto made = description.processor->postprocess(ItemRows(inputs, index).views(), parameters, kept,
-                                                 ItemRows(rows, row).views());
+                                                 item_rows.views());
   return named_by_item(std::move(made), inputs, index);
+}
+
+PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* made,
+                           PaddedLengths const& longest) {
+  if (made == nullptr || description.plan.padding.empty()) return longest;
+  return made_lengths(description, *made).value_or(longest);
 }
 
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {

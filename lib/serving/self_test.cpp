@@ -24,18 +24,18 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
 }
 
 /// The results of postprocess for the first `items` items of the sample.
-Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& description, Worker const& worker,
+Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& description, BatchRows const& ran,
                                                 Sample const& sample, std::int64_t items) {
   std::vector<MadeItem> made;
   if (!description.postprocesses) return made;
   std::vector<Tensor> rows;
-  for (TensorView const& output : worker.ensemble.outputs().subspan(description.signature.outputs.size()))
+  for (TensorView const& output : std::span(ran.views).subspan(description.signature.outputs.size()))
     rows.push_back(from_view(output));
   for (std::int64_t row = 0; row < items; ++row) {
     auto const item = row % sample.checked.items;
     MadeItem const* const kept = sample.made.empty() ? nullptr : &sample.made[static_cast<std::size_t>(item)];
-    auto answer =
-        postprocess_item(description, sample.inputs, sample.parameters.values(), kept, rows, item, row);
+    auto answer = postprocess_item(description, sample.inputs, sample.parameters.values(), kept, rows,
+                                   sample.longest, item, row);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     for (OutputPlan const& plan : description.plan.outputs)
       if (plan.from == OutputPlan::From::postprocess && !is_row_of(plan.spec, answer->tensor(plan.index)))
@@ -48,7 +48,7 @@ Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& descript
 }
 
 /// Compares a batch of `items` items of the sample, from its first on, with the answers of the self-test.
-Result<void> compare(ModelDescription const& description, Worker const& worker,
+Result<void> compare(ModelDescription const& description, BatchRows const& ran,
                      manifest::SelfTest const& test, Sample const& sample, std::span<MadeItem const> post,
                      std::int64_t items, std::string const& where) {
   for (auto const& [name, value] : test.outputs) {
@@ -62,7 +62,7 @@ Result<void> compare(ModelDescription const& description, Worker const& worker,
     bool const from_processor = plan.is_processed();
     bool const last = plan.from == OutputPlan::From::postprocess;
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
-      TensorView const& got = !from_processor ? worker.ensemble.outputs()[output]
+      TensorView const& got = !from_processor ? ran.views[output]
                               : last          ? post[row].tensor(plan.index)
                                               : sample.made[row % tested].tensor(plan.index);
       std::size_t const rows = from_processor ? 1 : static_cast<std::size_t>(items);
@@ -93,9 +93,9 @@ Result<void> run_test(ModelDescription const& description, Worker& worker, manif
   if (items == 0) items = sample->checked.items;
   auto const ran = run_sample(description, worker, *sample, 0, items);
   if (!ran) return named(ran.error());
-  auto const post = postprocess_batch(description, worker, *sample, items);
+  auto const post = postprocess_batch(description, *ran, *sample, items);
   if (!post) return named(post.error());
-  return compare(description, worker, test, *sample, *post, items, where);
+  return compare(description, *ran, test, *sample, *post, items, where);
 }
 
 /// What a made-up element is: small, so that few functions refuse it, of both signs, and neither 0 nor 1, with
@@ -104,6 +104,8 @@ constexpr float made_up = 0.015625F;
 /// The most bytes of a made-up item, and of a batch of any items.
 constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
 constexpr std::int64_t most_trial_items = 4096;
+/// What a position along padded axes is taken to hold.
+constexpr std::int64_t bytes_of_a_position = 8;
 /// How many items of a sample are run alone.
 constexpr std::int64_t most_alone = 8;
 
@@ -177,21 +179,26 @@ Result<Request> make_up_request(ModelDescription const& description) {
 /// How many items of the sample the largest batch of its trial holds.
 std::int64_t largest_batch(ModelDescription const& description, Sample const& sample) {
   auto const& batching = description.manifest.batching;
-  std::int64_t const bytes = std::max<std::int64_t>(sample.checked.bytes / sample.checked.items, 1);
+  std::int64_t bytes = std::max<std::int64_t>(sample.checked.bytes / sample.checked.items, 1);
   std::int64_t cost = sample.made.empty() ? bytes : 1;
   for (MadeItem const& made : sample.made) cost = std::max(cost, made.cost());
+  Padding const& padding = description.plan.padding;
+  if (!padding.empty()) {
+    cost = padding.positions_of(padding.buckets_of(sample.longest));
+    bytes = std::max(bytes, cost * bytes_of_a_position);
+  }
   std::int64_t items = std::min<std::int64_t>(policy_settings(batching).max_items, most_trial_items);
   if (batching.max_cost) items = std::min(items, *batching.max_cost / cost);
   return std::min(items, std::max<std::int64_t>(most_trial_bytes / bytes, 2));
 }
 
-/// The outputs of the last batch of a worker, kept.
+/// The outputs of a batch, kept.
 struct Outputs {
   std::vector<TensorView> views;
   std::vector<std::vector<std::byte>> memory;
 
-  explicit Outputs(Worker const& worker) {
-    for (TensorView const& view : worker.ensemble.outputs()) {
+  explicit Outputs(BatchRows const& rows) {
+    for (TensorView const& view : rows.views) {
       auto const* data = static_cast<std::byte const*>(view.data);
       memory.emplace_back(data, data + view.size_bytes);
       views.push_back(view);
@@ -208,13 +215,13 @@ double tolerance_of(DType dtype, double stated) noexcept {
 }
 
 /// Compares the rows of a batch of `items` items with those that each item of the sample gave alone.
-Result<void> compare_company(ModelDescription const& description, Worker const& worker,
+Result<void> compare_company(ModelDescription const& description, BatchRows const& ran,
                              std::vector<Outputs> const& alone, std::size_t tested, std::int64_t items,
                              double tolerance) {
   for (std::size_t output = 0; output < description.plan.outputs.size(); ++output) {
     OutputPlan const& plan = description.plan.outputs[output];
     if (plan.is_processed()) continue;
-    TensorView const& got = worker.ensemble.outputs()[output];
+    TensorView const& got = ran.views[output];
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row) {
       std::size_t const item = row % tested;
       if (item >= alone.size()) continue;
@@ -242,11 +249,33 @@ bool is_broken_promise(Error const& error) noexcept {
 /// Runs the first item a second time, for a model that no company shows to keep state.
 Result<void> try_again(ModelDescription const& description, Worker& worker, Sample const& sample,
                        std::vector<Outputs> const& alone, double tolerance) {
-  auto same = run_sample(description, worker, sample, 0, 1);
-  if (same) same = compare_company(description, worker, alone, alone.size(), 1, tolerance);
+  auto const same = run_sample(description, worker, sample, 0, 1).and_then([&](BatchRows const& ran) {
+    return compare_company(description, ran, alone, alone.size(), 1, tolerance);
+  });
   if (same || same.error().reason == Reason::out_of_memory) return {};
   return refuse("dry run of an item for the second time: {}; a model may not keep state between calls",
                 same.error().message);
+}
+
+/// Runs the first item padded to the next buckets, which may not show: in which one it runs depends on its company.
+Result<void> try_padding(ModelDescription const& description, Worker& worker, Sample const& sample,
+                         std::vector<Outputs> const& alone, double tolerance) {
+  Padding const& padding = description.plan.padding;
+  if (padding.empty()) return {};
+  PaddedLengths const usual = padding.buckets_of(sample.longest);
+  PaddedLengths next = usual;
+  for (std::size_t axis = 0; axis < padding.axes().size(); ++axis)
+    next[axis] = std::min(usual[axis] + 1, padding.axes()[axis].buckets.back());
+  if (next == usual) return {};
+  if (padding.positions_of(padding.buckets_of(next)) > most_trial_bytes / bytes_of_a_position) return {};
+  auto const same = run_sample(description, worker, sample, 0, 1, next).and_then([&](BatchRows const& ran) {
+    return compare_company(description, ran, alone, alone.size(), 1, tolerance);
+  });
+  if (same || same.error().reason == Reason::out_of_memory) return {};
+  return refuse(
+      "dry run of an item with more padding: {}; a model that is given padding must know it, by a mask or "
+      "lengths",
+      same.error().message);
 }
 
 constexpr std::string_view advice =
@@ -298,20 +327,22 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
     auto const ran = run_sample(description, worker, *sample, item, 1);
     if (!ran && is_broken_promise(ran.error())) return refuse("dry run of one item: {}", ran.error().message);
     if (!ran) return ran.error().message;  // made-up values may be none that the model takes
-    alone.emplace_back(worker);
+    alone.emplace_back(*ran);
   }
   std::int64_t const largest = largest_batch(description, *sample);
   double const tolerance = tests.empty() ? 0 : tests[0].tolerance;
+  if (auto same = try_padding(description, worker, *sample, alone, tolerance); !same)
+    return tl::unexpected(std::move(same.error()));
   if (largest <= 1)
     if (auto same = try_again(description, worker, *sample, alone, tolerance); !same)
       return tl::unexpected(std::move(same.error()));
   for (std::int64_t const items : {std::int64_t{2}, largest}) {
     if (items > largest || largest < 2) continue;
-    auto ran = run_sample(description, worker, *sample, 0, items);
-    if (!ran && ran.error().reason == Reason::out_of_memory) return ran.error().message;
-    if (ran)
-      ran = compare_company(description, worker, alone, static_cast<std::size_t>(tested), items, tolerance);
-    if (!ran) return refuse("dry run of {} items: {}{}", items, ran.error().message, advice);
+    auto const same = run_sample(description, worker, *sample, 0, items).and_then([&](BatchRows const& ran) {
+      return compare_company(description, ran, alone, static_cast<std::size_t>(tested), items, tolerance);
+    });
+    if (!same && same.error().reason == Reason::out_of_memory) return same.error().message;
+    if (!same) return refuse("dry run of {} items: {}{}", items, same.error().message, advice);
   }
   return std::string();
 }

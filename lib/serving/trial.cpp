@@ -8,6 +8,7 @@
 
 #include <athanor/core/detail/half.hpp>
 #include <athanor/core/detail/view.hpp>
+#include <athanor/serving/detail/outputs.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -71,28 +72,58 @@ Result<void> check_unwritten(ModelDescription const& description, std::span<Tens
   return {};
 }
 
+/// The outputs of the batch that ran last.
+Result<BatchRows> rows_of(ModelDescription const& description, Worker const& worker, Sample const& sample) {
+  auto const outputs = worker.ensemble.outputs();
+  BatchRows rows{{outputs.begin(), outputs.end()}, std::vector<Tensor>(outputs.size())};
+  if (description.plan.padding.empty()) return rows;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    if (plan.padded.empty()) continue;
+    auto cut =
+        Tensor::allocate(plan.spec.dtype, with_lengths(shape_of(outputs[i]), plan.padded, sample.longest));
+    if (!cut) return tl::unexpected(std::move(cut.error()));
+    rows.cut[i] = std::move(*cut);
+    rows.views[i] = to_view(rows.cut[i]);
+  }
+  std::size_t row = 0;
+  for (std::size_t piece = 0; piece < worker.pieces.size(); ++piece) {
+    std::uint32_t const items = worker.pieces.items(piece);
+    auto cut = cut_rows(description, outputs, row, row, items, worker.assembler.lengths(piece), rows.cut);
+    if (!cut) return tl::unexpected(std::move(cut.error()));
+    row += items;
+  }
+  return rows;
+}
+
 }  // namespace
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
-  auto checked = check(description.signature, request);
+  auto checked = check_request(description, request);
   if (!checked) return tl::unexpected(std::move(checked.error()));
   Sample sample{request, *checked, {}, {}, {}};
   add_defaults(description.signature, sample.request, sample.checked);
   sample.parameters.assign(description.signature, request, *checked);
   for (std::size_t const input : description.processor_inputs)
     sample.inputs.push_back(sample.request.inputs()[sample.checked.index[input]].value);
-  if (!description.preprocesses) return sample;
+  if (!description.preprocesses) {
+    if (!description.plan.padding.empty())
+      sample.longest = *request_lengths(description, sample.request, sample.checked);
+    return sample;
+  }
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto made = preprocess_item(description, sample.inputs, sample.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
+    sample.longest = longest_of(sample.longest, item_lengths(description, &*made, {}));
     sample.made.push_back(std::move(*made));
   }
   return sample;
 }
 
-Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
-                        std::int64_t first, std::int64_t items) {
+Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
+                             std::int64_t first, std::int64_t items, PaddedLengths const& least) {
   worker.pieces.clear();
+  worker.pieces.widen(least);
   for (std::int64_t done = 0; done < items;) {
     std::int64_t const from = (first + done) % sample.checked.items;
     std::int64_t const count = std::min(sample.checked.items - from, items - done);
@@ -100,13 +131,15 @@ Result<void> run_sample(ModelDescription const& description, Worker& worker, Sam
                   static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(count), worker.pieces);
     done += count;
   }
-  if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered) return gathered;
+  if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered)
+    return tl::unexpected(std::move(gathered.error()));
   auto const before = bytes_of(worker.assembler.inputs());
-  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items);
-  if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same) return same;
+  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items, worker.assembler.widths());
+  if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same)
+    return tl::unexpected(std::move(same.error()));
   if (auto const* broken = worker.ensemble.broken_promise()) return tl::unexpected(*broken);
   if (!ran) return tl::unexpected(ran.error());
-  return {};
+  return rows_of(description, worker, sample);
 }
 
 bool is_written_input(Error const& error) noexcept {

@@ -20,15 +20,23 @@ struct Sample {
   std::vector<Tensor> inputs;  ///< those that the processor is given
   std::vector<MadeItem> made;
   ParameterValues parameters;
+  PaddedLengths longest{};
+};
+
+/// What a batch of a sample gave, by output of the plan: in the memory of worker.ensemble, or cut back to the sample's
+/// longest item along padded axes. Empty for outputs of the processor.
+struct BatchRows {
+  std::vector<TensorView> views;
+  std::vector<Tensor> cut;
 };
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);
 
-/// Runs one batch of `items` items: the sample's from item `first` on, again and again. The outputs are those of
-/// worker.ensemble. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
+/// Runs one batch of `items` items: the sample's from item `first` on, again and again; padded at least to the buckets of
+/// `least`. What it returns is valid until the next run. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
 /// enough others answered, and with failed_precondition / model_load when it wrote to an input.
-Result<void> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
-                        std::int64_t first, std::int64_t items);
+Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
+                             std::int64_t first, std::int64_t items, PaddedLengths const& least = {});
 
 /// Whether that error says that a model wrote to its inputs.
 bool is_written_input(Error const& error) noexcept;

@@ -194,7 +194,7 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("index_of": "atoms")", R"("index_of": "bonds")",
        "athanor.json: model_inputs[1].index_of: expected the axis of a ragged model input, got 'bonds'"},
       {R"("make": "count")", R"("make": "zeros")",
-       "athanor.json: model_inputs[3].make: expected 'segment' or 'count', got 'zeros'"},
+       "athanor.json: model_inputs[3].make: expected 'segment', 'count', 'mask' or 'length', got 'zeros'"},
       {R"("name": "edge")", R"("name": "atom")",
        "athanor.json: model_inputs[1].name: expected a name of its own, got 'atom' again"},
       {R"("from": "mean:tg")", R"("from": "mean:tq")",

@@ -41,8 +41,8 @@ class SimulatedEngine : public Puppet {
   serving::ServedModel<SimulatedServing>* served;
 
   explicit SimulatedEngine(std::string_view manifest = "", EngineOptions options = {}, std::uint64_t seed = 1,
-                           Turns const& turns = {})
-      : world(seed, turns), folder(manifest) {
+                           Turns const& turns = {}, std::string_view tensors = puppet_tensors)
+      : world(seed, turns), folder(manifest, "puppet", "1.0.0", tensors) {
     state = std::make_shared<State>(options);
     [[maybe_unused]] bool const added = state->add_backend(table).has_value();
     served = state->add(folder.path()).value().get();

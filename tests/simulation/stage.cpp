@@ -78,7 +78,31 @@ bool has_constants(ModelKind kind, ath_batch const& batch, std::int64_t index) {
 std::array<float, 2> numbers_at(ModelKind kind, ath_batch const& batch, std::int64_t index) {
   auto const* const x = static_cast<float const*>(batch.inputs[0].data);
   if (kind == ModelKind::ensemble) return {x[index], x[batch.items + index]};
-  return {x[2 * index], x[2 * index + 1]};
+  std::int64_t const width = kind == ModelKind::padded ? batch.inputs[0].shape[1] : 2;
+  return {x[width * index], x[width * index + 1]};
+}
+
+constexpr float filling = -7;
+constexpr float more_of_made = 5;
+
+std::int64_t bucket_of_length(ModelKind kind, std::int64_t length) noexcept {
+  if (kind == ModelKind::padded) return length <= 3 ? 3 : 6;
+  return length <= 4 ? 4 : length <= 5 ? 5 : 7;
+}
+
+// Row `index` of a padded batch: as long as it should be, in a batch of its request's bucket, and padded.
+bool is_padded(ModelKind kind, ath_batch const& batch, std::int64_t index, SeenRow const& seen) {
+  std::int64_t const width = batch.inputs[0].shape[1];
+  std::int64_t const length = kind == ModelKind::padded ? length_of(seen.value) : made_length_of(seen.row);
+  if (width != bucket_of(kind, seen.value)) return false;
+  auto const* const row = static_cast<float const*>(batch.inputs[0].data) + width * index;
+  auto const* const told = static_cast<std::int64_t const*>(batch.inputs[1].data);
+  if (kind == ModelKind::made && told[index] != length) return false;
+  for (std::int64_t i = 0; i < width; ++i) {
+    if (kind == ModelKind::padded && told[width * index + i] != (i < length ? 1 : 0)) return false;
+    if (i >= length && row[i] != filling) return false;
+  }
+  return true;
 }
 
 // What a load tries the model with, before anybody's request; this model refuses it.
@@ -96,7 +120,7 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
     if (kind == ModelKind::texts) {
       seen = read_text(text_at(input, i));
     } else if (kind == ModelKind::made) {
-      auto const* const z = static_cast<float const*>(input.data) + 4 * i;
+      auto const* const z = static_cast<float const*>(input.data) + input.shape[1] * i;
       seen = read_numbers(z);
       if (seen && (z[2] != static_cast<float>(seen->value) || z[3] != static_cast<float>(seen->row)))
         seen.reset();
@@ -114,6 +138,8 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
       stage.wrong("the model was given another tag than the request's, or no default");
     } else if (!has_constants(kind, batch, i)) {
       stage.wrong("the model was given another constant than its manifest's");
+    } else if ((kind == ModelKind::padded || kind == ModelKind::made) && !is_padded(kind, batch, i, *seen)) {
+      stage.wrong("the model was given a row that is not padded as it should be");
     }
     rows.push_back(*seen);
   }
@@ -121,6 +147,17 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
 }
 
 }  // namespace
+
+std::int64_t bucket_of(ModelKind kind, std::uint32_t value) noexcept {
+  if (kind == ModelKind::padded) return bucket_of_length(kind, length_of(value));
+  std::int64_t longest = 0;
+  for (std::uint32_t row = 0; row < items_of(value); ++row) longest = std::max(longest, made_length_of(row));
+  return bucket_of_length(kind, longest);
+}
+
+std::int64_t width_of(ModelKind kind, std::uint32_t value) noexcept {
+  return kind == ModelKind::padded ? length_of(value) : 2;
+}
 
 // Folders.
 
@@ -156,8 +193,9 @@ ModelFolders::ModelFolders() {
   write(ModelKind::made,
         R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
             text + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
-      "shape": ["items", 4]}], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
-      "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", 2]}], "outputs": [{"name": "y", "dtype": "f32",
+      "shape": ["items", "parts"], "pad": {"buckets": {"parts": [4, 5, 7]}, "value": -7}}, {"name": "length", "dtype": "i64",
+      "shape": ["items"], "make": "length", "axis": "parts"}], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
+      "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", "parts"]}], "outputs": [{"name": "y", "dtype": "f32",
       "shape": ["items", 2], "from": "processor:y"}], "batching": {"max_items": 8, "instances": 2}, )",
         1);
   write(ModelKind::ensemble,
@@ -175,6 +213,14 @@ ModelFolders::ModelFolders() {
       "model_outputs": [{"name": "y", "dtype": "f32", "shape": [2]}], "outputs": [)" +
             y + R"(], "batching": {"max_items": 1, "instances": 2}, )",
         1);
+  write(
+      ModelKind::padded,
+      R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "numbers"]}], "model_inputs": [{"name": "x",
+      "dtype": "f32", "shape": ["items", "numbers"], "pad": {"buckets": {"numbers": [3, 6]}, "value": -7}}, {"name": "mask",
+      "dtype": "i64", "shape": ["items", "numbers"], "make": "mask"}], "outputs": [{"name": "y", "dtype": "f32",
+      "shape": ["items", "numbers"]}], "batching": {"max_items": 4, "instances": 2, )" +
+          delay + "}, ",
+      1);
 }
 
 ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
@@ -198,8 +244,10 @@ void ModelFolders::write(ModelKind kind, std::string const& manifest, std::uint3
 
 void InputMemory::fill(ModelKind kind, std::uint32_t value) {
   std::uint32_t const items = items_of(value);
+  auto const width = static_cast<std::uint32_t>(width_of(kind, value));
   if (traits_of(kind).takes_numbers)
-    for (std::uint32_t i = 0; i < 2 * items; ++i) numbers.push_back(base_of(value) + static_cast<float>(i));
+    for (std::uint32_t i = 0; i < width * items; ++i)
+      numbers.push_back(base_of(value) + static_cast<float>(2 * (i / width) + i % width % 2));
   if (!traits_of(kind).takes_texts) return;
   if (kind == ModelKind::texts && value % 2 == 1) tags.assign(items, tag_of(value));
   offsets.push_back(0);
@@ -218,10 +266,12 @@ void InputMemory::overwrite() noexcept {
 Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
   std::int64_t const items = items_of(value);
   Request request;
-  if (traits_of(kind).takes_numbers) request.set("x", Tensor::view<float>(numbers, Shape{items, 2}));
+  if (traits_of(kind).takes_numbers)
+    request.set("x", Tensor::view<float>(numbers, Shape{items, width_of(kind, value)}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
   if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
-  std::uint32_t const shift = kind == ModelKind::ensemble ? 0 : shift_of(value);
+  bool const shifts = kind != ModelKind::ensemble && kind != ModelKind::padded;
+  std::uint32_t const shift = shifts ? shift_of(value) : 0;
   if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
   if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
   return request;
@@ -271,15 +321,19 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   if (!end.result) return end.result;
   bool const apart = kind_ == ModelKind::ensemble;
   std::int64_t const count = batch.items + end.rows_too_many;
+  bool const padded = kind_ == ModelKind::padded || kind_ == ModelKind::made;
   auto const items = static_cast<std::size_t>(count);
-  memory_.assign(2 * items, 0.0F);
-  for (std::size_t i = 0; i < std::min(memory_.size(), 2 * rows.size()); ++i) {
-    auto const& row = rows[i / 2];
+  auto const width = static_cast<std::size_t>(padded ? batch.inputs[0].shape[1] : 2);
+  memory_.assign(width * items, 0.0F);
+  for (std::size_t i = 0; i < std::min(memory_.size(), width * rows.size()); ++i) {
+    auto const& row = rows[i / width];
     float const value =
-        base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % 2 + 1 + member_);
-    memory_[apart ? i % 2 * items + i / 2 : i] = value;
+        base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % width % 2 + 1 + member_);
+    bool const fills = padded && static_cast<float const*>(batch.inputs[0].data)[i] == filling;
+    memory_[apart ? i % 2 * items + i / 2 : i] = fills ? std::nanf("") : value;
   }
-  Shape const rows_first = kind_ == ModelKind::single ? Shape{2 * count} : Shape{count, 2};
+  Shape const rows_first =
+      kind_ == ModelKind::single ? Shape{2 * count} : Shape{count, static_cast<std::int64_t>(width)};
   give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : rows_first);
   if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
   return {};
@@ -303,7 +357,8 @@ Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const 
     return fail(Code::internal, Reason::backend_failure, "not an item");
   }
   if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
-  auto z = Tensor::allocate(DType::f32, Shape{1, 4}).value();
+  auto z = Tensor::allocate(DType::f32, Shape{1, made_length_of(seen->row)}).value();
+  std::ranges::fill(z.mutable_as<float>(), more_of_made);
   float const made[4] = {x.as<float>()[0], x.as<float>()[1], static_cast<float>(seen->value),
                          static_cast<float>(seen->row)};
   std::memcpy(z.mutable_data(), made, sizeof(made));
@@ -329,11 +384,12 @@ Result<std::vector<Tensor>> StageProcessor::Opened::postprocess(Item const& item
   Tensor const text = item.input(0);
   auto const read = read_text(text.text_at(0));
   auto const w = rows[0].as<float>();
-  bool const own = read && read->value == seen.value && read->row == seen.row &&
+  bool const own = rows[0].shape() == Shape{1, made_length_of(seen.row)} && read &&
+                   read->value == seen.value && read->row == seen.row &&
                    item.parameter<double>(0).value() == shift_of(seen.value);
   if (!own || w[0] != base_of(seen.value) + static_cast<float>(2 * seen.row + 1))
     stage.wrong("postprocess was given what belongs to another item");
-  return std::vector{rows[0].clone().value()};
+  return std::vector{Tensor::view<float>(w.first(2), Shape{1, 2}).clone().value()};
 }
 
 }  // namespace athanor_tests

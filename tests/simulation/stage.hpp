@@ -7,6 +7,9 @@
 // `single` has no batch axis and reads it, too. A request to `texts` of an odd value says a tag, any other leaves it out.
 // `plain` and `ensemble` read constants, one for a batch and one for each item. The ensemble has its items along axis 1, and
 // `plain` gives with each batch one number for all its items.
+//
+// `padded` and `made` read items of different length, the second also in one request. What pads them is checked by the
+// backend, which answers padding with NaN, so that nobody is given it unnoticed.
 #pragma once
 
 #include <array>
@@ -36,6 +39,7 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"made", 8, 2, 1, 1, true, true},
     {"ensemble", 4, 1, 3, 2, true, false},
     {"single", 1, 2, 1, 1, true, false},
+    {"padded", 4, 2, 1, 1, true, false},
 }};
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
@@ -53,6 +57,10 @@ class ModelFolders {
   void write(ModelKind kind, std::string const& manifest, std::uint32_t members) const;
   std::string root_;
 };
+
+// The bucket of a request to `padded` or `made`, and how many numbers an answer has for each item.
+std::int64_t bucket_of(ModelKind kind, std::uint32_t value) noexcept;
+std::int64_t width_of(ModelKind kind, std::uint32_t value) noexcept;
 
 // What the caller's memory holds; a Request borrows it.
 struct InputMemory {
@@ -137,7 +145,7 @@ class StageBackend {
   Stage& stage_;
 };
 
-// Makes z, four numbers: the two of x, and the value and the row that the text says. These are kept until the model's
+// Makes z, four numbers and more of them in some rows: the two of x, the value and the row that the text says, and fives. These are kept until the model's
 // answer, which becomes the caller's.
 class StageProcessor {
  public:

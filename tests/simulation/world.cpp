@@ -444,6 +444,8 @@ World::Caller& World::new_caller(SimulatedEvent const& event, std::uint32_t valu
       static_cast<std::int64_t>(caller.memory.numbers.size() * sizeof(float) + caller.memory.text.size());
   if (event.model == ModelKind::texts)  // a tag for every item, the request's or the default
     record.bytes += record.items * static_cast<std::int64_t>(sizeof(std::int32_t));
+  if (event.model == ModelKind::padded)
+    record.bytes = static_cast<std::int64_t>(record.items * sizeof(float)) * bucket_of(event.model, value);
   if (event.token == SimulatedEvent::own_token) caller.token = std::make_shared<Token>();
   if (event.token == 0 || event.token == 1)
     record.cancel_asked = cancel_begun_[static_cast<std::size_t>(event.token)];

@@ -167,13 +167,16 @@ inline Request row(float first, float second = 0) {
   return Request{{"x", Tensor::view<float>(values, Shape{1, 2}).clone().value()}};
 }
 
+// What a puppet's manifest says of its tensors, where a test has no tensors of its own.
+inline constexpr std::string_view puppet_tensors =
+    R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)";
+
 // A folder with one model file and its manifest; removed at the end.
 class ModelFolder {
  public:
-  explicit ModelFolder(
-      std::string_view extra = "", std::string_view name = "puppet", std::string_view version = "1.0.0",
-      std::string_view tensors = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)") {
+  explicit ModelFolder(std::string_view extra = "", std::string_view name = "puppet",
+                       std::string_view version = "1.0.0", std::string_view tensors = puppet_tensors) {
     std::string pattern = (std::filesystem::temp_directory_path() / "athanor-model-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
     write("model.bin", "weights");

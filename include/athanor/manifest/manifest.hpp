@@ -115,6 +115,7 @@ struct Manifest {
   std::vector<std::optional<Tensor>> defaults;   ///< by input; set for those that a request may leave out
   std::vector<ParameterSpec> parameters;         ///< what a request may set beside its inputs
   std::vector<ModelInput> model_inputs;          ///< what the model reads
+  std::vector<PaddedAxis> padded_axes;           ///< of model inputs: at most max_padded_axes
   std::vector<TensorSpec> model_outputs;         ///< what the model gives
   std::vector<manifest::OutputSection> outputs;  ///< what an answer holds
   std::vector<manifest::Member> members;         ///< one: a plain model; several: an ensemble

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,18 @@ enum class Assemble : std::uint8_t {
   repeat,   ///< generated: for every item, the value of its request's parameter
   share,    ///< generated: the value of a parameter, equal in all requests of a batch
   fixed,    ///< a constant of the manifest: one row per item, or without `items` one value per batch
+  mask,     ///< generated: along padded axes, 1 where an item has an element and 0 where it is padded
+  length,   ///< generated: for every item, its length along a padded axis (i32 or i64)
+};
+
+/// The most padded axes that a model may have.
+inline constexpr std::size_t max_padded_axes = 4;
+
+/// An axis along which items of different length share a batch: each is filled up to the length of the batch.
+struct PaddedAxis {
+  std::string name;
+  /// Lengths of batches, ascending: the smallest one that holds the longest item of a request is the request's.
+  std::vector<std::int64_t> buckets;
 };
 
 /// One input of the model as it executes (after the processor, if there is one).
@@ -35,7 +49,8 @@ struct ModelInput {
   /// For a `stack` input as the items bring it, with `items` first; for any other as the model has it.
   TensorSpec spec;
   Assemble assemble = Assemble::stack;
-  /// The ragged axis that axis 0 runs along (`ragged`, `segment`); empty otherwise.
+  /// The ragged axis that axis 0 runs along (`ragged`, `segment`), or the padded axis that is measured (`length`); empty
+  /// otherwise.
   std::string axis;
   /// For a ragged input whose values are positions along another ragged axis, the name of that axis; empty
   /// otherwise. Each value is increased by the number of elements that earlier items of the batch have along
@@ -47,6 +62,15 @@ struct ModelInput {
   Tensor constant{};
   /// For a `stack` input: the model's batch axis, or no_batch_axis if each run has one item.
   std::size_t batch_axis = 0;
+  /// One element of its type, with which a `stack` input is filled up along padded axes; nothing without such an axis.
+  std::optional<Tensor> fill{};
 };
+
+/// Which of `axes` a dimension runs along; nothing for any other dimension.
+inline std::optional<std::size_t> padded_axis_of(std::span<PaddedAxis const> axes, Dim const& dim) noexcept {
+  for (std::size_t i = 0; i < axes.size() && dim.kind == Dim::Kind::named; ++i)
+    if (axes[i].name == dim.name) return i;
+  return std::nullopt;
+}
 
 }  // namespace athanor::inline v1

@@ -46,6 +46,11 @@ struct ModelStatistics {
   ValueSummary queue;
   /// Run time of a batch, in nanoseconds.
   ValueSummary compute;
+  /// Positions along padded axes that items of executed batches had: of a text, its tokens. 0 for a model without such
+  /// axes.
+  std::uint64_t positions = 0;
+  /// Positions by which those items were filled up: `padding / (positions + padding)` of a model's work is wasted.
+  std::uint64_t padding = 0;
   /// Items that wait for a batch now.
   std::uint64_t queued_items = 0;
   /// Instances that run a batch now.

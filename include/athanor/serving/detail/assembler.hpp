@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <athanor/core/error.hpp>
 #include <athanor/core/tensor.hpp>
 #include <athanor/manifest/model_input.hpp>
+#include <athanor/serving/detail/padding.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -24,13 +26,22 @@ class Pieces {
   /// `inputs` of the model.
   explicit Pieces(std::size_t inputs) noexcept : inputs_(inputs) {}
 
-  void clear() noexcept { items_.clear(); }
+  void clear() noexcept {
+    items_.clear();
+    least_ = {};
+  }
+  /// The batch is filled up at least to the buckets of those lengths.
+  void widen(PaddedLengths const& lengths) noexcept { least_ = longest_of(least_, lengths); }
   /// Adds a piece. Returns its tensors, by model input; fill them in before adding the next piece.
   std::span<TensorView> add(std::uint32_t items);
 
   std::size_t size() const noexcept { return items_.size(); }
   std::uint32_t items(std::size_t piece) const noexcept { return items_[piece]; }
+  PaddedLengths const& least() const noexcept { return least_; }
   std::span<TensorView> tensors(std::size_t piece) noexcept {
+    return std::span(tensors_).subspan(piece * inputs_, inputs_);
+  }
+  std::span<TensorView const> tensors(std::size_t piece) const noexcept {
     return std::span(tensors_).subspan(piece * inputs_, inputs_);
   }
   TensorView const& tensor(std::size_t piece, std::size_t input) const noexcept {
@@ -41,6 +52,7 @@ class Pieces {
   std::size_t inputs_;
   std::vector<std::uint32_t> items_;  // by piece
   std::vector<TensorView> tensors_;   // piece-major
+  PaddedLengths least_{};
 };
 
 /// How to read pieces whose owners may take them back. `begin` is called before a piece's memory is read and `end`
@@ -61,7 +73,7 @@ std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView
 class Assembler {
  public:
   /// At most max_tensors inputs; the order of `inputs` is that of the model.
-  explicit Assembler(std::span<ModelInput const> inputs);
+  explicit Assembler(std::span<ModelInput const> inputs, Padding padding = {});
 
   /// Assembles the inputs of a batch of these pieces, in their order. With `may_view`, a batch of one piece
   /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied. Fails
@@ -81,6 +93,9 @@ class Assembler {
   /// The inputs of the last batch, in the model's order. Valid until the next gather.
   std::span<TensorView const> inputs() const noexcept { return views_; }
   std::int64_t items() const noexcept { return items_; }
+  /// How long the last batch is along padded axes, and how long its pieces are.
+  PaddedLengths const& widths() const noexcept { return widths_; }
+  PaddedLengths const& lengths(std::size_t piece) const noexcept { return lengths_[piece]; }
 
  private:
   static constexpr std::size_t no_axis = static_cast<std::size_t>(-1);
@@ -94,6 +109,8 @@ class Assembler {
     Tensor constant;                 // a copy: what a model may do to it stays with this instance
     std::size_t batch_axis = 0;      // stack: the model's batch axis
     bool per_item = false;           // of a constant: whether it is a row for each item
+    PaddedDims padded;
+    std::optional<Tensor> fill;  // along them
     Buffer data;
     Buffer offsets;  // of bytes
   };
@@ -103,11 +120,16 @@ class Assembler {
     return starts_[piece * axes_.size() + axis];
   }
   Result<void> measure(Pieces const& pieces);
+  Result<void> measure_padding(Pieces const& pieces);
   Result<void> check_alike(Input const& input, std::size_t index, Pieces const& pieces);
   Result<void> gather_input(std::size_t index, Pieces const& pieces, bool view);
   Result<void> copy_elements(std::size_t index, Pieces const& pieces);
   Result<void> copy_bytes(std::size_t index, Pieces const& pieces);
   Result<void> gather_given(std::size_t index, Pieces const& pieces, bool view);
+  Result<void> pad_elements(std::size_t index, Pieces const& pieces);
+  Result<void> pad_bytes(std::size_t index, Pieces const& pieces);
+  Result<void> make_mask(std::size_t index, Pieces const& pieces);
+  Result<void> make_lengths(std::size_t index, Pieces const& pieces);
   Result<void> check_positions(Input const& input, TensorView const& values, std::int64_t limit);
   void shift_positions(Input const& input, std::byte* values, std::size_t count, std::int64_t by);
   Result<void> make_segments(std::size_t index, Pieces const& pieces);
@@ -116,12 +138,17 @@ class Assembler {
   Result<void> share_value(std::size_t index, Pieces const& pieces);
   Result<void> repeat_constant(std::size_t index);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
+  Result<std::byte*> buffer_of_rows(Input& input, Shape& shape, std::size_t width);
+  bool is_full(Input const& input, TensorView const& tensor) const noexcept;
 
   PieceAccess access_{};  // of the batch at hand
   std::vector<Input> inputs_;
   std::vector<std::string> axes_;  // names of ragged axes
   // By piece and axis: where the piece's elements begin; one more row for the end.
   std::vector<std::int64_t> starts_;
+  Padding padding_;
+  std::vector<PaddedLengths> lengths_;  // by piece; empty without padded axes
+  PaddedLengths widths_{};
   std::vector<TensorView> views_;
   std::int64_t items_ = 0;
 };

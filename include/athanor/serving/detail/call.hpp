@@ -127,6 +127,7 @@ struct Call : admission::Slot,
   CallInputs inputs{};           ///< guarded by lock() once the call has started
   ParameterValues parameters{};  ///< set before the call starts; empty where the model has none
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
+  PaddedLengths longest{};       ///< of its items; set before the call is queued
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{
       false};               ///< some of its items are, or were, in a batch that runs

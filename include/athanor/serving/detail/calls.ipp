@@ -67,7 +67,7 @@ Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& reque
                                           CallOptions const& options, TimePoint now, TimePoint deadline) {
   if (in_child()) return tl::unexpected(child_error());
   if (stopping()) return tl::unexpected(stop_error());
-  return check(model.description().signature, request).and_then([&](CheckedRequest const& checked) {
+  return check_request(model.description(), request).and_then([&](CheckedRequest const& checked) {
     return make_checked_call(model, request, checked, options, now, deadline, nullptr);
   });
 }
@@ -81,7 +81,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   };
   // A hint that was missed costs no more than this.
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
-  auto const checked = check(model.description().signature, request);
+  auto const checked = check_request(model.description(), request);
   if (!checked) return tl::unexpected(checked.error());
   RoomPlace<Env> place(room_line_, checked->items, held_bytes(model.description(), request, *checked));
   Hook hook(place);
@@ -118,6 +118,9 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   call.deadline = deadline;
   if (Signature const& signature = model.description().signature; !signature.parameters.empty())
     call.parameters.assign(signature, request, checked);
+  if (auto const& description = model.description();
+      !description.plan.padding.empty() && !description.preprocesses)
+    call.longest = *request_lengths(description, request, checked);
   Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
   // Asked again: a stop that did not see this call has been seen here.
   if (admitted && stopping()) admitted = tl::unexpected(stop_error());

@@ -11,6 +11,7 @@
 #include <athanor/core/backend.hpp>
 #include <athanor/manifest/model_input.hpp>
 #include <athanor/serving/detail/handles.hpp>
+#include <athanor/serving/detail/padding.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -59,6 +60,7 @@ struct OutputPlan {
   TensorSpec spec;
   From from = From::model;
   std::size_t index = 0;  ///< of the model output, or of the tensor that preprocess or postprocess makes
+  PaddedDims padded{};    ///< of the model output: along these it is cut back
 
   /// Whether the processor makes it, rather than the model.
   bool is_processed() const noexcept { return from == From::preprocess || from == From::postprocess; }
@@ -67,6 +69,7 @@ struct OutputPlan {
 /// Everything that is the same for all instances of a model.
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
+  Padding padding;                        ///< of the inputs
   std::vector<TensorSpec> model_outputs;  ///< as the model returns them: `items` along any axis, or none
   std::vector<OutputPlan> outputs;        ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
@@ -80,9 +83,10 @@ class Ensemble {
   Ensemble(ExecutionPlan const& plan, std::vector<Instance> members);
 
   /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how
-  /// many members answered. Checks what each returns: count, element type, rows. Fewer than `min_members`
-  /// good answers fail the batch with the first member's error, named by its file.
-  Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items);
+  /// many members answered. Checks what each returns: count, element type, rows, and the batch's `widths` along padded
+  /// axes. Fewer than `min_members` good answers fail the batch with the first member's error, named by its file.
+  Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items,
+                            PaddedLengths const& widths = {});
 
   /// What a member gave, or failed to give, against the manifest, in any run so far; null while all kept to it. It
   /// stands also where enough others answered.
@@ -120,6 +124,8 @@ class Ensemble {
   std::vector<TensorView> raw_;     // member-major: member * model outputs + output; checked, items first
   std::vector<TensorView> passed_;  // as raw_: what last passed the checks; its memory is not read
   std::vector<std::vector<std::byte>> moved_;     // as raw_: memory of the outputs that had to be rearranged
+  std::vector<PaddedDims> padded_;                // by model output
+  PaddedLengths widths_{};                        // of the batch at hand
   std::vector<std::vector<std::byte>> computed_;  // by public output
   std::vector<double> mean_;                      // of the output being computed
   std::vector<double> deviation_;                 // likewise

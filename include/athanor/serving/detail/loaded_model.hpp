@@ -17,7 +17,9 @@ namespace athanor::inline v1::serving {
 /// One instance: buffers to gather a batch into, and one instance of every member. One batch at a time.
 struct Worker {
   Worker(ExecutionPlan const& plan, std::vector<Instance> members)
-      : assembler(plan.inputs), pieces(plan.inputs.size()), ensemble(plan, std::move(members)) {}
+      : assembler(plan.inputs, plan.padding),
+        pieces(plan.inputs.size()),
+        ensemble(plan, std::move(members)) {}
 
   Assembler assembler;
   Pieces pieces;                      ///< of the batch at hand

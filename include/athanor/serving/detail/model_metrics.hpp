@@ -14,7 +14,15 @@ namespace athanor::inline v1::serving {
 struct ModelMetrics {
   static constexpr std::size_t outcomes = std::tuple_size_v<decltype(ModelStatistics::requests)>;
   /// The index of each count; that of requests with an outcome is the number of its code.
-  enum Count : std::size_t { cache_hits = outcomes, cache_joined, batch_failures, degraded, count_count };
+  enum Count : std::size_t {
+    cache_hits = outcomes,
+    cache_joined,
+    batch_failures,
+    degraded,
+    positions,
+    padding,
+    count_count
+  };
 
   void count_request(Code outcome) noexcept { counts.add(static_cast<std::size_t>(outcome) % outcomes); }
 

@@ -67,14 +67,19 @@ inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, 
          std::equal(dims.begin() + 1, dims.end(), view.shape + 1);
 }
 
-/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch, and fills those that
-/// preprocess made; those of postprocess come later.
+/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch but `longest` along padded axes,
+/// and fills those that preprocess made; those of postprocess come later.
 inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
                                  std::span<MadeItem const> made, std::int64_t items,
-                                 std::span<Tensor> computed) {
+                                 PaddedLengths const& longest, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     if (plan.from == OutputPlan::From::postprocess) continue;
+    if (!plan.padded.empty()) {
+      auto const shape = with_lengths(shape_with_items(outputs[i], items), plan.padded, longest);
+      if (auto stored = make_output(computed[i], plan.spec.dtype, shape); !stored) return stored;
+      continue;
+    }
     if (plan.from != OutputPlan::From::preprocess &&
         is_ready(computed[i], plan.spec.dtype, outputs[i], items))
       continue;
@@ -87,13 +92,14 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
 }
 
 /// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`.
-/// backend_contract when the rows are of another size than those of the call's first batch.
+/// backend_contract when the rows are of another size than those of the call's first batch. Outputs along padded axes are
+/// left to cut_rows.
 inline Result<void> copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                               std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
                               std::size_t call_items, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.is_processed()) continue;
+    if (plan.is_processed() || !plan.padded.empty()) continue;
     // The division would cost as much as the rest of this loop.
     std::size_t const width = batch_items == 1
                                   ? outputs[i].size_bytes
@@ -109,6 +115,12 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
   }
   return {};
 }
+
+/// The same for outputs along padded axes, of rows that are all `lengths` long: what is padding in them is left out, and
+/// what `computed` is longer is zero.
+Result<void> cut_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                      std::size_t row, std::size_t first, std::size_t count, PaddedLengths const& lengths,
+                      std::span<Tensor> computed);
 
 /// Fails if an output holds NaN or infinity and its spec forbids them.
 inline Result<void> check_finite(ModelDescription const& description, std::span<Tensor const> computed) {

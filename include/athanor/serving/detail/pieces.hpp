@@ -10,6 +10,7 @@
 #include <athanor/serving/detail/assembler.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/model_description.hpp>
+#include <athanor/serving/detail/padding.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -45,6 +46,8 @@ class ItemRows {
   ItemRows(ItemRows const&) = delete;
   ItemRows& operator=(ItemRows const&) = delete;
   std::span<TensorView const> views() const noexcept { return {views_.data(), count_}; }
+  /// Puts another tensor in the place of one.
+  void replace(std::size_t index, Tensor row);
 
  private:
   std::array<Tensor, max_tensors> rows_{};
@@ -58,13 +61,19 @@ Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<
                                  std::span<ath_value const> parameters, std::int64_t index);
 
 /// Postprocesses item `index` of `inputs`, as preprocess_item, with row `row` of `rows`: the tensors that the manifest
-/// gives the processor, in its order. `kept`: the result of preprocess for the item; null without it.
+/// gives the processor, in its order. `kept`: the result of preprocess for the item; null without it. Along padded
+/// axes the item gets its own lengths, of the `longest` that `rows` have.
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                   std::span<ath_value const> parameters, MadeItem const* kept,
-                                  std::span<Tensor const> rows, std::int64_t index, std::int64_t row);
+                                  std::span<Tensor const> rows, PaddedLengths const& longest,
+                                  std::int64_t index, std::int64_t row);
+
+/// How long the item is along padded axes; `longest` for an item that no processor made.
+PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* made,
+                           PaddedLengths const& longest);
 
 /// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
-/// caller sends (an empty ragged input may ask for a segment of any length). Saturates.
+/// caller sends (an empty ragged input may ask for a segment of any length; a short text is padded). Saturates.
 std::int64_t held_bytes(ModelDescription const& description, Request const& request,
                         CheckedRequest const& checked) noexcept;
 

@@ -139,10 +139,13 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   auto const inputs = processor_inputs(call, caller);
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
+  call.longest = {};
+  bool const pads = !call.model->description().plan.padding.empty();
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
     auto made = preprocess_item(call.model->description(), *inputs, call.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
     call.batch_cost += made->cost();
+    if (pads) call.longest = longest_of(call.longest, *made_lengths(call.model->description(), *made));
     call.made.push_back(std::move(*made));
   }
   ModelType const& model = *call.model;
@@ -179,6 +182,9 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
   } else {
     call.batch_cost = std::max<std::int64_t>(call.inputs.checked().bytes, 1);
   }
+  // What a padded batch costs is how long it is, whatever its items hold.
+  if (Padding const& padding = call.model->description().plan.padding; !padding.empty())
+    call.batch_cost = call.inputs.checked().items * padding.positions_of(padding.buckets_of(call.longest));
   call.step = RouteStep::pin;
   return Progress::next;
 }
@@ -291,7 +297,7 @@ Result<void> EngineState<T>::postprocess_items(CallType& call, CallerKind caller
       return tl::unexpected(late(call));
     auto made = postprocess_item(description, *inputs, call.parameters.values(),
                                  call.made.empty() ? nullptr : &call.made[static_cast<std::size_t>(item)],
-                                 rows, item, item);
+                                 rows, call.longest, item, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     answers.push_back(std::move(*made));
   }

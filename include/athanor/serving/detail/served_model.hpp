@@ -123,6 +123,9 @@ class ServedModel {
   }
   void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
+  Result<void> cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
+                        std::size_t& piece) noexcept;
+  void count_positions(Worker const& worker) noexcept;
   template <class Write>
   void write_report(batching::Part const& part, Write write) noexcept;
   Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;

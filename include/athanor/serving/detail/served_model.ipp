@@ -57,6 +57,8 @@ template <class T>
 std::uint64_t ServedModel<T>::shape_key(CallType const& call, std::uint32_t item) const {
   std::array<TensorView, max_tensors> tensors;
   fill_piece(description_, source_of(call), item, 1, tensors);
+  if (Padding const& padding = description_.plan.padding; !padding.empty())
+    padding.widen(tensors, padding.buckets_of(call.longest));
   return serving::shape_key(description_.plan.inputs, tensors);
 }
 
@@ -115,10 +117,12 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
     instance.taken_back = gathered.error().reason == Reason::cancelled;
     return gathered;
   }
+  if (!description_.plan.padding.empty()) count_positions(worker);
   auto members = [&] {
     Inside<ServedModel> const here(this);
     CallerInside const caller(instance);
-    return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items());
+    return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(),
+                               worker.assembler.widths());
   }();
   if (!members) return tl::unexpected(std::move(members.error()));
   return scatter(batch, worker, *members);
@@ -170,6 +174,7 @@ void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker
       continue;
     }
     append_pieces(description_, source_of(call), part.first, part.count, worker.pieces);
+    worker.pieces.widen(call.longest);
     worker.parts.push_back(part);
   }
 }
@@ -206,6 +211,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   auto const outputs = worker.ensemble.outputs();
   std::int64_t const items = worker.assembler.items();
   std::size_t row = 0;
+  std::size_t piece = 0;
   for (auto const& part : worker.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     if (auto made = make_outputs(part, outputs); !made) return made;
@@ -213,6 +219,8 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
                                 call.outputs->computed());
         !copied)
       return copied;
+    if (!description_.plan.padding.empty())
+      if (auto cut = cut_part(part, worker, row, piece); !cut) return cut;
     row += part.count;
     write_report(part, [&](Report& report) {
       report.batch_items = static_cast<std::uint32_t>(items);
@@ -227,6 +235,33 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   return {};
 }
 
+/// Copies the outputs along padded axes of a part, whose first row and piece of the batch those are; its pieces are passed.
+template <class T>
+Result<void> ServedModel<T>::cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
+                                      std::size_t& piece) noexcept {
+  auto& call = static_cast<CallType&>(*part.slot);
+  for (std::uint32_t done = 0; done < part.count; ++piece) {
+    std::uint32_t const items = worker.pieces.items(piece);
+    auto cut = cut_rows(description_, worker.ensemble.outputs(), row + done, part.first + done, items,
+                        worker.assembler.lengths(piece), call.outputs->computed());
+    if (!cut) return cut;
+    done += items;
+  }
+  return {};
+}
+
+/// How much of a batch is items, and how much is padding.
+template <class T>
+void ServedModel<T>::count_positions(Worker const& worker) noexcept {
+  Padding const& padding = description_.plan.padding;
+  std::int64_t real = 0;
+  for (std::size_t piece = 0; piece < worker.pieces.size(); ++piece)
+    real += worker.pieces.items(piece) * padding.positions_of(worker.assembler.lengths(piece));
+  std::int64_t const all = worker.assembler.items() * padding.positions_of(worker.assembler.widths());
+  metrics_.counts.add(ModelMetrics::positions, static_cast<std::uint64_t>(real));
+  metrics_.counts.add(ModelMetrics::padding, static_cast<std::uint64_t>(all - real));
+}
+
 /// Allocates outputs for all items of the call, shaped like the batch's. One part of a call in parts does it for
 /// all.
 template <class T>
@@ -237,7 +272,7 @@ Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
   auto const lock = shared ? CallLock<T>(call) : CallLock<T>();
   if (shared && call.outputs_made) return {};
   auto result = serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items,
-                                      call.outputs->computed());
+                                      call.longest, call.outputs->computed());
   call.outputs_made = result.has_value();
   return result;
 }
