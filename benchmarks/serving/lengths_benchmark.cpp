@@ -1,4 +1,5 @@
-// What items of different length cost: padded to buckets, against batches of equal lengths.
+// What items of different length cost: padded to buckets, against batches of equal lengths; and answers of different
+// length, in batches, against one request at a time.
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -55,6 +56,21 @@ bool ask(Model<>& model, unsigned seed) {
   return right;
 }
 
+/// Answers in a second of `callers` threads, which ask `calls` times each; 0 when some `ask(seed)` says so.
+template <class Ask>
+double answers_in_a_second(Ask const& ask) {
+  std::atomic<bool> right{true};
+  auto const began = std::chrono::steady_clock::now();
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < callers; ++i)
+    threads.emplace_back([&, i] {
+      if (!ask(i + 1)) right = false;
+    });
+  for (auto& thread : threads) thread.join();
+  std::chrono::duration<double> const took = std::chrono::steady_clock::now() - began;
+  return right ? callers * calls / took.count() : 0;
+}
+
 struct Measured {
   double answers_in_a_second = 0;  // 0 after a wrong answer
   double wasted = 0;               // the share of padding
@@ -69,24 +85,88 @@ Measured measure_texts(std::string_view model_inputs) {
   athanor_tests::ModelFolder const folder(R"("batching": {"max_items": 16},)", "texts", "1.0.0", tensors);
   auto engine = Engine<>::create({.backends = {&table}, .threads = 4, .cache_bytes = 0}).value();
   auto model = engine.load(folder.path()).value();
-  std::atomic<bool> right{true};
-  auto const began = std::chrono::steady_clock::now();
-  std::vector<std::thread> threads;
-  for (unsigned i = 0; i < callers; ++i)
-    threads.emplace_back([&, i] {
-      if (!ask(model, i + 1)) right = false;
-    });
-  for (auto& thread : threads) thread.join();
-  std::chrono::duration<double> const took = std::chrono::steady_clock::now() - began;
+  double const answers = answers_in_a_second([&](unsigned seed) { return ask(model, seed); });
   auto const statistics = model.statistics().value();
   auto const all = static_cast<double>(statistics.positions + statistics.padding);
-  return {right ? callers * calls / took.count() : 0,
-          all > 0 ? static_cast<double>(statistics.padding) / all : 0};
+  return {answers, all > 0 ? static_cast<double>(statistics.padding) / all : 0};
+}
+
+/// Finds of `x` as many points as its first number says, each with that number.
+struct PointsBackend : NullBackend {
+  struct Instance {
+    std::vector<std::int64_t> counts;
+    std::vector<float> points;
+    Result<void> run(ath_batch& batch) {
+      counts.clear();
+      points.clear();
+      for (std::int64_t item = 0; item < batch.items; ++item) {
+        float const first = static_cast<float const*>(batch.inputs[0].data)[item];
+        counts.push_back(static_cast<std::int64_t>(first));
+        points.insert(points.end(), static_cast<std::size_t>(counts.back()), first);
+      }
+      run_device(static_cast<std::int64_t>(points.size()));
+      batch.outputs[0] = to_view(Tensor::view<std::int64_t>(counts, Shape{batch.items}));
+      batch.outputs[1] =
+          to_view(Tensor::view<float>(points, Shape{static_cast<std::int64_t>(points.size())}));
+      return {};
+    }
+  };
+  struct Model {
+    using Instance = PointsBackend::Instance;
+    std::uint64_t footprint() const { return 0; }
+    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
+  };
+  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
+};
+
+/// Items of 0 to 60 points.
+bool find_points(Model<>& model, unsigned seed) {
+  std::minstd_rand draw(seed);
+  bool right = true;
+  for (int k = 0; k < calls; ++k) {
+    auto const wanted = static_cast<float>(draw() % 61);
+    auto const answer = model.infer({{"x", Tensor::view<float>(std::span(&wanted, 1), Shape{1})}});
+    right = right && answer &&
+            answer->outputs["count"].as<std::int64_t>()[0] == static_cast<std::int64_t>(wanted);
+    if (!right) return false;
+    auto const points = answer->outputs["points"].as<float>();
+    right = points.size() == static_cast<std::size_t>(wanted) &&
+            std::ranges::all_of(points, [&](float point) { return point == wanted; });
+  }
+  return right;
+}
+
+/// Answers in a second; 0 after a wrong answer.
+double measure_points(std::string_view batching) {
+  PointsBackend backend;
+  ath_backend_table const table = make_table(backend);
+  athanor_tests::ModelFolder const folder(batching, "points", "1.0.0",
+                                          R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
+      "model_outputs": [{"name": "n", "dtype": "i64", "shape": ["items"]},
+                        {"name": "points", "dtype": "f32", "shape": ["points"], "rows": "n"}],
+      "outputs": [{"name": "points", "dtype": "f32", "shape": ["points"]},
+                  {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:points"}],)");
+  auto engine = Engine<>::create({.backends = {&table}, .threads = 4, .cache_bytes = 0}).value();
+  auto model = engine.load(folder.path()).value();
+  return answers_in_a_second([&](unsigned seed) { return find_points(model, seed); });
+}
+
+void measure_ragged(Figures& figures) {
+  if (!figures.wants("serving.ragged")) return;
+  double const single = measure_points(R"("batching": {"max_items": 1},)");
+  double const batched = measure_points(R"("batching": {"max_items": 16},)");
+  if (single == 0 || batched == 0) return figures.fail("serving.ragged", "a wrong answer");
+  figures.report(
+      {.name = "serving.ragged",
+       .value = batched / single,
+       .unit = "of one request at a time; 0 to 60 rows each, 16 callers, a device of 1 ms and 4 us per row",
+       .aim = at_least(2.0)});
 }
 
 }  // namespace
 
 void measure_lengths(Figures& figures) {
+  measure_ragged(figures);
   if (!figures.wants("serving.pad") && !figures.wants("serving.pad-waste")) return;
   auto const equal = measure_texts("");
   auto const padded = measure_texts(

@@ -14,6 +14,7 @@
 #include "manifest_constants.hpp"
 #include "manifest_padding.hpp"
 #include "manifest_parameters.hpp"
+#include "manifest_ragged.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
@@ -236,8 +237,11 @@ ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& req
   return input;
 }
 
-TensorSpec read_model_output(Node const& node) {
-  return node.object({"name", "dtype", "shape"}) ? read_tensor(node) : TensorSpec{};
+TensorSpec read_model_output(Node const& node, std::vector<RaggedAxis>& ragged_axes) {
+  if (!node.object({"name", "dtype", "shape", "rows"})) return {};
+  TensorSpec spec = read_tensor(node);
+  read_ragged_axis(node["rows"], spec, ragged_axes);
+  return spec;
 }
 
 void read_source(Node const& node, OutputSection& output, bool of_processor = true) {
@@ -256,6 +260,8 @@ void read_source(Node const& node, OutputSection& output, bool of_processor = tr
     output.source = OutputSource::standard_deviation;
   } else if (head == "processor" && names && of_processor) {
     output.source = OutputSource::processor;
+  } else if (head == "rows" && names && of_processor) {
+    output.source = OutputSource::rows;
   } else if (from == "unknown") {
     output.source = OutputSource::unknown;
   } else if (from == "members") {
@@ -263,7 +269,7 @@ void read_source(Node const& node, OutputSection& output, bool of_processor = tr
   } else {
     node.reader().refuse(node.path(),
                          "expected model:NAME, mean:NAME, std:NAME,{} unknown or members; got '{}'",
-                         of_processor ? " processor:NAME," : "", from);
+                         of_processor ? " processor:NAME, rows:AXIS," : "", from);
   }
 }
 
@@ -353,6 +359,11 @@ std::optional<Tensor> read_value(std::string const& name, Node const& node,
   return {};
 }
 
+/// The spec of that name, which is there.
+TensorSpec const& find_spec(std::vector<TensorSpec> const& specs, std::string const& name) {
+  return *std::ranges::find(specs, name, &TensorSpec::name);
+}
+
 /// An input of a self-test, or a parameter.
 std::optional<Tensor> read_request_value(std::string const& name, Node const& node,
                                          Signature const& signature) {
@@ -383,7 +394,7 @@ SelfTest read_self_test(Node const& node, Signature const& signature) {
   if (test.outputs.empty())
     node.reader().refuse(node["outputs"].path(), "expected at least one output, got none");
   for (auto const& output : test.outputs)
-    if (output.value.shape()[0] != checked->items)
+    if (find_spec(signature.outputs, output.name).stacks() && output.value.shape()[0] != checked->items)
       node.reader().refuse(fmt::format("{}.{}", node["outputs"].path(), output.name),
                            "expected {} items as in the inputs, got {}", checked->items,
                            output.value.shape()[0]);
@@ -470,7 +481,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
   }
   if (auto const outputs = root["model_outputs"]; outputs.present()) {
     for (Node const& node : outputs.list(1, max_tensors))
-      manifest.model_outputs.push_back(read_model_output(node));
+      manifest.model_outputs.push_back(read_model_output(node, manifest.ragged_axes));
   } else {
     name_model_outputs(manifest);
   }
@@ -548,6 +559,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
     if (!reader.failed()) manifest::read_execution(root, manifest);
     if (!reader.failed()) manifest::fit_parameters(manifest, reader);
     if (!reader.failed()) manifest::fit_padding(manifest, reader);
+    if (!reader.failed()) manifest::fit_ragged_axes(manifest, reader);
     if (!reader.failed()) manifest::check_references(manifest, reader);
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())

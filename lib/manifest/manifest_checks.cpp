@@ -1,5 +1,6 @@
 #include "manifest_checks.hpp"
 #include "manifest_padding.hpp"
+#include "manifest_ragged.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -75,6 +76,7 @@ void check_size(TensorSpec const& spec, std::string const& path, Reader& reader)
 /// True when `source` has every length that `declared` promises, on as many axes.
 bool keeps_shape(TensorSpec const& source, TensorSpec const& declared) {
   if (source.dims.size() != declared.dims.size() || source.stacks() != declared.stacks()) return false;
+  if (is_ragged(source) && source.dims[0] != declared.dims[0]) return false;
   for (std::size_t axis = 1; axis < source.dims.size(); ++axis)
     if (declared.dims[axis].kind == Dim::Kind::fixed && declared.dims[axis] != source.dims[axis])
       return false;
@@ -155,10 +157,11 @@ void check_numbers(TensorSpec const& spec, std::string const& path, Reader& read
   if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
 }
 
-/// Answers have one row per item.
+/// Answers have one row per item, or any number along a ragged axis.
 void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader) {
-  if (!spec.stacks())
-    reader.refuse(path + ".shape", "expected '{}' as the first dimension, got {}", items_axis,
+  if (!spec.stacks() && !is_ragged(spec))
+    reader.refuse(path + ".shape",
+                  "expected '{}' or the name of a ragged axis as the first dimension, got {}", items_axis,
                   to_string(spec));
   check_numbers(spec, path, reader);
 }
@@ -199,7 +202,7 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (source->dtype != spec.dtype)
     reader.refuse(path + ".dtype", "expected {} as in model_outputs, got {}", to_string(source->dtype),
                   to_string(spec.dtype));
-  TensorSpec const given = with_items_first(*source);
+  TensorSpec const given = has_ragged_rows(manifest, *source) ? *source : with_items_first(*source);
   if (!keeps_shape(given, spec) || !keeps_padding(manifest, given, spec))
     reader.refuse(path + ".shape", "expected '{}' to have the shape of the model output '{}', {}; got {}",
                   spec.name, output.of, to_string(*source), to_string(spec));
@@ -213,6 +216,10 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (!is_computable(spec.dtype))
     reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a standard deviation, got {}",
                   to_string(spec.dtype));
+  if (is_ragged(spec) && manifest.members.size() >= 2 && is_counted(manifest, spec))
+    reader.refuse(path + ".from",
+                  "expected an axis of the model's inputs for a mean or a standard deviation, got {}",
+                  to_string(spec));
   if (output.source == OutputSource::standard_deviation && manifest.members.size() < 2)
     reader.refuse(path + ".from", "expected several members for a standard deviation, got 1");
 }
@@ -227,6 +234,7 @@ void check_output(Manifest const& manifest, OutputSection const& output, std::st
         reader.refuse(path, "expected i64 [items] for a count, got {}", to_string(spec));
       if (output.source == OutputSource::unknown) check_unknown(manifest, path + ".from", reader);
       return;
+    case OutputSource::rows: return check_row_counts(manifest, output, path, reader);
     case OutputSource::processor:
       if (!manifest.processor)
         reader.refuse(path + ".from", "expected a processor to take '{}' from, got none", output.of);

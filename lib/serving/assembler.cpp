@@ -176,6 +176,7 @@ Assembler::Assembler(std::span<ModelInput const> inputs, Padding padding)
     }
     input.fill = from.fill;
     if (!padding_.empty()) input.padded = padding_.dims(inputs_.size());
+    axis_of_.push_back(input.axis);
     inputs_.push_back(std::move(input));
   }
 }

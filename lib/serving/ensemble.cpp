@@ -105,8 +105,12 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
       moved_(raw_.size()),
       computed_(plan.outputs.size()),
       answered_(plan.members.size()),
-      outputs_(plan.outputs.size()) {
-  for (TensorSpec const& output : plan.model_outputs) batch_axes_.push_back(batch_axis_of(output));
+      outputs_(plan.outputs.size()),
+      ragged_(plan.ragged_model_outputs) {
+  ragged_.resize(plan.model_outputs.size(), OutputPlan::not_ragged);
+  starts_.resize(plan.ragged.size());
+  for (std::size_t i = 0; i < plan.model_outputs.size(); ++i)
+    batch_axes_.push_back(ragged_[i] == OutputPlan::not_ragged ? batch_axis_of(plan.model_outputs[i]) : 0);
   for (TensorSpec const& output : plan.model_outputs)
     padded_.push_back(padded_dims_of(plan.padding.axes(), output));
   for (ModelInput const& input : plan.inputs) {
@@ -150,18 +154,51 @@ tl::unexpected<Error> Ensemble::refuse_output(std::size_t member, std::size_t ou
               plan_.model_outputs[output].name, fault);
 }
 
-Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std::int64_t items) const {
+/// How many rows a model output has in a batch of `items`.
+std::int64_t Ensemble::rows_of(std::size_t output, std::int64_t items) const noexcept {
+  std::size_t const axis = ragged_[output];
+  return axis == OutputPlan::not_ragged ? items : starts_[axis].back();
+}
+
+/// Finds out where the rows of items begin along every ragged axis. Outputs that count them have passed their checks.
+Result<void> Ensemble::count_rows(std::size_t member, std::int64_t items, InputStarts const& starts) {
+  for (std::size_t axis = 0; axis < plan_.ragged.size(); ++axis) {
+    RaggedPlan const& ragged = plan_.ragged[axis];
+    auto& of_axis = starts_[axis];
+    of_axis.assign(1, 0);
+    auto const* const counts =
+        ragged.of_inputs
+            ? nullptr
+            : static_cast<std::int64_t const*>(raw_[member * plan_.model_outputs.size() + ragged.index].data);
+    for (std::size_t item = 0; item < static_cast<std::size_t>(items); ++item) {
+      if (ragged.of_inputs) {
+        of_axis.push_back(starts.at(item + 1, ragged.index));
+        continue;
+      }
+      std::int64_t end = 0;
+      if (counts[item] < 0 || __builtin_add_overflow(of_axis.back(), counts[item], &end))
+        return refuse_output(member, ragged.index,
+                             fmt::format("item {}: expected a number of rows, got {}", item, counts[item]));
+      of_axis.push_back(end);
+    }
+  }
+  return {};
+}
+
+Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std::int64_t rows) const {
   TensorSpec const& spec = plan_.model_outputs[output];
   TensorView const& got = raw_[member * plan_.model_outputs.size() + output];
   if (auto const fault = find_fault(got, spec.dtype); !fault.empty())
     return refuse_output(member, output, fault);
   Shape const shape = shape_of(got);
   std::size_t const batch_axis = batch_axes_[output];
-  if (batch_axis < shape.rank() && shape[batch_axis] != items)
+  if (batch_axis < shape.rank() && shape[batch_axis] != rows)
     return refuse_output(
         member, output,
-        fmt::format("expected {} rows{}, the backend returned {}", items,
-                    batch_axis == 0 ? "" : fmt::format(" along axis {}", batch_axis), shape[batch_axis]));
+        fmt::format("expected {} rows{}{}, the backend returned {}", rows,
+                    batch_axis == 0 ? "" : fmt::format(" along axis {}", batch_axis),
+                    ragged_[output] == OutputPlan::not_ragged ? "" : ", as those of all items add up to",
+                    shape[batch_axis]));
   bool fits = shape.rank() == spec.dims.size();
   for (std::size_t axis = 0; fits && axis < shape.rank(); ++axis)
     fits = spec.dims[axis].kind != Dim::Kind::fixed || spec.dims[axis].length == shape[axis];
@@ -205,14 +242,23 @@ void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t 
   got.data = memory.data();
 }
 
-Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) {
+/// Outputs with a row for each item first: some of them count the rows of others.
+Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items, InputStarts const& starts) {
+  if (auto checked = check_outputs(member, items, false); !checked || plan_.ragged.empty()) return checked;
+  if (auto counted = count_rows(member, items, starts); !counted) return counted;
+  return check_outputs(member, items, true);
+}
+
+Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items, bool ragged) {
   std::size_t const width = plan_.model_outputs.size();
   for (std::size_t i = 0; i < width; ++i) {
+    if (ragged != (ragged_[i] != OutputPlan::not_ragged)) continue;
     TensorView const& got = raw_[member * width + i];
     TensorView& passed = passed_[member * width + i];
     std::size_t const axis = batch_axes_[i];
-    if (!is_like(got, passed) || (axis != no_batch_axis && got.shape[axis] != items)) {
-      if (auto checked = check_output(member, i, items); !checked) return checked;
+    std::int64_t const rows = rows_of(i, items);
+    if (!is_like(got, passed) || (axis != no_batch_axis && got.shape[axis] != rows)) {
+      if (auto checked = check_output(member, i, rows); !checked) return checked;
       passed = got;
     }
     if (axis != 0) put_items_first(member * width + i, axis, items);
@@ -229,8 +275,8 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items) {
   return {};
 }
 
-Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs,
-                                  std::int64_t items) {
+Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
+                                  InputStarts const& starts) {
   if (maps_tokens_) map_tokens(member, inputs);
   std::size_t const width = plan_.model_outputs.size();
   std::span<TensorView> const out(raw_.data() + member * width, width);
@@ -243,11 +289,11 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
   batch.outputs = out.data();
   batch.output_count = out.size();
   if (auto ran = members_[member].run(batch); !ran) return ran;
-  return check_outputs(member, items);
+  return check_outputs(member, items, starts);
 }
 
 Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items,
-                                    PaddedLengths const& widths) {
+                                    PaddedLengths const& widths, InputStarts starts) {
   if (widths != widths_)
     std::ranges::fill(passed_, TensorView{});  // of other lengths: everything is checked anew
   widths_ = widths;
@@ -258,7 +304,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
   std::uint32_t good = 0;
   Error first;
   for (std::size_t member = 0; member < members_.size(); ++member) {
-    auto ran = run_member(member, inputs, items);
+    auto ran = run_member(member, inputs, items, starts);
     answered_[member] = ran ? 1 : 0;
     if (ran) {
       ++good;
@@ -314,11 +360,19 @@ TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
   return view;
 }
 
+/// The count that an output holds for an item.
+std::int64_t Ensemble::count_of(OutputPlan const& plan, std::size_t item, std::uint32_t good) const noexcept {
+  if (plan.from == OutputPlan::From::unknown) return unknown_[item];
+  if (plan.from == OutputPlan::From::members) return static_cast<std::int64_t>(good);
+  return starts_[plan.ragged][item + 1] - starts_[plan.ragged][item];
+}
+
 void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t good) {
   OutputPlan const& plan = plan_.outputs[output];
   outputs_[output] = TensorView{};
   if (plan.is_processed()) return;
-  if (plan.from == OutputPlan::From::unknown || plan.from == OutputPlan::From::members) {
+  if (plan.from == OutputPlan::From::unknown || plan.from == OutputPlan::From::members ||
+      plan.from == OutputPlan::From::rows) {
     TensorView counts{};
     counts.dtype = static_cast<std::int32_t>(DType::i64);
     counts.device_type = static_cast<std::int32_t>(DeviceType::cpu);
@@ -326,8 +380,7 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
     counts.shape[0] = items;
     outputs_[output] = buffer_for(output, counts);
     for (std::size_t row = 0; row < static_cast<std::size_t>(items); ++row)
-      static_cast<std::int64_t*>(outputs_[output].data)[row] =
-          plan.from == OutputPlan::From::unknown ? unknown_[row] : static_cast<std::int64_t>(good);
+      static_cast<std::int64_t*>(outputs_[output].data)[row] = count_of(plan, row, good);
     return;
   }
   auto const first =

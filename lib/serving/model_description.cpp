@@ -8,6 +8,7 @@
 
 #include <athanor/loading/model_loader.hpp>
 #include <athanor/manifest/digest.hpp>
+#include <athanor/serving/detail/ragged.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
 namespace athanor::inline v1::serving {
@@ -51,6 +52,7 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
     case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
     case manifest::OutputSource::members: return OutputPlan::From::members;
     case manifest::OutputSource::processor: return OutputPlan::From::preprocess;
+    case manifest::OutputSource::rows: return OutputPlan::From::rows;
   }
   return OutputPlan::From::model;
 }
@@ -142,6 +144,28 @@ bool take_from_processor(OutputPlan& plan, OpenProcessor const& processor, std::
   return false;
 }
 
+/// The ragged axis of the plan that has that name, or not_ragged.
+std::size_t ragged_index(Manifest const& manifest, std::string_view name) noexcept {
+  auto const axis = std::ranges::find(manifest.ragged_axes, name, &manifest::RaggedAxis::name);
+  return axis == manifest.ragged_axes.end() ? OutputPlan::not_ragged
+                                            : static_cast<std::size_t>(axis - manifest.ragged_axes.begin());
+}
+
+/// The same of the axis along which an output has its rows.
+std::size_t ragged_index(Manifest const& manifest, TensorSpec const& spec) noexcept {
+  bool const named = !spec.dims.empty() && spec.dims[0].kind == Dim::Kind::named;
+  return named && batch_axis_of(spec) == no_batch_axis ? ragged_index(manifest, spec.dims[0].name)
+                                                       : OutputPlan::not_ragged;
+}
+
+/// The output that counts the rows of an axis.
+std::size_t counting_output(Manifest const& manifest, std::string_view axis) noexcept {
+  auto const counts = std::ranges::find_if(manifest.outputs, [&](manifest::OutputSection const& output) {
+    return output.source == manifest::OutputSource::rows && output.of == axis;
+  });
+  return static_cast<std::size_t>(counts - manifest.outputs.begin());
+}
+
 Result<OutputPlan> plan_output(ModelDescription const& description, manifest::OutputSection const& output) {
   Manifest const& manifest = description.manifest;
   OutputPlan plan{output.spec, from_of(output.source)};
@@ -154,10 +178,19 @@ Result<OutputPlan> plan_output(ModelDescription const& description, manifest::Ou
       return bad_manifest(description.id,
                           fmt::format("output {}: expected {}, the processor returns {}", output.spec.name,
                                       to_string(plan.spec.dtype), to_string(made)));
+    if (!plan.spec.stacks()) plan.ragged = counting_output(manifest, plan.spec.dims[0].name);
+    if (!plan.spec.stacks() && plan.from == OutputPlan::From::preprocess)
+      return bad_manifest(description.id,
+                          fmt::format("output {}: expected an output of postprocess for rows along '{}'",
+                                      output.spec.name, plan.spec.dims[0].name));
+  } else if (plan.from == OutputPlan::From::rows) {
+    plan.ragged = ragged_index(manifest, output.of);
+    if (plan.ragged == OutputPlan::not_ragged) plan.from = OutputPlan::From::made_rows;
   } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
              plan.from == OutputPlan::From::standard_deviation) {
     plan.index = position_of(manifest.model_outputs, output.of);
     plan.padded = padded_dims_of(manifest.padded_axes, with_items_first(manifest.model_outputs[plan.index]));
+    plan.ragged = ragged_index(manifest, plan.spec);
   }
   return plan;
 }
@@ -183,6 +216,12 @@ Result<void> plan_rows(ModelDescription& description) {
                     description.processor->name(),
                     manifest.members.size() == 1 ? ", or model_outputs" : ", as the model is an ensemble"));
   for (auto const& row : rows) {
+    auto const output = std::ranges::find(manifest.model_outputs, row.of, &TensorSpec::name);
+    if (output != manifest.model_outputs.end() && ragged_index(manifest, *output) != OutputPlan::not_ragged)
+      return bad_manifest(
+          description.id,
+          fmt::format("processor.rows: expected outputs with one row per item, got {} of '{}'",
+                      to_string(*output), row.of));
     auto plan = plan_output(description, row);
     if (!plan) return tl::unexpected(std::move(plan.error()));
     description.plan.outputs.push_back(std::move(*plan));
@@ -223,6 +262,15 @@ Result<void> open_processor(ModelDescription& description, Tables const& tables)
   });
 }
 
+/// Where a ragged axis is counted.
+RaggedPlan plan_ragged(Manifest const& manifest, manifest::RaggedAxis const& axis) {
+  if (!axis.counts.empty()) return {false, position_of(manifest.model_outputs, axis.counts)};
+  auto const input = std::ranges::find_if(manifest.model_inputs, [&](ModelInput const& each) {
+    return each.assemble == Assemble::ragged && each.axis == axis.name;
+  });
+  return {true, static_cast<std::size_t>(input - manifest.model_inputs.begin())};
+}
+
 /// Everything in the plan that the manifest alone decides.
 void plan_model(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
@@ -231,6 +279,9 @@ void plan_model(ModelDescription& description) {
   plan.padding = Padding(manifest.padded_axes, manifest.model_inputs);
   plan.model_outputs = manifest.model_outputs;
   plan.min_members = static_cast<std::size_t>(manifest.min_members);
+  for (auto const& axis : manifest.ragged_axes) plan.ragged.push_back(plan_ragged(manifest, axis));
+  for (TensorSpec const& output : manifest.model_outputs)
+    plan.ragged_model_outputs.push_back(ragged_index(manifest, output));
   for (auto const& member : manifest.members) plan.members.push_back(plan_member(manifest, member));
   for (ModelInput const& input : plan.inputs) {
     description.request_index.push_back(position_of(manifest.inputs, input.spec.name));
@@ -272,6 +323,7 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
     description.shows_requests = shows_requests(description);
   }
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
+  description.has_ragged_outputs = has_ragged_outputs(description);
   if (auto fits = check_processor_rows(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <athanor/serving/detail/pieces.hpp>
+#include <athanor/serving/detail/ragged.hpp>
 
 namespace athanor::inline v1 {
 
@@ -67,9 +68,17 @@ std::vector<TensorSpec> output_specs(ExecutionPlan const& plan) {
 
 Result<void> put_postprocessed(ModelDescription const& description, std::span<MadeItem const> made,
                                std::span<Tensor> computed) {
+  for (std::size_t i = 0; i < description.plan.outputs.size(); ++i)
+    if (description.plan.outputs[i].from == OutputPlan::From::made_rows)
+      if (auto counted = count_made(description, i, made, computed[i]); !counted) return counted;
   for (std::size_t i = 0; i < description.plan.outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     if (plan.from != OutputPlan::From::postprocess) continue;
+    if (!plan.has_item_rows()) {
+      auto joined = put_made_rows(description, plan, made, computed[plan.ragged], computed[i]);
+      if (!joined) return joined;
+      continue;
+    }
     auto stored = put_made(description, plan, made, static_cast<std::int64_t>(made.size()), computed[i]);
     if (!stored) return stored;
   }

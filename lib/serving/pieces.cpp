@@ -32,15 +32,6 @@ TensorView view_of(ath_value const& value) noexcept {
   return to_view(Tensor::view(real ? DType::f64 : DType::i64, data, Shape{1}));
 }
 
-/// Whether every row of `tensor` is one of a tensor of that spec.
-bool has_rows_of(TensorSpec const& spec, TensorView const& tensor) noexcept {
-  if (tensor.ndim < 1 || static_cast<std::size_t>(tensor.ndim) != spec.dims.size()) return false;
-  for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
-    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != tensor.shape[axis])
-      return false;
-  return true;
-}
-
 /// Whether what the processor made of an item is what the model reads.
 Result<void> check_made(ModelDescription const& description, MadeItem const& made) {
   auto const& inputs = description.plan.inputs;
@@ -99,6 +90,14 @@ std::int64_t padding_bytes(ModelDescription const& description, Request const& r
 }
 
 }  // namespace
+
+bool has_rows_of(TensorSpec const& spec, TensorView const& tensor) noexcept {
+  if (tensor.ndim < 1 || static_cast<std::size_t>(tensor.ndim) != spec.dims.size()) return false;
+  for (std::size_t axis = 1; axis < spec.dims.size(); ++axis)
+    if (spec.dims[axis].kind == Dim::Kind::fixed && spec.dims[axis].length != tensor.shape[axis])
+      return false;
+  return true;
+}
 
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
   return has_rows_of(spec, row) && row.shape[0] == 1;

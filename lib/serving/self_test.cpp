@@ -11,6 +11,7 @@
 #include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
 
+#include "ragged_trial.hpp"
 #include "trial.hpp"
 
 namespace athanor::inline v1::serving {
@@ -38,7 +39,8 @@ Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& descript
                                    sample.longest, item, row);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     for (OutputPlan const& plan : description.plan.outputs)
-      if (plan.from == OutputPlan::From::postprocess && !is_row_of(plan.spec, answer->tensor(plan.index)))
+      if (plan.from == OutputPlan::From::postprocess && plan.has_item_rows() &&
+          !is_row_of(plan.spec, answer->tensor(plan.index)))
         return fail(Code::internal, Reason::backend_contract,
                     "output {}: expected one row of {}, the processor returned {}", plan.spec.name,
                     to_string(plan.spec), to_string(shape_of(answer->tensor(plan.index))));
@@ -55,6 +57,7 @@ Result<void> compare(ModelDescription const& description, BatchRows const& ran,
     auto const planned = std::ranges::find(description.plan.outputs, name,
                                            [](OutputPlan const& plan) { return plan.spec.name; });
     OutputPlan const& plan = *planned;
+    if (!plan.has_item_rows() || plan.from == OutputPlan::From::made_rows) continue;
     auto const output = static_cast<std::size_t>(planned - description.plan.outputs.begin());
     TensorView const expected = to_view(value);
     auto const tested = static_cast<std::size_t>(sample.checked.items);
@@ -78,7 +81,7 @@ Result<void> compare(ModelDescription const& description, BatchRows const& ran,
       }
     }
   }
-  return {};
+  return compare_ragged(description, ran, test, sample, post, items, where);
 }
 
 /// Runs `items` items of a self-test in one batch and compares them with its answers.
@@ -226,6 +229,13 @@ Result<void> compare_company(ModelDescription const& description, BatchRows cons
       std::size_t const item = row % tested;
       if (item >= alone.size()) continue;
       TensorView const& expected = alone[item].views[output];
+      if (!plan.has_item_rows()) {
+        auto const difference = find_ragged_difference(description, ran, output, row, expected,
+                                                       tolerance_of(plan.spec.dtype, tolerance));
+        if (!difference) continue;
+        return refuse("output {}: item {} of {}: {} as for the item alone", plan.spec.name, row, items,
+                      *difference);
+      }
       auto const width = static_cast<std::size_t>(shape_of(expected).elements());
       if (got.size_bytes != expected.size_bytes * static_cast<std::size_t>(items))
         return refuse("output {}: expected rows of {} bytes as for an item alone, got {} bytes for {} items",

@@ -76,6 +76,10 @@ Result<void> check_unwritten(ModelDescription const& description, std::span<Tens
 Result<BatchRows> rows_of(ModelDescription const& description, Worker const& worker, Sample const& sample) {
   auto const outputs = worker.ensemble.outputs();
   BatchRows rows{{outputs.begin(), outputs.end()}, std::vector<Tensor>(outputs.size())};
+  for (std::size_t axis = 0; axis < description.plan.ragged.size(); ++axis) {
+    auto const starts = worker.ensemble.starts(axis);
+    rows.starts.emplace_back(starts.begin(), starts.end());
+  }
   if (description.plan.padding.empty()) return rows;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
@@ -134,7 +138,8 @@ Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker
   if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered)
     return tl::unexpected(std::move(gathered.error()));
   auto const before = bytes_of(worker.assembler.inputs());
-  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items, worker.assembler.widths());
+  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items, worker.assembler.widths(),
+                                       worker.assembler.starts());
   if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same)
     return tl::unexpected(std::move(same.error()));
   if (auto const* broken = worker.ensemble.broken_promise()) return tl::unexpected(*broken);

@@ -28,6 +28,8 @@ struct Sample {
 struct BatchRows {
   std::vector<TensorView> views;
   std::vector<Tensor> cut;
+  std::vector<std::vector<std::int64_t>>
+      starts{};  ///< by ragged axis of the plan: where the rows of each item begin
 };
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);

@@ -252,7 +252,9 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
   CHECK(refusal(R"({"athanor": 1, "x": )" + std::string(100, '[') + std::string(100, ']') + "}") ==
         "athanor.json: expected at most 64 levels of nesting, got more");
   CHECK(refusal(with(R"("f32", "shape": ["items", null])", R"("f64", "shape": ["rows"])", plain)) ==
-        "athanor.json: outputs[0].shape: expected 'items' as the first dimension, got f64 [rows]");
+        "athanor.json: model_outputs[0].shape: expected an axis of a ragged model input, or \"rows\": the "
+        "model output "
+        "that counts the rows; got 'rows'");
   CHECK(refusal(with(R"("outputs")",
                      R"("model_inputs": [{"name": "z", "dtype": "f32", "shape": ["items"]}], "outputs")",
                      plain)) ==
@@ -321,7 +323,9 @@ TEST_CASE("a shape that nothing gives is refused") {
   CHECK(refusal(wide(R"(["items", null])", R"(["items", 2])"))
             .starts_with("athanor.json: outputs[0].shape: expected 'y' to have"));
   CHECK(refusal(wide(R"(["rows", 2])", R"(["items", 2])")) ==
-        "athanor.json: model_outputs[0].shape: expected 'items' as the first dimension, got f32 [rows, 2]");
+        "athanor.json: model_outputs[0].shape: expected an axis of a ragged model input, or \"rows\": the "
+        "model output "
+        "that counts the rows; got 'rows'");
   for (auto const& [given, declared] :
        {std::pair(R"(["items", 2])", R"(["items", 2])"), std::pair(R"(["items", 2])", R"(["items", null])"),
         std::pair(R"(["items", null])", R"(["items", "width"])")})

@@ -177,7 +177,9 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
   CHECK(refusal(shaped(R"([2, "items"])", items, items, items)) ==
         "athanor.json: inputs[0].shape[1]: expected 'items' as the first dimension only");
   CHECK(refusal(shaped(items, items, R"(["rows", 2])", items)) ==
-        "athanor.json: model_outputs[0].shape: expected 'items' as the first dimension, got f32 [rows, 2]");
+        "athanor.json: model_outputs[0].shape: expected an axis of a ragged model input, or \"rows\": the "
+        "model output "
+        "that counts the rows; got 'rows'");
   CHECK(refusal(shaped(items, items, R"([3, "items"])", items)) ==
         "athanor.json: outputs[0].shape: expected 'y' to have the shape of the model output 'y', f32 [3, "
         "items]; got "

@@ -74,7 +74,25 @@ void Judge::refused_in_child(ModelKind model, Error const* error, bool counted) 
 
 // Values.
 
+// Every item has its own number of rows, and all are its.
+void Judge::judge_ragged(CallRecord const& call, Answer const& answer) {
+  std::vector<std::int64_t> counts;
+  std::vector<float> rows;
+  for (std::uint32_t item = 0; item < call.items; ++item) {
+    counts.push_back(rows_of(call.value, item));
+    for (std::int64_t i = 0; i < 2 * counts.back(); ++i)
+      rows.push_back(static_cast<float>(call.value * 32 + 2 * item + 1) + static_cast<float>(i % 2));
+  }
+  Tensor const& y = answer.outputs["y"];
+  if (!std::ranges::equal(answer.outputs["count"].as<std::int64_t>(), counts))
+    return wrong("an answer with other numbers of rows: " + describe(call));
+  if (y.shape() != Shape{static_cast<std::int64_t>(rows.size()) / 2, 2} ||
+      !std::ranges::equal(y.as<float>(), rows))
+    wrong("somebody else's rows: " + describe(call));
+}
+
 void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
+  if (call.model == ModelKind::ragged) return judge_ragged(call, answer);
   Tensor const& y = answer.outputs["y"];
   auto const width = static_cast<std::uint32_t>(width_of(call.model, call.value));
   if (y.shape() != Shape{call.items, width}) return wrong("an answer of another shape: " + describe(call));

@@ -139,6 +139,7 @@ class Judge {
   Facts& facts(ModelKind model) { return facts_[static_cast<std::size_t>(model)]; }
   Content& content_of(CallRecord const& call) { return facts(call.model).contents[call.value]; }
   void judge_value(CallRecord const& call, Answer const& answer);
+  void judge_ragged(CallRecord const& call, Answer const& answer);
   void judge_report(CallRecord const& call, Answer const& answer, TimePoint now);
   // Empty when the error is explained.
   std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);

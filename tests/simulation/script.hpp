@@ -15,8 +15,8 @@ namespace athanor_tests {
 using namespace athanor;
 
 // The models of the world, by their place in model_traits (stage.hpp).
-enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single, padded };
-inline constexpr std::size_t model_kinds = 6;
+enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single, padded, ragged };
+inline constexpr std::size_t model_kinds = 7;
 
 struct SimulatedEvent {
   enum class Kind : std::uint8_t {
@@ -98,6 +98,8 @@ constexpr std::uint32_t shift_of(std::uint32_t value) noexcept { return value % 
 // How long the items of a request are: of `padded`, all of them; of `made`, each, as its processor makes it.
 constexpr std::int64_t length_of(std::uint32_t value) noexcept { return 2 + value % 4; }
 constexpr std::int64_t made_length_of(std::uint32_t row) noexcept { return 4 + row % 3; }
+// How many rows an item has in an answer of `ragged`.
+constexpr std::int64_t rows_of(std::uint32_t value, std::uint32_t row) noexcept { return (value + row) % 4; }
 constexpr bool is_poison(std::uint32_t value) noexcept { return value % 16 == 15; }
 constexpr bool is_refused_by_processor(std::uint32_t value) noexcept { return value % 16 == 14; }
 inline constexpr std::uint32_t shared_values = 8;  // values below it are asked for again and again

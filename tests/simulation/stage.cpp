@@ -221,6 +221,14 @@ ModelFolders::ModelFolders() {
       "shape": ["items", "numbers"]}], "batching": {"max_items": 4, "instances": 2, )" +
           delay + "}, ",
       1);
+  write(ModelKind::ragged,
+        R"("inputs": [)" + x +
+            R"(], "model_outputs": [{"name": "n", "dtype": "i64", "shape": ["items"]}, {"name": "y",
+      "dtype": "f32", "shape": ["rows", 2], "rows": "n"}], "outputs": [{"name": "y", "dtype": "f32", "shape": ["rows", 2]},
+      {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:rows"}], "batching": {"max_items": 3,
+      "instances": 2, )" +
+            delay + "}, ",
+        1);
 }
 
 ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
@@ -270,7 +278,7 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
     request.set("x", Tensor::view<float>(numbers, Shape{items, width_of(kind, value)}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
   if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
-  bool const shifts = kind != ModelKind::ensemble && kind != ModelKind::padded;
+  bool const shifts = kind != ModelKind::ensemble && kind != ModelKind::padded && kind != ModelKind::ragged;
   std::uint32_t const shift = shifts ? shift_of(value) : 0;
   if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
   if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
@@ -319,6 +327,10 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   spared.then(end.memory);
   if (end.throws) throw std::runtime_error("the backend threw");
   if (!end.result) return end.result;
+  if (kind_ == ModelKind::ragged) {
+    answer_ragged(batch, rows, end.rows_too_many);
+    return {};
+  }
   bool const apart = kind_ == ModelKind::ensemble;
   std::int64_t const count = batch.items + end.rows_too_many;
   bool const padded = kind_ == ModelKind::padded || kind_ == ModelKind::made;
@@ -337,6 +349,22 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : rows_first);
   if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
   return {};
+}
+
+void StageBackend::Instance::answer_ragged(ath_batch& batch, std::vector<SeenRow> const& rows,
+                                           std::int64_t rows_too_many) {
+  counts_.clear();
+  memory_.clear();
+  for (SeenRow const& row : rows) {
+    counts_.push_back(rows_of(row.value, row.row));
+    for (std::int64_t i = 0; i < 2 * counts_.back(); ++i)
+      memory_.push_back(base_of(row.value) + static_cast<float>(2 * row.row + i % 2 + 1));
+  }
+  counts_.resize(counts_.size() + static_cast<std::size_t>(rows_too_many));
+  batch.outputs[0] =
+      to_view(Tensor::view<std::int64_t>(counts_, Shape{static_cast<std::int64_t>(counts_.size())}));
+  batch.outputs[1] =
+      to_view(Tensor::view<float>(memory_, Shape{static_cast<std::int64_t>(memory_.size()) / 2, 2}));
 }
 
 // The processor.

@@ -9,7 +9,7 @@
 // `plain` gives with each batch one number for all its items.
 //
 // `padded` and `made` read items of different length, the second also in one request. What pads them is checked by the
-// backend, which answers padding with NaN, so that nobody is given it unnoticed.
+// backend, which answers padding with NaN, so that nobody is given it unnoticed. `ragged` answers with any number of rows for each item, every one of them its input plus 1.
 #pragma once
 
 #include <array>
@@ -40,6 +40,7 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"ensemble", 4, 1, 3, 2, true, false},
     {"single", 1, 2, 1, 1, true, false},
     {"padded", 4, 2, 1, 1, true, false},
+    {"ragged", 3, 2, 1, 1, true, false},
 }};
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
@@ -122,8 +123,10 @@ class StageBackend {
     ModelKind kind_;
     std::uint32_t member_;
     bool entered_ = false;
+    void answer_ragged(ath_batch& batch, std::vector<SeenRow> const& rows, std::int64_t rows_too_many);
     std::vector<float> memory_{};
     float edition_ = stage_edition;
+    std::vector<std::int64_t> counts_{};
   };
   struct Model {
     using Instance = StageBackend::Instance;

@@ -98,7 +98,8 @@ typedef struct ath_model_source {
 /**
  * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used after the call. The
  * backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same
- * instance; its batch axis, axis 0 unless the manifest names another or none, must be `items` long.
+ * instance; its batch axis, axis 0 unless the manifest names another or none, must be `items` long. Axis 0 of an output along a
+ * ragged axis is as long as the rows of all items add up to.
  */
 typedef struct ath_batch {
   size_t struct_size;                         /**< set by the engine */

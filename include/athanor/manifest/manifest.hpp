@@ -38,6 +38,7 @@ enum class OutputSource : std::uint8_t {
   unknown,             ///< how many of the item's codes the members' lookups do not know
   members,             ///< how many members answered
   processor,           ///< the processor's output `of`
+  rows,                ///< how many rows the item has along the ragged axis `of` of the outputs
 };
 
 /// One output of an answer: what it is, and where it comes from.
@@ -45,6 +46,13 @@ struct OutputSection {
   TensorSpec spec;
   OutputSource source = OutputSource::model;
   std::string of;  ///< the model's or the processor's output; empty for a count
+};
+
+/// A ragged axis of model outputs: an item has any number of rows along it.
+struct RaggedAxis {
+  std::string name;
+  /// The model output `i64 [items]` that says how many. Empty: as many as the item has along that axis of the model's inputs.
+  std::string counts;
 };
 
 /// The processor of the model, and what it is given.
@@ -111,15 +119,16 @@ struct Manifest {
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
   std::optional<manifest::ProcessorSection> processor;
-  std::vector<TensorSpec> inputs;                ///< what a request holds
-  std::vector<std::optional<Tensor>> defaults;   ///< by input; set for those that a request may leave out
-  std::vector<ParameterSpec> parameters;         ///< what a request may set beside its inputs
-  std::vector<ModelInput> model_inputs;          ///< what the model reads
-  std::vector<PaddedAxis> padded_axes;           ///< of model inputs: at most max_padded_axes
-  std::vector<TensorSpec> model_outputs;         ///< what the model gives
-  std::vector<manifest::OutputSection> outputs;  ///< what an answer holds
-  std::vector<manifest::Member> members;         ///< one: a plain model; several: an ensemble
-  std::int64_t min_members = 1;                  ///< how many members must answer
+  std::vector<TensorSpec> inputs;                 ///< what a request holds
+  std::vector<std::optional<Tensor>> defaults;    ///< by input; set for those that a request may leave out
+  std::vector<ParameterSpec> parameters;          ///< what a request may set beside its inputs
+  std::vector<ModelInput> model_inputs;           ///< what the model reads
+  std::vector<PaddedAxis> padded_axes;            ///< of model inputs: at most max_padded_axes
+  std::vector<TensorSpec> model_outputs;          ///< what the model gives
+  std::vector<manifest::RaggedAxis> ragged_axes;  ///< of model outputs
+  std::vector<manifest::OutputSection> outputs;   ///< what an answer holds
+  std::vector<manifest::Member> members;          ///< one: a plain model; several: an ensemble
+  std::int64_t min_members = 1;                   ///< how many members must answer
   manifest::BatchingSection batching;
   bool cache = true;                    ///< whether answers may be remembered
   std::optional<Device> device;         ///< nothing: the CPU

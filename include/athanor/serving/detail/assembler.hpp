@@ -13,6 +13,7 @@
 #include <athanor/core/error.hpp>
 #include <athanor/core/tensor.hpp>
 #include <athanor/manifest/model_input.hpp>
+#include <athanor/serving/detail/input_starts.hpp>
 #include <athanor/serving/detail/padding.hpp>
 
 namespace athanor::inline v1::serving {
@@ -96,6 +97,8 @@ class Assembler {
   /// How long the last batch is along padded axes, and how long its pieces are.
   PaddedLengths const& widths() const noexcept { return widths_; }
   PaddedLengths const& lengths(std::size_t piece) const noexcept { return lengths_[piece]; }
+  /// Where the items of the last batch begin along ragged axes.
+  InputStarts starts() const noexcept { return {starts_, axes_.size(), axis_of_}; }
 
  private:
   static constexpr std::size_t no_axis = static_cast<std::size_t>(-1);
@@ -146,6 +149,7 @@ class Assembler {
   std::vector<std::string> axes_;  // names of ragged axes
   // By piece and axis: where the piece's elements begin; one more row for the end.
   std::vector<std::int64_t> starts_;
+  std::vector<std::size_t> axis_of_;  // by input
   Padding padding_;
   std::vector<PaddedLengths> lengths_;  // by piece; empty without padded axes
   PaddedLengths widths_{};

@@ -16,6 +16,7 @@
 #include <athanor/serving/detail/output_pool.hpp>
 #include <athanor/serving/detail/outputs.hpp>
 #include <athanor/serving/detail/pieces.hpp>
+#include <athanor/serving/detail/ragged.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -136,6 +137,7 @@ struct Call : admission::Slot,
   Ending route_end{};
   TimePoint ended{};          ///< when all rooms were left; of an asynchronous call whose answer is deferred
   bool outputs_made = false;  ///< of a call in parts; guarded by lock()
+  std::vector<RaggedPart> ragged_parts{};                 ///< the same
   typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
 
   /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.
@@ -162,6 +164,7 @@ struct Call : admission::Slot,
     alone = false;
     this->tag = served.tag();
     outputs_made = false;
+    if (!ragged_parts.empty()) ragged_parts.clear();
     incomplete.store(false, std::memory_order_relaxed);
     running.store(false, std::memory_order_relaxed);
   }

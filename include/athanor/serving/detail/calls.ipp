@@ -36,6 +36,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
   call.outputs.reset();
   call.inputs.clear();
   call.made.clear();
+  if (!call.ragged_parts.empty()) call.ragged_parts.clear();
   if (!call.parameters.values().empty()) call.parameters.clear();
   call.flight_value.reset();
   if (!pool_.keep(call, call.home)) free_call(call);

@@ -68,6 +68,11 @@ Result<Answer> Model<T>::infer(Request const& request, CallOptions const& option
 template <ServingTraits T>
 Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
                                     CallOptions const& options) const {
+  for (TensorSpec const& output : model_->description().signature.outputs)
+    if (!output.stacks())
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: output {}: expected an output with one row per item, got {}: use infer", id(),
+                  output.name, to_string(output));
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   if (outputs.size() != answer->outputs.size())

@@ -11,6 +11,7 @@
 #include <athanor/core/backend.hpp>
 #include <athanor/manifest/model_input.hpp>
 #include <athanor/serving/detail/handles.hpp>
+#include <athanor/serving/detail/input_starts.hpp>
 #include <athanor/serving/detail/padding.hpp>
 
 namespace athanor::inline v1::serving {
@@ -48,6 +49,7 @@ struct MemberPlan {
 
 /// The source of an output.
 struct OutputPlan {
+  static constexpr std::size_t not_ragged = static_cast<std::size_t>(-1);
   enum class From : std::uint8_t {
     model,
     mean,
@@ -55,15 +57,31 @@ struct OutputPlan {
     unknown,
     members,
     preprocess,
-    postprocess
+    postprocess,
+    rows,      ///< how many rows items have along a ragged axis of the model's
+    made_rows  ///< the same of what postprocess makes
   };
   TensorSpec spec;
   From from = From::model;
   std::size_t index = 0;  ///< of the model output, or of the tensor that preprocess or postprocess makes
   PaddedDims padded{};    ///< of the model output: along these it is cut back
+  /// Of an output with rows along a ragged axis, or that counts them: which axis of the plan; of what postprocess makes,
+  /// the output that counts them.
+  std::size_t ragged = not_ragged;
 
   /// Whether the processor makes it, rather than the model.
-  bool is_processed() const noexcept { return from == From::preprocess || from == From::postprocess; }
+  bool is_processed() const noexcept {
+    return from == From::preprocess || from == From::postprocess || from == From::made_rows;
+  }
+  /// Whether it has a row for each item, and not rows along a ragged axis.
+  bool has_item_rows() const noexcept { return ragged == not_ragged || from == From::rows; }
+};
+
+/// Where the rows of items along a ragged axis are counted.
+struct RaggedPlan {
+  bool of_inputs =
+      false;  ///< in the model's inputs: `index` is a `ragged` one along the axis; else in model output `index`
+  std::size_t index = 0;
 };
 
 /// Everything that is the same for all instances of a model.
@@ -71,7 +89,10 @@ struct ExecutionPlan {
   std::vector<ModelInput> inputs;
   Padding padding;                        ///< of the inputs
   std::vector<TensorSpec> model_outputs;  ///< as the model returns them: `items` along any axis, or none
-  std::vector<OutputPlan> outputs;        ///< the public ones, then those that only postprocess reads
+  std::vector<RaggedPlan> ragged;         ///< axes of model outputs
+  /// By model output: the ragged axis of its rows, or not_ragged.
+  std::vector<std::size_t> ragged_model_outputs;
+  std::vector<OutputPlan> outputs;  ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
 };
@@ -85,22 +106,31 @@ class Ensemble {
   /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how
   /// many members answered. Checks what each returns: count, element type, rows, and the batch's `widths` along padded
   /// axes. Fewer than `min_members` good answers fail the batch with the first member's error, named by its file.
+  /// `starts`: where the items of the batch begin along the axes of ragged inputs, by model input.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items,
-                            PaddedLengths const& widths = {});
+                            PaddedLengths const& widths = {}, InputStarts starts = {});
 
   /// What a member gave, or failed to give, against the manifest, in any run so far; null while all kept to it. It
   /// stands also where enough others answered.
   Error const* broken_promise() const noexcept { return broken_promise_ ? &*broken_promise_ : nullptr; }
+
+  /// Where the rows of each item begin along a ragged axis of the plan, in the last run; one more for the end.
+  std::span<std::int64_t const> starts(std::size_t ragged) const noexcept { return starts_[ragged]; }
 
   /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
   /// makes are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return passes_outputs_ ? raw_ : outputs_; }
 
  private:
-  Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items);
+  Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
+                          InputStarts const& starts);
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
-  Result<void> check_outputs(std::size_t member, std::int64_t items);
-  Result<void> check_output(std::size_t member, std::size_t output, std::int64_t items) const;
+  Result<void> check_outputs(std::size_t member, std::int64_t items, InputStarts const& starts);
+  Result<void> check_outputs(std::size_t member, std::int64_t items, bool ragged);
+  Result<void> check_output(std::size_t member, std::size_t output, std::int64_t rows) const;
+  Result<void> count_rows(std::size_t member, std::int64_t items, InputStarts const& starts);
+  std::int64_t rows_of(std::size_t output, std::int64_t items) const noexcept;
+  std::int64_t count_of(OutputPlan const& plan, std::size_t item, std::uint32_t good) const noexcept;
   void put_items_first(std::size_t slot, std::size_t axis, std::int64_t items);
   tl::unexpected<Error> refuse_output(std::size_t member, std::size_t output, std::string const& fault) const;
   void average(OutputPlan const& plan, std::uint32_t good, std::span<double> mean) const;
@@ -131,6 +161,8 @@ class Ensemble {
   std::vector<double> deviation_;                 // likewise
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
+  std::vector<std::size_t> ragged_;                // by model output: its ragged axis, or not_ragged
+  std::vector<std::vector<std::int64_t>> starts_;  // by ragged axis
   std::optional<Error> broken_promise_;
 };
 

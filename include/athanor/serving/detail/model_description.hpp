@@ -39,6 +39,7 @@ struct ModelDescription {
   /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row. A batch of one
   /// request may read the request's memory.
   bool shows_requests = false;
+  bool has_ragged_outputs = false;  ///< the model itself gives outputs with rows along a ragged axis
   /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
   /// value for the whole batch.
   bool batches_differ = false;

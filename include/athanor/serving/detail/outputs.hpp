@@ -68,13 +68,14 @@ inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, 
 }
 
 /// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch but `longest` along padded axes,
-/// and fills those that preprocess made; those of postprocess come later.
+/// and fills those that preprocess made; those of postprocess and those with rows along ragged axes come later.
 inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
                                  std::span<MadeItem const> made, std::int64_t items,
                                  PaddedLengths const& longest, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.from == OutputPlan::From::postprocess) continue;
+    if (plan.from == OutputPlan::From::postprocess || plan.from == OutputPlan::From::made_rows) continue;
+    if (!plan.has_item_rows()) continue;  // see ragged.hpp
     if (!plan.padded.empty()) {
       auto const shape = with_lengths(shape_with_items(outputs[i], items), plan.padded, longest);
       if (auto stored = make_output(computed[i], plan.spec.dtype, shape); !stored) return stored;
@@ -99,7 +100,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
                               std::size_t call_items, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.is_processed() || !plan.padded.empty()) continue;
+    if (plan.is_processed() || !plan.padded.empty() || !plan.has_item_rows()) continue;
     // The division would cost as much as the rest of this loop.
     std::size_t const width = batch_items == 1
                                   ? outputs[i].size_bytes

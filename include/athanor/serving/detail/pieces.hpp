@@ -36,6 +36,9 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces);
 
+/// True when every row of `tensor` is one of a tensor of that spec.
+bool has_rows_of(TensorSpec const& spec, TensorView const& tensor) noexcept;
+
 /// True when `row` is one row of a tensor of that spec.
 bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept;
 

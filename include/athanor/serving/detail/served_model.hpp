@@ -122,7 +122,8 @@ class ServedModel {
     return {call.inputs.request(), call.inputs.checked(), call.made, call.parameters.values()};
   }
   void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
-  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) noexcept;
+  Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members);
+  Result<void> copy_ragged_part(batching::Part const& part, Worker const& worker, std::size_t row);
   Result<void> cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
                         std::size_t& piece) noexcept;
   void count_positions(Worker const& worker) noexcept;

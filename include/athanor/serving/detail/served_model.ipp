@@ -121,8 +121,8 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
   auto members = [&] {
     Inside<ServedModel> const here(this);
     CallerInside const caller(instance);
-    return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(),
-                               worker.assembler.widths());
+    return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(), worker.assembler.widths(),
+                               worker.assembler.starts());
   }();
   if (!members) return tl::unexpected(std::move(members.error()));
   return scatter(batch, worker, *members);
@@ -206,8 +206,7 @@ void ServedModel<T>::Gathering::end(void* context, std::size_t piece) noexcept {
 
 /// The one copy on the way out: rows of the batch into each call's own outputs.
 template <class T>
-Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worker,
-                                     std::uint32_t members) noexcept {
+Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) {
   auto const outputs = worker.ensemble.outputs();
   std::int64_t const items = worker.assembler.items();
   std::size_t row = 0;
@@ -221,6 +220,8 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
       return copied;
     if (!description_.plan.padding.empty())
       if (auto cut = cut_part(part, worker, row, piece); !cut) return cut;
+    if (description_.has_ragged_outputs)
+      if (auto copied = copy_ragged_part(part, worker, row); !copied) return copied;
     row += part.count;
     write_report(part, [&](Report& report) {
       report.batch_items = static_cast<std::uint32_t>(items);
@@ -248,6 +249,21 @@ Result<void> ServedModel<T>::cut_part(batching::Part const& part, Worker const& 
     done += items;
   }
   return {};
+}
+
+/// Copies the outputs with ragged rows of a part, whose first row of the batch that is. Parts of an oversize call wait for
+/// each other: where their rows go is known with the last of them.
+template <class T>
+Result<void> ServedModel<T>::copy_ragged_part(batching::Part const& part, Worker const& worker,
+                                              std::size_t row) {
+  auto& call = static_cast<CallType&>(*part.slot);
+  auto const computed = call.outputs->computed();
+  if (part.whole()) return copy_ragged(description_, worker.ensemble, row, part.count, computed);
+  RaggedPart kept{part.first, part.count, std::vector<Tensor>(computed.size())};
+  if (auto copied = copy_ragged(description_, worker.ensemble, row, part.count, kept.rows); !copied)
+    return copied;
+  CallLock<T> const lock(call);
+  return keep_part(description_, std::move(kept), call.batch_items, call.ragged_parts, computed);
 }
 
 /// How much of a batch is items, and how much is padding.
