@@ -114,7 +114,10 @@ void scale_by_channel(Run const& run) {
   std::vector<float> y;
   auto const x = run.x();
   auto const per_channel = x.size() / static_cast<std::size_t>(shape[0]);
-  for (std::size_t i = 0; i < x.size(); ++i) y.push_back(x[i] * 10 + static_cast<float>(i / per_channel));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    std::size_t const channel = i / per_channel;
+    y.push_back(x[i] * 10 + static_cast<float>(channel));
+  }
   run.give(0, shape, std::move(y));
 }
 

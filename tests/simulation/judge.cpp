@@ -101,8 +101,8 @@ void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
   float const most = traits.members == 1 ? 1.0F : 2.5F;
   bool const all = traits.members == 1 || answer.report.members == traits.members;
   for (std::uint32_t i = 0; i < width * call.items; ++i) {
-    float const added =
-        y.as<float>()[i] - static_cast<float>(call.value * 32 + 2 * (i / width) + i % width % 2);
+    std::uint32_t const row = i / width;
+    float const added = y.as<float>()[i] - static_cast<float>(call.value * 32 + 2 * row + i % width % 2);
     if (added < least || added > most) return wrong("somebody else's answer: " + describe(call));
     if (traits.members > 1 && all && added != 2.0F)
       return wrong("a mean over all members that is none: " + describe(call));

@@ -254,8 +254,10 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
   std::uint32_t const items = items_of(value);
   auto const width = static_cast<std::uint32_t>(width_of(kind, value));
   if (traits_of(kind).takes_numbers)
-    for (std::uint32_t i = 0; i < width * items; ++i)
-      numbers.push_back(base_of(value) + static_cast<float>(2 * (i / width) + i % width % 2));
+    for (std::uint32_t i = 0; i < width * items; ++i) {
+      std::uint32_t const row = i / width;
+      numbers.push_back(base_of(value) + static_cast<float>(2 * row + i % width % 2));
+    }
   if (!traits_of(kind).takes_texts) return;
   if (kind == ModelKind::texts && value % 2 == 1) tags.assign(items, tag_of(value));
   offsets.push_back(0);
@@ -358,7 +360,7 @@ void StageBackend::Instance::answer_ragged(ath_batch& batch, std::vector<SeenRow
   for (SeenRow const& row : rows) {
     counts_.push_back(rows_of(row.value, row.row));
     for (std::int64_t i = 0; i < 2 * counts_.back(); ++i)
-      memory_.push_back(base_of(row.value) + static_cast<float>(2 * row.row + i % 2 + 1));
+      memory_.push_back(base_of(row.value) + static_cast<float>(2 * std::int64_t{row.row} + i % 2 + 1));
   }
   counts_.resize(counts_.size() + static_cast<std::size_t>(rows_too_many));
   batch.outputs[0] =

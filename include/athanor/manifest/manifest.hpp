@@ -51,7 +51,7 @@ struct OutputSection {
 /// A ragged axis of model outputs: an item has any number of rows along it.
 struct RaggedAxis {
   std::string name;
-  /// The model output `i64 [items]` that says how many. Empty: as many as the item has along that axis of the model's inputs.
+  /// The model output `i64 [items]` with the number of rows. Empty: as many as the item has along that axis of the inputs.
   std::string counts;
 };
 

@@ -34,10 +34,10 @@ enum class Assemble : std::uint8_t {
   length,   ///< generated: for every item, its length along a padded axis (i32 or i64)
 };
 
-/// The most padded axes that a model may have.
+/// The maximum number of padded axes of a model.
 inline constexpr std::size_t max_padded_axes = 4;
 
-/// An axis along which items of different length share a batch: each is filled up to the length of the batch.
+/// An axis along which items of different length share a batch: each is padded to the length of the batch.
 struct PaddedAxis {
   std::string name;
   /// Lengths of batches, ascending: the smallest one that holds the longest item of a request is the request's.

@@ -46,10 +46,10 @@ struct ModelStatistics {
   ValueSummary queue;
   /// Run time of a batch, in nanoseconds.
   ValueSummary compute;
-  /// Positions along padded axes that items of executed batches had: of a text, its tokens. 0 for a model without such
-  /// axes.
+  /// Positions along padded axes, such as the tokens of a text, that the items of executed batches had. 0 for a model
+  /// without such axes.
   std::uint64_t positions = 0;
-  /// Positions by which those items were filled up: `padding / (positions + padding)` of a model's work is wasted.
+  /// Positions of padding in those batches: `padding / (positions + padding)` of the model's work is wasted.
   std::uint64_t padding = 0;
   /// Items that wait for a batch now.
   std::uint64_t queued_items = 0;

@@ -103,7 +103,7 @@ struct Call : admission::Slot,
   std::size_t home = 0;          ///< the thread that took it from the pool, to whose cell it goes back
   Call* next_stopped = nullptr;  ///< of those that the engine's stop answers
 
-  // The caller's face.
+  // The caller's side.
   typename Env::Word word{};
   Completion completion{};  ///< set for an asynchronous call
   TimePoint began{};
@@ -118,10 +118,10 @@ struct Call : admission::Slot,
 
   // The route.
   EngineState<T>* engine = nullptr;  ///< whose pool the call is of
-  /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may let the model go.
+  /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may release the model.
   ServedModel<T>* model = nullptr;
   /// Keeps model and engine alive: of an asynchronous call, and of a blocking one whose caller left while its
-  /// work continues. Otherwise a blocking call rides on its caller's handle.
+  /// work continues. Otherwise a blocking call relies on its caller's handle.
   std::shared_ptr<ServedModel<T>> handle{};
   OutputSetPointer outputs{};  ///< until the answer takes them over
   Report report{};
@@ -140,7 +140,7 @@ struct Call : admission::Slot,
   std::vector<RaggedPart> ragged_parts{};                 ///< the same
   typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
 
-  /// Makes a call from the pool new, with one reference for its caller and one for the engine. It is starting.
+  /// Prepares a pooled call for a request, with one reference for its caller and one for the engine. It is starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
              CallOptions const& options) noexcept {
     // A call that ended on its caller's thread left it so.

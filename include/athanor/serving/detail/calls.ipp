@@ -123,7 +123,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
       !description.plan.padding.empty() && !description.preprocesses)
     call.longest = *request_lengths(description, request, checked);
   Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
-  // Asked again: a stop that did not see this call has been seen here.
+  // Checked again: if a stop did not see this call, this thread sees the stop here.
   if (admitted && stopping()) admitted = tl::unexpected(stop_error());
   if (admitted && call.deadline <= now)
     admitted = fail(Code::deadline_exceeded, Reason::deadline_waiting,
@@ -191,7 +191,7 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
   return refusal_of(call);
 }
 
-/// The end of a call that `submit` does not accept.
+/// Ends a call that `submit` does not accept.
 template <class T>
 tl::unexpected<Error> EngineState<T>::refusal_of(CallType& call) noexcept {
   record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);

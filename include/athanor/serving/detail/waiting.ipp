@@ -25,7 +25,7 @@ void EngineState<T>::start(CallType& call) noexcept {
   come_out(call);
 }
 
-/// A blocking call is no longer its caller's thread's alone.
+/// Clears `starting`: from now on other threads may act on a blocking call.
 template <class T>
 void EngineState<T>::come_out(CallType& call) noexcept {
   auto const seen = call.word.fetch_and(~call_bits::starting);
@@ -121,7 +121,7 @@ bool EngineState<T>::watch(CallType& call) noexcept {
   return true;
 }
 
-/// The references that are this thread's to give back then: the timer's, unless that fires.
+/// Undoes watch(). Returns the references that this thread must give back: the timer's, unless it fires.
 template <class T>
 std::uint32_t EngineState<T>::unwatch(CallType& call) noexcept {
   if (call.cancellation != nullptr) call.cancellation->unlink(call);
