@@ -36,7 +36,7 @@ struct PointsBackend {
       ++backend.runs;
       counts.clear();
       points.clear();
-      Wrong const wrong = backend.wrong.load();
+      Wrong const mistake = backend.wrong.load();
       for (std::int64_t item = 0; item < batch.items; ++item) {
         if (x[item] == 13) return fail(Code::internal, Reason::backend_failure, "not thirteen");
         counts.push_back(static_cast<std::int64_t>(x[item]));
@@ -45,10 +45,10 @@ struct PointsBackend {
           points.push_back(static_cast<float>(i));
         }
       }
-      if (wrong == Wrong::too_few_rows && !points.empty()) points.resize(points.size() - 2);
-      if (wrong == Wrong::too_many_rows) points.insert(points.end(), {9, 9});
-      if (wrong == Wrong::negative_count) counts[0] = -1;
-      std::int64_t const width = wrong == Wrong::wide_rows ? 1 : 2;
+      if (mistake == Wrong::too_few_rows && !points.empty()) points.resize(points.size() - 2);
+      if (mistake == Wrong::too_many_rows) points.insert(points.end(), {9, 9});
+      if (mistake == Wrong::negative_count) counts[0] = -1;
+      std::int64_t const width = mistake == Wrong::wide_rows ? 1 : 2;
       batch.outputs[0] = to_view(Tensor::view<std::int64_t>(counts, Shape{batch.items}));
       batch.outputs[1] = to_view(
           Tensor::view<float>(points, Shape{static_cast<std::int64_t>(points.size()) / width, width}));
