@@ -141,7 +141,7 @@ class Lines : public Rows {
   // The next line goes to `line_`, the beginning of one that is too long; false at the end.
   Result<bool> read_line() {
     if (std::exchange(too_long_, false))
-      if (auto const skipped = skip_line(text_); !skipped) return skipped;
+      if (auto skipped = skip_line(text_); !skipped) return skipped;
     start_line_ = text_.line();
     start_byte_ = text_.byte();
     for (bool end = false;;) {
@@ -158,7 +158,7 @@ class Lines : public Rows {
         too_long_ = true;
         return true;
       }
-      auto const more = text_.more();
+      auto more = text_.more();
       if (!more) return more;
       end = !*more;
     }
