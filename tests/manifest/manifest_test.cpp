@@ -200,7 +200,8 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("from": "mean:tg")", R"("from": "mean:tq")",
        "athanor.json: outputs[0].from: expected one of the model outputs (tg), got 'tq'"},
       {R"("from": "mean:tg")", R"("from": "median:tg")",
-       "athanor.json: outputs[0].from: expected model:NAME, mean:NAME, std:NAME, processor:NAME, unknown or "
+       "athanor.json: outputs[0].from: expected model:NAME, mean:NAME, std:NAME, processor:NAME, rows:AXIS, "
+       "unknown or "
        "members; got 'median:tg'"},
       {R"("from": "mean:tg")", R"("from": "model:tg")",
        "athanor.json: outputs[0].from: expected mean:tg or std:tg of 2 members, got the output of one model"},

@@ -186,7 +186,7 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
         "f32 [items, 2]");
   CHECK(refusal(shaped(items, R"([2, "items"])", items, items, "", "bytes")) ==
         "athanor.json: model_inputs[0].shape: expected 'items' as the first dimension of texts, got it as "
-        "number 2");
+        "dimension 2");
   CHECK(refusal(shaped(items, items, "[1, 1, 1, 1, 1, 1, 1, 1]", items)) ==
         "athanor.json: model_outputs[0].shape: expected at most 7 dimensions beside 'items', got 8");
   CHECK(refusal(shaped(items, "[1, 1, 1, 1, 1, 1, 1, 1]", items, items, one_item)) ==

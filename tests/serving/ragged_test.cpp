@@ -166,10 +166,10 @@ TEST_CASE(
   REQUIRE(serving::keep_part(description, part(0, 2, {9, 9}), 4, kept, computed));
   REQUIRE(serving::keep_part(description, part(0, 2, {1, 1, 2, 2}), 4, kept, computed));
   CHECK(kept.size() == 2);
-  REQUIRE(serving::keep_part(description, part(2, 1, {}), 4, kept, computed));
+  REQUIRE(serving::keep_part(description, part(2, 1, {5, 5}), 4, kept, computed));
   CHECK(kept.empty());
   auto const values = computed[0].as<float>();
-  CHECK(std::vector(values.begin(), values.end()) == Floats{1, 1, 2, 2, 7, 7});
+  CHECK(std::vector(values.begin(), values.end()) == Floats{1, 1, 2, 2, 5, 5, 7, 7});
 }
 
 TEST_CASE("an answer with ragged rows is cached, and asked for by name") {
@@ -233,8 +233,9 @@ TEST_CASE("self-tests and warm-ups compare the rows of every item") {
                                  R"(}}], "warm_up": {"batches": [1, 8]},)",
                              "points", "1.0.0", pointed);
     auto engine = Engine<>::create({.backends = {&table}}).value();
-    auto const model = engine.load(folder.path()).value();
-    auto const answer = model.infer(PointsRig::asking({1}));
+    auto const answer = engine.load(folder.path()).and_then([](Model<> const& model) {
+      return model.infer(PointsRig::asking({1}));
+    });
     return answer ? std::string() : answer.error().message;
   };
   CHECK(load("[[2, 0], [2, 1], [1, 0]]", "[2, 0, 1]") == "");
