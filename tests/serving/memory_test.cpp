@@ -107,6 +107,36 @@ TEST_CASE("each allocation of a call that is refused, or of a load, may fail: an
   CHECK(errors > 4);
 }
 
+// mutants: LoaderShell::pin_or_park, or evict_for, that ends the program when it finds no memory for its victims.
+TEST_CASE("each allocation of a load that evicts another model may fail: an error says so") {
+  auto& memory = thread_memory();
+  int errors = 0;
+  bool failed = true;
+  for (std::size_t allocation = 1; failed; ++allocation) {
+    SimulatedEngine engine("", {.model_bytes = 1500});
+    ModelFolder const folder("", "other");
+    auto const other = engine.state->add(folder.path()).value();
+    REQUIRE(engine.infer(row(1)));
+    failed = false;
+    // The first is known to need the other's memory once it has been loaded, the second from the start.
+    for (auto* const evicting : {other.get(), engine.served}) {
+      Model<SimulatedServing> const model(engine.state, *evicting);
+      memory.failed = false;
+      memory.fails_at = allocation;
+      try {
+        errors += model.load() ? 0 : 1;
+      } catch (std::bad_alloc const&) {
+        ++errors;
+      }
+      memory.fails_at = 0;
+      failed = failed || memory.failed;
+      engine.world.advance(std::chrono::minutes(2));  // a load that failed is tried again
+      CHECK(model.infer(row(2)));
+    }
+  }
+  CHECK(errors > 10);
+}
+
 // mutants: LoaderShell::stop, or Lane::refuse_all, that copies an error and its message (the program ends).
 TEST_CASE("a stop needs no memory: every call is answered, of removed models too") {
   for (bool const loaded : {false, true})
@@ -152,6 +182,27 @@ TEST_CASE("each allocation of a removal may fail: the model stays registered") {
     if (!memory.failed) break;
   }
   CHECK(failures > 2);
+}
+
+// mutant: Lane::refuse_all that copies the message of an error (the program ends).
+TEST_CASE("each allocation of a stop may fail: every call is answered") {
+  auto& memory = thread_memory();
+  memory.failed = true;
+  for (std::size_t allocation = 1; memory.failed; ++allocation) {
+    SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+    REQUIRE(engine.state->loader().load(engine.served->load_record(), std::chrono::seconds(1)));
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    for (float i = 0; i < 3; ++i) tickets.push_back(engine.submit(row(i)));
+    memory.failed = false;
+    memory.fails_at = allocation;
+    std::size_t const abandoned = engine.state->stop(Duration{0});
+    memory.fails_at = 0;
+    CHECK(abandoned == 0);
+    for (auto const& ticket : tickets) {
+      REQUIRE(ticket->done());
+      CHECK(ticket->error().reason == Reason::stopping);
+    }
+  }
 }
 
 // mutant: CallInputs::detach that leaves the work its caller's inputs when there is no memory for a copy.

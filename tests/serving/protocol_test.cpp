@@ -15,10 +15,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Lets a test act where another thread could: before the next mutex is locked, and after the next task is posted.
+// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, and before
+// the next one is deferred.
 struct Hooks {
   static inline std::function<void()> before_lock;
   static inline std::function<void()> after_post;
+  static inline std::function<void()> before_defer;
   static void run(std::function<void()>& hook) {
     if (auto const once = std::exchange(hook, nullptr)) once();
   }
@@ -43,6 +45,10 @@ struct HookedExecutor : SimulatedExecutor {
     bool const taken = SimulatedExecutor::post(task);
     Hooks::run(Hooks::after_post);
     return taken;
+  }
+  bool defer(Task& task) noexcept {
+    Hooks::run(Hooks::before_defer);
+    return SimulatedExecutor::defer(task);
   }
 };
 
@@ -233,7 +239,6 @@ TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuse
   CHECK(refused);
 }
 
-// mutant: EngineState::finish_stop without refuse_all.
 TEST_CASE("a stop leaves no work behind that was queued for several callers") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)");
   std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
@@ -246,6 +251,36 @@ TEST_CASE("a stop leaves no work behind that was queued for several callers") {
   CHECK(engine.state->routes() == 0);
   CHECK(engine.state->gate().statistics().held_items == 0);
   CHECK(engine.control.runs.load() == 0);
+}
+
+// mutant: EngineState::on_reap that destroys models while a stop visits them.
+TEST_CASE(
+    "a removed model whose last handle goes away while a stop visits the models is there until that is "
+    "over") {
+  HookedEngine rig({.caller_runs = CallerRuns::never});
+  auto const load_and_remove = [&](std::string_view name) {
+    ModelFolder const loaded("", name);
+    std::optional model = rig.engine.load(loaded.path()).value();
+    REQUIRE(rig.engine.remove(model->id()));
+    return model;
+  };
+  auto reaped = load_and_remove("reaped");
+  auto visited = load_and_remove("visited");
+  auto const visited_first = load_and_remove("visited-first");
+  Outcome outcome;
+  REQUIRE(visited_first->submit(row(1), {}, outcome.completion()));
+  reaped.reset();  // the task that destroys it has not begun
+  std::uint64_t gone = 0;
+  Hooks::before_defer = [&] {  // of the call that the stop refuses
+    visited.reset();
+    while (rig.world.step_now()) {
+    }
+    gone = rig.control.unloads.load();
+  };
+  CHECK(rig.engine.stop(0s) == 0);
+  CHECK_FALSE(visited);
+  CHECK(gone == 0);
+  CHECK(outcome.reason() == Reason::stopping);
 }
 
 // mutant: EngineState::drain that waits without a deadline.
