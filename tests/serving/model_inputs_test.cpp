@@ -32,7 +32,7 @@ std::vector<std::int64_t> integers_in(ath_tensor const& tensor) {
 
 }  // namespace
 
-// mutant: a lone caller's inputs are copied for a model with a constant
+// mutant: a constant for all of a batch is not among the inputs
 TEST_CASE("a constant reaches the model beside a lone caller's inputs, which are not copied") {
   Puppet puppet;
   ModelFolder const folder(with_constant(R"("dtype": "i64", "shape": [], "constant": 16000)"));
