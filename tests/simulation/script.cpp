@@ -163,7 +163,9 @@ std::string to_string(Script const& script) {
   static constexpr char const* kinds[] = {"infer", "infer_many", "submit",  "cancel_call", "cancel_token",
                                           "load",  "unload",     "forget",  "replace",     "drop_answers",
                                           "leap",  "end_hangs",  "threads", "fork",        "stop"};
-  static constexpr char const* models[] = {"plain", "texts", "made", "ensemble", "single"};
+  static constexpr char const* models[] = {"plain",  "texts",  "made",  "ensemble",
+                                           "single", "padded", "ragged"};
+  static_assert(std::size(models) == model_kinds);
   static constexpr char const* orders[] = {"steps", "random", "priorities"};
   auto const us = [](Duration time) { return std::to_string(time.count() / 1000) + "us"; };
   EngineOptions const& options = script.options;
