@@ -70,12 +70,10 @@ Result<void> copy_ragged(ModelDescription const& description, Ensemble const& en
 
 Result<void> keep_part(ModelDescription const& description, RaggedPart part, std::size_t items,
                        std::vector<RaggedPart>& kept, std::span<Tensor> computed) {
-  auto const at = std::ranges::lower_bound(kept, part.first, {}, &RaggedPart::first);
-  if (at != kept.end() && at->first == part.first) {
-    *at = std::move(part);
-  } else {
-    kept.insert(at, std::move(part));
-  }
+  std::erase_if(kept, [&](RaggedPart const& other) {
+    return other.first < part.first + part.count && part.first < other.first + other.count;
+  });
+  kept.insert(std::ranges::lower_bound(kept, part.first, {}, &RaggedPart::first), std::move(part));
   std::size_t there = 0;
   for (RaggedPart const& each : kept) there += each.count;
   if (there < items) return {};

@@ -1,14 +1,18 @@
 // Answers with any number of rows for each item.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <numeric>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <athanor/core/detail/view.hpp>
+#include <athanor/serving/detail/model_description.hpp>
+#include <athanor/serving/detail/ragged.hpp>
 #include <athanor/serving/engine.hpp>
 #include <support/puppet.hpp>
 
@@ -142,6 +146,38 @@ TEST_CASE("the rows of an oversize request are joined in the order of its items"
     CHECK(list<float>(answer, "points") == points);
     CHECK(list<std::int64_t>(answer, "count") == counts);
   }
+}
+
+// A batch may fail after some of its parts were copied.
+// mutant: a part replaces only one that begins where it does
+TEST_CASE("a part that is run again in pieces is joined once") {
+  serving::ModelDescription description;
+  serving::OutputPlan& plan = description.plan.outputs.emplace_back();
+  plan.spec.name = "rows";
+  plan.spec.dtype = DType::f32;
+  plan.spec.dims = {Dim::named("rows")};
+  plan.ragged = 0;
+  std::vector<serving::RaggedPart> kept;
+  std::vector<Tensor> joined(1);
+  auto const keep = [&](std::uint32_t first, std::uint32_t count) {
+    Floats numbers(count);
+    std::iota(numbers.begin(), numbers.end(), static_cast<float>(first));
+    auto rows = Tensor::view<float>(numbers, Shape{static_cast<std::int64_t>(count)}).clone().value();
+    REQUIRE(serving::keep_part(description, {first, count, {std::move(rows)}}, 7, kept, joined));
+  };
+  keep(0, 4);
+  keep(4, 3);
+  CHECK(kept.empty());  // whole once, and then run again
+  joined = std::vector<Tensor>(1);
+  keep(0, 4);
+  keep(2, 2);
+  keep(4, 3);
+  CHECK(joined[0].size_bytes() == 0);
+  keep(0, 2);
+  Floats expected(7);
+  std::iota(expected.begin(), expected.end(), 0.0F);
+  CHECK(std::ranges::equal(joined[0].as<float>(), expected));
+  CHECK(kept.empty());
 }
 
 TEST_CASE(

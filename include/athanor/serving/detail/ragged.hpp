@@ -30,8 +30,9 @@ bool has_ragged_outputs(ModelDescription const& description) noexcept;
 Result<void> copy_ragged(ModelDescription const& description, Ensemble const& ensemble, std::size_t row,
                          std::size_t count, std::span<Tensor> to);
 
-/// Keeps a part of a call of `items` items, in place of one of the same items. With the last of them, all are joined in
-/// their order in `computed`, and none is kept.
+/// Keeps a part of a call of `items` items, in place of those with any of the same items: they come from a batch that
+/// failed after it had been copied, and is run again in pieces. With the last of the items, all are joined in their order
+/// in `computed`, and none is kept.
 Result<void> keep_part(ModelDescription const& description, RaggedPart part, std::size_t items,
                        std::vector<RaggedPart>& kept, std::span<Tensor> computed);
 
