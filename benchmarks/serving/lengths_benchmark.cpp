@@ -25,19 +25,11 @@ constexpr std::int64_t longest = 120;
 /// A device whose time is that of a small model of texts on a graphics card: a millisecond, and more by the tokens.
 void run_device(std::int64_t tokens) { std::this_thread::sleep_for(1ms + tokens * 4us); }
 
-struct TokenBackend : NullBackend {
-  struct Instance : NullBackend::Instance {
-    Result<void> run(ath_batch& batch) {
-      run_device(batch.items * batch.inputs[0].shape[1]);
-      return NullBackend::Instance::run(batch);
-    }
-  };
-  struct Model {
-    using Instance = TokenBackend::Instance;
-    std::uint64_t footprint() const { return 0; }
-    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
-  };
-  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
+struct TokenInstance : NullInstance {
+  Result<void> run(ath_batch& batch) {
+    run_device(batch.items * batch.inputs[0].shape[1]);
+    return NullInstance::run(batch);
+  }
 };
 
 /// Texts of 5 to 120 tokens; the model gives every token back.
@@ -77,7 +69,7 @@ struct Measured {
 };
 
 Measured measure_texts(std::string_view model_inputs) {
-  TokenBackend backend;
+  BackendOf<TokenInstance> backend;
   ath_backend_table const table = make_table(backend);
   std::string const tensors = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "tokens"]}],)" +
                               std::string(model_inputs) +
@@ -92,31 +84,22 @@ Measured measure_texts(std::string_view model_inputs) {
 }
 
 /// Finds of `x` as many points as its first number says, each with that number.
-struct PointsBackend : NullBackend {
-  struct Instance {
-    std::vector<std::int64_t> counts;
-    std::vector<float> points;
-    Result<void> run(ath_batch& batch) {
-      counts.clear();
-      points.clear();
-      for (std::int64_t item = 0; item < batch.items; ++item) {
-        float const first = static_cast<float const*>(batch.inputs[0].data)[item];
-        counts.push_back(static_cast<std::int64_t>(first));
-        points.insert(points.end(), static_cast<std::size_t>(counts.back()), first);
-      }
-      run_device(static_cast<std::int64_t>(points.size()));
-      batch.outputs[0] = to_view(Tensor::view<std::int64_t>(counts, Shape{batch.items}));
-      batch.outputs[1] =
-          to_view(Tensor::view<float>(points, Shape{static_cast<std::int64_t>(points.size())}));
-      return {};
+struct PointsInstance {
+  std::vector<std::int64_t> counts;
+  std::vector<float> points;
+  Result<void> run(ath_batch& batch) {
+    counts.clear();
+    points.clear();
+    for (std::int64_t item = 0; item < batch.items; ++item) {
+      float const first = static_cast<float const*>(batch.inputs[0].data)[item];
+      counts.push_back(static_cast<std::int64_t>(first));
+      points.insert(points.end(), static_cast<std::size_t>(counts.back()), first);
     }
-  };
-  struct Model {
-    using Instance = PointsBackend::Instance;
-    std::uint64_t footprint() const { return 0; }
-    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
-  };
-  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
+    run_device(static_cast<std::int64_t>(points.size()));
+    batch.outputs[0] = to_view(Tensor::view<std::int64_t>(counts, Shape{batch.items}));
+    batch.outputs[1] = to_view(Tensor::view<float>(points, Shape{static_cast<std::int64_t>(points.size())}));
+    return {};
+  }
 };
 
 /// Items of 0 to 60 points.
@@ -138,7 +121,7 @@ bool find_points(Model<>& model, unsigned seed) {
 
 /// Answers in a second; 0 after a wrong answer.
 double measure_points(std::string_view batching) {
-  PointsBackend backend;
+  BackendOf<PointsInstance> backend;
   ath_backend_table const table = make_table(backend);
   athanor_tests::ModelFolder const folder(batching, "points", "1.0.0",
                                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],

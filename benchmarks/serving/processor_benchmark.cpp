@@ -21,19 +21,11 @@ constexpr int callers = 4;
 constexpr int calls = 60;  // of each caller
 
 /// A device that takes its time and no processor's.
-struct SlowBackend : NullBackend {
-  struct Instance : NullBackend::Instance {
-    Result<void> run(ath_batch& batch) {
-      std::this_thread::sleep_for(run_time);
-      return NullBackend::Instance::run(batch);
-    }
-  };
-  struct Model {
-    using Instance = SlowBackend::Instance;
-    std::uint64_t footprint() const { return 0; }
-    Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
-  };
-  Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
+struct SlowInstance : NullInstance {
+  Result<void> run(ath_batch& batch) {
+    std::this_thread::sleep_for(run_time);
+    return NullInstance::run(batch);
+  }
 };
 
 /// Gives the model's rows back after a while.
@@ -54,7 +46,7 @@ struct SlowProcessor {
 
 /// Answers in a second of `callers` threads, which ask one at a time; 0 after a wrong answer.
 double answers_in_a_second(std::string_view outputs) {
-  SlowBackend backend;
+  BackendOf<SlowInstance> backend;
   SlowProcessor processor;
   ath_backend_table const backend_table = make_table(backend);
   ath_processor_table const processor_table = make_table(processor);

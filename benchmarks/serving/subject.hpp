@@ -13,28 +13,32 @@ namespace athanor::benchmarks {
 
 constexpr std::size_t width = 4;  // floats: 16 bytes
 
-/// Copies its input to its output.
-struct NullBackend {
+/// A backend whose models are their instances, and nothing else.
+template <class T>
+struct BackendOf {
   static constexpr char const* name = "puppet";
   static constexpr RunsOn runs_on = RunsOn::any_thread;
 
-  struct Instance {
-    std::vector<float> memory;
-    Result<void> run(ath_batch& batch) {
-      memory.resize(batch.inputs[0].size_bytes / sizeof(float));
-      std::memcpy(memory.data(), batch.inputs[0].data, batch.inputs[0].size_bytes);
-      batch.outputs[0] = batch.inputs[0];
-      batch.outputs[0].data = memory.data();
-      return {};
-    }
-  };
   struct Model {
-    using Instance = NullBackend::Instance;
+    using Instance = T;
     std::uint64_t footprint() const { return 0; }
     Result<std::unique_ptr<Instance>> make_instance() { return std::make_unique<Instance>(); }
   };
   Result<std::unique_ptr<Model>> load(ModelSource const&) { return std::make_unique<Model>(); }
 };
+
+/// Copies its input to its output.
+struct NullInstance {
+  std::vector<float> memory;
+  Result<void> run(ath_batch& batch) {
+    memory.resize(batch.inputs[0].size_bytes / sizeof(float));
+    std::memcpy(memory.data(), batch.inputs[0].data, batch.inputs[0].size_bytes);
+    batch.outputs[0] = batch.inputs[0];
+    batch.outputs[0].data = memory.data();
+    return {};
+  }
+};
+using NullBackend = BackendOf<NullInstance>;
 
 /// A model folder whose input and output are `width` floats for each item; `more` are further sections of its manifest.
 inline athanor_tests::ModelFolder null_folder(std::string const& name, std::string const& more = "") {

@@ -78,12 +78,6 @@ struct PaddedEngine : SimulatedEngine {
     REQUIRE(infer(counting(900, 1)));
     batches.clear();
   }
-  std::vector<std::unique_ptr<Ticket>> submit_all(std::vector<Request> requests) {
-    std::vector<std::unique_ptr<Ticket>> tickets;
-    for (auto& request : requests) tickets.push_back(submit(std::move(request)));
-    world.run_until_idle();
-    return tickets;
-  }
 };
 
 }  // namespace

@@ -226,12 +226,6 @@ struct BiasedEngine : SimulatedEngine {
     REQUIRE(infer(row(0)));
     batches.clear();
   }
-  std::vector<std::unique_ptr<Ticket>> submit_all(std::vector<Request> requests) {
-    std::vector<std::unique_ptr<Ticket>> tickets;
-    for (auto& request : requests) tickets.push_back(submit(std::move(request)));
-    world.run_until_idle();
-    return tickets;
-  }
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <athanor/core/simulation.hpp>
@@ -73,6 +74,13 @@ class SimulatedEngine : public Puppet {
       ticket->refusal = call.error();
     }
     return ticket;
+  }
+  // All of them, until nothing is left to do.
+  std::vector<std::unique_ptr<Ticket>> submit_all(std::vector<Request> requests) {
+    std::vector<std::unique_ptr<Ticket>> tickets;
+    for (auto& request : requests) tickets.push_back(submit(std::move(request)));
+    world.run_until_idle();
+    return tickets;
   }
   // A blocking call; others act while it waits.
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) {

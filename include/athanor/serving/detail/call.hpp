@@ -164,7 +164,6 @@ struct Call : admission::Slot,
     alone = false;
     this->tag = served.tag();
     outputs_made = false;
-    if (!ragged_parts.empty()) ragged_parts.clear();
     incomplete.store(false, std::memory_order_relaxed);
     running.store(false, std::memory_order_relaxed);
   }

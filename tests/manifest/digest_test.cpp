@@ -1,0 +1,54 @@
+// The files that a manifest names hold what it says.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+#include <athanor/core/hash.hpp>
+#include <athanor/manifest/digest.hpp>
+#include <athanor/manifest/manifest.hpp>
+#include <manifest/folder.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+
+// mutant: verify_digest returns success when the file is shorter
+TEST_CASE("S4-9 a changed, truncated or missing file is refused with the digest expected and got") {
+  Folder folder;
+  folder.write("fold.pt", "weights");
+  std::string const path = (folder.path / "fold.pt").string();
+  std::string const digest = "xxh128:" + to_hex(hash128("weights"));
+  CHECK(verify_digest(path, digest));
+  folder.write("fold.pt", "weight");
+  auto const changed = verify_digest(path, digest);
+  REQUIRE_FALSE(changed);
+  CHECK(changed.error().code == Code::data_loss);
+  CHECK(changed.error().reason == Reason::digest);
+  CHECK(changed.error().message == fmt::format("{}: expected content with digest {}, got xxh128:{}", path,
+                                               digest, to_hex(hash128("weight"))));
+  auto const missing = verify_digest(path + "x", digest);
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().reason == Reason::file);
+}
+
+// mutant: verify_files looks at the first member only
+TEST_CASE("S4-9 every file that a manifest names is verified") {
+  Folder folder;
+  auto const digest = [](std::string_view content) { return "xxh128:" + to_hex(hash128(content)); };
+  folder.write("a.pt", "a");
+  folder.write("b.pt", "b");
+  folder.write("domain.json", "{}");
+  Manifest manifest;
+  manifest.processor.emplace();
+  manifest.processor->digests = {{"domain.json", digest("{}")}};
+  manifest.members.resize(2);
+  manifest.members[0].file = {"a.pt", digest("a")};
+  manifest.members[1].file = {"b.pt", digest("b")};
+  CHECK(verify_files(folder.path.string(), manifest));
+  folder.write("b.pt", "c");
+  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+  folder.write("b.pt", "b");
+  folder.write("domain.json", "[]");
+  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+}
