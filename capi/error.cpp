@@ -23,7 +23,7 @@ constinit ath_error out_of_memory{ATH_RESOURCE_EXHAUSTED, ATH_REASON_OUT_OF_MEMO
 
 static_assert(static_cast<int>(Code::data_loss) == ATH_DATA_LOSS &&
               static_cast<int>(Code::unavailable) == ATH_UNAVAILABLE);
-static_assert(static_cast<int>(Reason::output_missing) == ATH_REASON_OUTPUT_MISSING);
+static_assert(static_cast<int>(Reason::sequences_full) == ATH_REASON_SEQUENCES_FULL);
 
 }  // namespace
 

@@ -155,7 +155,10 @@ enum ath_reason_number {
   ATH_REASON_REENTRANT = 30,        /**< a blocking call that would wait for its own thread */
   ATH_REASON_FILE = 31,             /**< a file could not be read or written */
   ATH_REASON_OPTION = 32,           /**< an option is unknown or impossible */
-  ATH_REASON_OUTPUT_MISSING = 33    /**< an output was requested that the model does not have */
+  ATH_REASON_OUTPUT_MISSING = 33,   /**< an output was requested that the model does not have */
+  ATH_REASON_SEQUENCE_LOST = 34,    /**< the state of a sequence is gone, or the sequence is closed */
+  ATH_REASON_SEQUENCE_BUSY = 35,    /**< another call of the sequence is in flight */
+  ATH_REASON_SEQUENCES_FULL = 36    /**< the model has as many sequences as its manifest allows */
 };
 
 /** Element types, little-endian, in memory that is aligned to their size. */

@@ -15,6 +15,7 @@
 #include "manifest_padding.hpp"
 #include "manifest_parameters.hpp"
 #include "manifest_ragged.hpp"
+#include "manifest_sequences.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
@@ -177,27 +178,6 @@ void find_batch_axis(ModelInput& input, Node const& node, std::vector<TensorSpec
   input.spec = with_items_first(std::move(input.spec));
 }
 
-/// An input that holds the value of a parameter: one row per item, or one element for the whole batch.
-void take_from_parameter(ModelInput& input, Node const& node) {
-  constexpr std::string_view prefix = "parameter:";
-  std::string const from = node["from"].text();
-  input.parameter = from.starts_with(prefix) ? from.substr(prefix.size()) : std::string();
-  if (input.parameter.empty())
-    node.reader().refuse(node["from"].path(), "expected parameter:NAME, got '{}'", from);
-  for (auto const* key : {"make", "index_of", "pad", "axis"})
-    if (node[key].present())
-      node.reader().refuse(node[key].path(), "expected nothing beside 'from', got a value");
-  auto const& dims = input.spec.dims;
-  bool const stacks = input.spec.stacks();
-  bool const single = dims.empty() || (dims.size() == 1 && (stacks || dims[0] == Dim::fixed(1))) ||
-                      (dims.size() == 2 && stacks && dims[1] == Dim::fixed(1));
-  if (!single)
-    node.reader().refuse(node["shape"].path(),
-                         "expected [items], [items, 1], [] or [1] for a parameter, got {}",
-                         to_string(input.spec));
-  input.assemble = stacks ? Assemble::repeat : Assemble::share;
-}
-
 ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested,
                             std::vector<PaddedAxis>& padded_axes) {
   ModelInput input;
@@ -209,8 +189,12 @@ ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& req
     take_constant(input, node);
     return input;
   }
-  if (node["from"].present()) {
-    take_from_parameter(input, node);
+  if (auto const from = node["from"]; from.present()) {
+    if (from.text().starts_with("state:")) {
+      take_from_state(input, node);
+    } else {
+      take_from_parameter(input, node);
+    }
     return input;
   }
   auto const make = node["make"];
@@ -439,7 +423,7 @@ void describe_rows(Manifest& manifest) {
   }
 }
 
-/// Without a list of its own, the model gives what the outputs take from it.
+/// Without a list of its own, the model gives what the outputs take from it, then the next values of its states.
 void name_model_outputs(Manifest& manifest) {
   for (auto const& output : manifest.outputs) {
     bool const taken = output.source == OutputSource::model || output.source == OutputSource::mean ||
@@ -452,6 +436,7 @@ void name_model_outputs(Manifest& manifest) {
     spec.unit.clear();
     manifest.model_outputs.push_back(std::move(spec));
   }
+  name_next_states(manifest);
 }
 
 void read_tensors(Node const& root, Manifest& manifest) {
@@ -516,6 +501,7 @@ void read_execution(Node const& root, Manifest& manifest) {
   }
   if (root["threads"].present()) manifest.threads = root["threads"].integer(1, most_threads);
   read_warm_up(root, manifest);
+  read_sequences(root, manifest);
 }
 
 }  // namespace
@@ -553,7 +539,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
       root.object({"athanor", "name",      "version",     "description", "backend",      "format",
                    "method",  "autograd",  "processor",   "inputs",      "model_inputs", "model_outputs",
                    "outputs", "members",   "min_members", "batching",    "cache",        "device",
-                   "threads", "self_test", "warm_up",     "parameters"})) {
+                   "threads", "self_test", "warm_up",     "parameters",  "sequences"})) {
     manifest::read_identity(root, manifest);
     if (!reader.failed()) manifest::read_tensors(root, manifest);
     if (!reader.failed()) manifest::read_execution(root, manifest);
@@ -564,6 +550,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())
         manifest.self_tests.push_back(manifest::read_self_test(node, manifest.signature()));
+    if (!reader.failed()) manifest::check_sequences(manifest, reader);
   }
   if (reader.failed()) return tl::unexpected(reader.take_error());
   return manifest;

@@ -96,6 +96,7 @@ void check_made_input(Manifest const& manifest, ModelInput const& input, std::st
   TensorSpec const& spec = input.spec;
   if (!input.parameter.empty() || input.assemble == Assemble::fixed) return;           // see fit_parameters
   if (input.assemble == Assemble::mask || input.assemble == Assemble::length) return;  // see fit_padding
+  if (!input.state.empty()) return;                                                    // see check_sequences
   if (input.assemble == Assemble::segment) {
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);

@@ -98,4 +98,24 @@ std::optional<Tensor> read_parameter_value(ParameterSpec const& spec, Node const
   return std::nullopt;
 }
 
+void take_from_parameter(ModelInput& input, Node const& node) {
+  constexpr std::string_view prefix = "parameter:";
+  std::string const from = node["from"].text();
+  input.parameter = from.starts_with(prefix) ? from.substr(prefix.size()) : std::string();
+  if (input.parameter.empty())
+    node.reader().refuse(node["from"].path(), "expected parameter:NAME or state:NAME, got '{}'", from);
+  for (auto const* key : {"make", "index_of", "pad", "axis"})
+    if (node[key].present())
+      node.reader().refuse(node[key].path(), "expected nothing beside 'from', got a value");
+  auto const& dims = input.spec.dims;
+  bool const stacks = input.spec.stacks();
+  bool const single = dims.empty() || (dims.size() == 1 && (stacks || dims[0] == Dim::fixed(1))) ||
+                      (dims.size() == 2 && stacks && dims[1] == Dim::fixed(1));
+  if (!single)
+    node.reader().refuse(node["shape"].path(),
+                         "expected [items], [items, 1], [] or [1] for a parameter, got {}",
+                         to_string(input.spec));
+  input.assemble = stacks ? Assemble::repeat : Assemble::share;
+}
+
 }  // namespace athanor::inline v1::manifest

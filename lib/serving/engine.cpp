@@ -7,5 +7,6 @@ template class serving::ServedModel<DefaultServing>;
 template class serving::EngineState<DefaultServing>;
 template class Engine<DefaultServing>;
 template class Model<DefaultServing>;
+template class Sequence<DefaultServing>;
 
 }  // namespace athanor::inline v1

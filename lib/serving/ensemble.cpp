@@ -288,6 +288,7 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
   batch.input_count = inputs.size();
   batch.outputs = out.data();
   batch.output_count = out.size();
+  if (!slots_.empty()) batch.slots = slots_.data();
   if (auto ran = members_[member].run(batch); !ran) return ran;
   return check_outputs(member, items, starts);
 }

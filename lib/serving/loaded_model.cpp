@@ -33,6 +33,8 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
   source.device_type = static_cast<std::int32_t>(device.type);
   source.device_index = device.index;
   source.threads_per_instance = static_cast<std::int32_t>(manifest.threads.value_or(1));
+  if (manifest.sequences && manifest.sequences->held)
+    source.slot_count = static_cast<std::uint64_t>(manifest.sequences->max);
   return source;
 }
 
@@ -60,7 +62,11 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
       if (!instance) return tl::unexpected(std::move(instance.error()));
       members.push_back(std::move(*instance));
     }
-    model->workers_.push_back(std::make_unique<Worker>(description.plan, std::move(members)));
+    auto state = CarriedState::allocate(description.plan);
+    if (!state) return tl::unexpected(std::move(state.error()));
+    model->bytes_ += CarriedState::bytes_of(description.plan);
+    model->workers_.push_back(
+        std::make_unique<Worker>(description.plan, std::move(members), std::move(*state)));
   }
   for (auto const& worker : model->workers_)
     if (auto passed = prove(description, *worker); !passed) return tl::unexpected(std::move(passed.error()));

@@ -8,6 +8,7 @@
 
 #include <athanor/loading/model_loader.hpp>
 #include <athanor/manifest/digest.hpp>
+#include <athanor/serving/detail/carried_state.hpp>
 #include <athanor/serving/detail/ragged.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
@@ -115,6 +116,7 @@ void join_request(ModelDescription& description) {
 }
 
 bool shows_requests(ModelDescription const& description) {
+  if (description.plan.slots != 0) return false;
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
     if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;
@@ -295,6 +297,21 @@ void plan_model(ModelDescription& description) {
   }
 }
 
+Result<void> plan_state(ModelDescription& description) {
+  Manifest const& manifest = description.manifest;
+  if (!manifest.sequences) return {};
+  ExecutionPlan& plan = description.plan;
+  plan.slots = static_cast<std::size_t>(manifest.sequences->max);
+  for (std::size_t i = 0; i < plan.inputs.size(); ++i)
+    if (plan.inputs[i].assemble == Assemble::state)
+      plan.states.push_back({i, position_of(manifest.model_outputs, plan.inputs[i].state)});
+  if (manifest.sequences->held && description.backend->clear_slot == nullptr)
+    return bad_manifest(
+        description.id,
+        fmt::format("sequences.held: expected a backend that holds state, '{}' does not", manifest.backend));
+  return {};
+}
+
 }  // namespace
 
 Result<ModelDescription> describe_model(std::string const& folder, Tables const& tables) {
@@ -316,6 +333,7 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
                         fmt::format("unknown backend '{}'; registered: {}", description.manifest.backend,
                                     listed(tables.backend_names())));
   plan_model(description);
+  if (auto kept = plan_state(description); !kept) return tl::unexpected(std::move(kept.error()));
   if (auto opened = open_processor(description, tables); !opened)
     return tl::unexpected(std::move(opened.error()));
   if (!description.preprocesses) {
@@ -332,7 +350,7 @@ std::uint64_t expected_bytes_of(ModelDescription const& description) {
   std::uint64_t bytes = 0;
   for (auto const& member : description.manifest.members)
     bytes += expected_bytes_of_file(description.folder + "/" + member.file.file);
-  return bytes;
+  return bytes + CarriedState::bytes_of(description.plan);
 }
 
 batching::PolicySettings policy_settings(manifest::BatchingSection const& section) {

@@ -89,6 +89,9 @@ void write_state(MetricsText& text, ModelFacts const& facts) {
                facts.breaker.opened);
   text.counter("athanor_breaker_refused_total", "Calls and batches that the circuit breaker refused.",
                {model, version}, facts.breaker.refused);
+  if (facts.manifest.sequences)
+    text.gauge("athanor_sequences", "Sequences that are open.", {model, version},
+               static_cast<double>(facts.sequences));
 }
 
 }  // namespace
@@ -114,6 +117,7 @@ ModelStatistics statistics_of(ModelFacts const& facts) {
   statistics.bytes = facts.load.bytes;
   statistics.breaker_opened = facts.breaker.opened;
   statistics.breaker_refused = facts.breaker.refused;
+  statistics.sequences = facts.sequences;
   return statistics;
 }
 

@@ -191,12 +191,17 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape) {
 void fill_piece(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                 std::uint32_t count, std::span<TensorView> tensors) noexcept {
   auto const& inputs = description.plan.inputs;
+  std::size_t state = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].parameter.empty()) {
       tensors[i] = view_of(source.parameters[description.parameter_of_input[i]]);
       continue;
     }
-    if (is_made(inputs[i])) continue;
+    if (is_made(inputs[i])) {
+      if (inputs[i].assemble == Assemble::state && source.state != nullptr)
+        tensors[i] = source.state->present(state++, source.ticket);
+      continue;
+    }
     if (description.preprocesses) {
       tensors[i] = source.made[first].tensor(description.made_of_input[i]);
       continue;
@@ -209,7 +214,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
 
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces) {
-  std::uint32_t const step = description.preprocesses ? 1 : count;
+  std::uint32_t const step = description.preprocesses || description.plan.slots != 0 ? 1 : count;
   for (std::uint32_t item = first; item < first + count; item += step)
     fill_piece(description, source, item, step, pieces.add(step));
 }

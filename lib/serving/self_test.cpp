@@ -192,6 +192,7 @@ std::int64_t largest_batch(ModelDescription const& description, Sample const& sa
   }
   std::int64_t items = std::min<std::int64_t>(policy_settings(batching).max_items, most_trial_items);
   if (batching.max_cost) items = std::min(items, *batching.max_cost / cost);
+  if (auto const& sequences = description.manifest.sequences) items = std::min(items, sequences->max);
   return std::min(items, std::max<std::int64_t>(most_trial_bytes / bytes, 2));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -100,6 +101,15 @@ Result<BatchRows> rows_of(ModelDescription const& description, Worker const& wor
   return rows;
 }
 
+/// Each item is the first of a sequence.
+void begin_sequences(ModelDescription const& description, Worker& worker, std::int64_t items) {
+  auto& slots = worker.ensemble.slots();
+  slots.resize(static_cast<std::size_t>(items));
+  std::iota(slots.begin(), slots.end(), std::uint64_t{0});
+  if (!description.manifest.sequences->held) return;
+  for (std::uint64_t const slot : slots) worker.ensemble.clear_slot(slot);
+}
+
 }  // namespace
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
@@ -131,10 +141,12 @@ Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker
   for (std::int64_t done = 0; done < items;) {
     std::int64_t const from = (first + done) % sample.checked.items;
     std::int64_t const count = std::min(sample.checked.items - from, items - done);
-    append_pieces(description, {sample.request, sample.checked, sample.made, sample.parameters.values()},
+    append_pieces(description,
+                  {sample.request, sample.checked, sample.made, sample.parameters.values(), &worker.state},
                   static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(count), worker.pieces);
     done += count;
   }
+  if (description.plan.slots != 0) begin_sequences(description, worker, items);
   if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered)
     return tl::unexpected(std::move(gathered.error()));
   auto const before = bytes_of(worker.assembler.inputs());

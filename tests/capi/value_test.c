@@ -60,7 +60,10 @@ static void numbers(void) {
                                              "reentrant",
                                              "file",
                                              "option",
-                                             "output_missing"};
+                                             "output_missing",
+                                             "sequence_lost",
+                                             "sequence_busy",
+                                             "sequences_full"};
   static const int reasons[] = {ATH_REASON_NONE,
                                 ATH_REASON_SHAPE,
                                 ATH_REASON_DTYPE,
@@ -94,7 +97,10 @@ static void numbers(void) {
                                 ATH_REASON_REENTRANT,
                                 ATH_REASON_FILE,
                                 ATH_REASON_OPTION,
-                                ATH_REASON_OUTPUT_MISSING};
+                                ATH_REASON_OUTPUT_MISSING,
+                                ATH_REASON_SEQUENCE_LOST,
+                                ATH_REASON_SEQUENCE_BUSY,
+                                ATH_REASON_SEQUENCES_FULL};
   static const int dtypes[] = {ATH_DTYPE_BOOL, ATH_DTYPE_U8,  ATH_DTYPE_I8,   ATH_DTYPE_I16,
                                ATH_DTYPE_I32,  ATH_DTYPE_I64, ATH_DTYPE_F16,  ATH_DTYPE_BF16,
                                ATH_DTYPE_F32,  ATH_DTYPE_F64, ATH_DTYPE_BYTES, ATH_DTYPE_U16,
@@ -105,8 +111,8 @@ static void numbers(void) {
     CHECK(codes[i] == i);
     CHECK(strcmp(ath_code_name(i), code_names[i]) == 0);
   }
-  CHECK(sizeof(reasons) == 34 * sizeof(int));
-  for (i = 0; i < 34; ++i) {
+  CHECK(sizeof(reasons) == 37 * sizeof(int));
+  for (i = 0; i < 37; ++i) {
     CHECK(reasons[i] == i);
     CHECK(strcmp(ath_reason_name(i), reason_names[i]) == 0);
   }

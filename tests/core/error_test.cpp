@@ -38,10 +38,11 @@ TEST_CASE("reasons keep their numbers, and each has a name of its own") {
   CHECK(static_cast<int>(Reason::backend_contract) == 24);
   CHECK(static_cast<int>(Reason::reentrant) == 30);
   CHECK(static_cast<int>(Reason::output_missing) == 33);
+  CHECK(static_cast<int>(Reason::sequences_full) == 36);
   std::set<std::string_view> names;
-  for (int number = 0; number <= static_cast<int>(Reason::output_missing); ++number)
+  for (int number = 0; number <= static_cast<int>(Reason::sequences_full); ++number)
     names.insert(to_string(static_cast<Reason>(number)));
-  CHECK(names.size() == 34);
+  CHECK(names.size() == 37);
   CHECK(to_string(static_cast<Reason>(1000)) == "none");
 }
 

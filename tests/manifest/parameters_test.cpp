@@ -146,7 +146,7 @@ TEST_CASE("a model input that cannot hold its parameter is refused") {
   CHECK(refused(R"("type": "i64")", R"("dtype": "i64", "shape": [], "from": "parameter:q")") ==
         place + ".from: expected the name of a parameter, got 'q'");
   CHECK(refused(R"("type": "i64")", R"("dtype": "i64", "shape": [], "from": "input:x")") ==
-        place + ".from: expected parameter:NAME, got 'input:x'");
+        place + ".from: expected parameter:NAME or state:NAME, got 'input:x'");
   CHECK(refused(R"("type": "i64")", R"("dtype": "i64", "shape": [], "make": "count", )" + from) ==
         place + ".make: expected nothing beside 'from', got a value");
 }

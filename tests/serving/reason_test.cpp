@@ -66,7 +66,10 @@ bool is_worth_splitting(Code code, Reason reason) {
     case Reason::model_load:
     case Reason::budget:
     case Reason::device_lost:
-    case Reason::reentrant: return false;
+    case Reason::reentrant:
+    case Reason::sequence_lost:
+    case Reason::sequence_busy:
+    case Reason::sequences_full: return false;
     default: return code != Code::unavailable && code != Code::resource_exhausted;
   }
 }

@@ -27,6 +27,7 @@ extern template class serving::ServedModel<athanor_tests::SimulatedServing>;
 extern template class serving::EngineState<athanor_tests::SimulatedServing>;
 extern template class Engine<athanor_tests::SimulatedServing>;
 extern template class Model<athanor_tests::SimulatedServing>;
+extern template class Sequence<athanor_tests::SimulatedServing>;
 }  // namespace athanor::inline v1
 
 namespace athanor_tests {

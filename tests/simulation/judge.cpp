@@ -23,6 +23,7 @@ void Judge::wrong(std::string text) {
 void Judge::call_begins(CallRecord& call) {
   calls_.push_back(&call);
   call.from = tick();
+  if (call.sequence != nullptr) ++call.sequence->calls;
   load_asked(call.model, call.began);
   if (call.cache == CacheMode::refresh) ++content_of(call).refreshing;
 }
@@ -30,6 +31,7 @@ void Judge::call_begins(CallRecord& call) {
 void Judge::call_is_over(CallRecord& call) {
   call.returned = true;
   call.until = tick();
+  if (call.sequence != nullptr) --call.sequence->calls;
   if (call.cache == CacheMode::refresh) --content_of(call).refreshing;
 }
 
@@ -44,6 +46,13 @@ void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint 
     ++values_;
     judge_value(call, *answer);
     judge_report(call, *answer, now);
+    if (call.sequence != nullptr) {
+      auto const seen = answer->outputs["seen"].as<float>();
+      auto const why = call.sequence->judge(
+          call.from, call.value, {static_cast<std::uint32_t>(seen[0]), static_cast<std::uint32_t>(seen[1])});
+      if (!why.empty()) wrong(why + ": " + describe(call));
+      sequence_goes_on(call, nullptr, now);
+    }
     if (call.cache == CacheMode::refresh) content_of(call).refreshed_until = call.until;
     return;
   }
@@ -55,12 +64,14 @@ void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint 
   if (error.message.empty() && memory_failed_ == 0) wrong("an error without a sentence: " + describe(call));
   if (auto const why = unexplained(call, error, now); !why.empty())
     wrong("unexplained: " + to_string(error) + " [" + why + "]: " + describe(call));
+  if (call.sequence != nullptr) sequence_goes_on(call, &error, now);
 }
 
 void Judge::call_throws(CallRecord& call) {
   call_is_over(call);
   call.abandoned = true;
   ++errors_;
+  if (call.sequence != nullptr) call.sequence->given_up = true;
   if (!may_lack_memory(call)) wrong("an exception: " + describe(call));
 }
 
@@ -153,7 +164,8 @@ void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint
   if (traits.members == 1 && report.members != 0) wrong("members of a plain model: " + describe(call));
   if (report.total < Duration{0} || report.total > now - call.began)
     wrong("a report of more time than there was: " + describe(call));
-  bool const off = script_.options.cache_bytes == 0 || call.cache == CacheMode::skip;
+  bool const off =
+      script_.options.cache_bytes == 0 || call.cache == CacheMode::skip || keeps_state(call.model);
   bool const no_memory = memory_failed_ != 0 && report.cache == CacheState::off;  // for a flight
   if (no_memory) return;
   if (off != (report.cache == CacheState::off))
@@ -225,6 +237,8 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
     case Reason::too_large:
     case Reason::expected_wait:
     case Reason::budget: return unexplained_exhaustion(call, error);
+    case Reason::sequence_lost:
+    case Reason::sequence_busy: return unexplained_loss(call, error, now);
     case Reason::none:
       if (error.code != Code::resource_exhausted) return "an error without a reason";
       return threads_refused_ || may_lack_memory(call) ? "" : "there were threads";
@@ -277,6 +291,46 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   // A batch may run again by halves, member by member.
   Duration const longest_batch = model.longest_run * (2 * traits.max_items * traits.members);
   return longest_batch * (others + 1) > call.deadline - call.began ? "" : "no run of this model was so long";
+}
+
+/// What the end of a call means for the ones that come after it.
+void Judge::sequence_goes_on(CallRecord const& call, Error const* error, TimePoint now) {
+  SequenceFacts& sequence = *call.sequence;
+  if (error == nullptr) {  // others may come before the call takes its ticket, or when the place is another's
+    sequence.used = now;
+    return;
+  }
+  if (call.abandoned || error->reason == Reason::none) sequence.given_up = true;
+  if (error->reason == Reason::sequence_lost && sequence.lost == 0) sequence.lost = tick();
+}
+
+void Judge::sequence_refused(SequenceFacts const* sequence, Error const& error, TimePoint now) {
+  bool const lost = error.reason == Reason::sequence_lost;
+  bool const idle = sequence != nullptr && (clock_has_leapt() || now - sequence->used >= idle_time / 2);
+  if (sequence != nullptr && (!lost || !idle)) wrong("a sequence lost its place: " + to_string(error));
+  if (sequence != nullptr) return;
+  if (error.code != Code::resource_exhausted || error.reason != Reason::sequences_full ||
+      error.retry_after <= Duration{0})
+    wrong("a sequence was not opened: " + to_string(error));
+}
+
+std::string Judge::unexplained_loss(CallRecord const& call, Error const& error, TimePoint now) {
+  if (call.sequence == nullptr) return "a call of no sequence";
+  SequenceFacts const& sequence = *call.sequence;
+  Facts const& model = facts(call.model);
+  if (error.reason == Reason::sequence_busy) {
+    if (error.code != Code::failed_precondition) return "a code that does not fit";
+    bool const busy = std::ranges::any_of(calls_, [&](CallRecord const* other) {
+      return other != &call && other->sequence == &sequence && (!other->returned || other->until > call.from);
+    });
+    return busy ? "" : "no other call of the sequence was there";
+  }
+  if (error.code != Code::aborted) return "a code that does not fit";
+  if (sequence.lost != 0 || sequence.closed || sequence.given_up) return "";
+  if (model.unloading > 0 || model.unloaded > sequence.since || script_.options.model_bytes) return "";
+  if (call.model == ModelKind::held && (model.failed_runs > 0 || memory_failed_ != 0)) return "";
+  if (clock_has_leapt() || now - sequence.used >= idle_time / 2) return "";
+  return "nothing has happened to its state";
 }
 
 /// Since the call began, or before in the work that it joined.

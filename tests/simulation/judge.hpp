@@ -12,12 +12,10 @@
 #include <athanor/serving/answer.hpp>
 #include <athanor/serving/statistics.hpp>
 #include <simulation/script.hpp>
+#include <simulation/sequences.hpp>
 #include <simulation/stage.hpp>
 
 namespace athanor_tests {
-
-// The clock stands still for long, so what came before what is told by an order of its own.
-using Order = std::uint64_t;
 
 // One call as its caller knows it.
 struct CallRecord {
@@ -33,6 +31,7 @@ struct CallRecord {
   bool returned = false;
   Order until = 0;
   bool abandoned = false;  // answered while its work may have gone on
+  SequenceFacts* sequence = nullptr;
 };
 
 // One run of one member, as the backend knows it.
@@ -96,6 +95,12 @@ class Judge {
   // Some of the model's calls are counted where nobody can ask any more.
   void counts_are_lost(ModelKind model) { facts(model).inexact = true; }
   void stop_called() { stopping_ = true; }
+  // A sequence was opened or reset.
+  void sequence_begins(SequenceFacts& sequence, ModelKind model, TimePoint now) {
+    sequence = {.model = model, .since = tick(), .used = now};
+  }
+  // A sequence has no place any more, or got none.
+  void sequence_refused(SequenceFacts const* sequence, Error const& error, TimePoint now);
   // Nothing can go on without the clock: whoever can be answered has been.
   void idle(TimePoint now, bool backends_empty, bool timers_armed);
 
@@ -145,6 +150,8 @@ class Judge {
   std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);
   std::string unexplained_exhaustion(CallRecord const& call, Error const& error);
   std::string unexplained_failure(CallRecord const& call, Error const& error);
+  std::string unexplained_loss(CallRecord const& call, Error const& error, TimePoint now);
+  void sequence_goes_on(CallRecord const& call, Error const* error, TimePoint now);
   bool concerns(Order run_until, CallRecord const& call) const;
   bool must_hit(CallRecord const& call);
   bool may_be_held(CallRecord const& call, Reason reason) const;

@@ -97,6 +97,15 @@ std::uint32_t draw_value(Draw& draw, std::uint32_t& unique) {
   return unique + static_cast<std::uint32_t>(draw.below(14));
 }
 
+// What happens to a model with state: its calls have one item.
+void draw_sequence(Draw& draw, SimulatedEvent& event) {
+  event.value = event.value % 8 == 7 ? 15 : event.value % 6;
+  event.target %= 4;
+  if (event.kind == Kind::infer_many) event.kind = Kind::infer;
+  if (event.kind == Kind::forget || event.kind == Kind::drop_answers || draw.one_in(12))
+    event.kind = draw.one_in(2) ? Kind::reset_sequence : Kind::close_sequence;
+}
+
 Duration draw_leap(Draw& draw) {
   Duration const leaps[] = {1ms, 20ms, 900ms, 5s, 70s};
   return draw.up_to(leaps[draw.below(5)]);
@@ -143,6 +152,7 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
       event.count = 1 + static_cast<std::uint32_t>(draw.below(6));
       if (event.token == SimulatedEvent::own_token) event.token = -1;
     }
+    if (keeps_state(event.model)) draw_sequence(draw, event);
     event.time = draw_leap(draw);
     if (script.faults.memory && draw.one_in(4)) event.memory = 1 + static_cast<std::uint32_t>(draw.below(24));
     if (script.faults.first_runs > 0 && draw.one_in(8)) {
@@ -160,11 +170,12 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
 }
 
 std::string to_string(Script const& script) {
-  static constexpr char const* kinds[] = {"infer", "infer_many", "submit",  "cancel_call", "cancel_token",
-                                          "load",  "unload",     "forget",  "replace",     "drop_answers",
-                                          "leap",  "end_hangs",  "threads", "fork",        "stop"};
-  static constexpr char const* models[] = {"plain",  "texts",  "made",  "ensemble",
-                                           "single", "padded", "ragged"};
+  static constexpr char const* kinds[] = {
+      "infer",   "infer_many", "submit",         "cancel_call",    "cancel_token", "load",
+      "unload",  "forget",     "replace",        "drop_answers",   "leap",         "end_hangs",
+      "threads", "fork",       "reset_sequence", "close_sequence", "stop"};
+  static constexpr char const* models[] = {"plain",  "texts",  "made",    "ensemble", "single",
+                                           "padded", "ragged", "carried", "held"};
   static_assert(std::size(models) == model_kinds);
   static constexpr char const* orders[] = {"steps", "random", "priorities"};
   auto const us = [](Duration time) { return std::to_string(time.count() / 1000) + "us"; };
@@ -188,7 +199,8 @@ std::string to_string(Script const& script) {
     if (event.kind <= Kind::submit) {
       text += " " + std::string(models[static_cast<int>(event.model)]) + " value " +
               std::to_string(event.value) + " (" + std::to_string(items_of(event.value)) + " items)" +
-              (event.kind == Kind::infer_many ? " x" + std::to_string(event.count) : "");
+              (event.kind == Kind::infer_many ? " x" + std::to_string(event.count) : "") +
+              (keeps_state(event.model) ? " sequence " + std::to_string(event.target) : "");
       if (event.deadline.count() >= 0) text += " deadline " + us(event.deadline);
       if (event.cache != CacheMode::use) text += " cache " + std::to_string(static_cast<int>(event.cache));
       if (event.token >= 0) text += " token " + std::to_string(event.token);
@@ -197,6 +209,8 @@ std::string to_string(Script const& script) {
       text += " " + std::to_string(event.target);
     } else if (event.kind == Kind::leap || event.kind == Kind::stop) {
       text += " " + us(event.time);
+    } else if (event.kind == Kind::reset_sequence || event.kind == Kind::close_sequence) {
+      text += " " + std::string(models[static_cast<int>(event.model)]) + " " + std::to_string(event.target);
     } else if (event.kind <= Kind::replace) {
       text += " " + std::string(models[static_cast<int>(event.model)]);
     }

@@ -15,8 +15,11 @@ namespace athanor_tests {
 using namespace athanor;
 
 // The models of the world, by their place in model_traits (stage.hpp).
-enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single, padded, ragged };
-inline constexpr std::size_t model_kinds = 7;
+enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single, padded, ragged, carried, held };
+inline constexpr std::size_t model_kinds = 9;
+constexpr bool keeps_state(ModelKind kind) noexcept {
+  return kind == ModelKind::carried || kind == ModelKind::held;
+}
 
 struct SimulatedEvent {
   enum class Kind : std::uint8_t {
@@ -34,6 +37,8 @@ struct SimulatedEvent {
     end_hangs,
     threads,  // from now on there are some, or none
     fork,
+    reset_sequence,
+    close_sequence,
     stop,
   };
   Kind kind = Kind::infer;
@@ -46,7 +51,7 @@ struct SimulatedEvent {
   int token = -1;        // -1 none, else the number of a Cancellation that calls share; own_token: its own
   bool borrows = false;  // submit: the inputs lie in the caller's memory, which it takes back when answered
   bool keeps_answer = false;  // until the end of the run; replace: keeps the handle
-  std::uint32_t target = 0;   // cancel_call, cancel_token
+  std::uint32_t target = 0;   // cancel_call, cancel_token; which sequence
   Duration time{0};           // stop: grace; leap: how far
   std::uint32_t memory = 0;   // the allocation of the event's own thread that fails; 0: none
 

@@ -229,6 +229,16 @@ ModelFolders::ModelFolders() {
       "instances": 2, )" +
             delay + "}, ",
         1);
+  std::string const seen = R"(, {"name": "seen", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const sequences = R"("batching": {"max_items": 4}, "sequences": {"max": 3, "idle_ms": 40)";
+  write(ModelKind::carried,
+        R"("inputs": [)" + x + R"(], "model_inputs": [)" + x + R"(, {"name": "state", "dtype": "f32",
+      "shape": ["items", 2], "from": "state:next"}], "outputs": [)" +
+            y + seen + "], " + sequences + "}, ",
+        1);
+  write(ModelKind::held,
+        R"("inputs": [)" + x + R"(], "outputs": [)" + y + seen + "], " + sequences + R"(, "held": true}, )",
+        1);
 }
 
 ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
@@ -267,6 +277,15 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
   }
 }
 
+std::int64_t InputMemory::bytes(ModelKind kind, std::uint32_t value) const {
+  std::int64_t const items = items_of(value);
+  if (kind == ModelKind::padded)
+    return items * static_cast<std::int64_t>(sizeof(float)) * bucket_of(kind, value);
+  auto const given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size());
+  // A tag for every item, the request's or the default.
+  return given + (kind == ModelKind::texts ? items * static_cast<std::int64_t>(sizeof(std::int32_t)) : 0);
+}
+
 void InputMemory::overwrite() noexcept {
   std::ranges::fill(numbers, -1.0F);
   std::ranges::fill(text, '#');
@@ -280,7 +299,7 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
     request.set("x", Tensor::view<float>(numbers, Shape{items, width_of(kind, value)}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
   if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
-  bool const shifts = kind != ModelKind::ensemble && kind != ModelKind::padded && kind != ModelKind::ragged;
+  bool const shifts = kind < ModelKind::ensemble || kind == ModelKind::single;
   std::uint32_t const shift = shifts ? shift_of(value) : 0;
   if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
   if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
@@ -320,12 +339,16 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   if (is_made_up(kind_, batch)) return fail(Code::invalid_argument, Reason::value_range, "not a row");
   if (std::exchange(entered_, true)) stage_.wrong("an instance was entered twice at once");
   auto const rows = read_rows(stage_, kind_, batch);
+  auto const found = read_states(batch);
   RunEnd const end = stage_.run(kind_, member_, rows);
   auto const after = read_rows(stage_, kind_, batch);
   for (std::size_t i = 0; i < rows.size(); ++i)
     if (rows[i].value != after[i].value || rows[i].row != after[i].row)
       stage_.wrong("the inputs of a batch changed while it ran");
   entered_ = false;
+  // What is held moves on also where the run fails: nobody may go on from there.
+  for (std::size_t i = 0; kind_ == ModelKind::held && i < rows.size(); ++i)
+    held_[batch.slots[i]] = step_state(found[i], rows[i].value);
   spared.then(end.memory);
   if (end.throws) throw std::runtime_error("the backend threw");
   if (!end.result) return end.result;
@@ -350,6 +373,7 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
       kind_ == ModelKind::single ? Shape{2 * count} : Shape{count, static_cast<std::int64_t>(width)};
   give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : rows_first);
   if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
+  if (keeps_state(kind_)) give_states(batch, rows, found, count);
   return {};
 }
 
@@ -367,6 +391,42 @@ void StageBackend::Instance::answer_ragged(ath_batch& batch, std::vector<SeenRow
       to_view(Tensor::view<std::int64_t>(counts_, Shape{static_cast<std::int64_t>(counts_.size())}));
   batch.outputs[1] =
       to_view(Tensor::view<float>(memory_, Shape{static_cast<std::int64_t>(memory_.size()) / 2, 2}));
+}
+
+// The state of each row, and whether each has one of its own.
+std::vector<StateSeen> StageBackend::Instance::read_states(ath_batch const& batch) {
+  std::vector<StateSeen> states;
+  if (!keeps_state(kind_)) {
+    if (batch.slots != nullptr) stage_.wrong("slots for a model without state");
+    return states;
+  }
+  for (std::int64_t i = 0; i < batch.items; ++i) {
+    if (batch.slots[i] >= most_sequences) stage_.wrong("a slot that there is not");
+    if (std::count(batch.slots, batch.slots + i, batch.slots[i]) != 0)
+      stage_.wrong("a slot twice in one batch");
+    if (kind_ == ModelKind::held) {
+      states.push_back(held_[batch.slots[i]]);
+      continue;
+    }
+    auto const* const state = static_cast<float const*>(batch.inputs[1].data) + 2 * i;
+    states.push_back({static_cast<std::uint32_t>(state[0]), static_cast<std::uint32_t>(state[1])});
+  }
+  return states;
+}
+
+// What was found, and of carried state what comes next.
+void StageBackend::Instance::give_states(ath_batch const& batch, std::vector<SeenRow> const& rows,
+                                         std::vector<StateSeen> const& found, std::int64_t count) {
+  for (std::size_t output = 1; output < batch.output_count; ++output) {
+    auto& memory = states_[output - 1];
+    memory.assign(static_cast<std::size_t>(2 * count), 0.0F);
+    for (std::size_t i = 0; 2 * i < memory.size() && i < rows.size(); ++i) {
+      StateSeen const state = output == 1 ? found[i] : step_state(found[i], rows[i].value);
+      memory[2 * i] = static_cast<float>(state.calls);
+      memory[2 * i + 1] = static_cast<float>(state.mix);
+    }
+    give(batch.outputs[output], memory.data(), Shape{count, 2});
+  }
 }
 
 // The processor.

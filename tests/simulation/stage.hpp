@@ -41,9 +41,23 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"single", 1, 2, 1, 1, true, false},
     {"padded", 4, 2, 1, 1, true, false},
     {"ragged", 3, 2, 1, 1, true, false},
+    {"carried", 4, 1, 1, 1, true, false},
+    {"held", 4, 1, 1, 1, true, false},
 }};
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
+
+// The state of a sequence: how many calls stepped it, and a number made of their values. A model with state answers with
+// the one that it found, too.
+struct StateSeen {
+  std::uint32_t calls = 0;
+  std::uint32_t mix = 0;
+};
+constexpr StateSeen step_state(StateSeen state, std::uint32_t value) noexcept {
+  return {state.calls + 1, (state.mix * 31 + value + 1) % 65521};
+}
+inline constexpr std::size_t most_sequences = 3;  // of one model
+inline constexpr Duration idle_time = std::chrono::milliseconds(40);
 
 // The folders of all models, removed at the end.
 class ModelFolders {
@@ -71,6 +85,8 @@ struct InputMemory {
   std::vector<std::int32_t> tags;
 
   void fill(ModelKind kind, std::uint32_t value);
+  // What the engine counts for them.
+  std::int64_t bytes(ModelKind kind, std::uint32_t value) const;
   // What nobody may read any more.
   void overwrite() noexcept;
   Request borrow(ModelKind kind, std::uint32_t value) const;
@@ -118,7 +134,13 @@ class StageBackend {
         : stage_(stage), kind_(kind), member_(member) {}
     Result<void> run(ath_batch& batch);
 
+    void clear_slot(std::uint64_t slot) noexcept { held_[slot] = {}; }
+
    private:
+    std::vector<StateSeen> read_states(ath_batch const& batch);
+    void give_states(ath_batch const& batch, std::vector<SeenRow> const& rows,
+                     std::vector<StateSeen> const& found, std::int64_t count);
+
     Stage& stage_;
     ModelKind kind_;
     std::uint32_t member_;
@@ -127,6 +149,8 @@ class StageBackend {
     std::vector<float> memory_{};
     float edition_ = stage_edition;
     std::vector<std::int64_t> counts_{};
+    std::array<std::vector<float>, 2> states_{};    // what was found, and what comes next
+    std::array<StateSeen, most_sequences> held_{};  // by slot
   };
   struct Model {
     using Instance = StageBackend::Instance;

@@ -12,6 +12,7 @@
 #include <athanor/core/simulation.hpp>
 #include <athanor/serving/engine.hpp>
 #include <simulation/judge.hpp>
+#include <simulation/sequence_desk.hpp>
 
 namespace athanor_tests {
 
@@ -79,13 +80,6 @@ class World final : public Stage {
     Caller(World& of, SimulatedEvent const& what) : world(of), event(what) {}
     void on_answer(Result<Answer> answer) noexcept { world.complete(*this, std::move(answer)); }
   };
-  // While one lives, that allocation of the calling actor fails.
-  struct FailingMemory {
-    explicit FailingMemory(std::uint32_t at) { thread_memory().fails_at = at; }
-    ~FailingMemory() { thread_memory().fails_at = 0; }
-    FailingMemory(FailingMemory const&) = delete;
-    FailingMemory& operator=(FailingMemory const&) = delete;
-  };
   struct Scope {
     int& depth;
     explicit Scope(int& of) : depth(of) { ++depth; }
@@ -106,7 +100,7 @@ class World final : public Stage {
   void drop_answers();
   void replace(SimulatedEvent const& event);
   void fork(ModelKind kind);
-  Caller& new_caller(SimulatedEvent const& event, std::uint32_t value);
+  Caller& new_caller(SimulatedEvent const& event, std::uint32_t value, SequenceFacts* sequence = nullptr);
   CallOptions options_of(Caller& caller);
   // Its caller's thread lacks memory if the event says so.
   template <class Body>
@@ -155,6 +149,8 @@ class World final : public Stage {
   std::shared_ptr<State> state_;
   std::map<ModelKind, std::shared_ptr<Served>> served_;
   std::vector<std::pair<ModelKind, std::shared_ptr<Served>>> replaced_;
+  SequenceDesk<SimulatedServing> sequences_{simulation_, judge_,
+                                            [this](ModelKind kind) { return model(kind); }};
   int replacing_ = 0;
   int replacements_ = 0;
 };
@@ -270,6 +266,7 @@ void World::finish() {
   if (stuck()) return wrong("an actor waits for what never comes");
   for (auto const& caller : callers_)
     if (!caller->record.returned) wrong("an accepted call without an answer");
+  sequences_.close_all();
   check_rest();
   for (auto const& caller : callers_) caller->submission.reset();
   served_.clear();
@@ -299,6 +296,7 @@ void World::check_rest() {
   for (auto const& [kind, served] : served_) replaced_.emplace_back(kind, served);
   for (auto const& [kind, served] : replaced_) {
     if (state_->loader().status(served->load_record()).pins != 0) wrong("a model is still pinned");
+    if (served->open_sequences() != 0) wrong("a sequence still has a place");
     if (served->breaker().statistics().probes_out != 0) wrong("a breaker still has probes out");
     if (served->breaker().statistics().opened != 0 && served->breaker().statistics().generation > 1)
       ++half_open_;
@@ -355,6 +353,8 @@ void World::perform(SimulatedEvent const& event) {
       return;
     case Kind::threads: judge_.threads_refused(); return simulation_.refuse_threads(event.borrows);
     case Kind::fork: return fork(event.model);
+    case Kind::reset_sequence: return sequences_.reset(event);
+    case Kind::close_sequence: return sequences_.close(event);
     case Kind::stop: return stop(event);
   }
 }
@@ -409,6 +409,7 @@ void World::fork(ModelKind kind) {
   refused(handle.submit(request, {}, callback<&Judge::never>(&judge_)), true);
   refused(handle.infer_many(std::span(&request, 1)).front(), true);
   refused(handle.load(), false);
+  if (keeps_state(kind)) refused(handle.open_sequence(), false);
   refused(handle.unload(), false);
   refused(state_->add(folder), false);
   refused(state_->find(traits_of(kind).name), false);
@@ -429,23 +430,19 @@ void World::drop_answers() {
   }
 }
 
-World::Caller& World::new_caller(SimulatedEvent const& event, std::uint32_t value) {
+World::Caller& World::new_caller(SimulatedEvent const& event, std::uint32_t value, SequenceFacts* sequence) {
   Caller& caller = *callers_.emplace_back(std::make_unique<Caller>(*this, event));
   CallRecord& record = caller.record;
   record.model = event.model;
   record.value = value;
   record.items = items_of(value);
   record.cache = event.cache;
+  record.sequence = sequence;
   record.began = simulation_.now();
   Duration const wait = event.deadline.count() < 0 ? script_.options.default_deadline : event.deadline;
   record.deadline = after(record.began, wait);
   caller.memory.fill(event.model, value);
-  record.bytes =
-      static_cast<std::int64_t>(caller.memory.numbers.size() * sizeof(float) + caller.memory.text.size());
-  if (event.model == ModelKind::texts)  // a tag for every item, the request's or the default
-    record.bytes += record.items * static_cast<std::int64_t>(sizeof(std::int32_t));
-  if (event.model == ModelKind::padded)
-    record.bytes = static_cast<std::int64_t>(record.items * sizeof(float)) * bucket_of(event.model, value);
+  record.bytes = caller.memory.bytes(event.model, value);
   if (event.token == SimulatedEvent::own_token) caller.token = std::make_shared<Token>();
   if (event.token == 0 || event.token == 1)
     record.cancel_asked = cancel_begun_[static_cast<std::size_t>(event.token)];
@@ -467,12 +464,15 @@ CallOptions World::options_of(Caller& caller) {
 }
 
 void World::infer(SimulatedEvent const& event) {
-  Caller& caller = new_caller(event, event.value);
+  auto const sequence = sequences_.take(event);
+  if (keeps_state(event.model) && sequence.handle == nullptr) return;
+  Caller& caller = new_caller(event, event.value, sequence.facts);
   Request const request = caller.memory.borrow(event.model, event.value);
   try {
     auto answer = [&] {
       Scope const scope(inside_call);
       FailingMemory const failing(event.memory);
+      if (sequence.handle != nullptr) return sequence.handle->infer(request, options_of(caller));
       return model(event.model).infer(request, options_of(caller));
     }();
     end(caller, std::move(answer));
@@ -503,15 +503,19 @@ void World::infer_many(SimulatedEvent const& event) {
 }
 
 void World::submit(SimulatedEvent const& event) {
-  Caller& caller = new_caller(event, event.value);
+  auto const sequence = sequences_.take(event);
+  if (keeps_state(event.model) && sequence.handle == nullptr) return;
+  Caller& caller = new_caller(event, event.value, sequence.facts);
   Request request = event.borrows ? caller.memory.borrow(event.model, event.value)
                                   : caller.memory.copy(event.model, event.value);
   try {
     auto submission = [&] {
       Scope const scope(inside_call);
       FailingMemory const failing(event.memory);
-      return model(event.model)
-          .submit(std::move(request), options_of(caller), callback<&Caller::on_answer>(&caller));
+      auto const completion = callback<&Caller::on_answer>(&caller);
+      if (sequence.handle != nullptr)
+        return sequence.handle->submit(std::move(request), options_of(caller), completion);
+      return model(event.model).submit(std::move(request), options_of(caller), completion);
     }();
     if (submission) {
       caller.submission.emplace(std::move(*submission));

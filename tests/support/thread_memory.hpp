@@ -25,6 +25,15 @@ struct ThreadMemory {
 // apart by Simulation::give_each_actor(thread_memory().fails_at).
 ThreadMemory& thread_memory() noexcept;
 
+// While one lives, that allocation of this thread fails.
+class FailingMemory {
+ public:
+  explicit FailingMemory(std::size_t at) noexcept { thread_memory().fails_at = at; }
+  ~FailingMemory() { thread_memory().fails_at = 0; }
+  FailingMemory(FailingMemory const&) = delete;
+  FailingMemory& operator=(FailingMemory const&) = delete;
+};
+
 // While one lives, no allocation of this thread fails by fails_at.
 class SparedMemory {
  public:

@@ -9,6 +9,7 @@
 /// | `b.load(source)` | `Result<std::unique_ptr<Model>>` | reads and checks the file; any thread; never blocks another model |
 /// | `m.footprint()` | bytes | measured, not guessed; constant for the life of the model |
 /// | `m.make_instance()` | `Result<std::unique_ptr<Instance>>` | any thread |
+/// | `i.clear_slot(slot)` | | only where an instance holds state between runs: empties a slot, before another sequence uses it; `batch.slots` names the slot of each item of a run, and none twice. `source.slot_count` says how many there are; their memory is part of `footprint()`. Never called concurrently with `run`; noexcept |
 /// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in memory of the instance, valid until its next run; never called concurrently on one instance; must not read inputs after it returns |
 ///
 /// A Processor turns one item of a request into model inputs, the model's results for the item into answers, or both:
@@ -71,6 +72,12 @@ using ModelSource = ath_model_source;
 template <class I>
 concept BackendInstance = requires(I& instance, ath_batch& batch) {
   { instance.run(batch) } -> std::same_as<Result<void>>;
+};
+
+/// An instance that keeps state between runs, by slot.
+template <class I>
+concept HoldingInstance = BackendInstance<I> && requires(I& instance, std::uint64_t slot) {
+  { instance.clear_slot(slot) } noexcept -> std::same_as<void>;
 };
 
 template <class M>
@@ -220,6 +227,10 @@ ath_backend_table make_table(B& backend) noexcept {
   table.run = [](void*, void* instance, ath_batch* batch, ath_failure* failure) noexcept {
     return detail::guard_table(failure, [&] { return static_cast<Instance*>(instance)->run(*batch); });
   };
+  if constexpr (HoldingInstance<Instance>)
+    table.clear_slot = [](void*, void* instance, std::uint64_t slot) noexcept {
+      static_cast<Instance*>(instance)->clear_slot(slot);
+    };
   return table;
 }
 

@@ -67,6 +67,9 @@ enum class Reason : std::int32_t {
   file = 31,              ///< a file could not be read or written
   option = 32,            ///< an option is unknown or has an invalid value
   output_missing = 33,    ///< an output was requested that the model does not have
+  sequence_lost = 34,     ///< the state of a sequence is gone, or the sequence is closed
+  sequence_busy = 35,     ///< another call of the sequence is in flight
+  sequences_full = 36,    ///< the model has as many sequences as its manifest allows
 };
 
 /// The name of the enumerator; `unknown` or `none` for any other number.

@@ -95,6 +95,13 @@ struct BatchingSection {
   std::vector<std::pair<std::string, std::int64_t>> parameters;
 };
 
+/// State that is kept between the calls of a sequence.
+struct SequencesSection {
+  std::int64_t max = 64;           ///< sequences that may be open at once
+  std::int64_t idle_ms = 300'000;  ///< after so long without a call a sequence loses its state
+  bool held = false;               ///< the backend keeps state by slot, beside or instead of model inputs
+};
+
 /// A request with a known answer: the model must reproduce it before it is used.
 struct SelfTest {
   Request inputs;                    ///< passes check() of the manifest's signature
@@ -130,9 +137,10 @@ struct Manifest {
   std::vector<manifest::Member> members;          ///< one: a plain model; several: an ensemble
   std::int64_t min_members = 1;                   ///< how many members must answer
   manifest::BatchingSection batching;
-  bool cache = true;                    ///< whether answers may be remembered
-  std::optional<Device> device;         ///< nothing: the CPU
-  std::optional<std::int64_t> threads;  ///< intra-op threads of one instance
+  std::optional<manifest::SequencesSection> sequences;  ///< of a model with state
+  bool cache = true;                                    ///< whether answers may be remembered
+  std::optional<Device> device;                         ///< nothing: the CPU
+  std::optional<std::int64_t> threads;                  ///< intra-op threads of one instance
   std::vector<manifest::SelfTest> self_tests;
   std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used
   Hash128 content;                            ///< hash of the text that all of this was read from

@@ -32,6 +32,7 @@ enum class Assemble : std::uint8_t {
   fixed,    ///< a constant of the manifest: one row per item, or without `items` one value per batch
   mask,     ///< generated: along padded axes, 1 where an item has an element and 0 where it is padded
   length,   ///< generated: for every item, its length along a padded axis (i32 or i64)
+  state,    ///< what the model's output `state` was in the last call of the item's sequence; zeros at first
 };
 
 /// The maximum number of padded axes of a model.
@@ -64,6 +65,8 @@ struct ModelInput {
   std::size_t batch_axis = 0;
   /// One element of its type, with which a `stack` input is filled up along padded axes; nothing without such an axis.
   std::optional<Tensor> fill{};
+  /// The model output that is its next value (`state`); empty otherwise.
+  std::string state;
 };
 
 /// Which of `axes` a dimension runs along; nothing for any other dimension.

@@ -26,6 +26,7 @@
 #include <athanor/loading/policy.hpp>
 #include <athanor/manifest/manifest.hpp>
 #include <athanor/serving/answer.hpp>
+#include <athanor/serving/detail/sequences.hpp>
 #include <athanor/serving/health.hpp>
 #include <athanor/serving/options.hpp>
 #include <athanor/serving/statistics.hpp>
@@ -101,6 +102,9 @@ class Submission {
   serving::Call<T>* call_;
 };
 
+template <ServingTraits T>
+class Sequence;
+
 /// A model of an engine. Cheap to copy; keeps the model and the engine's state alive. Thread-safe.
 template <ServingTraits T = DefaultServing>
 class Model {
@@ -141,6 +145,11 @@ class Model {
   /// it delays the deadlines of all others. Blocking calls whose thread may run the model go on.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
+  /// Opens a sequence of a model whose manifest declares state; loads nothing. Fails with failed_precondition for any
+  /// other model, and with resource_exhausted / sequences_full (and retry_after) when as many are open as the manifest
+  /// allows.
+  Result<Sequence<T>> open_sequence() const;
+
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   [[nodiscard]] Result<void> load() const;
   /// Releases the model's memory after its last call in flight. A load in progress is abandoned: calls that
@@ -155,10 +164,57 @@ class Model {
   Result<ModelStatistics> statistics() const;
 
  private:
+  friend class Sequence<T>;
   bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
+  template <class Make>
+  Result<Answer> infer_made(Make make) const;
 
   std::shared_ptr<serving::ServedModel<T>> model_;
+};
+
+/// Calls of a model that build on each other: each begins with the state that the one before it left. Made by
+/// `Model::open_sequence`; the first call begins with zeros, or with what the backend holds for an empty slot. Calls of
+/// different sequences share batches; those of one have one item, use no cache, and come one at a time.
+///
+/// A call that is answered with a value has stepped the state once. A call that fails has not, or it has lost the
+/// state: then every later call fails with aborted / sequence_lost until `reset`. It is lost when a call was given up
+/// (deadline, cancellation, stop) after its batch had begun; when the model was unloaded or evicted since the last call;
+/// when no call came for `idle_ms` of the manifest; and when a call failed whose state the backend holds.
+///
+/// Thread-safe, except that moving it needs exclusive use. Keeps the model alive. A sequence that was moved from may only
+/// be assigned to or destroyed.
+template <ServingTraits T = DefaultServing>
+class Sequence {
+ public:
+  Sequence(Model<T> model, serving::SequenceId id) noexcept : model_(std::move(model)), id_(id) {}
+  Sequence(Sequence&& other) noexcept
+      : model_(std::move(other.model_)), id_(std::exchange(other.id_, serving::SequenceId{})) {}
+  Sequence& operator=(Sequence&& other) noexcept {
+    std::swap(model_, other.model_);
+    std::swap(id_, other.id_);
+    return *this;
+  }
+  Sequence(Sequence const&) = delete;
+  Sequence& operator=(Sequence const&) = delete;
+  /// Closes it, unless it was closed.
+  ~Sequence();
+
+  /// As those of Model. Fail also with failed_precondition / sequence_busy while another call of the sequence is in
+  /// flight, and with aborted / sequence_lost.
+  Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
+  Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
+
+  /// Begins anew, also when the state was lost. Fails with failed_precondition / sequence_busy while a call is in flight,
+  /// and with aborted / sequence_lost when the sequence is closed, or was idle and has lost its place to another one.
+  [[nodiscard]] Result<void> reset() const;
+  /// Gives the place to others, after the call in flight, which is answered. Later calls fail with aborted /
+  /// sequence_lost. Fails with failed_precondition / sequence_lost when the sequence is closed already.
+  Result<void> close() const;
+
+ private:
+  Model<T> model_;
+  serving::SequenceId id_;
 };
 
 /// See the head of this file.
@@ -237,5 +293,6 @@ extern template class serving::ServedModel<DefaultServing>;
 extern template class serving::EngineState<DefaultServing>;
 extern template class Engine<DefaultServing>;
 extern template class Model<DefaultServing>;
+extern template class Sequence<DefaultServing>;
 
 }  // namespace athanor::inline v1

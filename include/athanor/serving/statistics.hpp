@@ -61,6 +61,8 @@ struct ModelStatistics {
   std::uint64_t breaker_opened = 0;
   /// Calls and batches that the circuit breaker refused.
   std::uint64_t breaker_refused = 0;
+  /// Sequences that are open now, of a model with state.
+  std::uint64_t sequences = 0;
 
   /// Calls with that outcome.
   std::uint64_t requests_with(Code code) const noexcept { return requests[static_cast<std::size_t>(code)]; }

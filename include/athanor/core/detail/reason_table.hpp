@@ -52,7 +52,7 @@ inline constexpr std::array<CodeRow, 16> code_table{{
     {Code::data_loss, "data_loss", Fault::model, Splitting::helps},
 }};
 
-inline constexpr std::array<ReasonRow, 34> reason_table{{
+inline constexpr std::array<ReasonRow, 37> reason_table{{
     {Reason::none, "none", Fault::told_by_code, Splitting::told_by_code},
     {Reason::shape, "shape", Fault::caller, Splitting::told_by_code},
     {Reason::dtype, "dtype", Fault::caller, Splitting::told_by_code},
@@ -87,6 +87,9 @@ inline constexpr std::array<ReasonRow, 34> reason_table{{
     {Reason::file, "file", Fault::told_by_code, Splitting::told_by_code},
     {Reason::option, "option", Fault::caller, Splitting::told_by_code},
     {Reason::output_missing, "output_missing", Fault::caller, Splitting::told_by_code},
+    {Reason::sequence_lost, "sequence_lost", Fault::engine, Splitting::useless},
+    {Reason::sequence_busy, "sequence_busy", Fault::caller, Splitting::useless},
+    {Reason::sequences_full, "sequences_full", Fault::engine, Splitting::useless},
 }};
 
 /// A number that is none, as a backend of another version may give it.

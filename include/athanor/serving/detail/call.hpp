@@ -17,6 +17,7 @@
 #include <athanor/serving/detail/outputs.hpp>
 #include <athanor/serving/detail/pieces.hpp>
 #include <athanor/serving/detail/ragged.hpp>
+#include <athanor/serving/detail/sequences.hpp>
 
 namespace athanor::inline v1::serving {
 
@@ -32,6 +33,7 @@ enum class RouteStep : std::uint8_t {
   guard,
   prepare,
   pin,
+  slot,  ///< of a model with state only
   push,
   postprocess,
   finish,
@@ -129,6 +131,7 @@ struct Call : admission::Slot,
   ParameterValues parameters{};  ///< set before the call starts; empty where the model has none
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   PaddedLengths longest{};       ///< of its items; set before the call is queued
+  SequenceTicket ticket{};       ///< of a call of a sequence, which nobody else has until it is settled
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{
       false};               ///< some of its items are, or were, in a batch that runs
@@ -162,6 +165,7 @@ struct Call : admission::Slot,
     route_end.failed = false;
     answer_end.failed = false;
     alone = false;
+    ticket.number = 0;
     this->tag = served.tag();
     outputs_made = false;
     incomplete.store(false, std::memory_order_relaxed);

@@ -68,9 +68,34 @@ Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& reque
                                           CallOptions const& options, TimePoint now, TimePoint deadline) {
   if (in_child()) return tl::unexpected(child_error());
   if (stopping()) return tl::unexpected(stop_error());
+  if (model.sequences() != nullptr)
+    return fail(Code::invalid_argument, Reason::missing_input,
+                "{}: the model keeps state: expected a call of a sequence; see open_sequence",
+                model.description().id);
   return check_request(model.description(), request).and_then([&](CheckedRequest const& checked) {
     return make_checked_call(model, request, checked, options, now, deadline, nullptr);
   });
+}
+
+template <class T>
+Result<Call<T>*> EngineState<T>::make_sequence_call(ModelType& model, Request const& request,
+                                                    CallOptions const& options, TimePoint now,
+                                                    SequenceId sequence) {
+  auto call = [&]() -> Result<CallType*> {
+    if (in_child()) return tl::unexpected(child_error());
+    if (stopping()) return tl::unexpected(stop_error());
+    auto const checked = check_request(model.description(), request);
+    if (!checked) return tl::unexpected(checked.error());
+    if (checked->items != 1)
+      return fail(Code::invalid_argument, Reason::shape, "{}: a call of a sequence: expected 1 item, got {}",
+                  model.description().id, checked->items);
+    auto const deadline = after(now, options.deadline.value_or(options_.default_deadline));
+    return make_checked_call(model, request, *checked, options, now, deadline, nullptr)
+        .and_then([&](CallType* made) { return join_sequence(*made, sequence, now); });
+  }();
+  if (call) return call;
+  model.record_refusal(call.error());
+  return call;
 }
 
 template <class T>
@@ -100,6 +125,32 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   if (wanted && now >= deadline)
     return tl::unexpected(deadline_passed(model.description(), now - began, false));
   return make_checked_call(model, request, *checked, options, now, deadline, &place);
+}
+
+/// With the ticket, or given back.
+template <class T>
+Result<Call<T>*> EngineState<T>::join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept {
+  auto ticket = call.model->sequences()->with([&](auto& places) { return places.begin(sequence, now); });
+  if (ticket) {
+    call.ticket = *ticket;
+    return &call;
+  }
+  Error error = named(*call.model, ticket.error());
+  give_back(call);
+  return tl::unexpected(std::move(error));
+}
+
+/// The caller of a call of a sequence has its answer: another one may begin.
+template <class T>
+void EngineState<T>::leave_sequence(CallType& call, bool answered, TimePoint now) noexcept {
+  call.model->sequences()->with([&](auto& places) { places.settle(call.ticket, answered, now); });
+}
+
+template <class T>
+Error EngineState<T>::named(ModelType const& model, Error const& error) noexcept {
+  Error named = make_error(error.code, error.reason, "{}: {}", model.description().id, error.message);
+  named.retry_after = error.retry_after;
+  return named;
 }
 
 /// With a `place` in the line that is served, the call takes over what that holds.
@@ -143,13 +194,17 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
 template <class T>
 void EngineState<T>::give_back(CallType& call) noexcept {
   room_line_.give_back(call);
+  if (call.ticket.number != 0) leave_sequence(call, false, call.began);
   end_of_route(call, CallType::engine_reference + 1);
 }
 
 template <class T>
 Result<Call<T>*> EngineState<T>::submit(ModelPointer const& model, Request&& request,
-                                        CallOptions const& options, Completion completion) {
-  auto call = make_call(*model, request, options, Env::now());
+                                        CallOptions const& options, Completion completion,
+                                        SequenceId sequence) {
+  TimePoint const now = Env::now();
+  auto call = sequence.number == 0 ? make_call(*model, request, options, now)
+                                   : make_sequence_call(*model, request, options, now, sequence);
   if (!call) return call;
   (*call)->handle = model;
   (*call)->inputs.own(std::move(request));
@@ -195,6 +250,7 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
 template <class T>
 tl::unexpected<Error> EngineState<T>::refusal_of(CallType& call) noexcept {
   record_answer(call.model->metrics(), call.model->description(), call.answer_end, call.report);
+  if (call.ticket.number != 0) leave_sequence(call, false, Env::now());
   Error error = std::move(call.answer_end.error);
   call.unref();
   return tl::unexpected(std::move(error));

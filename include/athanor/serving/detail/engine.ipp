@@ -53,12 +53,18 @@ Error Model<T>::reentrant() const {
 
 template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) const {
+  return infer_made([&] { return model_->engine().make_call(*model_, request, options, T::Env::now()); });
+}
+
+template <ServingTraits T>
+template <class Make>
+Result<Answer> Model<T>::infer_made(Make make) const {
   if (would_wait_for_itself()) {
     Error error = reentrant();
     model_->record_refusal(error);
     return tl::unexpected(std::move(error));
   }
-  auto call = model_->engine().make_call(*model_, request, options, T::Env::now());
+  auto call = make();
   if (!call) return tl::unexpected(std::move(call.error()));
   model_->engine().start(**call);
   model_->engine().wait(**call);
@@ -153,6 +159,58 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = model_->engine().collect(*calls[i]);
   }
   return results;
+}
+
+template <ServingTraits T>
+Result<Sequence<T>> Model<T>::open_sequence() const {
+  if (model_->engine().in_child()) return tl::unexpected(model_->engine().child_error());
+  if (model_->sequences() == nullptr)
+    return fail(Code::failed_precondition, Reason::none, "{}: expected a model with state, got one without",
+                id());
+  TimePoint const now = T::Env::now();
+  return model_->sequences()
+      ->with([&](auto& places) { return places.open(now); })
+      .map([&](serving::SequenceId const& opened) { return Sequence<T>(*this, opened); })
+      .map_error([&](Error const& error) { return model_->engine().named(*model_, error); });
+}
+
+template <ServingTraits T>
+Sequence<T>::~Sequence() {
+  if (id_.number != 0) static_cast<void>(close());
+}
+
+template <ServingTraits T>
+Result<Answer> Sequence<T>::infer(Request const& request, CallOptions const& options) const {
+  auto& model = *model_.model_;
+  return model_.infer_made(
+      [&] { return model.engine().make_sequence_call(model, request, options, T::Env::now(), id_); });
+}
+
+template <ServingTraits T>
+Result<Submission<T>> Sequence<T>::submit(Request request, CallOptions const& options,
+                                          Completion completion) const {
+  auto call = model_.model_->engine().submit(model_.model_, std::move(request), options, completion, id_);
+  if (!call) return tl::unexpected(std::move(call.error()));
+  return Submission<T>(**call);
+}
+
+template <ServingTraits T>
+Result<void> Sequence<T>::reset() const {
+  auto& model = *model_.model_;
+  if (model.engine().in_child()) return tl::unexpected(model.engine().child_error());
+  TimePoint const now = T::Env::now();
+  return model.sequences()
+      ->with([&](auto& places) { return places.reset(id_, now); })
+      .map_error([&](Error const& error) { return model.engine().named(model, error); });
+}
+
+template <ServingTraits T>
+Result<void> Sequence<T>::close() const {
+  auto& model = *model_.model_;
+  if (model.engine().in_child()) return tl::unexpected(model.engine().child_error());
+  return model.sequences()
+      ->with([&](auto& places) { return places.close(id_); })
+      .map_error([&](Error const& error) { return model.engine().named(model, error); });
 }
 
 template <ServingTraits T>

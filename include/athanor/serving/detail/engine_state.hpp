@@ -61,7 +61,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// may try again.
   Result<CallType*> try_call(ModelType& model, Request const& request, CallOptions const& options,
                              TimePoint now, TimePoint deadline);
-  /// The same, but waits for room at the gate until `deadline`, a cancellation or a stop.
+  /// The same as make_call, for a call of a sequence.
+  Result<CallType*> make_sequence_call(ModelType& model, Request const& request, CallOptions const& options,
+                                       TimePoint now, SequenceId sequence);
+  /// The same as try_call, but waits for room at the gate until `deadline`, a cancellation or a stop.
   Result<CallType*> await_call(ModelType& model, Request const& request, CallOptions const& options,
                                TimePoint deadline);
   /// Takes a blocking call through the rooms, as far as it gets on this thread.
@@ -76,7 +79,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Starts an asynchronous call and returns the caller's reference, or the refusal, and then `completion` is
   /// not called.
   Result<CallType*> submit(ModelPointer const& model, Request&& request, CallOptions const& options,
-                           Completion completion);
+                           Completion completion, SequenceId sequence = {});
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
   /// Takes the answer of an answered call; the caller's reference moves into the Answer or is dropped.
@@ -85,6 +88,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// it.
   void abandon(CallType& call, Error error) noexcept;
 
+  /// That error with the model's name before it.
+  static Error named(ModelType const& model, Error const& error) noexcept;
   static Error taken_back(CallType const& call);
   static Error late(CallType const& call);
   static Error end_of_wait(CallType const& call);
@@ -182,6 +187,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> make_checked_call(ModelType& model, Request const& request, CheckedRequest const& checked,
                                       CallOptions const& options, TimePoint now, TimePoint deadline,
                                       RoomPlace<Env>* place);
+  Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
+  void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   tl::unexpected<Error> refusal_of(CallType& call) noexcept;
   Error no_worker();
@@ -207,6 +214,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Progress guard_step(CallType& call, TimePoint now) noexcept;
   Progress prepare_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress pin_step(CallType& call, TimePoint now) noexcept;
+  Progress slot_step(CallType& call) noexcept;
   void begin_postprocess(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Result<void> postprocess_items(CallType& call, CallerKind caller);
   Progress postprocess_step(CallType& call, CallerKind caller) noexcept;
@@ -214,6 +222,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress end_route(CallType& call, Error error) noexcept;
+  void end_sequence_work(CallType& call) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);

@@ -84,6 +84,12 @@ struct RaggedPlan {
   std::size_t index = 0;
 };
 
+/// State that a model carries from call to call.
+struct StatePlan {
+  std::size_t input = 0;   ///< the model input that it is
+  std::size_t output = 0;  ///< the model output that is its next value
+};
+
 /// Everything that is the same for all instances of a model.
 struct ExecutionPlan {
   std::vector<ModelInput> inputs;
@@ -95,6 +101,8 @@ struct ExecutionPlan {
   std::vector<OutputPlan> outputs;  ///< the public ones, then those that only postprocess reads
   std::vector<MemberPlan> members;
   std::size_t min_members = 1;
+  std::vector<StatePlan> states;  ///< by their inputs
+  std::size_t slots = 0;          ///< of state; 0 for a model without
 };
 
 /// One instance of every member. Not thread-safe: one run at a time.
@@ -120,6 +128,13 @@ class Ensemble {
   /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
   /// makes are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return passes_outputs_ ? raw_ : outputs_; }
+  /// A model output of the last run of the only member, as that gives it. Valid until the next run.
+  TensorView const& model_output(std::size_t output) const noexcept { return raw_[output]; }
+
+  /// Of a model with state: the slot of each item of the next run.
+  std::vector<std::uint64_t>& slots() noexcept { return slots_; }
+  /// Clears a slot of the state that the backend holds.
+  void clear_slot(std::uint64_t slot) noexcept { members_[0].clear_slot(slot); }
 
  private:
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
@@ -163,6 +178,7 @@ class Ensemble {
   std::vector<TensorView> outputs_;
   std::vector<std::size_t> ragged_;                // by model output: its ragged axis, or not_ragged
   std::vector<std::vector<std::int64_t>> starts_;  // by ragged axis
+  std::vector<std::uint64_t> slots_;
   std::optional<Error> broken_promise_;
 };
 

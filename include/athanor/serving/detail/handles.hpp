@@ -29,6 +29,8 @@ class Instance {
     if (code == 0 && !touched) return {};
     return take_failure_of(code);
   }
+  /// For a backend that holds state.
+  void clear_slot(std::uint64_t slot) noexcept { table_->clear_slot(table_->context, instance_, slot); }
 
  private:
   Result<void> take_failure_of(std::int32_t code) noexcept;

@@ -8,6 +8,7 @@
 
 #include <athanor/batching/detail/slot.hpp>
 #include <athanor/serving/detail/assembler.hpp>
+#include <athanor/serving/detail/carried_state.hpp>
 #include <athanor/serving/detail/ensemble.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/model_description.hpp>
@@ -16,15 +17,17 @@ namespace athanor::inline v1::serving {
 
 /// One instance: buffers to gather a batch into, and one instance of every member. One batch at a time.
 struct Worker {
-  Worker(ExecutionPlan const& plan, std::vector<Instance> members)
+  Worker(ExecutionPlan const& plan, std::vector<Instance> members, CarriedState carried)
       : assembler(plan.inputs, plan.padding),
         pieces(plan.inputs.size()),
-        ensemble(plan, std::move(members)) {}
+        ensemble(plan, std::move(members)),
+        state(std::move(carried)) {}
 
   Assembler assembler;
   Pieces pieces;                      ///< of the batch at hand
   std::vector<batching::Part> parts;  ///< of these pieces: without those whose inputs are gone
   Ensemble ensemble;
+  CarriedState state;
 };
 
 class LoadedModel {
@@ -38,6 +41,9 @@ class LoadedModel {
   /// Why the dry run showed nothing; empty when it did.
   std::string const& note() const noexcept { return note_; }
   Worker& worker(std::size_t instance) noexcept { return *workers_[instance]; }
+
+  /// Which of the loads of its model it is, from 1 on: state that sequences left in another one is not in this one.
+  std::uint64_t number = 0;
 
  private:
   std::vector<LoadedFile> files_;

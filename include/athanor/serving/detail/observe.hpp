@@ -24,6 +24,7 @@ struct ModelFacts {
   batching::LaneSnapshot lane;
   ModelStatus load;
   breaking::BreakerStatistics breaker;
+  std::uint64_t sequences = 0;                ///< open
   std::shared_ptr<void const> keeps_model{};  ///< and with it what the references refer to
 };
 

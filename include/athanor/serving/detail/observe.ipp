@@ -22,6 +22,7 @@ ModelFacts EngineState<T>::facts_of(ModelType& model) {
           .lane = model.lane().snapshot(),
           .load = loader_.status(model.load_record()),
           .breaker = model.breaker().statistics(),
+          .sequences = model.open_sequences(),
           .keeps_model = {}};
 }
 

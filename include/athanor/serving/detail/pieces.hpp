@@ -8,6 +8,7 @@
 #include <athanor/core/signature.hpp>
 #include <athanor/core/tensor.hpp>
 #include <athanor/serving/detail/assembler.hpp>
+#include <athanor/serving/detail/carried_state.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/model_description.hpp>
 #include <athanor/serving/detail/padding.hpp>
@@ -22,17 +23,19 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 struct PieceSource {
   Request const& request;
   CheckedRequest const& checked;
-  std::span<MadeItem const> made;         ///< by item, of a model with a processor
-  std::span<ath_value const> parameters;  ///< in the signature's order
+  std::span<MadeItem const> made;          ///< by item, of a model with a processor
+  std::span<ath_value const> parameters;   ///< in the signature's order
+  CarriedState const* state = nullptr;     ///< of a model with state, where that is read
+  SequenceTicket const* ticket = nullptr;  ///< whose state; null: of a sequence that begins
 };
 
 /// Fills in the tensors, by model input, of one piece: items `first .. first + count` of a request. With a
-/// processor a piece is one item.
+/// processor, or with state, a piece is one item.
 void fill_piece(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                 std::uint32_t count, std::span<TensorView> tensors) noexcept;
 
-/// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor as one piece
-/// per item.
+/// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor or with state as one
+/// piece per item.
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces);
 

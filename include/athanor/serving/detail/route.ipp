@@ -36,6 +36,7 @@ void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) n
         if (progress == Progress::next && call.model->description().preprocesses) now = Env::now();
         break;
       case RouteStep::pin: progress = pin_step(call, now); break;
+      case RouteStep::slot: progress = slot_step(call); break;
       case RouteStep::push: push_step(call, caller, now); return;
       case RouteStep::postprocess: progress = postprocess_step(call, caller); break;
       case RouteStep::finish: finish_step(call, caller, Env::now()); return;
@@ -191,10 +192,20 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
 
 template <class T>
 typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
-  call.step = RouteStep::push;
+  call.step = call.ticket.number == 0 ? RouteStep::push : RouteStep::slot;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
   if (!acquired) return end_route(call, std::move(acquired.error()));
   return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
+}
+
+/// The state of a sequence is in the model that its last call held, or nowhere.
+template <class T>
+typename EngineState<T>::Progress EngineState<T>::slot_step(CallType& call) noexcept {
+  call.step = RouteStep::push;
+  auto entered = call.model->sequences()->with(
+      [&](auto& places) { return places.enter(call.ticket, call.payload->number); });
+  if (!entered) return end_route(call, named(*call.model, entered.error()));
+  return Progress::next;
 }
 
 template <class T>
@@ -358,6 +369,16 @@ void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
   cache_.publish(call, *answer, bytes, call.report.compute, now, *this);
 }
 
+/// State that the backend holds has moved on by an unknown part of a step when that fails.
+template <class T>
+void EngineState<T>::end_sequence_work(CallType& call) noexcept {
+  bool const lost = call.model->sequences()->with(
+      [&](auto& places) { return places.end_work(call.ticket, call.route_end.failed); });
+  if (!lost) return;
+  end_route(call, make_error(Code::aborted, Reason::sequence_lost, "the state of the sequence is lost: {}",
+                             call.route_end.error.message));
+}
+
 /// Ends a call on its caller's thread, which is inside `start`: no other thread answers it, so its word is left unchanged,
 /// and the engine's reference is dropped with the caller's. False if it has been answered already while others wait.
 template <class T>
@@ -387,6 +408,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, no_worker());
   }
+  if (call.ticket.number != 0) end_sequence_work(call);
   if (call.role() == caching::Join::owner) {
     if (call.route_end.failed) {
       cache_.fail(call, call.route_end.error, *this);

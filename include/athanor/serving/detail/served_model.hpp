@@ -25,6 +25,7 @@ struct LoadContext {
   ModelDescription const description;
   typename Env::template Atomic<bool> failed{false};  // a load
   typename Env::template Atomic<bool> worked{false};
+  typename Env::template Atomic<std::uint64_t> loads{0};
 };
 
 /// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it is
@@ -51,6 +52,12 @@ class ServedModel {
   ModelMetrics& metrics() noexcept { return metrics_; }
   LoadRecord& load_record() noexcept { return load_record_; }
   OutputPool<Env>& outputs() noexcept { return *outputs_; }
+  /// Null for a model without state.
+  Sequences<Env>* sequences() noexcept { return sequences_.get(); }
+  std::uint64_t open_sequences() noexcept {
+    if (sequences_ == nullptr) return 0;
+    return sequences_->with([](SequencePlaces const& places) { return places.open_count(); });
+  }
   /// Marks responses in the cache as this model's.
   std::uint64_t tag() const noexcept { return description_.content.low; }
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
@@ -107,6 +114,7 @@ class ServedModel {
    private:
     InstanceState& instance_;
   };
+  std::unique_ptr<Sequences<Env>> make_sequences() const;
   batching::LaneOptions lane_options() const;
   /// Reads the pieces of a batch for its assembler.
   struct Gathering {
@@ -118,10 +126,13 @@ class ServedModel {
   };
   Result<void> run(batching::Batch const& batch, InstanceState& instance);
   Result<void> gather(batching::Batch const& batch, Worker& worker);
-  static PieceSource source_of(CallType const& call) noexcept {
-    return {call.inputs.request(), call.inputs.checked(), call.made, call.parameters.values()};
+  static PieceSource source_of(CallType const& call, CarriedState const* state = nullptr) noexcept {
+    return {call.inputs.request(), call.inputs.checked(), call.made, call.parameters.values(), state,
+            &call.ticket};
   }
   void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
+  void take_slots(Worker& worker);
+  void keep_state(CallType const& call, Worker& worker, std::size_t row) noexcept;
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members);
   Result<void> copy_ragged_part(batching::Part const& part, Worker const& worker, std::size_t row);
   Result<void> cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
@@ -137,6 +148,7 @@ class ServedModel {
   LoadRecord& load_record_;
   ModelMetrics metrics_;
   std::unique_ptr<OutputPool<Env>, typename OutputPool<Env>::Close> outputs_;
+  std::unique_ptr<Sequences<Env>> sequences_;
   CircuitBreaker<Env> breaker_;
   std::unique_ptr<InstanceState[]> instances_;
   typename Env::template Atomic<TimePoint> next_trial_{TimePoint{}};

@@ -17,9 +17,18 @@ ServedModel<T>::ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<
       description_(context_->description),
       load_record_(load_record),
       outputs_(new OutputPool<Env>(description_.id, output_specs(description_.plan))),
+      sequences_(make_sequences()),
       breaker_(detail::Validated{}, CircuitBreakerOptions{.enabled = engine.options().breaker}),
       instances_(std::make_unique<InstanceState[]>(context_->instances())),
       lane_(lane_options(), std::move(policy), *this, engine.executor()) {}
+
+template <class T>
+std::unique_ptr<Sequences<typename T::Env>> ServedModel<T>::make_sequences() const {
+  auto const& section = description_.manifest.sequences;
+  if (!section) return nullptr;
+  return std::make_unique<Sequences<Env>>(SequencePlaces(
+      static_cast<std::size_t>(section->max), std::chrono::milliseconds(section->idle_ms), section->held));
+}
 
 template <class T>
 batching::LaneOptions ServedModel<T>::lane_options() const {
@@ -30,6 +39,7 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
   options.instances = static_cast<std::uint32_t>(context_->instances());
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
                         description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
+  if (sequences_ != nullptr && sequences_->held()) options.rework_limit = 0;  // what has run cannot run again
   return options;
 }
 
@@ -118,6 +128,7 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
     return gathered;
   }
   if (!description_.plan.padding.empty()) count_positions(worker);
+  if (sequences_ != nullptr) take_slots(worker);
   auto members = [&] {
     Inside<ServedModel> const here(this);
     CallerInside const caller(instance);
@@ -169,14 +180,36 @@ void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker
   for (auto const& part : batch.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     auto const lock = stay || !call.inputs.lent() ? CallLock<T>() : CallLock<T>(call);
-    if (call.inputs.gone()) {
+    bool const needed =
+        sequences_ == nullptr || sequences_->with([&](auto& places) { return places.take(call.ticket); });
+    if (call.inputs.gone() || !needed) {
       call.incomplete.store(true, std::memory_order_relaxed);
       continue;
     }
-    append_pieces(description_, source_of(call), part.first, part.count, worker.pieces);
+    append_pieces(description_, source_of(call, &worker.state), part.first, part.count, worker.pieces);
     worker.pieces.widen(call.longest);
     worker.parts.push_back(part);
   }
+}
+
+/// The slot of every item; those of whoever begins are cleared first.
+template <class T>
+void ServedModel<T>::take_slots(Worker& worker) {
+  auto& slots = worker.ensemble.slots();
+  slots.clear();
+  for (auto const& part : worker.parts) {
+    SequenceTicket const& ticket = static_cast<CallType&>(*part.slot).ticket;
+    slots.push_back(ticket.slot);
+    if (ticket.fresh && sequences_->held()) worker.ensemble.clear_slot(ticket.slot);
+  }
+}
+
+/// The next value stands beside the present one until the caller has been answered: a batch may run again.
+template <class T>
+void ServedModel<T>::keep_state(CallType const& call, Worker& worker, std::size_t row) noexcept {
+  auto const& states = description_.plan.states;
+  for (std::size_t state = 0; state < states.size(); ++state)
+    worker.state.keep_next(state, call.ticket, worker.ensemble.model_output(states[state].output), row);
 }
 
 /// Without a processor a part is one piece. Locks its call while the piece is read, so that a caller that
@@ -192,7 +225,7 @@ bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept
   if (self.lost) {
     call.unlock();
   } else {
-    fill_piece(self.model.description_, source_of(call), part.first, part.count,
+    fill_piece(self.model.description_, source_of(call, &self.worker.state), part.first, part.count,
                self.worker.pieces.tensors(piece));
   }
   return !self.lost;
@@ -222,6 +255,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
       if (auto cut = cut_part(part, worker, row, piece); !cut) return cut;
     if (description_.has_ragged_outputs)
       if (auto copied = copy_ragged_part(part, worker, row); !copied) return copied;
+    if (sequences_ != nullptr) keep_state(call, worker, row);
     row += part.count;
     write_report(part, [&](Report& report) {
       report.batch_items = static_cast<std::uint32_t>(items);

@@ -300,6 +300,7 @@ Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
     call.report.delivered = now - call.began;
     return Answer{Outputs(std::move(call.outputs)), call.report};
   }();
+  if (call.ticket.number != 0) leave_sequence(call, result.has_value(), now);
   if (call.ended_here) {
     end_of_route(call, CallType::engine_reference + 1);
   } else if (!call.asynchronous()) {
