@@ -10,6 +10,7 @@
 
 #include <athanor/manifest/model_name.hpp>
 
+#include "manifest_batching.hpp"
 #include "manifest_checks.hpp"
 #include "manifest_constants.hpp"
 #include "manifest_padding.hpp"
@@ -30,9 +31,6 @@ constexpr std::int64_t most_threads = 256;
 constexpr std::uintmax_t largest_manifest = 64U << 20;
 constexpr std::size_t most_members = 256;
 constexpr std::size_t most_self_tests = 1024;
-constexpr std::int64_t most_instances = 1024;
-constexpr std::int64_t most_items = 1 << 20;
-constexpr std::size_t most_warm_ups = 64;
 /// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of f64.
 constexpr double least_scale = 1e-37;
 constexpr double most_scale = 1e37;
@@ -309,24 +307,6 @@ Member read_member(Node const& node) {
   return member;
 }
 
-BatchingSection read_batching(Node const& node) {
-  BatchingSection batching;
-  for (auto const& [key, value] : node.named()) {
-    if (key == "max_items") {
-      batching.max_items = value.integer(1, most_items);
-    } else if (key == "max_cost") {
-      batching.max_cost = value.integer(1, no_limit);
-    } else if (key == "instances") {
-      batching.instances = value.integer(1, most_instances);
-    } else if (key == "policy") {
-      batching.policy = value.name();
-    } else {
-      batching.parameters.emplace_back(key, value.integer(INT64_MIN, no_limit));
-    }
-  }
-  return batching;
-}
-
 /// A tensor of a self-test, under the spec of that name.
 std::optional<Tensor> read_value(std::string const& name, Node const& node,
                                  std::vector<TensorSpec> const& specs) {
@@ -356,7 +336,7 @@ std::optional<Tensor> read_request_value(std::string const& name, Node const& no
   return read_value(name, node, signature.inputs);
 }
 
-SelfTest read_self_test(Node const& node, Signature const& signature) {
+SelfTest read_self_test(Node const& node, Signature const& signature, BatchingSection const& batching) {
   SelfTest test;
   if (!node.object({"inputs", "outputs", "tolerance"})) return test;
   for (auto const& [name, value] : node["inputs"].named())
@@ -375,6 +355,7 @@ SelfTest read_self_test(Node const& node, Signature const& signature) {
     node.reader().refuse(node["inputs"].path(), "{}", checked.error().message);
     return test;
   }
+  check_batch(batching, checked->items, node["inputs"]);
   if (test.outputs.empty())
     node.reader().refuse(node["outputs"].path(), "expected at least one output, got none");
   for (auto const& output : test.outputs)
@@ -473,16 +454,6 @@ void read_tensors(Node const& root, Manifest& manifest) {
   describe_rows(manifest);
 }
 
-void read_warm_up(Node const& root, Manifest& manifest) {
-  auto const warm_up = root["warm_up"];
-  if (!warm_up.present() || !warm_up.object({"batches"})) return;
-  for (Node const& batch : warm_up["batches"].list(1, most_warm_ups))
-    manifest.warm_up_batches.push_back(batch.integer(1, 1 << 20));
-  if (root["self_test"].list(0, most_self_tests).empty())
-    root.reader().refuse(warm_up.path(),
-                         "expected a self_test whose inputs the batches are made of, got none");
-}
-
 void read_execution(Node const& root, Manifest& manifest) {
   for (Node const& node : root["members"].list(1, most_members))
     manifest.members.push_back(read_member(node));
@@ -500,7 +471,7 @@ void read_execution(Node const& root, Manifest& manifest) {
     }
   }
   if (root["threads"].present()) manifest.threads = root["threads"].integer(1, most_threads);
-  read_warm_up(root, manifest);
+  manifest.warm_up_batches = read_warm_up(root, manifest.batching);
   read_sequences(root, manifest);
 }
 
@@ -549,7 +520,8 @@ Result<Manifest> parse_manifest(std::string_view text) {
     if (!reader.failed()) manifest::check_references(manifest, reader);
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())
-        manifest.self_tests.push_back(manifest::read_self_test(node, manifest.signature()));
+        manifest.self_tests.push_back(
+            manifest::read_self_test(node, manifest.signature(), manifest.batching));
     if (!reader.failed()) manifest::check_sequences(manifest, reader);
   }
   if (reader.failed()) return tl::unexpected(reader.take_error());

@@ -93,6 +93,10 @@ void read_sequences(Node const& root, Manifest& manifest) {
   manifest.cache = false;
   if (auto const instances = manifest.batching.instances.value_or(1); instances != 1)
     reader.refuse("batching.instances", "expected 1 for a model with state, got {}", instances);
+  if (!manifest.batching.sizes.empty())
+    reader.refuse("batching.sizes",
+                  "expected none for a model with state, since copies of an item would step it; got {}",
+                  manifest.batching.sizes.size());
   if (manifest.members.size() > 1)
     reader.refuse("members", "expected one member for a model with state, got {}", manifest.members.size());
 }

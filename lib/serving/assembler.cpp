@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <numeric>
 
 #include <athanor/core/detail/view.hpp>
 
@@ -152,6 +153,13 @@ std::span<TensorView> Pieces::add(std::uint32_t items) {
   items_.push_back(items);
   if (tensors_.size() < items_.size() * inputs_) tensors_.resize(items_.size() * inputs_);
   return std::span(tensors_).subspan((items_.size() - 1) * inputs_, inputs_);
+}
+
+void Pieces::fill_up(std::span<std::int64_t const> sizes) {
+  std::int64_t items = std::accumulate(items_.begin(), items_.end(), std::int64_t{0});
+  auto const size = std::ranges::lower_bound(sizes, items);
+  if (size == sizes.end()) return;
+  for (; items < *size; ++items, ++filling_) std::ranges::copy(filler_, add(1).begin());
 }
 
 Assembler::Assembler(std::span<ModelInput const> inputs, Padding padding)

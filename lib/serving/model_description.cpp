@@ -116,7 +116,7 @@ void join_request(ModelDescription& description) {
 }
 
 bool shows_requests(ModelDescription const& description) {
-  if (description.plan.slots != 0) return false;
+  if (description.plan.slots != 0 || !description.manifest.batching.sizes.empty()) return false;
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
     if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;

@@ -53,8 +53,9 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   text.counter("athanor_batches_total", "Batches executed.", {model, version}, metrics.batch_items.count());
   text.counter("athanor_batch_failures_total", "Batches in which no call succeeded.", {model, version},
                metrics.counts.value(ModelMetrics::batch_failures));
-  if (!facts.manifest.padded_axes.empty()) {
-    char const* const positions = "Positions along padded axes in batches: of items, and of padding.";
+  if (facts.manifest.pads()) {
+    char const* const positions =
+        "Positions in batches, along padded axes if there are any: of items, and of padding.";
     text.counter("athanor_positions_total", positions, {model, version, {"kind", "item"}},
                  metrics.counts.value(ModelMetrics::positions));
     text.counter("athanor_positions_total", positions, {model, version, {"kind", "padding"}},

@@ -217,6 +217,8 @@ void append_pieces(ModelDescription const& description, PieceSource const& sourc
   std::uint32_t const step = description.preprocesses || description.plan.slots != 0 ? 1 : count;
   for (std::uint32_t item = first; item < first + count; item += step)
     fill_piece(description, source, item, step, pieces.add(step));
+  if (!description.manifest.batching.sizes.empty())
+    fill_piece(description, source, first + count - 1, 1, pieces.filler());
 }
 
 }  // namespace athanor::inline v1::serving

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -290,7 +291,9 @@ Result<void> try_padding(ModelDescription const& description, Worker& worker, Sa
 }
 
 constexpr std::string_view advice =
-    "; a model that takes one item at a time says so with \"batching\": {\"max_items\": 1}";
+    "; a model that takes one item at a time says so with \"batching\": {\"max_items\": 1}, and one that "
+    "takes certain "
+    "batch sizes only with \"sizes\"";
 
 }  // namespace
 
@@ -347,8 +350,10 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
   if (largest <= 1)
     if (auto same = try_again(description, worker, *sample, alone, tolerance); !same)
       return tl::unexpected(std::move(same.error()));
-  for (std::int64_t const items : {std::int64_t{2}, largest}) {
-    if (items > largest || largest < 2) continue;
+  std::set<std::int64_t> batches{2, largest};
+  batches.insert(description.manifest.batching.sizes.begin(), description.manifest.batching.sizes.end());
+  for (std::int64_t const items : batches) {
+    if (items > largest || items < 2) continue;
     auto const same = run_sample(description, worker, *sample, 0, items).and_then([&](BatchRows const& ran) {
       return compare_company(description, ran, alone, static_cast<std::size_t>(tested), items, tolerance);
     });

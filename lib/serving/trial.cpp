@@ -110,6 +110,22 @@ void begin_sequences(ModelDescription const& description, Worker& worker, std::i
   for (std::uint64_t const slot : slots) worker.ensemble.clear_slot(slot);
 }
 
+/// Leaves of the outputs of a batch those of its first `items` items.
+void keep_first(ModelDescription const& description, std::int64_t batch, std::int64_t items,
+                BatchRows& rows) {
+  for (auto& starts : rows.starts) starts.resize(static_cast<std::size_t>(items) + 1);
+  for (std::size_t i = 0; i < rows.views.size(); ++i) {
+    OutputPlan const& plan = description.plan.outputs[i];
+    TensorView& view = rows.views[i];
+    if (plan.is_processed()) continue;
+    std::int64_t const all = plan.has_item_rows() ? batch : view.shape[0];
+    std::int64_t const kept = plan.has_item_rows() ? items : rows.starts[plan.ragged].back();
+    if (all != 0)
+      view.size_bytes = view.size_bytes / static_cast<std::uint64_t>(all) * static_cast<std::uint64_t>(kept);
+    view.shape[0] = kept;
+  }
+}
+
 }  // namespace
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
@@ -146,17 +162,20 @@ Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker
                   static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(count), worker.pieces);
     done += count;
   }
+  worker.pieces.fill_up(description.manifest.batching.sizes);
   if (description.plan.slots != 0) begin_sequences(description, worker, items);
   if (auto gathered = worker.assembler.gather(worker.pieces, false); !gathered)
     return tl::unexpected(std::move(gathered.error()));
   auto const before = bytes_of(worker.assembler.inputs());
-  auto const ran = worker.ensemble.run(worker.assembler.inputs(), items, worker.assembler.widths(),
-                                       worker.assembler.starts());
+  auto const ran = worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(),
+                                       worker.assembler.widths(), worker.assembler.starts());
   if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same)
     return tl::unexpected(std::move(same.error()));
   if (auto const* broken = worker.ensemble.broken_promise()) return tl::unexpected(*broken);
   if (!ran) return tl::unexpected(ran.error());
-  return rows_of(description, worker, sample);
+  auto rows = rows_of(description, worker, sample);
+  if (rows && worker.pieces.filling() != 0) keep_first(description, worker.assembler.items(), items, *rows);
+  return rows;
 }
 
 bool is_written_input(Error const& error) noexcept {

@@ -105,6 +105,16 @@ bool is_padded(ModelKind kind, ath_batch const& batch, std::int64_t index, SeenR
   return true;
 }
 
+// Whether the model takes a batch of that many items, as its manifest says.
+bool takes_batch(ModelKind kind, std::int64_t items) noexcept {
+  switch (kind) {
+    case ModelKind::texts: return items == 1 || items == 3;
+    case ModelKind::made: return items == 2 || items == 8;
+    case ModelKind::ragged: return items == 3;
+    default: return true;
+  }
+}
+
 // What a load tries the model with, before anybody's request; this model refuses it.
 bool is_made_up(ModelKind kind, ath_batch const& batch) {
   auto const& input = batch.inputs[0];
@@ -188,7 +198,7 @@ ModelFolders::ModelFolders() {
         1);
   write(ModelKind::texts,
         R"("inputs": [)" + text + ", " + tag + R"(, "default": 3}], "outputs": [)" + y +
-            R"(], "batching": {"max_items": 3}, )" + model_text,
+            R"(], "batching": {"sizes": [1, 3]}, )" + model_text,
         1);
   write(ModelKind::made,
         R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
@@ -196,7 +206,7 @@ ModelFolders::ModelFolders() {
       "shape": ["items", "parts"], "pad": {"buckets": {"parts": [4, 5, 7]}, "value": -7}}, {"name": "length", "dtype": "i64",
       "shape": ["items"], "make": "length", "axis": "parts"}], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
       "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", "parts"]}], "outputs": [{"name": "y", "dtype": "f32",
-      "shape": ["items", 2], "from": "processor:y"}], "batching": {"max_items": 8, "instances": 2}, )",
+      "shape": ["items", 2], "from": "processor:y"}], "batching": {"sizes": [2, 8], "instances": 2}, )",
         1);
   write(ModelKind::ensemble,
         R"("inputs": [)" + x + R"(], "model_inputs": [)" + apart_x + R"(, {"name": "step",
@@ -225,7 +235,7 @@ ModelFolders::ModelFolders() {
         R"("inputs": [)" + x +
             R"(], "model_outputs": [{"name": "n", "dtype": "i64", "shape": ["items"]}, {"name": "y",
       "dtype": "f32", "shape": ["rows", 2], "rows": "n"}], "outputs": [{"name": "y", "dtype": "f32", "shape": ["rows", 2]},
-      {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:rows"}], "batching": {"max_items": 3,
+      {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:rows"}], "batching": {"sizes": [3],
       "instances": 2, )" +
             delay + "}, ",
         1);
@@ -338,6 +348,8 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   SparedMemory spared;
   if (is_made_up(kind_, batch)) return fail(Code::invalid_argument, Reason::value_range, "not a row");
   if (std::exchange(entered_, true)) stage_.wrong("an instance was entered twice at once");
+  if (!takes_batch(kind_, batch.items))
+    stage_.wrong("the model was given a batch of a size that it does not take");
   auto const rows = read_rows(stage_, kind_, batch);
   auto const found = read_states(batch);
   RunEnd const end = stage_.run(kind_, member_, rows);

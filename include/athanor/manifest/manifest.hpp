@@ -87,6 +87,8 @@ struct Member {
 /// What the manifest says about batching; absent fields leave the engine's options as they are.
 struct BatchingSection {
   std::optional<std::int64_t> max_items;  ///< of one batch
+  /// The batch sizes that the model takes, in ascending order, of which max_items is one; empty: every size.
+  std::vector<std::int64_t> sizes;
   std::optional<std::int64_t> max_cost;   ///< of one batch, in the unit of its processor or in bytes
   std::optional<std::int64_t> instances;  ///< batches that run at once
   std::optional<std::string> policy;      ///< of batching, by its name
@@ -150,6 +152,8 @@ struct Manifest {
   /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
   /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.
   std::string full_format() const;
+  /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
+  bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }
   /// `name@version`.
   std::string id() const { return name + "@" + version; }
 };

@@ -25,18 +25,26 @@ namespace athanor::inline v1::serving {
 class Pieces {
  public:
   /// `inputs` of the model.
-  explicit Pieces(std::size_t inputs) noexcept : inputs_(inputs) {}
+  explicit Pieces(std::size_t inputs) : inputs_(inputs), filler_(inputs) {}
 
   void clear() noexcept {
     items_.clear();
     least_ = {};
+    filling_ = 0;
   }
   /// The batch is filled up at least to the buckets of those lengths.
   void widen(PaddedLengths const& lengths) noexcept { least_ = longest_of(least_, lengths); }
   /// Adds a piece. Returns its tensors, by model input; fill them in before adding the next piece.
   std::span<TensorView> add(std::uint32_t items);
 
+  /// The tensors of the piece that fill_up() copies; they may be changed until then.
+  std::span<TensorView> filler() noexcept { return filler_; }
+  /// Adds copies of the filler, one item each, until the batch has one of those sizes, which ascend.
+  void fill_up(std::span<std::int64_t const> sizes);
+
   std::size_t size() const noexcept { return items_.size(); }
+  /// How many pieces at the end only fill up the batch.
+  std::size_t filling() const noexcept { return filling_; }
   std::uint32_t items(std::size_t piece) const noexcept { return items_[piece]; }
   PaddedLengths const& least() const noexcept { return least_; }
   std::span<TensorView> tensors(std::size_t piece) noexcept {
@@ -53,6 +61,8 @@ class Pieces {
   std::size_t inputs_;
   std::vector<std::uint32_t> items_;  // by piece
   std::vector<TensorView> tensors_;   // piece-major
+  std::vector<TensorView> filler_;
+  std::size_t filling_ = 0;
   PaddedLengths least_{};
 };
 

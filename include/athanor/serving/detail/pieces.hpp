@@ -35,7 +35,7 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
                 std::uint32_t count, std::span<TensorView> tensors) noexcept;
 
 /// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor or with state as one
-/// piece per item.
+/// piece per item. For a model that takes certain batch sizes only, the last of them becomes the filler.
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces);
 

@@ -127,7 +127,7 @@ Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& in
     instance.taken_back = gathered.error().reason == Reason::cancelled;
     return gathered;
   }
-  if (!description_.plan.padding.empty()) count_positions(worker);
+  if (description_.manifest.pads()) count_positions(worker);
   if (sequences_ != nullptr) take_slots(worker);
   auto members = [&] {
     Inside<ServedModel> const here(this);
@@ -190,6 +190,7 @@ void ServedModel<T>::collect_pieces(batching::Batch const& batch, Worker& worker
     worker.pieces.widen(call.longest);
     worker.parts.push_back(part);
   }
+  worker.pieces.fill_up(description_.manifest.batching.sizes);
 }
 
 /// The slot of every item; those of whoever begins are cleared first.
@@ -212,12 +213,14 @@ void ServedModel<T>::keep_state(CallType const& call, Worker& worker, std::size_
     worker.state.keep_next(state, call.ticket, worker.ensemble.model_output(states[state].output), row);
 }
 
-/// Without a processor a part is one piece. Locks its call while the piece is read, so that a caller that
+/// Without a processor a part is one piece, and pieces that fill up are the last item of the last one. Locks its call while the
+/// piece is read, so that a caller that
 /// detaches its inputs waits for at most one tensor of its own part.
 template <class T>
 bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept {
   auto& self = *static_cast<Gathering*>(context);
-  auto const& part = self.worker.parts[piece];
+  bool const fills = piece >= self.worker.parts.size();
+  auto const& part = fills ? self.worker.parts.back() : self.worker.parts[piece];
   auto& call = static_cast<CallType&>(*part.slot);
   if (!call.inputs.lent()) return true;
   call.lock();
@@ -225,7 +228,8 @@ bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept
   if (self.lost) {
     call.unlock();
   } else {
-    fill_piece(self.model.description_, source_of(call, &self.worker.state), part.first, part.count,
+    fill_piece(self.model.description_, source_of(call, &self.worker.state),
+               fills ? part.first + part.count - 1 : part.first, fills ? 1 : part.count,
                self.worker.pieces.tensors(piece));
   }
   return !self.lost;
@@ -233,7 +237,8 @@ bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept
 
 template <class T>
 void ServedModel<T>::Gathering::end(void* context, std::size_t piece) noexcept {
-  auto& call = static_cast<CallType&>(*static_cast<Gathering*>(context)->worker.parts[piece].slot);
+  auto const& parts = static_cast<Gathering*>(context)->worker.parts;
+  auto& call = static_cast<CallType&>(*parts[std::min(piece, parts.size() - 1)].slot);
   if (call.inputs.lent()) call.unlock();
 }
 
@@ -242,6 +247,7 @@ template <class T>
 Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members) {
   auto const outputs = worker.ensemble.outputs();
   std::int64_t const items = worker.assembler.items();
+  auto const filling = static_cast<std::uint32_t>(worker.pieces.filling());
   std::size_t row = 0;
   std::size_t piece = 0;
   for (auto const& part : worker.parts) {
@@ -258,7 +264,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
     if (sequences_ != nullptr) keep_state(call, worker, row);
     row += part.count;
     write_report(part, [&](Report& report) {
-      report.batch_items = static_cast<std::uint32_t>(items);
+      report.batch_items = static_cast<std::uint32_t>(items) - filling;
       report.on_caller = batch.on_caller;
       report.queue = batch.formed - call.entered;
       if (report.queue > Duration{0}) metrics_.queue.record(static_cast<std::uint64_t>(report.queue.count()));
@@ -305,8 +311,9 @@ template <class T>
 void ServedModel<T>::count_positions(Worker const& worker) noexcept {
   Padding const& padding = description_.plan.padding;
   std::int64_t real = 0;
-  for (std::size_t piece = 0; piece < worker.pieces.size(); ++piece)
-    real += worker.pieces.items(piece) * padding.positions_of(worker.assembler.lengths(piece));
+  for (std::size_t piece = 0; piece < worker.pieces.size() - worker.pieces.filling(); ++piece)
+    real += worker.pieces.items(piece) *
+            (padding.empty() ? 1 : padding.positions_of(worker.assembler.lengths(piece)));
   std::int64_t const all = worker.assembler.items() * padding.positions_of(worker.assembler.widths());
   metrics_.counts.add(ModelMetrics::positions, static_cast<std::uint64_t>(real));
   metrics_.counts.add(ModelMetrics::padding, static_cast<std::uint64_t>(all - real));
