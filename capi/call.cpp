@@ -114,7 +114,6 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_infer", {{"out_response", out_response}}); !given) return given;
     if (auto valid = check_request("ath_infer", request); !valid) return valid;
-    // While the completions of a batch run, their instance of the model is held.
     if (request->origin->in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_infer: called from a callback of the same engine, it would wait for itself; use "

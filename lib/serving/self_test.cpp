@@ -102,9 +102,11 @@ Result<void> run_test(ModelDescription const& description, Worker& worker, manif
   return compare(description, *ran, test, *sample, *post, items, where);
 }
 
-/// What a made-up element is: small, so that few functions refuse it, of both signs, and neither 0 nor 1, with
-/// which a mistake may be no mistake.
+/// What an element of the first made-up item is: small, so that few functions refuse it, of both signs, and neither 0 nor 1,
+/// with which a mistake may be no mistake. Each further item has twice the numbers of the one before, so that a model that
+/// mixes them is seen.
 constexpr float made_up = 0.015625F;
+constexpr std::int64_t made_up_items = 2;
 /// The most bytes of a made-up item, and of a batch of any items.
 constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
 constexpr std::int64_t most_trial_items = 4096;
@@ -117,31 +119,37 @@ constexpr std::int64_t most_alone = 8;
 void fill_made_up(Tensor& tensor) noexcept {
   auto* const data = tensor.mutable_data();
   std::fill_n(data, tensor.size_bytes(), std::byte{0});
-  for (std::size_t i = 0; i < static_cast<std::size_t>(tensor.shape().elements()); ++i) {
-    float const value = i % 2 == 0 ? made_up : -made_up;
-    std::uint16_t const sign = i % 2 == 0 ? 0 : 0x8000;
+  auto const elements = static_cast<std::size_t>(tensor.shape().elements());
+  std::size_t const in_row =
+      elements / static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape()[0], 1));
+  for (std::size_t i = 0; i < elements; ++i) {
+    std::size_t const row = i / in_row;
+    float const value = std::ldexp(i % in_row % 2 == 0 ? made_up : -made_up, static_cast<int>(row));
+    std::size_t const sign = i % in_row % 2 == 0 ? 0 : 0x8000;
     switch (tensor.dtype()) {
       case DType::f32: reinterpret_cast<float*>(data)[i] = value; break;
       case DType::f64: reinterpret_cast<double*>(data)[i] = static_cast<double>(value); break;
       case DType::f16:
-        reinterpret_cast<std::uint16_t*>(data)[i] = static_cast<std::uint16_t>(0x2400 | sign);
+        reinterpret_cast<std::uint16_t*>(data)[i] =
+            static_cast<std::uint16_t>((0x2400 + row * 0x0400) | sign);
         break;
       case DType::bf16:
-        reinterpret_cast<std::uint16_t*>(data)[i] = static_cast<std::uint16_t>(0x3c80 | sign);
+        reinterpret_cast<std::uint16_t*>(data)[i] =
+            static_cast<std::uint16_t>((0x3c80 + row * 0x0080) | sign);
         break;
       default: return;
     }
   }
 }
 
-Result<Tensor> make_up(TensorSpec const& spec) {
+Result<Tensor> make_up(TensorSpec const& spec, std::int64_t items) {
   std::vector<std::int64_t> lengths;
   auto bytes =
       static_cast<std::int64_t>(spec.dtype == DType::bytes ? sizeof(std::int64_t) : element_size(spec.dtype));
   for (Dim const& dim : spec.dims) {
-    lengths.push_back(dim.kind == Dim::Kind::fixed ? dim.length : 1);
-    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(lengths.back(), 1), &bytes) ||
-        bytes > most_trial_bytes)
+    std::int64_t const length = dim.kind == Dim::Kind::fixed ? dim.length : 1;
+    lengths.push_back(lengths.empty() && spec.stacks() ? items : length);
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(length, 1), &bytes) || bytes > most_trial_bytes)
       return refuse("input {}: {} is too large to be made up", spec.name, to_string(spec));
   }
   Shape const shape{std::span<std::int64_t const>(lengths)};
@@ -163,11 +171,15 @@ ParameterValue make_up(ParameterSpec const& spec) {
   return spec.least ? *spec.least : *spec.most;
 }
 
-/// A request of one item: small numbers, zeros and empty texts; an axis of any length is 1 long.
+/// A request of few items, or of one for a model of one at a time: small numbers, zeros and empty texts; an axis of any length
+/// is 1 long.
 Result<Request> make_up_request(ModelDescription const& description) {
   Request request;
-  for (TensorSpec const& spec : description.signature.inputs) {
-    auto tensor = make_up(spec);
+  auto const& inputs = description.signature.inputs;
+  bool const alone = description.manifest.batching.max_items == 1 ||
+                     !std::ranges::all_of(inputs, [](TensorSpec const& spec) { return spec.stacks(); });
+  for (TensorSpec const& spec : inputs) {
+    auto tensor = make_up(spec, alone ? 1 : made_up_items);
     if (!tensor) return tl::unexpected(std::move(tensor.error()));
     request.set(spec.name, std::move(*tensor));
   }

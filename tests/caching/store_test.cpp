@@ -46,7 +46,7 @@ struct World {
 
 Error const broken{Code::internal, Reason::backend_failure, "model: broken", {}};
 
-// mutant: look_up returns `lead` although a flight runs; close() leaves `flight` set in a waiter
+// mutant: join() leads although a flight runs; close() leaves `flight` set in a waiter
 TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") {
   World world;
   std::vector<TestCall> calls(10);

@@ -218,7 +218,7 @@ static void* cancel_it(void* raw) {
   return NULL;
 }
 
-/* mutant: leave wait_for_all out of ath_engine_destroy */
+/* mutant: ath_engine_destroy deletes the engine without closing it first */
 static void destroy_waits(void) {
   static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};

@@ -78,7 +78,7 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
   size_t i;
   (void)context;
   pthread_mutex_lock(&mutex);
-  runs += x[0] != PUPPET_MADE_UP;
+  runs += !PUPPET_IS_MADE_UP(x[0]);
   if (holds(x, count, PUPPET_HOLD)) {
     ++held;
     pthread_cond_broadcast(&changed);

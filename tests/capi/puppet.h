@@ -8,7 +8,7 @@
 /* Inputs that the puppet understands as orders. */
 #define PUPPET_FAIL 13.0f /* refuse the batch */
 /* What an engine makes up to try a model before it serves: answered, and not counted. */
-#define PUPPET_MADE_UP 0.015625f
+#define PUPPET_IS_MADE_UP(number) ((number) == 0.015625f || (number) == 0.03125f)
 #define PUPPET_HOLD 99.0f /* run until puppet_let_go is called */
 
 /* y = x + 1 on f32 [items, 2], and a second input of one element is added. */

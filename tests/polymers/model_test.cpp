@@ -88,7 +88,7 @@ std::string large_polymer() {
 
 }  // namespace
 
-// mutant: Ensemble::over_members divides the deviation by members - 1.
+// mutant: Ensemble::deviate divides the deviation by members - 1.
 TEST_CASE("the engine answers every polymer of the oracle as Python does") {
   auto const oracle = read_oracle();
   REQUIRE(oracle.size() >= 30);

@@ -88,7 +88,7 @@ TEST_CASE("many requests to an idle model run on their caller's thread, in full 
   CHECK(engine.state->routes() == 0);
 }
 
-// mutant: batched() without check_answer, or check_answer that looks at the first output only
+// mutant: batched() without check_finite, or check_finite that looks at the first output only
 TEST_CASE(
     "S0-7 a request for which the model gives infinity fails alone, unless the manifest lets it through") {
   auto const tensors = [](std::string_view more) {

@@ -470,7 +470,7 @@ TEST_CASE("an engine that is closed in a completion stops as soon as no call is 
   CHECK(rig.model.infer(row(2)).error().reason == Reason::stopping);
 }
 
-// mutant: EngineState::deliver that runs every completion on the thread that keeps time.
+// mutant: EngineState::answer that runs every completion on the thread that keeps time.
 TEST_CASE("the completion of a call that ends at its deadline runs on a worker while one is idle") {
   EngineOptions options;
   options.caller_runs = CallerRuns::never;

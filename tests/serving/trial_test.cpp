@@ -207,6 +207,28 @@ TEST_CASE("a model that fails or gives other rows in company only is refused") {
   CHECK(stateful.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
 }
 
+// mutant: made-up items are equal
+TEST_CASE("a model that mixes the rows of its batch is refused at load, without a self-test too") {
+  Rig swaps([](Run const& run) {
+    run.add(1);
+    std::size_t const width = run.count() / static_cast<std::size_t>(run.batch.items);
+    std::reverse(run.memory.begin(), run.memory.end());
+    for (auto at = run.memory.begin(); at != run.memory.end(); at += static_cast<std::ptrdiff_t>(width))
+      std::reverse(at, at + static_cast<std::ptrdiff_t>(width));
+    return done();
+  });
+  CHECK(swaps.refusal(ModelFolder()).message.find("element 0 of item 0 of 2: expected 1.01562") !=
+        std::string::npos);
+  Rig averages([](Run const& run) {
+    run.add(0);
+    float sum = 0;
+    for (float const value : run.memory) sum += std::abs(value);
+    for (float& value : run.memory) value -= sum / static_cast<float>(run.count());
+    return done();
+  });
+  CHECK(averages.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
+}
+
 // mutant: try_company that fails where the model refuses what was made up
 TEST_CASE("a model that refuses made-up values, or has no memory for a full batch, serves, with a note") {
   Rig refuses([](Run const& run) -> Result<void> {
@@ -229,7 +251,7 @@ TEST_CASE("a model that refuses made-up values, or has no memory for a full batc
   ModelFolder const third;
   REQUIRE(good.engine.load(third.path()));
   CHECK(good.log.find("its dry run") == std::string::npos);
-  CHECK(good.backend.batches == std::vector<std::int64_t>{1, 2, 32});
+  CHECK(good.backend.batches == std::vector<std::int64_t>{1, 1, 2, 32});
 }
 
 // mutant: is_broken_promise() does not ask for backend_contract

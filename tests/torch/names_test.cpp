@@ -84,7 +84,7 @@ TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   CHECK(contains(load_error(description).message, "expected a method forward, got (predict)"));
 }
 
-// mutant: order_inputs() takes inputs in the order of the manifest whatever they are called
+// mutant: find_places() takes inputs in the order of the manifest whatever they are called
 TEST_CASE("inputs that are called like forward's arguments are told by their names") {
   Folder const folder;
   Description description;
