@@ -11,6 +11,8 @@
 #include <GraphMol/SmilesParse/SmilesParse.h>
 #include <RDGeneral/RDLog.h>
 
+#include <athanor/chem/chemprop_graph.hpp>
+
 #include "lexer.hpp"
 #include "mistakes.hpp"
 
@@ -133,6 +135,14 @@ Error chemistry(std::string sentence) {
   return {Code::invalid_argument, Reason::chemistry, "smiles: " + std::move(sentence), {}};
 }
 
+/// parse_heavy, and a refusal of what would keep the perception of aromaticity busy.
+Result<MoleculePointer> parse_tractable(Source& source) {
+  auto molecule = parse_heavy(source);
+  if (!molecule) return molecule;
+  if (auto few = check_dummies(**molecule); !few) return tl::unexpected(std::move(few.error()));
+  return molecule;
+}
+
 }  // namespace
 
 std::optional<std::int32_t> locate(Source const& source, std::uint32_t atom) {
@@ -214,10 +224,24 @@ Result<MoleculePointer> parse_heavy(Source& source) {
 
 Result<MoleculePointer> parse_molecule(Source& source) {
   return guard_chemistry(source, [&]() -> Result<MoleculePointer> {
-    auto molecule = parse_heavy(source);
+    auto molecule = parse_tractable(source);
+    if (molecule) perceive(**molecule);
+    return molecule;
+  });
+}
+
+Result<MoleculePointer> parse_with_stereo(Source& source) {
+  // Without marks there is nothing to perceive, though looking for it would take as long.
+  bool const marked = source.smiles().find_first_of("@/\\") != std::string_view::npos;
+  if (marked && source.facts.heavy_atoms > stereo_heavy_atoms)
+    return fail(Code::invalid_argument, Reason::too_large,
+                "smiles: marks of stereo are read up to {} heavy atoms, the molecule has {}",
+                stereo_heavy_atoms, source.facts.heavy_atoms);
+  return guard_chemistry(source, [&]() -> Result<MoleculePointer> {
+    auto molecule = parse_tractable(source);
     if (!molecule) return molecule;
-    if (auto few = check_dummies(**molecule); !few) return tl::unexpected(std::move(few.error()));
-    perceive(**molecule);
+    RDKit::MolOps::sanitizeMol(**molecule);
+    if (marked) RDKit::MolOps::assignStereochemistry(**molecule, /*cleanIt=*/true, /*force=*/true);
     return molecule;
   });
 }

@@ -62,6 +62,10 @@ void perceive(RDKit::RWMol& molecule);
 /// parse_heavy, then perceive.
 Result<MoleculePointer> parse_molecule(Source& source);
 
+/// The molecule as RDKit's SmilesToMol gives it, with hybridisation and stereo. Refuses marks of stereo above
+/// stereo_heavy_atoms.
+Result<MoleculePointer> parse_with_stereo(Source& source);
+
 /// The graph of atoms [first, first + count) of a perceived molecule. An edge that leaves this window leads
 /// to the atom of the same place in it, so the window must be a unit of a chain of equal units, or the whole.
 Result<MolecularGraph> graph_of(RDKit::ROMol const& molecule, std::uint32_t first, std::uint32_t count,

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "items.hpp"
 #include "json_object.hpp"
 
 namespace athanor::inline v1::chem {
@@ -62,14 +63,6 @@ Result<DomainOfValidity> read_domain(std::string_view folder, std::string const&
   return domain;
 }
 
-/// An owned tensor [values], converted element by element.
-template <class To>
-Result<Tensor> copy(std::span<std::int32_t const> values) {
-  Result<Tensor> tensor = Tensor::allocate(dtype_of<To>(), Shape{static_cast<std::int64_t>(values.size())});
-  if (tensor) std::ranges::copy(values, tensor->mutable_as<To>().begin());
-  return tensor;
-}
-
 /// One number of each entry of `counts`, as an owned tensor [identifiers].
 template <class Number>
 Result<Tensor> column(std::span<MorganCount const> counts, Number MorganCount::*number) {
@@ -95,17 +88,9 @@ PolymerGraphProcessor::Opened::Opened(PolymerOptions options, std::optional<Doma
 }
 
 Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given) const {
-  if (given.input_count() != 1)
-    return fail(Code::invalid_argument, Reason::shape, "polymer-graph: expected one input, got {}",
-                given.input_count());
-  Tensor const item = given.input(0);
-  if (item.dtype() != DType::bytes)
-    return fail(Code::invalid_argument, Reason::dtype, "polymer-graph: expected a text (bytes), got {}",
-                to_string(item.dtype()));
-  if (item.shape().elements() != 1)
-    return fail(Code::invalid_argument, Reason::shape, "polymer-graph: expected one text, got shape {}",
-                to_string(item.shape()));
-  auto const prepared = prepare_polymer(item.text_at(0), options_);
+  auto const text = text_of(given, name);
+  if (!text) return tl::unexpected(text.error());
+  auto const prepared = prepare_polymer(*text, options_);
   if (!prepared) return tl::unexpected(prepared.error());
 
   if (read_by_model_ && !prepared->identifiers)
@@ -132,14 +117,7 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
                                                       single(unseen < 0 ? -1
                                                              : listed   ? 1
                                                                         : 0)};
-  Preprocessed features;
-  features.tensors.reserve(tensors.size());
-  for (auto& tensor : tensors) {
-    if (!tensor) return tl::unexpected(std::move(tensor.error()));
-    features.tensors.push_back(std::move(*tensor));
-  }
-  features.cost = static_cast<std::int64_t>(graph.bond.size());
-  return features;
+  return gather(tensors, static_cast<std::int64_t>(graph.bond.size()));
 }
 
 Result<std::unique_ptr<PolymerGraphProcessor::Opened>> PolymerGraphProcessor::open(

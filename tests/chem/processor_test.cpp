@@ -254,7 +254,7 @@ TEST_CASE("an item that is not one text is refused") {
 }
 
 // mutant: fill a struct of any size
-TEST_CASE("the plugin offers the same processor through its table") {
+TEST_CASE("the plugin offers the same processors through their tables") {
   void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread
   auto const entry = reinterpret_cast<ath_plugin_entry>(dlsym(library, "athanor_plugin"));
@@ -267,7 +267,8 @@ TEST_CASE("the plugin offers the same processor through its table") {
   REQUIRE(entry(&plugin, &failure) == 0);
   CHECK(plugin.table_version == ATH_TABLE_VERSION);
   CHECK(plugin.backend_count == 0);
-  REQUIRE(plugin.processor_count == 1);
+  REQUIRE(plugin.processor_count == 2);
+  CHECK(plugin.processors[1]->name == "chemprop-graph"s);
   ath_processor_table const& table = *plugin.processors[0];
   CHECK(table.name == "polymer-graph"s);
 

@@ -1,6 +1,7 @@
 // SMILES: what the strict reading rejects reaches no chemistry, and a graph's parts fit together.
 #include <algorithm>
 
+#include <athanor/chem/chemprop_graph.hpp>
 #include <athanor/chem/graph.hpp>
 #include <athanor/chem/polymer.hpp>
 #include <athanor/chem/smiles.hpp>
@@ -23,6 +24,18 @@ void check_graph(athanor::chem::MolecularGraph const& graph) {
          "edges join atoms");
 }
 
+void check_features(athanor::chem::ChempropGraph const& graph) {
+  auto const edges = static_cast<std::int32_t>(graph.source.size());
+  auto const atoms = static_cast<std::int32_t>(graph.atom.size() / 72);
+  expect(graph.bond.size() == graph.source.size() * 14, "each edge has its features");
+  for (std::int32_t edge = 0; edge < edges; ++edge) {
+    auto const at = static_cast<std::size_t>(edge);
+    expect(graph.source[at] >= 0 && graph.source[at] < atoms, "edges join atoms");
+    expect(graph.reverse[at] == (edge ^ 1) && graph.source[at ^ 1] == graph.target[at],
+           "the two edges of a bond lead both ways");
+  }
+}
+
 }  // namespace
 
 int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
@@ -30,11 +43,15 @@ int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
   auto const facts = athanor::chem::check_smiles(text);
   auto const graph = athanor::chem::molecular_graph(text);
   auto const molecule = athanor::chem::prepare_polymer(text);
-  expect(facts.has_value() || (!graph && !molecule), "what the reading rejects reaches no chemistry");
+  auto const features = athanor::chem::chemprop_graph(text);
+  expect(facts.has_value() || (!graph && !molecule && !features),
+         "what the reading rejects reaches no chemistry");
   if (!facts) expect(!facts.error().message.empty(), "a rejection has a sentence");
   if (!graph) expect(!graph.error().message.empty(), "a rejection has a sentence");
   if (!molecule) expect(!molecule.error().message.empty(), "a rejection has a sentence");
+  if (!features) expect(!features.error().message.empty(), "a rejection has a sentence");
   if (graph) check_graph(*graph);
+  if (features) check_features(*features);
   if (molecule) check_graph(molecule->graph);
   return 0;
 }
