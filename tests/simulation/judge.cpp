@@ -164,6 +164,7 @@ void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint
   if (traits.members == 1 && report.members != 0) wrong("members of a plain model: " + describe(call));
   if (report.total < Duration{0} || report.total > now - call.began)
     wrong("a report of more time than there was: " + describe(call));
+  judge_delivery(call, report, now);
   bool const off =
       script_.options.cache_bytes == 0 || call.cache == CacheMode::skip || keeps_state(call.model);
   bool const no_memory = memory_failed_ != 0 && report.cache == CacheState::off;  // for a flight
@@ -176,6 +177,19 @@ void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint
   if (computed != (report.attempts > 0)) wrong("attempts that were none: " + describe(call));
   if (computed && (report.batch_items == 0 || report.batch_items > traits.max_items))
     wrong("a batch of a size that there is not: " + describe(call));
+}
+
+/// A success is in its caller's hands by the deadline. Of an infer_many each was ready by then, and the caller, who may run
+/// the model itself, has all of them at its return.
+void Judge::judge_delivery(CallRecord const& call, Report const& report, TimePoint now) {
+  if (report.delivered < report.total || report.delivered > now - call.began)
+    wrong("a report of a delivery before the answer, or after its caller had it: " + describe(call));
+  if (call.deadline == no_deadline) return;
+  if (report.delivered > call.deadline - call.began)
+    wrong("a report of a success after the deadline: " + describe(call));
+  // A call that was interrupted before it read the clock has its time from after a leap.
+  if (!call.of_many && leaped_ <= call.from && now > call.deadline)
+    wrong("a success after the deadline: " + describe(call));
 }
 
 /// Whether a run that ended then may have answered the call: it may join a flight whose run is over.

@@ -27,6 +27,7 @@ struct CallRecord {
   TimePoint deadline = no_deadline;
   Order from = 0;
   CacheMode cache = CacheMode::use;
+  bool of_many = false;       // one request of an infer_many
   bool cancel_asked = false;  // or about to be
   bool returned = false;
   Order until = 0;
@@ -146,6 +147,7 @@ class Judge {
   void judge_value(CallRecord const& call, Answer const& answer);
   void judge_ragged(CallRecord const& call, Answer const& answer);
   void judge_report(CallRecord const& call, Answer const& answer, TimePoint now);
+  void judge_delivery(CallRecord const& call, Report const& report, TimePoint now);
   // Empty when the error is explained.
   std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);
   std::string unexplained_exhaustion(CallRecord const& call, Error const& error);

@@ -438,6 +438,7 @@ World::Caller& World::new_caller(SimulatedEvent const& event, std::uint32_t valu
   record.items = items_of(value);
   record.cache = event.cache;
   record.sequence = sequence;
+  record.of_many = event.kind == Kind::infer_many;
   record.began = simulation_.now();
   Duration const wait = event.deadline.count() < 0 ? script_.options.default_deadline : event.deadline;
   record.deadline = after(record.began, wait);
