@@ -30,7 +30,8 @@ TensorView to_view(Tensor const& tensor) noexcept {
   view.offsets = no_texts ? no_offsets : tensor.offsets();
   view.size_bytes = tensor.size_bytes();
   view.ndim = static_cast<std::int32_t>(tensor.shape().rank());
-  for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) view.shape[axis] = tensor.shape()[axis];
+  // Those beyond the rank, too: without a branch.
+  for (std::size_t axis = 0; axis < Shape::max_rank; ++axis) view.shape[axis] = tensor.shape()[axis];
   view.dtype = static_cast<std::int32_t>(tensor.dtype());
   view.device_type = static_cast<std::int32_t>(tensor.device().type);
   view.device_index = tensor.device().index;

@@ -19,6 +19,7 @@ struct NamedLengths {
   };
   Entry entries[max_tensors * Shape::max_rank];
   std::size_t count = 0;
+  std::int64_t items = 1;
 
   Entry const* find(std::string_view name) const noexcept {
     for (std::size_t i = 0; i < count; ++i)
@@ -49,9 +50,11 @@ Result<void> check_dims(TensorSpec const& spec, Tensor const& tensor, NamedLengt
     } else {
       lengths.entries[lengths.count++] = {&dim, length, &spec};
     }
-    if (dim.name == items_axis && length == 0)
+    if (dim.name != items_axis) continue;
+    if (length == 0)
       return fail(Code::invalid_argument, Reason::shape,
                   "{}: an empty batch: expected at least 1 item, got 0", spec.name);
+    lengths.items = length;
   }
   return {};
 }
@@ -197,6 +200,41 @@ Tensor repeated(Tensor const& row, std::int64_t items) {
   return std::move(*rows);
 }
 
+Result<void> check(Signature const& signature, Request const& request, CheckedRequest& checked) {
+  NamedLengths lengths;
+  auto const& given = request.inputs();
+  std::size_t known = signature.inputs.size();
+  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
+    TensorSpec const& spec = signature.inputs[i];
+    std::size_t index = 0;
+    while (index < given.size() && given[index].name != spec.name) ++index;
+    if (index == given.size() && signature.is_optional(i)) {
+      checked.index[i] = CheckedRequest::left_out;
+      checked.incomplete = true;
+      --known;
+      continue;
+    }
+    if (index == given.size())
+      return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
+                  spec.name, to_string(spec));
+    if (auto ok = check_tensor(spec, given[index].value, lengths); !ok) return ok;
+    checked.index[i] = static_cast<std::uint8_t>(index);
+    checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
+  }
+  if (!signature.parameters.empty()) {
+    auto const parameters = check_parameters(signature, request, checked);
+    if (!parameters) return tl::unexpected(parameters.error());
+    known += *parameters;
+  }
+  if (given.size() != known)
+    if (auto named = check_names(signature, request); !named) return named;
+  checked.items = lengths.items;
+  if (checked.incomplete &&
+      __builtin_add_overflow(checked.bytes, left_out_bytes(signature, checked), &checked.bytes))
+    checked.bytes = INT64_MAX;
+  return {};
+}
+
 }  // namespace
 
 std::int64_t first_non_finite(Tensor const& tensor) noexcept {
@@ -236,39 +274,8 @@ Request& Request::set(std::string_view name, Tensor value) {
 }
 
 Result<CheckedRequest> check(Signature const& signature, Request const& request) {
-  CheckedRequest checked;
-  NamedLengths lengths;
-  auto const& given = request.inputs();
-  std::size_t known = signature.inputs.size();
-  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
-    TensorSpec const& spec = signature.inputs[i];
-    std::size_t index = 0;
-    while (index < given.size() && given[index].name != spec.name) ++index;
-    if (index == given.size() && signature.is_optional(i)) {
-      checked.index[i] = CheckedRequest::left_out;
-      checked.incomplete = true;
-      --known;
-      continue;
-    }
-    if (index == given.size())
-      return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
-                  spec.name, to_string(spec));
-    if (auto ok = check_tensor(spec, given[index].value, lengths); !ok)
-      return tl::unexpected(std::move(ok.error()));
-    checked.index[i] = static_cast<std::uint8_t>(index);
-    checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
-  }
-  if (!signature.parameters.empty()) {
-    auto const parameters = check_parameters(signature, request, checked);
-    if (!parameters) return tl::unexpected(parameters.error());
-    known += *parameters;
-  }
-  if (given.size() != known)
-    if (auto named = check_names(signature, request); !named) return tl::unexpected(std::move(named.error()));
-  if (auto const* items = lengths.find(items_axis)) checked.items = items->length;
-  if (checked.incomplete &&
-      __builtin_add_overflow(checked.bytes, left_out_bytes(signature, checked), &checked.bytes))
-    checked.bytes = INT64_MAX;
+  Result<CheckedRequest> checked;  // filled in where the caller reads it
+  if (auto ok = check(signature, request, *checked); !ok) checked = tl::unexpected(std::move(ok.error()));
   return checked;
 }
 

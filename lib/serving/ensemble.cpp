@@ -70,7 +70,7 @@ bool is_like(TensorView const& got, TensorView const& passed) noexcept {
   return passed.ndim > 0 && got.ndim == passed.ndim && got.dtype == passed.dtype &&
          got.size_bytes == passed.size_bytes && got.device_type == passed.device_type &&
          got.data != nullptr && dtype_of(got) != DType::bytes &&
-         std::equal(got.shape, got.shape + got.ndim, passed.shape);
+         equal_lengths(got.shape, passed.shape, static_cast<std::size_t>(got.ndim));
 }
 
 bool passes_outputs(ExecutionPlan const& plan) {
@@ -109,6 +109,10 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
       ragged_(plan.ragged_model_outputs) {
   ragged_.resize(plan.model_outputs.size(), OutputPlan::not_ragged);
   starts_.resize(plan.ragged.size());
+  for (std::size_t i = 0; i < plan.model_outputs.size(); ++i) order_.push_back(i);
+  auto const ragged = std::ranges::stable_partition(
+      order_, [this](std::size_t output) { return ragged_[output] == OutputPlan::not_ragged; });
+  first_ragged_ = order_.size() - ragged.size();
   for (std::size_t i = 0; i < plan.model_outputs.size(); ++i)
     batch_axes_.push_back(ragged_[i] == OutputPlan::not_ragged ? batch_axis_of(plan.model_outputs[i]) : 0);
   for (TensorSpec const& output : plan.model_outputs)
@@ -243,16 +247,18 @@ void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t 
 }
 
 /// Outputs with a row for each item first: some of them count the rows of others.
-Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items, InputStarts const& starts) {
-  if (auto checked = check_outputs(member, items, false); !checked || plan_.ragged.empty()) return checked;
+Result<void> Ensemble::check_ragged_outputs(std::size_t member, std::int64_t items,
+                                            InputStarts const& starts) {
+  std::span<std::size_t const> const outputs = order_;
+  if (auto checked = check_outputs(member, items, outputs.first(first_ragged_)); !checked) return checked;
   if (auto counted = count_rows(member, items, starts); !counted) return counted;
-  return check_outputs(member, items, true);
+  return check_outputs(member, items, outputs.subspan(first_ragged_));
 }
 
-Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items, bool ragged) {
+Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items,
+                                     std::span<std::size_t const> outputs) {
   std::size_t const width = plan_.model_outputs.size();
-  for (std::size_t i = 0; i < width; ++i) {
-    if (ragged != (ragged_[i] != OutputPlan::not_ragged)) continue;
+  for (std::size_t const i : outputs) {
     TensorView const& got = raw_[member * width + i];
     TensorView& passed = passed_[member * width + i];
     std::size_t const axis = batch_axes_[i];
@@ -290,7 +296,8 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
   batch.output_count = out.size();
   if (!slots_.empty()) batch.slots = slots_.data();
   if (auto ran = members_[member].run(batch); !ran) return ran;
-  return check_outputs(member, items, starts);
+  return plan_.ragged.empty() ? check_outputs(member, items, order_)
+                              : check_ragged_outputs(member, items, starts);
 }
 
 Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items,
@@ -303,7 +310,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     unknown_here_.resize(static_cast<std::size_t>(items));
   }
   std::uint32_t good = 0;
-  Error first;
+  std::optional<Error> first;
   for (std::size_t member = 0; member < members_.size(); ++member) {
     auto ran = run_member(member, inputs, items, starts);
     answered_[member] = ran ? 1 : 0;
@@ -313,15 +320,15 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     }
     if (!broken_promise_ && ran.error().reason == Reason::backend_contract) broken_promise_ = ran.error();
     if (members_.size() == 1) return tl::unexpected(std::move(ran.error()));
-    if (first.message.empty()) {
+    if (!first) {
       first = std::move(ran.error());
-      first.message = fmt::format("member {}: {}", plan_.members[member].file, first.message);
+      first->message = fmt::format("member {}: {}", plan_.members[member].file, first->message);
       // Invalid input is not a failure of the model: its reason stays.
-      bool const failed = detail::fault_of(first.code, first.reason) == detail::Fault::model;
-      if (failed && first.reason != Reason::out_of_memory && first.reason != Reason::device_lost)
-        first.reason = Reason::member_failed;
+      bool const failed = detail::fault_of(first->code, first->reason) == detail::Fault::model;
+      if (failed && first->reason != Reason::out_of_memory && first->reason != Reason::device_lost)
+        first->reason = Reason::member_failed;
     }
-    if (members_.size() - member - 1 + good < plan_.min_members) return tl::unexpected(std::move(first));
+    if (members_.size() - member - 1 + good < plan_.min_members) return tl::unexpected(std::move(*first));
   }
   for (std::size_t i = 0; i < outputs_.size() && !passes_outputs_; ++i) fill_output(i, items, good);
   return good;

@@ -339,9 +339,15 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
   if (!description.preprocesses) {
     join_request(description);
     description.shows_requests = shows_requests(description);
+    description.pads_requests = !description.plan.padding.empty();
+    description.adds_bytes = description.pads_requests ||
+                             std::ranges::any_of(description.plan.inputs, [](ModelInput const& input) {
+                               return input.assemble == Assemble::segment;
+                             });
   }
   if (auto planned = plan_outputs(description); !planned) return tl::unexpected(std::move(planned.error()));
   description.has_ragged_outputs = has_ragged_outputs(description);
+  for (OutputPlan const& plan : description.plan.outputs) description.output_rows.push_back(plan.rows());
   if (auto fits = check_processor_rows(description); !fits) return tl::unexpected(std::move(fits.error()));
   return description;
 }

@@ -111,15 +111,6 @@ Tensor const& given_input(ModelDescription const& description, Request const& re
   return at == CheckedRequest::left_out ? *description.signature.defaults[index] : request.inputs()[at].value;
 }
 
-Result<PaddedLengths> request_lengths(ModelDescription const& description, Request const& request,
-                                      CheckedRequest const& checked) {
-  std::array<TensorView, max_tensors> tensors{};
-  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
-    if (!is_made(description.plan.inputs[i]))
-      tensors[i] = to_view(given_input(description, request, checked, i));
-  return description.plan.padding.lengths_of(tensors);
-}
-
 Result<PaddedLengths> made_lengths(ModelDescription const& description, MadeItem const& made) {
   std::array<TensorView, max_tensors> tensors{};
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
@@ -127,12 +118,18 @@ Result<PaddedLengths> made_lengths(ModelDescription const& description, MadeItem
   return description.plan.padding.lengths_of(tensors);
 }
 
-Result<CheckedRequest> check_request(ModelDescription const& description, Request const& request) {
-  auto checked = check(description.signature, request);
-  if (!checked || description.preprocesses || description.plan.padding.empty()) return checked;
-  if (auto lengths = request_lengths(description, request, *checked); !lengths)
-    return tl::unexpected(std::move(lengths.error()));
-  return checked;
+void measure_request(ModelDescription const& description, Request const& request,
+                     Result<CheckedRequest>& checked, PaddedLengths& lengths) {
+  std::array<TensorView, max_tensors> tensors{};
+  for (std::size_t i = 0; i < description.plan.inputs.size(); ++i)
+    if (!is_made(description.plan.inputs[i]))
+      tensors[i] = to_view(given_input(description, request, *checked, i));
+  auto measured = description.plan.padding.lengths_of(tensors);
+  if (measured) {
+    lengths = *measured;
+  } else {
+    checked = tl::unexpected(std::move(measured.error()));
+  }
 }
 
 }  // namespace athanor::inline v1::serving

@@ -66,12 +66,10 @@ Result<void> cut_item(ModelDescription const& description, PaddedLengths const& 
 
 /// The bytes by which a request grows when its items are padded.
 std::int64_t padding_bytes(ModelDescription const& description, Request const& request,
-                           CheckedRequest const& checked) noexcept {
+                           CheckedRequest const& checked, PaddedLengths const& lengths) noexcept {
   Padding const& padding = description.plan.padding;
   if (padding.empty()) return 0;
-  auto const lengths = request_lengths(description, request, checked);
-  if (!lengths) return 0;
-  PaddedLengths const widths = padding.buckets_of(*lengths);
+  PaddedLengths const widths = padding.buckets_of(lengths);
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
@@ -103,13 +101,11 @@ bool is_row_of(TensorSpec const& spec, TensorView const& row) noexcept {
   return has_rows_of(spec, row) && row.shape[0] == 1;
 }
 
-std::int64_t held_bytes(ModelDescription const& description, Request const& request,
-                        CheckedRequest const& checked) noexcept {
+std::int64_t held_bytes_of_batch(ModelDescription const& description, Request const& request,
+                                 CheckedRequest const& checked, PaddedLengths const& lengths) noexcept {
   std::int64_t bytes = checked.bytes;
-  // A processor's tensors are in memory already, so they need no estimate.
-  if (description.preprocesses) return bytes;
   auto const& inputs = description.plan.inputs;
-  if (__builtin_add_overflow(bytes, padding_bytes(description, request, checked), &bytes))
+  if (__builtin_add_overflow(bytes, padding_bytes(description, request, checked, lengths), &bytes))
     return std::numeric_limits<std::int64_t>::max();
   for (ModelInput const& made : inputs) {
     if (made.assemble != Assemble::segment) continue;

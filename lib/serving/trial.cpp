@@ -129,18 +129,16 @@ void keep_first(ModelDescription const& description, std::int64_t batch, std::in
 }  // namespace
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request) {
-  auto checked = check_request(description, request);
+  PaddedLengths lengths{};
+  auto checked = check_request(description, request, lengths);
   if (!checked) return tl::unexpected(std::move(checked.error()));
   Sample sample{request, *checked, {}, {}, {}};
+  sample.longest = lengths;
   add_defaults(description.signature, sample.request, sample.checked);
   sample.parameters.assign(description.signature, request, *checked);
   for (std::size_t const input : description.processor_inputs)
     sample.inputs.push_back(sample.request.inputs()[sample.checked.index[input]].value);
-  if (!description.preprocesses) {
-    if (!description.plan.padding.empty())
-      sample.longest = *request_lengths(description, sample.request, sample.checked);
-    return sample;
-  }
+  if (!description.preprocesses) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
     auto made = preprocess_item(description, sample.inputs, sample.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));

@@ -132,6 +132,19 @@ TEST_CASE("threads that take and keep never hold the same object") {
   CHECK(pool.take() == nullptr);
 }
 
+// mutant: what says that another thread kept an object stays in its address, in take or in close.
+TEST_CASE("what another thread kept for this one is taken, or dropped when the pool closes") {
+  std::array<int, 2> objects{};
+  serving::Pool<int, SystemEnv> pool;
+  std::size_t const own = SystemEnv::thread_number();
+  std::jthread([&] {
+    for (int& object : objects) REQUIRE(pool.keep(object, own));
+  }).join();
+  std::set<int*> given{pool.take()};
+  pool.close([&](int& object) { given.insert(&object); });
+  CHECK(given == std::set<int*>{&objects[0], &objects[1]});
+}
+
 // mutant: OutputPool::destroy that leaves the pool to the model.
 TEST_CASE("an answer outlives its model and its engine") {
   Opened opened;

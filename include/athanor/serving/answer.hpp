@@ -44,6 +44,7 @@ struct OutputSet {
   std::array<std::uint8_t, max_tensors> chosen{};  ///< answer output i is specs[chosen[i]]
   std::size_t chosen_count = 0;
   std::int64_t charged = 0;  ///< by the pool, while it keeps the set
+  std::size_t home = 0;      ///< the thread that took it from the pool, to whose cell it goes back
 
   /// By spec; buffers are kept and reused from call to call.
   std::span<Tensor> computed() noexcept { return {reinterpret_cast<Tensor*>(this + 1), owner.specs.size()}; }

@@ -18,4 +18,11 @@ inline Shape shape_of(ath_tensor const& tensor) noexcept {
   return Shape(std::span<std::int64_t const>(tensor.shape, static_cast<std::size_t>(tensor.ndim)));
 }
 
+/// Whether the first `count` lengths are equal. For the few that a shape has, std::equal takes longer.
+inline bool equal_lengths(std::int64_t const* one, std::int64_t const* other, std::size_t count) noexcept {
+  for (std::size_t i = 0; i < count; ++i)
+    if (one[i] != other[i]) return false;
+  return true;
+}
+
 }  // namespace athanor::inline v1

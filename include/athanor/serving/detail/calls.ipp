@@ -64,17 +64,19 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
 }
 
 template <class T>
-Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& request,
-                                          CallOptions const& options, TimePoint now, TimePoint deadline) {
+inline Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& request,
+                                                 CallOptions const& options, TimePoint now,
+                                                 TimePoint deadline) {
   if (in_child()) return tl::unexpected(child_error());
   if (stopping()) return tl::unexpected(stop_error());
   if (model.sequences() != nullptr)
     return fail(Code::invalid_argument, Reason::missing_input,
                 "{}: the model keeps state: expected a call of a sequence; see open_sequence",
                 model.description().id);
-  return check_request(model.description(), request).and_then([&](CheckedRequest const& checked) {
-    return make_checked_call(model, request, checked, options, now, deadline, nullptr);
-  });
+  PaddedLengths lengths{};
+  auto checked = check_request(model.description(), request, lengths);
+  if (!checked) return tl::unexpected(std::move(checked.error()));
+  return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr);
 }
 
 template <class T>
@@ -84,13 +86,14 @@ Result<Call<T>*> EngineState<T>::make_sequence_call(ModelType& model, Request co
   auto call = [&]() -> Result<CallType*> {
     if (in_child()) return tl::unexpected(child_error());
     if (stopping()) return tl::unexpected(stop_error());
-    auto const checked = check_request(model.description(), request);
+    PaddedLengths lengths{};
+    auto const checked = check_request(model.description(), request, lengths);
     if (!checked) return tl::unexpected(checked.error());
     if (checked->items != 1)
       return fail(Code::invalid_argument, Reason::shape, "{}: a call of a sequence: expected 1 item, got {}",
                   model.description().id, checked->items);
     auto const deadline = after(now, options.deadline.value_or(options_.default_deadline));
-    return make_checked_call(model, request, *checked, options, now, deadline, nullptr)
+    return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr)
         .and_then([&](CallType* made) { return join_sequence(*made, sequence, now); });
   }();
   if (call) return call;
@@ -107,9 +110,11 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   };
   // A hint that was missed costs no more than this.
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
-  auto const checked = check_request(model.description(), request);
+  PaddedLengths lengths{};
+  auto const checked = check_request(model.description(), request, lengths);
   if (!checked) return tl::unexpected(checked.error());
-  RoomPlace<Env> place(room_line_, checked->items, held_bytes(model.description(), request, *checked));
+  RoomPlace<Env> place(room_line_, checked->items,
+                       held_bytes(model.description(), request, *checked, lengths));
   Hook hook(place);
   hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).place.wake(); };
   bool const cancellable = options.cancellation != nullptr;
@@ -124,7 +129,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   if (cancellable) options.cancellation->unlink(hook);
   if (wanted && now >= deadline)
     return tl::unexpected(deadline_passed(model.description(), now - began, false));
-  return make_checked_call(model, request, *checked, options, now, deadline, &place);
+  return make_checked_call(model, request, *checked, lengths, options, now, deadline, &place);
 }
 
 /// With the ticket, or given back.
@@ -156,7 +161,8 @@ Error EngineState<T>::named(ModelType const& model, Error const& error) noexcept
 /// With a `place` in the line that is served, the call takes over what that holds.
 template <class T>
 Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request const& request,
-                                                   CheckedRequest const& checked, CallOptions const& options,
+                                                   CheckedRequest const& checked,
+                                                   PaddedLengths const& lengths, CallOptions const& options,
                                                    TimePoint now, TimePoint deadline, RoomPlace<Env>* place) {
   if (stopping()) return tl::unexpected(stop_error());
   if (options.cancellation != nullptr && options.cancellation->is_cancelled())
@@ -170,9 +176,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   call.deadline = deadline;
   if (Signature const& signature = model.description().signature; !signature.parameters.empty())
     call.parameters.assign(signature, request, checked);
-  if (auto const& description = model.description();
-      !description.plan.padding.empty() && !description.preprocesses)
-    call.longest = *request_lengths(description, request, checked);
+  call.longest = lengths;
   Result<void> admitted = choose_outputs(*call.outputs, model.description(), options.outputs);
   // Checked again: if a stop did not see this call, this thread sees the stop here.
   if (admitted && stopping()) admitted = tl::unexpected(stop_error());
@@ -182,8 +186,8 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   if (admitted && place != nullptr && place->served()) {
     Gate<Env>::move(*place, call, place->held_items, place->held_bytes);
   } else if (admitted) {
-    admitted =
-        gate_.admit_caller(call, checked.items, held_bytes(model.description(), request, checked), now);
+    admitted = gate_.admit_caller(call, checked.items,
+                                  held_bytes(model.description(), request, checked, lengths), now);
   }
   if (admitted && checked.incomplete) call.inputs.complete(model.description().signature);
   if (admitted) return unstarted.release();

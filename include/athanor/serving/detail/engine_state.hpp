@@ -185,8 +185,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   CallType& take_call();
   void free_call(CallType& call) noexcept;
   Result<CallType*> make_checked_call(ModelType& model, Request const& request, CheckedRequest const& checked,
-                                      CallOptions const& options, TimePoint now, TimePoint deadline,
-                                      RoomPlace<Env>* place);
+                                      PaddedLengths const& lengths, CallOptions const& options, TimePoint now,
+                                      TimePoint deadline, RoomPlace<Env>* place);
   Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
   void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;

@@ -61,6 +61,13 @@ struct OutputPlan {
     rows,      ///< how many rows items have along a ragged axis of the model's
     made_rows  ///< the same of what postprocess makes
   };
+  /// How its rows get into an answer.
+  enum class Rows : std::uint8_t {
+    copied,  ///< as they are
+    cut,     ///< without what is padding in them
+    made,    ///< from what preprocess made of the items
+    later    ///< once the batch is scattered: from postprocess, or along a ragged axis
+  };
   TensorSpec spec;
   From from = From::model;
   std::size_t index = 0;  ///< of the model output, or of the tensor that preprocess or postprocess makes
@@ -75,6 +82,11 @@ struct OutputPlan {
   }
   /// Whether it has a row for each item, and not rows along a ragged axis.
   bool has_item_rows() const noexcept { return ragged == not_ragged || from == From::rows; }
+  Rows rows() const noexcept {
+    if (from == From::postprocess || from == From::made_rows || !has_item_rows()) return Rows::later;
+    if (from == From::preprocess) return Rows::made;
+    return padded.empty() ? Rows::copied : Rows::cut;
+  }
 };
 
 /// Where the rows of items along a ragged axis are counted.
@@ -140,8 +152,8 @@ class Ensemble {
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
                           InputStarts const& starts);
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
-  Result<void> check_outputs(std::size_t member, std::int64_t items, InputStarts const& starts);
-  Result<void> check_outputs(std::size_t member, std::int64_t items, bool ragged);
+  Result<void> check_ragged_outputs(std::size_t member, std::int64_t items, InputStarts const& starts);
+  Result<void> check_outputs(std::size_t member, std::int64_t items, std::span<std::size_t const> outputs);
   Result<void> check_output(std::size_t member, std::size_t output, std::int64_t rows) const;
   Result<void> count_rows(std::size_t member, std::int64_t items, InputStarts const& starts);
   std::int64_t rows_of(std::size_t output, std::int64_t items) const noexcept;
@@ -176,7 +188,9 @@ class Ensemble {
   std::vector<double> deviation_;                 // likewise
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
-  std::vector<std::size_t> ragged_;                // by model output: its ragged axis, or not_ragged
+  std::vector<std::size_t> ragged_;  // by model output: its ragged axis, or not_ragged
+  std::vector<std::size_t> order_;   // model outputs as they are checked: those whose rows others count last
+  std::size_t first_ragged_ = 0;     // of order_
   std::vector<std::vector<std::int64_t>> starts_;  // by ragged axis
   std::vector<std::uint64_t> slots_;
   std::optional<Error> broken_promise_;

@@ -39,10 +39,13 @@ struct ModelDescription {
   /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row, and a
   /// batch may have any size. A batch of one request may read the request's memory.
   bool shows_requests = false;
+  bool pads_requests = false;       ///< without preprocessing: requests have lengths along padded axes
+  bool adds_bytes = false;          ///< a batch takes more bytes than its requests, see held_bytes
   bool has_ragged_outputs = false;  ///< the model itself gives outputs with rows along a ragged axis
   /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
   /// value for the whole batch.
   bool batches_differ = false;
+  std::vector<OutputPlan::Rows> output_rows;  ///< by output of the plan
 };
 
 /// Reads the folder's manifest and checks it against the backends and processors at hand.

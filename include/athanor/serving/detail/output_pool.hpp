@@ -30,8 +30,10 @@ class OutputPool : public OutputOwner {
 
   /// A set that stores no answer; its outputs hold anything. Throws std::bad_alloc.
   OutputSetPointer take() {
+    std::size_t const home = Env::thread_number();
     OutputSet* const set = kept_.take();
-    if (set == nullptr) return make();
+    if (set == nullptr) return make(home);
+    if (set->home != home) set->home = home;
     if (set->charged != 0) kept_bytes_.fetch_sub(std::exchange(set->charged, 0), std::memory_order_relaxed);
     return OutputSetPointer(set);
   }
@@ -41,9 +43,9 @@ class OutputPool : public OutputOwner {
   static constexpr std::size_t small_bytes = std::size_t{16} << 10;
   static constexpr std::int64_t most_kept_bytes = std::int64_t{64} << 20;
 
-  OutputSetPointer make() {
+  OutputSetPointer make(std::size_t home) {
     void* const memory = ::operator new(sizeof(OutputSet) + specs.size() * sizeof(Tensor));
-    auto& set = *new (memory) OutputSet{*this};
+    auto& set = *new (memory) OutputSet{.owner = *this, .home = home};
     for (std::size_t i = 0; i < specs.size(); ++i) new (set.computed().data() + i) Tensor;
     owners_.fetch_add(1, std::memory_order_relaxed);
     return OutputSetPointer(&set);
@@ -65,11 +67,11 @@ class OutputPool : public OutputOwner {
   bool keep(OutputSet& set) noexcept {
     std::size_t bytes = 0;
     for (Tensor const& output : set.computed()) bytes += output.buffer().capacity();
-    if (bytes <= small_bytes) return kept_.keep(set);
+    if (bytes <= small_bytes) return kept_.keep(set, set.home);
     auto const charge = static_cast<std::int64_t>(bytes);
     set.charged = charge;
     bool const fits = kept_bytes_.fetch_add(charge, std::memory_order_relaxed) + charge <= most_kept_bytes;
-    if (fits && kept_.keep(set)) return true;
+    if (fits && kept_.keep(set, set.home)) return true;
     kept_bytes_.fetch_sub(charge, std::memory_order_relaxed);
     return false;
   }

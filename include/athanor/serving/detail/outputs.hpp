@@ -64,7 +64,7 @@ inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, 
   auto const dims = output.shape().dims();
   return output.buffer().unique() && output.dtype() == dtype &&
          dims.size() == static_cast<std::size_t>(view.ndim) && dims[0] == items &&
-         std::equal(dims.begin() + 1, dims.end(), view.shape + 1);
+         equal_lengths(dims.data() + 1, view.shape + 1, dims.size() - 1);
 }
 
 /// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch but `longest` along padded axes,
@@ -73,20 +73,15 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
                                  std::span<MadeItem const> made, std::int64_t items,
                                  PaddedLengths const& longest, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
+    OutputPlan::Rows const rows = description.output_rows[i];
     OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.from == OutputPlan::From::postprocess || plan.from == OutputPlan::From::made_rows) continue;
-    if (!plan.has_item_rows()) continue;  // see ragged.hpp
-    if (!plan.padded.empty()) {
-      auto const shape = with_lengths(shape_with_items(outputs[i], items), plan.padded, longest);
-      if (auto stored = make_output(computed[i], plan.spec.dtype, shape); !stored) return stored;
+    if (rows == OutputPlan::Rows::copied && is_ready(computed[i], plan.spec.dtype, outputs[i], items))
       continue;
-    }
-    if (plan.from != OutputPlan::From::preprocess &&
-        is_ready(computed[i], plan.spec.dtype, outputs[i], items))
-      continue;
-    auto stored = plan.from == OutputPlan::From::preprocess
+    if (rows == OutputPlan::Rows::later) continue;
+    auto stored = rows == OutputPlan::Rows::made
                       ? put_made(description, plan, made, items, computed[i])
-                      : make_output(computed[i], plan.spec.dtype, shape_with_items(outputs[i], items));
+                      : make_output(computed[i], plan.spec.dtype,
+                                    with_lengths(shape_with_items(outputs[i], items), plan.padded, longest));
     if (!stored) return stored;
   }
   return {};
@@ -99,8 +94,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
                               std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
                               std::size_t call_items, std::span<Tensor> computed) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    OutputPlan const& plan = description.plan.outputs[i];
-    if (plan.is_processed() || !plan.padded.empty() || !plan.has_item_rows()) continue;
+    if (description.output_rows[i] != OutputPlan::Rows::copied) continue;
     // The division would cost as much as the rest of this loop.
     std::size_t const width = batch_items == 1
                                   ? outputs[i].size_bytes
@@ -109,7 +103,7 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
       return fail(
           Code::internal, Reason::backend_contract,
           "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
-          description.id, plan.spec.name, width);
+          description.id, description.plan.outputs[i].spec.name, width);
     if (width == 0) continue;
     std::memcpy(computed[i].mutable_data() + width * first,
                 static_cast<std::byte const*>(outputs[i].data) + width * row, width * count);

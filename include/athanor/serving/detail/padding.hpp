@@ -108,14 +108,12 @@ std::byte* fill_elements(std::byte* to, std::size_t count, std::size_t width,
 Tensor const& given_input(ModelDescription const& description, Request const& request,
                           CheckedRequest const& checked, std::size_t input) noexcept;
 
-/// The lengths of a request, all of whose items are of one length, of a model without preprocessing.
-Result<PaddedLengths> request_lengths(ModelDescription const& description, Request const& request,
-                                      CheckedRequest const& checked);
-
 /// The lengths of what a processor made of an item.
 Result<PaddedLengths> made_lengths(ModelDescription const& description, MadeItem const& made);
 
-/// check(), and that the request's lengths fit into the model's buckets.
-Result<CheckedRequest> check_request(ModelDescription const& description, Request const& request);
+/// Sets `lengths` to those of a checked request, all of whose items are of one length, of a model that pads requests;
+/// `checked` becomes an error if they do not fit into the model's buckets.
+void measure_request(ModelDescription const& description, Request const& request,
+                     Result<CheckedRequest>& checked, PaddedLengths& lengths);
 
 }  // namespace athanor::inline v1::serving

@@ -19,6 +19,14 @@ namespace athanor::inline v1::serving {
 /// else refers to it.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
+/// check(), and that the request's lengths fit into the model's buckets: those are `lengths`, if the model pads requests.
+inline Result<CheckedRequest> check_request(ModelDescription const& description, Request const& request,
+                                            PaddedLengths& lengths) {
+  auto checked = check(description.signature, request);
+  if (checked && description.pads_requests) measure_request(description, request, checked, lengths);
+  return checked;
+}
+
 /// The parts of a call from which its pieces are made.
 struct PieceSource {
   Request const& request;
@@ -80,7 +88,12 @@ PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* 
 
 /// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
 /// caller sends (an empty ragged input may ask for a segment of any length; a short text is padded). Saturates.
-std::int64_t held_bytes(ModelDescription const& description, Request const& request,
-                        CheckedRequest const& checked) noexcept;
+std::int64_t held_bytes_of_batch(ModelDescription const& description, Request const& request,
+                                 CheckedRequest const& checked, PaddedLengths const& lengths) noexcept;
+/// The same. A processor's tensors are in memory already, so they need no estimate.
+inline std::int64_t held_bytes(ModelDescription const& description, Request const& request,
+                               CheckedRequest const& checked, PaddedLengths const& lengths) noexcept {
+  return description.adds_bytes ? held_bytes_of_batch(description, request, checked, lengths) : checked.bytes;
+}
 
 }  // namespace athanor::inline v1::serving

@@ -23,18 +23,20 @@ class Pool {
       if (seen == empty || seen == closed) return nullptr;
       if (!place.compare_exchange_strong(seen, empty, std::memory_order_acquire)) return nullptr;
       // NOLINTNEXTLINE(performance-no-int-to-ptr): a place is a pointer or a mark
-      T* const object = reinterpret_cast<T*>(seen);
-      fetch(*object);
+      T* const object = reinterpret_cast<T*>(seen & ~elsewhere);
+      if ((seen & elsewhere) != 0) fetch(*object);
       return object;
     });
   }
   /// Keeps the object, for the thread of that number. False when the pool is full or closed: the object is still the
   /// caller's. Once it is kept, the pool is not touched any more: the thread that closes it may destroy it.
   bool keep(T& object, std::size_t thread = Env::thread_number()) noexcept {
+    static_assert(alignof(T) > elsewhere);
+    auto const wanted =
+        reinterpret_cast<std::uintptr_t>(&object) | (thread == Env::thread_number() ? 0 : elsewhere);
     auto const put = [&](Place& place) -> T* {
       std::uintptr_t seen = place.load(std::memory_order_relaxed);
       if (seen != empty) return nullptr;
-      auto const wanted = reinterpret_cast<std::uintptr_t>(&object);
       return place.compare_exchange_strong(seen, wanted, std::memory_order_release) ? &object : nullptr;
     };
     return visit(thread, put) != nullptr;
@@ -45,20 +47,23 @@ class Pool {
     for (Cell& cell : cells_)
       for (Place& place : cell.places) {
         std::uintptr_t const seen = place.exchange(closed, std::memory_order_acq_rel);
-        if (seen != empty && seen != closed) drop(*reinterpret_cast<T*>(seen));  // NOLINT: as above
+        if (seen != empty && seen != closed)
+          drop(*reinterpret_cast<T*>(seen & ~elsewhere));  // NOLINT: as above
       }
   }
 
  private:
   static constexpr std::uintptr_t empty = 0;
   static constexpr std::uintptr_t closed = 1;
+  static constexpr std::uintptr_t elsewhere =
+      2;  ///< beside a pointer: another thread than the cell's wrote the object last
   using Place = typename Env::template Atomic<std::uintptr_t>;
   struct alignas(64) Cell {
     std::array<Place, 8> places{};
   };
 
-  /// Another thread may have written the object last: its lines are fetched together, not one after the other where
-  /// each is first written.
+  /// Another thread has written the object last: its lines are fetched together, not one after the other where each is
+  /// first written.
   static void fetch(T& object) noexcept {
 #if defined(__GNUC__)
     auto* const bytes = reinterpret_cast<std::byte*>(&object);

@@ -55,7 +55,7 @@ typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Erro
 
 /// Hit: answered from the cache. Waiter: parked on an equal call's flight. Owner: its work is the flight's.
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, TimePoint now) noexcept {
+inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::admit_work;
   ModelDescription const& description = call.model->description();
   Signature const& signature = description.signature;
@@ -89,7 +89,8 @@ typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, Time
 }
 
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call, TimePoint now) noexcept {
+inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call,
+                                                                         TimePoint now) noexcept {
   call.step = RouteStep::guard;
   auto const& lane = call.model->lane();
   auto const items = static_cast<std::uint32_t>(call.inputs.checked().items);
@@ -110,7 +111,7 @@ typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallType& call
 /// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the execution
 /// on. Closed, leases belong to batches.
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, TimePoint now) noexcept {
+inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::prepare;
   auto& breaker = call.model->breaker();
   if (breaker.state() == breaking::State::closed) return Progress::next;
@@ -163,8 +164,8 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
 /// Items are preprocessed on a blocking caller's thread or on a worker's, never inside submit; those of a
 /// group on several.
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, CallerKind caller,
-                                                               TimePoint now) noexcept {
+inline typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, CallerKind caller,
+                                                                      TimePoint now) noexcept {
   if (call.model->description().preprocesses) {
     if (caller == CallerKind::submitter || caller == CallerKind::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
@@ -191,7 +192,7 @@ typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& call, C
 }
 
 template <class T>
-typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
+inline typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
   call.step = call.ticket.number == 0 ? RouteStep::push : RouteStep::slot;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
   if (!acquired) return end_route(call, std::move(acquired.error()));
@@ -382,7 +383,7 @@ void EngineState<T>::end_sequence_work(CallType& call) noexcept {
 /// Ends a call on its caller's thread, which is inside `start`: no other thread answers it, so its word is left unchanged,
 /// and the engine's reference is dropped with the caller's. False if it has been answered already while others wait.
 template <class T>
-bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
+inline bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
   auto const seen = call.word.load();
   if ((seen & call_bits::claimed) != 0) return false;
   if ((seen & call_bits::stopped) != 0) end_route(call, stop_error());
@@ -393,7 +394,7 @@ bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
 }
 
 template <class T>
-void EngineState<T>::take_ending(CallType& call) noexcept {
+inline void EngineState<T>::take_ending(CallType& call) noexcept {
   call.answer_end.failed = call.route_end.failed;
   if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
 }

@@ -119,7 +119,7 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
 
 /// Throws std::bad_alloc.
 template <class T>
-Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& instance) {
+inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceState& instance) {
   auto& model = *static_cast<CallType&>(*batch.parts[0].slot).loading::template Slot<LoadedModel>::payload;
   Worker& worker = model.worker(batch.instance);
   instance.taken_back = false;
@@ -322,8 +322,8 @@ void ServedModel<T>::count_positions(Worker const& worker) noexcept {
 /// Allocates outputs for all items of the call, shaped like the batch's. One part of a call in parts does it for
 /// all.
 template <class T>
-Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
-                                          std::span<TensorView const> outputs) noexcept {
+inline Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
+                                                 std::span<TensorView const> outputs) noexcept {
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
   auto const lock = shared ? CallLock<T>(call) : CallLock<T>();
