@@ -78,8 +78,8 @@ TEST_CASE("a mistake in the declaration of state is named by its place") {
   CHECK(refusal(R"(, "batching": {"instances": 2})") ==
         "athanor.json: batching.instances: expected 1 for a model with state, got 2");
   CHECK(refusal(R"(, "batching": {"sizes": [1, 4]})") ==
-        "athanor.json: batching.sizes: expected none for a model with state, since copies of an item would step "
-        "it; got 2");
+        "athanor.json: batching.sizes: expected none for a model with state, since copies of an item would "
+        "step it; got 2");
   CHECK(refusal(R"(, "sequences": {"max": 0})") ==
         "athanor.json: sequences.max: expected a whole number from 1 to 65536, got 0");
 
