@@ -250,7 +250,7 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
     case Reason::memory_full:
     case Reason::too_large:
     case Reason::expected_wait:
-    case Reason::budget: return unexplained_exhaustion(call, error);
+    case Reason::budget: return unexplained_exhaustion(call, error, now);
     case Reason::sequence_lost:
     case Reason::sequence_busy: return unexplained_loss(call, error, now);
     case Reason::none:
@@ -275,7 +275,7 @@ bool Judge::may_be_held(CallRecord const& call, Reason reason) const {
   return reason == Reason::queue_full ? items > script_.options.max_items : bytes > script_.options.max_bytes;
 }
 
-std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& error) {
+std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& error, TimePoint now) {
   Facts const& model = facts(call.model);
   if (error.code != Code::resource_exhausted) return "a code that does not fit";
   bool const too_large = error.reason == Reason::too_large;
@@ -304,7 +304,8 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   ModelTraits const& traits = traits_of(call.model);
   // A batch may run again by halves, member by member.
   Duration const longest_batch = model.longest_run * (2 * traits.max_items * traits.members);
-  return longest_batch * (others + 1) > call.deadline - call.began ? "" : "no run of this model was so long";
+  // Requests of a group may have waited for room before they were refused.
+  return longest_batch * (others + 1) > call.deadline - now ? "" : "no run of this model was so long";
 }
 
 /// What the end of a call means for the ones that come after it.

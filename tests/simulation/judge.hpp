@@ -150,7 +150,7 @@ class Judge {
   void judge_delivery(CallRecord const& call, Report const& report, TimePoint now);
   // Empty when the error is explained.
   std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);
-  std::string unexplained_exhaustion(CallRecord const& call, Error const& error);
+  std::string unexplained_exhaustion(CallRecord const& call, Error const& error, TimePoint now);
   std::string unexplained_failure(CallRecord const& call, Error const& error);
   std::string unexplained_loss(CallRecord const& call, Error const& error, TimePoint now);
   void sequence_goes_on(CallRecord const& call, Error const* error, TimePoint now);
