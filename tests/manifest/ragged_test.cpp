@@ -53,6 +53,14 @@ TEST_CASE("a ragged axis of a model output is counted by another, or is one of t
   CHECK(of_inputs->ragged_axes[0].counts.empty());
 }
 
+// mutant: outputs need not begin with the items
+TEST_CASE("an output begins with the items or with a ragged axis") {
+  std::string const fixed = R"({"name": "y", "dtype": "f32", "shape": [3], "from": "processor:y"})";
+  CHECK(
+      refusal(manifest_of(fixed, plain_model_outputs)) ==
+      "outputs[0].shape: expected 'items' or the name of a ragged axis as the first dimension, got f32 [3]");
+}
+
 // mutant: an output along a ragged axis needs no other that counts its rows
 TEST_CASE("a mistake in the declaration of ragged rows is named by its place") {
   std::string const count =
