@@ -404,7 +404,7 @@ TEST_CASE("a sequence that is closed twice, or used after that, gets one typed e
 
 // mutant: a footprint without CarriedState::bytes_of.
 TEST_CASE("carried state is charged to the model's memory when it is loaded") {
-  for (std::size_t const most : {1, 1000}) {
+  for (std::size_t const most : {std::size_t{1}, std::size_t{1000}}) {
     Sums sums(Kept::carried, R"("max": )" + std::to_string(most));
     CHECK(sum_of(sums.open().infer(number(1))) == 1);
     CHECK(sums.model->statistics()->bytes == 1000 + (2 * most + 1) * sizeof(float));
