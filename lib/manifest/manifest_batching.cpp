@@ -4,6 +4,8 @@
 
 #include <fmt/ranges.h>
 
+#include "ascending.hpp"
+
 namespace athanor::inline v1::manifest {
 
 namespace {
@@ -15,18 +17,6 @@ constexpr std::int64_t most_items = 1 << 20;
 constexpr std::size_t most_sizes = 64;
 constexpr std::size_t most_warm_ups = 64;
 
-std::vector<std::int64_t> read_sizes(Node const& node) {
-  std::vector<std::int64_t> sizes;
-  for (Node const& entry : node.list(1, most_sizes)) {
-    std::int64_t const size = entry.integer(1, most_items);
-    if (!sizes.empty() && size <= sizes.back())
-      node.reader().refuse(entry.path(), "expected more than {}, as sizes ascend; got {}", sizes.back(),
-                           size);
-    sizes.push_back(size);
-  }
-  return sizes;
-}
-
 }  // namespace
 
 BatchingSection read_batching(Node const& node) {
@@ -35,7 +25,7 @@ BatchingSection read_batching(Node const& node) {
     if (key == "max_items") {
       batching.max_items = value.integer(1, most_items);
     } else if (key == "sizes") {
-      batching.sizes = read_sizes(value);
+      batching.sizes = read_ascending(value, "sizes", most_sizes, most_items);
     } else if (key == "max_cost") {
       batching.max_cost = value.integer(1, INT64_MAX);
     } else if (key == "instances") {

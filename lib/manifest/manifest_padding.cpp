@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "ascending.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1::manifest {
@@ -17,18 +18,6 @@ using json::Reader;
 constexpr std::size_t most_buckets = 64;
 /// The most positions of one item along all padded axes together, so that items and cost are counted in 63 bits.
 constexpr std::int64_t most_positions = std::numeric_limits<std::int32_t>::max();
-
-std::vector<std::int64_t> read_buckets(Node const& node) {
-  std::vector<std::int64_t> buckets;
-  for (Node const& entry : node.list(1, most_buckets)) {
-    std::int64_t const length = entry.integer(1, most_positions);
-    if (!buckets.empty() && length <= buckets.back())
-      node.reader().refuse(entry.path(), "expected more than {}, as buckets ascend; got {}", buckets.back(),
-                           length);
-    buckets.push_back(length);
-  }
-  return buckets;
-}
 
 /// One element of the input's type.
 std::optional<Tensor> read_fill(Node const& node, TensorSpec const& spec) {
@@ -110,7 +99,7 @@ void read_padding(Node const& node, ModelInput& input, std::vector<PaddedAxis>& 
     if (axes.size() == max_padded_axes)
       return node.reader().refuse(buckets.path(), "expected at most {} padded axes, got more",
                                   max_padded_axes);
-    axes.push_back({name, read_buckets(buckets)});
+    axes.push_back({name, read_ascending(buckets, "buckets", most_buckets, most_positions)});
   }
   input.fill = node["value"].present() ? read_fill(node["value"], input.spec) : no_fill(input.spec.dtype);
 }

@@ -37,7 +37,7 @@ TEST_CASE("a model that takes certain batch sizes has the largest of them as its
   CHECK_FALSE(parse_manifest(manifest_of(R"({"max_items": 8})"))->pads());
 }
 
-// mutant: sizes of a batch need not ascend
+// mutant: buckets, or sizes of a batch, need not ascend
 TEST_CASE("batch sizes that make no sense are named by their place") {
   CHECK(refusal(R"({"sizes": [8, 8]})") == "batching.sizes[1]: expected more than 8, as sizes ascend; got 8");
   CHECK(refusal(R"({"sizes": []})").starts_with("batching.sizes: expected"));

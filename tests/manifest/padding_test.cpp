@@ -66,7 +66,7 @@ TEST_CASE("a manifest declares buckets at one input, and every input along the a
   CHECK(inputs[4].axis == "tokens");
 }
 
-// mutant: buckets need not ascend
+// mutant: buckets, or sizes of a batch, need not ascend
 TEST_CASE("a mistake in the padding of a manifest is named by its place") {
   auto const pad = [](std::string const& text) { return refusal(manifest_of(text)); };
   CHECK(pad(R"({"buckets": {"tokens": [16, 16]}})") ==
