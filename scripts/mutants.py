@@ -10,8 +10,13 @@ A list is a text of entries with an empty line between them:
 
 A value goes on in lines that begin with two spaces. An anchor that ends with a semicolon or a block is one or more whole statements that
 declare nothing that is used below; any other is an expression. Edits of one file may share an anchor but not overlap otherwise.
+
+A test names each mistake that it must notice in a comment of its own, which goes on in lines that begin with three spaces:
+
+    // mutant: what is wrong with the code now, as a sentence
 """
 
+import difflib
 import fnmatch
 import hashlib
 import json
@@ -31,12 +36,21 @@ from pathlib import Path
 KEYS = ("mutant", "file", "anchor", "becomes", "equivalent")
 # Nearest first: a suite comes after those of the rooms that it stands on, and the dearest last.
 SUITES = ("core", "admission", "breaking", "caching", "loading", "manifest", "batching", "serving", "capi", "simulation")
+# The rooms that need models have a copy and suites of their own, so that the run without them stays short.
+MODEL_SUITES = ("chem", "torch", "polymers")
 # Those that stand on every room. No other room but core is seen by the suite of another one.
 JOINED = ("serving", "capi", "simulation")
-PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory")}
+PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory"),
+            "polymers": ("athanor-polymers-files-tests", "athanor-polymers-tests")}
+# Per suite: what runs its examples' program, and where that program is built.
+SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
+# Folders of tests whose comments do not name entries yet.
+FOLDERS_WITHOUT_NAMES = ("admission", "batching", "breaking", "caching", "capi", "chem", "core", "loading", "manifest", "polymers",
+                         "serving", "simulation", "torch")
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30
+BYTES_OF_A_MODEL_SUITE = 32 << 30  # LibTorch reserves much more address space than it uses.
 CHOICE = """#pragma once
 #include <cstdlib>
 namespace athanor_mutants {
@@ -72,6 +86,11 @@ class Mutant:
         parts = Path(self.file).parts
         return parts[0] if parts[0] == "capi" else parts[2] if parts[0] == "include" else parts[1]
 
+    @property
+    def sentence(self):
+        """What a comment of a test calls it."""
+        return " ".join(self.name.partition("/")[2].split())
+
 
 def read_list(project):
     """All entries, in the order of the files' names."""
@@ -97,13 +116,50 @@ def read_list(project):
                 mutants.append(Mutant(name, fields["file"], fields["anchor"], fields["becomes"],
                                       fields.get("equivalent", ""), place))
                 fields, key = {}, None
-    names, edits = {}, {}
+    sentences, edits = {}, {}
     for mutant in mutants:
-        if names.setdefault(mutant.name, mutant) is not mutant:
-            sys.exit(f"{mutant.place}: two entries are called {mutant.name!r}")
+        if sentences.setdefault(mutant.sentence, mutant) is not mutant:
+            sys.exit(f"{mutant.place}: {sentences[mutant.sentence].place} is also called {mutant.sentence!r}")
         if edits.setdefault(mutant.number, mutant) is not mutant:
             sys.exit(f"{mutant.place}: the same edit as {edits[mutant.number].place}")
     return mutants
+
+
+def read_comments(project):
+    """Place, folder and text of each comment of the tests that names a mistake."""
+    comments = []
+    for path in sorted((project / "tests").rglob("*")):
+        if path.suffix not in (".c", ".cpp", ".hpp", ".py"):
+            continue
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            began = re.match(r"\s*(//|#|/\*) (mutants?\b.*)", line)
+            if not began:
+                continue
+            text = [began[2]]
+            for later in lines[number:]:
+                more = re.match(r"\s*(?://|#|\*)   (\S.*)", later)
+                if not more:
+                    break
+                text.append(more[1])
+            folder = path.relative_to(project / "tests").parts[0]
+            comments.append((f"{path.relative_to(project)}:{number}", folder, " ".join(text).removesuffix("*/").strip()))
+    return comments
+
+
+def check_comments(project, mutants):
+    """Each comment names one entry of the list; says those that do not, and the name that is nearest. Returns their number."""
+    named = {mutant.sentence: mutant.name for mutant in mutants}
+    comments = [comment for comment in read_comments(project) if comment[1] not in FOLDERS_WITHOUT_NAMES]
+    faults = []
+    for place, _, text in comments:
+        mark, _, sentence = text.partition(": ")
+        if mark != "mutant" or sentence not in named:
+            nearest = difflib.get_close_matches(sentence, named, 1, 0.0)[0]
+            faults.append(f"{place}: no entry is called: {text}\n    the nearest: {named[nearest]}")
+    if faults:
+        sys.exit("\n".join(faults))
+    return len(comments)
 
 
 def pattern_of(anchor):
@@ -170,7 +226,7 @@ def plant(project, copy):
         write_if_changed(copy / name, data)
         shutil.copymode(project / name, copy / name)
     kept = {copy / name for name in names}
-    for folder in ("include", "lib", "capi", "tests"):
+    for folder in ("include", "lib", "capi", "examples", "tests"):
         for path in (copy / folder).rglob("*"):
             if path.is_file() and path not in kept:
                 path.unlink()
@@ -184,8 +240,8 @@ class Spent:
     cpu: float
 
 
-def limit_memory():
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES_OF_A_SUITE, BYTES_OF_A_SUITE))
+def limit_memory(bytes_of_a_suite):
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_of_a_suite, bytes_of_a_suite))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -197,14 +253,15 @@ def cpu_seconds(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run_program(command, folder, number, spent):
+def run_program(command, folder, number, spent, bytes_of_a_suite):
     """Exit status, output and what it took. The status is None when it hangs: when it spends many times the processor time
     that it spends without a mistake, or none at all for long. Both hold on a machine that is busy with other things."""
     environment = {"ATHANOR_SCHEDULES": SCHEDULES, **os.environ, "ATHANOR_MUTANT": str(number)}
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=limit_memory)
+                                   stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=lambda: limit_memory(bytes_of_a_suite))
         moved, cpu, status = began, 0.0, None
         while status is None:
             try:
@@ -226,20 +283,29 @@ def run_program(command, folder, number, spent):
 class Suite:
     """The programs of a suite of the instrumented copy: built when they are asked for, and timed without any mistake."""
 
-    def __init__(self, copy, name):
-        self.build, self.name = copy / "out/no-models", name
-        self.programs = PROGRAMS.get(name, (f"athanor-{name}-tests",))
+    def __init__(self, project, copy, name):
+        self.build, self.name = copy / "out" / preset_of(name), name
+        self.targets = PROGRAMS.get(name, (f"athanor-{name}-tests",))
         self.folder = self.build / "tests" / name
+        self.bytes = BYTES_OF_A_MODEL_SUITE if name in MODEL_SUITES else BYTES_OF_A_SUITE
+        takes_options = name != "capi"
+        self.commands = {target: [str(self.folder / target), *(["--abort-after=1"] if takes_options else [])] for target in self.targets}
+        self.files = [self.folder / target for target in self.targets]
+        if name in SCRIPTS:
+            script, program = SCRIPTS[name]
+            self.targets += (Path(program).name,)
+            self.files += [self.build / program, project / "tests" / name / script]
+            self.commands[script] = [sys.executable, str(project / "tests" / name / script), str(self.build / program), "--failfast"]
 
     def prepare(self):
         began = time.monotonic()
         print(f"{self.name}: build", end="", flush=True)
         log = self.build / f"mutants-{self.name}.log"
         with log.open("w") as output:
-            command = ["cmake", "--build", str(self.build), "--parallel", str(JOBS), "--target", *self.programs, "--", "-k", "0"]
+            command = ["cmake", "--build", str(self.build), "--parallel", str(JOBS), "--target", *self.targets, "--", "-k", "0"]
             if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
                 sys.exit(f"\n{log}: a mistake that does not compile is named there: mend it in tests/mutants")
-        files = [*(self.folder / program for program in self.programs), *self.build.glob("capi/libathanor.so*")]
+        files = [*self.files, *self.build.glob("capi/libathanor.so*"), *sorted(self.build.glob(f"lib/{self.name}/*athanor_*.so"))]
         self.stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
         print(f" {time.monotonic() - began:.0f} s", flush=True)
 
@@ -252,17 +318,15 @@ class Suite:
 
     def fault(self, number):
         """None when the suite passes; else the first test that failed, or how the suite ended."""
-        for program in self.programs:
-            command = [str(self.folder / program)]
-            if self.name not in PROGRAMS:
-                command.append("--abort-after=1")
-            status, text, spent = run_program(command, self.folder, number, self.spent.get(program))
+        for program, command in self.commands.items():
+            status, text, spent = run_program(command, self.folder, number, self.spent.get(program), self.bytes)
             if number == 0:
                 self.spent[program] = spent
             if status == 0:
                 continue
             # Messages, too, stand under the name of their test.
-            named = re.search(r"(?:TEST CASE|FAILED):\s*(.*)", text[max(text.rfind("TEST CASE:", 0, text.find("ERROR:")), 0):])
+            named = (re.search(r"(?:TEST CASE|FAILED):\s*(.*)", text[max(text.rfind("TEST CASE:", 0, text.find("ERROR:")), 0):])
+                     or re.search(r"^(?:FAIL|ERROR): (\w+)", text, re.MULTILINE))
             if status is None:
                 return "hangs"
             return named.group(1).strip() if named else f"ends by signal {-status}" if status < 0 else f"{program} fails"
@@ -294,8 +358,14 @@ class Results:
         return not self.noticed_by(mutant) and self.found.get(mutant.edit, {}).get(suite.name, ("", None))[0] != suite.stamp
 
 
+def preset_of(room):
+    return "release" if room in MODEL_SUITES else "no-models"
+
+
 def suites_of(room):
     """The suite of the room first, then those of the rooms that stand on it; a room without a suite is seen by the joined ones."""
+    if room in MODEL_SUITES:
+        return tuple(dict.fromkeys((room, "polymers")))
     if room == "core":
         return SUITES
     return ("capi",) if room == "capi" else tuple(dict.fromkeys((*({room} & set(SUITES)), *JOINED)))
@@ -335,16 +405,22 @@ def show_table(chosen, results):
     return 1 if wrong else 0
 
 
-def try_all(project, copy, globs):
+def choose(project, globs):
+    """What the globs name; without any, all but what needs models."""
     chosen = [mutant for mutant in read_list(project)
-              if not globs or any(fnmatch.fnmatch(mutant.name, glob) for glob in globs)]
+              if (any(fnmatch.fnmatch(mutant.name, glob) for glob in globs) if globs else mutant.room not in MODEL_SUITES)]
     if not chosen:
         sys.exit(f"no mistake is called {' '.join(globs)}; scripts/mutants --list names them")
+    return chosen
+
+
+def try_all(project, copy, preset, globs):
+    chosen = [mutant for mutant in choose(project, globs) if preset_of(mutant.room) == preset]
     results = Results(copy / "results.jsonl")
-    for name in SUITES:
+    for name in SUITES + MODEL_SUITES:
         left = [mutant for mutant in chosen if name in suites_of(mutant.room) and not results.noticed_by(mutant)]
         if left:
-            try_suite(Suite(copy, name), left, results)
+            try_suite(Suite(project, copy, name), left, results)
     return show_table(chosen, results)
 
 
@@ -353,13 +429,16 @@ def main(arguments):
         case ["--check", project]:
             mutants = read_list(Path(project))
             find_spans(Path(project), mutants)
-            print(f"{len(mutants)} mistakes, each anchor in its place")
+            comments = check_comments(Path(project), mutants)
+            print(f"{len(mutants)} mistakes, each anchor in its place; {comments} comments, each of them names one")
         case ["--list", project]:
             print("\n".join(mutant.name for mutant in read_list(Path(project))))
+        case ["--presets", project, *globs]:
+            print("\n".join(sorted({preset_of(mutant.room) for mutant in choose(Path(project), globs)})))
         case ["--plant", project, copy]:
             plant(Path(project), Path(copy))
-        case ["--try", project, copy, *globs]:
-            return try_all(Path(project), Path(copy), globs)
+        case ["--try", project, copy, preset, *globs]:
+            return try_all(Path(project), Path(copy), preset, globs)
         case _:
             sys.exit(__doc__)
     return 0

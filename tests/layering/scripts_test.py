@@ -56,14 +56,12 @@ class Scripts(unittest.TestCase):
         lines = self.started.read_text().splitlines()
         return [line.removeprefix("clang-tidy-16: ") for line in lines if line.startswith("clang-tidy-16")]
 
-    # mutant: lint takes --help for a file.
     def test_every_script_but_the_demonstration_explains_itself(self):
         shutil.copy(PROJECT / "scripts/setup", self.clone / "scripts")
         for script in ("setup", "test", "lint", "bench", "docs"):
             self.assertIn(f"scripts/{script}", self.run_script(script, "--help"))
         self.assertFalse(self.started.exists())
 
-    # mutant: add_file adds what realpath does not find, or what lies outside, or any kind of file.
     def test_lint_refuses_what_it_cannot_check_by_name_and_starts_nothing(self):
         self.write("notes.md", "")
         (self.folder / "outside.cpp").write_text("")
@@ -73,7 +71,6 @@ class Scripts(unittest.TestCase):
             self.assertIn(words, output)
         self.assertFalse(self.started.exists())
 
-    # mutant: add_file takes the name as seen from the project; grep reads the path as a pattern; xargs splits at spaces.
     def test_lint_finds_files_from_where_the_caller_stands(self):
         for name in ("a b.cpp", "c++.cpp"):
             source = self.write(f"lib/core/{name}", "int x;\n")
@@ -82,14 +79,12 @@ class Scripts(unittest.TestCase):
             self.run_script("lint", source, "--no-models")
         self.assertEqual(self.checked_files(), ["lib/core/a b.cpp"] * 2 + ["lib/core/c++.cpp"] * 2)
 
-    # mutant: lint starts the checker without a file to check.
     def test_a_header_alone_is_checked_for_its_format_only(self):
         self.write("include/a.hpp", "int x;\n")
         self.write("out/release/compile_commands.json", "[]\n")
         self.assertIn("clean", self.run_script("lint", "include/a.hpp"))
         self.assertEqual(self.checked_files(), [])
 
-    # mutant: take_turn does not look at what mkdir says; steps.sh takes an unset HOME for an empty one.
     def test_a_place_that_cannot_be_written_is_named_with_what_to_do(self):
         self.write("out", "a file\n")
         output = self.run_script("demo", status=1)
@@ -98,7 +93,6 @@ class Scripts(unittest.TestCase):
         output = self.run_script("demo", status=1, ATHANOR_CACHE=None, HOME=None)
         self.assertIn("failed: neither HOME nor ATHANOR_CACHE is set", output)
 
-    # mutant: scripts/bench takes an option for the name of a figure; scripts/test takes an empty name for no name.
     def test_an_option_or_a_preset_that_does_not_exist_is_refused(self):
         self.assertIn("unknown option --jsno", self.run_script("bench", "--jsno", status=1))
         for preset in ("nope", ""):
@@ -110,7 +104,6 @@ class Scripts(unittest.TestCase):
         self.addCleanup(process.kill)
         return process
 
-    # mutant: take_turn does not wait for flock; what a step starts inherits the turn.
     def test_a_second_script_waits_for_the_first_and_for_nothing_that_it_started(self):
         program = self.write("out/release/examples/polymers/polymers", "#!/bin/sh\n")
         program.chmod(0o755)
