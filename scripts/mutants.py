@@ -35,7 +35,7 @@ from pathlib import Path
 
 KEYS = ("mutant", "file", "anchor", "becomes", "equivalent")
 # Nearest first: a suite comes after those of the rooms that it stands on, and the dearest last.
-SUITES = ("core", "admission", "breaking", "caching", "loading", "manifest", "batching", "serving", "capi", "simulation")
+SUITES = ("core", "loading", "manifest", "batching", "serving", "capi", "simulation")
 # The rooms that need models have a copy and suites of their own, so that the run without them stays short.
 MODEL_SUITES = ("chem", "torch", "polymers")
 # Those that stand on every room. No other room but core is seen by the suite of another one.
@@ -45,7 +45,7 @@ PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-me
 # Per suite: what runs its examples' program, and where that program is built.
 SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
 # Folders of tests whose comments do not name entries yet.
-FOLDERS_WITHOUT_NAMES = ("admission", "batching", "breaking", "caching", "capi", "chem", "core", "loading", "manifest", "polymers",
+FOLDERS_WITHOUT_NAMES = ("capi", "chem", "core", "loading", "manifest", "polymers",
                          "serving", "simulation", "torch")
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"

@@ -19,7 +19,8 @@ TimePoint at(Duration since) { return TimePoint(1s) + since; }
 
 }  // namespace
 
-// mutant: take_shared compares with the limit and one more
+// mutant: one item more than the limit is admitted
+// mutant: the refusal counters are swapped
 TEST_CASE("S1-3 one request more than the limit is refused at once with a time to come back") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 8});
@@ -37,7 +38,7 @@ TEST_CASE("S1-3 one request more than the limit is refused at once with a time t
   CHECK(gate.admit_caller(slots[8], 1, 10, at(0s)));
 }
 
-// mutant: admit_caller takes less than nothing
+// mutant: negative sizes are admitted
 TEST_CASE("a request of a negative size is refused, and makes no room for others") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 8, .max_bytes = 100});
@@ -48,7 +49,8 @@ TEST_CASE("a request of a negative size is refused, and makes no room for others
   CHECK(gate.statistics().held_bytes == 0);
 }
 
-// mutant: the items are not given back when the bytes do not fit
+// mutant: what is refused is held all the same
+// mutant: a second release gives back twice
 TEST_CASE("a request refused for its bytes holds no items either") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 100, .max_bytes = 1000});
@@ -67,7 +69,7 @@ TEST_CASE("a request refused for its bytes holds no items either") {
   CHECK(gate.statistics().held_bytes == 0);
 }
 
-// mutant: the too-large refusal gets a retry_after
+// mutant: a request that can never fit is told to come back
 TEST_CASE("a request that can never fit is told so, without a time to come back") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 4, .max_bytes = 100});
@@ -82,7 +84,8 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
   CHECK(gate.statistics().refused_too_large == 2);
 }
 
-// mutant: create takes a limit below one
+// mutant: a gate of no items is accepted
+// mutant: a gate of no bytes is accepted
 TEST_CASE("a gate that could let nobody in is not made") {
   CHECK(Gate<>::create({.max_items = 0}).error().message ==
         "admission: max_items: expected at least 1, got 0");
@@ -91,8 +94,10 @@ TEST_CASE("a gate that could let nobody in is not made") {
   CHECK(Gate<>::create({.max_items = 1, .max_bytes = 1}));
 }
 
-// mutant: the drain is not measured, its first window counts half, a window never moves, or the time is that of
-// all that is wanted
+// mutant: the drain is not measured
+// mutant: the first measured rate is halved
+// mutant: a window never moves
+// mutant: retry_after by all that is wanted
 TEST_CASE("the time to come back follows how fast the gate drains, and what is too much") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 10});
@@ -138,7 +143,8 @@ TEST_CASE("time in which nobody was refused says nothing about how fast the gate
   CHECK(refused.error().retry_after <= 150ms);
 }
 
-// mutant: the stretch is left out, or grows to twice the time
+// mutant: the time to come back is not spread
+// mutant: the time to come back has no upper limit
 TEST_CASE("the time to come back is spread over half of itself, and stays within its bounds") {
   CHECK(admission::retry_estimate(10, 10.0, 0) == 1s);
   CHECK(admission::retry_estimate(10, 10.0, ~0ULL) > 1499ms);
@@ -148,7 +154,9 @@ TEST_CASE("the time to come back is spread over half of itself, and stays within
   CHECK(admission::retry_estimate(1, 0.0, 0) == 100ms);
 }
 
-// mutant: `predicted_completion <= latest_deadline` becomes `<`
+// mutant: work that ends at its deadline is refused
+// mutant: a deadline of now has not passed
+// mutant: a refusal by the expected wait tells no time to come back
 TEST_CASE("work is refused exactly when it would end after the latest deadline") {
   CHECK(admission::admit_work(at(10ms), at(10ms), at(0ms)));
   CHECK(admission::admit_work(at(10ms), no_deadline, at(0ms)));
@@ -191,7 +199,9 @@ struct CountingEnv : SystemEnv {
   };
 };
 
-// mutant: take_shared refuses without closing the cells, or close_cells leaves one out
+// mutant: credit that lies idle refuses callers
+// mutant: closing a cell loses its items
+// mutant: closing a cell loses its bytes
 TEST_CASE("credit that other threads do not use refuses nobody, in items and in bytes") {
   for (bool const of_items : {true, false}) {
     auto gate =
@@ -221,7 +231,9 @@ TEST_CASE("credit that other threads do not use refuses nobody, in items and in 
   }
 }
 
-// mutant: take never asks a cell; release never gives to one; the cells are not opened again
+// mutant: no call takes credit from its cell
+// mutant: no call gives credit back to its cell
+// mutant: the cells stay closed
 TEST_CASE("below half of the limits a call takes no lock, also after the gate was full") {
   auto gate = *Gate<CountingEnv>::create({.max_items = 160, .max_bytes = 16'000});
   auto const locks_of_a_call = [&] {
@@ -251,7 +263,7 @@ TEST_CASE("below half of the limits a call takes no lock, also after the gate wa
   CHECK(gate.statistics().held_bytes == 0);
 }
 
-// mutant: give_credit takes more than a cell's share
+// mutant: a cell keeps more than its share
 TEST_CASE("a thread that held much does not keep it as credit, and others get theirs") {
   auto gate = *Gate<CountingEnv>::create({.max_items = 160});
   std::vector<admission::Slot> slots(150);
@@ -273,7 +285,8 @@ TEST_CASE("a thread that held much does not keep it as credit, and others get th
   });
 }
 
-// mutant: refill looks at one of the two limits only
+// mutant: cells are filled above half of the limits
+// mutant: cells are filled above half of the bytes
 TEST_CASE("above half of either limit every call is counted on the one word") {
   for (bool const of_items : {true, false}) {
     auto gate = *Gate<CountingEnv>::create(
@@ -296,7 +309,7 @@ TEST_CASE("above half of either limit every call is counted on the one word") {
   }
 }
 
-// mutant: refill adds the whole share to what a cell has still
+// mutant: cells are filled with what they have already
 TEST_CASE("threads that together want no more than the limit are never refused") {
   auto gate = *Gate<>::create({.max_items = 64, .max_bytes = 6'400});
   std::atomic<int> refused{0};
@@ -320,7 +333,7 @@ TEST_CASE("threads that together want no more than the limit are never refused")
   CHECK(gate.statistics().held_bytes == 0);
 }
 
-// mutant: take_shared adds without comparing
+// mutant: one item more than the limit is admitted
 TEST_CASE("threads never hold more than the limit together, and nothing is left when they go") {
   for (std::int64_t const limit : {5, 64}) {
     auto gate = *Gate<>::create({.max_items = limit, .max_bytes = limit * 80});

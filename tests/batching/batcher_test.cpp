@@ -42,7 +42,7 @@ struct Answers {
 
 }  // namespace
 
-// mutant: submit instead of running when alone
+// mutant: a batcher's call does not lend its thread
 TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing once warm") {
   std::uint64_t runs = 0;
   auto doubler =
@@ -61,7 +61,7 @@ TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing onc
   CHECK(doubler.snapshot().caller_batches == 1001);
 }
 
-// mutant: submit without the catch that gives the place back: the destructor waits for ever
+// mutant: a submit whose input cannot be moved keeps its place
 TEST_CASE("an input that cannot be moved costs its submitter an exception, and the batcher nothing") {
   struct Fragile {
     bool breaks = false;
@@ -80,7 +80,7 @@ TEST_CASE("an input that cannot be moved costs its submitter an exception, and t
   CHECK(batcher.run(Fragile(false)) == 7);
 }
 
-// mutant: outputs handed out by place in the queue instead of by call
+// mutant: a batch's outputs are handed out from the last to the first
 TEST_CASE("S1-2 submitted calls share a batch, and each gets its own answer") {
   Simulation world(1);
   std::vector<std::size_t> batches;
@@ -94,7 +94,7 @@ TEST_CASE("S1-2 submitted calls share a batch, and each gets its own answer") {
   for (int i = 0; i < 10; ++i) CHECK(answers.got[static_cast<std::size_t>(i)] == 2 * i);
 }
 
-// mutant: give every call of a failed batch the batch's error
+// mutant: a failed batch is not tried again in pieces
 TEST_CASE("S3-5 an input that the function refuses fails alone") {
   Simulation world(1);
   std::vector<std::size_t> batches;
@@ -108,7 +108,7 @@ TEST_CASE("S3-5 an input that the function refuses fails alone") {
   CHECK(answers.got[3] == 8);
 }
 
-// mutant: wait() that parks without a deadline
+// mutant: a batcher's call waits without a deadline
 TEST_CASE("S3-17 a call whose deadline passes while it waits returns then, and is not executed") {
   Simulation world(1);
   std::vector<std::size_t> batches;
@@ -124,7 +124,7 @@ TEST_CASE("S3-17 a call whose deadline passes while it waits returns then, and i
   CHECK(doubler.snapshot().queued_items == 0);
 }
 
-// mutant: drop the guard against blocking calls from inside
+// mutant: a blocking call from inside the function is let in
 TEST_CASE("a blocking call from inside the function is refused") {
   Batcher<int, int>* self = nullptr;
   Result<int> inner = 0;
@@ -147,7 +147,7 @@ TEST_CASE("what the function throws becomes an error, and the batcher serves on"
   CHECK(batcher.run("a") == "a!");
 }
 
-// mutant: leave out max_held
+// mutant: a batcher holds any number of calls
 TEST_CASE("a batcher holds no more calls than it was told") {
   Simulation world(1);
   std::vector<std::size_t> batches;
@@ -160,7 +160,7 @@ TEST_CASE("a batcher holds no more calls than it was told") {
   CHECK(doubler.submit(3, &Answers::take, &answers));
 }
 
-// mutant: a destructor that forgets what is queued
+// mutant: a batcher's end refuses nothing that is queued
 TEST_CASE("destroying a batcher answers everybody") {
   Simulation world(1);
   std::vector<std::size_t> batches;
@@ -174,7 +174,7 @@ TEST_CASE("destroying a batcher answers everybody") {
   CHECK(batches.empty());
 }
 
-// mutant: take_call looks at max_held before it looks whether the batcher stops
+// mutant: a batcher that stops looks at its room first
 TEST_CASE("a completion that submits again while its batcher is destroyed learns that it stops") {
   struct Again {
     Simulated* batcher = nullptr;
@@ -219,7 +219,7 @@ struct Slow {
 
 }  // namespace
 
-// mutant: finish() calls every completion, also inside the submit that it belongs to
+// mutant: a completion runs inside its own submit
 TEST_CASE("a submit that the batcher's end overtakes returns the refusal, and completes nothing") {
   std::atomic<bool> moving{false}, go_on{false};
   std::atomic<int> completed{0};
@@ -249,7 +249,7 @@ TEST_CASE("a submit that the batcher's end overtakes returns the refusal, and co
   CHECK(overtaken.error().reason == Reason::stopping);
 }
 
-// mutant: leave the copies of a batch's inputs where they are until the next batch
+// mutant: the copies of a batch's inputs are kept
 TEST_CASE("a batcher keeps nothing of an input once it has answered") {
   auto batcher = *Batcher<std::shared_ptr<int>, int>::create(
       {.caller_runs = false},
@@ -259,7 +259,6 @@ TEST_CASE("a batcher keeps nothing of an input once it has answered") {
   CHECK(input.use_count() == 1);
 }
 
-// mutant: outputs in a std::vector, which has no span of bool
 TEST_CASE("a batcher's outputs may be bool, or things that can only be moved") {
   auto even =
       *Batcher<int, bool>::create({.caller_runs = false}, [](std::span<int const> in, std::span<bool> out) {
@@ -274,7 +273,7 @@ TEST_CASE("a batcher's outputs may be bool, or things that can only be moved") {
   CHECK(**boxes.run(7) == 7);
 }
 
-// mutant: submit takes a null completion for a call of run
+// mutant: a submit without a completion is let in
 TEST_CASE("a null completion and an empty function are refused") {
   auto const nothing = [](std::span<int const>, std::span<int>) {};
   auto batcher = *Batcher<int, int>::create({}, nothing);
@@ -286,7 +285,7 @@ TEST_CASE("a null completion and an empty function are refused") {
   CHECK(Batcher<int, int>::create({}, null).error().reason == Reason::option);
 }
 
-// mutant: make room for the instances before their number is looked at
+// mutant: a batcher's options are not looked at
 TEST_CASE("impossible options of a batcher are refused by name") {
   auto const nothing = [](std::span<int const>, std::span<int>) {};
   CHECK(Batcher<int, int>::create({.max_items = 0}, nothing).error().message ==
@@ -300,7 +299,7 @@ TEST_CASE("impossible options of a batcher are refused by name") {
   CHECK_FALSE(batching::validate(BatcherOptions{.max_held = 1U << 31}));
 }
 
-// mutant: drop() that leaves the input of a submit in the pooled call
+// mutant: the input of a submit stays in the pooled call
 TEST_CASE("a batcher keeps nothing of a submitted input once it has answered") {
   Simulation world(1);
   auto batcher = *Batcher<std::shared_ptr<int>, int, SimulatedEnv>::create(
@@ -313,7 +312,7 @@ TEST_CASE("a batcher keeps nothing of a submitted input once it has answered") {
   CHECK(input.use_count() == 1);
 }
 
-// mutant: call_function() that hands out what lies in the outputs
+// mutant: outputs hold what an earlier caller got
 TEST_CASE("a function that writes no output gives everybody an empty one, not another caller's") {
   Simulation world(1);
   bool writes = true;
@@ -333,7 +332,7 @@ TEST_CASE("a function that writes no output gives everybody an empty one, not an
   both_ways();
 }
 
-// mutant: finish() that runs the completion where it is
+// mutant: a Batcher's completion holds up the others of its batch
 TEST_CASE("a completion that blocks does not delay the others of its batch") {
   struct Blocking {
     Simulation& world;
@@ -357,7 +356,7 @@ TEST_CASE("a completion that blocks does not delay the others of its batch") {
   CHECK(blocking.released);
 }
 
-// mutant: splitting_may_help() that leaves out the inputs that were taken back
+// mutant: inputs that were taken back fail the whole batch
 TEST_CASE("a batch from which one caller took its inputs back is tried again without it") {
   CHECK(batching::splitting_may_help(make_error(Code::aborted, Reason::cancelled, "")));
   CHECK(batching::splitting_may_help(make_error(Code::internal, Reason::backend_failure, "")));

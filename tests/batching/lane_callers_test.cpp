@@ -21,8 +21,7 @@ std::size_t executions(PuppetClient const& client) { return client.executed.size
 
 }  // namespace
 
-// mutant: give_back() after finish() in run_alone(), or collect() after unlock_and_dispatch() where a batch
-// ended
+// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE("an instance is given back before anybody gets an answer") {
   Bench bench({.max_items = 4, .caller_runs = true});
   std::uint32_t busy = 0;
@@ -48,7 +47,7 @@ TEST_CASE("an instance is given back before anybody gets an answer") {
   CHECK(busy == 0);
 }
 
-// mutant: as above: every second call of a closed loop would find its model busy
+// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE("who submits the next call when the last one is answered finds an idle instance and no wait") {
   Bench bench;
   learn(bench, 22ms);
@@ -65,7 +64,8 @@ TEST_CASE("who submits the next call when the last one is answered finds an idle
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: predicted_wait() that charges what runs as a whole, or that believes a few batches
+// mutant: the running batch is charged as a whole
+// mutant: a few batches are believed
 TEST_CASE("the predicted wait is what is left of the batch that runs, once batches are known") {
   Bench bench({.max_items = 1});
   auto const waits_after = [&](Duration elapsed) {
@@ -95,7 +95,7 @@ TEST_CASE("the predicted wait is what is left of the batch that runs, once batch
   bench.world.run_until_idle();
 }
 
-// mutant: predicted_wait() that multiplies without an end
+// mutant: the predicted wait is multiplied without an end
 TEST_CASE("a wait longer than a clock can tell is predicted as that") {
   Bench bench({.max_items = 1});
   learn(bench, 100'000h);
@@ -104,7 +104,7 @@ TEST_CASE("a wait longer than a clock can tell is predicted as that") {
   CHECK(bench.lane.withdraw(endless));
 }
 
-// mutant: serve_as_caller() that takes whatever is next
+// mutant: a caller runs a batch that holds nothing of its own
 TEST_CASE("a caller whose own answer is ready runs nothing for others") {
   Bench bench({.max_items = 1});
   learn(bench, 1us, 200);
@@ -136,7 +136,7 @@ TEST_CASE("a caller whose own answer is ready runs nothing for others") {
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: an instance that is reserved for the thread that was summoned
+// mutant: a caller leaves an instance to the worker that was summoned
 TEST_CASE("a caller runs its own request though a worker was summoned that does not come") {
   Bench bench({.max_items = 8});
   auto& submitted = bench.enter();
@@ -163,7 +163,7 @@ TEST_CASE("a caller runs its own request though a worker was summoned that does 
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: take_for_caller() that does not count its overtakes
+// mutant: callers overtake without end
 TEST_CASE("callers overtake an older batch a bounded number of times") {
   Bench bench({.max_items = 8});
   auto& old = bench.enter();
@@ -180,7 +180,7 @@ TEST_CASE("callers overtake an older batch a bounded number of times") {
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: a worker that keeps the batch it was summoned for
+// mutant: a worker that finds nothing keeps its instance
 TEST_CASE("a worker that finds its batch gone goes, and leaves nothing behind") {
   Bench bench({.instances = 2, .max_items = 8});
   bench.enter();
@@ -195,7 +195,8 @@ TEST_CASE("a worker that finds its batch gone goes, and leaves nothing behind") 
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: take_for_caller() that looks at the deadline for its first batch only, or at that of the last slot
+// mutant: a group's latest deadline counts
+// mutant: a caller's batch may end after its deadline
 TEST_CASE("a group's caller begins no batch that might end after the earliest of its deadlines") {
   Bench bench({.max_items = 1});
   learn(bench, 1ms);
@@ -224,7 +225,7 @@ TEST_CASE("a group's caller begins no batch that might end after the earliest of
   bench.world.run_until_idle();
 }
 
-// mutant: run_alone() that does not ask the policy
+// mutant: a lone caller runs what the policy holds
 TEST_CASE("a policy that holds is asked about a lone caller, too") {
   Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 4, .max_delay = 5ms});
   auto& held = bench.call();
@@ -238,7 +239,7 @@ TEST_CASE("a policy that holds is asked about a lone caller, too") {
   CHECK(bench.calls.back().succeeded);  // full by itself
 }
 
-// mutant: run_alone() that does not look at waiting_: what is queued would wait for a worker
+// mutant: who ran alone leaves what came meanwhile
 TEST_CASE("a caller who runs alone leaves nothing that came meanwhile") {
   Bench bench({.max_items = 2}, Immediate{}, 1);
   bench.client.during = [&](Batch const&) {
@@ -250,8 +251,9 @@ TEST_CASE("a caller who runs alone leaves nothing that came meanwhile") {
   CHECK(bench.all_succeeded_once());
 }
 
-// mutants: empty_inbox() that does not turn the list round; withdraw() or refuse_all() that leaves the inbox alone;
-// store_counts() that counts what is in the inbox again
+// mutant: the inbox is emptied with the newest first
+// mutant: a request in the inbox is not withdrawn
+// mutant: what was in the inbox is counted twice
 TEST_CASE("what enters while every instance is busy is queued like everything else") {
   Bench bench({.max_items = 4});
   bool refuses = false;
@@ -304,7 +306,7 @@ struct FullEnv : SimulatedEnv {
 
 }  // namespace
 
-// mutant: post() that refuses everything from then on
+// mutant: a lane that found no thread refuses everything from then on
 TEST_CASE("what no thread can run is refused, and later requests are served") {
   Simulation world(1);
   FullExecutor executor(1);
@@ -323,7 +325,8 @@ TEST_CASE("what no thread can run is refused, and later requests are served") {
   CHECK(lane.snapshot().queued_requests == 0);
 }
 
-// mutants: unlock_and_dispatch() that does nothing when the time of a hold is not kept; may_hold_ that stays false
+// mutant: a hold whose time nobody keeps waits for the deadlines
+// mutant: after a hold whose time nobody kept nothing is held any more
 TEST_CASE("a hold whose time nobody keeps is no hold, until the queue has been empty") {
   Simulation world(1);
   FullExecutor executor(1);
@@ -348,7 +351,8 @@ TEST_CASE("a hold whose time nobody keeps is no hold, until the queue has been e
   CHECK(world.now() == start + 1ms);
 }
 
-// mutant: note() that records a batch that failed, or counts the pieces of an earlier one again
+// mutant: a failed batch teaches the cost model
+// mutant: pieces of a failed batch are not counted
 TEST_CASE("a failed batch teaches nothing about time, and its pieces are counted once") {
   Bench bench({.max_items = 4});
   for (int i = 0; i < 4; ++i) bench.enter();
@@ -364,7 +368,8 @@ TEST_CASE("a failed batch teaches nothing about time, and its pieces are counted
   CHECK(bench.lane.snapshot().failed_batches == 2);
 }
 
-// mutant: largest_batch_ that is not raised at once
+// mutant: the largest batch is raised only when it is far too short
+// mutant: the largest batch is never lowered
 TEST_CASE("the largest batch is foretold never too short and at most about four times too long") {
   Bench bench({.max_items = 8});
   auto const run = [&](Duration run_time) {
@@ -380,7 +385,7 @@ TEST_CASE("the largest batch is foretold never too short and at most about four 
   }
 }
 
-// mutant: serve_on_executor() that keeps its instance while it finishes slots
+// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE("while an executor thread finishes a batch, a caller finds the instance idle") {
   Bench bench({.max_items = 2});
   TestCall& mine = bench.call();

@@ -147,8 +147,9 @@ void play_all(std::uint64_t seeds, Policy policy) {
 
 }  // namespace
 
-// mutant: drop the tail when halving; forget the second part of a split slot; leave a slot that was withdrawn in
-// its group; forget to ask the policy after a withdrawal: each fails within a few seeds
+// mutant: the second half of a failed batch is not tried
+// mutant: a split slot is finished with each of its parts
+// mutant: a request that leaves the queue is still counted
 TEST_CASE(
     "any schedule: each slot is finished once or withdrawn, no limit is exceeded, every counter returns to "
     "zero") {

@@ -67,7 +67,7 @@ struct HeldClient : StressClient {
 
 }  // namespace
 
-// mutant: give_back() with release order only, or store_counts() after around(): a caller waits for ever
+// mutant: who leaves a request in the inbox does not look at the instances again
 TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
   constexpr int rounds = 12'500;
   StressClient client;
@@ -98,7 +98,6 @@ TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is an
   CHECK(snapshot.queued_items == 0);
 }
 
-// mutant: reset() before the mutex is held: TSan sees the state written while withdraw() reads it
 TEST_CASE("a slot may be withdrawn while it is being entered") {
   constexpr std::uint32_t rounds = 5'000;
   StressClient client;
@@ -134,7 +133,7 @@ TEST_CASE("a slot may be withdrawn while it is being entered") {
   CHECK(lane.snapshot().queued_requests == 0);
 }
 
-// mutant: finish() that wakes nobody who parked just before
+// mutant: an answer wakes nobody
 TEST_CASE("a batcher under four threads gives everybody their own answer, also past deadlines") {
   std::atomic<std::uint64_t> wrong{0};
   {
@@ -192,7 +191,7 @@ struct SlowToCopy {
 
 }  // namespace
 
-// mutant: withdraw_call() that does not wait for the copy of its input
+// mutant: a caller leaves while its input is copied
 TEST_CASE("a call whose deadline passes while its input is copied returns after that") {
   std::atomic<bool> returned{false}, copying{false}, overtaken{false};
   SlowToCopy input;

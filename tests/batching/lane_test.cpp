@@ -8,7 +8,7 @@ using namespace athanor;
 using namespace athanor::batching;
 using namespace std::chrono_literals;
 
-// mutant: take_idle() that does not look at the word
+// mutant: a busy instance is taken
 TEST_CASE("S1-4 an instance is never entered twice at once, and N instances are entered N-fold") {
   for (std::uint32_t instances : {1U, 3U}) {
     Bench bench({.instances = instances, .max_items = 1});
@@ -25,7 +25,7 @@ TEST_CASE("S1-4 an instance is never entered twice at once, and N instances are 
   }
 }
 
-// mutant: SizeOrDelay that compares with the newest request, or a lane that forgets to arm its timer
+// mutant: a lane does not arm its timer
 TEST_CASE("S3-1 one request alone returns after the delay and its run") {
   Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 5ms});
   TimePoint const start = bench.world.now();
@@ -38,7 +38,7 @@ TEST_CASE("S3-1 one request alone returns after the delay and its run") {
   CHECK(bench.lane.snapshot().busy_instances == 0);
 }
 
-// mutant: count requests instead of items in fitting()
+// mutant: the limit of a batch counts requests instead of items
 TEST_CASE("S3-2 batches never exceed their limit in items, also for what comes while one runs") {
   Bench<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 1ms});
   bench.client.during = [&](Batch const&) {
@@ -50,7 +50,7 @@ TEST_CASE("S3-2 batches never exceed their limit in items, also for what comes w
   CHECK(bench.all_succeeded_once());
 }
 
-// mutant: arm the timer from the newest request
+// mutant: the delay counts from the newest request
 TEST_CASE("S3-2 the delay counts from the oldest request") {
   Bench<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
   TimePoint const start = bench.world.now();
@@ -63,7 +63,7 @@ TEST_CASE("S3-2 the delay counts from the oldest request") {
   CHECK(bench.client.executed[0].at - start == 10ms);
 }
 
-// mutant: one lane's task that does not give its executor thread back
+// mutant: an executor thread's turn has no end
 TEST_CASE("S3-2 two lanes on one executor thread do not delay each other") {
   Simulation world(1);
   SimulatedExecutor executor(1);
@@ -83,7 +83,8 @@ TEST_CASE("S3-2 two lanes on one executor thread do not delay each other") {
   CHECK(busy.finished.size() == 200);
 }
 
-// mutant: fail the whole batch with its error; or isolate() that drops the second half
+// mutant: a failed batch is not tried again in pieces
+// mutant: the second half of a failed batch is not tried
 TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alone at most once") {
   for (std::size_t culprit = 0; culprit < 32; ++culprit) {
     Bench bench({.max_items = 32});
@@ -106,7 +107,8 @@ TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alo
   }
 }
 
-// mutant: splitting_may_help that returns true for everything
+// mutant: every error is split
+// mutant: the rework has no limit
 TEST_CASE("S3-5 a refusal is not tried again in pieces, and a batch of poison stays within its rework") {
   Bench bench({.max_items = 32});
   for (int i = 0; i < 32; ++i) bench.enter().poison = true;
@@ -126,7 +128,7 @@ TEST_CASE("S3-5 a refusal is not tried again in pieces, and a batch of poison st
   for (auto const& call : bench.calls) CHECK((call.finished == 1 && !call.succeeded));
 }
 
-// mutant: withdraw() that takes the group's other slots with it, or leaves the group's links to the slot
+// mutant: a withdrawn leader takes its group with it
 TEST_CASE("S3-6 when the one who would trigger the batch goes away, the others still get results") {
   Bench<SizeOrDelay> bench({.max_items = 4}, SizeOrDelay{.max_items = 4, .max_delay = 5ms});
   auto& oldest = bench.enter();
@@ -139,7 +141,7 @@ TEST_CASE("S3-6 when the one who would trigger the batch goes away, the others s
   CHECK(oldest.executions == 0);
 }
 
-// mutant: start without re-deciding at arrival: the batch runs although its trigger has gone
+// mutant: a request that leaves the queue is still counted
 TEST_CASE("S3-6 a full batch whose last member leaves before it starts goes back to waiting") {
   Bench<SizeOrDelay> bench({.max_items = 2}, SizeOrDelay{.max_items = 2, .max_delay = 5ms});
   TimePoint const start = bench.world.now();
@@ -151,7 +153,7 @@ TEST_CASE("S3-6 a full batch whose last member leaves before it starts goes back
   CHECK(bench.world.now() - start == 5ms);
 }
 
-// mutant: withdraw() that says true for a slot in execution
+// mutant: a slot in execution is withdrawn
 TEST_CASE("S3-17 a queued request can be withdrawn without another dequeue, a running one cannot") {
   Bench bench({.max_items = 1, .caller_runs = false});
   TestCall* running = &bench.enter();
@@ -170,7 +172,8 @@ TEST_CASE("S3-17 a queued request can be withdrawn without another dequeue, a ru
   CHECK(bench.lane.snapshot().queued_items == 0);
 }
 
-// mutant: take() that ignores the deadline
+// mutant: an expired slot is executed
+// mutant: an expired slot is not counted
 TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never executed") {
   Bench bench({.max_items = 4});
   auto& late = bench.call();
@@ -193,7 +196,7 @@ TEST_CASE("S2-5 what passed its deadline while waiting is answered so and never 
   CHECK(dead_on_arrival.answer.code == Code::deadline_exceeded);
 }
 
-// mutant: finish by batch instead of by slot; form parts in another order
+// mutant: a split slot is finished with each of its parts
 TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered once when all ended") {
   for (std::uint32_t instances : {1U, 2U}) {
     Bench bench({.instances = instances, .max_items = 16});
@@ -217,7 +220,7 @@ TEST_CASE("S1-2 an oversize request runs in parts, in order, and is answered onc
   }
 }
 
-// mutant: go on taking parts of a slot that has failed
+// mutant: the rest of a failed slot stays in the queue
 TEST_CASE("S1-2 an oversize request of which a part fails, fails as a whole, with the first error") {
   Bench bench({.max_items = 4});
   auto& big = bench.enter(20);
@@ -231,7 +234,7 @@ TEST_CASE("S1-2 an oversize request of which a part fails, fails as a whole, wit
   CHECK(next.succeeded);
 }
 
-// mutant: one key's oldest goes first whatever came before it
+// mutant: the newest group goes first
 TEST_CASE("S1-2 only equal keys share a batch, oldest first") {
   Bench bench({.max_items = 8, .caller_runs = false});
   auto& a = bench.enter(1, 7);
@@ -247,7 +250,8 @@ TEST_CASE("S1-2 only equal keys share a batch, oldest first") {
   CHECK(bench.client.executed.size() == 3);
 }
 
-// mutant: compare the cost of the batch without the part to be added
+// mutant: the cost of a batch is compared without the part to be added
+// mutant: a request of one item above the cost limit never runs
 TEST_CASE("a batch stays under its cost limit, and a single item above it runs alone") {
   Bench bench({.max_items = 8, .max_cost = 100});
   for (std::int64_t cost : {40, 50, 30, 250, 10, 100, 0}) {
@@ -266,7 +270,7 @@ TEST_CASE("a batch stays under its cost limit, and a single item above it runs a
   CHECK(parts == std::vector<std::size_t>{2, 1, 1, 1, 2, 1, 1, 1});
 }
 
-// mutant: a barrier: take() only when no instance is running
+// mutant: a worker waits until no instance runs
 TEST_CASE("S2-9 a long batch does not hold up the other instances") {
   Bench bench({.instances = 2, .max_items = 1});
   auto& first = bench.enter();
@@ -282,7 +286,8 @@ TEST_CASE("S2-9 a long batch does not hold up the other instances") {
   CHECK(first.succeeded);
 }
 
-// mutant: post the lone caller's batch to the executor
+// mutant: a lone caller's batch is not said to be its own
+// mutant: batches that callers ran are not counted
 TEST_CASE("a lone caller runs its batch itself, at once") {
   Bench bench;
   auto& call = bench.call();
@@ -301,7 +306,9 @@ TEST_CASE("a lone caller runs its batch itself, at once") {
   CHECK(bench.lane.snapshot().batches == 2);
 }
 
-// mutant: run_alone() without ends_in_time()
+// mutant: a lone caller's batch may end after its deadline
+// mutant: deadlines are met without a margin
+// mutant: a guess is believed
 TEST_CASE("a caller with a deadline runs only what is known to end before it") {
   Bench bench;
   bench.client.during = [&](Batch const&) { bench.world.advance(1ms); };
@@ -319,7 +326,7 @@ TEST_CASE("a caller with a deadline runs only what is known to end before it") {
   bench.world.run_until_idle();
 }
 
-// mutant: hold the mutex while a batch runs; or lend an instance that is busy
+// mutant: a busy instance is taken
 TEST_CASE("a batch that enters its own lane neither hangs nor runs inside itself") {
   Bench bench;
   TestCall inner;
@@ -335,7 +342,8 @@ TEST_CASE("a batch that enters its own lane neither hangs nor runs inside itself
   CHECK_FALSE(bench.client.entered_twice);
 }
 
-// mutant: call execute() for slots that nobody waits for
+// mutant: what nobody waits for is executed
+// mutant: a batch keeps the items of those who left
 TEST_CASE("what nobody waits for any more is not executed") {
   Bench bench({.max_items = 4});
   auto& first = bench.enter();
@@ -349,7 +357,7 @@ TEST_CASE("what nobody waits for any more is not executed") {
   CHECK(bench.client.executed[0].items == 2);
 }
 
-// mutant: end() after a begin() that refused
+// mutant: a batch that was refused is ended
 TEST_CASE("a refusal by begin finishes all slots of the batch with its error") {
   Bench bench({.max_items = 4});
   bench.client.permit = [](Batch const&) { return fail(Code::unavailable, Reason::breaker_open, "open"); };
@@ -360,7 +368,7 @@ TEST_CASE("a refusal by begin finishes all slots of the batch with its error") {
   for (auto const& call : bench.calls) CHECK(call.answer.reason == Reason::breaker_open);
 }
 
-// mutant: refuse_all() that forgets later entries
+// mutant: what enters later is not refused
 TEST_CASE("refuse_all answers everything queued and everything later, and leaves what runs") {
   Bench bench({.max_items = 2});
   auto& big = bench.enter(5);
@@ -381,7 +389,7 @@ TEST_CASE("refuse_all answers everything queued and everything later, and leaves
   CHECK(bench.client.executed.size() == 1);
 }
 
-// mutant: leave the queue as it is when the executor takes no more tasks
+// mutant: what no thread can run stays in the queue
 TEST_CASE("a stopped executor leaves nobody waiting") {
   Bench bench;
   bench.executor.stop(no_deadline);
@@ -391,7 +399,7 @@ TEST_CASE("a stopped executor leaves nobody waiting") {
   CHECK(bench.lane.snapshot().busy_instances == 0);
 }
 
-// mutant: predicted_wait() that forgets what is queued
+// mutant: what is queued is not charged
 TEST_CASE("the snapshot tells what is queued and how long it will take") {
   Bench bench({.max_items = 4, .caller_runs = false});
   CHECK(bench.lane.snapshot().predicted_wait == 0ns);

@@ -64,7 +64,7 @@ TEST_CASE("a lane serves with the least that a policy can be") {
   for (auto& call : calls) CHECK(call.succeeded);
 }
 
-// mutant: take a wait for what has passed at its word: the timer would fire for ever
+// mutant: a wait for what has passed is believed
 TEST_CASE("a policy that waits for the past dispatches") {
   struct Late {
     BatchDecision decide(QueueSnapshot const& seen) const noexcept {
@@ -82,7 +82,7 @@ TEST_CASE("a policy that waits for the past dispatches") {
   CHECK(world.steps() <= 2);
 }
 
-// mutant: a batch as large as the policy says
+// mutant: a policy dispatches more than a batch holds
 TEST_CASE("a policy that dispatches too much, or nothing, gets batches within the limit") {
   struct Unlimited {
     std::uint64_t items = 0;
@@ -104,7 +104,7 @@ TEST_CASE("a policy that dispatches too much, or nothing, gets batches within th
   }
 }
 
-// mutant: a P95 tracker with the weights of P50
+// mutant: the p95 is weighted like the median
 TEST_CASE("the cost model's quantiles cover what they promise") {
   Simulation world(7);
   CostModel model;
@@ -116,7 +116,7 @@ TEST_CASE("the cost model's quantiles cover what they promise") {
   CHECK(static_cast<double>(model.mean(4).count()) == doctest::Approx(1'000'000).epsilon(0.1));
 }
 
-// mutant: steps that never hurry
+// mutant: a slowdown is followed at the usual pace
 TEST_CASE("the cost model follows a slowdown within a few batches, also from next to nothing") {
   CostModel model;
   for (int i = 0; i < 200; ++i) model.record(1, 100us);
@@ -144,7 +144,7 @@ TEST_CASE("the cost model interpolates between sizes it knows, scales above them
   CHECK(model.predicted_p95(32) == 18ms);
 }
 
-// mutant: predicted times are multiplied without an end
+// mutant: predicted run times are multiplied without an end
 TEST_CASE("what would take longer than a clock can tell is predicted as that, not as the past") {
   CostModel model;
   for (int i = 0; i < 10; ++i) model.record(0xffffffff, Duration::max() / 2);
@@ -155,7 +155,7 @@ TEST_CASE("what would take longer than a clock can tell is predicted as that, no
   CHECK(model.time_to_allow(0xffffffff) == Duration::max());
 }
 
-// mutant: record takes a batch of no items at its word, and predicts by dividing by it
+// mutant: a batch of no items is recorded as such
 TEST_CASE("a batch of no items teaches what one item takes") {
   CostModel model;
   model.record(0, 5us);
@@ -172,7 +172,8 @@ QueueSnapshot const young = queue(3, 1ms);
 
 }  // namespace
 
-// mutant: PolicyChoice::configure that takes the last row, or SizeOrDelay::configure that leaves max_items out.
+// mutant: a choice takes its first policy whatever the name
+// mutant: SizeOrDelay takes its own size instead of the lane's limit
 TEST_CASE("settings choose one of the shipped policies by its name and configure it") {
   auto const silent = ShippedPolicy::configure({.max_items = 8});
   REQUIRE(silent);
@@ -188,7 +189,9 @@ TEST_CASE("settings choose one of the shipped policies by its name and configure
   CHECK(SizeOrDelay::configure({})->max_delay == 1ms);
 }
 
-// mutant: PolicySettings::check that returns before it looks at the name, or at the parameters.
+// mutant: a policy does not look at the name in its settings
+// mutant: a policy ignores parameters that it does not know
+// mutant: a parameter of a policy may be out of range
 TEST_CASE("S3-22 a policy refuses settings that it would not heed") {
   auto const unknown = ShippedPolicy::configure({.policy = "eager"});
   CHECK(refusal(unknown) == "policy: expected 'immediate' or 'size_or_delay', got 'eager'");

@@ -36,7 +36,8 @@ struct CountingPolicy : SizeOrDelay {
 
 }  // namespace
 
-// mutant: detach() that forgets the next child's way back
+// mutant: a removed node's next sibling keeps its way back
+// mutant: a heap's children are not paired
 TEST_CASE("a heap gives its least node whatever was added and removed, in logarithmic time") {
   Simulation random(3);
   std::deque<Number> numbers(4096);
@@ -62,7 +63,7 @@ TEST_CASE("a heap gives its least node whatever was added and removed, in logari
   CHECK(CountedLess::comparisons < 2 * operations * static_cast<std::uint64_t>(std::bit_width(4096U)));
 }
 
-// mutant: unlock_and_dispatch() that asks the policy about every group
+// mutant: the policy is asked again about groups whose time has not come
 TEST_CASE("with thousands of keys on hold a request costs a few questions, not one for each key") {
   Bench<CountingPolicy> bench({}, CountingPolicy{{.max_items = 8, .max_delay = 1s}});
   std::deque<TestCall> calls(4000);
@@ -83,7 +84,7 @@ TEST_CASE("with thousands of keys on hold a request costs a few questions, not o
   for (std::size_t i = 0; i < calls.size(); ++i) CHECK(calls[i].succeeded == (i % 2 == 1));
 }
 
-// mutant: promote() that leaves the group where its oldest was
+// mutant: a leader's successor keeps the place of the older one, so that a busy key starves others
 TEST_CASE("a key that is always busy does not starve older requests of others") {
   Bench bench({.max_items = 1, .caller_runs = false});
   auto& a1 = bench.enter(1, 1);
@@ -95,7 +96,7 @@ TEST_CASE("a key that is always busy does not starve older requests of others") 
   CHECK(bench.client.finished == std::vector<TestCall*>{&a1, &b, &a2, &c, &a3});
 }
 
-// mutant: plan() that wakes for the group that is held longest
+// mutant: the group held longest wakes first
 TEST_CASE("each key is held for its own time") {
   Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
   TimePoint const start = bench.world.now();
@@ -109,7 +110,7 @@ TEST_CASE("each key is held for its own time") {
     CHECK(bench.client.executed[i].at - start == 10ms + 2ms * static_cast<int>(i));
 }
 
-// mutant: fill() that does not ask about what it leaves
+// mutant: the rest of a group is not asked about when a batch is formed
 TEST_CASE("what a full batch leaves is held again, and nobody is summoned for it meanwhile") {
   Bench<SizeOrDelay> bench({.instances = 2}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
   for (int i = 0; i < 12; ++i) bench.enter();
@@ -135,7 +136,9 @@ void learn_millisecond(Bench<Policy>& bench) {
 
 }  // namespace
 
-// mutant: decide() that does not look at the deadline; remove() that leaves a slot in its group's heap
+// mutant: SizeOrDelay does not look at deadlines
+// mutant: the latest deadline of a group counts
+// mutant: a withdrawn request's deadline still counts
 TEST_CASE("a held batch runs before the earliest deadline of those that are in it") {
   Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 50ms});
   learn_millisecond(bench);

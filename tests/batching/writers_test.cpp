@@ -39,7 +39,7 @@ struct Writers {
 
 }  // namespace
 
-// mutant: counters or a cost model of the lane's own; a mutex on the way of a lone caller
+// mutant: a lone caller takes the mutex
 TEST_CASE("two callers at two instances write no common memory of the lane, a lone one a single line") {
   Writers writers;
   for (int i = 0; i < 20; ++i) writers.overlap(2);

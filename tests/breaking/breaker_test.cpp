@@ -23,7 +23,7 @@ Result<int> call_remote(bool up) {
   return 1;
 }
 
-// mutant: refusal_error leaves retry_after at zero
+// mutant: a refusal of a breaker tells no time to come back
 TEST_CASE(
     "S3-12 a breaker used alone refuses with unavailable and a time to retry, and closes when the remote is "
     "back") {
@@ -50,7 +50,7 @@ TEST_CASE(
   CHECK(breaker.statistics().successes == 2);
 }
 
-// mutant: ~Permit does nothing
+// mutant: a permit that goes unsettled keeps its place
 TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
   Simulation world(1);
   auto breaker = *Breaker::create({.open_for = 1s, .probes = 1});
@@ -66,7 +66,7 @@ TEST_CASE("S3-10 a permit that goes unsettled frees its probe's place") {
   CHECK(breaker.acquire());
 }
 
-// mutant: reserve, begin or abandon does not show the new state
+// mutant: the word is not mirrored
 TEST_CASE("the state shows at once whatever changed it") {
   Simulation world(1);
   auto breaker = *Breaker::create(
@@ -97,7 +97,8 @@ TEST_CASE("the state shows at once whatever changed it") {
   CHECK(breaker.state() == State::open);
 }
 
-// mutant: fold() is forgotten before a failure
+// mutant: successes that were counted aside never reach the window
+// mutant: successes are folded again and again
 TEST_CASE("successes are counted aside, and count before the failure that follows them") {
   Simulation world(1);
   auto breaker = *Breaker::create({.failure_rate = 0.9, .window = 20, .min_calls = 10, .consecutive = 5});
@@ -128,7 +129,7 @@ struct CountingEnv : SystemEnv {
   }
 };
 
-// mutant: record() locks for every outcome; a random number is drawn per outcome
+// mutant: every success takes the lock
 TEST_CASE("a success of a closed breaker takes no lock, and no outcome draws a random number") {
   auto breaker = *CircuitBreaker<CountingEnv>::create();
   int const drawn = CountingEnv::drawn;
@@ -144,7 +145,8 @@ TEST_CASE("a success of a closed breaker takes no lock, and no outcome draws a r
   CHECK(breaker.statistics().successes == 100);
 }
 
-// mutant: mirror() is forgotten after force_open; record() counts a success aside whatever its generation
+// mutant: the word is not mirrored
+// mutant: a success of an earlier generation is counted aside
 TEST_CASE("forcing a state shows at once in the fast path") {
   Simulation world(1);
   auto breaker = *Breaker::create();
@@ -161,7 +163,9 @@ TEST_CASE("forcing a state shows at once in the fast path") {
   CHECK(breaker.generation() == begun->generation + 2);
 }
 
-// mutant: create takes a rate below 0, or a jitter that is no number
+// mutant: a breaker's options are not looked at
+// mutant: a rate of failures that is no number is accepted
+// mutant: a jitter that is no number is accepted
 TEST_CASE("a breaker is not made of impossible options") {
   auto const refusal = [](CircuitBreakerOptions const& options) { return Breaker::create(options).error(); };
   CHECK(refusal({.failure_rate = -0.1}).message ==
@@ -174,7 +178,7 @@ TEST_CASE("a breaker is not made of impossible options") {
   CHECK(refusal({.jitter = std::nan("")}).reason == Reason::option);
 }
 
-// mutant: acquire in half-open is done without the lock
+// mutant: every probe is granted the first place
 TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
   for (int round = 0; round < 50; ++round) {
     auto breaker = *CircuitBreaker<>::create({.open_for = 1s, .probes = 3});
@@ -189,7 +193,7 @@ TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
   }
 }
 
-// mutant: the word is written without the lock held
+// mutant: stale outcomes are not counted as such
 TEST_CASE("four threads settle as they like, and the counts add up") {
   auto breaker = *CircuitBreaker<>::create({.consecutive = 3, .open_for = 1us, .open_cap = 10us});
   std::atomic<std::uint64_t> settled{0};

@@ -42,7 +42,8 @@ struct Bench {
   }
 };
 
-// mutant: `>=` becomes `>` in the failure rate
+// mutant: a rate must be above the limit, not at it
+// mutant: a rate is judged before there are enough calls
 TEST_CASE("half of the window failed opens it, once there were enough calls") {
   Bench bench({.window = 20, .min_calls = 10, .consecutive = 0});
   for (int i = 0; i < 4; ++i) {
@@ -55,7 +56,7 @@ TEST_CASE("half of the window failed opens it, once there were enough calls") {
   CHECK(bench.machine.state() == State::open);
 }
 
-// mutant: the oldest outcome is not taken out of the counts
+// mutant: the window slides without forgetting its oldest failure
 TEST_CASE("only the last outcomes count") {
   Bench bench({.window = 20, .min_calls = 10, .consecutive = 0});
   bench.execute(Outcome::success, 11);
@@ -70,7 +71,8 @@ TEST_CASE("only the last outcomes count") {
   CHECK(bench.machine.state() == State::open);
 }
 
-// mutant: a success does not end the row
+// mutant: failures in a row survive a success
+// mutant: consecutive failures open one failure late
 TEST_CASE("five failures in a row open it, four and a success do not") {
   Bench bench;
   bench.execute(Outcome::failure, 4);
@@ -81,7 +83,7 @@ TEST_CASE("five failures in a row open it, four and a success do not") {
   CHECK(bench.machine.state() == State::open);
 }
 
-// mutant: every free-looking place is granted without taking it (50 of 50 admitted)
+// mutant: every probe is granted the first place
 TEST_CASE("S3-10 half-open admits exactly the configured probes; 49 of 50 others are refused at once") {
   for (std::uint32_t probes : {1U, 3U}) {
     Bench bench({.probes = probes});
@@ -101,7 +103,9 @@ TEST_CASE("S3-10 half-open admits exactly the configured probes; 49 of 50 others
   }
 }
 
-// mutant: abandon leaves the place taken; an ignored probe counts as success
+// mutant: an abandoned probe keeps its place
+// mutant: an ignored probe counts as a success
+// mutant: a probe's ticket is not compared
 TEST_CASE("S3-10 a cancelled probe frees its place and counts nothing") {
   Bench bench({.probes = 1, .successes_to_close = 1});
   bench.half_open();
@@ -119,7 +123,10 @@ TEST_CASE("S3-10 a cancelled probe frees its place and counts nothing") {
   CHECK(bench.machine.state() == State::closed);
 }
 
-// mutant: leases do not expire
+// mutant: a lease of acquire never expires
+// mutant: a probe is lost one tick late
+// mutant: a lost probe is not counted
+// mutant: a lost probe is no failure
 TEST_CASE(
     "S3-10 a lost probe counts as failed when its lease ends, and others may probe after the open time") {
   Bench bench({.probes = 1, .probe_lease = 30s});
@@ -140,7 +147,9 @@ TEST_CASE(
   CHECK(bench.acquire().admitted);
 }
 
-// mutant: settle does not compare generations
+// mutant: outcomes of an earlier generation are counted
+// mutant: a late outcome of an earlier probe is counted
+// mutant: stale outcomes are not counted as such
 TEST_CASE("S3-11 an outcome of a call begun in an earlier state changes nothing") {
   Bench bench({.probes = 2, .successes_to_close = 2});
   std::vector<Decision> early;
@@ -168,7 +177,7 @@ TEST_CASE("S3-11 an outcome of a call begun in an earlier state changes nothing"
   CHECK(bench.machine.statistics().stale == before.stale + 10);
 }
 
-// mutant: ignored outcomes are recorded in the window
+// mutant: what is to be ignored is counted as a failure
 TEST_CASE("S3-12 callers' faults, cancels and refusals never count") {
   Bench bench;
   bench.execute(Outcome::ignored, 1'000);
@@ -195,7 +204,7 @@ TEST_CASE("S3-12 callers' faults, cancels and refusals never count") {
   CHECK(counts(Code::unknown, Reason::none));
 }
 
-// mutant: retry_after is the whole open time, whenever it is asked
+// mutant: a refusal tells the whole open time whenever it is asked
 TEST_CASE("S3-12 a refusal says how long the breaker stays open") {
   Bench bench;
   bench.open();
@@ -204,7 +213,6 @@ TEST_CASE("S3-12 a refusal says how long the breaker stays open") {
   CHECK(bench.acquire().retry_after == 730ms);
 }
 
-// mutant: settle takes a count of items
 TEST_CASE("S3-13 a lease is settled once, so that a failed batch of any size counts once") {
   Bench bench;
   auto const batch_of_32 = bench.acquire();
@@ -213,7 +221,9 @@ TEST_CASE("S3-13 a lease is settled once, so that a failed batch of any size cou
   CHECK(bench.machine.state() == State::closed);
 }
 
-// mutant: the open time does not double, or passes its cap
+// mutant: the open time does not double
+// mutant: the open time has no cap
+// mutant: the open time has no jitter
 TEST_CASE(
     "each failed probe doubles the open time up to its cap, and jitter shortens it by at most its share") {
   Bench bench({.open_for = 1s, .open_cap = 5s});
@@ -237,7 +247,8 @@ TEST_CASE(
   CHECK(longest <= 2s);
 }
 
-// mutant: the exponent is forgotten on closing, never falls, or falls one execution late
+// mutant: a long healthy time does not shorten the open time
+// mutant: a healthy time is counted one execution short
 TEST_CASE("after closing, the open time starts longer until a full window went well") {
   auto const reopened_after = [](int healthy) {
     Bench bench({.window = 50, .consecutive = 1});
@@ -256,7 +267,7 @@ TEST_CASE("after closing, the open time starts longer until a full window went w
   CHECK(reopened_after(50) == 1s);
 }
 
-// mutant: enter() keeps the row of failures
+// mutant: failures in a row survive a change of state
 TEST_CASE("the failures that opened it are forgotten when it closes") {
   Bench bench;
   bench.half_open();
@@ -266,7 +277,7 @@ TEST_CASE("the failures that opened it are forgotten when it closes") {
   CHECK(bench.machine.state() == State::closed);
 }
 
-// mutant: enter() keeps the successes of probes
+// mutant: successes of probes survive a change of state
 TEST_CASE("only successes since it was last half-open close it") {
   Bench bench({.probes = 1, .successes_to_close = 2});
   bench.half_open();
@@ -280,7 +291,7 @@ TEST_CASE("only successes since it was last half-open close it") {
   CHECK(bench.machine.state() == State::closed);
 }
 
-// mutant: refuse() does not look at the leases that run out
+// mutant: half-open refusals tell the open time although a probe expires sooner
 TEST_CASE("a half-open refusal says when the first lease runs out, if the open time is longer") {
   Bench bench({.open_for = 1s, .probes = 2, .probe_lease = 300ms});
   bench.half_open();
@@ -290,7 +301,8 @@ TEST_CASE("a half-open refusal says when the first lease runs out, if the open t
   CHECK(bench.acquire().retry_after == 200ms);
 }
 
-// mutant: reserve() lets the lease run; begin() does not
+// mutant: a reserved place expires
+// mutant: begin does not let the lease run
 TEST_CASE("S3-10 a reserved place does not expire, and its lease runs from the begin of the execution") {
   Bench bench({.probes = 1, .successes_to_close = 1, .probe_lease = 30s});
   bench.half_open();
@@ -319,7 +331,7 @@ TEST_CASE("S3-10 a reserved place does not expire, and its lease runs from the b
   }
 }
 
-// mutant: begin() does not compare generations
+// mutant: what was reserved before the state changed begins unseen
 TEST_CASE("what was reserved before the state changed begins as if it asked now") {
   Bench bench({.probes = 2, .successes_to_close = 1});
   bench.half_open();
@@ -348,7 +360,9 @@ TEST_CASE("what was reserved before the state changed begins as if it asked now"
   }
 }
 
-// mutant: settle_successes leaves the row of failures, or counts past the window
+// mutant: failures in a row survive a success
+// mutant: successes settled together are one
+// mutant: successes settled when it is not closed are counted
 TEST_CASE("successes settled together are as good as one by one") {
   for (int const count : {0, 1, 7, 19, 20, 21, 1'000}) {
     CAPTURE(count);
@@ -378,7 +392,11 @@ TEST_CASE("successes settled together are as good as one by one") {
   CHECK(open.machine.statistics().stale == 3);
 }
 
-// mutant: force_open keeps the open time of before
+// mutant: a breaker forced open lets through when its open time is over
+// mutant: a breaker forced closed opens
+// mutant: a reset leaves the breaker forced
+// mutant: a reset keeps the grown open time
+// mutant: a disabled breaker counts and opens
 TEST_CASE("forced states hold until reset") {
   Bench bench;
   bench.open();
@@ -404,7 +422,7 @@ TEST_CASE("forced states hold until reset") {
   CHECK(off.machine.state() == State::closed);
 }
 
-// mutant: validate accepts min_calls above window
+// mutant: more calls than the window holds are awaited
 TEST_CASE("impossible options are refused by name") {
   CHECK(validate(CircuitBreakerOptions{}).has_value());
   auto const refused = [](CircuitBreakerOptions const& options, char const* name) {
@@ -425,14 +443,14 @@ TEST_CASE("impossible options are refused by name") {
   CHECK(refused({.probe_lease = 0s}, "probe_lease"));
 }
 
-// mutant: outcome_of ignores every error with reason file
+// mutant: an error with the reason file is never a failure
 TEST_CASE(
     "a file that cannot be reached is a failure of what is guarded, one that is not there the caller's") {
   CHECK(outcome_of({Code::unavailable, Reason::file, "disk: away", {}}) == Outcome::failure);
   CHECK(outcome_of({Code::not_found, Reason::file, "a.pt: no such file", {}}) == Outcome::ignored);
 }
 
-// mutant: open_time turns the longest span of time into one that is negative
+// mutant: the longest open time becomes negative
 TEST_CASE("a breaker told to stay open for ever does") {
   for (double const jitter : {0.0, 0.5}) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
@@ -445,7 +463,8 @@ TEST_CASE("a breaker told to stay open for ever does") {
   }
 }
 
-// mutant: an expired lease keeps its place, so that enough lost probes wedge the breaker
+// mutant: an abandoned probe keeps its place
+// mutant: probes of the old generation keep their places
 TEST_CASE(
     "S3-10 whatever is lost, late or cancelled, the breaker never wedges and never exceeds its probes") {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {

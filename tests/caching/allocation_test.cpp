@@ -17,7 +17,7 @@ using namespace athanor::caching;
 using namespace athanor::caching_tests;
 using athanor_tests::thread_memory;
 
-// mutant: flights are not pooled, or a hit copies its value into new memory
+// mutant: flights are not pooled
 TEST_CASE("a hit allocates nothing, and neither does a flight after the first") {
   auto const owned = std::make_unique<IntegerStore>();
   IntegerStore& store = *owned;
@@ -42,7 +42,7 @@ TEST_CASE("a hit allocates nothing, and neither does a flight after the first") 
   CHECK(thread_memory().allocations == before);
 }
 
-// mutant: lead() does not end the flight when the failure has no message
+// mutant: a failed computation leaves its flight open
 TEST_CASE("a failure that cannot be put into words ends its flight all the same") {
   auto cache = *ResponseCache<int, int>::create();
   auto const failed = cache.get_or_compute(1, Duration(0), []() -> int {

@@ -53,7 +53,7 @@ void ask(Task& task) noexcept {
   asking.answered = SimulatedEnv::now();
 }
 
-// mutant: charged_bytes takes sizeof for everything
+// mutant: what a vector holds is not charged
 TEST_CASE("a response cache takes keys and values of a user's own") {
   auto cache =
       *ResponseCache<picture::Digest, picture::Picture>::create({.capacity_bytes = 64 << 20, .ttl = 60s});
@@ -77,7 +77,7 @@ TEST_CASE("a response cache takes keys and values of a user's own") {
   static_assert(!caching::CacheKey<picture::Picture>);
 }
 
-// mutant: get_or_compute publishes only on success, leaving the flight of a failure open
+// mutant: a failed computation leaves its flight open
 TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call computes again") {
   auto cache = *ResponseCache<std::string, int>::create();
   auto const failed = cache.get_or_compute(
@@ -96,7 +96,7 @@ TEST_CASE("S3-7 a failed or throwing computation is an error, and the next call 
   CHECK(cache.statistics().flights == 0);
 }
 
-// mutant: a waiter parks without its own deadline
+// mutant: a waiter of a cache waits without a deadline
 TEST_CASE("a waiter is answered at its own deadline, and the computation goes on to be stored") {
   Simulation world(1);
   SimulatedExecutor executor(8);
@@ -129,7 +129,8 @@ TEST_CASE("a waiter is answered at its own deadline, and the computation goes on
   CHECK(*cache.find(1) == 42);
 }
 
-// mutant: store_ looked up by the key of the call before
+// mutant: an integer key is not hashed
+// mutant: an entry lives a tick longer than its ttl
 TEST_CASE("integers are keys: each finds its own value until it is too old") {
   Simulation world(1);
   auto cache = *SimulatedCache::create(ResponseCacheOptions{.ttl = 1s});
@@ -141,7 +142,7 @@ TEST_CASE("integers are keys: each finds its own value until it is too old") {
   CHECK(cache.find(5) == nullptr);
 }
 
-// mutant: Waker forgets to wake a sleeping waiter
+// mutant: a sleeping waiter is not woken
 TEST_CASE("S3-7 eight threads asking for the same thing share each computation") {
   auto cache = *ResponseCache<int, int>::create();
   std::atomic<int> computed{0};
@@ -183,7 +184,7 @@ std::size_t cache_bytes(Value const& value) {
 
 }  // namespace fragile
 
-// mutant: the value's size is asked for after the computation's catch
+// mutant: a cache does not ask a value for its size
 TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the caller's; nothing stays open") {
   auto cache = *ResponseCache<fragile::Key, fragile::Value>::create();
   auto const unsized = cache.get_or_compute({false}, 1s, [] { return fragile::Value{true}; });
@@ -195,7 +196,7 @@ TEST_CASE("a throw of cache_bytes is the computation's, one of cache_key the cal
   CHECK(cache.get_or_compute({false}, 1s, [] { return fragile::Value{false}; }));
 }
 
-// mutant: get_or_compute does not ask whether its thread computes the key
+// mutant: a key is computed inside its own computation
 TEST_CASE("a key inside its own computation is refused at once, unless a value is stored") {
   auto cache = *ResponseCache<int, int>::create();
   auto const inside = [&](int key, CacheMode mode) {
@@ -221,7 +222,7 @@ TEST_CASE("a key inside its own computation is refused at once, unless a value i
   CHECK(**cache.get_or_compute(1, 1h, [] { return 0; }) == 11);
 }
 
-// mutant: create takes what validate refuses
+// mutant: a cache's options are not looked at
 TEST_CASE("impossible options of a cache are refused by name") {
   CHECK(ResponseCache<int, int>::create({.ttl = -1ns}).error().message ==
         "cache: ttl: expected no negative time (zero keeps entries for ever), got -1 ns");
@@ -229,7 +230,7 @@ TEST_CASE("impossible options of a cache are refused by name") {
         "cache: max_item_bytes: expected at most capacity_bytes, 10, got 11");
 }
 
-// mutant: an array is charged as a vector, its elements twice; a vector without what it has room for
+// mutant: a vector is charged without what it has room for
 TEST_CASE("values are charged what they hold") {
   CHECK(caching::charged_bytes(std::array<double, 100>{}) == 800);
   std::vector<char> roomy;
@@ -237,7 +238,6 @@ TEST_CASE("values are charged what they hold") {
   CHECK(caching::charged_bytes(roomy) == sizeof(std::vector<char>) + roomy.capacity());
 }
 
-// mutant: take every integer for a key: of one wider than 64 bits only the lower half would count
 TEST_CASE("an integer wider than 64 bits is no key") {
   __extension__ using Wide = unsigned __int128;
   static_assert(std::integral<Wide>, "this file is compiled with GNU extensions, where the question arises");

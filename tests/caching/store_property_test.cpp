@@ -27,8 +27,8 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// mutant: take_out gives back `bytes` computed anew instead of the stored charge; reserve takes without
-// comparing
+// mutant: an entry that is taken out keeps its budget
+// mutant: the budget is not taken
 TEST_CASE("the charges of all entries are the budget used, and never above it") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
@@ -174,7 +174,8 @@ struct Schedule {
   std::vector<Caller> callers;
 };
 
-// mutant: cancel_wait() forgets to unlink, close() forgets a waiter, or an abandoned flight stays
+// mutant: a waiter that leaves stays in the line
+// mutant: the flight stays when its last waiter leaves
 TEST_CASE("S2-8 in any order of joining, leaving, ending and invalidating each waiter ends exactly once") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     CAPTURE(seed);
@@ -193,7 +194,7 @@ struct ThreadClient {
   }
 };
 
-// mutant: close() leaves `flight` set in a waiter, so that it can leave and be resumed
+// mutant: an ended flight stays with its waiters
 TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends once, the budget stays exact") {
   auto const owned = std::make_unique<IntegerStore>(ResponseCacheOptions{.capacity_bytes = 30'000});
   IntegerStore& store = *owned;
@@ -239,7 +240,7 @@ TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends on
   CHECK(store.statistics().bytes == 0);
 }
 
-// mutant: the role is stored before the key; join stores it outside the lock
+// mutant: an ended flight stays with its waiters
 TEST_CASE("a call may be cancelled by another thread at any moment, and is ended once or cancelled") {
   auto const owned = std::make_unique<IntegerStore>();
   IntegerStore& store = *owned;

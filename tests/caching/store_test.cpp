@@ -46,7 +46,8 @@ struct World {
 
 Error const broken{Code::internal, Reason::backend_failure, "model: broken", {}};
 
-// mutant: join() leads although a flight runs; close() leaves `flight` set in a waiter
+// mutant: a miss leads although a flight of its key runs
+// mutant: an ended flight stays with its waiters
 TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") {
   World world;
   std::vector<TestCall> calls(10);
@@ -65,7 +66,7 @@ TEST_CASE("S3-7 ten equal misses compute once, and each caller gets the value") 
   CHECK(world.store.statistics().flights == 0);
 }
 
-// mutant: fail() stores an entry, or leaves the flight in the table
+// mutant: an ended flight stays in the table
 TEST_CASE("S3-7 a failed computation stores nothing, and each waiter gets the error") {
   World world;
   std::vector<TestCall> calls(10);
@@ -82,7 +83,7 @@ TEST_CASE("S3-7 a failed computation stores nothing, and each waiter gets the er
   world.store.fail(next, broken, world.client);
 }
 
-// mutant: invalidate ignores the tag
+// mutant: invalidate takes every tag
 TEST_CASE("S3-8 invalidate removes all entries of a model and only those") {
   World world;
   for (std::uint64_t key = 0; key < 100; ++key) world.put(key, static_cast<int>(key), key % 2);
@@ -94,7 +95,9 @@ TEST_CASE("S3-8 invalidate removes all entries of a model and only those") {
   CHECK(world.store.statistics().bytes == 0);
 }
 
-// mutant: remove_matching leaves flights current, or `wanted` ignores the epoch
+// mutant: an invalidated flight stays current
+// mutant: an erased key's flight stays current
+// mutant: a late value ignores the epoch
 TEST_CASE("S3-8 a result begun before an invalidate is not stored after it") {
   World world;
   TestCall owner, waiter, abandoned, late;
@@ -119,7 +122,7 @@ TEST_CASE("S3-8 a result begun before an invalidate is not stored after it") {
   CHECK(world.has(1));
 }
 
-// mutant: invalidate drops the flights of every tag
+// mutant: invalidate takes every tag
 TEST_CASE("S3-8 an invalidate of another model leaves a running computation to be stored") {
   World world;
   TestCall owner;
@@ -130,7 +133,8 @@ TEST_CASE("S3-8 an invalidate of another model leaves a running computation to b
   CHECK(world.has(1));
 }
 
-// mutant: CacheMode::skip looks up, or leads a flight
+// mutant: a caller who skips the cache looks up
+// mutant: a caller who skips the cache leads a flight
 TEST_CASE("S3-9 a caller who skips the cache neither finds nor waits nor stores") {
   World world;
   TestCall owner, skipping;
@@ -144,7 +148,7 @@ TEST_CASE("S3-9 a caller who skips the cache neither finds nor waits nor stores"
   CHECK(*reader.flight_value == 1);
 }
 
-// mutant: only_if_cached waits for a running flight
+// mutant: only_if_cached leads a flight
 TEST_CASE("S3-9 only-if-cached is answered at once: with the value, or with not_cached") {
   World world;
   TestCall owner, reader;
@@ -156,7 +160,9 @@ TEST_CASE("S3-9 only-if-cached is answered at once: with the value, or with not_
   CHECK(world.join(reader, 1, CacheMode::only_if_cached) == Join::hit);
 }
 
-// mutant: a superseded flight stays current and overwrites the newer value
+// mutant: a superseded flight stays current
+// mutant: a refresh joins nobody off the older flight
+// mutant: any flight stores, current or not
 TEST_CASE("a refresh takes over: older results answer their waiters and are not stored") {
   World world;
   TestCall old_owner, old_waiter, refresher, joiner;
@@ -173,7 +179,6 @@ TEST_CASE("a refresh takes over: older results answer their waiters and are not 
   CHECK(*reader.flight_value == 2);
 }
 
-// mutant: the value handed out is the entry's own, mutable
 TEST_CASE("S0-13 what one caller got cannot be changed for the next") {
   static_assert(std::is_const_v<Handle::element_type>);
   World world;
@@ -187,7 +192,8 @@ TEST_CASE("S0-13 what one caller got cannot be changed for the next") {
   CHECK(*second.flight_value == 7);
 }
 
-// mutant: `now < expires` becomes `now <= expires`, or the expiry is taken from the join
+// mutant: an entry lives a tick longer than its ttl
+// mutant: an expired entry stays
 TEST_CASE("an entry lives for its ttl from its publication") {
   World world(ResponseCacheOptions{.ttl = 10s});
   TestCall owner;
@@ -201,7 +207,6 @@ TEST_CASE("an entry lives for its ttl from its publication") {
   CHECK(statistics.bytes == 0);
 }
 
-// mutant: statistics touches entries or counts itself as a request
 TEST_CASE("S3-16 reading statistics changes neither order nor counts") {
   std::size_t const item = 1000 + IntegerStore::entry_overhead();
   World world(ResponseCacheOptions{.capacity_bytes = 2 * item, .max_item_bytes = item});
@@ -230,7 +235,7 @@ struct Line {
   void evict() { policy.erase(nodes[static_cast<std::size_t>(victim())]); }
 };
 
-// mutant: victim() returns the oldest without asking whether it was served
+// mutant: an entry gets no second chance
 TEST_CASE("an entry that was served goes to the end of the line, once") {
   Line line(3);
   line.serve(0);
@@ -244,7 +249,7 @@ TEST_CASE("an entry that was served goes to the end of the line, once") {
   CHECK(line.victim() == -1);
 }
 
-// mutant: victim() goes on after one turn, or stops before the last: the newest goes
+// mutant: the newest goes when all were served
 TEST_CASE("when every entry was served the oldest goes, even if all are served again meanwhile") {
   Line line(3);
   for (std::size_t i = 0; i < 3; ++i) line.serve(i);
@@ -252,7 +257,8 @@ TEST_CASE("when every entry was served the oldest goes, even if all are served a
   CHECK(line.policy.victim([](auto&) { return true; }) == &line.nodes[0]);
 }
 
-// mutant: take_value does not set the mark; evict_from does not clear it
+// mutant: a hit does not mark its entry
+// mutant: the mark of an entry is never cleared
 TEST_CASE("what hits ask for stays when a store runs out of capacity") {
   std::size_t const item = 1000 + IntegerStore::entry_overhead();
   World world(ResponseCacheOptions{.capacity_bytes = 3 * item, .max_item_bytes = item});
@@ -280,7 +286,8 @@ TEST_CASE("what hits ask for stays when a store runs out of capacity") {
   CHECK_FALSE(has(9));
 }
 
-// mutant: the limit counts nothing, or is off by one
+// mutant: one waiter more than the limit
+// mutant: a waiter that leaves is still counted
 TEST_CASE("one waiter above the limit is refused at once, and may be admitted when another has left") {
   World world(ResponseCacheOptions{.max_waiters = 2});
   TestCall owner, a, b, c;
@@ -298,7 +305,7 @@ TEST_CASE("one waiter above the limit is refused at once, and may be admitted wh
   CHECK(b.ends + c.ends == 2);
 }
 
-// mutant: cancel_owner fails the flight, or drops it although somebody waits
+// mutant: an owner who leaves takes the flight from its waiters
 TEST_CASE("S2-8 an owner who leaves takes nothing from the waiters") {
   World world;
   TestCall owner, waiter, newcomer;
@@ -313,8 +320,10 @@ TEST_CASE("S2-8 an owner who leaves takes nothing from the waiters") {
   CHECK(owner.ends == 0);
 }
 
-// mutant: the flight stays when the last waiter leaves, or its late value is lost; wanted() asks for no value,
-// or for no flight, of the key
+// mutant: the flight stays when its last waiter leaves
+// mutant: a late value is lost
+// mutant: a late value replaces a newer one
+// mutant: a late value overtakes a newer computation
 TEST_CASE("a flight ends with its last waiter, and the late value of its owner may still be stored") {
   World world;
   TestCall owner, waiter;
@@ -348,7 +357,7 @@ TEST_CASE("a flight ends with its last waiter, and the late value of its owner m
   }
 }
 
-// mutant: lead() does not take the epoch
+// mutant: lead does not take the epoch
 TEST_CASE("a late value is stored although something was invalidated before its computation began") {
   World world;
   world.store.clear();
@@ -359,7 +368,7 @@ TEST_CASE("a late value is stored although something was invalidated before its 
   CHECK(world.has(1));
 }
 
-// mutant: release_owner lets the owner of a superseded flight store
+// mutant: the owner of a superseded flight may store
 TEST_CASE("the late value of a superseded flight is not stored, though the newer computation failed") {
   World world;
   TestCall owner, waiter, refresher;
@@ -380,7 +389,7 @@ TEST_CASE("the late value of a superseded flight is not stored, though the newer
   CHECK(world.store.statistics().not_stored == 1);
 }
 
-// mutant: insert() leaves the old entry of the key beside the new
+// mutant: the old entry of a key stays beside the new
 TEST_CASE("a value takes the place of the one before it") {
   World world;
   world.put(1, 1);
@@ -392,7 +401,7 @@ TEST_CASE("a value takes the place of the one before it") {
   CHECK_FALSE(world.has(1));
 }
 
-// mutant: publish does not see that bytes and overhead together wrap
+// mutant: bytes that wrap are stored
 TEST_CASE("a value of any size in bytes is at most not stored") {
   World world;
   TestCall owner, waiter;
@@ -404,7 +413,7 @@ TEST_CASE("a value of any size in bytes is at most not stored") {
   CHECK(world.store.statistics().not_stored == 1);
 }
 
-// mutant: evict_elsewhere leaves out one shard
+// mutant: one shard is never asked for capacity
 TEST_CASE("capacity is found in every other shard") {
   for (std::uint64_t own = 0; own < 16; ++own) {
     for (std::uint64_t other = 0; other < 16; ++other) {
@@ -427,7 +436,7 @@ struct StubbornEnv : SystemEnv {
   };
 };
 
-// mutant: insert() does not count what finds no capacity
+// mutant: a value that finds no capacity is not counted
 TEST_CASE("a value that finds no capacity is not stored, and counted") {
   auto const owned = std::make_unique<Store<IntegerTraits<StubbornEnv>>>(
       ResponseCacheOptions{.capacity_bytes = 4096, .max_item_bytes = 4096});
@@ -466,7 +475,9 @@ struct InterruptedClient {
   }
 };
 
-// mutant: the role is stored at the begin of join; cancel_wait locks the key's shard whatever the role
+// mutant: a joining call counts as a waiter from the start
+// mutant: cancel_wait locks the shard of any slot
+// mutant: cancel_owner asks no role
 TEST_CASE("a cancel in the middle of a join touches nothing, one in the middle of a publish finds nobody") {
   auto const owned = std::make_unique<Store<IntegerTraits<InterruptedEnv>>>();
   auto& store = *owned;
@@ -500,7 +511,7 @@ TEST_CASE("a cancel in the middle of a join touches nothing, one in the middle o
   CHECK(store.statistics().flights == 0);
 }
 
-// mutant: the ceiling for one item is not asked
+// mutant: an item above its limit is stored
 TEST_CASE("an item above its limit is handed out and not stored, and evicts nothing") {
   World world(ResponseCacheOptions{.capacity_bytes = 80'000});
   world.put(1, 1);
@@ -516,7 +527,8 @@ TEST_CASE("an item above its limit is handed out and not stored, and evicts noth
   CHECK(world.has(2));
 }
 
-// mutant: validate accepts any ttl
+// mutant: a negative ttl is accepted
+// mutant: an item limit above the capacity is accepted
 TEST_CASE("impossible options are refused by name") {
   CHECK(validate(ResponseCacheOptions{}).has_value());
   auto const negative = validate(ResponseCacheOptions{.ttl = -1s});
