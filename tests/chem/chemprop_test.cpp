@@ -72,7 +72,9 @@ Reason reason_of(std::string const& smiles) {
 
 }  // namespace
 
-// mutant: take the charges in ascending order, or leave sanitizeMol or assignStereochemistry out of parse_with_stereo
+// mutant: the charges of an atom are taken in ascending order
+// mutant: a graph of chemprop is perceived without hybridisation
+// mutant: no stereo is perceived for chemprop
 TEST_CASE("atoms and bonds have the features that chemprop gives them") {
   std::ifstream file(CHEMPROP_ORACLE);
   int molecules = 0;
@@ -88,7 +90,7 @@ TEST_CASE("atoms and bonds have the features that chemprop gives them") {
   CHECK(molecules == 54);
 }
 
-// mutant: let `reverse` of an edge be the edge itself
+// mutant: the reverse of an edge is the edge itself
 TEST_CASE("the reverse of an edge joins the same atoms the other way") {
   auto const graph = graph_of("C[C@@H](N)c1ccccc1.[Na+]");
   REQUIRE(graph.reverse.size() == 18);
@@ -101,7 +103,8 @@ TEST_CASE("the reverse of an edge joins the same atoms the other way") {
   }
 }
 
-// mutant: leave out the look at marks of stereo, or at the number of atoms of a molecule that has them
+// mutant: a large molecule without marks of stereo is refused
+// mutant: marks of stereo are read in a molecule of any size
 TEST_CASE("a large molecule is read when no stereo has to be perceived in it") {
   CHECK(graph_of(std::string(2000, 'C')).reverse.size() == 3998);
   CHECK(reason_of("C/C=C/" + std::string(297, 'C')) == Reason::none);
@@ -113,7 +116,7 @@ TEST_CASE("a large molecule is read when no stereo has to be perceived in it") {
   CHECK(reason_of(std::string(2001, 'C')) == Reason::too_large);
 }
 
-// mutant: call RDKit outside guard_chemistry
+// mutant: what RDKit throws leaves the room
 TEST_CASE("what is no molecule is refused in the words of the other graphs") {
   auto const message = [](std::string const& smiles) {
     auto const graph = chemprop_graph(smiles);
@@ -127,7 +130,8 @@ TEST_CASE("what is no molecule is refused in the words of the other graphs") {
   }
 }
 
-// mutant: give the bonds in the place of the atoms, or count the edges alone as the cost
+// mutant: chemprop-graph gives the bonds in the place of the atoms
+// mutant: the cost of a graph of chemprop is its edges alone
 TEST_CASE("the processor chemprop-graph gives the tensors of the graph in the order of its outputs") {
   auto const processor = ChempropGraphProcessor{}.open({}, {});
   REQUIRE(processor);
@@ -162,7 +166,8 @@ TEST_CASE("the processor chemprop-graph gives the tensors of the graph in the or
             .message == "chemprop-graph: expected a text (bytes), got f32");
 }
 
-// mutant: read `atoms` and forget it, or skip unknown keys in open()
+// mutant: the table of atom features is read and forgotten
+// mutant: chemprop-graph skips options that it does not know
 TEST_CASE("chemprop-graph takes the table of atom features and no other option") {
   auto const old = ChempropGraphProcessor{}.open({}, R"({"atoms": "v1"})");
   REQUIRE(old);

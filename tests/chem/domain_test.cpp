@@ -8,7 +8,7 @@
 using namespace athanor;
 using namespace athanor::chem;
 
-// mutant: fingerprint with radius 3
+// mutant: identifiers are computed with radius 3
 TEST_CASE("identifiers are PolyID's, number by number") {
   auto const found = morgan_identifiers("C=CCC(O)CCC(O)CC");
   REQUIRE(found);
@@ -19,7 +19,7 @@ TEST_CASE("identifiers are PolyID's, number by number") {
                       {2928069067, 1}, {3321103681, 1}, {3337365384, 1}, {3542456614, 1}, {3696402029, 1}});
 }
 
-// mutant: count every atom with an unseen identifier instead of every identifier
+// mutant: the score counts atoms instead of identifiers
 TEST_CASE("the score is the number of distinct identifiers that training lacked") {
   std::vector<std::uint32_t> seen;
   auto const training = morgan_identifiers("CCCCO");
@@ -32,12 +32,12 @@ TEST_CASE("the score is the number of distinct identifiers that training lacked"
   CHECK(domain.unseen({}) == 0);
 }
 
-// mutant: ask RDKit for chirality
+// mutant: identifiers depend on chirality
 TEST_CASE("stereo marks do not change identifiers") {
   CHECK(*morgan_identifiers("F/C=C/[C@H](Cl)Br") == *morgan_identifiers("FC=CC(Cl)Br"));
 }
 
-// mutant: refuse at the limit itself
+// mutant: identifiers are refused at the limit itself
 TEST_CASE("identifiers are refused above the limit") {
   CHECK(morgan_identifiers(std::string(1000, 'C')));
   auto const refused = morgan_identifiers(std::string(1001, 'C'));
@@ -45,7 +45,8 @@ TEST_CASE("identifiers are refused above the limit") {
   CHECK(refused.error().reason == Reason::too_large);
 }
 
-// mutant: leave the identifiers in the order of the file, or one key unchecked
+// mutant: the identifiers of a domain stay in the order of its file
+// mutant: a domain file may have keys that mean nothing
 TEST_CASE("a domain file is read, and refused by the name of the key") {
   auto const domain = DomainOfValidity::from_json(
       R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [3, 1, 3, 4294967295]})");
@@ -75,7 +76,8 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
         "domain of validity: identifiers: entry 0 is 4294967296, expected a whole number of 32 bits");
 }
 
-// mutant: the key holds the counts as they are, or half of the digest
+// mutant: the key of a chain holds the counts as they are
+// mutant: the key of a chain is half of its digest
 TEST_CASE("the key of a chain is the digest of its identifiers in their proportion") {
   std::string const digest = "bbc4372ff45ca00aa8c818be743c99e4";
   CHECK(chain_key(std::vector<MorganCount>{{3, 4}, {17, 2}}) == digest);
@@ -93,7 +95,8 @@ TEST_CASE("the key of a chain is the digest of its identifiers in their proporti
   }
 }
 
-// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+// mutant: of a key that is given twice the last value counts
+// mutant: JSON of any depth is read
 TEST_CASE("a domain file with a repeated key or too many levels is refused") {
   auto const repeated =
       DomainOfValidity::from_json(R"({"rdkit": "x", "radius": 2, "identifiers": [1], "identifiers": [2]})");

@@ -9,7 +9,8 @@
 using namespace athanor;
 using namespace athanor::chem;
 
-// mutant: leave the XML declaration in front of the element, or tell width and height exchanged
+// mutant: the XML declaration stays in front of a drawing
+// mutant: a drawing says that it is as wide as it is high
 TEST_CASE("a molecule is drawn as an SVG element of the size that it says") {
   for (auto const* smiles : {"CCO", "*CC(*)c1ccccc1", "COC(=O)c1ccc(C(=O)O)cc1.OCCO", "C/C=C\\C", "[2H]O"}) {
     auto const drawing = draw_svg(smiles);
@@ -23,7 +24,8 @@ TEST_CASE("a molecule is drawn as an SVG element of the size that it says") {
   }
 }
 
-// mutant: draw into a canvas of one size, or leave `*` as letters
+// mutant: drawings have the scale that RDKit gives them
+// mutant: open ends are drawn as letters
 TEST_CASE("drawings have one scale, and open ends are no atoms") {
   for (std::size_t const carbons : {2U, 8U, 60U}) {
     auto const svg = draw_svg(std::string(carbons, 'C'))->svg;
@@ -38,7 +40,7 @@ TEST_CASE("drawings have one scale, and open ends are no atoms") {
   CHECK(draw_svg("*CC*")->svg.find("<text") == std::string::npos);
 }
 
-// mutant: leave out the limit of drawing_heavy_atoms
+// mutant: molecules of any size are drawn
 TEST_CASE("what cannot be drawn is a typed error") {
   CHECK(draw_svg("C1CC").error().reason == Reason::syntax);
   CHECK(draw_svg("c1cccc1").error().reason == Reason::chemistry);

@@ -70,7 +70,7 @@ std::vector<std::string> const hand_picked = {"CCO",
 
 }  // namespace
 
-// mutant: put hydrogen edges before the bonds in add_bonds
+// mutant: edges to hydrogens come before those to heavy atoms
 TEST_CASE("the graph of ethanol is nfp's, edge by edge") {
   auto const graph = molecular_graph("CCO");
   REQUIRE(graph);
@@ -98,7 +98,7 @@ TEST_CASE("the graph of ethanol is nfp's, edge by edge") {
   CHECK(bond_key(graph->bond[1]) == "(rdkit.Chem.rdchem.BondType.SINGLE, False, False, ['C', 'H'])");
 }
 
-// mutant: pack a degree that leaves the hydrogens out
+// mutant: the degree of an atom leaves out its hydrogens
 TEST_CASE("keys of methanol are spelled as nfp spells them") {
   auto const graph = molecular_graph("CO");
   REQUIRE(graph);
@@ -110,7 +110,7 @@ TEST_CASE("keys of methanol are spelled as nfp spells them") {
   CHECK(bond_key(graph->bond[0]) == "(rdkit.Chem.rdchem.BondType.SINGLE, False, False, ['C', 'O'])");
 }
 
-// mutant: let read_atom not ask for the end of the key
+// mutant: something may follow the key of an atom
 TEST_CASE("codes and keys are each other's inverse") {
   for (auto const& smiles : hand_picked) {
     auto const graph = molecular_graph(smiles);
@@ -133,7 +133,8 @@ TEST_CASE("codes and keys are each other's inverse") {
     CHECK_MESSAGE(!bond_code(key), key);
 }
 
-// mutant: leave SANITIZE_SETCONJUGATION out of perceive(), or skip removeHs
+// mutant: conjugation is not perceived
+// mutant: hydrogens that are written as atoms stay atoms
 TEST_CASE("the fast path gives the graph of a full parse with hydrogens added") {
   for (auto const& smiles : hand_picked) {
     auto const expected = tests::reference_graph(smiles);
@@ -147,7 +148,7 @@ TEST_CASE("the fast path gives the graph of a full parse with hydrogens added") 
   }
 }
 
-// mutant: pack the atoms of a bond in the order of the text
+// mutant: a bond has its atoms in the order of the text
 TEST_CASE("the order of atoms in the text does not change the molecule") {
   std::vector<std::vector<std::string>> const same = {
       {"CCO", "OCC", "C(O)C", "C(C)O"},
@@ -166,7 +167,7 @@ TEST_CASE("the order of atoms in the text does not change the molecule") {
   CHECK(tests::shares(*molecular_graph("CCCO")) != tests::shares(*molecular_graph("CC(C)O")));
 }
 
-// mutant: give the number of the atom for its byte
+// mutant: the number of an atom is given for its byte
 TEST_CASE("chemistry that is impossible names the byte of the atom") {
   auto message = [](char const* smiles) { return molecular_graph(smiles).error().message; };
   CHECK(message("ClC(C)(C)(C)C") ==
@@ -175,7 +176,7 @@ TEST_CASE("chemistry that is impossible names the byte of the atom") {
   CHECK(message("CCc") == "smiles: the atom at byte 2 is written as aromatic but is in no aromatic ring");
 }
 
-// mutant: parse_molecule() without check_dummies(): the first of these takes hours
+// mutant: an aromatic molecule may have one * more than the limit
 TEST_CASE("a text that RDKit could not answer in time is refused before it is asked") {
   std::string const stars(60, '*');
   for (std::string const& smiles :
@@ -194,7 +195,7 @@ TEST_CASE("a text that RDKit could not answer in time is refused before it is as
   CHECK(molecular_graph("C1" + stars + "1"));
 }
 
-// mutant: compare the heavy atoms alone with the limit of all
+// mutant: hydrogens do not count towards the limit of atoms
 TEST_CASE("hydrogens count towards the limit of atoms") {
   CHECK(molecular_graph("CCO", {.atoms = 9}));
   auto const refused = molecular_graph("CCO", {.atoms = 8});
@@ -203,7 +204,7 @@ TEST_CASE("hydrogens count towards the limit of atoms") {
   CHECK(refused.error().message == "smiles: 9 atoms with their hydrogens, at most 8 are read");
 }
 
-// mutant: make every graph in one object that all threads share
+// mutant: all threads make their graphs in one object
 TEST_CASE("many threads read molecules at once and agree") {
   std::vector<MolecularGraph> expected;
   for (auto const& smiles : hand_picked) {

@@ -58,7 +58,7 @@ std::map<Key, std::int64_t> count(std::vector<Key> const& values) {
 
 }  // namespace
 
-// mutant: read the graph of the first unit of the chain instead of the middle one
+// mutant: the graph of an endless chain is its first unit's
 TEST_CASE("polyethylene is the same polymer however long its repeat unit is written") {
   PreparedMolecule const one = prepare("*CC*");
   CHECK(one.polymer);
@@ -76,7 +76,7 @@ TEST_CASE("polyethylene is the same polymer however long its repeat unit is writ
                                        "(rdkit.Chem.rdchem.BondType.SINGLE, False, False, ['C', 'H'])"});
 }
 
-// mutant: join the units by single bonds, whatever the stars have
+// mutant: units are joined by single bonds, whatever the stars have
 TEST_CASE("a doubled, a shifted and a reversed repeat unit are the same polymer") {
   std::vector<std::vector<std::string>> const same = {
       {"*CC(*)C", "*C(C)C*", "*CC(C)CC(*)C", "C(*)C(*)C"},
@@ -94,7 +94,7 @@ TEST_CASE("a doubled, a shifted and a reversed repeat unit are the same polymer"
   CHECK(tests::shares(prepare("*CC(*)C").graph) != tests::shares(prepare("*CCC*").graph));
 }
 
-// mutant: set sight to 0
+// mutant: an atom sees no further than its own unit
 TEST_CASE("a unit of the endless chain is a unit in the middle of a long one") {
   for (auto const& smiles : repeat_units) {
     MolecularGraph const endless = prepare(smiles).graph;
@@ -114,7 +114,7 @@ TEST_CASE("a unit of the endless chain is a unit in the middle of a long one") {
   }
 }
 
-// mutant: write the edge of the atom at which a bond begins twice
+// mutant: both edges of a bond lead the same way
 TEST_CASE("every edge of an endless chain has its reverse") {
   for (auto const& smiles : repeat_units) {
     MolecularGraph const graph = prepare(smiles).graph;
@@ -134,7 +134,7 @@ TEST_CASE("every edge of an endless chain has its reverse") {
   }
 }
 
-// mutant: count identifiers of the whole chain instead of one unit
+// mutant: the identifiers of a unit are those of the whole chain
 TEST_CASE("identifiers of an endless chain are what one more unit adds to a long one") {
   for (auto const& smiles : repeat_units) {
     auto const endless = prepare(smiles, {.identifiers = true});
@@ -153,7 +153,7 @@ TEST_CASE("identifiers of an endless chain are what one more unit adds to a long
   }
 }
 
-// mutant: cap every end with one hydrogen
+// mutant: every end of an oligomer gets one hydrogen
 TEST_CASE("an oligomer is the molecule with hydrogen at both ends") {
   auto same = [](char const* unit, std::int32_t units, char const* oligomer) {
     PreparedMolecule const prepared = prepare(unit, {.units = units});
@@ -175,7 +175,9 @@ TEST_CASE("an oligomer is the molecule with hydrogen at both ends") {
   CHECK(none.error().reason == Reason::option);
 }
 
-// mutant: leave out the comparison of the two bonds, or any other check of open_end
+// mutant: the bonds of the two stars may differ
+// mutant: a star may have several neighbours
+// mutant: a star may carry a charge or hydrogens
 TEST_CASE("a repeat unit that cannot be continued is refused with the cause") {
   CHECK(refusal("*CC") == "repeat unit: two * mark the ends of a repeat unit, this SMILES has 1");
   CHECK(refusal("*CC(*)C*") ==
@@ -193,7 +195,7 @@ TEST_CASE("a repeat unit that cannot be continued is refused with the cause") {
   CHECK(refusal("*Cc1cccc1*") == "smiles: the aromatic ring at byte 2 has no arrangement of double bonds");
 }
 
-// mutant: refuse a star with an isotope
+// mutant: a star with an isotope is refused
 TEST_CASE("labels and isotopes on the stars do not matter") {
   auto const expected = prepare("*CC(*)C").graph;
   CHECK(prepare("[*:1]CC([*:2])C").graph == expected);
@@ -201,7 +203,7 @@ TEST_CASE("labels and isotopes on the stars do not matter") {
   CHECK(prepare("[*]CC([*])C").graph == expected);
 }
 
-// mutant: compute identifiers that nobody asked for
+// mutant: identifiers are computed although nobody asked for them
 TEST_CASE("a plain SMILES is taken as it stands and says so") {
   PreparedMolecule const plain = prepare("CCO", {.identifiers = true});
   CHECK(!plain.polymer);
@@ -211,7 +213,7 @@ TEST_CASE("a plain SMILES is taken as it stands and says so") {
   CHECK(!prepare("CCO").identifiers);
 }
 
-// mutant: fingerprint molecules of any size
+// mutant: identifiers of a molecule of any size are computed
 TEST_CASE("identifiers of a very large molecule are not computed") {
   CHECK(prepare(std::string(1000, 'C'), {.identifiers = true}).identifiers);
   CHECK(!prepare(std::string(1001, 'C'), {.identifiers = true}).identifiers);
@@ -219,7 +221,7 @@ TEST_CASE("identifiers of a very large molecule are not computed") {
   CHECK(prepare("*" + std::string(300, 'C') + "*", {.identifiers = true}).identifiers);
 }
 
-// mutant: read one fragment only
+// mutant: only the first fragment of a text is read
 TEST_CASE("raw strings as users paste them have the atoms and edges that they should") {
   struct Raw {
     char const* smiles;

@@ -71,8 +71,10 @@ std::string refusal(std::vector<std::string> const& monomers, PolymeriseOptions 
 }  // namespace
 
 // Where the environment has ATHANOR_M2P_PRODUCTS, that file is compared in place of the tree's: m2p_products.py writes it.
-// mutant: let a C=C be entered by its first atom only; leave out the second way of a cyclic carbonate; take the monomers of
-// a step by the first group only; give all centres of a chain one configuration
+// mutant: chain growth enters a group by its first way only
+// mutant: step growth enters a group by its first way only
+// mutant: a monomer reacts by the first of its groups only
+// mutant: all centres of a chain have one configuration
 TEST_CASE("the polymers of m2p, all of them and no others") {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): the test never sets it
   char const* named = std::getenv("ATHANOR_M2P_PRODUCTS");
@@ -88,7 +90,8 @@ TEST_CASE("the polymers of m2p, all of them and no others") {
   CHECK(lines > 0);
 }
 
-// mutant: put the star of an amine that becomes an imide on its nitrogen; close a repeat unit of a carbonate with its phenol
+// mutant: the star of an amine that becomes an imide is on its nitrogen
+// mutant: what leaves an open end stays in the repeat unit
 TEST_CASE("the repeat unit of each mechanism is that of the textbook") {
   struct Row {
     std::string mechanism;
@@ -131,7 +134,8 @@ TEST_CASE("the repeat unit of each mechanism is that of the textbook") {
   }
 }
 
-// mutant: seed the draws with 0; ignore the proportions
+// mutant: every seed draws the same polymer
+// mutant: proportions are ignored
 TEST_CASE("equal seeds give equal polymers, and proportions what they say") {
   std::vector<std::string> const monomers = {"C=CC#N", "C=Cc1ccccc1"};
   PolymeriseOptions options{.mechanism = Mechanism::vinyl, .degree = 60, .proportions = {1, 9}};
@@ -150,7 +154,7 @@ TEST_CASE("equal seeds give equal polymers, and proportions what they say") {
   CHECK(nitriles < 160);
 }
 
-// mutant: break the ring of an epoxide at its more substituted carbon; enter a C=C by the heavier side
+// mutant: a chain enters a monomer by its heavier side
 TEST_CASE("head to tail, a chain does not depend on how its monomer is written") {
   CHECK(polymer_of({"CC=C"}, {.degree = 3}).oligomer == polymer_of({"C=CC"}, {.degree = 3}).oligomer);
   CHECK(polymer_of({"C=CC"}, {.degree = 4}).oligomer == canonical("CCCC(C)CC(C)CC(C)C"));
@@ -161,7 +165,7 @@ TEST_CASE("head to tail, a chain does not depend on how its monomer is written")
   CHECK(polymer_of({"C[13CH]=C"}, {.degree = 2}).repeat_unit == canonical("*C[13CH](*)C"));
 }
 
-// mutant: leave the order of the bonds out of account when an amine of a stereocentre leaves the imide's repeat unit
+// mutant: an atom may leave a stereocentre without regard to the order of its bonds
 TEST_CASE("marks of stereo outlive the reaction") {
   CHECK(polymer_of({"C[C@H](N)C(=O)O"}, {.degree = 2}).oligomer ==
         canonical("C[C@H](N)C(=O)N[C@@H](C)C(=O)O"));
@@ -199,7 +203,9 @@ TEST_CASE("what makes no chain is refused with what would") {
   CHECK(refusal({"C=C.CC"}) == "monomer 1: smiles: expected one molecule, got 2 joined by dots");
 }
 
-// mutant: begin with a degree of 1; let the share of meso diads be 2; leave the limit of atoms out
+// mutant: a polymer may have one monomer
+// mutant: the share of meso diads may be 2
+// mutant: stereocentres do not lower the limit of atoms
 TEST_CASE("options outside their range are refused by name") {
   auto const option = [](std::vector<std::string> const& monomers, PolymeriseOptions const& options) {
     auto const polymer = polymerise(monomers, options);
@@ -227,7 +233,7 @@ TEST_CASE("options outside their range are refused by name") {
       "meso: ester forms no stereocentre; expected one that is marked with @ or @@ in the monomer, got none");
 }
 
-// mutant: let the oxygen between two carbonates leave, and what hangs on it
+// mutant: a part leaves although the chain goes on from it
 TEST_CASE("nothing leaves with which the chain goes on") {
   std::string const two_carbonates = "O=C(Oc1ccccc1)Oc1ccc(OC(=O)Oc2ccccc2)cc1";
   PolymeriseOptions options{.mechanism = Mechanism::carbonate, .degree = 4};

@@ -61,7 +61,7 @@ std::int64_t single(Preprocessed const& features, std::size_t output) {
 
 }  // namespace
 
-// mutant: swap source and target
+// mutant: polymer-graph gives the targets in the place of the sources
 TEST_CASE("the processor gives the tensors of the graph in the order of its outputs") {
   auto const processor = opened();
   Preprocessed const features = prepare(*processor, "*CC(*)C");
@@ -86,7 +86,7 @@ TEST_CASE("the processor gives the tensors of the graph in the order of its outp
   CHECK(single(prepare(*processor, "CCO"), 6) == 0);
 }
 
-// mutant: answer 0 instead of -1 when identifiers were not computed
+// mutant: where identifiers are not computed, none is unseen
 TEST_CASE("the domain of validity is counted against the model's own file") {
   Folder const folder;
   std::string list;
@@ -100,7 +100,7 @@ TEST_CASE("the domain of validity is counted against the model's own file") {
   CHECK(single(prepare(*processor, std::string(1001, 'C')), 4) == -1);
 }
 
-// mutant: give the counts in the place of the identifiers
+// mutant: polymer-graph gives the counts in the place of the identifiers
 TEST_CASE("a model that reads identifiers is given them with their counts, and never without them") {
   auto const without = opened();
   CHECK(prepare(*without, "*CC(*)C").tensors[7].shape().elements() == 0);
@@ -122,12 +122,14 @@ TEST_CASE("a model that reads identifiers is given them with their counts, and n
   CHECK(large.error().reason == Reason::too_large);
 }
 
-// mutant: divide no counts by their common divisor, or ask for molecules as well
+// mutant: the key of a chain holds the counts as they are
+// mutant: a molecule is listed as a chain is
 TEST_CASE("a chain that the domain lists is known in every spelling, and a molecule never is") {
   Folder const folder;
   std::string const key = chain_key(*prepare_polymer("*CC(*)C", {.identifiers = true})->identifiers);
-  folder.write("domain.json",
-               R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1], "chains": [")" + key + "\"]}");
+  std::string const molecule = chain_key(*morgan_identifiers("CC(C)C"));
+  folder.write("domain.json", R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1], "chains": [")" +
+                                  key + "\", \"" + molecule + "\"]}");
   auto const processor = opened(folder.path(), R"({"domain": "domain.json"})");
   for (auto const* same : {"*CC(*)C", "*C(C)C*", "*CC(C)CC(*)C"})
     CHECK(single(prepare(*processor, same), 9) == 1);
@@ -135,7 +137,7 @@ TEST_CASE("a chain that the domain lists is known in every spelling, and a molec
   CHECK(single(prepare(*opened(), "*CC(*)C"), 9) == -1);
 }
 
-// mutant: read `units` and forget it
+// mutant: the number of units is read and forgotten
 TEST_CASE("units asks for an oligomer") {
   auto const processor = opened({}, R"({"units": 3})");
   Preprocessed const features = prepare(*processor, "*CC*");
@@ -143,7 +145,7 @@ TEST_CASE("units asks for an oligomer") {
   CHECK(single(features, 6) == 1);
 }
 
-// mutant: skip unknown keys in open()
+// mutant: polymer-graph skips options that it does not know
 TEST_CASE("options that mean nothing are refused by name") {
   auto message = [](std::string const& options) {
     auto const processor = PolymerGraphProcessor{}.open("/nowhere", options);
@@ -169,7 +171,8 @@ TEST_CASE("options that mean nothing are refused by name") {
                                               "/domain.json: domain of validity: "));
 }
 
-// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+// mutant: of a key that is given twice the last value counts
+// mutant: JSON of any depth is read
 TEST_CASE("options with a repeated key or too many levels are refused") {
   auto const repeated = PolymerGraphProcessor{}.open({}, R"({"units": 1, "units": 2})");
   REQUIRE_FALSE(repeated);
@@ -182,7 +185,8 @@ TEST_CASE("options with a repeated key or too many levels are refused") {
   CHECK(deep.error().message == "polymer-graph: options: expected at most 64 levels of nesting, got more");
 }
 
-// mutant: leave is_inside out of read_domain, or is_regular_file out of read_file
+// mutant: the domain may be a file outside the model's folder
+// mutant: the domain may be a folder
 TEST_CASE("the domain is a file of the model's folder and nothing else") {
   Folder const outer;
   std::string const identifiers = R"({"rdkit": "2022.09.3", "radius": 2, "identifiers": [1]})";
@@ -215,7 +219,7 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
   CHECK(open("empty.json").error().reason == Reason::syntax);
 }
 
-// mutant: leave out the look at the number of edges
+// mutant: a molecule without bonds has a graph without edges
 TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") {
   auto const processor = opened();
   for (auto const* text : {"[Na+]", "[He]", "[Na+].[Cl-]"}) {
@@ -226,7 +230,7 @@ TEST_CASE("S0-7 a repeat unit or molecule without bonds never reaches a model") 
   }
 }
 
-// mutant: refuse `\` in the lexer, or leave out its limit on bytes
+// mutant: a backslash is no bond
 TEST_CASE("S0-9 every kind of text has a defined result") {
   auto const processor = opened();
   for (std::string const& text :
@@ -243,7 +247,8 @@ TEST_CASE("S0-9 every kind of text has a defined result") {
   CHECK(reason(std::string(10'000'000, 'C')) == Reason::too_large);
 }
 
-// mutant: leave out the look at the number of texts, or at the element type
+// mutant: the first of several texts is read
+// mutant: numbers are read as a text
 TEST_CASE("an item that is not one text is refused") {
   auto const processor = opened();
   std::vector<float> const numbers(3);
@@ -253,7 +258,7 @@ TEST_CASE("an item that is not one text is refused") {
   CHECK(preprocess(*processor, *Tensor::copy_texts(two)).error().reason == Reason::shape);
 }
 
-// mutant: fill a struct of any size
+// mutant: the plugin of chem fills a struct of any size
 TEST_CASE("the plugin offers the same processors through their tables") {
   void* const library = dlopen(ATHANOR_CHEM_PLUGIN, RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(library != nullptr, dlerror());  // NOLINT(concurrency-mt-unsafe): one thread

@@ -167,7 +167,9 @@ std::vector<Reported> const reports = {
 
 }  // namespace
 
-// mutant: let check_rest() refuse names, Lexer::bond() read one backslash only, or refused() leave out other_text()
+// mutant: a name after a SMILES is refused
+// mutant: of two backslashes one is read
+// mutant: a text that is no SMILES at all is not named for what it is
 TEST_CASE("what users reported has its stated answer, and a refusal its place") {
   for (auto const& [source, text, refusal, byte, phrase] : reports) {
     auto const fault = find_fault(text);
@@ -183,7 +185,7 @@ TEST_CASE("what users reported has its stated answer, and a refusal its place") 
   }
 }
 
-// mutant: count bonds in the molecule whose written hydrogens were removed
+// mutant: the bonds of an impossible atom leave out hydrogens that are written as atoms
 TEST_CASE("an impossible atom is named with its bonds, however hydrogens are written") {
   auto const message = [](char const* text) { return find_fault(text)->error.message; };
   CHECK(message("CC(C)(C)(C)C") ==
@@ -198,7 +200,7 @@ TEST_CASE("an impossible atom is named with its bonds, however hydrogens are wri
         "smiles: the bonds of N+ at byte 1 add up to 5, more than its valence permits");
 }
 
-// mutant: leave Lexer::begin at 0 in SmilesFacts
+// mutant: a SMILES begins where its text does
 TEST_CASE("the facts say where the SMILES stands in the text") {
   std::string const text = " CCO |$;;x$| ethanol";
   auto const facts = check_smiles(text);
@@ -211,14 +213,14 @@ TEST_CASE("the facts say where the SMILES stands in the text") {
   CHECK(check_smiles("[C+0]")->charged == 0);
 }
 
-// mutant: read a line break inside a name
+// mutant: a line break inside a name is read
 TEST_CASE("what stands after a SMILES is one line") {
   CHECK(find_fault("CCO name\nCCN")->error.message == "smiles: line break at byte 8");
   CHECK(find_fault(std::string_view("CCO na\0me", 9))->error.message == "smiles: NUL at byte 6");
   CHECK(!find_fault("CCO caf\xe9"));
 }
 
-// mutant: count a molecule of 30 heavy atoms as too small
+// mutant: a molecule of 30 heavy atoms is too small for a polymer
 TEST_CASE("a molecule without open ends is a polymer from a size on") {
   CHECK(no_polymer(*check_smiles(std::string(smallest_oligomer - 1, 'C'))) == "a molecule of 29 heavy atoms");
   CHECK(no_polymer(*check_smiles(std::string(smallest_oligomer, 'C'))).empty());

@@ -20,7 +20,7 @@ using Tokens = std::vector<std::int32_t>;
 
 }  // namespace
 
-// mutant: number kinds from 1 on, where unknown already is
+// mutant: the first kind has the number of unknown ones
 TEST_CASE("a table trained on ethanol numbers kinds in the order seen") {
   auto const tokens = trained({"CCO"}).tokenise(molecular_graph("CCO").value());
   CHECK(tokens.atom == Tokens{2, 2, 3, 4, 4, 4, 4, 4, 4});
@@ -29,7 +29,7 @@ TEST_CASE("a table trained on ethanol numbers kinds in the order seen") {
   CHECK(tokens.unknown_bonds == 0);
 }
 
-// mutant: count no unknown token
+// mutant: unknown tokens are not counted
 TEST_CASE("kinds that training lacked become unknown") {
   TokenTable const table = trained({"CC", "CCC", "C(C)C", "C"});
   auto const tokens = table.tokenise(molecular_graph("CCO").value());
@@ -41,7 +41,7 @@ TEST_CASE("kinds that training lacked become unknown") {
   CHECK(table.bond_classes() == 4);
 }
 
-// mutant: leave the count of unknown kinds out of tokenise()
+// mutant: unknown tokens are not counted
 TEST_CASE("S0-8 a million unknown kinds are reported and leave the table as it was") {
   TokenTable const table = trained({"CCO"});
   auto const before = table.tokenise(molecular_graph("CCO").value());
@@ -57,7 +57,7 @@ TEST_CASE("S0-8 a million unknown kinds are reported and leave the table as it w
   CHECK(tokens.unknown_bonds == 8);
 }
 
-// mutant: give the largest token for the number of classes
+// mutant: the number of classes is the largest token
 TEST_CASE("a table written by nfp is read as it is") {
   auto const table = TokenTable::from_nfp_json(R"json({"output_dtype": "int32",
       "atom_tokenizer": {"_data": {"unk": 1, "('C', 4, 0, 0, False)": 2, "('O', 2, 0, 0, False)": 3,
@@ -78,7 +78,7 @@ TEST_CASE("a table written by nfp is read as it is") {
   CHECK(table->atom_classes() == 7);
 }
 
-// mutant: leave out the look at explicit_hs
+// mutant: a token table without hydrogens as atoms is read
 TEST_CASE("a table that cannot fit the graphs is refused by name") {
   auto message = [](std::string const& text) {
     auto const table = TokenTable::from_nfp_json(text);
@@ -102,7 +102,8 @@ TEST_CASE("a table that cannot fit the graphs is refused by name") {
             .starts_with("token table: atom_tokenizer: atom key: expected the form"));
 }
 
-// mutant: parse_object keeps the last value of a repeated key, or does not look at the depth
+// mutant: of a key that is given twice the last value counts
+// mutant: JSON of any depth is read
 TEST_CASE("a token table with a repeated key or too many levels is refused") {
   auto const repeated =
       TokenTable::from_nfp_json(R"json({"atom_tokenizer": {"_data": {"unk": 1, "unk": 2}}})json");

@@ -27,7 +27,7 @@ def forward(self, x: Tensor, sr: int, gain: float, loud: bool, mode: str) -> Ten
 
 }  // namespace
 
-// mutant: find_taken() gives an argument of type int the whole tensor
+// mutant: an argument of type int is given the whole tensor
 TEST_CASE("arguments of type int, float, bool and str take the value of an input of one element") {
   Folder const folder;
   Description description;

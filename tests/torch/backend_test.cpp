@@ -46,7 +46,7 @@ double perceptron_by_hand(float const* x) {
 
 static_assert(Backend<athanor::libtorch::TorchBackend>);
 
-// mutant: borrow() passes the shape reversed
+// mutant: the shape of an input is passed the other way round
 TEST_CASE("a perceptron answers what its weights say, row by row and in a batch") {
   Folder const folder;
   auto const model = load(folder, perceptron, {}, perceptron_parameters);
@@ -65,7 +65,7 @@ TEST_CASE("a perceptron answers what its weights say, row by row and in a batch"
   }
 }
 
-// mutant: held_bytes leaves out the graph's constants
+// mutant: the constants of a graph are not counted
 TEST_CASE("the footprint is the bytes of the weights, also of a module that was frozen before it was saved") {
   Folder const folder;
   CHECK(load(folder, perceptron, {}, perceptron_parameters).footprint() == perceptron_bytes);
@@ -77,7 +77,7 @@ TEST_CASE("the footprint is the bytes of the weights, also of a module that was 
   CHECK(frozen->footprint() == perceptron_bytes);
 }
 
-// mutant: run() moves the outputs of a tuple in reverse
+// mutant: the outputs of a tuple are taken the other way round
 TEST_CASE("outputs of a tuple or of a list keep their order, and every element type comes through") {
   Folder const folder;
   Description description;
@@ -121,7 +121,7 @@ def forward(self, a: Tensor, b: Tensor):
   CHECK((*both)[1].as<float>()[1] == 6.0F);
 }
 
-// mutant: store() does not make outputs contiguous
+// mutant: an output stays as forward has laid it out
 TEST_CASE("a transposed output is laid out row by row") {
   Folder const folder;
   auto const model = load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return (x + 0).t()\n");
@@ -133,7 +133,7 @@ TEST_CASE("a transposed output is laid out row by row") {
   CHECK((*outputs)[0].as<float>()[1] == 4.0F);
 }
 
-// mutant: is_borrowed() answers false
+// mutant: an output that is an input is not copied
 TEST_CASE("a model that returns its input returns a copy: the outputs do not die with the inputs") {
   Folder const folder;
   auto const model = load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return x[1:]\n");
@@ -146,7 +146,7 @@ TEST_CASE("a model that returns its input returns a copy: the outputs do not die
   CHECK((*outputs)[0].as<float>()[1] == expected);
 }
 
-// mutant: writes_inputs_ stays false
+// mutant: a model that writes to its input is given the caller's bytes
 TEST_CASE("a model that writes to its input leaves the caller's bytes alone") {
   Folder const folder;
   auto const model =
@@ -159,7 +159,7 @@ TEST_CASE("a model that writes to its input leaves the caller's bytes alone") {
   CHECK(values == std::vector<float>{1, 2, 3, 4});
 }
 
-// mutant: IntraOpThreads does not put the count back
+// mutant: a thread keeps the model's intra-op thread count
 TEST_CASE("the caller's thread keeps its own intra-op thread count") {
   Folder const folder;
   auto const model = load(folder, add_one);
@@ -172,7 +172,7 @@ TEST_CASE("the caller's thread keeps its own intra-op thread count") {
   set_intra_op_threads(before);
 }
 
-// mutant: two instances share one InstanceState
+// mutant: all instances share one state
 TEST_CASE("S1-4 two instances of one model run at the same time and answer right") {
   Folder const folder;
   auto const model = load(folder, perceptron, {}, perceptron_parameters);
@@ -201,7 +201,7 @@ TEST_CASE("S1-4 two instances of one model run at the same time and answer right
   CHECK(second);
 }
 
-// mutant: the outputs are sized by batch.items instead of by forward's answer
+// mutant: an output is said to have as many rows as the first input
 TEST_CASE(
     "S3-4 S1-10 a model that returns fewer rows is passed on as it answered, for the engine to refuse") {
   Folder const folder;
@@ -213,7 +213,7 @@ TEST_CASE(
   CHECK((*outputs)[0].shape() == Shape{3, 1});
 }
 
-// mutant: execute() does not compare the counts
+// mutant: the outputs that forward returns are not counted
 TEST_CASE("another number of outputs than the manifest's is an error with both numbers") {
   Folder const folder;
   Description description;
@@ -225,7 +225,7 @@ TEST_CASE("another number of outputs than the manifest's is an error with both n
   CHECK(contains(error.message, "expected 3 outputs from forward, got 2"));
 }
 
-// mutant: bind_outputs() does not compare the counts
+// mutant: the outputs that forward declares are not counted
 TEST_CASE("another number of outputs than the manifest's is refused at load where forward declares it") {
   Folder const folder;
   Description description;
@@ -239,7 +239,7 @@ TEST_CASE("another number of outputs than the manifest's is refused at load wher
   CHECK(contains(load_error(description).message, "forward returns, 1; the manifest has 3"));
 }
 
-// mutant: store() does not compare the element types
+// mutant: the element type of an output is not compared
 TEST_CASE(
     "an output of another element type, with too many axes, or that is no tensor is a backend_contract "
     "error") {
@@ -262,7 +262,8 @@ TEST_CASE(
   CHECK(contains(refused("{'out0': 3}"), "got a dict with Int in it"));
 }
 
-// mutant: find_changed_attribute() looks at no attribute that is set, or at none that is written to
+// mutant: an attribute that forward sets is not seen
+// mutant: an attribute that forward writes to is not seen
 TEST_CASE("a model that keeps state between calls is refused at load, by the name of what it changes") {
   Folder const folder;
   Description description;
@@ -295,7 +296,7 @@ TEST_CASE("a model that keeps state between calls is refused at load, by the nam
   }
 }
 
-// mutant: check() does not compare the element types
+// mutant: the element type of an input is not compared
 TEST_CASE("inputs that are not what the manifest declares are refused before the model sees them") {
   Folder const folder;
   auto const model = load(folder, add_one);
@@ -308,7 +309,7 @@ TEST_CASE("inputs that are not what the manifest declares are refused before the
   CHECK(error.reason == Reason::backend_contract);
 }
 
-// mutant: essential() returns its text whole
+// mutant: the whole report of the interpreter is told
 TEST_CASE("a failing forward is a backend_failure with the model's own words, and the instance goes on") {
   Folder const folder;
   auto const model = load(folder, R"(
@@ -332,7 +333,7 @@ def forward(self, x: Tensor) -> Tensor:
   CHECK(instance.run({floats(values, {1, 3})}));
 }
 
-// mutant: from_text() does not look for LibTorch's words for a full memory
+// mutant: a full memory is a failure like any other
 TEST_CASE("a batch that no memory is left for is resource_exhausted and out_of_memory") {
   Folder const folder;
   auto const model = load(folder, R"(
@@ -345,7 +346,7 @@ def forward(self, x: Tensor) -> Tensor:
   CHECK(error.reason == Reason::out_of_memory);
 }
 
-// mutant: check_file() is not called
+// mutant: nobody looks whether a model file is there
 TEST_CASE("a model file that is missing or not a file is an error that names it") {
   Folder const folder;
   Description description;
@@ -358,7 +359,7 @@ TEST_CASE("a model file that is missing or not a file is an error that names it"
   CHECK(load_error(description).reason == Reason::file);
 }
 
-// mutant: load_program lets out what LibTorch throws
+// mutant: what LibTorch throws leaves the loading of a model
 TEST_CASE("a model file that is junk, cut off or empty is a model_load error of one short line") {
   Folder const folder;
   Description description;
@@ -381,7 +382,7 @@ TEST_CASE("a model file that is junk, cut off or empty is a model_load error of 
   CHECK(load_error(description).reason == Reason::model_load);
 }
 
-// mutant: load_program() does not ask describe_other_file()
+// mutant: a file of another kind is not named for what it is
 TEST_CASE("a file of another kind than the manifest says is named for what it is") {
   Folder const folder;
   Description description;
@@ -407,7 +408,7 @@ TEST_CASE("a file of another kind than the manifest says is named for what it is
   CHECK(contains(refusal("pt2"), "got a module of torch.jit.save"));
 }
 
-// mutant: load_script() runs forward whatever the format says
+// mutant: the method of a format is read and forgotten
 TEST_CASE("a manifest chooses the method of a module that has several") {
   Folder const folder;
   std::string const source =
@@ -441,7 +442,7 @@ TEST_CASE("a manifest chooses the method of a module that has several") {
   }
 }
 
-// mutant: execute() runs in inference mode whatever the format says
+// mutant: forward runs in inference mode whatever the format says
 TEST_CASE("gradients inside forward are computed when the manifest says so, and refused by name when not") {
   Folder const folder;
   Description description;
@@ -472,7 +473,7 @@ def forward(self, x: Tensor) -> Tensor:
   }
 }
 
-// mutant: read_slots() lets bytes through
+// mutant: a package may take texts
 TEST_CASE("text tensors, unknown formats and impossible options are refused by name at load") {
   Folder const folder;
   Description description;
@@ -493,7 +494,7 @@ TEST_CASE("text tensors, unknown formats and impossible options are refused by n
   CHECK(load_error(threads).reason == Reason::option);
 }
 
-// mutant: open_device() answers cuda:N without looking
+// mutant: nobody looks whether a CUDA device is there
 TEST_CASE("a CUDA device that is not there is refused by its name") {
   Folder const folder;
   Description description;

@@ -40,7 +40,7 @@ Engine<> engine_with_torch() { return Engine<>::create({.backends = {&libtorch::
 
 }  // namespace
 
-// mutant: LoadedModel::load without its dry run
+// mutant: a dry run keeps to batches of one item
 TEST_CASE("a pt2 package that was exported for one row is refused, unless it says so") {
   auto engine = engine_with_torch();
   PackageFolder const undeclared("fixed.pt2", 10, "");
@@ -69,7 +69,7 @@ TEST_CASE("a pt2 package that was exported for one row is refused, unless it say
   }
 }
 
-// mutant: check_unwritten left out
+// mutant: nobody looks whether a model writes to its input
 TEST_CASE("a pt2 package that writes to its input is refused") {
   auto engine = engine_with_torch();
   auto const refused = serve(engine, PackageFolder("writes.pt2", 4, ""));
@@ -78,7 +78,8 @@ TEST_CASE("a pt2 package that writes to its input is refused") {
                 refused.error().message);
 }
 
-// mutant: source_of() gives the backend the manifest's format without its method
+// mutant: the method of a format is read and forgotten
+// mutant: forward runs in inference mode whatever the format says
 TEST_CASE("a manifest's method and autograd reach the module, and its answers do not depend on company") {
   tests::Folder const folder;
   tests::write_script(folder / "model.pt", R"(
@@ -107,7 +108,6 @@ def forces(self, x: Tensor) -> Tensor:
   CHECK(values[3] == 4);
 }
 
-// mutant: a dry run that refuses what rounds otherwise in larger batches
 TEST_CASE("a pt2 package whose batch axis is dynamic passes the dry run") {
   auto engine = engine_with_torch();
   auto model = serve(engine, PackageFolder("perceptron.pt2", 10, ""));

@@ -12,7 +12,7 @@
 using namespace athanor;
 using namespace athanor::tests;
 
-// mutant: take_dict() takes the entries in their order
+// mutant: the entries of a dict are taken in their order
 TEST_CASE("outputs of a dict are taken by their keys, whatever else it holds") {
   Folder const folder;
   Description description;
@@ -34,7 +34,7 @@ TEST_CASE("outputs of a dict are taken by their keys, whatever else it holds") {
                  "expected outputs that are keys of its dict (first, second, third), got 'fourth'"));
 }
 
-// mutant: bind_outputs() leaves places as they are
+// mutant: the fields of a named tuple are taken in their order
 TEST_CASE("outputs that are called like the fields of a named tuple are told by their names") {
   Description description;
   description.path = ATHANOR_PT2_FOLDER "/fields.pt";  // mean = x, deviation = 2 x, count = 3 x
@@ -67,7 +67,7 @@ TEST_CASE("outputs that are called like the fields of a named tuple are told by 
   CHECK(contains(load_error(description).message, "forward returns, 3; the manifest has 2"));
 }
 
-// mutant: bind_inputs() does not compare the counts
+// mutant: an argument of another type than its input is bound to it
 TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   Folder const folder;
   Description description;
@@ -84,7 +84,7 @@ TEST_CASE("a manifest whose inputs are not forward's is refused at load") {
   CHECK(contains(load_error(description).message, "expected a method forward, got (predict)"));
 }
 
-// mutant: find_places() takes inputs in the order of the manifest whatever they are called
+// mutant: inputs and outputs are taken in the order of the manifest
 TEST_CASE("inputs that are called like forward's arguments are told by their names") {
   Folder const folder;
   Description description;
@@ -126,7 +126,7 @@ TEST_CASE("inputs that are called like forward's arguments are told by their nam
                  "expected an input for argument 'mask' of forward, got (ids, bias)"));
 }
 
-// mutant: bind_inputs() gives every argument the input of its place
+// mutant: an argument is given the input of its place
 TEST_CASE("an argument with a default may be left out by name, whatever stands behind it") {
   Folder const folder;
   Description description;

@@ -44,7 +44,7 @@ double perceptron_by_hand(double x) {
 
 }  // namespace
 
-// mutant: load_package() does not call provide_libtorch()
+// mutant: a package is loaded without libtorch.so
 TEST_CASE("a pt2 package answers what its weights say, for any number of rows") {
   auto const model = load(package("perceptron.pt2"));
   // The compiler writes the one element of b2 into the code.
@@ -60,8 +60,7 @@ TEST_CASE("a pt2 package answers what its weights say, for any number of rows") 
   }
 }
 
-// mutant: check() does not compare the element types: the package would read the bytes as what it was
-// compiled for
+// mutant: the element type of an input is not compared
 TEST_CASE("a pt2 package with two inputs and outputs keeps their order and refuses another element type") {
   auto description = package("pair.pt2");
   description.inputs = {DType::f32, DType::i64};
@@ -81,7 +80,9 @@ TEST_CASE("a pt2 package with two inputs and outputs keeps their order and refus
   CHECK(refused.error().reason == Reason::dtype);
 }
 
-// mutant: bind() takes inputs, or outputs, in the order of the manifest
+// mutant: inputs and outputs are taken in the order of the manifest
+// mutant: a package is given its inputs in the order of the manifest
+// mutant: the outputs of a package are taken in the order of the manifest
 TEST_CASE("a pt2 package with keyword arguments or a dict is told by their names") {
   auto description = package("named.pt2");
   description.inputs = {DType::f32, DType::f32};
@@ -122,7 +123,7 @@ TEST_CASE("a pt2 package with keyword arguments or a dict is told by their names
   }
 }
 
-// mutant: run_single_threaded is true
+// mutant: a package is run as if by one thread
 TEST_CASE("S1-4 more instances of one package than it has runners answer right at the same time") {
   auto const model = load(package("perceptron.pt2"));
   std::array<bool, 4> right{};
@@ -148,7 +149,7 @@ TEST_CASE("S1-4 more instances of one package than it has runners answer right a
   for (bool const each : right) CHECK(each);
 }
 
-// mutant: load_program lets out what LibTorch throws
+// mutant: what LibTorch throws leaves the loading of a model
 TEST_CASE("a pt2 package that is cut off, or a manifest with too many inputs, is a typed error") {
   Folder const folder;
   auto description = package("perceptron.pt2");
@@ -169,7 +170,7 @@ TEST_CASE("a pt2 package that is cut off, or a manifest with too many inputs, is
   CHECK(outputs.error().reason == Reason::backend_failure);
 }
 
-// mutant: the stub library is loaded RTLD_LOCAL under another name
+// mutant: a package is loaded without libtorch.so
 TEST_CASE("a host without LibTorch runs a pt2 package through the plugin") {
   auto* const host =
       ::popen(ATHANOR_PLUGIN_HOST " " ATHANOR_TORCH_PLUGIN " " ATHANOR_PT2_FOLDER "/perceptron.pt2 pt2", "r");

@@ -8,7 +8,7 @@
 
 using namespace athanor::tests;
 
-// mutant: plugin.map hides athanor_plugin
+// mutant: the plugin of torch refuses every struct
 TEST_CASE("a host without LibTorch runs a model through the plugin") {
   Folder const folder;
   auto const path = (folder / "model.pt").string();

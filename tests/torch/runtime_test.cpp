@@ -8,7 +8,7 @@
 
 using namespace athanor;
 
-// mutant: compare_releases compares the major number only
+// mutant: of a release only the major number is compared
 TEST_CASE("a LibTorch of another minor release is refused, and one of another patch is not") {
   auto const release = [](std::uint64_t major, std::uint64_t minor, std::uint64_t patch) {
     return (major << 56) | (minor << 48) | (patch << 40);
@@ -22,7 +22,8 @@ TEST_CASE("a LibTorch of another minor release is refused, and one of another pa
         "torch backend: expected LibTorch 2.11, which it was compiled with, got 2.15");
 }
 
-// mutant: check_processor ignores the machine
+// mutant: the machine of a package is not compared
+// mutant: the instructions of a package are not compared
 TEST_CASE("a package compiled for another machine or for instructions that are not there is refused") {
   CHECK(athanor::libtorch::check_processor("p", "", ""));
   CHECK(athanor::libtorch::check_processor("p", "", "INVALID_VEC_ISA"));
