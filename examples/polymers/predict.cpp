@@ -165,13 +165,16 @@ Result<Predictor> Predictor::open(Settings const& settings) {
                    settings.plain);
 }
 
-void Predictor::count(std::vector<Prediction> const& predictions) {
+void Predictor::take_rows(std::vector<Prediction> const& predictions) {
   summary_.rows += predictions.size();
+  summary_.errors += static_cast<std::size_t>(
+      std::ranges::count_if(predictions, [](Prediction const& one) { return one.error.has_value(); }));
+}
+
+void Predictor::count(std::vector<Prediction> const& predictions) {
   for (auto const& prediction : predictions) {
-    if (prediction.error) {
-      ++summary_.errors;
-      continue;
-    }
+    if (prediction.error) continue;
+    ++summary_.answers;
     double const hundreds = std::max(static_cast<double>(prediction.report.total.count()) / 100, 1.0);
     auto const bucket = static_cast<std::size_t>(std::log10(hundreds) * 3);
     ++summary_.latencies[std::min(bucket, summary_.latencies.size() - 1)];
@@ -195,6 +198,7 @@ std::vector<Prediction> Predictor::predict(std::vector<Row> rows) {
   for (auto& prediction : predictions)
     if (!prediction.error) take(*answer++, prediction);
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  take_rows(predictions);
   count(predictions);
   return predictions;
 }
@@ -225,6 +229,7 @@ Result<std::vector<std::vector<Prediction>>> Predictor::rounds(std::vector<Row> 
   summary_.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (auto const& caller : seen)
     for (auto const& round : caller) count(round);
+  take_rows(seen.front().front());
   return std::move(seen.front());
 }
 
@@ -234,7 +239,8 @@ Summary Predictor::finish() {
   auto const statistics = model_.statistics().value();
   summary.batches = statistics.batches;
   summary.mean_batch = statistics.batch_items.mean;
-  summary.hit_rate = summary.rows == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.rows);
+  summary.hit_rate =
+      summary.answers == 0 ? 0 : static_cast<double>(hits_) / static_cast<double>(summary.answers);
   return summary;
 }
 

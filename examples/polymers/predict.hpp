@@ -48,8 +48,9 @@ inline double shown(double kelvin, bool celsius) { return celsius ? kelvin - 273
 using LatencyHistogram = std::array<std::uint64_t, 21>;
 
 struct Summary {
-  std::size_t rows = 0;
-  std::size_t errors = 0;
+  std::size_t rows = 0;     // of the input
+  std::size_t errors = 0;   // rows that have no prediction
+  std::size_t answers = 0;  // more than rows where several callers ask for each
   double seconds = 0;
   std::uint64_t batches = 0;
   double mean_batch = 0;
@@ -86,6 +87,7 @@ class Predictor {
  private:
   Predictor(athanor::Engine<> engine, athanor::Model<> model, std::optional<double> coverage, bool plain)
       : engine_(std::move(engine)), model_(std::move(model)), coverage_(coverage), plain_(plain) {}
+  void take_rows(std::vector<Prediction> const& predictions);
   void count(std::vector<Prediction> const& predictions);
 
   athanor::Engine<> engine_;

@@ -137,7 +137,7 @@ void print_comparison(std::span<Prediction const> predictions, std::vector<Handb
 }
 
 void print_engine(Summary const& summary) {
-  say("engine: {} answers, {} batches, mean batch {:.1f}, hit rate {:.0f} %\n", summary.rows - summary.errors,
+  say("engine: {} answers, {} batches, mean batch {:.1f}, hit rate {:.0f} %\n", summary.answers,
       summary.batches, summary.mean_batch, 100 * summary.hit_rate);
 }
 

@@ -172,10 +172,9 @@ std::string rows_told(Page const& page) {
 
 std::string engine(Summary const& summary) {
   return fmt::format(
-      "<details><summary>What the engine did</summary><p>{:.0f} rows/s, {} batches, mean batch {:.1f}, hit "
-      "rate "
-      "{:.0f} %.</p><div class='plots'>{}</div></details>",
-      summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0, summary.batches,
+      "<details><summary>What the engine did</summary><p>{:.0f} answers/s, {} batches, mean batch {:.1f}, "
+      "hit rate {:.0f} %.</p><div class='plots'>{}</div></details>",
+      summary.seconds > 0 ? static_cast<double>(summary.answers) / summary.seconds : 0, summary.batches,
       summary.mean_batch, 100 * summary.hit_rate, latency_histogram(summary.latencies));
 }
 

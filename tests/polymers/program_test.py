@@ -217,6 +217,7 @@ class Program(unittest.TestCase):
         page = self.folder / "page.html"
         self.predict("--threads", "3", "--html", page)
         self.assertIn("from a call to its answer, 81 answers", page.read_text(encoding="utf-8"))
+        self.assertIn("<p>9 rows, 0 refused. The dot", page.read_text(encoding="utf-8"))
         self.predict("*CC*", "C1CC", "--html", page)
         self.assertIn("from a call to its answer, 1 answers", page.read_text(encoding="utf-8"))
 
