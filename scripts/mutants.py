@@ -35,18 +35,17 @@ from pathlib import Path
 
 KEYS = ("mutant", "file", "anchor", "becomes", "equivalent")
 # Nearest first: a suite comes after those of the rooms that it stands on, and the dearest last.
-SUITES = ("core", "loading", "manifest", "batching", "serving", "capi", "simulation")
+SUITES = ("core", "admission", "breaking", "caching", "loading", "batching", "serving", "manifest", "capi", "simulation")
 # The rooms that need models have a copy and suites of their own, so that the run without them stays short.
 MODEL_SUITES = ("chem", "torch", "polymers")
-# Those that stand on every room. No other room but core is seen by the suite of another one.
-JOINED = ("serving", "capi", "simulation")
+# Those that run the rooms together. No other room but core is seen by the suite of another one.
+JOINED = ("serving", "manifest", "capi", "simulation")
 PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory"),
             "polymers": ("athanor-polymers-files-tests", "athanor-polymers-tests")}
 # Per suite: what runs its examples' program, and where that program is built.
 SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
 # Folders of tests whose comments do not name entries yet.
-FOLDERS_WITHOUT_NAMES = ("capi", "chem", "core", "loading", "manifest", "polymers",
-                         "serving", "simulation", "torch")
+FOLDERS_WITHOUT_NAMES = ("capi", "chem", "core", "polymers", "serving", "simulation", "torch")
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30
@@ -368,7 +367,11 @@ def suites_of(room):
         return tuple(dict.fromkeys((room, "polymers")))
     if room == "core":
         return SUITES
-    return ("capi",) if room == "capi" else tuple(dict.fromkeys((*({room} & set(SUITES)), *JOINED)))
+    if room == "capi":
+        return ("capi",)
+    if room in JOINED:
+        return JOINED[JOINED.index(room):]
+    return (*({room} & set(SUITES)), *JOINED)
 
 
 def try_suite(suite, mutants, results):

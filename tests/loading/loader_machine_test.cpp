@@ -26,7 +26,8 @@ Error const broken{Code::unavailable, Reason::file, "model.pt: cannot be read", 
 
 }  // namespace
 
-// mutant: LeastRecentlyUsed sorts by bytes instead of last use
+// mutant: victims go by their size instead of their last use
+// mutant: a victim that is not needed goes too
 TEST_CASE("the models longest unused go first, and no more than needed") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const a = machine.add("a", 40), b = machine.add("b", 30), c = machine.add("c", 20),
@@ -42,7 +43,8 @@ TEST_CASE("the models longest unused go first, and no more than needed") {
   CHECK(machine.want(d, at(4s)).victims == std::vector<LoaderMachine::Id>{a});
 }
 
-// mutant: find_victims takes a victim that the policy names twice, or an index that is none
+// mutant: the policy names a victim twice
+// mutant: too few victims are taken for enough
 TEST_CASE("a policy of one's own chooses the victims, and a choice that does not suffice evicts nothing") {
   std::vector<std::size_t> choice;
   std::vector<std::uint64_t> seen;
@@ -72,7 +74,8 @@ TEST_CASE("a policy of one's own chooses the victims, and a choice that does not
   CHECK(machine.want(d, at(4s)).victims == std::vector{b});
 }
 
-// mutant: want does not compare with the whole budget before it looks for victims
+// mutant: a model larger than the budget is taken for one that may fit later
+// mutant: a model larger than the whole budget is no obstacle
 TEST_CASE("S3-15 a model larger than the budget is refused and evicts nothing") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const small = machine.add("small", 60), large = machine.add("large", 101);
@@ -89,7 +92,8 @@ TEST_CASE("S3-15 a model larger than the budget is refused and evicts nothing") 
   CHECK(machine.state(small) == ModelState::ready);
 }
 
-// mutant: victims are planned even when they do not suffice
+// mutant: too few victims are taken for enough
+// mutant: a pinned model may be evicted
 TEST_CASE("S3-15 when everything that could go is in use the call is refused with a time to come back") {
   LoaderMachine machine({.budget_bytes = 100, .busy_retry = 70ms});
   auto const pinned = machine.add("pinned", 60), idle = machine.add("idle", 30),
@@ -104,7 +108,8 @@ TEST_CASE("S3-15 when everything that could go is in use the call is refused wit
   CHECK(plan.error.retry_after == 70ms);
 }
 
-// mutant: next_start ignores what is leaving
+// mutant: a load begins before what it displaces is freed
+// mutant: an evicted model's bytes are not counted as leaving
 TEST_CASE("a load waits until what it displaces is freed") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const old = machine.add("old", 80), first = machine.add("first", 50),
@@ -126,7 +131,10 @@ TEST_CASE("a load waits until what it displaces is freed") {
   CHECK(machine.committed() == 70);
 }
 
-// mutant: the back-off does not double, or not up to its limit only
+// mutant: the back-off does not grow
+// mutant: the back-off grows without a limit
+// mutant: a success does not end the back-off
+// mutant: a failed model is tried again before its time
 TEST_CASE("S0-16 a failure is remembered, its back-off doubles up to its limit and ends with a success") {
   LoaderMachine machine({.first_backoff = 1s, .longest_backoff = 3s});
   auto const id = machine.add("tg", 10);
@@ -162,7 +170,8 @@ TEST_CASE("S0-16 a failure is remembered, its back-off doubles up to its limit a
   CHECK(machine.statistics().unloads == 1);
 }
 
-// mutant: record_failure, or backoff_error, that gives every failure but one of the budget a time to come back
+// mutant: a model over the budget is told to come back
+// mutant: a model whose backend breaks its contract is told to come back
 TEST_CASE("a load that fails for what waiting does not change has no time to come back") {
   for (auto const& [code, reason, helps] :
        {std::tuple{Code::unavailable, Reason::file, true}, std::tuple{Code::not_found, Reason::file, true},
@@ -184,7 +193,8 @@ TEST_CASE("a load that fails for what waiting does not change has no time to com
   }
 }
 
-// mutant: overdue gives back what the running load still holds
+// mutant: an overdue load is forgotten although it still runs
+// mutant: a load at its deadline is not yet overdue
 TEST_CASE("S3-14 a load past its deadline has failed, still holds its room, and is not begun twice") {
   LoaderMachine machine({.budget_bytes = 100, .load_deadline = 5s});
   auto const slow = machine.add("slow", 60), other = machine.add("other", 60);
@@ -203,7 +213,8 @@ TEST_CASE("S3-14 a load past its deadline has failed, still holds its room, and 
   CHECK(machine.statistics().late == 1);
 }
 
-// mutant: measured does not add the growth to what is committed
+// mutant: the growth of a model is not committed
+// mutant: a measured model's growth ignores what is still being freed
 TEST_CASE("S3-15 a model that turns out larger than declared displaces others, or fails when it cannot") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const idle = machine.add("idle", 50), grows = machine.add("grows", 20),
@@ -262,7 +273,7 @@ TEST_CASE("a loader told never to try again of itself does not") {
   CHECK(machine.want(id, at(1s)).want == Want::load);
 }
 
-// mutant: retry_now leaves what the model was measured at
+// mutant: a new try keeps what the model was measured at
 TEST_CASE(
     "a model once too large for the budget is expected anew at its expected size now, or its declared one") {
   LoaderMachine machine({.budget_bytes = 100});
@@ -277,8 +288,8 @@ TEST_CASE(
   CHECK(machine.want(large, at(0s)).want == Want::load);
 }
 
-// mutants: next_start ignores what has been promised to a load that turned out larger; next_start does not look at
-// whether the model's own memory is still being freed
+// mutant: a load begins in room that is promised to the growth of another
+// mutant: a load begins over its own payload that is still being freed
 TEST_CASE("a load begins only when its own old memory is free and beside what others were promised") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const grows = machine.add("grows", 10), victim = machine.add("victim", 10),
@@ -301,7 +312,7 @@ TEST_CASE("a load begins only when its own old memory is free and beside what ot
   CHECK(machine.occupied() == 100);
 }
 
-// mutant: next_start takes the youngest reservation
+// mutant: the youngest reservation loads first
 TEST_CASE("loads that wait for memory begin in the order of their reservations") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const old = machine.add("old", 100), later = machine.add("later", 50),
@@ -315,7 +326,7 @@ TEST_CASE("loads that wait for memory begin in the order of their reservations")
   CHECK(machine.next_start() == later);
 }
 
-// mutant: charge_measured keeps what was reserved beyond what is held
+// mutant: what was reserved beyond the measured bytes is never given back
 TEST_CASE("a model smaller than reserved gives the rest back") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const small = machine.add("small", 60), other = machine.add("other", 80);
@@ -328,7 +339,7 @@ TEST_CASE("a model smaller than reserved gives the rest back") {
   CHECK(machine.want(other, at(0s)).victims.empty());
 }
 
-// mutant: add takes a new number although one is free
+// mutant: a removed model's number is not used again
 TEST_CASE("the number of a removed model is given to a later one") {
   LoaderMachine machine({});
   auto const first = machine.add("first", 10), second = machine.add("second", 10);

@@ -48,7 +48,7 @@ struct RacingEnv : SimulatedEnv {
 
 }  // namespace
 
-// mutant: close_to_pins does not ask for pins once a victim is closed
+// mutant: a victim that has just been pinned is evicted
 TEST_CASE("S3-15 a model pinned while it is being chosen for eviction is spared, and another goes") {
   Simulation world(1);
   int alive = 0;
@@ -95,7 +95,7 @@ struct RacingWorld {
 
 }  // namespace
 
-// mutant: try_pin keeps its pin of a model that was retired concurrently
+// mutant: a pin of a model that was retired concurrently is kept
 TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of it is left") {
   RacingWorld racing(100);
   Caller slot;
@@ -110,7 +110,7 @@ TEST_CASE("a model unloaded in the middle of a pin is loaded anew, and no pin of
   CHECK(racing.loader.status(record).pins == 0);
 }
 
-// mutant: pin_or_park does not look whether its own momentary pin hid the last one
+// mutant: a drain hidden by a momentary pin is never finished
 TEST_CASE("a model drains although a momentary pin hid that its last pin had gone") {
   RacingWorld racing(100);
   Caller held, slot;
@@ -129,7 +129,7 @@ TEST_CASE("a model drains although a momentary pin hid that its last pin had gon
   racing.loader.unpin(slot);
 }
 
-// mutant: close_to_pins leaves the first victims closed when a later one has been pinned
+// mutant: victims stay closed when one of them was pinned
 TEST_CASE("when one of two victims is pinned while they are closed, the other stays in use") {
   RacingWorld racing(25);
   Slot first_slot, second_slot;

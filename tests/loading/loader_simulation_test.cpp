@@ -185,8 +185,10 @@ Context::~Context() {
 
 }  // namespace
 
-// mutants: next_start ignores what is leaving; retire_drained ignores pins; on_deadline forgets those who
-// wait; overdue gives back the room of a running load; end_load frees nothing when the load is late
+// mutant: a load begins before what it displaces is freed
+// mutant: a draining model is freed while it is pinned
+// mutant: an overdue load leaves those who wait for it
+// mutant: an overdue load is forgotten although it still runs
 TEST_CASE(
     "S3-15 in any order of asking, letting go, failing and unloading the budget holds and everybody is "
     "answered once") {

@@ -24,7 +24,7 @@ struct Index {
 
 }  // namespace
 
-// mutant: unpin frees without looking whether others hold a pin
+// mutant: a draining model is freed while it is pinned
 TEST_CASE("threads that take, hold and displace models never see one that is gone") {
   std::atomic<int> alive{0};
   std::atomic<bool> unsound{false};
@@ -60,7 +60,8 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
   CHECK(got > 0);
 }
 
-// mutant: Pins::close closes the first cell only; Pins::held leaves a cell out
+// mutant: only the first cell of pins is closed
+// mutant: the pins of one cell are not seen
 TEST_CASE(
     "a model that is pinned on one thread and released on another drains, and is refused to all meanwhile") {
   std::atomic<int> alive{0};
@@ -107,7 +108,6 @@ TEST_CASE(
   CHECK(alive == 0);
 }
 
-// mutant (refused by Clang's thread-safety analysis): pin_or_park looks victims up after its unlock
 TEST_CASE("names are added while other threads displace models") {
   std::atomic<int> alive{0};
   {

@@ -13,7 +13,7 @@ using namespace athanor::loading_tests;
 using namespace std::chrono_literals;
 using loading::PinResult;
 
-// mutant: pin_or_park reserves a load for a caller that finds one in progress
+// mutant: a call loads although a load runs
 TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin") {
   Simulation world(1);
   Disk disk;
@@ -40,7 +40,7 @@ TEST_CASE("S3-14 twenty calls for one model are one load, and each gets its pin"
   CHECK(loader.statistics().joined == 19);
 }
 
-// mutant: a failure is not remembered, so that every call goes to the disk
+// mutant: a failed model is tried again before its time
 TEST_CASE(
     "S0-16 a failed load reaches all who waited, is remembered, and is tried again after the back-off") {
   Simulation world(1);
@@ -76,7 +76,9 @@ TEST_CASE(
   loader.unpin(next);
 }
 
-// mutants: on_deadline does not resume those who wait; run_load or end_load frees a late payload without telling
+// mutant: an overdue load leaves those who wait for it
+// mutant: a late payload is freed without telling
+// mutant: a payload that came too late to be measured is freed without telling
 TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the late model is freed") {
   for (bool const in_warm_up : {false, true}) {
     CAPTURE(in_warm_up);
@@ -104,7 +106,7 @@ TEST_CASE("S3-14 the load deadline is kept: callers are told in time, and the la
   }
 }
 
-// mutant: observe_all reports every model as pinned
+// mutant: every model is taken for pinned
 TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook runs after the last use") {
   Simulation world(1);
   Disk disk;
@@ -131,7 +133,7 @@ TEST_CASE("S3-15 idle models make room, pinned ones stay, and the release hook r
   CHECK(loader.statistics().occupied_bytes == 20);
 }
 
-// mutant: unload frees while a pin is held
+// mutant: a draining model is freed while it is pinned
 TEST_CASE("unloading waits for the last pin and refuses new ones until then") {
   Simulation world(1);
   Disk disk;
@@ -156,7 +158,7 @@ TEST_CASE("unloading waits for the last pin and refuses new ones until then") {
   CHECK(loader.unload("nobody").error().reason == Reason::model_missing);
 }
 
-// mutant: withdraw says true for a slot that is no longer parked
+// mutant: a slot that is no longer parked is withdrawn
 TEST_CASE("a withdrawn slot is not resumed, and the others are") {
   Simulation world(1);
   Disk disk;
@@ -177,7 +179,7 @@ TEST_CASE("a withdrawn slot is not resumed, and the others are") {
   }
 }
 
-// mutant: a failed warm-up publishes the model all the same
+// mutant: a model whose warm-up failed is published
 TEST_CASE("a model whose warm-up fails is freed and not used") {
   Simulation world(1);
   Disk disk;
@@ -206,7 +208,7 @@ TEST_CASE("a load function that throws or gives nothing is a failed load") {
         "empty: the load function returned neither a payload nor an error");
 }
 
-// mutant: stop leaves those who wait for a load
+// mutant: a stop leaves those who wait for a load
 TEST_CASE("stopping answers everybody who waits and refuses everybody who comes") {
   Simulation world(1);
   Disk disk;
@@ -256,7 +258,7 @@ TEST_CASE("a caller that waits no longer than its time is told so, and the load 
   loader.unpin(caller);
 }
 
-// mutant: the model stays when its measured bytes exceed the budget
+// mutant: a model that measures above the whole budget is kept
 TEST_CASE("S3-15 measured bytes count, not declared ones") {
   Simulation world(1);
   Disk disk;
@@ -278,7 +280,7 @@ TEST_CASE("S3-15 measured bytes count, not declared ones") {
   CHECK(disk.loads["large"] == 1);  // its size is known now
 }
 
-// mutant: run_load does not look whether the load was given up before it began
+// mutant: a load that was given up before it began is begun
 TEST_CASE("a load that was given up before a thread took it is not begun") {
   Simulation world(1);
   Disk disk;
@@ -295,7 +297,7 @@ TEST_CASE("a load that was given up before a thread took it is not begun") {
   CHECK(loader.statistics().occupied_bytes == 0);
 }
 
-// mutant: load leaves what the model was measured at
+// mutant: a new try keeps what the model was measured at
 TEST_CASE("a model that was too large for the budget is loaded when it was replaced and load is asked for") {
   Simulation world(1);
   Disk disk;
@@ -310,7 +312,8 @@ TEST_CASE("a model that was too large for the budget is loaded when it was repla
   CHECK(loader.acquire("tg", 1s));
 }
 
-// mutant: declare lets the throw of expected_bytes through
+// mutant: what expected_bytes throws is let through
+// mutant: a loader knows any number of models
 TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more models than it may") {
   Simulation world(1);
   Disk disk;
@@ -328,7 +331,8 @@ TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more mod
   CHECK(loader.acquire("other", 1s).error().code == Code::resource_exhausted);
 }
 
-// mutants: create checks nothing; longest_backoff is not compared with first_backoff
+// mutant: a loader's options are not looked at
+// mutant: the longest back-off may be shorter than the first
 TEST_CASE("impossible options are refused by name") {
   Simulation world(1);
   Disk disk;
@@ -353,7 +357,6 @@ TEST_CASE("impossible options are refused by name") {
   CHECK(refused({.max_models = 0}, disk.functions()) == "loading: max_models: expected at least 1, got 0");
 }
 
-// mutant: a pin that returns to the loader's handle, which has moved
 TEST_CASE("a loader moves, and pins taken before stay valid") {
   Simulation world(1);
   Disk disk;
@@ -366,7 +369,8 @@ TEST_CASE("a loader moves, and pins taken before stay valid") {
   CHECK(moved.status("tg")->pins == 0);
 }
 
-// mutants: take_if_over does not look at is_removable; forget leaves the name; add finds the record of a name
+// mutant: a forgotten model keeps its name
+// mutant: a model may be removed while it is being freed
 TEST_CASE(
     "a forgotten model goes with its last pin, its context with it, and its name can be declared anew") {
   Simulation world(1);
@@ -408,7 +412,7 @@ TEST_CASE(
   CHECK(loader.acquire("tg", 1s));
 }
 
-// mutant: next_start looks at the bytes that are being freed, not at whether something is
+// mutant: a load begins over its own payload that is still being freed
 TEST_CASE("a model that holds no bytes is not loaded over its own payload, which is still being freed") {
   Simulation world(1);
   Disk disk;
@@ -435,7 +439,7 @@ TEST_CASE("a model that holds no bytes is not loaded over its own payload, which
   loader.unpin(next);
 }
 
-// mutants: start_reserved posts to the timekeeper; load threads without a bound
+// mutant: loads run on the threads of the host
 TEST_CASE("loads run on threads of the loader's own, at most load_threads at a time") {
   Simulation world(1);
   Disk disk;
@@ -462,7 +466,8 @@ TEST_CASE("loads run on threads of the loader's own, at most load_threads at a t
   for (auto& caller : callers) loader.unpin(caller);
 }
 
-// mutants: arm_deadline that ignores what the timekeeper says; a failed post that leaves its callers parked
+// mutant: a load that nobody could keep the time of is begun
+// mutant: a load that no thread runs leaves its callers waiting
 TEST_CASE("a load that no thread can run, or keep the time of, is refused, and its memory is given back") {
   Simulation world(1);
   Disk disk;

@@ -38,6 +38,7 @@ TEST_CASE("a model that takes certain batch sizes has the largest of them as its
 }
 
 // mutant: buckets, or sizes of a batch, need not ascend
+// mutant: the largest batch may be none of the sizes
 TEST_CASE("batch sizes that make no sense are named by their place") {
   CHECK(refusal(R"({"sizes": [8, 8]})") == "batching.sizes[1]: expected more than 8, as sizes ascend; got 8");
   CHECK(refusal(R"({"sizes": []})").starts_with("batching.sizes: expected"));

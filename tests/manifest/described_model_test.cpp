@@ -118,7 +118,7 @@ std::size_t occurrences(std::string_view text, std::string_view part) {
 
 }  // namespace
 
-// mutant: compare() and prove() put description.id before their sentence
+// mutant: a self-test names its model a second time
 TEST_CASE("a failed load names the model once") {
   House house;
   char const* const wrong = R"("self_test": [{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[2, 4]]}}],)";
@@ -132,7 +132,7 @@ TEST_CASE("a failed load names the model once") {
   CHECK(failed.message.ends_with("self_test[0]: told to fail"));
 }
 
-// mutant: is_row_of compares ranks only
+// mutant: a row of a processor need only have the number of dimensions
 TEST_CASE("an output that a processor gives has the shape that the processor gives") {
   House house;
   char const* const answer = R"("y": [[2, 2]])";
@@ -151,7 +151,7 @@ TEST_CASE("an output that a processor gives has the shape that the processor giv
   }
 }
 
-// mutant: put_made looks at the rows and bytes only
+// mutant: what a processor makes may have any shape
 TEST_CASE("without a self-test, the first answer shows what a processor really gives") {
   House house;
   ModelFolder const folder("", "rows", "1.0.0", text_tensors(R"(["items", 2])"));
@@ -165,7 +165,7 @@ TEST_CASE("without a self-test, the first answer shows what a processor really g
         "processor");
 }
 
-// mutant: describe_model passes on what the processor said
+// mutant: options that a processor refuses are no mistake of the manifest
 TEST_CASE("what a processor refuses is a refusal of the manifest that names the model") {
   House house;
   auto const error =
@@ -175,7 +175,7 @@ TEST_CASE("what a processor refuses is a refusal of the manifest that names the 
   CHECK(error.message == "rows@1.0.0: processor: rows: unknown option");
 }
 
-// mutant: leave join_request out
+// mutant: codes of a request are read in the type of the model's tokens
 TEST_CASE("codes of i32 in a request become tokens of i64 for the model") {
   House house;
   std::vector<std::int64_t> tokens;
@@ -205,7 +205,7 @@ TEST_CASE("codes of i32 in a request become tokens of i64 for the model") {
   CHECK(tokens == std::vector<std::int64_t>{3, 2, 1});
 }
 
-// mutant: check_bytes looks for UTF-8 whatever the encoding is
+// mutant: bytes of any encoding are refused unless they are UTF-8
 TEST_CASE("an encoded image reaches a processor where its input may hold any bytes") {
   using namespace std::string_view_literals;
   House house;
@@ -232,7 +232,7 @@ TEST_CASE("an encoded image reaches a processor where its input may hold any byt
   CHECK(refused.error().message.ends_with("image: element 0: byte 0 is not UTF-8"));
 }
 
-// mutant: check_processor_section asks for bytes
+// mutant: a processor reads only texts
 TEST_CASE("a decoded image reaches a processor row by row") {
   House house;
   ModelFolder const folder(
@@ -248,7 +248,7 @@ TEST_CASE("a decoded image reaches a processor row by row") {
   CHECK(std::vector<float>(y.begin(), y.end()) == std::vector<float>{22, 211});
 }
 
-// mutant: preprocess_item hands over the first of several inputs
+// mutant: a processor is given the first of its inputs only
 TEST_CASE("a processor is given a row of each input that the manifest names, in that order") {
   House house;
   ModelFolder const folder("", "images", "1.0.0",

@@ -69,7 +69,8 @@ std::string refusal(std::string const& json) {
 
 }  // namespace
 
-// mutant: full_format() leaves out what follows the first key
+// mutant: a backend is not told the method
+// mutant: a backend is not told that a model computes gradients
 TEST_CASE("a method and autograd follow the format that a backend is given") {
   auto const format = [](std::string const& keys) {
     auto const read = parse_manifest(with(R"("format": "pt2")", R"("format": "pt2")" + keys, plain));
@@ -139,7 +140,8 @@ TEST_CASE("a plain model needs only its tensors and its file") {
   CHECK_FALSE(read->device);
 }
 
-// mutant: Node::object returns before it looks at the keys
+// mutant: unknown keys are ignored
+// mutant: more members may be asked for than there are
 TEST_CASE("S3-22 unknown keys and impossible values are refused by name") {
   CHECK(refusal(with(R"("digest": "xxh128:)", R"("digst": "xxh128:)")) ==
         "athanor.json: members[0]: unknown key 'digst'; known: file, digest, lookups, scale");
@@ -155,7 +157,12 @@ TEST_CASE("S3-22 unknown keys and impossible values are refused by name") {
         "athanor.json: athanor: expected format 1, got 2: this library is older than the manifest");
 }
 
-// mutant: check_references is not called
+// mutant: references of a manifest are not checked
+// mutant: nesting has no limit
+// mutant: two tensors may have one name
+// mutant: index_of may name an axis that no ragged input has
+// mutant: one member's output is accepted for several
+// mutant: a code may stand twice in a lookup
 TEST_CASE("every mistake in a manifest is named with its place, what was expected and what came") {
   struct Row {
     char const* piece;
@@ -249,8 +256,13 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
         "athanor.json: model_inputs[0].name: expected one of the inputs (x), got 'z'");
 }
 
-// mutants: check_index_of, check_lookup or check_given_input looks at less of the input; check_made_input does not look
-// for the axis; check_computed does not count the members
+// mutant: positions may be floats
+// mutant: positions of i32 are refused
+// mutant: a segment may follow an axis that no ragged input has
+// mutant: lookups of what the batch makes are accepted
+// mutant: a model input may have another type than its source
+// mutant: lookups of floats are accepted
+// mutant: a standard deviation of one member is accepted
 TEST_CASE("what is made of inputs and members is refused where there is nothing to make it of") {
   char const* const edge = R"("name": "edge", "dtype": "i64")";
   CHECK(refusal(with(edge, R"("name": "edge", "dtype": "f32")")) ==
@@ -290,7 +302,9 @@ TEST_CASE("what is made of inputs and members is refused where there is nothing 
   CHECK(parse_manifest(computed("mean:y")));
 }
 
-// mutant: keeps_shape compares only the number of dimensions
+// mutant: a model input of another rank than its source is accepted
+// mutant: a fixed length may differ from its source's
+// mutant: the last axis is not compared
 TEST_CASE("a shape that nothing gives is refused") {
   char const* const mean = R"("tg_mean", "dtype": "f32", "shape": ["items"])";
   CHECK(refusal(with(mean, R"("tg_mean", "dtype": "f32", "shape": ["items", 2])")) ==
@@ -328,7 +342,7 @@ TEST_CASE("a shape that nothing gives is refused") {
         "[items, 4]");
 }
 
-// mutant: check_made_input looks at the type of a count only
+// mutant: a made count may be of any shape
 TEST_CASE("an input that is made has the shape that it is made in") {
   auto const shaped = [](std::string_view name, std::string_view from, std::string_view to) {
     return with(fmt::format(R"("{}", "dtype": "i64", "shape": {})", name, from),
@@ -348,7 +362,8 @@ TEST_CASE("an input that is made has the shape that it is made in") {
           .starts_with("athanor.json: model_inputs[2].shape: expected 'items' or the name of a ragged axis"));
 }
 
-// mutant: check_lookup leaves out the other members
+// mutant: lookups may lack for some members
+// mutant: unknown codes are counted without a segment to tell items apart
 TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
   CHECK(refusal(with(R"(, "lookups": {"atom": [5]})", "")) ==
         "athanor.json: members[0].lookups.atom: expected lookups of 'atom' for all members or for none, got "
@@ -362,7 +377,9 @@ TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
         "apart; got none");
 }
 
-// mutant: is_computable is true for f16
+// mutant: a mean of integers is accepted
+// mutant: a scale of integers is accepted
+// mutant: texts are accepted as an output
 TEST_CASE("means, deviations and scales are of types that are computed in") {
   for (auto const* dtype : {"f16", "bf16", "i64"}) {
     std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
@@ -381,7 +398,7 @@ TEST_CASE("means, deviations and scales are of types that are computed in") {
         "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
 }
 
-// mutant: read_warm_up that does not ask for a self_test
+// mutant: a warm-up needs no self-test
 TEST_CASE("a setting that nothing would heed is refused") {
   auto const tests = whole.find(R"("self_test")");
   auto const end = whole.find(R"("warm_up")");
@@ -393,7 +410,10 @@ TEST_CASE("a setting that nothing would heed is refused") {
   CHECK(parse_manifest(with(R"("threads": 2)", R"("threads": 256)")));
 }
 
-// mutant: check_size, or a check that stands beside it here, left out
+// mutant: a path with dots is accepted
+// mutant: a scale may be any number but 0
+// mutant: a tolerance may be any number
+// mutant: lengths that no memory holds are accepted while they fit 64 bits
 TEST_CASE("a manifest that says what cannot be is refused by name") {
   for (auto const* shape : {R"(["items", "items"])", R"(["atoms", "items"])", R"(["items", 3, "items"])"}) {
     std::string const expected = std::string_view(shape).find("atoms") == std::string_view::npos
@@ -447,7 +467,7 @@ TEST_CASE("a manifest that says what cannot be is refused by name") {
   }
 }
 
-// mutant: Node::list or the depth that goes on after its refusal: the time is then that of hours
+// mutant: nesting has no limit
 TEST_CASE("a manifest that is too much is refused before it is read to its end") {
   std::string inputs;
   for (int i = 0; i < 50'000; ++i)
@@ -473,7 +493,8 @@ TEST_CASE("a manifest that is too much is refused before it is read to its end")
   CHECK(refusal(nested) == "athanor.json: expected at most 64 levels of nesting, got more");
 }
 
-// mutant: check_processor_section looks at the name only
+// mutant: a processor may read an input without items
+// mutant: a processor may read an input twice
 TEST_CASE("a processor reads inputs that begin with items, each once") {
   CHECK(parse_manifest(with(R"("dtype": "bytes", "shape": ["items"])",
                             R"("dtype": "bytes", "shape": ["items", 1])",
@@ -485,7 +506,7 @@ TEST_CASE("a processor reads inputs that begin with items, each once") {
         "athanor.json: processor.inputs[1]: expected every input once, got 'smiles' again");
 }
 
-// mutant: read_tensors leaves the list of a processor without inputs empty
+// mutant: a processor that names no inputs is given none
 TEST_CASE("a processor is given every input when it names none") {
   std::string const two =
       with(R"("inputs": [{"name": "smiles")",
@@ -499,7 +520,8 @@ TEST_CASE("a processor is given every input when it names none") {
   CHECK(one->processor->inputs == std::vector<std::string>{"smiles"});
 }
 
-// mutant: read_encoding does not look at the dtype, or takes every text for utf8
+// mutant: numbers may have an encoding
+// mutant: every text is taken for UTF-8
 TEST_CASE("bytes may be opaque") {
   auto const spec_of = [](std::string const& text) {
     auto const manifest = parse_manifest(text);
@@ -524,7 +546,7 @@ TEST_CASE("no cut of a manifest is taken for a whole one") {
   }
 }
 
-// mutant: read_manifest hashes the file, which may have changed since it was parsed
+// mutant: a manifest does not know the hash of its text
 TEST_CASE("a manifest knows the hash of the text that it was read from") {
   CHECK(parse_manifest(plain)->content == hash128(plain));
   std::string const spaced = plain + "\n";

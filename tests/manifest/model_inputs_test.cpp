@@ -122,7 +122,8 @@ TEST_CASE("a constant has no lookups and is no input of a request") {
         std::string::npos);
 }
 
-// mutant: with_items_first that puts another axis first
+// mutant: another axis than the items' is put first
+// mutant: a named axis of an item is a ragged axis
 TEST_CASE("a model has its items along any axis, or none where each run is one item") {
   auto const manifest = read(shaped(R"(["items", "time", 80])", R"(["time", "items", 80])",
                                     R"([4, 3, "items"])", R"(["items", 4, 3])"));
@@ -194,6 +195,7 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
 }
 
 // mutant: a default need not be what its input allows
+// mutant: a request may leave out all inputs
 TEST_CASE("an input with a default is one that a request may leave out, and its default is checked like it") {
   auto const with = [](std::string const& input) {
     auto text = manifest_of(R"(, {"name": "mask", "dtype": "f32", "shape": ["items", 2]})");

@@ -4,7 +4,7 @@
 
 using namespace athanor;
 
-// mutant: numeric identifiers are compared as text (rc.10 < rc.2)
+// mutant: numbers in versions are compared as text
 TEST_CASE("S4-10 versions stand in semantic order, releases above their candidates") {
   char const* const ascending[] = {"latest",
                                    "stable",

@@ -52,6 +52,7 @@ TEST_CASE("a manifest declares parameters with type, default, range, choices and
 }
 
 // mutant: a parameter may have the name of an input
+// mutant: a seed needs no default
 TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "x", "type": "f64"})") ==
         "athanor.json: parameters[0].name: expected a name that no input has, got 'x'");

@@ -56,7 +56,7 @@ TEST_CASE("a model input that is the state of a sequence names the output that i
   CHECK(settled->sequences->held);
 }
 
-// mutants: check_sequences without check_state; read_sequences that leaves the cache on.
+// mutant: states are not looked for among the outputs
 TEST_CASE("a mistake in the declaration of state is named by its place") {
   CHECK(refusal("", R"("from": "state:")") ==
         "athanor.json: model_inputs[1].from: expected the name of a model output after 'state:', got none");
@@ -91,7 +91,7 @@ TEST_CASE("a mistake in the declaration of state is named by its place") {
         "athanor.json: self_test[0].inputs: expected at most 1 items, each of a sequence of its own; got 2");
 }
 
-// mutant: check_sequences that does not ask for ragged inputs, whose elements every item would be given.
+// mutant: items of a self-test with state share what lies along a ragged axis
 TEST_CASE("a self-test of a model with state has one item beside inputs along a ragged axis") {
   auto const manifest = parse_manifest(
       R"({"athanor": 1, "name": "m", "version": "1.0.0", "backend": "b", "format": "f",

@@ -33,7 +33,7 @@ std::uint16_t half_bits(std::string const& number, DType dtype) {
 
 }  // namespace
 
-// mutant: the range check of store_integer is dropped
+// mutant: integers that a type cannot hold wrap
 TEST_CASE("S4-2 what a tensor cannot hold is refused with its name, position, expected and got") {
   struct Row {
     char const* json;
@@ -124,7 +124,8 @@ TEST_CASE("nested lists become a row-major tensor") {
   CHECK(empty->shape() == Shape{0, 3});
 }
 
-// mutant: number() prints -0.0 as -0, or from_f16 takes subnormal numbers for normal ones
+// mutant: the sign of a zero is lost in JSON
+// mutant: subnormal numbers of f16 are taken for normal ones
 TEST_CASE("a tensor of every type comes back from its JSON as it was") {
   std::mt19937_64 random(7);
   for (auto const dtype :
@@ -151,7 +152,8 @@ TEST_CASE("a tensor of every type comes back from its JSON as it was") {
     }
 }
 
-// mutant: append_list leaves the commas out, or texts are not escaped
+// mutant: lists are written without commas
+// mutant: texts are written as they are
 TEST_CASE("a tensor is written as nested lists in few digits") {
   std::array<float, 4> const values{1, 0.1F, -2.5F, 1e20F};
   auto const of = [&](Shape const& shape) {
@@ -164,7 +166,7 @@ TEST_CASE("a tensor is written as nested lists in few digits") {
   CHECK(tensor_to_json(Tensor::copy_texts(texts).value(), "x").value() == "[\"a\\\"b\",\"\u017elu\u0165\"]");
 }
 
-// mutant: tensor_to_json looks for UTF-8 in the first element only
+// mutant: only the first text of a tensor is looked at before it is written
 TEST_CASE("what JSON cannot hold is refused by its element") {
   std::array<double, 2> const values{1, std::numeric_limits<double>::infinity()};
   CHECK(tensor_to_json(Tensor::view(std::span<double const>(values), Shape{2}), "y").error().message ==
