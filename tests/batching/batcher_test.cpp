@@ -64,20 +64,20 @@ TEST_CASE("a lone call of a batcher runs on its caller and allocates nothing onc
 // mutant: a submit whose input cannot be moved keeps its place
 TEST_CASE("an input that cannot be moved costs its submitter an exception, and the batcher nothing") {
   struct Fragile {
-    bool breaks = false;
+    int copies = 9;
     Fragile() = default;
-    explicit Fragile(bool does) : breaks(does) {}
-    Fragile(Fragile const& other) : breaks(other.breaks) {
-      if (breaks) throw std::runtime_error("it broke");
+    explicit Fragile(int sound_copies) : copies(sound_copies) {}
+    Fragile(Fragile const& other) : copies(other.copies - 1) {
+      if (copies < 0) throw std::runtime_error("it broke");
     }
     Fragile& operator=(Fragile const&) = default;
   };
   auto batcher = *Batcher<Fragile, int>::create(
       {.max_held = 1}, [](std::span<Fragile const>, std::span<int> out) { out[0] = 7; });
   constexpr auto ignored = [](void*, Result<int>) noexcept {};
-  // The argument is made in place; only moving it into the call copies, and throws.
-  CHECK_THROWS_AS(static_cast<void>(batcher.submit(Fragile(true), ignored, nullptr)), std::runtime_error);
-  CHECK(batcher.run(Fragile(false)) == 7);
+  // The first copy hands it on, the second would be the one in the call.
+  CHECK_THROWS_AS(static_cast<void>(batcher.submit(Fragile(1), ignored, nullptr)), std::runtime_error);
+  CHECK(batcher.run(Fragile()) == 7);
 }
 
 // mutant: a batch's outputs are handed out from the last to the first
@@ -117,7 +117,7 @@ TEST_CASE("S3-17 a call whose deadline passes while it waits returns then, and i
   auto const answer = doubler.run(3, 4ms);
   CHECK(answer.error().code == Code::deadline_exceeded);
   CHECK(answer.error().reason == Reason::deadline_waiting);
-  CHECK(world.now() - start <= 10ms);
+  CHECK(world.now() - start == 4ms);
   world.run_until_idle();
   CHECK(batches.empty());
   CHECK(doubler.run(3, 20ms) == 6);

@@ -63,7 +63,6 @@ TEST_CASE("a heap gives its least node whatever was added and removed, in logari
   CHECK(CountedLess::comparisons < 2 * operations * static_cast<std::uint64_t>(std::bit_width(4096U)));
 }
 
-// mutant: the policy is asked again about groups whose time has not come
 TEST_CASE("with thousands of keys on hold a request costs a few questions, not one for each key") {
   Bench<CountingPolicy> bench({}, CountingPolicy{{.max_items = 8, .max_delay = 1s}});
   std::deque<TestCall> calls(4000);
