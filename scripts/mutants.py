@@ -45,7 +45,7 @@ PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-me
 # Per suite: what runs its examples' program, and where that program is built.
 SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
 # Folders of tests whose comments do not name entries yet.
-FOLDERS_WITHOUT_NAMES = ("capi", "chem", "core", "polymers", "serving", "simulation", "torch")
+FOLDERS_WITHOUT_NAMES = ("chem", "polymers", "serving", "simulation", "torch")
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30

@@ -104,7 +104,7 @@ static void wait_for(call_log* log, int finalizers) {
   pthread_mutex_unlock(&log->mutex);
 }
 
-/* mutant: run the completion of a cache hit inside ath_submit */
+/* mutant: an answer is completed although its submitter is still inside */
 static void once_and_later(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
@@ -123,7 +123,7 @@ static void once_and_later(void) {
   end(&log);
 }
 
-/* mutant: call the completion of a submit that failed, or forget its finalizer */
+/* mutant: a refused submit calls no finalizer */
 static void refused(void) {
   puppet_world on = puppet_begin(NULL, NULL);
   ath_call* call = (ath_call*)1;
@@ -140,7 +140,7 @@ static void refused(void) {
   end(&log);
 }
 
-/* mutant: let ath_call_cancel only mark the call */
+/* mutant: a cancelled call goes on */
 static void cancel(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin("{\"threads\": 2}", row);
@@ -176,7 +176,7 @@ static void cancel(void) {
   end(&log);
 }
 
-/* mutant: leave the calls that are queued to nobody when the engine is destroyed */
+/* mutant: an engine is destroyed without being closed */
 static void destroy_answers_all(void) {
   static const float row[2] = {1, 2};
   int round;
@@ -218,7 +218,7 @@ static void* cancel_it(void* raw) {
   return NULL;
 }
 
-/* mutant: ath_engine_destroy deletes the engine without closing it first */
+/* mutant: an engine is destroyed without being closed */
 static void destroy_waits(void) {
   static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};
@@ -263,7 +263,8 @@ static void* stop_it(void* raw) {
   return NULL;
 }
 
-/* mutant: let a stop refuse what is queued, or a second one return before the first */
+/* mutant: a stop gives queued calls no grace */
+/* mutant: a second stop returns at once */
 static void stop_drains(void) {
   enum { count = 64 };
   static const float hold[2] = {PUPPET_HOLD, 0};
@@ -312,7 +313,8 @@ static int64_t now_ns(void) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* mutant: report the time in the queue as that in the model, or the other way round */
+/* mutant: a report takes the time in the queue for that in the model */
+/* mutant: a report takes the time in the model for that in the queue */
 static void tells_waiting_from_running(void) {
   static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};
@@ -343,7 +345,7 @@ static void tells_waiting_from_running(void) {
   end(&held);
 }
 
-/* mutant: let a second stop say that nobody was abandoned */
+/* mutant: a stop does not say how many threads it abandoned */
 static void stops_agree(void) {
   static const float hold[2] = {PUPPET_HOLD, 0};
   puppet_world on = puppet_begin("{\"threads\": 2}", hold);
@@ -366,7 +368,7 @@ static void stops_agree(void) {
 /* The release of a backend: its engine is gone. */
 static void on_release(void* context) { event_set(context); }
 
-/* mutant: let a destroy inside a callback do nothing, or join the workers there */
+/* mutant: an engine is not destroyed inside its callbacks */
 static void destroyed_from_inside(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
@@ -424,7 +426,8 @@ static void on_answer_again(void* user_data, int32_t code, ath_response* respons
   on->submit_code = ath_submit(on->request, on_answer, &on->log, on_end, NULL, NULL);
 }
 
-/* mutant: let ath_infer or ath_model_load wait inside a completion, which holds the model or the only worker */
+/* mutant: a blocking call inside a callback is let through */
+/* mutant: a load inside a callback is let through */
 static void no_wait_from_inside(void) {
   static const float row[2] = {1, 2};
   static const float other_row[2] = {3, 4};
@@ -471,7 +474,7 @@ static void on_refused_end(void* user_data) {
   ath_request_destroy(on->request);
 }
 
-/* mutant: run the finalizer of a refused submit as no callback, or read the request after it */
+/* mutant: the finalizer of a refused submit is no callback */
 static void destroyed_from_a_refusal(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
@@ -489,7 +492,7 @@ static void destroyed_from_a_refusal(void) {
   puppet_end(&on);
 }
 
-/* mutant: let a deadline pass unseen while the model runs */
+/* mutant: the deadline of a request is not passed on */
 static void deadline(void) {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);
@@ -524,7 +527,7 @@ static int32_t load_slowly(void* context, const ath_model_source* source, void**
   return puppet_table.load(NULL, source, out_model, failure);
 }
 
-/* mutant: leave the calls that wait for a load to their deadlines when the load is given up */
+/* mutant: an unload leaves those who wait for the load */
 static void unload_gives_up_a_load(void) {
   static const float row[2] = {1, 2};
   slow_load slow = {EVENT_INIT, EVENT_INIT};

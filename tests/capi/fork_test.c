@@ -58,7 +58,7 @@ static void works_in_a_child(void) {
 }
 #endif
 
-/* mutant: ask the engine in a child as in its own process, which waits for threads that are not there */
+/* mutant: a child of a fork asks the engine of its parent */
 static void forked(void) {
   static const float row[2] = {1, 2};
   static const float hold[2] = {PUPPET_HOLD, 0};

@@ -15,7 +15,8 @@ static float first_output(const ath_response* response) {
   return view.data != NULL ? *(const float*)view.data : -1;
 }
 
-/* mutant: report the cache state of the previous call */
+/* mutant: a report does not say where its answer came from */
+/* mutant: a report does not say when it was delivered */
 static void infer(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
@@ -51,7 +52,7 @@ static void infer(void) {
   puppet_end(&on);
 }
 
-/* mutant: a report that does not say how many members have answered */
+/* mutant: a report does not say how many members have answered */
 static void members(void) {
   static const float row[2] = {1, 2};
   ath_engine* engine = puppet_engine(NULL);
@@ -69,7 +70,9 @@ static void members(void) {
   ath_engine_destroy(engine);
 }
 
-/* mutant: ignore the outputs of a request, or keep them, its deadline or its cache mode after a reset */
+/* mutant: a reset keeps the chosen outputs */
+/* mutant: a reset keeps the deadline */
+/* mutant: a reset keeps the cache mode */
 static void outputs_and_reset(void) {
   static const float row[2] = {3, 4};
   puppet_world on = puppet_begin(NULL, row);
@@ -106,7 +109,7 @@ static void outputs_and_reset(void) {
   puppet_end(&on);
 }
 
-/* mutant: take every negative deadline for the default */
+/* mutant: every negative deadline is the default */
 static void deadlines(void) {
   static const float row[2] = {3, 4};
   static const int64_t past[] = {0, -1, -1000000000, INT64_MIN + 1};
@@ -128,7 +131,7 @@ static void deadlines(void) {
   puppet_end(&on);
 }
 
-/* mutant: keep the folder of a model as it was given */
+/* mutant: the folder of a model is kept as it was given */
 static void relative_folder(void) {
   static const float row[2] = {3, 4};
   char before[1024];
@@ -151,7 +154,8 @@ static void relative_folder(void) {
   puppet_end(&on);
 }
 
-/* mutant: take `lengths` for the ends of the texts, or hand a text with its NUL on */
+/* mutant: the lengths of texts are ignored */
+/* mutant: a text is handed on with its end */
 static void texts(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = puppet_text_model(engine);
@@ -185,7 +189,7 @@ static void texts(void) {
   ath_engine_destroy(engine);
 }
 
-/* mutant: give the outputs where the inputs are asked for */
+/* mutant: the outputs are given for the inputs */
 static void signature(void) {
   puppet_world on = puppet_begin(NULL, NULL);
   ath_tensor_spec spec = ATH_TENSOR_SPEC_INIT;
@@ -202,7 +206,7 @@ static void signature(void) {
   puppet_end(&on);
 }
 
-/* mutant: let ath_model_unload forget the model altogether */
+/* mutant: a model is not unloaded */
 static void find_and_unload(void) {
   puppet_world on = puppet_begin(NULL, NULL);
   ath_model* found = NULL;
@@ -222,7 +226,8 @@ static void find_and_unload(void) {
   puppet_end(&on);
 }
 
-/* mutant: describe the defaults instead of the settings, or read one option into the place of another */
+/* mutant: milliseconds of an option lose their fraction */
+/* mutant: the plugins of an engine are not described */
 static void describe(void) {
   static const char* const settings[] = {"\"threads\": 3",
                                          "\"caller_runs\": \"never\"",
@@ -256,7 +261,6 @@ static void describe(void) {
   ath_engine_destroy(engine);
 }
 
-/* mutant: keep the metrics in one place for the whole process */
 static void two_engines(void) {
   ath_engine* busy = puppet_engine(NULL);
   ath_engine* idle = puppet_engine(NULL);
@@ -282,8 +286,6 @@ static void two_engines(void) {
   ath_engine_destroy(idle);
 }
 
-/* mutant: let make_call go without asking whether the engine is stopping, or a call without a share of the core
- * (an ASan report) */
 static void outliving(void) {
   static const float row[2] = {5, 6};
   puppet_world on = puppet_begin(NULL, row);
@@ -305,7 +307,6 @@ static void outliving(void) {
   ath_response_destroy(response);
 }
 
-/* mutant: let ath_engine_destroy keep the engine (an ASan report) */
 static void many_engines(void) {
   int i;
   for (i = 0; i < 100; ++i) {
@@ -316,7 +317,7 @@ static void many_engines(void) {
   }
 }
 
-/* mutant: leave the failure's sentence out of the error */
+/* mutant: a backend's sentence is lost */
 static void backend_failure(void) {
   static const float row[2] = {PUPPET_FAIL, 0};
   puppet_world on = puppet_begin(NULL, row);
@@ -328,7 +329,7 @@ static void backend_failure(void) {
   puppet_end(&on);
 }
 
-/* mutant: look at the arguments of ath_engine_stop and stop nothing */
+/* mutant: a stop stops nothing */
 static void stop(void) {
   static const float row[2] = {7, 8};
   puppet_world on = puppet_begin(NULL, row);

@@ -70,7 +70,9 @@ void* operator new(std::size_t size) { return take(size); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
-// mutant: let one function of the border go without guard, or forget a setter that threw; make a response anew
+// mutant: a setter that throws leaves no mark
+// mutant: a response is made anew for each call
+// mutant: an error without memory for its message says nothing
 int main() {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);

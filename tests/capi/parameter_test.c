@@ -22,7 +22,7 @@ static float added(ath_request* request) {
   return sum;
 }
 
-/* mutant: a view without dimensions is refused, or has no element */
+/* mutant: a view without dimensions is refused */
 static void values(void) {
   static const float row[2] = {1, 2};
   static const double shift = 2.5;

@@ -11,7 +11,7 @@ static void refuse_options(const char* json, const char* part) {
   CHECK(engine == NULL);
 }
 
-/* mutant: skip unknown keys */
+/* mutant: unknown options are skipped */
 static void options(void) {
   ath_engine* engine = NULL;
   ath_error* error = NULL;
@@ -60,7 +60,9 @@ static void nested(int depth, const char* part) {
   free(json);
 }
 
-/* mutant: walk a value without looking how deep it is, let a parser's exception pass, or cut a text in bytes */
+/* mutant: nesting has no limit */
+/* mutant: a number that no double holds is told as a fault of grammar */
+/* mutant: what an option got is cut inside a letter */
 static void hostile_options(void) {
   char json[200] = "{\"caller_runs\": \"x";
   int i;
@@ -75,7 +77,8 @@ static void hostile_options(void) {
   refuse_options(strcat(json, "\"}"), "got \"x\\u00e9\\u00e9\\u00e9");
 }
 
-/* mutant: drop one of the NULL checks */
+/* mutant: NULL is not looked for */
+/* mutant: a negative grace stops at once */
 static void nulls(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(NULL, row);
@@ -135,7 +138,7 @@ static void nulls(void) {
   puppet_end(&on);
 }
 
-/* mutant: go on after a plugin that cannot be opened */
+/* mutant: a plugin that cannot be opened is passed over */
 static void missing_files(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = NULL;
@@ -159,7 +162,7 @@ static void missing_files(void) {
   ath_engine_destroy(engine);
 }
 
-/* mutant: lose the time after which it is worth while to ask again */
+/* mutant: the border loses the time after which it is worth while to ask again */
 static void open_breaker(void) {
   static const float row[2] = {PUPPET_FAIL, 0};
   puppet_world on = puppet_begin(NULL, row);
@@ -184,7 +187,7 @@ static void count_release(void* context) {
   ++releases;
 }
 
-/* mutant: a table that is released when it is rejected, with the engine's models still there, or never */
+/* mutant: a table is never released */
 static void finalizers(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_error* error = NULL;
@@ -209,7 +212,7 @@ static void finalizers(void) {
   puppet_remove(folder);
 }
 
-/* mutant: read functions beyond the size that a table states */
+/* mutant: any struct_size is accepted */
 static void tables(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_error* error = NULL;

@@ -4,7 +4,8 @@
 
 #include "check.h"
 
-/* mutant: swap two codes, or insert a reason in the middle */
+/* mutant: a code has the name of another */
+/* mutant: a reason has the name of another */
 static void numbers(void) {
   static const int codes[] = {ATH_OK,
                               ATH_CANCELLED,
@@ -126,7 +127,6 @@ static void numbers(void) {
   CHECK(strcmp(ath_code_name(1000), "unknown") == 0 && ath_reason_name(-5) != NULL);
 }
 
-/* mutant: insert a field, or change the type of one */
 static void layouts(void) {
   if (sizeof(void*) != 8) return;
   CHECK(sizeof(ath_tensor_view) == 128);
@@ -144,7 +144,6 @@ static void layouts(void) {
   CHECK(offsetof(ath_report, cache) == 48 && offsetof(ath_report, members) == 64);
 }
 
-/* mutant: insert a field, or change the type of one */
 static void plugin_layouts(void) {
   if (sizeof(void*) != 8) return;
   CHECK(sizeof(ath_failure) == 520);
@@ -184,7 +183,6 @@ static void plugin_layouts(void) {
   CHECK(offsetof(ath_backend_table, clear_slot) == 80 && offsetof(ath_backend_table, release) == 88);
 }
 
-/* mutant: the same */
 static void processor_layouts(void) {
   if (sizeof(void*) != 8) return;
   CHECK(sizeof(ath_item) == 56);
@@ -214,7 +212,7 @@ static void processor_layouts(void) {
   CHECK(offsetof(ath_plugin, processor_count) == 40);
 }
 
-/* mutant: give the ABI of the next version, or forget the header's numbers at a release */
+/* mutant: the ABI of the next version is told */
 static void versions(void) {
   char of_header[32];
   snprintf(of_header, sizeof of_header, "%d.%d.%d", ATH_VERSION_MAJOR, ATH_VERSION_MINOR, ATH_VERSION_PATCH);

@@ -30,7 +30,9 @@ static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, 
   CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
 }
 
-/* mutant: take strides as bytes, drop byte_offset, or let a negative stride reach behind the elements */
+/* mutant: strides are taken as bytes */
+/* mutant: byte_offset is not added to the data */
+/* mutant: elements may lie behind the memory of a view */
 static void strides(void) {
   static const float matrix[6] = {1, 2, 3, 4, 5, 6};
   static const float transposed[6] = {1, 4, 2, 5, 3, 6};
@@ -64,7 +66,7 @@ static void strides(void) {
   puppet_end(&on);
 }
 
-/* mutant: borrow where a copy was asked for */
+/* mutant: a copy that is asked for is borrowed */
 static void copies(void) {
   static const float before[2] = {1, 2};
   float row[2] = {1, 2};
@@ -79,7 +81,12 @@ static void copies(void) {
   puppet_end(&on);
 }
 
-/* mutant: leave out any one of the checks */
+/* mutant: a negative length of a view is taken */
+/* mutant: a view of elements may have no memory */
+/* mutant: any byte is a bool */
+/* mutant: a number need not be aligned */
+/* mutant: a dtype beyond the last one is taken */
+/* mutant: another device index is taken for the first */
 static void bad_views(void) {
   static const float row[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   static const int64_t huge[2] = {INT64_MAX / 8, 1};
@@ -150,7 +157,8 @@ typedef struct longer_view {
   uint64_t later;
 } longer_view;
 
-/* mutant: accept every struct_size, or write over what lies behind a struct */
+/* mutant: any struct_size is accepted */
+/* mutant: fields of later versions are passed over */
 static void sizes(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(no_cache, NULL);
@@ -189,8 +197,10 @@ static void sizes(void) {
   puppet_end(&on);
 }
 
-/* mutant: send the value that was set before a setter failed, keep only the failure that came last, or forget all
- * when one input is set */
+/* mutant: a setter that fails leaves no mark */
+/* mutant: a failure stays although the property has been set since */
+/* mutant: of several failures the last is told */
+/* mutant: a setter that succeeds forgets the failures of all */
 static void overlooked_failures(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin(no_cache, NULL);
@@ -224,7 +234,8 @@ static void refused_call(puppet_world* on, const char* part) {
   CHECK_REFUSED(ath_infer(on->request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_TOO_LARGE, part);
 }
 
-/* mutant: leave out one of the checks of a count or a length */
+/* mutant: counts are not compared with what memory holds */
+/* mutant: the lengths of texts are not added up */
 static void absurd_counts(void) {
   static const float row[2] = {1, 2};
   static const char* const words[3] = {"a", "b", "c"};
@@ -249,7 +260,9 @@ static void absurd_counts(void) {
   puppet_end(&on);
 }
 
-/* mutant: skip the check against the signature */
+/* mutant: inputs that the model does not have are let in */
+/* mutant: an empty batch is let in */
+/* mutant: element types are compared by their size */
 static void wrong_for_the_model(void) {
   static const float row[6] = {1, 2, 3, 4, 5, 6};
   puppet_world on = puppet_begin(no_cache, NULL);
@@ -275,7 +288,8 @@ static void wrong_for_the_model(void) {
   puppet_end(&on);
 }
 
-/* mutant: forget one kind of failure, or say ok while a setter's failure stands */
+/* mutant: a setter that fails leaves no mark */
+/* mutant: a request with a failure is said to have none */
 static void told_where_it_happened(void) {
   static const char* const none[1] = {NULL};
   puppet_world on = puppet_begin(no_cache, NULL);
@@ -313,7 +327,9 @@ static void check_words(ath_request* request) {
   ath_response_destroy(response);
 }
 
-/* mutant: copy the texts before their offsets are checked, or leave out one of the checks */
+/* mutant: offsets of texts may descend */
+/* mutant: offsets need not be aligned */
+/* mutant: several texts need no offsets */
 static void text_views(void) {
   static const union {
     char text[16];

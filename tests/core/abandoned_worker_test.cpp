@@ -31,7 +31,8 @@ class Blocked : public Task {
   std::atomic<int> phase_{0};
 };
 
-// mutant: stop that joins an abandoned worker, or a worker that holds no copy of its owner
+// mutant: a stop joins the threads that it abandons
+// mutant: a thread of an executor does not keep its owner alive
 TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, and keeps its owner alive") {
   static std::atomic<bool> owner_gone{false};
   struct Owner {
@@ -56,7 +57,7 @@ TEST_CASE("a worker blocked in its task is abandoned at the deadline, counted, a
   CHECK(owner_gone.load());
 }
 
-// mutant: stop that drops what was posted behind an abandoned task
+// mutant: what was posted behind an abandoned task is dropped
 TEST_CASE("what was posted behind an abandoned task is run by who stops the executor") {
   static std::atomic<bool> ran{false};
   static Blocked blocked;
@@ -71,7 +72,7 @@ TEST_CASE("what was posted behind an abandoned task is run by who stops the exec
   blocked.let_go();
 }
 
-// mutant: take_left that does not look at the backlogs
+// mutant: what an abandoned worker deferred is dropped
 TEST_CASE("what an abandoned worker deferred is run by who stops the executor") {
   static std::atomic<bool> ran{false};
   static SystemExecutor* executor = nullptr;

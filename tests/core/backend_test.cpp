@@ -115,7 +115,7 @@ void arrives(std::int32_t code, ath_failure const& failure, Escape const& escape
   CHECK(take_failure(code, failure) == Error{escape.code, escape.reason, std::string(escape.message), {}});
 }
 
-// mutant: a table whose unload forgets to delete
+// mutant: a model that is unloaded is not destroyed
 TEST_CASE("a table loads, makes instances, runs and frees") {
   Misbehaving backend;
   ath_backend_table const table = make_table(backend);
@@ -141,7 +141,7 @@ TEST_CASE("a table loads, makes instances, runs and frees") {
   CHECK(backend.alive == 0);
 }
 
-// mutant: guard_table without its catch for what is no std::exception, or put_failure that keeps a code of 0
+// mutant: a failure of code ok is taken for a success
 TEST_CASE("nothing that a backend throws or returns crosses its table but a code and a sentence") {
   for (auto const& escape : escapes()) {
     Misbehaving backend;
@@ -166,7 +166,7 @@ TEST_CASE("nothing that a backend throws or returns crosses its table but a code
   }
 }
 
-// mutant: a table of a processor whose release forgets the owner, or that swaps the tensors
+// mutant: what a processor made is not destroyed
 TEST_CASE("a processor stands behind its table as a backend does") {
   Halves processor;
   ath_processor_table const table = make_table(processor);
@@ -197,7 +197,7 @@ TEST_CASE("a processor stands behind its table as a backend does") {
   table.close(table.context, opened);
 }
 
-// mutant: put_failure that copies one byte too many
+// mutant: the sentence of a failure has no room for its end
 TEST_CASE("a sentence longer than a failure holds is clipped and stays a string") {
   for (std::size_t const length : {510U, 511U, 512U, 5000U}) {
     ath_failure failure;
@@ -212,7 +212,8 @@ TEST_CASE("a sentence longer than a failure holds is clipped and stays a string"
   CHECK(take_failure(13, unterminated).message.size() == ATH_MAX_MESSAGE);
 }
 
-// mutant: to_view without the rank, or from_view that drops the offsets
+// mutant: a view has no rank
+// mutant: texts of a view lose their offsets
 TEST_CASE("a tensor keeps everything on its way through a view") {
   std::array<double, 6> const values{1, 2, 3, 4, 5, 6};
   for (auto const& tensor :

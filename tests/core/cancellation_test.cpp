@@ -17,7 +17,7 @@ struct Counted : CancelHook {
   int times = 0;
 };
 
-// mutant: cancel that leaves its list as it was
+// mutant: a cancelled hook is still linked
 TEST_CASE("a cancel calls every linked hook once, and refuses every later one") {
   Cancellation cancellation;
   std::array<Counted, 3> hooks;
@@ -36,7 +36,8 @@ TEST_CASE("a cancel calls every linked hook once, and refuses every later one") 
   for (auto& hook : hooks) cancellation.unlink(hook);
 }
 
-// mutant: unlink that does not mend one of its two neighbours
+// mutant: a hook that leaves stays in the list
+// mutant: the hook behind one that leaves does not learn it
 TEST_CASE("an unlinked hook is not called, wherever it stood, and the others are") {
   for (bool const newest_first : {false, true})
     for (unsigned gone = 0; gone < 8; ++gone) {
@@ -54,7 +55,7 @@ TEST_CASE("an unlinked hook is not called, wherever it stood, and the others are
     }
 }
 
-// mutant: a hook linked again without being put back into the list
+// mutant: a hook is linked without being put into the list
 TEST_CASE("a hook that was unlinked can be linked again, also to another cancellation") {
   Cancellation first;
   Cancellation second;
@@ -68,7 +69,7 @@ TEST_CASE("a hook that was unlinked can be linked again, also to another cancell
   CHECK(hook.times == 1);
 }
 
-// mutant: hooks called outside of the mutex
+// mutant: hooks are called outside of the mutex
 TEST_CASE("once unlink has returned, the hook is not being called") {
   struct Fragile : CancelHook {
     std::atomic<bool> alive{true};

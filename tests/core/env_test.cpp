@@ -58,14 +58,14 @@ struct Alarm : Timer {
   std::uint32_t turn = 0;
 };
 
-// mutant: after that adds without a look at overflow
+// mutant: after adds without a look at overflow
 TEST_CASE("deadlines saturate") {
   CHECK(after(TimePoint{} + 5s, 2s) == TimePoint{} + 7s);
   CHECK(after(TimePoint{} + 5s, Duration::max()) == no_deadline);
   CHECK(after(no_deadline, 1ns) == no_deadline);
 }
 
-// mutant: wait_until that calls every return a wake
+// mutant: every return from a wait is called a wake-up
 TEST_CASE("a wait whose deadline is past returns at once and says so") {
   SystemWord word;
   CHECK_FALSE(word.wait_until(0, TimePoint{}));
@@ -73,7 +73,6 @@ TEST_CASE("a wait whose deadline is past returns at once and says so") {
   CHECK_FALSE(word.wait_until(0, SystemEnv::now()));
 }
 
-// mutant: wait_until that parks without comparing the word
 TEST_CASE("a word that has changed already is not waited for") {
   SystemWord word;
   word.store(1);
@@ -88,7 +87,7 @@ TEST_CASE("a word that has changed already is not waited for") {
   CHECK(word.load() == 9);
 }
 
-// mutant: wake_all that wakes nobody
+// mutant: a wake-up wakes nobody
 TEST_CASE("who is parked is woken, a thousand times") {
   SystemWord ping;
   SystemWord pong;
@@ -110,7 +109,7 @@ TEST_CASE("who is parked is woken, a thousand times") {
   other.join();
 }
 
-// mutant: wake_all that wakes one
+// mutant: a wake-up wakes one thread
 TEST_CASE("everybody who is parked is woken") {
   SystemWord gate;
   SystemWord waiting;
@@ -129,7 +128,7 @@ TEST_CASE("everybody who is parked is woken") {
   for (bool const mine : passed) CHECK(mine);
 }
 
-// mutant: a generator that all threads seed alike
+// mutant: threads draw equal random numbers
 TEST_CASE("random bits differ from draw to draw and from thread to thread") {
   std::uint64_t there = 0;
   std::thread([&] { there = SystemEnv::random(); }).join();
@@ -138,7 +137,7 @@ TEST_CASE("random bits differ from draw to draw and from thread to thread") {
   CHECK(SystemEnv::random() != here);
 }
 
-// mutant: post that puts the task at the head
+// mutant: what is posted last runs first
 TEST_CASE("tasks of one thread run in the order of posting, and stop runs what is posted") {
   SystemExecutor executor(1);
   std::vector<Task*> seen;
@@ -159,7 +158,7 @@ TEST_CASE("tasks of one thread run in the order of posting, and stop runs what i
   CHECK(executor.stop(no_deadline) == 0);
 }
 
-// mutant: an executor that starts only one worker
+// mutant: an executor starts one worker only
 TEST_CASE("two threads run two tasks at the same time") {
   SystemWord first;
   SystemWord second;
@@ -181,7 +180,8 @@ TEST_CASE("two threads run two tasks at the same time") {
   CHECK(met);
 }
 
-// mutant: a heap whose rise compares the wrong way, or a timer that is fired without a look at the time
+// mutant: a timer moved in the heap does not rise
+// mutant: a timer fires before its time
 TEST_CASE("timers fire in the order of their times and never early") {
   SystemExecutor executor(1);
   SystemWord fired;
@@ -198,7 +198,6 @@ TEST_CASE("timers fire in the order of their times and never early") {
   }
 }
 
-// mutant: timers that a worker fires between its tasks
 TEST_CASE("a timer fires while every worker is inside a task") {
   SystemWord busy;
   SystemWord fired;
@@ -218,7 +217,7 @@ TEST_CASE("a timer fires while every worker is inside a task") {
   CHECK(in_time);
 }
 
-// mutant: disarm that leaves the timer in the heap
+// mutant: a timer is armed twice
 TEST_CASE("a timer that is disarmed does not fire, and one armed again fires once at its last time") {
   SystemExecutor executor(1);
   SystemWord fired;
@@ -236,7 +235,7 @@ TEST_CASE("a timer that is disarmed does not fire, and one armed again fires onc
   CHECK(fired.load() == 1);
 }
 
-// mutant: timers that are fired although the executor is stopping
+// mutant: stop does not wake the thread that keeps time
 TEST_CASE("a stopped executor fires no timer, armed before or after") {
   SystemExecutor executor(2);
   SystemWord fired;
@@ -252,7 +251,7 @@ TEST_CASE("a stopped executor fires no timer, armed before or after") {
   CHECK(fired.load() == 0);
 }
 
-// mutant: run_tasks that leaves tasks behind without calling the next worker
+// mutant: a burst of posts wakes one worker, which leaves the rest to itself
 TEST_CASE("of two tasks posted at once to two idle workers, neither waits for the other") {
   SystemWord first;
   SystemWord second;
@@ -280,7 +279,9 @@ TEST_CASE("of two tasks posted at once to two idle workers, neither waits for th
   CHECK(met);
 }
 
-// mutants: add that puts the task first; next that takes none of what was added; defer that takes a task anywhere
+// mutant: what is deferred runs last first
+// mutant: what a deferred task defers is forgotten
+// mutant: any worker defers to any executor
 TEST_CASE("what a task defers runs on its worker, in order, before what was posted") {
   SystemExecutor executor(1);
   std::vector<int> order;
@@ -317,7 +318,7 @@ TEST_CASE("what a task defers runs on its worker, in order, before what was post
   for (auto const thread : threads) CHECK(thread == threads[0]);
 }
 
-// mutant: a worker of one executor takes what is deferred to another
+// mutant: any worker defers to any executor
 TEST_CASE("only the workers of an executor defer to it, and not the thread that fires its timers") {
   SystemExecutor executor(1);
   SystemExecutor other(1);
@@ -346,7 +347,8 @@ TEST_CASE("only the workers of an executor defer to it, and not the thread that 
   CHECK_FALSE(taken);
 }
 
-// mutants: run_deferred that does not arm the timer; on_held_up that calls no worker
+// mutant: a worker's backlog is watched by nobody
+// mutant: what is taken over calls no worker
 TEST_CASE("what waits behind a deferred task that blocks is taken over by other workers") {
   SystemExecutor executor(2);
   SystemWord ran;
@@ -378,7 +380,7 @@ TEST_CASE("what waits behind a deferred task that blocks is taken over by other 
   CHECK(in_time);
 }
 
-// mutant: idle that does not count what is queued
+// mutant: idle ignores what is queued
 TEST_CASE("an executor is idle while a worker is free for one more task") {
   SystemWord begun;
   SystemWord go_on;
@@ -398,7 +400,8 @@ TEST_CASE("an executor is idle while a worker is free for one more task") {
   executor.stop(no_deadline);
 }
 
-// mutants: enqueue that takes a task without a worker; arm that takes a timer without a thread to fire it
+// mutant: a task is taken although no worker exists and none can be started
+// mutant: a timer is taken although no thread fires timers
 TEST_CASE("without a thread to run it, neither a task nor a timer is taken") {
   SystemExecutor executor(2);
   SystemWord ran;
@@ -420,7 +423,7 @@ TEST_CASE("without a thread to run it, neither a task nor a timer is taken") {
   executor.stop(no_deadline);
 }
 
-// mutant: run_tasks that counts a worker that lingered out among the workers
+// mutant: a worker that ended for want of work is still counted
 TEST_CASE("workers without work end, and others are started when there is some") {
   auto const owner = std::make_shared<int>(0);
   SystemWord ran;
@@ -442,7 +445,7 @@ TEST_CASE("workers without work end, and others are started when there is some")
   CHECK(executor.stop(no_deadline) == 0);
 }
 
-// mutant: tasks of timers that are never announced to a worker
+// mutant: tasks that timers post are announced to no worker
 TEST_CASE("tasks that timers post run, however many timers are due") {
   SystemExecutor executor(4);
   SystemWord run;
@@ -475,7 +478,7 @@ TEST_CASE("tasks that timers post run, however many timers are due") {
   executor.stop(no_deadline);
 }
 
-// mutant: a timer thread that does not say where it is
+// mutant: a thread that fires timers does not know it
 TEST_CASE("the thread that fires timers knows it, and no other") {
   SystemWord fired;
   struct Asked : Alarm {
@@ -502,7 +505,8 @@ TEST_CASE("the thread that fires timers knows it, and no other") {
 }
 
 #if defined(__linux__)
-// mutants: is_in_child that is always false; a child whose random numbers go on as its parent's
+// mutant: a child of a fork is not known
+// mutant: a child of a fork draws its parent's random numbers
 TEST_CASE("a child of a fork takes no work, stops at once, and draws numbers of its own") {
   SystemExecutor executor(2);
   SystemWord fired;
@@ -544,7 +548,6 @@ TEST_CASE("a child of a fork takes no work, stops at once, and draws numbers of 
 }
 #endif
 
-// mutant: wake_portably that touches the word
 TEST_CASE("where there is no futex, a woken thread may destroy the word that it was parked on") {
   bool answered = true;
   for (int round = 0; answered && round < 300; ++round) {

@@ -15,7 +15,7 @@ namespace {
 using namespace athanor;
 using namespace std::chrono_literals;
 
-// mutant: two enumerators of Code swapped
+// mutant: a code has the name of another
 TEST_CASE("codes have the numbers and names of gRPC's status codes") {
   constexpr std::string_view names[] = {
       "ok",        "cancelled",      "unknown",           "invalid_argument",   "deadline_exceeded",
@@ -29,7 +29,7 @@ TEST_CASE("codes have the numbers and names of gRPC's status codes") {
   CHECK(to_string(static_cast<Code>(77)) == "unknown");
 }
 
-// mutant: a reason inserted before the last, or left out of to_string
+// mutant: a reason has the name of another
 TEST_CASE("reasons keep their numbers, and each has a name of its own") {
   CHECK(static_cast<int>(Reason::none) == 0);
   CHECK(static_cast<int>(Reason::shape) == 1);
@@ -46,7 +46,8 @@ TEST_CASE("reasons keep their numbers, and each has a name of its own") {
   CHECK(to_string(static_cast<Reason>(1000)) == "none");
 }
 
-// mutant: the formatter that prints retry_after in microseconds, or prints it when it is zero
+// mutant: an error tells a time to come back of zero
+// mutant: the time to come back is told in microseconds
 TEST_CASE("an error is printed as one line, with the time to come back if there is one") {
   Error error{
       Code::resource_exhausted, Reason::queue_full, "model 'a': 64 items wait, expected at most 64", {}};
@@ -61,7 +62,7 @@ TEST_CASE("an error is printed as one line, with the time to come back if there 
   CHECK(fmt::format("{}", error).ends_with("at most 64"));
 }
 
-// mutant: fail that leaves the reason out
+// mutant: fail leaves the reason out
 TEST_CASE("fail makes the failing state of any result, from a sentence with its facts") {
   Result<int> const number =
       fail(Code::not_found, Reason::model_missing, "model '{}': no version {}", "tg", 3);
@@ -73,7 +74,7 @@ TEST_CASE("fail makes the failing state of any result, from a sentence with its 
   CHECK(Error{}.code == Code::unknown);
 }
 
-// mutant: caught that lets an exception which is no std::exception through, or leaves `where` out
+// mutant: a caught exception does not say where it was thrown
 TEST_CASE("a caught exception becomes an error, whatever it is") {
   auto const throwing = [](std::string_view where, auto const& exception) {
     try {
@@ -93,7 +94,7 @@ TEST_CASE("a caught exception becomes an error, whatever it is") {
   CHECK(copy == named);
 }
 
-// mutant: a bool formatted as a number, or `{{` that stays doubled
+// mutant: a doubled brace stays doubled
 TEST_CASE("a message is formatted as fmt would") {
   std::string const owned = "owned";
   CHECK(detail::format("{} {} {}", owned, std::string_view("viewed"), "literal") == "owned viewed literal");
@@ -107,7 +108,7 @@ TEST_CASE("a message is formatted as fmt would") {
   CHECK(make_error(Code::aborted, Reason::rate, "{}", 7) == Error{Code::aborted, Reason::rate, "7", {}});
 }
 
-// mutant: detail::format that lets an exception out.
+// mutant: an error whose message finds no memory ends the program
 TEST_CASE("an error is made without memory for its message") {
   auto& memory = athanor_tests::thread_memory();
   auto const make = []() noexcept {

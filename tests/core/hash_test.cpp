@@ -19,13 +19,14 @@ Hash128 key_of(Fields const&... fields) {
   return hasher.finish();
 }
 
-// mutant: to_hex prints the low half first
+// mutant: the halves of a hash are printed in the wrong order
 TEST_CASE("hash: the text is the one that xxh128sum prints") {
   CHECK(to_hex(hash128(std::string_view(""))) == "99aa06d3014798d86001c324468d497f");
   CHECK(to_hex(hash128(std::string_view("abc"))) == "06b05ab6733a618578af5f94892f3950");
 }
 
-// mutant: hash_with_avx2 swaps the halves; update_with_avx2 leaves out the last byte
+// mutant: a hash by AVX2 has its halves swapped
+// mutant: an update by AVX2 leaves out the last byte
 TEST_CASE("hash: large inputs are hashed as small ones, however they are divided") {
   KeyHasher::Secret secret{};
   for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(7 * i + 1);
@@ -54,7 +55,7 @@ TEST_CASE("hash: large inputs are hashed as small ones, however they are divided
   }
 }
 
-// mutant: add(string_view) without its length
+// mutant: texts are hashed without their lengths
 TEST_CASE("hash: fields are delimited, and their order matters") {
   CHECK(key_of(std::string_view("ab"), std::string_view("c")) !=
         key_of(std::string_view("a"), std::string_view("bc")));
@@ -65,7 +66,8 @@ TEST_CASE("hash: fields are delimited, and their order matters") {
   CHECK(key_of(0.0) != key_of(-0.0));
 }
 
-// mutant: the shape or the element type is left out of a tensor's encoding
+// mutant: the element type of a tensor is not hashed
+// mutant: the shape of a tensor is not hashed
 TEST_CASE("hash: a reshaped or retyped tensor is another key") {
   std::vector<float> const values{1, 2, 3, 4, 5, 6};
   auto const flat = Tensor::view(std::span<float const>(values), {6});
@@ -78,7 +80,7 @@ TEST_CASE("hash: a reshaped or retyped tensor is another key") {
   CHECK(key_of(flat) == key_of(flat.clone().value()));
 }
 
-// mutant: a bytes tensor is hashed as its joined data
+// mutant: texts of a tensor are hashed as one
 TEST_CASE("hash: texts count one by one, however their offsets are held") {
   std::vector<std::int64_t> const one_two{0, 1, 3};
   std::vector<std::int64_t> const two_one{0, 2, 3};
@@ -91,7 +93,7 @@ TEST_CASE("hash: texts count one by one, however their offsets are held") {
   CHECK(key_of(Tensor::text("abc")) == key_of(Tensor::texts(whole, "abc", {1})));
 }
 
-// mutant: reset() forgets the secret
+// mutant: a hasher forgets its secret
 TEST_CASE("hash: a secret changes every key and survives reset") {
   KeyHasher::Secret secret;
   for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i * 37 + 11);
@@ -106,7 +108,7 @@ TEST_CASE("hash: a secret changes every key and survives reset") {
   CHECK(copy.finish() == first);
 }
 
-// mutant: hash_file hashes only the first piece
+// mutant: a file is hashed up to its first piece
 TEST_CASE("hash: a file's hash is that of its content, and a missing file is named") {
   std::string const path = "/tmp/athanor-hash-" + std::to_string(::getpid());
   std::string content(700'001, 'x');

@@ -13,7 +13,7 @@
 
 using namespace athanor;
 
-// mutant: the counter's cells are stored to instead of added to
+// mutant: a counter is set instead of added to
 TEST_CASE("a counter is exact once the threads that add to it are done") {
   Counter counter;
   std::vector<std::thread> threads;
@@ -26,7 +26,7 @@ TEST_CASE("a counter is exact once the threads that add to it are done") {
   CHECK(counter.value() == 40005);
 }
 
-// mutant: number_this_thread gives a number that is taken; a thread keeps its number after its end
+// mutant: a thread number is not given back
 TEST_CASE(
     "threads that live together have different numbers, and the numbers of ended ones are given again") {
   constexpr std::size_t together = 12;
@@ -51,7 +51,8 @@ TEST_CASE(
   }
 }
 
-// mutant: threads beyond the first ones store instead of adding; an ending thread writes to a cell that is not its own
+// mutant: threads without a cell of their own store instead of adding
+// mutant: an ending thread counts as the owner of its cell
 TEST_CASE(
     "counts and histograms are exact, with more threads than have cells of their own, one after the other "
     "too") {
@@ -99,7 +100,7 @@ TEST_CASE(
   CHECK(histogram.quantile(0.5) == 512);
 }
 
-// mutant: `(below >> (octave - 4))` becomes `(below >> (octave - 3))`
+// mutant: a bucket is found by the wrong bits
 TEST_CASE("every value lies in a bucket whose upper edge is at most a sixteenth above it") {
   std::size_t last = 0;
   for (std::uint64_t value = 1; value < (1ULL << 43); value += value / 7 + 1) {
@@ -114,7 +115,7 @@ TEST_CASE("every value lies in a bucket whose upper edge is at most a sixteenth 
   CHECK(Histogram::bucket_of(~0ULL) == Histogram::bucket_count - 1);
 }
 
-// mutant: bucket_of puts 2^k into the bucket above (uses value instead of value - 1)
+// mutant: a power of two is counted in the bucket above
 TEST_CASE("classic buckets at powers of two are exact, their edges included") {
   Histogram histogram;
   for (std::uint64_t value : {1U, 7U, 8U, 8U, 9U, 16U, 17U, 1000U}) histogram.record(value);
@@ -129,7 +130,7 @@ TEST_CASE("classic buckets at powers of two are exact, their edges included") {
   CHECK(Histogram().quantile(0.5) == 0);
 }
 
-// mutant: quantile rounds the rank down
+// mutant: a quantile rounds its rank down
 TEST_CASE("a quantile between two values is the upper one's") {
   Histogram histogram;
   for (std::uint64_t const value : {1U, 2U, 1000U}) histogram.record(value);
@@ -137,7 +138,7 @@ TEST_CASE("a quantile between two values is the upper one's") {
   CHECK(histogram.quantile(0.67) >= 1000);
 }
 
-// mutant: family() appends a new block for a name that is known
+// mutant: samples of one name are not kept together
 TEST_CASE("samples of one name stand together under one help and type line") {
   MetricsText text;
   text.counter("athanor_requests_total", "Requests.", {{"model", "a"}}, 3);
@@ -149,7 +150,7 @@ TEST_CASE("samples of one name stand together under one help and type line") {
         "# HELP athanor_held_items Items held.\n# TYPE athanor_held_items gauge\nathanor_held_items 2\n");
 }
 
-// mutant: the +Inf bucket is left out
+// mutant: a histogram has no last bucket
 TEST_CASE("a histogram is exported as cumulative buckets with sum and count") {
   Histogram histogram;
   histogram.record(1);
@@ -176,7 +177,7 @@ TEST_CASE("times are exported in seconds") {
   CHECK(out.find("athanor_run_seconds_sum 0.002\n") != std::string::npos);
 }
 
-// mutant: emit ignores the level
+// mutant: every event is told as information
 TEST_CASE("events reach the sink as one line, and nobody when there is no sink") {
   std::vector<std::pair<Level, std::string>> lines;
   Sink const sink{[](void* context, Level level, std::string_view message) noexcept {

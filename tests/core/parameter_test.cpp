@@ -90,7 +90,7 @@ TEST_CASE("a request sets parameters like inputs, in any order and in any spelli
   CHECK(check(signature, request.set("threshold", Tensor::view<double>(half, Shape{1}))));
 }
 
-// mutant: the upper bound is not looked at
+// mutant: the upper bound of a parameter is not looked at
 TEST_CASE("a parameter that is unknown, missing, of another type or out of range names itself") {
   CHECK(refusal({{"x", x()}}, Reason::missing_input) ==
         "threshold: expected f64 from 0 to 1, got no parameter of that name");
@@ -130,7 +130,7 @@ TEST_CASE("a parameter that is unknown, missing, of another type or out of range
         "threshold: expected a finite value, got inf");
 }
 
-// mutant: the bytes of a text are not looked at
+// mutant: the bytes of a parameter's text are not looked at
 TEST_CASE("the text of a parameter is UTF-8 without NUL, and not long") {
   Signature signature = of_four();
   signature.parameters = {spec_of("style", ParameterType::text, "")};
@@ -147,7 +147,7 @@ TEST_CASE("the text of a parameter is UTF-8 without NUL, and not long") {
         "style: expected offsets inside 3 bytes, got 0 to 9");
 }
 
-// mutant: the bits of an integer are those of a real
+// mutant: a whole number for a real is read by its bits
 TEST_CASE("a whole number that an f64 holds is one") {
   Signature const signature = of_four();
   auto const value = value_of(signature, {{"x", x()}, {"threshold", 1}}, 2);
@@ -158,14 +158,14 @@ TEST_CASE("a whole number that an f64 holds is one") {
   CHECK(value_of(wide, {{"x", x()}, {"threshold", std::int64_t{1} << 53}}, 2).real == 9007199254740992.0);
 }
 
-// mutant: -0.0 stays
+// mutant: a parameter of -0.0 stays
 TEST_CASE("a parameter of -0.0 is one of 0.0") {
   Signature const signature = of_four();
   Request const request{{"x", x()}, {"threshold", -0.0}};
   CHECK_FALSE(std::signbit(value_of(signature, request, 2).real));
 }
 
-// mutant: the key of a value is that of its integer
+// mutant: the key of a parameter's value is that of its integer
 TEST_CASE("the key of a parameter's value holds its type and all of it") {
   auto const key_of = [](ParameterSpec const& spec) {
     KeyHasher hasher;

@@ -20,7 +20,7 @@ struct Setter : Timer {
 
 }  // namespace
 
-// mutant: park_until asks withdraw although the word was done before the deadline
+// mutant: work is taken back although it was done at the deadline
 TEST_CASE("a parked thread goes on when its word is done, and withdraws at the deadline") {
   Simulation world(1);
   SimulatedExecutor executor(1);
@@ -38,7 +38,7 @@ TEST_CASE("a parked thread goes on when its word is done, and withdraws at the d
   CHECK(world.now() == deadline);
 }
 
-// mutant: park_until keeps the deadline after withdraw has answered false
+// mutant: the deadline goes on when work cannot be taken back
 TEST_CASE("work that cannot be withdrawn is waited for without a deadline, and asked for once") {
   /// Its deadline passes at once; without one, another thread sets it.
   struct Word {

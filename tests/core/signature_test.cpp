@@ -76,7 +76,7 @@ Request x_of(Tensor value) {
   return request;
 }
 
-// mutant: check_bytes that compares max_bytes with the bytes of all texts together
+// mutant: the limit of a text is compared with all texts together
 TEST_CASE("S1-6 a text over its limit is refused by its position in the batch, and the limit counts bytes") {
   auto const signature = of_text();
   for (std::size_t const position : {0U, 2U, 4U}) {
@@ -91,7 +91,8 @@ TEST_CASE("S1-6 a text over its limit is refused by its position in the batch, a
   CHECK(check(signature, texts_of({"", " "})));
 }
 
-// mutant: is_utf8 without the comparison for overlong forms, or that reports the end of the sequence
+// mutant: overlong forms are taken for UTF-8
+// mutant: what is no UTF-8 is told by its end
 TEST_CASE("S1-6 a text that is not UTF-8 is refused by its position in the batch and its first bad byte") {
   struct Case {
     std::string_view text;
@@ -117,7 +118,8 @@ TEST_CASE("S1-6 a text that is not UTF-8 is refused by its position in the batch
   CHECK(check(signature, texts_of({"\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\xe0\xa0\x80"})));
 }
 
-// mutant: check_bytes looks for UTF-8 whatever the encoding is, or never
+// mutant: bytes of any encoding are refused unless they are UTF-8
+// mutant: texts are not looked through for UTF-8
 TEST_CASE("bytes of any encoding pass, and are refused where text is expected") {
   using namespace std::string_view_literals;
   auto const jpeg = texts_of({"fine"sv, "\xff\xd8\xff\xe0"sv});
@@ -129,7 +131,7 @@ TEST_CASE("bytes of any encoding pass, and are refused where text is expected") 
           "text: element 0: expected at most 8 bytes, got 10");
 }
 
-// mutant: check that stops at the first text of a request
+// mutant: texts are not looked through for UTF-8
 TEST_CASE("S1-6 one request of many texts is all or nothing, a request for each text fails one by one") {
   auto const signature = of_text();
   std::vector<std::string_view> const texts{"C", "CC", "far too long", "CCC", "\xff"};
@@ -139,7 +141,7 @@ TEST_CASE("S1-6 one request of many texts is all or nothing, a request for each 
   CHECK(passed == "11010");
 }
 
-// mutant: check_dims without the look at lengths below zero, two of which make a positive number of elements
+// mutant: negative lengths are let in
 TEST_CASE("S4-2 a negative length is refused by its axis, whether the dimension is fixed, named or free") {
   Signature signature;
   signature.inputs.push_back(spec_of("x", DType::f32, {items(), Dim::any()}));
@@ -154,7 +156,7 @@ TEST_CASE("S4-2 a negative length is refused by its axis, whether the dimension 
   refused(signature, shaped({2, -3}), Reason::shape, "x: axis 1: expected a length, got -3");
 }
 
-// mutant: check_dims that compares the rank by <
+// mutant: a tensor may have fewer dimensions than its input
 TEST_CASE("S4-2 a wrong rank, length or linked length is refused with the tensor, expected and got") {
   auto const signature = of_three();
   ThreeInputs const three;
@@ -172,7 +174,7 @@ TEST_CASE("S4-2 a wrong rank, length or linked length is refused with the tensor
   refused(signature, other_length, Reason::shape, "weight: axis 0 (length): expected 2 as in mask, got 1");
 }
 
-// mutant: check_dims without the test for no items
+// mutant: an empty batch is let in
 TEST_CASE("S4-2 an empty batch is refused") {
   refused(of_three(), x_of(Tensor::view<float>({}, {0, 3})), Reason::shape,
           "x: an empty batch: expected at least 1 item, got 0");
@@ -180,7 +182,7 @@ TEST_CASE("S4-2 an empty batch is refused") {
   refused(of_text(), no_texts, Reason::shape, "text: an empty batch: expected at least 1 item, got 0");
 }
 
-// mutant: check_tensor that compares element sizes instead of element types
+// mutant: element types are compared by their size
 TEST_CASE("S4-2 a wrong element type is refused, also one of the same size") {
   ThreeInputs const three;
   refused(of_three(), x_of(Tensor::view(DType::i32, three.x.data(), {2, 3})), Reason::dtype,
@@ -188,7 +190,7 @@ TEST_CASE("S4-2 a wrong element type is refused, also one of the same size") {
   refused(of_three(), x_of(Tensor::text("1, 2, 3")), Reason::dtype, "x: expected f32, got bytes");
 }
 
-// mutant: check that compares only the number of inputs
+// mutant: inputs that the model does not have are let in
 TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
   auto const signature = of_three();
   ThreeInputs const three;
@@ -205,7 +207,7 @@ TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
           Reason::extra_input, "mask: given more than once; the model takes x, mask, weight");
 }
 
-// mutant: the first pass leaves out the last number
+// mutant: the search for NaN and infinities leaves out the last number
 TEST_CASE("S4-2 one number that is not finite is found at every place among many") {
   std::vector<float> values(131, std::numeric_limits<float>::max());
   std::vector<double> wide(values.size(), std::numeric_limits<double>::lowest());
@@ -228,8 +230,7 @@ TEST_CASE("S4-2 one number that is not finite is found at every place among many
   }
 }
 
-// mutant: the exponent of f16 used for bf16 (7c00 in the place of 7f80), or check_finite without one of the
-// types
+// mutant: bf16 is searched with the exponent of f16
 TEST_CASE("S4-2 NaN and infinities are refused by position in every floating-point type") {
   auto const refused_at = [](DType dtype, Tensor const& value, int place) {
     Signature signature;
@@ -262,7 +263,7 @@ TEST_CASE("S4-2 NaN and infinities are refused by position in every floating-poi
   refused_at(DType::bf16, Tensor::view(DType::bf16, brain_nan.data(), {2}), 1);
 }
 
-// mutant: check_bytes without its look at the offsets
+// mutant: offsets of a request's texts are not looked at
 TEST_CASE(
     "S4-2 offsets that are missing, out of order or out of the bytes are refused before a text is read") {
   auto const signature = of_text();
@@ -284,7 +285,6 @@ TEST_CASE(
           Reason::extra_input, "more: not an input of the model; the model takes text");
 }
 
-// mutant: check that copies names into its list of named lengths
 TEST_CASE("S4-2 a request that is right is checked without allocating") {
   auto const signature = of_three();
   ThreeInputs const three;
@@ -299,7 +299,8 @@ TEST_CASE("S4-2 a request that is right is checked without allocating") {
   CHECK(checked_texts);
 }
 
-// mutant: check that stores i for the place, or forgets the bytes
+// mutant: an input is looked for at its own place
+// mutant: the bytes of a request are not counted
 TEST_CASE("a checked request tells where its inputs are, its items and its bytes") {
   ThreeInputs const three;
   Request const request = three.request();
@@ -311,7 +312,7 @@ TEST_CASE("a checked request tells where its inputs are, its items and its bytes
   CHECK(checked.bytes == 24 + 4 + 16);
 }
 
-// mutant: Request::set that always appends
+// mutant: an input that is set again is appended
 TEST_CASE("setting an input again replaces it") {
   Request request;
   request.set("a", Tensor::text("first")).set("b", Tensor::text("other")).set("a", Tensor::text("second"));
@@ -321,7 +322,7 @@ TEST_CASE("setting an input again replaces it") {
   CHECK(request.inputs().empty());
 }
 
-// mutant: to_string that prints an any dimension as 0, or stacks() that looks only at the kind
+// mutant: a dimension of any length is shown as 0
 TEST_CASE("a specification is printed as it is read, and stacks along items only") {
   auto const spec = spec_of("x", DType::bf16, {items(), Dim::fixed(4), Dim::any()});
   CHECK(to_string(spec) == "bf16 [items, 4, ?]");

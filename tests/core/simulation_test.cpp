@@ -49,7 +49,7 @@ std::string schedule_of(std::uint64_t seed) {
   return log;
 }
 
-// mutant: a random number from anywhere but the seed
+// mutant: simulations of one seed differ
 TEST_CASE("a schedule is decided by its seed alone") {
   std::string const one = schedule_of(1);
   CHECK(one.size() == 16);
@@ -59,7 +59,7 @@ TEST_CASE("a schedule is decided by its seed alone") {
   CHECK(different == 10);
 }
 
-// mutant: another constant or shift in Simulation::random
+// mutant: the random numbers of a simulation are others
 TEST_CASE("the bits of a simulation are those of SplitMix64") {
   Simulation world(1234567 ^ 0x9e3779b97f4a7c15ULL);
   CHECK(world.random() == 6457827717110365317ULL);
@@ -68,7 +68,7 @@ TEST_CASE("the bits of a simulation are those of SplitMix64") {
   CHECK(SimulatedEnv::random() == 4593380528125082431ULL);
 }
 
-// mutant: step that moves the clock while a task is runnable
+// mutant: simulated time passes although something can run
 TEST_CASE("the clock moves only when nothing is runnable, and then to the next timer") {
   Simulation world(7);
   SimulatedExecutor executor(1);
@@ -95,7 +95,7 @@ TEST_CASE("the clock moves only when nothing is runnable, and then to the next t
   CHECK(world.steps() == 3);
 }
 
-// mutant: has_room that does not look at the number of threads
+// mutant: a simulated executor has any number of threads
 TEST_CASE("an executor runs no more tasks at once than it has threads") {
   for (std::size_t const threads : {1U, 2U, 3U}) {
     Simulation world(3);
@@ -126,7 +126,7 @@ TEST_CASE("an executor runs no more tasks at once than it has threads") {
   }
 }
 
-// mutant: disarm that always says true, or stop that drops what is posted
+// mutant: any simulated timer is said to have been disarmed
 TEST_CASE("a simulated executor arms, disarms and stops as a real one does") {
   Simulation world(5);
   std::string log;
@@ -150,7 +150,8 @@ TEST_CASE("a simulated executor arms, disarms and stops as a real one does") {
   CHECK(armed.place == Timer::unarmed);
 }
 
-// mutants: a simulated post, or arm, that does not ask for a thread
+// mutant: a simulated post needs no thread
+// mutant: a simulated timer needs no thread
 TEST_CASE("a simulation can have no thread to give, and can be a child of a fork") {
   Simulation world(5);
   std::string log;
@@ -181,7 +182,8 @@ TEST_CASE("a simulation can have no thread to give, and can be a child of a fork
   CHECK(executor.stop(no_deadline) == 0);
 }
 
-// mutants: a child in which other actors run, or whose executors take tasks.
+// mutant: other actors run beside the child of a fork
+// mutant: executors of the parent work in the child of a fork
 TEST_CASE("an actor acts as the child of a fork, and goes on as the parent") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
@@ -212,7 +214,7 @@ TEST_CASE("an actor acts as the child of a fork, and goes on as the parent") {
   }
 }
 
-// mutant: wait_until that goes on past its deadline, or that moves the clock too far
+// mutant: a simulated wait moves the clock past its deadline
 TEST_CASE("parking lets the others act until the word changes or the deadline is there") {
   Simulation world(9);
   SimulatedExecutor executor(1);
@@ -235,7 +237,7 @@ TEST_CASE("parking lets the others act until the word changes or the deadline is
   CHECK(word.load() == 1);
 }
 
-// mutant: a destructor that leaves no simulation behind
+// mutant: the end of a simulation leaves none behind
 TEST_CASE("simulations nest, and the inner one is current while it lives") {
   Simulation outer(1);
   {
@@ -245,7 +247,7 @@ TEST_CASE("simulations nest, and the inner one is current while it lives") {
   CHECK(&Simulation::current() == &outer);
 }
 
-// mutant: try_lock that does not keep the lock
+// mutant: a simulated try_lock does not lock
 TEST_CASE("a simulated mutex is held by one") {
   SimulatedMutex mutex;
   auto const taken_by_another = [&] {
@@ -288,7 +290,7 @@ std::string order_of(std::uint64_t seed, Turns const& turns) {
   return order;
 }
 
-// mutant: SimulatedMutex::lock that does not look again after it was let in, or pass() that draws from elsewhere
+// mutant: a simulated lock does not lock
 TEST_CASE("actors exclude each other, in an order that the seed alone decides") {
   for (Turns const& turns :
        {Turns{.order = Turns::Order::random}, Turns{.order = Turns::Order::random, .switch_one_in = 2},
@@ -304,7 +306,7 @@ TEST_CASE("actors exclude each other, in an order that the seed alone decides") 
   }
 }
 
-// mutant: store() that wakes who is parked on the word
+// mutant: a store wakes who is parked on a simulated word
 TEST_CASE("an actor that nobody wakes sleeps on, and is seen") {
   Simulation world(1, {.order = Turns::Order::priorities});
   SimulatedWord word;
@@ -324,7 +326,7 @@ TEST_CASE("an actor that nobody wakes sleeps on, and is seen") {
   CHECK(world.actors() == 0);
 }
 
-// mutant: pass() that never leaves
+// mutant: actors of a random order are never interrupted
 TEST_CASE("an interrupted actor loses an update that is not atomic") {
   int lost = 0;
   for (std::uint64_t seed = 1; seed < 100; ++seed) {
@@ -340,7 +342,7 @@ TEST_CASE("an interrupted actor loses an update that is not atomic") {
 
 thread_local int of_each_actor = 0;
 
-// mutant: resume() that does not put the main thread's values back
+// mutant: the main thread goes on with the values of an actor
 TEST_CASE("each actor has its own thread-local variables and its own exceptions") {
   Simulation world(1, {.order = Turns::Order::random});
   world.give_each_actor(of_each_actor);
@@ -363,7 +365,7 @@ TEST_CASE("each actor has its own thread-local variables and its own exceptions"
   CHECK(of_each_actor == 7);
 }
 
-// mutant: actors that all have one thread number.
+// mutant: all actors have one thread number
 TEST_CASE("an actor has the number of a thread, its own or shared, and keeps it") {
   Simulation world(1, {.order = Turns::Order::random});
   std::set<std::size_t> numbers;
@@ -379,7 +381,7 @@ TEST_CASE("an actor has the number of a thread, its own or shared, and keeps it"
   CHECK(SimulatedEnv::thread_number() == 0);
 }
 
-// mutant: stop_actors() that waits for its own task, or that takes a timer for ended
+// mutant: a simulated stop waits for the task that calls it
 TEST_CASE("an executor of actors abandons who is inside at the deadline") {
   Simulation world(1, {.order = Turns::Order::random});
   SimulatedExecutor executor(2);
@@ -403,7 +405,8 @@ TEST_CASE("an executor of actors abandons who is inside at the deadline") {
   CHECK(abandoned == 1);
 }
 
-// mutants: take_task() that prefers what is posted; defer() that takes a task outside of tasks
+// mutant: a simulated worker runs what is posted before what its task deferred
+// mutant: a simulated task is deferred from outside of tasks
 TEST_CASE("a simulated worker runs what its task deferred, with one thread before what was posted") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Simulation world(seed);

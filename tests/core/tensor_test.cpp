@@ -26,7 +26,7 @@ struct Freed {
   }
 };
 
-// mutant: two rows of the table of element types swapped
+// mutant: two element types have each other's size
 TEST_CASE("every element type has its number, its name and its size") {
   struct Row {
     DType dtype;
@@ -66,7 +66,7 @@ TEST_CASE("every element type has its number, its name and its size") {
   CHECK(parse_dtype("complex64").error().message.ends_with("(complex numbers are not supported)"));
 }
 
-// mutant: parse_device that does not look at what follows the digits
+// mutant: what follows the number of a device is not looked at
 TEST_CASE("devices are read as they are printed, and what is no device is refused") {
   CHECK(parse_device("cpu").value() == Device{});
   CHECK(parse_device("cuda").value() == Device{DeviceType::cuda, 0});
@@ -79,7 +79,7 @@ TEST_CASE("devices are read as they are printed, and what is no device is refuse
   }
 }
 
-// mutant: operator== that compares all eight lengths but not the rank
+// mutant: shapes of unlike ranks may be equal
 TEST_CASE("shapes count their elements, and rank zero is one element") {
   CHECK(Shape{}.elements() == 1);
   CHECK(Shape{}.rank() == 0);
@@ -91,7 +91,7 @@ TEST_CASE("shapes count their elements, and rank zero is one element") {
   CHECK(to_string(Shape{}) == "[]");
 }
 
-// mutant: Buffer::allocate without rounding up
+// mutant: allocated memory is not rounded up
 TEST_CASE("allocated memory is aligned to 64 bytes and owned") {
   for (std::size_t const bytes : {0U, 1U, 64U, 65U, 1000U}) {
     auto const buffer = Buffer::allocate(bytes);
@@ -106,7 +106,8 @@ TEST_CASE("allocated memory is aligned to 64 bytes and owned") {
   CHECK_FALSE(Buffer().unique());
 }
 
-// mutant: the bytes of a shape multiplied without a look at overflow or sign
+// mutant: a negative length has bytes
+// mutant: the bytes of a shape overflow
 TEST_CASE("a shape that no memory can hold is refused") {
   constexpr std::int64_t huge = std::int64_t{1} << 62;
   for (auto const& shape : {Shape{huge}, Shape{huge, huge}, Shape{-1}, Shape{4, -2}, Shape{0, -1}}) {
@@ -118,7 +119,7 @@ TEST_CASE("a shape that no memory can hold is refused") {
   CHECK(Tensor::allocate(DType::f32, Shape{0, huge}));
 }
 
-// mutant: Buffer's copy that does not count
+// mutant: a copy of a buffer does not count
 TEST_CASE("the last owner of adopted memory frees it, once") {
   Freed freed;
   {
@@ -139,7 +140,7 @@ TEST_CASE("the last owner of adopted memory frees it, once") {
   CHECK(freed.times == 1);
 }
 
-// mutant: Tensor::reshaped or a copy that drops the buffer
+// mutant: a reshaped tensor does not share its memory
 TEST_CASE("copies of an owned tensor share its bytes, a clone has its own") {
   auto tensor = Tensor::allocate(DType::i32, {2, 3}).value();
   std::array<std::int32_t, 6> const values{1, 2, 3, 4, 5, 6};
@@ -164,7 +165,6 @@ TEST_CASE("copies of an owned tensor share its bytes, a clone has its own") {
   CHECK(copy.buffer().unique());
 }
 
-// mutant: Tensor::view that copies
 TEST_CASE("a view borrows, and its clone owns") {
   std::array<float, 4> values{1, 2, 3, 4};
   auto const view = Tensor::view<float>(values, {2, 2});
@@ -181,7 +181,7 @@ TEST_CASE("a view borrows, and its clone owns") {
   CHECK(Tensor().clone().value().size_bytes() == 0);
 }
 
-// mutant: rows that start `first` elements instead of `first` rows into the tensor
+// mutant: rows begin as many elements into a tensor
 TEST_CASE("rows are views along axis 0") {
   std::array<std::int16_t, 12> values{};
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::int16_t>(i);
@@ -198,7 +198,7 @@ TEST_CASE("rows are views along axis 0") {
   CHECK(tensor.rows(3, 0).shape().elements() == 0);
 }
 
-// mutant: text_at that takes the length from the first text
+// mutant: every text is as long as the first
 TEST_CASE("texts are read one by one, from offsets or without") {
   std::vector<std::int64_t> const offsets{0, 1, 1, 4, 6};
   auto const texts = Tensor::texts(offsets, "abcdef", {2, 2});
@@ -223,7 +223,7 @@ TEST_CASE("texts are read one by one, from offsets or without") {
   CHECK(one.rows(0, 1).text_at(0) == "*CC*");
 }
 
-// mutant: copy_texts that keeps views of the caller's texts
+// mutant: copied texts are not filled in
 TEST_CASE("copied texts outlive what they were copied from") {
   std::string first(100, 'x');
   std::vector<std::string_view> const views{first, "", std::string_view("a\0b", 3)};
@@ -239,7 +239,7 @@ TEST_CASE("copied texts outlive what they were copied from") {
 
 }  // namespace
 
-// mutant: require that returns although the condition does not hold.
+// mutant: a precondition that does not hold is passed over
 TEST_CASE("a precondition that does not hold ends the process with a sentence, in every build") {
   std::array<float, 2> const values{1, 2};
   Tensor const tensor = Tensor::view<float>(values, Shape{2});

@@ -5,7 +5,8 @@
 using namespace athanor;
 using namespace std::chrono_literals;
 
-// mutant: saturating_sum adds, or saturating_product multiplies, without looking
+// mutant: sums of time overflow
+// mutant: products of time overflow
 TEST_CASE("spans of time saturate instead of wrapping") {
   static_assert(saturating_sum(1s, 2s) == 3s);
   static_assert(saturating_sum(Duration::max() - 1ns, 1ns) == Duration::max());

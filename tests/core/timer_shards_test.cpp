@@ -81,8 +81,11 @@ struct TimersInterleaved : SimulatedEnv {
 
 }  // namespace
 
-// mutants: remove that does not let the moved timer rise; remove that does not let it sink; disarm that publishes
-// nothing; arm that leaves a timer filed too late; take_first() that fires what is due later, or what was suspended
+// mutant: a timer moved in the heap does not rise
+// mutant: a timer moved in the heap does not sink
+// mutant: a timer that is armed for less stays filed for later
+// mutant: a suspended timer fires
+// mutant: a timer that was armed again for later fires at its former time
 TEST_CASE("whatever was armed, moved, suspended and disarmed, timers come out in the order of their times") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     CAPTURE(seed);
@@ -125,8 +128,10 @@ TEST_CASE("whatever was armed, moved, suspended and disarmed, timers come out in
   }
 }
 
-// mutants: arm() that does not look at `filed` again, or wakes nobody; take_first() that does not look at `due` again;
-// wait() that does not look at the shards again
+// mutant: arm does not see that the timer has just been filed for later
+// mutant: the thread that keeps time does not see that a timer has just been armed for less
+// mutant: the thread that keeps time does not look at the timers again before it sleeps
+// mutant: an earlier timer does not wake the thread that keeps time
 TEST_CASE("a timer fires at its time, whatever is armed, suspended and filed meanwhile") {
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     CAPTURE(seed);  // which shard a timer is in depends on its address, so other runs of a seed may differ
@@ -135,7 +140,7 @@ TEST_CASE("a timer fires at its time, whatever is armed, suspended and filed mea
   }
 }
 
-// mutant: arm() that does not look at `due` again before it files the timer
+// mutant: arm does not see that the timer has fired since it was brought forward
 TEST_CASE("a timer that is brought forward while it is filed for later fires once") {
   for (std::uint64_t seed = 0; seed < 500; ++seed) {
     CAPTURE(seed);
