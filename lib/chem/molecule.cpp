@@ -233,10 +233,10 @@ Result<MoleculePointer> parse_molecule(Source& source) {
 Result<MoleculePointer> parse_with_stereo(Source& source) {
   // Without marks there is nothing to perceive, though looking for it would take as long.
   bool const marked = source.smiles().find_first_of("@/\\") != std::string_view::npos;
-  if (marked && source.facts.heavy_atoms > stereo_heavy_atoms)
+  if (marked && source.facts.heavy_atoms > chemprop_stereo_heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large,
                 "smiles: marks of stereo are read up to {} heavy atoms, the molecule has {}",
-                stereo_heavy_atoms, source.facts.heavy_atoms);
+                chemprop_stereo_heavy_atoms, source.facts.heavy_atoms);
   return guard_chemistry(source, [&]() -> Result<MoleculePointer> {
     auto molecule = parse_tractable(source);
     if (!molecule) return molecule;

@@ -63,7 +63,7 @@ void perceive(RDKit::RWMol& molecule);
 Result<MoleculePointer> parse_molecule(Source& source);
 
 /// The molecule as RDKit's SmilesToMol gives it, with hybridisation and stereo. Refuses marks of stereo above
-/// stereo_heavy_atoms.
+/// chemprop_stereo_heavy_atoms.
 Result<MoleculePointer> parse_with_stereo(Source& source);
 
 /// The graph of atoms [first, first + count) of a perceived molecule. An edge that leaves this window leads

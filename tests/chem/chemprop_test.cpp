@@ -9,6 +9,7 @@
 
 #include <athanor/chem/chemprop_processor.hpp>
 #include <athanor/chem/graph.hpp>
+#include <athanor/chem/polymerise.hpp>
 
 #include "support/item.hpp"
 
@@ -114,6 +115,8 @@ TEST_CASE("a large molecule is read when no stereo has to be perceived in it") {
   CHECK(large.error().message ==
         "smiles: marks of stereo are read up to 300 heavy atoms, the molecule has 301");
   CHECK(reason_of(std::string(2001, 'C')) == Reason::too_large);
+  // Each of the two limits has a name of its own, so that a program may include both headers.
+  CHECK(chemprop_stereo_heavy_atoms < stereo_heavy_atoms);
 }
 
 // mutant: what RDKit throws leaves the room

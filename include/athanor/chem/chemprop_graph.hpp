@@ -23,7 +23,7 @@ inline constexpr std::int64_t chemprop_bond_width = 14;
 
 /// The most heavy atoms of a molecule whose SMILES has marks of stereo (`@`, `/`, `\`): the time that RDKit takes to
 /// perceive stereo grows with the cube of a chain.
-inline constexpr std::int32_t stereo_heavy_atoms = 300;
+inline constexpr std::int32_t chemprop_stereo_heavy_atoms = 300;
 
 /// One molecule. Atoms are those of RDKit, hydrogens being counted by their neighbours; a `*` is an atom like any other.
 /// Every bond is two directed edges that follow one another.
@@ -37,7 +37,7 @@ struct ChempropGraph {
 };
 
 /// The graph of `smiles` as chemprop makes it with its default settings. Fails with invalid_argument: `syntax` and
-/// `too_large` as check_smiles, `too_large` above stereo_heavy_atoms too, `chemistry` for an impossible molecule. A
+/// `too_large` as check_smiles, `too_large` above chemprop_stereo_heavy_atoms too, `chemistry` for an impossible molecule. A
 /// molecule without bonds has a graph without edges. Thread-safe.
 Result<ChempropGraph> chemprop_graph(std::string_view smiles, ChempropTable table = ChempropTable::v2,
                                      SmilesLimits const& limits = {});
