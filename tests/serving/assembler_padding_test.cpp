@@ -107,7 +107,7 @@ TEST_CASE("a mask of floating-point numbers holds ones") {
   CHECK(mask_of(DType::f32) == std::vector<std::uint8_t>{0, 0, 0x80, 0x3f, 0, 0, 0, 0});
 }
 
-// mutant: only the last dimension is padded
+// mutant: only the last dimension of a tensor is padded
 TEST_CASE("two axes are padded at once, wherever they stand") {
   std::vector<PaddedAxis> const axes{{"height", {3, 4}}, {"width", {2, 3}}};
   auto image =

@@ -64,7 +64,7 @@ Pieces lone(std::uint32_t items, TensorView const& tensor) {
 
 }  // namespace
 
-// mutant: copy all pieces to the start of the buffer
+// mutant: all pieces are copied to the start of the buffer
 TEST_CASE("stacked inputs follow each other along axis 0, in the order of the pieces") {
   Assembler assembler(
       std::vector{input("x", DType::f32, 2, Assemble::stack), input("t", DType::bytes, 1, Assemble::stack)});
@@ -89,7 +89,8 @@ TEST_CASE("stacked inputs follow each other along axis 0, in the order of the pi
   CHECK(texts.text_at(2) == "N#N");
 }
 
-// mutant: view whatever may_view says; or copy a single piece
+// mutant: a single piece is viewed although it may not be
+// mutant: a single piece is copied although it may be viewed
 TEST_CASE("a single piece is borrowed only when that is allowed") {
   Assembler assembler(std::vector{input("x", DType::f32, 1, Assemble::stack)});
   std::vector<float> const a{1, 2};
@@ -104,7 +105,8 @@ TEST_CASE("a single piece is borrowed only when that is allowed") {
   CHECK(assembler.inputs()[0].data == kept);
 }
 
-// mutant: shift by the elements of the index's own axis
+// mutant: positions are shifted along their own axis
+// mutant: positions stay those of their own item
 TEST_CASE("graphs of different size share a batch: positions are shifted, segments and count are made") {
   Assembler assembler(graph_inputs);
   Graph const a{{1, 1, 2, 2}, {0, 1, 1}};
@@ -121,7 +123,7 @@ TEST_CASE("graphs of different size share a batch: positions are shifted, segmen
   CHECK(values_of<std::int64_t>(assembler.inputs()[2]) == std::vector<std::int64_t>{0, 0, 0});
 }
 
-// mutant: leave out check_positions(): the answer of a neighbour changes silently
+// mutant: a position outside its item is not seen
 TEST_CASE("a position outside its own item is refused by name") {
   Assembler assembler(graph_inputs);
   Graph const good{{1, 1}, {0}};
@@ -146,7 +148,7 @@ TEST_CASE("pieces that do not fit together are refused by name") {
   CHECK(assembler.gather(lone(2, view(doubles, {2, 3})), false).error().reason == Reason::dtype);
 }
 
-// mutant: leave axis 0 in the key, so that requests of different size never meet
+// mutant: the number of rows is part of a batch's key
 TEST_CASE("the shape key tells shapes apart beyond axis 0 and only there") {
   std::vector const inputs{input("x", DType::f32, 2, Assemble::stack)};
   std::vector<float> const values(6);
@@ -183,7 +185,7 @@ struct Watched {
 
 }  // namespace
 
-// mutant: Reading that is kept until the last piece has been copied
+// mutant: a piece that was read stays held
 TEST_CASE("pieces are held one at a time, and only while they are read") {
   Graph const first{{1, 2, 3, 4}, {1, 0}};
   Graph const second{{5, 6}, {0}};
@@ -196,7 +198,7 @@ TEST_CASE("pieces are held one at a time, and only while they are read") {
   CHECK(values_of<float>(assembler.inputs()[0]) == std::vector<float>{1, 2, 3, 4, 5, 6});
 }
 
-// mutant: copy_elements that reads a piece although it is gone
+// mutant: a piece that is gone is read
 TEST_CASE("a piece that is gone fails the gathering, and nothing stays held") {
   Graph const first{{1, 2}, {0}};
   Assembler assembler(graph_inputs);
@@ -208,7 +210,7 @@ TEST_CASE("a piece that is gone fails the gathering, and nothing stays held") {
   CHECK(watched.held == 0);
 }
 
-// mutant: Assembler::repeat_values that writes the first piece's value only.
+// mutant: a repeated value is the first piece's
 TEST_CASE("a repeated value stands once for each item of its piece, in the input's type") {
   Assembler assembler(std::vector{input("half", DType::f32, 2, Assemble::repeat),
                                   input("n", DType::i32, 1, Assemble::repeat),
@@ -232,7 +234,7 @@ TEST_CASE("a repeated value stands once for each item of its piece, in the input
   CHECK(std::vector<std::uint8_t>(set, set + 3) == std::vector<std::uint8_t>{1, 1, 0});
 }
 
-// mutant: Assembler::share_value that takes the first piece's value for all.
+// mutant: a shared value is the first piece's
 TEST_CASE("a shared value is one of all pieces, and pieces that differ make no batch") {
   Assembler assembler(std::vector{input("t", DType::f32, 0, Assemble::share)});
   double const hot = 1.5;
@@ -250,7 +252,7 @@ TEST_CASE("a shared value is one of all pieces, and pieces that differ make no b
   CHECK(mixed.error().message == "t: expected one value for the whole batch, got another for piece 2");
 }
 
-// mutant: shape_key that leaves out the values that a batch shares.
+// mutant: a parameter for the whole batch is no part of its key
 TEST_CASE("the key of a batch holds the values that it shares, and no others") {
   double const hot = 1.5;
   double const cold = 0.5;

@@ -127,6 +127,7 @@ std::string const channels_first = tensors(R"(["items", 2, "time"])", R"([2, "it
 }  // namespace
 
 // mutant: lay_apart() puts the items one after the other
+// mutant: rows that lie apart are given as they lie
 TEST_CASE("items are laid along the axis that the model has them on, and its rows are gathered from there") {
   Rig rig(channels_first, R"("cache": false,)", scale_by_channel);
   auto const model = rig.model();
@@ -154,7 +155,7 @@ TEST_CASE("items are laid along the axis that the model has them on, and its row
   }
 }
 
-// mutant: the dry run compares rows before the items are first
+// mutant: a dry run keeps to batches of one item
 TEST_CASE("a model whose batch axis is not the one that its manifest names is refused") {
   // It has its items along axis 0, whatever its manifest says.
   auto const sum_of_row_zero = [](Run const& run) {
@@ -190,7 +191,7 @@ TEST_CASE("a model without a batch axis runs once for each item of a request") {
   CHECK(values_of(model.infer(request_of({5}, {1, 1}))) == std::vector<float>{5});
 }
 
-// mutant: put_items_first() gives what holds for all to the first item only
+// mutant: what holds for all of a run is the first item's only
 TEST_CASE("an output without items holds for every item of the batch, and must not depend on the others") {
   std::string const labelled = tensors(R"(["items"])", R"(["items"])", "[2]", R"(["items", 2])");
   Rig rig(labelled, R"("cache": false,)", [](Run const& run) { run.give(0, Shape{2}, {7, 8}); });

@@ -58,8 +58,8 @@ bool all_done(Tickets const& tickets) {
 
 }  // namespace
 
-// mutants: finish_step that answers asynchronous calls where it is; serve_on_executor that keeps the instance while it
-// finishes.
+// mutant: a worker runs completions before it has given back what the batch holds
+// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE("a completion that blocks delays neither the other answers of its batch nor the next batch") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SimulatedEngine engine(in_fours, workers(2), seed);
@@ -74,7 +74,7 @@ TEST_CASE("a completion that blocks delays neither the other answers of its batc
   }
 }
 
-// mutant: finish_step that defers before it has woken the blocking callers of the batch.
+// mutant: a worker runs completions before it has given back what the batch holds
 TEST_CASE("a blocking caller does not wait for the completion of a call that shared its batch") {
   SimulatedEngine engine(in_fours, workers(1));
   SimulatedEngine::CallType* caller = nullptr;
@@ -90,7 +90,7 @@ TEST_CASE("a blocking caller does not wait for the completion of a call that sha
   CHECK(engine.state->collect(*caller).has_value());
 }
 
-// mutant: resume() of the cache that runs the completion of a waiter before the next one is answered.
+// mutant: a worker runs completions before it has given back what the batch holds
 TEST_CASE("a completion that blocks delays nobody who waits for the same computation") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SimulatedEngine engine(in_fours, workers(2), seed);
@@ -104,7 +104,7 @@ TEST_CASE("a completion that blocks delays nobody who waits for the same computa
   }
 }
 
-// mutant: serve_on_executor that gives the instance back only when it comes again.
+// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE(
     "while every worker is inside a completion, a caller's thread runs the model, and deadlines are kept") {
   auto options = workers(1);
@@ -124,7 +124,7 @@ TEST_CASE(
 }
 
 // Real threads, and the worker that others take over from.
-// mutants: run_deferred that does not arm the timer; answer_step that runs under the lock of its batch.
+// mutant: a worker's backlog is watched by nobody
 TEST_CASE("on real threads, too, a batch is delivered and the next one run while a completion blocks") {
   Puppet puppet;
   ModelFolder const folder(in_fours);

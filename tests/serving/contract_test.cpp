@@ -124,7 +124,9 @@ bool says(std::string const& metrics, std::string const& line) {
 
 }  // namespace
 
-// mutant: find_fault that multiplies lengths without a look at overflow, or that asks for memory or a size only
+// mutant: the size of a tensor may overflow
+// mutant: the size of a tensor is not compared
+// mutant: numbers without memory are taken
 TEST_CASE("an output that is no whole row is a breach of contract, and the engine serves on") {
   for (auto const* manifest : {R"("cache": false,)", R"("cache": false, "batching": {"max_items": 1},)"}) {
     Rig rig(manifest);
@@ -144,7 +146,11 @@ TEST_CASE("an output that is no whole row is a breach of contract, and the engin
   }
 }
 
-// mutant: is_like that does not compare sizes, types, shapes, devices or memory
+// mutant: an output of another size than the last one passes
+// mutant: an output of another type than the last one passes
+// mutant: an output of another shape than the last one passes
+// mutant: an output in other memory than the host's passes after one that was there
+// mutant: an output without memory passes after one that had some
 TEST_CASE("a breach of contract is found right after an answer that kept to it") {
   Rig rig(R"("cache": false,)", false);
   for (std::size_t i = 0; i < no_rows.size(); ++i) {
@@ -162,7 +168,7 @@ TEST_CASE("a breach of contract is found right after an answer that kept to it")
   }
 }
 
-// mutant: Instance::run that keeps what a run has written into its failure
+// mutant: what a successful run wrote into its failure is told by the next failure
 TEST_CASE("what a run wrote into its failure is not told by the next one") {
   Rig rig(R"("cache": false,)", false);
   for (std::int32_t const code : {0, static_cast<std::int32_t>(Code::internal)}) {
@@ -181,7 +187,7 @@ TEST_CASE("what a run wrote into its failure is not told by the next one") {
   }
 }
 
-// mutant: fill_output scales before the outputs are checked
+// mutant: the outputs of a model are read before they are checked
 TEST_CASE("a scaled output whose size wraps is not read") {
   Script script{&answer_rightly};
   ath_backend_table const table = script.table();
@@ -204,7 +210,7 @@ TEST_CASE("a scaled output whose size wraps is not read") {
   REQUIRE(model.infer(row(1)));
 }
 
-// mutant: check_outputs refuses an output without memory, or copy_rows divides by its width
+// mutant: an empty output without memory is refused
 TEST_CASE(
     "an output of no elements is an answer, with and without memory, alone, in company and from the cache") {
   Puppet puppet;
@@ -244,7 +250,7 @@ TEST_CASE(
   }
 }
 
-// mutant: take_failure casts whatever number it is given
+// mutant: the numbers of a failure are taken as they are
 TEST_CASE(
     "a code or a reason that is none is a breach of contract, which the breaker and the metrics count") {
   for (auto const& [code, reason] : {std::pair<std::int32_t, std::int32_t>{-1, 0},
@@ -278,7 +284,8 @@ TEST_CASE(
   }
 }
 
-// mutant: LoadedFile::load, or make_instance, without its look at NULL
+// mutant: a load that succeeds with nothing gives a model
+// mutant: an instance may be nothing
 TEST_CASE("a load or an instance that succeeds with nothing is refused") {
   for (bool const model : {true, false}) {
     Script script{&answer_rightly};
@@ -345,7 +352,7 @@ Preprocessed made_of(Shape const& shape, std::int64_t cost = 1, DType dtype = DT
 
 }  // namespace
 
-// mutant: make_table without its look at a null pointer
+// mutant: a load that gives a null pointer gives a model
 TEST_CASE("a C++ backend or processor that gives a null pointer is refused") {
   for (bool const gives_model : {false, true}) {
     NothingBackend backend{gives_model};
@@ -366,7 +373,8 @@ TEST_CASE("a C++ backend or processor that gives a null pointer is refused") {
   CHECK(added.error().reason == Reason::backend_contract);
 }
 
-// mutant: check_made or the cost's limits left out
+// mutant: what a processor makes is not compared with the model's inputs
+// mutant: the cost of an item may be any number
 TEST_CASE("what a C++ processor makes must be an item of the model's inputs, at a cost that adds up") {
   LooseProcessor loose{[] { return made_of(Shape{1, 2}); }};
   ath_processor_table const processor = make_table(loose);
@@ -430,7 +438,7 @@ TEST_CASE("what a C++ processor makes must be an item of the model's inputs, at 
   for (auto const& answer : model.infer_many(requests)) CHECK(answer);
 }
 
-// mutant: OpenProcessor::preprocess without find_fault
+// mutant: a tensor of a processor need not be whole
 TEST_CASE("a tensor of a C processor that is not whole is refused and released, alone and in company") {
   static ath_tensor given{};
   static std::atomic<int> releases{0};
@@ -474,7 +482,7 @@ TEST_CASE("a tensor of a C processor that is not whole is refused and released, 
   CHECK(model.infer({{"text", "a"}}));
 }
 
-// mutant: held_bytes that leaves the segments out
+// mutant: segments are not held against the engine's bytes
 TEST_CASE("what the batch makes of a request counts as held bytes before memory is taken") {
   Script script{[](ath_batch* batch, ath_failure*) {
     batch->outputs[0] = floats({batch->items}, static_cast<std::uint64_t>(batch->items) * 4);

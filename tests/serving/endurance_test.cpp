@@ -32,7 +32,7 @@ struct EnsembleEngine : SimulatedEngine {
 
 }  // namespace
 
-// mutant: QueueMachine::predicted_run that trusts a single sample: nobody is let in any more.
+// mutant: a guess is believed
 TEST_CASE("a slow first batch does not shut out callers with short deadlines") {
   SimulatedEngine engine;
   bool slow = true;
@@ -49,7 +49,7 @@ TEST_CASE("a slow first batch does not shut out callers with short deadlines") {
   CHECK(refused <= 8);
 }
 
-// mutant: ServedModel::allow_trial that says no: a model that became fast is never seen to.
+// mutant: a model that is known to be slow is never tried again
 TEST_CASE("a model known to be slow is tried again, once in as long as it is known to take") {
   SimulatedEngine engine;
   Duration takes = 400ms;
@@ -71,7 +71,7 @@ TEST_CASE("a model known to be slow is tried again, once in as long as it is kno
   CHECK(answered > refused);
 }
 
-// mutant: EngineState::admit_work_step that lets a trial through although others are queued.
+// mutant: a trial is let through although others are queued
 TEST_CASE("a call that is predicted to be late is no trial while others are queued") {
   EngineOptions options;
   options.caller_runs = CallerRuns::never;
@@ -92,7 +92,7 @@ TEST_CASE("a call that is predicted to be late is no trial while others are queu
   engine.world.run_until_idle();
 }
 
-// mutant: EngineState::batched that fails the flight with its owner's deadline.
+// mutant: the deadline of who carries the work ends it for those who wait
 TEST_CASE(
     "S3-6 the caller whose request carries the work runs out of time, and the others get their answer") {
   EngineOptions options;
@@ -108,7 +108,7 @@ TEST_CASE(
   CHECK(waiter->y() == 8);
 }
 
-// mutant: EngineState::late that always says deadline_waiting.
+// mutant: who is late is told that the work had not begun
 TEST_CASE("a call that is late says whether its work had begun") {
   SimulatedEngine engine;
   REQUIRE(engine.infer(row(1)));
@@ -124,7 +124,7 @@ TEST_CASE("a call that is late says whether its work had begun") {
   CHECK(late->error().message.find("had begun") != std::string::npos);
 }
 
-// mutant: EngineState::add that keeps an entry of which no load ever worked.
+// mutant: a model whose load failed keeps its name
 TEST_CASE("a model whose load failed may be added again with a corrected manifest") {
   Simulation world(1);
   Puppet puppet;
@@ -143,7 +143,7 @@ TEST_CASE("a model whose load failed may be added again with a corrected manifes
   CHECK(engine.load(another.path()).error().code == Code::already_exists);
 }
 
-// mutant: Engine's move assignment as the compiler makes it: the engine that was there goes on.
+// mutant: an engine that is assigned over goes on
 TEST_CASE("an engine that is assigned over is stopped") {
   Simulation world(1);
   Puppet puppet;
@@ -154,8 +154,8 @@ TEST_CASE("an engine that is assigned over is stopped") {
   CHECK(model.infer(row(1)).error().reason == Reason::stopping);
 }
 
-// mutants: EngineState::stop that returns only what the executor abandoned; EngineState::all_models that knows the
-// registered ones only.
+// mutant: callers inside a backend are not counted as abandoned
+// mutant: a stop does not know removed models
 TEST_CASE("a caller's own thread inside a backend is counted when the engine stops, of a removed model too") {
   for (bool const removed : {false, true}) {
     Puppet puppet;
@@ -171,7 +171,7 @@ TEST_CASE("a caller's own thread inside a backend is counted when the engine sto
   }
 }
 
-// mutant: EngineState::publish that keeps no count of members.
+// mutant: a stored answer forgets how many members gave it
 TEST_CASE("who joins or hits the answer of an ensemble is told how many members gave it") {
   EnsembleEngine engine;
   auto const first = engine.submit(row(3));
@@ -182,7 +182,7 @@ TEST_CASE("who joins or hits the answer of an ensemble is told how many members 
   CHECK(engine.infer(row(3))->report.members == 2);
 }
 
-// mutant: Ensemble::run that calls every error member_failed: one caller's fault opens the breaker for all.
+// mutant: every failure of a member is the model's
 TEST_CASE("S3-12 inputs that an ensemble refuses do not open its breaker") {
   EnsembleEngine engine;
   engine.control.on_run = [](ath_batch const&) {

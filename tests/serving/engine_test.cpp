@@ -20,8 +20,8 @@ struct Opened : Puppet {
 
 }  // namespace
 
-// mutant: EngineState::push_step that lends no instance to a caller, or EngineState::join_step that calls a
-// hit a miss.
+// mutant: a lone call runs on a worker
+// mutant: a hit is reported as a miss
 TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
   Opened processor;
   auto answer = processor.model.infer(row(1, 2));
@@ -38,7 +38,7 @@ TEST_CASE("a lone call runs on its caller's thread and reports what happened") {
   CHECK(processor.control.runs.load() == 1);
 }
 
-// mutant: ModelLoader::status that knows failed loads only, and no model that can never be loaded.
+// mutant: the status of a model does not say why it cannot be loaded
 TEST_CASE("an engine whose only model exceeds the budget is not ready, and says why") {
   Puppet puppet;
   ModelFolder const folder;
@@ -50,7 +50,7 @@ TEST_CASE("an engine whose only model exceeds the budget is not ready, and says 
         std::string::npos);
 }
 
-// mutant: ServedModel's metrics without those of its breaker.
+// mutant: the metrics leave out what a breaker refused
 TEST_CASE("a breaker that opens and refuses shows in the metrics") {
   Opened processor;
   processor.control.on_run = [](ath_batch const&) {
@@ -66,7 +66,7 @@ TEST_CASE("a breaker that opens and refuses shows in the metrics") {
     CHECK_MESSAGE(text.find(line) != std::string::npos, line);
 }
 
-// mutant: infer_into that writes the outputs in the order of the signature.
+// mutant: an answer is written in the order of the signature
 TEST_CASE("an answer is written into the caller's memory, in the order asked for") {
   Puppet puppet;
   ModelFolder const folder("", "two", "1.0.0",
@@ -89,7 +89,8 @@ TEST_CASE("an answer is written into the caller's memory, in the order asked for
   }
 }
 
-// mutant: infer_into without the check of the count, or that compares the sizes in bytes only.
+// mutant: the tensors that an answer is written into are not counted
+// mutant: of the memory for an answer only the size is compared
 TEST_CASE("memory that does not fit an answer is refused by the output's name and left alone") {
   Opened processor;
   auto const refused = [&](std::span<Tensor> room) {
@@ -111,7 +112,7 @@ TEST_CASE("memory that does not fit an answer is refused by the output's name an
   CHECK(whole == std::array<std::int32_t, 2>{7, 7});
 }
 
-// mutant: forget_answers that asks the cache for another tag than the answers have.
+// mutant: a model forgets the answers of another one
 TEST_CASE("a model forgets its answers and no other model's") {
   Opened processor;
   ModelFolder const other_folder("", "other");
@@ -123,7 +124,7 @@ TEST_CASE("a model forgets its answers and no other model's") {
   CHECK(other.infer(row(1))->report.cache == CacheState::hit);
 }
 
-// mutant: EngineState::add that takes the default policy when configure refuses, or drops the model's id.
+// mutant: a batching section that is refused does not name its model
 TEST_CASE("a model whose batching section its policy refuses is not added") {
   Puppet puppet;
   auto engine = Engine<>::create({.backends = {&puppet.table}}).value();

@@ -100,7 +100,7 @@ float value(Answer const& answer, std::string_view name) { return answer.outputs
 
 }  // namespace
 
-// mutant: Ensemble::deviate divides by the members that answered, less one.
+// mutant: the deviation divides by the members that answered, less one
 TEST_CASE("five members give their mean and their population standard deviation") {
   MemberBackend backend;
   auto const answer = ask(backend, "");
@@ -136,7 +136,7 @@ TEST_CASE("means and deviations are those that a loop over the members gives, to
   }
 }
 
-// mutant: min_members is 1 where the manifest does not say.
+// mutant: one member that answers is enough
 TEST_CASE("one failed member of five fails the answer, and the error names its file") {
   MemberBackend backend{{"fold3"}};
   auto const answer = ask(backend, "");
@@ -146,7 +146,7 @@ TEST_CASE("one failed member of five fails the answer, and the error names its f
   CHECK(answer.error().message.find("fold3") != std::string::npos);
 }
 
-// mutant: Ensemble::average takes in the members that failed.
+// mutant: the mean divides by all members
 TEST_CASE("with min_members the others answer, over themselves alone, and the report counts them") {
   MemberBackend backend{{"fold0", "fold4"}};
   auto const answer = ask(backend, R"("min_members": 3,)");
@@ -156,8 +156,8 @@ TEST_CASE("with min_members the others answer, over themselves alone, and the re
   CHECK(answer->report.members == 3);
 }
 
-// mutant: EngineState::publish that stores what fewer than all members answered, or record_answer that does not count
-// it.
+// mutant: degraded answers are stored
+// mutant: degraded answers are not counted
 TEST_CASE("an answer of fewer than all members is counted and not stored") {
   MemberBackend backend{{"fold0"}};
   ath_backend_table const table = make_table(backend);
@@ -177,7 +177,7 @@ TEST_CASE("an answer of fewer than all members is counted and not stored") {
         std::string::npos);
 }
 
-// mutant: Ensemble::run compares with less or equal.
+// mutant: an ensemble gives up with as many members as it needs
 TEST_CASE("fewer members than min_members are an error") {
   MemberBackend backend{{"fold0", "fold2", "fold4"}};
   auto const answer = ask(backend, R"("min_members": 3,)");

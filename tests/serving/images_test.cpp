@@ -100,7 +100,7 @@ float objects(Result<Answer> const& answer) {
 
 }  // namespace
 
-// mutant: postprocess reads the parameters of the first call of its batch
+// mutant: the processor is given no parameters
 TEST_CASE("S2-1 items of one batch that differ only in a parameter are answered each by their own value") {
   Microscope microscope;
   std::vector<Request> const requests{
@@ -116,7 +116,7 @@ TEST_CASE("S2-1 items of one batch that differ only in a parameter are answered 
   CHECK(objects(answers[3]) == 3 + 1 + 2 + 1);
 }
 
-// mutant: infer_many that gives every request of a group the outcome of its first
+// mutant: answers of many requests come the other way round
 TEST_CASE("S2-18 of many images with a corrupt one each has its own outcome, and none that it did not earn") {
   Microscope microscope;
   std::vector<Request> const requests{Microscope::image(slide), Microscope::image("GIF"),

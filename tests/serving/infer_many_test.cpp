@@ -73,7 +73,7 @@ bool right(std::vector<Result<Answer>> const& answers) {
 
 }  // namespace
 
-// mutant: run_group that pushes every call by itself: the first batch then holds one item.
+// mutant: the calls of a group enter the lane one by one
 TEST_CASE("many requests to an idle model run on their caller's thread, in full batches") {
   ManyEngine engine(R"("batching": {"max_items": 8},)");
   REQUIRE(engine.model.load());
@@ -88,7 +88,8 @@ TEST_CASE("many requests to an idle model run on their caller's thread, in full 
   CHECK(engine.state->routes() == 0);
 }
 
-// mutant: batched() without check_finite, or check_finite that looks at the first output only
+// mutant: the numbers of a model are not looked at
+// mutant: NaN is looked for in the first output only
 TEST_CASE(
     "S0-7 a request for which the model gives infinity fails alone, unless the manifest lets it through") {
   auto const tensors = [](std::string_view more) {
@@ -123,7 +124,8 @@ TEST_CASE(
   CHECK(std::isinf(infinite->outputs["twice"].as<float>()[0]));
 }
 
-// mutant: infer_many that stops at the first error, or puts results in the order of answering.
+// mutant: many requests end with the first that fails
+// mutant: answers of many requests come the other way round
 TEST_CASE("S1-6 one bad request of many gets its own error, and the others their answers in their places") {
   ManyEngine engine(R"("batching": {"max_items": 8},)");
   engine.control.on_run = [](ath_batch const& batch) {
@@ -147,7 +149,7 @@ TEST_CASE("S1-6 one bad request of many gets its own error, and the others their
   CHECK(answers[7].error().reason == Reason::shape);
 }
 
-// mutant: infer_many that takes its requests past the cache.
+// mutant: many requests go past the cache
 TEST_CASE("equal requests of one group are computed once") {
   ManyEngine engine;
   auto const answers = engine.run({5, 5, 6, 5});
@@ -159,8 +161,8 @@ TEST_CASE("equal requests of one group are computed once") {
   CHECK(engine.run({5})[0]->report.cache == CacheState::hit);
 }
 
-// mutant: EngineState::push_step that gives the calls of a group no deadline in the queue, or
-// EngineState::answer that wakes the leader's caller before the last call of its group is answered.
+// mutant: the calls of a group have no deadline in the queue
+// mutant: the first answer of a group wakes its caller
 TEST_CASE("the deadline of many requests is that of all of them, and each is answered at it") {
   ManyEngine engine(R"("batching": {"max_items": 2},)");
   REQUIRE(engine.model.load());
@@ -180,7 +182,7 @@ TEST_CASE("the deadline of many requests is that of all of them, and each is ans
   CHECK(engine.state->routes() == 0);
 }
 
-// mutant: infer_many without the check of would_wait_for_itself: it waits until the deadline.
+// mutant: many requests from inside their own model are let in
 TEST_CASE("many requests from inside their own model are refused at once") {
   ManyEngine engine;
   REQUIRE(engine.model.load());
@@ -195,7 +197,7 @@ TEST_CASE("many requests from inside their own model are refused at once") {
   CHECK(inner[1].error().reason == Reason::reentrant);
 }
 
-// mutant: infer_many that turns a full queue into an error of the row.
+// mutant: many requests do not wait for room
 TEST_CASE("while others fill the queue, many requests wait for room until their deadline") {
   EngineOptions options;
   options.max_items = 4;
@@ -208,7 +210,7 @@ TEST_CASE("while others fill the queue, many requests wait for room until their 
   for (auto const& other : others) CHECK(other->has_value());
 }
 
-// mutant: await_call that looks at its cancellation only when it has got in, or parks without a hook on it.
+// mutant: who waits for room does not look at the cancellation
 TEST_CASE("many requests that wait for room end with cancelled when they are taken back") {
   FullEngine engine;
   Cancellation cancellation;
@@ -222,7 +224,7 @@ TEST_CASE("many requests that wait for room end with cancelled when they are tak
   CHECK(engine.state->gate().statistics().held_items == 1);
 }
 
-// mutant: EngineState::stop that does not wake the line.
+// mutant: a stop does not wake who waits for room
 TEST_CASE("many requests that wait for room are refused when the engine stops") {
   FullEngine engine;
   Later const stop(engine, [&] { engine.state->stop(Duration{0}); });
@@ -231,7 +233,7 @@ TEST_CASE("many requests that wait for room are refused when the engine stops") 
   CHECK(engine.world.now() == start);
 }
 
-// mutant: RoomLine::give_back that does not wake the place it has served.
+// mutant: who is given room is not woken
 TEST_CASE("many requests that wait for room go on when a call gives it back, and not a nap later") {
   EngineOptions options;
   options.max_items = 1;
@@ -248,7 +250,7 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
   CHECK(engine.model.statistics()->requests_with(Code::resource_exhausted) == 0);
 }
 
-// mutant: RoomLine::give_back that gives all to the gate.
+// mutant: what calls give back goes to the gate, not to who waits
 TEST_CASE("newcomers who take every place that falls free do not overtake who waits for room") {
   EngineOptions options;
   options.max_items = 1;
@@ -281,7 +283,7 @@ TEST_CASE("newcomers who take every place that falls free do not overtake who wa
   engine.world.run_until_idle();
 }
 
-// mutant: infer_many that gives each window of requests the whole deadline anew.
+// mutant: every window of many requests has the whole deadline
 TEST_CASE("all windows of many requests share one deadline, the caller's own or the default") {
   for (bool const own : {true, false}) {
     EngineOptions options;
@@ -306,7 +308,7 @@ TEST_CASE("all windows of many requests share one deadline, the caller's own or 
   }
 }
 
-// mutant: wait_for_group that leaves only the leader at the deadline (the test hangs).
+// mutant: at its deadline only the first call of a group is given up
 TEST_CASE("S0-15 many requests end at their deadline while the model still runs") {
   HeldEngine engine;
   auto const answers = engine.model.infer_many(engine.six, {.deadline = 5ms});
@@ -317,7 +319,7 @@ TEST_CASE("S0-15 many requests end at their deadline while the model still runs"
   }
 }
 
-// mutant: EngineState::revoke that does not wake a parked leader (the test hangs).
+// mutant: a cancellation wakes nobody
 TEST_CASE("many requests that are taken back end with cancelled on their caller's thread") {
   HeldEngine engine;
   Cancellation cancellation;

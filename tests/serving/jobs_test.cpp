@@ -83,7 +83,7 @@ TEST_CASE("a job owns what its request borrowed") {
   CHECK(answer_of(engine.jobs.status("a").value()) == 8);
 }
 
-// mutant: finish that does not look whether the job is pending.
+// mutant: a finished job may change its state
 TEST_CASE("S4-11 a job that is cancelled stays cancelled when its answer arrives afterwards") {
   World engine;
   REQUIRE(engine.submit("a"));
@@ -98,7 +98,7 @@ TEST_CASE("S4-11 a job that is cancelled stays cancelled when its answer arrives
   CHECK(engine.jobs.status("a")->outcome->error().code == Code::cancelled);
 }
 
-// mutant: cancel that does not cancel the call.
+// mutant: the call of a cancelled job goes on
 TEST_CASE("S4-12 a job cancelled in the queue is never run") {
   World engine;
   REQUIRE(engine.submit("a"));
@@ -114,7 +114,7 @@ TEST_CASE("cancelling a finished job changes nothing and returns what it came to
   CHECK(engine.state_of("a") == JobState::succeeded);
 }
 
-// mutant: EngineState::pin_step that loads on every call instead of asking the loader.
+// mutant: a call unloads its model when it ends
 TEST_CASE("S4-14 jobs share the loaded model with each other and with calls") {
   World engine;
   REQUIRE(engine.submit("a", 1));
@@ -126,7 +126,7 @@ TEST_CASE("S4-14 jobs share the loaded model with each other and with calls") {
   CHECK(engine.control.loads.load() == 1);
 }
 
-// mutant: take_expired that compares with the time of submission.
+// mutant: a job is kept from its submission on
 TEST_CASE("a finished job is kept for the retention from its end on") {
   World engine({.retention = 1min});
   REQUIRE(engine.submit("a"));
@@ -156,7 +156,7 @@ TEST_CASE("a key may be used again once its job is forgotten, which a pending jo
   CHECK(answer_of(engine.jobs.status("a").value()) == 3);
 }
 
-// mutant: add that drops the newest finished job.
+// mutant: a full table drops the job that finished last
 TEST_CASE("a full table drops the job finished longest ago, and rejects a job when all are pending") {
   World engine({.max_jobs = 2});
   engine.run("a");
@@ -190,7 +190,9 @@ TEST_CASE("waiting ends with the job, or when its time has passed") {
   CHECK(engine.jobs.wait("b", 1s).error().message == "job b: unknown key, or the job is no longer kept");
 }
 
-// mutants: add that does not look for the key; keep that does not cancel; finish that wakes nobody.
+// mutant: one key makes two jobs
+// mutant: a job that was cancelled inside its submit is run
+// mutant: the end of a job wakes nobody
 TEST_CASE("S2-21 any order of threads makes one job of one key, and each waits for its end") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     World engine({}, seed, {.order = Turns::Order::random, .switch_one_in = 2});

@@ -115,7 +115,7 @@ struct LetterModel {
 
 }  // namespace
 
-// mutant: ServedModel::gather that fails the batch when a part is gone: it is run again by halves.
+// mutant: a part whose caller leaves fails the whole batch
 TEST_CASE("a caller who leaves costs its batch nothing but its own part") {
   SimulatedEngine engine(R"("batching": {"max_items": 8},)", only_workers());
   REQUIRE(engine.infer(row(100)));
@@ -140,7 +140,7 @@ TEST_CASE("a caller who leaves costs its batch nothing but its own part") {
   check_nothing_held(engine);
 }
 
-// mutant: ServedModel::gather that views what a caller lent to a worker's batch.
+// mutant: inputs that may be taken back are viewed
 TEST_CASE("the work of an owner who leaves goes on for those who wait, with the inputs that it had") {
   SimulatedEngine engine("", only_workers());
   REQUIRE(engine.infer(row(100)));
@@ -158,7 +158,7 @@ TEST_CASE("the work of an owner who leaves goes on for those who wait, with the 
   check_nothing_held(engine);
 }
 
-// mutant: CallInputs::detach that says gone although it made a copy.
+// mutant: copied inputs are said to be gone
 TEST_CASE("the work of an owner who leaves before it begins goes on with a copy of its inputs") {
   SimulatedEngine engine("", only_workers());
   REQUIRE(engine.infer(row(100)));
@@ -172,7 +172,7 @@ TEST_CASE("the work of an owner who leaves before it begins goes on with a copy 
   check_nothing_held(engine);
 }
 
-// mutant: EngineState::processor_inputs that lends the processor what is its caller's.
+// mutant: a processor reads the memory of a caller who may leave
 TEST_CASE("a processor does not read the memory of a caller who leaves while it runs") {
   LetterModel model(R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],)");
   std::array<std::int64_t, 2> const offsets{0, 1};
@@ -180,7 +180,7 @@ TEST_CASE("a processor does not read the memory of a caller who leaves while it 
                                 Request{{"text", letter_a()}});
 }
 
-// mutant: ParameterValues that borrows its texts.
+// mutant: a processor reads the text of a parameter where its caller has it
 TEST_CASE("a processor does not read a parameter's text in the memory of a caller who leaves while it runs") {
   LetterModel model(R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
       "parameters": [{"name": "text", "type": "text"}],
@@ -188,7 +188,7 @@ TEST_CASE("a processor does not read a parameter's text in the memory of a calle
   model.check_that_it_is_copied(row(1).set("text", model.memory), row(1).set("text", letter_a()));
 }
 
-// mutant: EngineState::abandon that does not withdraw the call from its lane.
+// mutant: a queued call that is abandoned is not withdrawn from its lane
 TEST_CASE("a queued call that ends at its deadline gives its place back at once") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)", only_workers());
   REQUIRE(engine.infer(row(100)));
@@ -211,7 +211,7 @@ TEST_CASE("a queued call that ends at its deadline gives its place back at once"
   CHECK(engine.control.runs.load() == 2);
 }
 
-// mutant: EngineState::abandon that does not withdraw the call from the loader.
+// mutant: a call that waits for a load is not withdrawn from it
 TEST_CASE("a call that waits for a load and ends at its deadline gives its place back at once") {
   SimulatedEngine engine;
   SimulatedEngine::Ticket* waiting = nullptr;
@@ -232,7 +232,7 @@ TEST_CASE("a call that waits for a load and ends at its deadline gives its place
   CHECK(call->error().reason == Reason::deadline_waiting);
 }
 
-// mutant: EngineState::guard_step that leaves `alone` as it is.
+// mutant: a probe may share its batch
 TEST_CASE("the probes of a half-open breaker are batches of their own") {
   SimulatedEngine engine(R"("batching": {"max_items": 8},)", only_workers());
   REQUIRE(engine.infer(row(100)));
@@ -254,7 +254,7 @@ TEST_CASE("the probes of a half-open breaker are batches of their own") {
   CHECK(engine.control.largest_batch.load() == 1);
 }
 
-// mutant: ServedModel::execute that counts its caller out only when the run succeeded.
+// mutant: a caller who ran a batch is thought to be inside for ever
 TEST_CASE("a failed run on its caller's thread leaves nobody inside") {
   SimulatedEngine engine;
   engine.control.on_run = [](ath_batch const&) -> Result<void> {
@@ -264,7 +264,7 @@ TEST_CASE("a failed run on its caller's thread leaves nobody inside") {
   CHECK(engine.state->stop(0s) == 0);
 }
 
-// mutant: Call::lock that only spins (the test hangs).
+// mutant: a thread that waits for a lock is not woken
 TEST_CASE("a thread that waits for a call's lock parks") {
   auto const call = std::make_unique<serving::Call<DefaultServing>>();
   call->lock();
@@ -276,7 +276,7 @@ TEST_CASE("a thread that waits for a call's lock parks") {
   call->unlock();
 }
 
-// mutant: ServedModel::is_in_backend_here that looks for its own model only.
+// mutant: only the model itself counts as running here
 TEST_CASE(
     "a backend that waits for another which waits for the first is refused, not kept till its deadline") {
   Puppet puppet;

@@ -7,7 +7,6 @@ using namespace athanor;
 using namespace athanor_tests;
 using namespace std::chrono_literals;
 
-// mutant: the loader posts its loads to the engine's executor
 TEST_CASE("a call of a loaded model does not wait for another model's load, even with one worker") {
   SimulatedEngine engine("", {.threads = 1});
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -26,7 +25,7 @@ TEST_CASE("a call of a loaded model does not wait for another model's load, even
   engine.world.run_until_idle();
 }
 
-// mutant: launch that accepts a call whose deadline nobody keeps
+// mutant: a call is accepted although nobody keeps its deadline
 TEST_CASE("an asynchronous call is not left without an answer when no thread can keep its deadline") {
   SimulatedEngine engine(R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
   engine.world.refuse_threads(true);

@@ -14,8 +14,8 @@
 using namespace athanor;
 using namespace athanor_tests;
 
-// mutants: ServedModel::execute, or EngineState::copy_answer, that lets an exception out (the program ends);
-// EngineState::give_back that leaves the gate what a call held.
+// mutant: an exception of a batch ends the program
+// mutant: a lack of memory for an answer to be shared ends the program
 TEST_CASE("each allocation of a call may fail: the call ends with that error and gives everything back") {
   int errors = 0;
   for (std::size_t allocation = 1;; ++allocation) {
@@ -75,7 +75,7 @@ TEST_CASE("each allocation of a job's submit may fail: no job is left that never
   CHECK(kept > 0);
 }
 
-// mutants: LoaderShell::pin_or_park, or evict_for, that lets an exception out.
+// mutant: a call that finds no memory at the loader ends the program
 TEST_CASE("each allocation of a call that is refused, or of a load, may fail: an error says so") {
   auto& memory = thread_memory();
   int errors = 0;
@@ -107,7 +107,7 @@ TEST_CASE("each allocation of a call that is refused, or of a load, may fail: an
   CHECK(errors > 4);
 }
 
-// mutants: LoaderShell::pin_or_park, or evict_for, that ends the program when it finds no memory for its victims.
+// mutant: a load that finds no memory for what it evicts ends the program
 TEST_CASE("each allocation of a load that evicts another model may fail: an error says so") {
   auto& memory = thread_memory();
   int errors = 0;
@@ -137,7 +137,8 @@ TEST_CASE("each allocation of a load that evicts another model may fail: an erro
   CHECK(errors > 10);
 }
 
-// mutants: LoaderShell::stop, or Lane::refuse_all, that copies an error and its message (the program ends).
+// mutant: a stop needs memory for its error
+// mutant: a lane that refuses needs memory for a copy of the error
 TEST_CASE("a stop needs no memory: every call is answered, of removed models too") {
   for (bool const loaded : {false, true})
     for (bool const removed : {false, true}) {
@@ -162,7 +163,7 @@ TEST_CASE("a stop needs no memory: every call is answered, of removed models too
     }
 }
 
-// mutant: take_out that makes a handle before it asks for memory (that handle, let go of, waits for the lock it is in).
+// mutant: a removal makes a handle before it asks for memory
 TEST_CASE("each allocation of a removal may fail: the model stays registered") {
   auto& memory = thread_memory();
   int failures = 0;
@@ -184,7 +185,7 @@ TEST_CASE("each allocation of a removal may fail: the model stays registered") {
   CHECK(failures > 2);
 }
 
-// mutant: Lane::refuse_all that copies the message of an error (the program ends).
+// mutant: a lane that refuses needs memory for a copy of the error
 TEST_CASE("each allocation of a stop may fail: every call is answered") {
   auto& memory = thread_memory();
   memory.failed = true;
@@ -205,7 +206,7 @@ TEST_CASE("each allocation of a stop may fail: every call is answered") {
   }
 }
 
-// mutant: CallInputs::detach that leaves the work its caller's inputs when there is no memory for a copy.
+// mutant: without memory for a copy, work goes on with the inputs of a caller that left
 TEST_CASE("without memory for a copy of its inputs, the work of a caller that leaves is given up") {
   using namespace std::chrono_literals;
   SimulatedEngine engine(R"("batching": {"policy": "size_or_delay", "max_delay_us": 50000},)");

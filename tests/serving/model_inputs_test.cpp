@@ -138,7 +138,7 @@ Request rows_of(std::vector<float> const& values) {
 
 }  // namespace
 
-// mutant: add_defaults() adds one row
+// mutant: a default stands for the first item only
 TEST_CASE(
     "a request that leaves out an input has its default for each item, and shares the answer of one that "
     "says it") {

@@ -160,7 +160,7 @@ TEST_CASE("a request costs its items times their bucket") {
         2);  // the dearest item of a request that is split counts as one more than its share
 }
 
-// mutant: a part of an oversize request is cut back to the batch's length
+// mutant: an item's rows are as long as those of its batch
 TEST_CASE("an oversize request is joined in order, at its own length") {
   PaddedEngine engine(R"("batching": {"max_items": 2},)");
   auto const request = counting(100, 3, 5);
@@ -294,7 +294,7 @@ struct SpellingRig : Puppet {
 
 }  // namespace
 
-// mutant: the bucket is that of the first item
+// mutant: the bucket is that of the last item
 TEST_CASE("items that a processor makes are padded together, and each gets its own length back") {
   SpellingRig rig;
   auto const answer = rig.infer({"ab", "abcde", "c"});

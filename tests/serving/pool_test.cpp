@@ -63,7 +63,7 @@ std::size_t bytes_in_use() {
 
 }  // namespace
 
-// mutant: Pool::take that stores `empty` without comparing.
+// mutant: an object is taken without a comparison
 TEST_CASE("a pool gives an object to one taker, whatever others take and keep meanwhile") {
   for (int const rounds : {1, 2, 65'535, 65'536}) {
     serving::Pool<int, PausingEnv> pool;
@@ -89,7 +89,7 @@ TEST_CASE("a pool gives an object to one taker, whatever others take and keep me
   }
 }
 
-// mutant: Pool::keep whose exchange is a plain store.
+// mutant: an object is kept without a comparison
 TEST_CASE("a place that another thread fills meanwhile, or closes, is left to it") {
   std::array<int, 2> objects{};
   {
@@ -104,7 +104,8 @@ TEST_CASE("a place that another thread fills meanwhile, or closes, is left to it
   CHECK(pool.take() == nullptr);
 }
 
-// mutant: Pool::take or Pool::keep whose exchange is a plain store.
+// mutant: an object is taken without a comparison
+// mutant: an object is kept without a comparison
 TEST_CASE("threads that take and keep never hold the same object") {
   constexpr std::size_t count = 8;
   serving::Pool<std::atomic<int>, SystemEnv> pool;
@@ -132,7 +133,7 @@ TEST_CASE("threads that take and keep never hold the same object") {
   CHECK(pool.take() == nullptr);
 }
 
-// mutant: what says that another thread kept an object stays in its address, in take or in close.
+// mutant: what says that another thread kept an object stays in its address when the pool closes
 TEST_CASE("what another thread kept for this one is taken, or dropped when the pool closes") {
   std::array<int, 2> objects{};
   serving::Pool<int, SystemEnv> pool;
@@ -145,7 +146,6 @@ TEST_CASE("what another thread kept for this one is taken, or dropped when the p
   CHECK(given == std::set<int*>{&objects[0], &objects[1]});
 }
 
-// mutant: OutputPool::destroy that leaves the pool to the model.
 TEST_CASE("an answer outlives its model and its engine") {
   Opened opened;
   Answer answer = opened.ask(2);
@@ -159,7 +159,7 @@ TEST_CASE("an answer outlives its model and its engine") {
   CHECK(moved.outputs.size() == 1);
 }
 
-// mutant: make_output that reuses any buffer that is large enough.
+// mutant: any buffer that is large enough is reused
 TEST_CASE("a small answer does not hold the buffer of a large one") {
   Opened opened;
   CHECK(opened.ask(1 << 18).outputs[0].size_bytes() == 1 << 20);
@@ -170,7 +170,7 @@ TEST_CASE("a small answer does not hold the buffer of a large one") {
 
 #if defined(ATHANOR_COUNTS_BYTES)
 
-// mutant: Outputs that keeps the whole call, or an OutputSet with max_tensors tensors.
+// mutant: a set of outputs has room for the most that a model may have
 TEST_CASE("an answer that is kept holds its outputs and a small constant, and pools shrink again") {
   Opened opened;
   opened.ask(2);
@@ -186,7 +186,7 @@ TEST_CASE("an answer that is kept holds its outputs and a small constant, and po
   CHECK(bytes_in_use() <= before + (std::size_t{256} << 10));
 }
 
-// mutant: OutputPool::keep without a limit in bytes.
+// mutant: large outputs are kept without a limit
 TEST_CASE("of large answers a model keeps the memory of 64 MiB at most") {
   Opened opened;
   opened.ask(1 << 20);
@@ -199,7 +199,7 @@ TEST_CASE("of large answers a model keeps the memory of 64 MiB at most") {
   CHECK(bytes_in_use() <= before + (std::size_t{64} << 20));
 }
 
-// mutant: EngineState::recycle that keeps every call.
+// mutant: every call is kept
 TEST_CASE("what a burst of calls needed is given back") {
   Opened opened;
   opened.ask(2);

@@ -103,7 +103,7 @@ struct LengthProcessor {
 
 }  // namespace
 
-// mutant: CallInputs::borrow that leaves `gone_` as it is.
+// mutant: a call from the pool has no inputs, because it had none
 TEST_CASE("a call whose inputs were taken back is used again for one that has its own") {
   SimulatedEngine engine("", only_workers());
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -123,7 +123,7 @@ TEST_CASE("a call whose inputs were taken back is used again for one that has it
     CHECK(engine.infer(row(value)).value().outputs["y"].as<float>()[0] == value + 1);
 }
 
-// mutant: Call::reset that leaves `outputs_made` as it is.
+// mutant: a call from the pool has made its outputs, because it had
 TEST_CASE("a request of several batches after another one gets outputs of its own size") {
   SimulatedEngine engine(R"("batching": {"max_items": 2},)");
   for (std::int64_t const items : {5, 7, 4, 9}) {
@@ -137,7 +137,7 @@ TEST_CASE("a request of several batches after another one gets outputs of its ow
   }
 }
 
-// mutant: Call::reset that leaves `running` as it is.
+// mutant: a call from the pool has begun, because it had
 TEST_CASE("a call that never ran says so, whatever the one before it did") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)", only_workers());
   {
@@ -160,7 +160,7 @@ TEST_CASE("a call that never ran says so, whatever the one before it did") {
   CHECK(second->error().message.find("had not begun") != std::string::npos);
 }
 
-// mutant: Slot::reset_role that does nothing.
+// mutant: a call from the pool owns a flight, because it did
 TEST_CASE("a call past the cache stores nothing, although the one before it did") {
   SimulatedEngine engine;
   REQUIRE(engine.infer(row(1)));
@@ -170,7 +170,8 @@ TEST_CASE("a call past the cache stores nothing, although the one before it did"
   CHECK(engine.state->cache().statistics().not_stored == 0);  // it did not even try
 }
 
-// mutants: Call::reset that leaves `incomplete` as it is; ServedModel::collect_pieces that does not set it.
+// mutant: a call from the pool has lost a part, because it had
+// mutant: a part that is gone is not remembered
 TEST_CASE("the answer of a call that left between two attempts of its batch is not kept") {
   SimulatedEngine engine(R"("batching": {"max_items": 4},)", only_workers());
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -208,7 +209,7 @@ TEST_CASE("the answer of a call that left between two attempts of its batch is n
   for (auto const& ticket : tickets) CHECK(ticket->has_value());
 }
 
-// mutant: Call::reset that leaves `alone` as it is.
+// mutant: a call from the pool is still the probe that it was
 TEST_CASE("a call that was a probe shares its batch when it is used again") {
   SimulatedEngine engine(R"("batching": {"max_items": 4},)", only_workers());
   engine.control.on_run = broken;
@@ -226,8 +227,8 @@ TEST_CASE("a call that was a probe shares its batch when it is used again") {
   CHECK(engine.control.runs.load() == before + 1);
 }
 
-// mutant: EngineState::make_call that counts no refusal of the gate, or make_checked_call that keeps what a refused
-// call holds.
+// mutant: a refusal before the call is made is not counted
+// mutant: a call that fails with an exception keeps what it held
 TEST_CASE("refused calls are counted and hold nothing") {
   Told engine("", {.max_items = 4});
   Cancellation cancellation;
@@ -252,7 +253,7 @@ TEST_CASE("refused calls are counted and hold nothing") {
   CHECK(seen.requests_with(Code::ok) == 1);
 }
 
-// mutant: Model::infer that does not count a call from inside its own model.
+// mutant: a call from inside its own model is not counted
 TEST_CASE("a call from inside its own model is counted as refused") {
   Told engine;
   Model<SimulatedServing> const model(engine.state, *engine.served);
@@ -265,7 +266,8 @@ TEST_CASE("a call from inside its own model is counted as refused") {
   CHECK(model.statistics()->requests_with(Code::failed_precondition) == 1);
 }
 
-// mutant: health_of that asks the load only, for the model or for the engine.
+// mutant: a model with an open breaker is ready
+// mutant: an engine with an open breaker is ready
 TEST_CASE("a model whose breaker is open is not ready, and neither is its engine") {
   Told engine;
   REQUIRE(engine.infer(row(1)));
@@ -282,7 +284,7 @@ TEST_CASE("a model whose breaker is open is not ready, and neither is its engine
   CHECK(health.models[0].state == "ready");
 }
 
-// mutant: ServedModel::end that tells of the breaker's state after every batch, or never.
+// mutant: an event for every batch tells of the breaker
 TEST_CASE("the sink is told once of each change of a model and its breaker") {
   Told engine;
   REQUIRE(engine.infer(row(1)));
@@ -304,7 +306,8 @@ TEST_CASE("the sink is told once of each change of a model and its breaker") {
   CHECK(engine.count("engine_stopping") == 1);
 }
 
-// mutant: ServedModel::end that counts every batch with a culprit, or record_answer without those who joined.
+// mutant: a batch with a culprit counts as one that failed
+// mutant: joined calls are not counted
 TEST_CASE("joined calls are counted, and batches that fail wholly, but not those with a culprit") {
   Told engine(R"("batching": {"max_items": 4},)", only_workers());
   engine.control.on_run = [](ath_batch const& batch) -> Result<void> {
@@ -329,7 +332,8 @@ TEST_CASE("joined calls are counted, and batches that fail wholly, but not those
             "athanor_cache_joined_total{model=\"puppet\",version=\"1.0.0\"} 1\n") != std::string::npos);
 }
 
-// mutant: EngineState::find that takes the lowest version, or the last that was added.
+// mutant: a bare name means the lowest version
+// mutant: a stopped engine takes models
 TEST_CASE("a bare name means the newest version, and a stopped engine takes no further one") {
   SimulatedEngine engine;
   std::vector<std::string> const versions{"1.10.0", "1.9.0", "1.10.0-rc.1"};
@@ -346,7 +350,7 @@ TEST_CASE("a bare name means the newest version, and a stopped engine takes no f
   CHECK(refused.error().reason == Reason::stopping);
 }
 
-// mutant: EngineState::prepare_items that takes the key of the first item for all.
+// mutant: items of unlike shapes go into one batch
 TEST_CASE("items of a processor whose shapes cannot share a batch are refused by name, and harm nobody") {
   LengthProcessor processor;
   ath_processor_table const table = make_table(processor);

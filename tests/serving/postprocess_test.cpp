@@ -212,7 +212,7 @@ TEST_CASE("the rows that postprocess is given are those that the manifest names,
   CHECK(answer->outputs["count"].as<std::int64_t>()[0] == 3);
 }
 
-// mutant: the cache keeps what the model made
+// mutant: the cache keeps the rows that postprocess read
 TEST_CASE("a cached answer holds what postprocess made, and is not postprocessed again") {
   Rig rig;
   auto const model = rig.model();
@@ -228,7 +228,7 @@ TEST_CASE("a cached answer holds what postprocess made, and is not postprocessed
   CHECK(rig.sum.posts.load() == 1);
 }
 
-// mutant: postprocess runs on the thread that submits
+// mutant: postprocess runs on a worker whoever ran the model
 TEST_CASE("postprocess runs on the thread of a lone caller, and on a worker for an asynchronous call") {
   Rig rig;
   auto const model = rig.model();
@@ -267,7 +267,6 @@ TEST_CASE("the next batch does not wait until the answers of the one before are 
   CHECK(second->has_value());
 }
 
-// mutant: a failure of postprocess counts against the model
 TEST_CASE("a postprocess that fails is an error of its request, and nothing that the breaker counts") {
   Rig rig(R"("cache": false,)");
   auto const model = rig.model();
@@ -320,7 +319,7 @@ TEST_CASE("what postprocess makes is checked like what preprocess makes") {
   CHECK(rig.sum.alive.load() == 0);
 }
 
-// mutant: a call whose caller has gone is postprocessed
+// mutant: items whose caller has gone are postprocessed
 TEST_CASE("nobody's rows are not postprocessed, and what was kept of them is released") {
   SimulatedRig engine(R"("cache": false,)", {.caller_runs = CallerRuns::never});
   std::unique_ptr<SimulatedRig::Ticket> ticket;
@@ -364,7 +363,7 @@ TEST_CASE("what was kept is released after a batch that fails, a deadline that p
   CHECK(engine.sum.alive.load() == 0);
 }
 
-// mutant: a waiter is answered with the model's rows
+// mutant: the cache keeps the rows that postprocess read
 TEST_CASE(
     "a caller that joins gets the postprocessed answer, also when the one it joined leaves during "
     "postprocess") {
@@ -384,7 +383,7 @@ TEST_CASE(
   CHECK(engine.sum.alive.load() == 0);
 }
 
-// mutant: the report keeps the time of postprocess to itself
+// mutant: the report does not say how long postprocess took
 TEST_CASE("the report says how long postprocess took, apart from the batch") {
   SimulatedRig engine(R"("cache": false,)");
   engine.sum.before = [&] {
@@ -401,7 +400,7 @@ TEST_CASE("the report says how long postprocess took, apart from the batch") {
   CHECK(engine.sum.alive.load() == 0);
 }
 
-// mutant: self-tests do not postprocess
+// mutant: a self-test does not postprocess
 TEST_CASE("a self-test compares what postprocess makes") {
   auto const tested = [](float expected) {
     return R"("self_test": [{"inputs": {"x": [[1, 2], [3, 4]]}, "outputs": {"sum": [)" +

@@ -91,7 +91,7 @@ struct Outcome {
 
 }  // namespace
 
-// mutant: EngineState::answer_all that abandons a call which is still starting.
+// mutant: a stop answers a call although its caller still moves it
 TEST_CASE("a stop beside submit leaves the call to its submitter, who refuses it") {
   HookedEngine rig;
   REQUIRE(rig.model.infer(row(0)));  // with a call in the pool, the first lock is the cache's
@@ -109,7 +109,7 @@ TEST_CASE("a stop beside submit leaves the call to its submitter, who refuses it
   CHECK_FALSE(outcome.answer.has_value());
 }
 
-// mutant: EngineState::answer that delivers whatever the call's `starting` says.
+// mutant: an answer is completed although its submitter is still inside
 TEST_CASE(
     "a call that is answered while submit runs is completed afterwards, and not linked to its cancellation") {
   HookedEngine rig;
@@ -133,7 +133,7 @@ TEST_CASE(
   CHECK(cancellation == nullptr);
 }
 
-// mutant: EngineState::launch that does not look for a cancellation before it clears `starting`.
+// mutant: a submitter does not look for a cancellation before it comes out
 TEST_CASE("a call that is cancelled while submit runs ends with cancelled") {
   HookedEngine rig;
   Cancellation cancellation;
@@ -149,7 +149,7 @@ TEST_CASE("a call that is cancelled while submit runs ends with cancelled") {
   CHECK(rig.control.runs.load() == 0);
 }
 
-// mutant: EngineState::come_out that does not look for a stop (the test hangs).
+// mutant: who comes out does not look for a stop
 TEST_CASE("a stop beside a blocking call that waits for another's answer answers it") {
   HookedEngine rig;
   Outcome outcome;
@@ -161,7 +161,7 @@ TEST_CASE("a stop beside a blocking call that waits for another's answer answers
   CHECK(outcome.reason() == Reason::stopping);
 }
 
-// mutant: EngineState::come_out that does not look for a stop.
+// mutant: who comes out does not look for a stop
 TEST_CASE("a stop answers a caller whose batch hangs, also one that is still inside its own call") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
@@ -190,7 +190,7 @@ TEST_CASE("a stop answers a caller whose batch hangs, also one that is still ins
   }
 }
 
-// mutant: EngineState::start that does not link a call to its cancellation.
+// mutant: a blocking call is not linked to its cancellation
 TEST_CASE("a blocking call that is cancelled while it starts ends with cancelled") {
   EngineOptions options;
   options.caller_runs = CallerRuns::never;
@@ -204,7 +204,7 @@ TEST_CASE("a blocking call that is cancelled while it starts ends with cancelled
   CHECK(answer.error().code == Code::cancelled);
 }
 
-// mutant: EngineState::advance that goes on with the time at which the call was made.
+// mutant: the time of reading large inputs is charged to the model
 TEST_CASE("the reading of large inputs is not charged to the queue or to the model") {
   Simulation world(1);
   Puppet puppet;
@@ -223,7 +223,7 @@ TEST_CASE("the reading of large inputs is not charged to the queue or to the mod
   CHECK(answer->report.compute == 0ms);
 }
 
-// mutant: EngineState::finish_stop before EngineState::drain.
+// mutant: a stop gives queued calls no grace
 TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
   SimulatedEngine engine;
   bool refused = false;
@@ -253,7 +253,7 @@ TEST_CASE("a stop leaves no work behind that was queued for several callers") {
   CHECK(engine.control.runs.load() == 0);
 }
 
-// mutant: EngineState::on_reap that destroys models while a stop visits them.
+// mutant: a model is destroyed while a stop visits it
 TEST_CASE(
     "a removed model whose last handle goes away while a stop visits the models is there until that is "
     "over") {
@@ -283,7 +283,8 @@ TEST_CASE(
   CHECK(outcome.reason() == Reason::stopping);
 }
 
-// mutant: EngineState::drain that waits without a deadline.
+// mutant: a stop waits for calls without a deadline
+// mutant: a stop does not refuse what is queued
 TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)");
   engine.control.on_run = [&](ath_batch const&) {
@@ -304,7 +305,7 @@ TEST_CASE("what a stop's grace does not reach is answered with stopping, and is 
   CHECK(engine.control.runs.load() <= 4);
 }
 
-// mutant: EngineState::stop that returns at once when another was first.
+// mutant: a second stop returns at once
 TEST_CASE("a second stop waits for the first and returns its count") {
   Puppet puppet;
   Held held(puppet.control);
@@ -327,7 +328,7 @@ TEST_CASE("a second stop waits for the first and returns its count") {
   CHECK_FALSE(early.load());
 }
 
-// mutant: EngineState::answer_all that does not wait until a completion has returned.
+// mutant: a stop does not wait for completions
 TEST_CASE("a stop waits for a completion that takes long, and counts nothing as abandoned") {
   Simulation world(1, {.order = Turns::Order::random});
   world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
@@ -356,7 +357,7 @@ TEST_CASE("a stop waits for a completion that takes long, and counts nothing as 
   CHECK(stopped);
 }
 
-// mutant: EngineState::collect that does not compare with the deadline.
+// mutant: an answer is not compared with the deadline
 TEST_CASE("an answer that is ready after its deadline is not delivered as a success") {
   SimulatedEngine engine;
   engine.control.on_run = [&](ath_batch const&) {
@@ -376,7 +377,7 @@ TEST_CASE("an answer that is ready after its deadline is not delivered as a succ
   CHECK(in_time->report.delivered <= 1s);
 }
 
-// mutant: EngineState::on_timer that does nothing for an answered call.
+// mutant: a ready answer that waits for a worker is not delivered at its deadline
 TEST_CASE("a ready answer that waits for a worker ends at its deadline") {
   EngineOptions options;
   options.threads = 1;
@@ -410,7 +411,7 @@ TEST_CASE("a ready answer that waits for a worker ends at its deadline") {
   CHECK(waiting->done());
 }
 
-// mutant: EngineState::make_call without its UnstartedCall.
+// mutant: a call that fails with an exception keeps what it held
 TEST_CASE("a call that fails with an exception gives back everything") {
   SimulatedEngine engine;
   REQUIRE(engine.infer(row(1)));
@@ -425,7 +426,7 @@ TEST_CASE("a call that fails with an exception gives back everything") {
   CHECK(engine.world.now() == before);
 }
 
-// mutant: EngineState::close that stops inside a completion.
+// mutant: an engine that is closed in its own completion stops at once
 TEST_CASE("an engine that is destroyed in its own completion stops afterwards") {
   Puppet puppet;
   ModelFolder const folder;
@@ -453,7 +454,7 @@ TEST_CASE("an engine that is destroyed in its own completion stops afterwards") 
   while (puppet.control.unloads.load() == 0) std::this_thread::yield();
 }
 
-// mutant: EngineState::end_of_route that does not bring the timer of a close forward (it takes the whole grace).
+// mutant: a close in a completion waits for its whole grace
 TEST_CASE("an engine that is closed in a completion stops as soon as no call is left") {
   HookedEngine rig;
   bool closed = false;
@@ -470,7 +471,7 @@ TEST_CASE("an engine that is closed in a completion stops as soon as no call is 
   CHECK(rig.model.infer(row(2)).error().reason == Reason::stopping);
 }
 
-// mutant: EngineState::answer that runs every completion on the thread that keeps time.
+// mutant: completions run on the thread that keeps time
 TEST_CASE("the completion of a call that ends at its deadline runs on a worker while one is idle") {
   EngineOptions options;
   options.caller_runs = CallerRuns::never;
@@ -497,7 +498,7 @@ TEST_CASE("the completion of a call that ends at its deadline runs on a worker w
   CHECK_FALSE(on_timer_thread);
 }
 
-// mutant: EngineState::launch that takes a call whose deadline nobody keeps, or whose work no thread can run.
+// mutant: a call is accepted although nobody keeps its deadline
 TEST_CASE("an asynchronous call that no thread could run is refused, and leaves nothing behind") {
   SimulatedEngine engine;
   engine.world.refuse_threads(true);
@@ -512,7 +513,7 @@ TEST_CASE("an asynchronous call that no thread could run is refused, and leaves 
   CHECK(accepted->has_value());
 }
 
-// mutant: EngineState::in_child that says no (the child hangs, and its alarm ends it).
+// mutant: a child of a fork is served like its parent
 TEST_CASE("in a child of a fork calls are refused with a sentence, and the engine stops at once") {
   Puppet puppet;
   Held held(puppet.control);

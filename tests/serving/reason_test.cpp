@@ -76,7 +76,6 @@ bool is_worth_splitting(Code code, Reason reason) {
 
 }  // namespace
 
-// mutant: a reason appended to the table and not to athanor.h, or the other way about
 TEST_CASE("athanor.h has every code and every reason of the table, by name and number, and no other") {
   std::ifstream file(ATHANOR_C_HEADER);
   std::string const text(std::istreambuf_iterator<char>(file), {});
@@ -90,7 +89,8 @@ TEST_CASE("athanor.h has every code and every reason of the table, by name and n
   CHECK(codes == enumerators("\n  " + text.substr(first, text.find("};", first) - first), "ATH_"));
 }
 
-// mutant: one row of the table with another fault, or another use of splitting
+// mutant: a code does not say whose fault a failure is
+// mutant: a code does not say whether splitting helps
 TEST_CASE("whose fault a failure is, and whether splitting helps, for every code and reason") {
   for (int code_number = -1; code_number <= 20; ++code_number)
     for (int reason_number = -1; reason_number <= 40; ++reason_number) {

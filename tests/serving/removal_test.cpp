@@ -39,7 +39,8 @@ struct LastUse {
 
 }  // namespace
 
-// mutant: EngineState::on_reap without loader_.forget, or EngineState::remove that leaves the model registered.
+// mutant: the record of a removed model stays
+// mutant: a removed model leaves its name taken
 TEST_CASE("three hundred reloaded versions leave what one leaves") {
   Reloading house;
   auto const size_after = [&](int from, int to) {
@@ -59,7 +60,7 @@ TEST_CASE("three hundred reloaded versions leave what one leaves") {
   CHECK(house.control.unloads.load() == 299);
 }
 
-// mutant: EngineState::take_out that destroys the model, or that leaves its name taken.
+// mutant: a removed model leaves its name taken
 TEST_CASE("a removed model is found no more, works for its handles, and goes with the last of them") {
   Reloading house;
   std::optional<Model<SimulatedServing>> model = house.load(1);
@@ -86,7 +87,7 @@ TEST_CASE("a removed model is found no more, works for its handles, and goes wit
   CHECK(answer.outputs.spec(0).name == "y");
 }
 
-// mutant: EngineState::launch that takes no handle for its call.
+// mutant: an asynchronous call keeps no model
 TEST_CASE("a call in flight keeps a removed model, and its completion may let the last handle go") {
   Reloading house;
   LastUse last;
@@ -103,7 +104,7 @@ TEST_CASE("a call in flight keeps a removed model, and its completion may let th
   CHECK(house.control.unloads.load() == 1);
 }
 
-// mutant: EngineState::abandon that leaves the call without a handle (a use after free under ASan).
+// mutant: a call that is left with its work going on keeps no model
 TEST_CASE("work that goes on after its blocking caller has left keeps the removed model") {
   Puppet puppet;
   auto engine = Engine<>::create({.backends = {&puppet.table}, .caller_runs = CallerRuns::never}).value();
@@ -125,7 +126,7 @@ TEST_CASE("work that goes on after its blocking caller has left keeps the remove
   CHECK(puppet.control.unloads.load() == 1);
 }
 
-// mutant: EngineState::abandon that leaves the call without a handle.
+// mutant: a call that is left with its work going on keeps no model
 TEST_CASE("a removed model is there while the work of its last caller, who has left, is running") {
   SimulatedEngine engine("", {.caller_runs = CallerRuns::never});
   auto handle = engine.state->find("puppet").value();
@@ -150,7 +151,7 @@ TEST_CASE("a removed model is there while the work of its last caller, who has l
   CHECK(engine.control.unloads.load() == 1);
 }
 
-// mutant: EngineState::let_go that does not ask whether another generation of handles lives.
+// mutant: a model dies with any generation of its handles
 TEST_CASE("a model that is found while its last handle goes away lives on when it is removed") {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);

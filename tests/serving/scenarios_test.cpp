@@ -28,7 +28,7 @@ Result<void> fail_on_poison(ath_batch const& batch) {
 
 }  // namespace
 
-// mutant: Ensemble::run that returns the outputs it has when a member failed.
+// mutant: a failed call is counted as answered
 TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never a number") {
   SimulatedEngine engine;
   engine.control.on_run = [](ath_batch const&) {
@@ -43,7 +43,7 @@ TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never 
   CHECK(ticket->error().message.find("no weights") != std::string::npos);
 }
 
-// mutant: Lane without bisection (rework_limit 0).
+// mutant: a failed batch is not run again in pieces
 TEST_CASE(
     "S0-3 bad items at the ends and in the middle spoil nobody else, and every result stays in its place") {
   SimulatedEngine engine(R"("batching": {"max_items": 16},)");
@@ -63,7 +63,7 @@ TEST_CASE(
   }
 }
 
-// mutant: EngineState::choose_outputs that stores i instead of the index of the name.
+// mutant: outputs come in the order of the signature
 TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cached or not") {
   Simulation world(1);
   Puppet puppet;
@@ -83,7 +83,7 @@ TEST_CASE("S0-4 the order in which outputs are asked for changes no value, cache
   }
 }
 
-// mutant: EngineState::choose_outputs that skips names it does not know.
+// mutant: unknown outputs are left out of the answer
 TEST_CASE("S0-5 asking a model of one output for four is an error that names the missing three") {
   SimulatedEngine engine;
   std::array<std::string_view, 4> const wanted{"y", "melting", "density", "modulus"};
@@ -94,7 +94,7 @@ TEST_CASE("S0-5 asking a model of one output for four is an error that names the
   CHECK(engine.state->routes() == 0);
 }
 
-// mutant: Outputs::operator[] that hands out the stored buffer for writing.
+// mutant: the cache shares the memory of the first answer
 TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the next") {
   SimulatedEngine engine;
   auto first = engine.infer(row(5)).value();
@@ -106,7 +106,7 @@ TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the ne
   static_assert(std::is_same_v<decltype(second.outputs["y"]), Tensor const&>);
 }
 
-// mutant: health_of that calls a model ready whose load has failed.
+// mutant: an engine whose model failed to load is ready
 TEST_CASE("S0-11 without a usable model an engine is not ready, and says why") {
   SimulatedEngine engine;
   engine.control.on_load = [](std::string_view) {
@@ -120,7 +120,8 @@ TEST_CASE("S0-11 without a usable model an engine is not ready, and says why") {
   CHECK(to_json(health).find("truncated") != std::string::npos);
 }
 
-// mutant: ServedModel::record that counts an answer from the cache twice, or a failure as ok.
+// mutant: a hit is counted twice
+// mutant: a failed call is counted as answered
 TEST_CASE("S0-12 the metrics are what the callers have counted themselves") {
   SimulatedEngine engine;
   engine.control.on_run = fail_on_poison;
@@ -144,7 +145,6 @@ TEST_CASE("S0-12 the metrics are what the callers have counted themselves") {
   CHECK(hits == 31);
 }
 
-// mutant: ServedModel::health that waits for the batch that runs (the simulation finds nobody who could go on).
 TEST_CASE("S0-14 metrics and health are read while a model runs, and take none of its time") {
   SimulatedEngine engine;
   std::string read;
@@ -160,7 +160,7 @@ TEST_CASE("S0-14 metrics and health are read while a model runs, and take none o
   CHECK(read.find("athanor_requests_total") != std::string::npos);
 }
 
-// mutant: Model::submit that runs an idle model before it returns.
+// mutant: submit runs an idle model before it returns
 TEST_CASE("S4-1 a prediction blocks nothing else: calls are accepted, and health is read, while it runs") {
   SimulatedEngine engine("", {.threads = 2});
   std::unique_ptr<SimulatedEngine::Ticket> second;
@@ -179,7 +179,6 @@ TEST_CASE("S4-1 a prediction blocks nothing else: calls are accepted, and health
   CHECK(second->y() == 3);
 }
 
-// mutant: a signature whose outputs each run the model.
 TEST_CASE("S1-5 all outputs of an answer come from one run, and one that the model does not give is absent") {
   Simulation world(1);
   Puppet puppet;
@@ -192,7 +191,7 @@ TEST_CASE("S1-5 all outputs of an answer come from one run, and one that the mod
   CHECK(answer.outputs.find("confidence") == nullptr);
 }
 
-// mutant: make_outputs that takes an output without elements for a failure.
+// mutant: an empty output without memory is refused
 TEST_CASE("S2-13 an answer without elements is a success, unlike a model that did not answer") {
   Simulation world(1);
   Puppet puppet;
@@ -211,7 +210,7 @@ TEST_CASE("S2-13 an answer without elements is a success, unlike a model that di
   CHECK(model.infer(nothing, {.cache = CacheMode::skip}).error().reason == Reason::backend_failure);
 }
 
-// mutant: EngineState::pin_step that loads on every call instead of asking the loader.
+// mutant: a call unloads its model when it ends
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
   SimulatedEngine engine;
@@ -236,7 +235,7 @@ TEST_CASE(
   CHECK(engine.control.loads.load() == 2);
 }
 
-// mutant: ServedModel that makes two workers for one instance, or a lane of two instances.
+// mutant: a lane has one instance more than its model
 TEST_CASE("S1-4 a model of one instance is never entered twice at once, one of three is entered threefold") {
   for (int const instances : {1, 3}) {
     SimulatedEngine engine(fmt::format(R"("batching": {{"max_items": 1, "instances": {}}},)", instances),
@@ -257,7 +256,7 @@ TEST_CASE("S1-4 a model of one instance is never entered twice at once, one of t
   }
 }
 
-// mutant: Ensemble::check_outputs without the comparison of rows.
+// mutant: the rows of an output are not counted
 TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a shorter answer") {
   SimulatedEngine engine;
   REQUIRE(engine.infer(row(9)));  // the load tries the model, too
@@ -270,7 +269,7 @@ TEST_CASE("S1-10 a model that returns fewer rows than items is an error, not a s
   CHECK(answer.error().message.find("expected 3 rows, the backend returned 2") != std::string::npos);
 }
 
-// mutant: SizeOrDelay that waits from the newest request.
+// mutant: a hold begins anew with every look
 TEST_CASE("S3-1 a request alone on a model that holds batches is answered after the hold and its run") {
   SimulatedEngine engine(R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -285,7 +284,7 @@ TEST_CASE("S3-1 a request alone on a model that holds batches is answered after 
   CHECK(answer.report.compute == 2ms);
 }
 
-// mutant: Lane that counts requests instead of items.
+// mutant: a policy dispatches more than a batch holds
 TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the requests carry") {
   SimulatedEngine engine(R"("batching": {"max_items": 4},)", {.cache_bytes = 0});
   std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
@@ -305,7 +304,7 @@ TEST_CASE("S3-2 batches never exceed their limit counted in items, whatever the 
   }
 }
 
-// mutant: ServedModel::shape_key that returns 0.
+// mutant: all requests have one batch key
 TEST_CASE("S3-3 requests that differ in more than their rows are not executed as one") {
   Simulation world(1);
   Puppet puppet;
@@ -333,7 +332,7 @@ TEST_CASE("S3-3 requests that differ in more than their rows are not executed as
   }
 }
 
-// mutant: Ensemble::check_outputs without the comparison of rows.
+// mutant: the rows of an output are not counted
 TEST_CASE("S3-4 a backend that returns more or fewer results than items fails every caller of the batch") {
   for (std::int64_t const off : {-1, 1}) {
     SimulatedEngine engine(R"("batching": {"max_items": 8},)");
@@ -350,7 +349,7 @@ TEST_CASE("S3-4 a backend that returns more or fewer results than items fails ev
   }
 }
 
-// mutant: Lane::bisect that gives up at the first failed half.
+// mutant: a failed batch is not run again in pieces
 TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and one fails") {
   SimulatedEngine engine(R"("batching": {"max_items": 32},)");
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -364,7 +363,7 @@ TEST_CASE("S3-5 of thirty-two requests with one poison thirty-one succeed and on
   CHECK(engine.served->breaker().state() == breaking::State::closed);
 }
 
-// mutant: EngineState::join_step that treats a waiter as an owner.
+// mutant: a waiter goes on as if the work were its own
 TEST_CASE(
     "S3-7 ten equal misses compute once, and when that fails each of them gets the error and nothing is "
     "stored") {
@@ -388,7 +387,7 @@ TEST_CASE(
   CHECK(engine.state->cache().statistics().entries == 1);
 }
 
-// mutant: EngineState::abandon that drops the work of an owner although others wait for it.
+// mutant: an owner who leaves takes the work from those who wait
 TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others still get their answer") {
   SimulatedEngine engine;
   auto owner = engine.submit(row(7));
@@ -404,7 +403,7 @@ TEST_CASE("S3-6 the caller whose request carries the work leaves, and the others
   CHECK(engine.control.runs.load() == 1);
 }
 
-// mutant: the breaker settled with success whatever the verdict (ServedModel::end).
+// mutant: every batch is a success to the breaker
 TEST_CASE("S3-11 outcomes of calls from before the breaker opened do not close it") {
   SimulatedEngine engine("", {.cache_bytes = 0});
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -443,7 +442,7 @@ void make_half_open(SimulatedEngine& engine) {
 
 }  // namespace
 
-// mutant: guard_step takes the lease with acquire(): it runs while the model loads
+// mutant: the lease of a probe runs while its model loads
 TEST_CASE("S3-10 a probe that waits 40 s for its model is answered, and the breaker does not open again") {
   SimulatedEngine engine("", {.cache_bytes = 0});
   make_half_open(engine);
@@ -465,7 +464,7 @@ TEST_CASE("S3-10 a probe that waits 40 s for its model is answered, and the brea
   CHECK(statistics.probes_out == 0);
 }
 
-// mutant: finish_step does not give the place of a probe back that never ran
+// mutant: a probe that never ran keeps its place
 TEST_CASE("S3-10 probes that are cancelled before they run leave their places to others") {
   SimulatedEngine engine("", {.cache_bytes = 0});
   make_half_open(engine);
@@ -482,7 +481,7 @@ TEST_CASE("S3-10 probes that are cancelled before they run leave their places to
   CHECK(late->has_value());
 }
 
-// mutant: EngineState::resume of the loader that resumes only the first of those parked.
+// mutant: of those who wait for a load only the first goes on
 TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed load reaches all twenty") {
   for (bool const fails : {false, true}) {
     SimulatedEngine engine;
@@ -500,8 +499,8 @@ TEST_CASE("S3-14 twenty concurrent first calls load the model once, and a failed
   }
 }
 
-// mutant: EngineState::watch that arms no timer, or make_call that takes a deadline of 0, or one in the past,
-// for the default.
+// mutant: an asynchronous call has no timer
+// mutant: a call whose deadline has passed is let in
 TEST_CASE(
     "S3-17 a queued call is answered at its deadline without another dequeue, and a deadline of zero or "
     "less has passed") {
@@ -534,7 +533,7 @@ TEST_CASE(
   CHECK(engine.control.runs.load() == 1);
 }
 
-// mutant: EngineState::make_call that leaves the report of an earlier call in the pooled one.
+// mutant: a call from the pool keeps the report of the one before
 TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time") {
   SimulatedEngine engine;
   engine.control.on_run = [&](ath_batch const&) {
@@ -548,7 +547,6 @@ TEST_CASE("S4-4 a cached answer says that it is cached and reports its own time"
   CHECK(cached.report.compute == 0ns);
 }
 
-// mutant: EngineState::join_step that hashes only the bytes of the inputs.
 TEST_CASE(
     "S4-5 equal bytes under another shape or model version are another key; borrowed or owned is the same "
     "one") {
@@ -568,7 +566,7 @@ TEST_CASE(
   CHECK(newer->description().content != engine.served->description().content);
 }
 
-// mutant: LoadedModel::load without verify_digest.
+// mutant: the digest of a model file is not compared
 TEST_CASE(
     "S4-9 a model file that is not what its manifest promises is refused, and another version keeps "
     "serving") {

@@ -116,7 +116,7 @@ void check_lengths(Kept kept, std::string const& tensors, bool rows, bool all_sh
 
 }  // namespace
 
-// mutant: append_pieces that makes one piece of all items of a model with state
+// mutant: the items of a model with state are one piece
 TEST_CASE("sequences whose calls differ in length share padded batches, each with its own state") {
   for (Kept const kept : {Kept::carried, Kept::held}) check_lengths(kept, padded(kept), true, false);
 }

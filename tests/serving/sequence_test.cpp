@@ -112,7 +112,8 @@ void check_lost(R const& result) {
 
 }  // namespace
 
-// mutants: a call that is fresh although one was answered; SequencePlaces::settle that does not turn the row.
+// mutant: a sequence begins anew with every call
+// mutant: the next value of a state never becomes the present one
 TEST_CASE("each call of a sequence sees what the one before it left, whoever keeps it") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept);
@@ -127,7 +128,8 @@ TEST_CASE("each call of a sequence sees what the one before it left, whoever kee
   }
 }
 
-// mutant: a model with state whose answers are cached.
+// mutant: answers of a model with state are cached
+// mutant: a call without a sequence is let into a model with state
 TEST_CASE("equal calls of sequences share no answer, and a call without a sequence is refused") {
   Sums sums;
   auto const sequence = sums.open();
@@ -153,7 +155,8 @@ TEST_CASE("a model without state opens no sequence") {
   CHECK(opened.error().code == Code::failed_precondition);
 }
 
-// mutants: fill_piece that gives every item the state of the first; ServedModel::take_slots without push_back.
+// mutant: every item of a batch is given the state of slot 0
+// mutant: a batch names the slot of its first item for all
 TEST_CASE("calls of different sequences share a batch, each with its own slot and state") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept, R"("max": 8)", {.caller_runs = CallerRuns::never});
@@ -175,7 +178,7 @@ TEST_CASE("calls of different sequences share a batch, each with its own slot an
   }
 }
 
-// mutant: keep_state in `settle`'s place, so that a piece that runs again reads what it wrote.
+// mutant: the next value of a state is written over the present one
 TEST_CASE(
     "a batch that runs again in pieces steps the state that it carries once, and that of who fails not at "
     "all") {
@@ -200,7 +203,8 @@ TEST_CASE(
   }
 }
 
-// mutants: LaneOptions::rework_limit as for other models; SequencePlaces::end_work that forgets that the state is lost.
+// mutant: a failed batch with held state runs again in pieces
+// mutant: a held state is kept after a run that failed
 TEST_CASE("a failed batch with state that the backend holds ends its sequences, and does not run again") {
   Sums sums(Kept::held);
   auto const bystander = sums.open();
@@ -231,7 +235,7 @@ TEST_CASE("a failed batch with state that the backend holds ends its sequences, 
   CHECK(sum_of(bystander.infer(number(7))) == 14);
 }
 
-// mutant: SequencePlaces::enter that does not compare the loads.
+// mutant: a sequence takes what another load of its model holds for its state
 TEST_CASE("the state is lost with the model's memory, and a sequence that has none yet loses nothing") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept);
@@ -249,7 +253,8 @@ TEST_CASE("the state is lost with the model's memory, and a sequence that has no
   }
 }
 
-// mutants: SequencePlaces::settle that does not look at `running`; one that loses a state that no batch has read.
+// mutant: a sequence goes on although a call of it was given up while it ran
+// mutant: a carried state is lost with a run that failed
 TEST_CASE("a call that misses its deadline loses the state if it ran, and leaves it if it waited") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept);
@@ -282,7 +287,7 @@ TEST_CASE("a call that misses its deadline loses the state if it ran, and leaves
   }
 }
 
-// mutant: SequencePlaces::settle that steps the state of a call that ended with an error.
+// mutant: an answer that is refused steps the state
 TEST_CASE("an answer that is refused after the run steps no carried state, and loses a held one") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept);
@@ -301,7 +306,7 @@ TEST_CASE("an answer that is refused after the run steps no carried state, and l
   }
 }
 
-// mutant: SequencePlaces::begin that does not ask whether a call has the ticket.
+// mutant: two calls of a sequence run at once
 TEST_CASE("a sequence has one call at a time, whose end lets the next one begin, inside its completion") {
   Sums sums(Kept::carried, R"("max": 2)", {.caller_runs = CallerRuns::never});
   auto sequence = sums.open();
@@ -331,7 +336,8 @@ TEST_CASE("a sequence has one call at a time, whose end lets the next one begin,
   CHECK(chain.seen == std::vector<float>{2, 3, 4, 5});
 }
 
-// mutants: SequencePlaces::open that gives a slot while its last call is in flight; one that hands over the state.
+// mutant: a slot is given away while its last call is in flight
+// mutant: a sequence begins with what the slot held before
 TEST_CASE("a slot that changes hands holds nothing of the sequence before, whose last call is answered") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept, R"("max": 1)", {.caller_runs = CallerRuns::never});
@@ -353,7 +359,8 @@ TEST_CASE("a slot that changes hands holds nothing of the sequence before, whose
   }
 }
 
-// mutants: SequencePlaces::is_idle that is never true; begin that does not count a refused call as a use.
+// mutant: a sequence is never idle for too long
+// mutant: a sequence whose caller has just learnt of its loss may lose its place at once
 TEST_CASE("sequences are bounded, and one without a call for long loses its state and then its place") {
   Sums sums(Kept::carried, R"("max": 2, "idle_ms": 1000)");
   auto const idle = sums.open();
@@ -384,7 +391,7 @@ TEST_CASE("sequences are bounded, and one without a call for long loses its stat
   CHECK(sum_of(third.infer(number(3))) == 6);
 }
 
-// mutant: SequencePlaces::close that finds whatever has the slot.
+// mutant: a sequence is found by its slot
 TEST_CASE("a sequence that is closed twice, or used after that, gets one typed error and harms nobody") {
   Sums sums(Kept::carried, R"("max": 1)");
   auto sequence = sums.open();
@@ -402,7 +409,7 @@ TEST_CASE("a sequence that is closed twice, or used after that, gets one typed e
   CHECK(sum_of(next.infer(number(2))) == 4);
 }
 
-// mutant: a footprint without CarriedState::bytes_of.
+// mutant: carried state is not charged to the model
 TEST_CASE("carried state is charged to the model's memory when it is loaded") {
   for (std::size_t const most : {std::size_t{1}, std::size_t{1000}}) {
     Sums sums(Kept::carried, R"("max": )" + std::to_string(most));
@@ -415,7 +422,7 @@ TEST_CASE("carried state is charged to the model's memory when it is loaded") {
   CHECK(refused.error().reason == Reason::budget);
 }
 
-// mutant: HoldingInstance is not asked, so that make_table leaves clear_slot out.
+// mutant: a backend without slots may hold state
 TEST_CASE("state that a backend cannot hold is refused when the model is added") {
   SimulatedEngine engine;
   ModelFolder const folder(R"("sequences": {"held": true},)", "held");
@@ -426,7 +433,7 @@ TEST_CASE("state that a backend cannot hold is refused when the model is added")
         "held@1.0.0: sequences.held: expected a backend that holds state, 'puppet' does not");
 }
 
-// mutant: SequencePlaces::settle that keeps the state of a call that was given up while it ran.
+// mutant: a sequence goes on although a call of it was given up while it ran
 TEST_CASE("a call that is cancelled loses the state if it ran, and leaves it if it waited") {
   for (Kept const kept : {Kept::carried, Kept::held}) {
     Sums sums(kept, R"("max": 8)", {.caller_runs = CallerRuns::never});
@@ -505,7 +512,7 @@ TEST_CASE("many sequences on many threads each add up their own") {
   }
 }
 
-// mutant: Sequences::with that takes no lock.
+// mutant: two calls of a sequence run at once
 TEST_CASE("of one sequence on many threads each call steps the state once or is told that another one does") {
   SumBackend backend;
   auto const table = make_table(backend);
@@ -530,7 +537,7 @@ TEST_CASE("of one sequence on many threads each call steps the state once or is 
 }
 
 // What no caller can bring about: work that goes on although its caller has left.
-// mutants: SequencePlaces::take, end_work or settle that does not compare the ticket.
+// mutant: a batch runs a call of a sequence that was given up
 TEST_CASE("work whose caller has left changes nothing for the calls after it") {
   TimePoint const now{1s};
   serving::SequencePlaces places(1, 1min, true);

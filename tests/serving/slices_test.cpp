@@ -138,7 +138,7 @@ void check_every_mix(Rig& rig, DType dtype, Tensor const& base) {
 
 }  // namespace
 
-// mutant: Tensor::rows that starts at the first row whatever `first` is
+// mutant: rows of a tensor begin at its first row
 TEST_CASE("rows of larger memory, of every numeric type, are the same alone, in company and in pieces") {
   Rig rig;
   std::array<std::uint64_t, 2 * base_rows> memory{};
@@ -154,8 +154,9 @@ TEST_CASE("rows of larger memory, of every numeric type, are the same alone, in 
   }
 }
 
-// mutant: Tensor::rows leaves size_bytes of the whole, or copy_bytes takes the end of the memory for the end of the
-// last text, or begins at its start
+// mutant: rows of texts have the bytes of the whole
+// mutant: the last text ends where its memory does
+// mutant: the first text begins where its memory does
 TEST_CASE("texts whose offsets begin late or end early are the same alone, in company and in pieces") {
   Rig rig;
   Texts const texts;
@@ -163,7 +164,7 @@ TEST_CASE("texts whose offsets begin late or end early are the same alone, in co
   CHECK(rig.backend.borrowed_only_dense);
 }
 
-// mutant: copy_bytes takes the end of the memory for the end of the last text
+// mutant: the last text ends where its memory does
 TEST_CASE("an oversize request of texts is answered text by text") {
   Rig rig;
   Model<> model = rig.load(DType::bytes, 2);
@@ -172,7 +173,7 @@ TEST_CASE("an oversize request of texts is answered text by text") {
   CHECK(values(model.infer(Request{{"x", texts}})) == expected_of(texts));
 }
 
-// mutant: to_view hands on the offsets of a tensor without elements
+// mutant: the offsets of no texts are handed on
 TEST_CASE("the offsets of no texts are the library's, whatever the caller's point to") {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): an address without memory is what is tested
   auto const* const no_memory = reinterpret_cast<std::int64_t const*>(alignof(std::int64_t));

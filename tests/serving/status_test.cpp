@@ -11,7 +11,8 @@
 using namespace athanor;
 using namespace athanor_tests;
 
-// mutant: statistics_of with cache_hits and cache_joined exchanged, or summary_of with the count as the mean.
+// mutant: statistics tell joined calls as hits
+// mutant: the mean of a summary is its count
 TEST_CASE("a model's statistics count its calls, batches and items") {
   Puppet puppet;
   ModelFolder const folder;
@@ -44,7 +45,8 @@ TEST_CASE("a model's statistics count its calls, batches and items") {
   CHECK(seen.breaker_opened == 0);
 }
 
-// mutant: scatter that records no queue time, or that of calls that ran at once, too.
+// mutant: no queue time is counted
+// mutant: the queue time of calls that ran at once is counted
 TEST_CASE("the queue time is counted of calls that waited for their batch") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)", {.caller_runs = CallerRuns::never});
   engine.control.on_run = [&](ath_batch const&) {
@@ -62,7 +64,7 @@ TEST_CASE("the queue time is counted of calls that waited for their batch") {
             "athanor_queue_seconds_count{model=\"puppet\",version=\"1.0.0\"} 1") != std::string::npos);
 }
 
-// mutant: Outputs::operator[] that does not look whether there is such an output.
+// mutant: nobody looks whether an answer has an output
 TEST_CASE("asking an answer for an output that it does not have ends the process with those that it has") {
   SimulatedEngine engine;
   auto const answer = engine.infer(row(1)).value();
@@ -72,7 +74,7 @@ TEST_CASE("asking an answer for an output that it does not have ends the process
         "athanor: Outputs: expected an index below the number of outputs, got a larger one\n");
 }
 
-// mutant: models_json without one of the seven members.
+// mutant: health tells no bytes
 TEST_CASE("health is written as JSON, member by member") {
   ModelHealth model{.id = "m@1.0.0", .state = "failed", .reason = "it broke: \"x\"", .breaker = "open"};
   model.bytes = 5;
@@ -96,7 +98,8 @@ TEST_CASE("health is written as JSON, member by member") {
 })");
 }
 
-// mutant: describe that leaves the members out, or adds them as texts.
+// mutant: what a caller adds to a description is left out
+// mutant: what a caller adds to a description is a text
 TEST_CASE("an engine's description ends with the members that its caller adds") {
   auto engine = Engine<>::create().value();
   std::string const text = engine.describe(std::array{JsonMember{"abi", "1"}});

@@ -108,7 +108,6 @@ struct Caller {
 
 }  // namespace
 
-// mutant: EngineState::abandon that does not wait for the gather of borrowed inputs (an ASan or TSan report).
 TEST_CASE("callers of every kind on real threads get their own answers") {
   Rig rig;
   std::vector<std::unique_ptr<Caller>> callers;
@@ -122,7 +121,7 @@ TEST_CASE("callers of every kind on real threads get their own answers") {
   CHECK(rig.control.largest_batch.load() <= 8);
 }
 
-// mutant: EngineState::stop that does not answer calls whose batch is still running.
+// mutant: a stop answers nobody
 TEST_CASE("an engine that stops under load answers everybody, and its handles may outlive it") {
   for (int round = 0; round < 20; ++round) {
     auto rig = std::make_unique<Rig>();
@@ -242,7 +241,7 @@ struct Traffic : Puppet {
 
 }  // namespace
 
-// mutant: EngineState::stop that does not know removed models.
+// mutant: a stop does not know removed models
 TEST_CASE(
     "while models come and go each call has its own answer or an error, and a stop drains what was "
     "accepted") {
@@ -259,7 +258,7 @@ TEST_CASE(
   CHECK(traffic.completed.load() > 0);
 }
 
-// mutant: EngineState::stop that joins a thread which is inside a backend.
+// mutant: a stop waits for threads that are inside a backend
 TEST_CASE("a backend that does not come back is abandoned and counted when the engine stops") {
   Puppet puppet;
   Held held(puppet.control);

@@ -52,7 +52,8 @@ struct CountedPuppet : Puppet {
 
 }  // namespace
 
-// mutant: is_size_of that compares with sizeof(Struct), or read_struct that ignores the tail
+// mutant: a struct of an earlier version is refused
+// mutant: fields of a later version are ignored
 TEST_CASE("a table of an earlier or a later version is accepted, one of an impossible size is not") {
   Puppet puppet;
   LaterTable later{puppet.table, {}};
@@ -78,7 +79,8 @@ TEST_CASE("a table of an earlier or a later version is accepted, one of an impos
   }
 }
 
-// mutant: a check of `reserved` or `runs_on` that is left out
+// mutant: a reserved field of a table may be set
+// mutant: a table may run anywhere
 TEST_CASE("a value that this version does not know is rejected, so that a later one may give it a meaning") {
   Puppet puppet;
   auto table = puppet.table;
@@ -95,7 +97,7 @@ TEST_CASE("a value that this version does not know is rejected, so that a later 
   CHECK(tables.add(processor_table()));
 }
 
-// mutant: Tables that keeps the host's pointer, or the host's name
+// mutant: a table keeps the host's name
 TEST_CASE("a registered table is a copy: the host may reuse the memory of the table and of its name") {
   Puppet puppet;
   serving::Tables tables;
@@ -112,7 +114,7 @@ TEST_CASE("a registered table is a copy: the host may reuse the memory of the ta
   CHECK(known->context == puppet.table.context);
 }
 
-// mutant: Copy without its destructor, or a handle that does not share the table's ownership
+// mutant: a table is not released
 TEST_CASE("a table is released once, after its engine and everything made from it") {
   CountedPuppet counted;
   ModelFolder const folder;
@@ -128,7 +130,7 @@ TEST_CASE("a table is released once, after its engine and everything made from i
   CHECK(counted.releases == 1);
 }
 
-// mutant: is_same that compares addresses of tables, or forgets the context
+// mutant: tables of one name are the same
 TEST_CASE("a different backend at the address and under the name of an earlier one is rejected") {
   Puppet first;
   Puppet second;
@@ -140,7 +142,8 @@ TEST_CASE("a different backend at the address and under the name of an earlier o
   CHECK(tables.add(table).error().code == Code::already_exists);
 }
 
-// mutant: OpenProcessor::preprocess without its check of the number of tensors, or of the cost
+// mutant: what postprocess makes is taken as it is
+// mutant: the cost of an item may be any number
 TEST_CASE("a processor that makes too little, too much or nothing fails the item with a typed error") {
   static char const* const names[] = {"x"};
   static std::int32_t const dtypes[] = {static_cast<std::int32_t>(DType::f32)};
@@ -179,7 +182,6 @@ TEST_CASE("a processor that makes too little, too much or nothing fails the item
   CHECK(releases == 4);
 }
 
-// mutant: Copy made before the names are compared
 TEST_CASE("a table that is rejected is not released") {
   CountedPuppet counted;
   Puppet puppet;

@@ -150,7 +150,8 @@ struct MembersFolder : ModelFolder {
 
 }  // namespace
 
-// mutant: try_company is not called, or compares with the batch itself
+// mutant: a dry run keeps to batches of one item
+// mutant: the dry run compares no row in company
 TEST_CASE("a model whose batch axis is fixed is refused at load, with a self-test and without") {
   for (auto const* manifest : {"", tested, R"("batching": {"max_items": 2},)"}) {
     for (std::int64_t const fixed : {1, 4}) {
@@ -169,7 +170,7 @@ TEST_CASE("a model whose batch axis is fixed is refused at load, with a self-tes
   }
 }
 
-// mutant: try_company that goes beyond max_items
+// mutant: a dry run goes beyond what its model takes
 TEST_CASE("a model that says that it takes one item at a time is served one item at a time") {
   Rig rig(right_for(1));
   ModelFolder const folder(R"("batching": {"max_items": 1},)");
@@ -182,7 +183,7 @@ TEST_CASE("a model that says that it takes one item at a time is served one item
   CHECK(std::ranges::all_of(rig.backend.batches, [](std::int64_t items) { return items == 1; }));
 }
 
-// mutant: a failure in company is taken for one of the made-up values
+// mutant: a failure in company is put down to the values that were made up
 TEST_CASE("a model that fails or gives other rows in company only is refused") {
   Rig throws([](Run const& run) -> Result<void> {
     if (run.batch.items > 1) return fail(Code::internal, Reason::backend_failure, "unmatched dim value at 0");
@@ -229,7 +230,7 @@ TEST_CASE("a model that mixes the rows of its batch is refused at load, without 
   CHECK(averages.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
 }
 
-// mutant: try_company that fails where the model refuses what was made up
+// mutant: a model that refuses made-up values is refused
 TEST_CASE("a model that refuses made-up values, or has no memory for a full batch, serves, with a note") {
   Rig refuses([](Run const& run) -> Result<void> {
     if (run.x()[0] < 1) return fail(Code::invalid_argument, Reason::value_range, "expected at least 1");
@@ -254,7 +255,7 @@ TEST_CASE("a model that refuses made-up values, or has no memory for a full batc
   CHECK(good.backend.batches == std::vector<std::int64_t>{1, 1, 2, 32});
 }
 
-// mutant: is_broken_promise() does not ask for backend_contract
+// mutant: outputs of another type than the manifest's are found at the first call only
 TEST_CASE(
     "outputs of another type, shape or number than the manifest's are refused at load, without a self-test "
     "too") {
@@ -280,7 +281,7 @@ TEST_CASE(
         }).find("the backend returned [1]") != std::string::npos);
 }
 
-// mutant: Ensemble::run() does not keep what a member gave against the manifest
+// mutant: a member that breaks the manifest's promises is not seen while enough others answer
 TEST_CASE("a member that breaks the manifest's promises is refused at load, although enough others answer") {
   Rig rig([](Run const& run) {
     run.add(1);
@@ -296,7 +297,7 @@ TEST_CASE("a member that breaks the manifest's promises is refused at load, alth
       error.message);
 }
 
-// mutant: try_again() is not called
+// mutant: a model that takes one item at a time may change its answer
 TEST_CASE("a model that takes one item at a time and gives it another answer the second time is refused") {
   float state = 0;
   Rig rig([&](Run const& run) {
@@ -310,7 +311,7 @@ TEST_CASE("a model that takes one item at a time and gives it another answer the
                 error.message);
 }
 
-// mutant: check_unwritten left out, or called before the run
+// mutant: nobody looks whether a model writes to its input
 TEST_CASE("a model that writes to its input is refused at load") {
   for (auto const* manifest : {"", tested, R"("batching": {"max_items": 1},)"}) {
     CAPTURE(manifest);
@@ -326,7 +327,8 @@ TEST_CASE("a model that writes to its input is refused at load") {
   }
 }
 
-// mutant: find_difference compares f16 or bf16 byte by byte, or NaN with ==
+// mutant: numbers of f16 are compared byte by byte
+// mutant: NaN is near no number
 TEST_CASE("a tolerance holds for every floating-point type, and the sentence says expected and got") {
   struct Row {
     char const* dtype;
@@ -368,7 +370,7 @@ TEST_CASE("a tolerance holds for every floating-point type, and the sentence say
   }
 }
 
-// mutant: prove runs one sample whatever the size of the batch, or does not compare its rows
+// mutant: a warm-up runs as many items as the self-test
 TEST_CASE("every row of a warm-up batch is that of the self-test") {
   char const* const warm =
       R"("self_test": [{"inputs": {"x": [[1, 2], [3, 4]]}, "outputs": {"y": [[2, 3], [4, 5]]}}],
@@ -382,7 +384,7 @@ TEST_CASE("every row of a warm-up batch is that of the self-test") {
         "puppet@1.0.0: warm_up: a batch of 7 items: output y: element 12: expected 2 within 1e-05, got 1");
 }
 
-// mutant: read_warm_up that accepts a batch of 0
+// mutant: a warm-up may be a batch of no items
 TEST_CASE("a warm-up of no items is refused") {
   Rig rig(&add_one);
   ModelFolder const folder(std::string(tested) + R"("warm_up": {"batches": [0]},)");
@@ -392,7 +394,7 @@ TEST_CASE("a warm-up of no items is refused") {
         std::string::npos);
 }
 
-// mutant: LoadedModel::load proves the first worker only
+// mutant: only the first instance of a model is proved
 TEST_CASE("every instance of a model is proved") {
   Rig rig([](Run const& run) {
     run.add(run.instance == 2 ? 7 : 1);
@@ -402,7 +404,7 @@ TEST_CASE("every instance of a model is proved") {
   CHECK(error.message == "puppet@1.0.0: self_test[0]: output y: element 0: expected 2 within 1e-05, got 8");
 }
 
-// mutant: LoadedModel::load counts the bytes of its first member
+// mutant: a model has the bytes of its first member
 TEST_CASE("the bytes of a model are those of all its members") {
   ScriptedBackend backend{&add_one};
   ath_backend_table const table = make_table(backend);
@@ -419,7 +421,7 @@ TEST_CASE("the bytes of a model are those of all its members") {
   CHECK((*model)->bytes() == 122);
 }
 
-// mutant: check_outputs does not compare the shapes of members
+// mutant: the shapes of members are not compared
 TEST_CASE("members that disagree on a shape are no mean") {
   Rig rig([](Run const& run) {
     run.add(1);
@@ -443,7 +445,7 @@ TEST_CASE("members that disagree on a shape are no mean") {
         std::string::npos);
 }
 
-// mutant: run_member leaves in the outputs what the run before gave
+// mutant: an output that a run does not give is that of the run before
 TEST_CASE("an output that a run does not give is missing, although the run before gave it") {
   Rig rig([](Run const& run) {
     if (run.x()[0] != 5) run.add(1);
@@ -458,7 +460,7 @@ TEST_CASE("an output that a run does not give is missing, although the run befor
   CHECK(answer.error().message.find("expected f32, got nothing") != std::string::npos);
 }
 
-// mutant: Ensemble adds up the unknown codes of its members
+// mutant: the unknown codes of all members are added up
 TEST_CASE("unknown codes are those of the member that knows fewest") {
   ScriptedBackend backend{[](Run const& run) {
     run.memory.assign(static_cast<std::size_t>(run.batch.items), 0);
@@ -495,7 +497,7 @@ TEST_CASE("unknown codes are those of the member that knows fewest") {
   CHECK(answer->outputs["unknown"].as<std::int64_t>()[0] == 3);
 }
 
-// mutant: make_output reuses memory that somebody else still holds
+// mutant: an output that somebody holds is written over
 TEST_CASE("an output that somebody holds is not written over") {
   Tensor output;
   REQUIRE(serving::make_output(output, DType::f32, Shape{4}));
@@ -525,7 +527,7 @@ struct Opener {
 
 }  // namespace
 
-// mutant: open_processor does not verify the files of the processor
+// mutant: the files of a processor are not verified
 TEST_CASE("the files of a processor are verified before it is opened") {
   Opener opener;
   ath_processor_table const processor = make_table(opener);

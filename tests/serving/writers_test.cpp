@@ -230,31 +230,29 @@ struct World : Puppet {
 
 }  // namespace
 
-// mutant: the cells of the gate, of pins or of counters are one; Histogram::own_buckets returns null
+// mutant: a histogram has one set of buckets for all threads
 TEST_CASE("lone calls of two threads to two models write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::skip}, {*world.second, 2, CacheMode::skip});
 }
 
-// mutant: take_value writes the entry's mark each time, or locks one part of the entries for all
+// mutant: every hit writes the mark of its entry
 TEST_CASE("hits of two keys on two threads write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::use}, {*world.first, 2, CacheMode::use});
 }
 
-// mutant: run_alone looks at instance 0 first, whoever comes
 TEST_CASE("two callers of one model with two idle instances write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::skip}, {*world.first, 2, CacheMode::skip});
 }
 
-// mutant: record_refusal counts in one cell
 TEST_CASE("a refused call and one that is answered write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::skip, false}, {*world.first, 2, CacheMode::skip});
 }
 
-// mutant: a call goes back to the pool for the worker that ended it
+// mutant: a call stays with the worker that ended it
 TEST_CASE("asynchronous calls of two threads to two models, on two workers, write no common line") {
   World world;
   for (auto& hold : world.holds) hold.take(*world.state);

@@ -74,7 +74,8 @@ std::string explain(Script const& script, std::string const& wrong, ModelFolders
 
 // ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin;
 // ATHANOR_INTERRUPTS says that one schedule in so many interrupts its actors between any two operations.
-// mutant: EngineState::abandon without claim(), or Lane::withdraw that returns true for a slot in execution.
+// mutant: a call may be answered twice
+// mutant: a slot in execution is withdrawn
 TEST_CASE("every call of every seeded schedule gets one outcome, one that the schedule explains") {
   ModelFolders const folders;
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);
@@ -101,7 +102,6 @@ TEST_CASE("every call of every seeded schedule gets one outcome, one that the sc
           sum.operations, " turns; half-open in ", sum.half_open, ", degraded answers: ", sum.degraded);
 }
 
-// mutant: draw one decision of World from something else than its seed.
 TEST_CASE("the same seed gives the same schedule") {
   ModelFolders const folders;
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
