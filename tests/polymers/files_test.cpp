@@ -79,8 +79,7 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-// mutant: Parser::read_plain takes the end of what is in memory for the end of a field
-// mutant: Text::more leaves what was taken in the buffer, so that a million rows are a million rows of memory
+// mutant: a field ends where the text in memory does
 TEST_CASE("rows come in windows, in their order, however the parts of the file fall") {
   Folder const folder;
   std::string text = "name,smiles\n";
@@ -107,7 +106,9 @@ TEST_CASE("rows come in windows, in their order, however the parts of the file f
   CHECK(number == 30'000);
 }
 
-// mutant: `known` begins with smiles; same_name does not look at the case, or at the blanks
+// mutant: the known names of a column are tried from the last on
+// mutant: names of columns that differ in case are different
+// mutant: names of columns that differ in blanks are different
 TEST_CASE("the column of repeat units is found in the tables that people have") {
   Folder const folder;
   for (auto const& [header, column] :
@@ -126,7 +127,8 @@ TEST_CASE("the column of repeat units is found in the tables that people have") 
   }
 }
 
-// mutant: find_smiles asks for the known names whatever is wanted; open_csv drops the first record without a header
+// mutant: a column that is asked for is not looked for
+// mutant: without a header the first record is dropped
 TEST_CASE("a column can be named or counted, and a header be missing") {
   Folder const folder;
   auto const path = folder.write("in.csv", "smiles,Repeat unit\nCC,*CC*\n");
@@ -141,7 +143,9 @@ TEST_CASE("a column can be named or counted, and a header be missing") {
   CHECK(read({bare, Format::csv}).failure.find("--no-header") != std::string::npos);
 }
 
-// mutant: separator_of counts inside quotes, or gives the comma always; announced_separator leaves its line in the text
+// mutant: separators inside quotes are counted
+// mutant: fields are separated by commas whatever the file has
+// mutant: the line that announces a separator stays in the text
 TEST_CASE("tabs and semicolons separate as well as commas") {
   Folder const folder;
   for (auto const* text :
@@ -152,7 +156,8 @@ TEST_CASE("tabs and semicolons separate as well as commas") {
   }
 }
 
-// mutant: row_of drops the cells of a record with a fault of its own, or those that are not the SMILES
+// mutant: a record with a fault loses its cells
+// mutant: a row keeps the cell of its SMILES only
 TEST_CASE("every row keeps what the file has in its columns, and a bad one its number") {
   Folder const folder;
   auto const rows =
@@ -170,7 +175,8 @@ TEST_CASE("every row keeps what the file has in its columns, and a bad one its n
   CHECK(smiles_of(rows) == Texts{"*CC*", "", "", "", "*CC(*)C"});
 }
 
-// mutant: CsvRecords::next goes on in the middle of the line that was too long; Lines::read_line likewise
+// mutant: behind a record that is too long reading goes on inside its line
+// mutant: reading goes on inside a line that was too long
 TEST_CASE("a record of megabytes costs one row") {
   Folder const folder;
   std::string const much(3 * longest_record, 'C');
@@ -188,7 +194,8 @@ TEST_CASE("a record of megabytes costs one row") {
   CHECK(smiles_of(json) == Texts{"*CC*", "", "*CC(*)C"});
 }
 
-// mutant: split_line ends the SMILES at the first blank whatever follows; Lines takes a line of names for a molecule
+// mutant: the SMILES of a line ends at its first blank
+// mutant: a line of names is taken for a molecule
 TEST_CASE("a line is a SMILES and, after a blank, a name") {
   Folder const folder;
   auto const rows = read(
@@ -201,7 +208,8 @@ TEST_CASE("a line is a SMILES and, after a blank, a name") {
   CHECK(rows.rows[2].name == "named");
 }
 
-// mutant: Values::end_of does not look at texts, or at depth
+// mutant: brackets inside a JSON text count
+// mutant: a JSON value ends at its first comma
 TEST_CASE("JSON is one value per line or one array, and its members are kept") {
   Folder const folder;
   auto const array = folder.write(
@@ -221,7 +229,7 @@ TEST_CASE("JSON is one value per line or one array, and its members are kept") {
   CHECK(lines.rows[1].line == 3);
 }
 
-// mutant: Text::more takes the end inside a compressed block for the end of the file
+// mutant: what cannot be read is taken for the end
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
   Folder const folder;
   std::string text = "smiles\n";
@@ -239,7 +247,7 @@ TEST_CASE("gzip is read as it comes, and what a torn file holds is given before 
   for (auto const& row : torn.rows) REQUIRE(row.smiles.ends_with("C*"));
 }
 
-// mutant: Text::open asks kind_of nothing
+// mutant: what is no text is read as one
 TEST_CASE("what is no text is named for what it is") {
   Folder const folder;
   for (auto const& [text, words] : std::initializer_list<std::pair<std::string, std::string>>{
@@ -265,7 +273,7 @@ TEST_CASE("what is no text is named for what it is") {
         std::string::npos);
 }
 
-// mutant: same_file compares the paths as they are written
+// mutant: files are one when their paths are
 TEST_CASE("one file is one file by whatever path") {
   Folder const folder;
   auto const path = folder.write("in.csv", "smiles\n");
@@ -281,7 +289,8 @@ TEST_CASE("one file is one file by whatever path") {
   CHECK(!same_file("/dev/null", 1, "/dev/zero", 0));
 }
 
-// mutant: csv_cell lets a formula through, or marks a negative number
+// mutant: a formula stays one
+// mutant: a negative number is marked as a formula is
 TEST_CASE("no cell is a formula, and numbers stay as they are") {
   for (auto const* cell : {"=1+1", "+cmd|' /C calc'!A0", "@SUM(A1)", "-OH", "\tx"})
     CHECK_MESSAGE(csv_cell(cell, ',').starts_with("'"), cell);
@@ -292,7 +301,7 @@ TEST_CASE("no cell is a formula, and numbers stay as they are") {
   CHECK(csv_cell("=HYPERLINK(\"x\",1)", ',') == "\"'=HYPERLINK(\"\"x\"\",1)\"");
 }
 
-// mutant: pointed does not move the mark when it cuts the text in front
+// mutant: the mark stays where it was when the text before it is cut
 TEST_CASE("a mark stands under its byte, also in a long SMILES") {
   CHECK(pointed("C1CC", 1, 40) == Texts{"C1CC", " ^"});
   CHECK(pointed("CC", 2, 40) == Texts{"CC", "  ^"});

@@ -88,7 +88,7 @@ std::string large_polymer() {
 
 }  // namespace
 
-// mutant: Ensemble::deviate divides the deviation by members - 1.
+// mutant: the deviation divides by the members that answered, less one
 TEST_CASE("the engine answers every polymer of the oracle as Python does") {
   auto const oracle = read_oracle();
   REQUIRE(oracle.size() >= 30);
@@ -103,7 +103,7 @@ TEST_CASE("the engine answers every polymer of the oracle as Python does") {
   }
 }
 
-// mutant: Assembler numbers the identifiers of the second item like those of the first.
+// mutant: segments number the items of each request anew
 TEST_CASE("a batch answers as its rows do alone, and a permuted input permutes the output") {
   auto const oracle = read_oracle();
   std::vector<std::size_t> order(oracle.size());
@@ -126,7 +126,7 @@ TEST_CASE("a batch answers as its rows do alone, and a permuted input permutes t
   }
 }
 
-// mutant: make_outputs ignores the order of the chosen outputs.
+// mutant: outputs come in the order of the signature
 TEST_CASE("outputs come in the order that was asked for, with the values that they always have") {
   auto const oracle = read_oracle().front();
   for (auto const& names : {std::vector<std::string_view>{"tg_mean", "unknown_tokens", "tg_std"},
@@ -139,7 +139,6 @@ TEST_CASE("outputs come in the order that was asked for, with the values that th
   }
 }
 
-// mutant: the manifest asks its caller for a second input.
 TEST_CASE("S0-2 a caller who has only a SMILES is answered by the model itself") {
   REQUIRE(model().signature().inputs.size() == 1);
   CHECK(model().signature().inputs[0].name == "smiles");
@@ -149,7 +148,6 @@ TEST_CASE("S0-2 a caller who has only a SMILES is answered by the model itself")
   check_equal(*answer, oracle.mean, oracle.deviation);
 }
 
-// mutant: the members are those of a model that was trained on the smaller table alone.
 TEST_CASE("polymers come in the order in which textbooks have them") {
   auto const tg = [](std::string const& smiles) {
     auto const answer = model().infer(request(smiles));
@@ -169,7 +167,7 @@ TEST_CASE("polymers come in the order in which textbooks have them") {
   }
 }
 
-// mutant: write_domain lists the chains of every table.
+// mutant: the key of a chain holds the counts as they are
 TEST_CASE("a chain of the table that may be told is named as such in every spelling") {
   for (std::string const smiles : {"*CC(*)c1ccccc1", "*C(c1ccccc1)C*", "*CC*", "*CCCC*"}) {
     CAPTURE(smiles);
@@ -181,7 +179,6 @@ TEST_CASE("a chain of the table that may be told is named as such in every spell
   }
 }
 
-// mutant: a member gives its half-width in place of the ends, or extrapolates the expected error without a limit.
 TEST_CASE("an interval holds its value and is wider where the model knows less") {
   auto const width = [](std::string const& smiles) {
     auto const answer = model().infer(request(smiles));
@@ -195,7 +192,7 @@ TEST_CASE("an interval holds its value and is wider where the model knows less")
   CHECK(width("*CC(*)c1ccccc1") < width("*P(=N*)(C)[B](O)[Ge](C)(C)C"));
 }
 
-// mutant: infer_many stops at the first error.
+// mutant: answers of many requests come the other way round
 TEST_CASE("S0-3 bad SMILES at the ends and in the middle change neither order nor neighbours") {
   std::vector<std::string> texts = {"C1CC", "*CC*", "*CC(*)Cl", "CC(", "*CC(*)C", "*CC(*)C#N", "Cx"};
   auto const answers = model().infer_many(requests(texts));
@@ -219,7 +216,7 @@ TEST_CASE("S0-3 bad SMILES at the ends and in the middle change neither order no
   }
 }
 
-// mutant: a member sums the identifiers of the whole batch, identifier_graph ignored.
+// mutant: segments number the items of each request anew
 TEST_CASE("S0-6 each of nine polymers in one batch with a graph of 178 nodes equals its answer alone") {
   for (auto const& smiles : nine_polymers) {
     CAPTURE(smiles);
@@ -239,7 +236,7 @@ TEST_CASE("S0-6 each of nine polymers in one batch with a graph of 178 nodes equ
   }
 }
 
-// mutant: the graph of a molecule without bonds is handed to the model, which divides by their number.
+// mutant: a molecule without bonds has a graph without edges
 TEST_CASE(
     "S0-7 a molecule without bonds is refused, a lone atom with hydrogens is answered, never with NaN") {
   for (std::string const smiles : {"[Na+]", "[He]", "[Cl-].[Na+]"}) {
@@ -255,7 +252,7 @@ TEST_CASE(
   CHECK(std::isfinite(number(*water, "tg_std")));
 }
 
-// mutant: Ensemble::map_tokens does not count.
+// mutant: codes that a member does not know are not counted
 TEST_CASE("S0-8 an element that no fold has seen is reported and still answered") {
   auto const known = model().infer(request("*CC*"));
   REQUIRE(known);
@@ -274,7 +271,7 @@ TEST_CASE("S0-8 an element that no fold has seen is reported and still answered"
   CHECK(count(*answers[2], "unknown_tokens") == 0);
 }
 
-// mutant: the lexer skips white space, or `\` is not a bond.
+// mutant: a backslash is no bond
 TEST_CASE("S0-9 strange texts each have a defined result") {
   for (std::string const text : {"COC(=O)c1ccc(C(=O)O)cc1.OCCO", "C\\C=C\\C", "F/C=C\\F"}) {
     CAPTURE(text);

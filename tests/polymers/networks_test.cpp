@@ -153,7 +153,8 @@ def forward(self, atom: Tensor, graph: Tensor, pm: Tensor, mn: Tensor, mw: Tenso
 
 }  // namespace
 
-// mutant: leave the index_of of `reverse` out of the manifest, or give target in the place of source
+// mutant: chemprop-graph gives the targets in the place of the sources
+// mutant: positions stay those of their own item
 TEST_CASE("a network of chemprop answers SMILES as chemprop does, alone and in company") {
   auto engine = make_engine();
   tests::Folder const folder;
@@ -174,7 +175,7 @@ TEST_CASE("a network of chemprop answers SMILES as chemprop does, alone and in c
   for (std::size_t i = 0; i < oracle.size(); ++i) check_answers(oracle[i], answers.subspan(2 * i, 2));
 }
 
-// mutant: give every item of a batch the parameters of the first request
+// mutant: a repeated value is the first piece's
 TEST_CASE("tacticity and molar masses are parameters of a request that each row of a batch has of its own") {
   auto engine = make_engine();
   tests::Folder const folder;
@@ -205,7 +206,7 @@ TEST_CASE("tacticity and molar masses are parameters of a request that each row 
   CHECK(by_default->outputs["tg_mean"].as<float>()[0] == doctest::Approx(17));
 }
 
-// mutant: check no parameter against its bounds
+// mutant: the upper bound of a parameter is not looked at
 TEST_CASE("a molar mass that is missing and a tacticity above one are refused by name") {
   auto engine = make_engine();
   tests::Folder const folder;

@@ -62,7 +62,9 @@ class Program(unittest.TestCase):
         self.assertEqual(result.returncode, status, result.stderr.decode())
         return result.stdout.decode(), result.stderr.decode()
 
-    # mutant: build_words predicts the monomers; every oligomer has the same seed; monomers are not split at dots.
+    # mutant: the monomers are predicted in the place of what was built
+    # mutant: every oligomer has the same seed
+    # mutant: monomers are not split at dots
     def test_polymers_are_built_from_monomers(self):
         output, _ = self.build("O=C(O)c1ccc(C(=O)O)cc1.OCCO", "--degree", 4)
         self.assertIn("mechanism    ester\nrepeat unit  *OCCOC(=O)c1ccc(C(*)=O)cc1\n4-mer ", output)
@@ -87,7 +89,7 @@ class Program(unittest.TestCase):
         self.build("C=C", "--out", self.folder / "out.csv", status=2)
         self.build("C=C", "--count", 0, status=2)
 
-    # mutant: a bad row is left out of the table.
+    # mutant: a refused row is left out of the predictions
     def test_a_bad_row_among_good_ones_keeps_its_place_and_changes_no_neighbour(self):
         path = self.write("in.csv", 'name,smiles\na,*CC*\n"b, bad",C1CC\nc,*CC(*)C\nd,\ne,*CC(*)Cl\n')
         rows = self.predict_to_csv("--csv", path)
@@ -100,7 +102,8 @@ class Program(unittest.TestCase):
             if not row["error"]:
                 self.assertAlmostEqual(float(row["tg_k"]), float(alone[row["smiles"]]), delta=0.011)
 
-    # mutant: JsonRows::row_of drops the object, or writes cells that the row does not have.
+    # mutant: the object of a row is dropped
+    # mutant: cells that a row does not have are written
     def test_json_lines_in_and_out(self):
         path = self.write("in.jsonl", '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene"}\n{"smiles": "(("}\n')
         out = self.folder / "out.jsonl"
@@ -113,7 +116,8 @@ class Program(unittest.TestCase):
         self.assertGreater(rows[0]["tg_k"], 50)
         self.assertIn("error", rows[2])
 
-    # mutant: JsonRows gives up at the first line that it cannot read; the byte is counted from the line's start.
+    # mutant: a line that is no JSON ends the run
+    # mutant: the byte of a JSON fault is counted from its line
     def test_a_bad_json_line_is_an_error_row_and_changes_no_neighbour(self):
         path = self.write("in.jsonl", '"*CC*"\n{"smiles": "C\n{"smile": 1}\n{"smiles": 7}\n\x1b[31m\n1e999\n\n"*CC(*)Cl"\n')
         rows = self.predict_to_csv("--jsonl", path)
@@ -132,20 +136,20 @@ class Program(unittest.TestCase):
             self.assertIn(f"line {line}, byte {byte} of the file", row["error"])
             self.assertTrue(row["error"].endswith(f"got {got}"), row["error"])
 
-    # mutant: Parser::parse takes a quote in the middle of a field for an opening one.
+    # mutant: a quote anywhere in a field opens it
     def test_a_quote_inside_a_field_is_a_character(self):
         path = self.write("in.csv", 'smiles,name\n*CC*,5" pipe\n*CC(*)C,"5"" pipe, ""PP"""\r\n*CC(*)Cl,"two\nlines"\n')
         rows = self.predict_to_csv("--csv", path)
         self.assertEqual([row["name"] for row in rows], ['5" pipe', '5" pipe, "PP"', "two\nlines"])
         self.assertEqual([row["error"] for row in rows], ["", "", ""])
 
-    # mutant: the SMILES are an option of CLI11, which takes the first of these for a list.
     def test_brackets_at_both_ends_belong_to_the_smiles(self):
         rows = self.predict_to_csv("[*]CC[*]", "[Na+]", "--", "*CC*")
         self.assertEqual([row["smiles"] for row in rows], ["[*]CC[*]", "[Na+]", "*CC*"])
         self.assertAlmostEqual(float(rows[0]["tg_k"]), float(rows[2]["tg_k"]), delta=0.011)
 
-    # mutant: the progress bar does not ask for a terminal; control characters reach the terminal as they are.
+    # mutant: the progress bar is drawn into a pipe
+    # mutant: control characters reach the terminal as they are
     def test_standard_input_is_read_and_a_pipe_sees_neither_bar_nor_control_characters(self):
         output, errors = self.predict("-", stdin=b"*CC*\r\n\nC\0C\n\x1b[31mC\n")
         self.assertEqual(errors, "")
@@ -154,7 +158,8 @@ class Program(unittest.TestCase):
         self.assertIn("NUL at byte 1", output)
         self.assertRegex(output, r"(?m)^3 rows, 2 refused, \d+ rows/s$")
 
-    # mutant: Text::open opens a file called -; `voice` stays standard output.
+    # mutant: a dash is a file of that name
+    # mutant: what is said goes where the predictions go
     def test_a_path_of_a_dash_is_standard_input_or_output(self):
         output, errors = self.predict("--csv", "-", "--out", "-", stdin=b"smiles\n*CC*\n")
         self.assertEqual([row["smiles"] for row in csv.DictReader(output.splitlines())], ["*CC*"])
@@ -162,14 +167,15 @@ class Program(unittest.TestCase):
         output, _ = self.predict("--jsonl", "-", "--html", "-", stdin=b'"*CC*"\n')
         self.assertRegex(output, r"\A<!doctype html>[^\0]*</html>\n\Z")
 
-    # mutant: `units` is not given to the stage, or given before the model has passed its self-test.
+    # mutant: the number of units does not reach the processor
+    # mutant: the self-test of a model is given oligomers
     def test_an_oligomer_of_three_units_is_not_the_endless_chain(self):
         endless = self.predict_to_csv("*CC(*)c1ccccc1")[0]
         oligomer = self.predict_to_csv("*CC(*)c1ccccc1", "--units", "3")[0]
         self.assertEqual(oligomer["error"], "")
         self.assertGreater(abs(float(endless["tg_k"]) - float(oligomer["tg_k"])), 0.5)
 
-    # mutant: demonstrate runs one round.
+    # mutant: the demonstration runs one round
     def test_without_input_nine_polymers_show_the_cache_at_work(self):
         output, _ = self.predict()
         self.assertLess(output.count("\n"), 30)
@@ -178,13 +184,15 @@ class Program(unittest.TestCase):
             self.assertRegex(output, r"(?m)^" + re.escape(name) + r" +\d+[* ] +\d+ +\d+ to \d+$")
         self.assertGreater(int(re.search(r"hit rate (\d+) %", output)[1]), 50)
 
-    # mutant: explanation speaks of a batch whatever the cache did.
+    # mutant: an answer from the cache is explained as if it had been computed
     def test_an_answer_that_was_not_computed_is_explained_by_the_cache(self):
         first, _, last = self.predict("--explain")[0].split("as one of 4 callers saw it")[1:]
         self.assertEqual(last.count("nothing computed: the cache held the answer"), 9)
         self.assertRegex(" ".join(first.split()), r"K between members; batch of [1-9]\d*, 5 members, prepared in .* computed in ")
 
-    # mutant: the page links to a style sheet; find_entry compares texts; refusal marks no place.
+    # mutant: the handbook is searched for the text of a SMILES
+    # mutant: a refusal on the page marks no place
+    # mutant: the page is given a < as it is
     def test_the_page_stands_alone_and_can_be_cited(self):
         page = self.folder / "page.html"
         self.predict("*C(c1ccccc1)C*", "C<C&", "--html", page)
@@ -200,7 +208,9 @@ class Program(unittest.TestCase):
         rest = re.sub(r"xmlns(:\w+)?=(['\"])[^'\"]*\2", "", text)
         self.assertNotRegex(rest, r"https?://|<script [^>]|\bsrc=|<link|@import|url\(")
 
-    # mutant: escaped takes the text as it is; every row gets a card; read_handbook drops the note.
+    # mutant: the page is given bytes that are no UTF-8
+    # mutant: every row gets a card
+    # mutant: the handbook forgets what the model was trained on
     def test_the_page_is_utf_8_and_of_a_size_that_a_browser_opens_and_says_what_it_was_trained_on(self):
         page = self.folder / "page.html"
         self.predict("--csv", self.write("in.csv", b"smiles,name\n*CC(*)c1ccccc1,M\xfcller\n" + b"*OC(C)C(*)=O,\n" * 400), "--html", page, "--out", "/dev/null")
@@ -212,7 +222,7 @@ class Program(unittest.TestCase):
         self.assertRegex(text, "known: 373 K <small>[^<]*trained on it")
         self.assertNotRegex(text, "known: 328 K <small>[^<]*trained on it")
 
-    # mutant: the histogram is drawn of the first caller's first round.
+    # mutant: only the first round of the first caller is counted
     def test_the_histogram_holds_every_answer_of_every_caller(self):
         page = self.folder / "page.html"
         self.predict("--threads", "3", "--html", page)
@@ -221,7 +231,7 @@ class Program(unittest.TestCase):
         self.predict("*CC*", "C1CC", "--html", page)
         self.assertIn("from a call to its answer, 1 answers", page.read_text(encoding="utf-8"))
 
-    # mutant: predict returns 0 when every row failed.
+    # mutant: a run whose rows all failed ends with 0
     def test_nothing_predicted_ends_with_1(self):
         self.predict("C1CC", status=1)
         self.predict("-", stdin=b"", status=1)
@@ -229,7 +239,7 @@ class Program(unittest.TestCase):
         output, _ = self.predict("--csv", big, status=1)
         self.assertLess(len(output), 1000)
 
-    # mutant: Text::more takes what it could not read for the end.
+    # mutant: what cannot be read is taken for the end
     def test_input_that_cannot_be_read_is_one_sentence(self):
         for arguments, words in (
             (("--csv", self.write("other.csv", "name,formula\na,b\n")), ("smiles", "formula")),
@@ -245,24 +255,26 @@ class Program(unittest.TestCase):
             for word in words:
                 self.assertIn(word, errors)
 
-    # mutant: Text::more takes what it could not read for the end.
+    # mutant: what cannot be read is taken for the end
     def test_standard_input_that_cannot_be_read_is_one_sentence(self):
         for words, reason in (("- < /", "directory"), ("- <&-", "descriptor")):
             status, errors = self.shell(words)
             self.assertEqual(status, 1, errors)
             self.assertRegex(errors, rf"^polymers: [^\n]*standard input: cannot be read: [^\n]*{reason}\n$")
 
-    # mutant: find_smiles joins the columns without `clipped`.
+    # mutant: names of columns are told as they are
     def test_a_file_that_is_no_table_cannot_steer_the_terminal(self):
         _, errors = self.predict("--csv", self.write("noise.csv", bytes(range(32)) + b"\x1b[31m" + bytes(range(128, 256)) * 1000), status=1)
         self.assertRegex(errors, r"^[ -~]{1,600}\n$")
 
-    # mutant: complain prints with fmt::print, whose exception nobody catches.
+    # mutant: an error ends the program with 0
     def test_errors_that_nobody_can_hear_still_end_with_1(self):
         for words in ("--csv /nonexistent 2>/dev/full", "--csv /nonexistent 2>&-"):
             self.assertEqual(self.shell(words)[0], 1, words)
 
-    # mutant: Predictor::open does not call check_outputs, or that looks only at the name, or not at the dimensions.
+    # mutant: nobody looks at the outputs of a model
+    # mutant: of the outputs of a model the names are looked at only
+    # mutant: nobody looks at the dimensions of a model's outputs
     def test_a_model_that_gives_something_else_is_refused_when_it_is_opened(self):
         def output(manifest, name):
             return next(output for output in manifest["outputs"] if output["name"] == name)
@@ -291,7 +303,8 @@ class Program(unittest.TestCase):
             for word in words:
                 self.assertIn(word, errors)
 
-    # mutant: the CSV has the ends of the interval the other way round; read_coverage takes any number.
+    # mutant: the ends of an interval are exchanged
+    # mutant: any number is taken for a coverage
     def test_the_interval_is_told_with_its_coverage(self):
         (row,) = self.predict_to_csv("*CC(*)c1ccccc1")
         self.assertLess(float(row["tg_low_k"]), float(row["tg_k"]))
@@ -307,7 +320,7 @@ class Program(unittest.TestCase):
             output, _ = self.predict("--model", model, "*CC*")
             self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +domain", text)
 
-    # mutant: read_pairs asks no element whether it is a number.
+    # mutant: a pair of a cross-validation need not be numbers
     def test_a_cross_validation_of_another_form_leaves_out_its_points(self):
         model = self.model()
         page = self.folder / "page.html"
@@ -316,12 +329,11 @@ class Program(unittest.TestCase):
             self.predict("--model", model, "*CC*", "--html", page)
             self.assertIn(words, page.read_text(encoding="utf-8"))
 
-    # mutant: CsvRecords::next reads on until a record ends.
     def test_an_endless_file_is_no_table(self):
         _, errors = self.predict("--csv", "/dev/zero", status=1)
         self.assertIn("/dev/zero: line 1, byte 0 of the file: expected a record of at most 1048576 bytes", errors)
 
-    # mutant: main takes every std::system_error for one of standard output.
+    # mutant: a thread that cannot start is told without its name
     def test_a_thread_that_cannot_start_is_called_one(self):
         def large_stacks():
             resource.setrlimit(resource.RLIMIT_STACK, (4 * GIB, 4 * GIB))
@@ -330,7 +342,7 @@ class Program(unittest.TestCase):
         _, errors = self.predict("--threads", "64", status=1, prepare=large_stacks)
         self.assertRegex(errors, r"^polymers: [^\n]*thread[^\n]*\n$")
 
-    # mutant: write_file does not look at what fclose returns.
+    # mutant: nobody looks whether a page reached its file
     def test_output_that_cannot_be_written_is_one_sentence(self):
         for place in ("/dev/full", self.folder / "no" / "such" / "folder.csv"):
             for option in ("--out", "--html"):
@@ -340,7 +352,7 @@ class Program(unittest.TestCase):
             _, errors = self.predict("-", stdin=b"*CC*\n" * 2000, stdout=full, status=1)
         self.assertIn("standard output", errors)
 
-    # mutant: an option takes the empty text, and the demonstration runs.
+    # mutant: an option takes an empty path
     def test_an_empty_path_is_wrong_usage(self):
         for option in ("--csv", "--jsonl", "--smi", "--out", "--html", "--model"):
             output, errors = self.predict(option, "", status=2)
@@ -349,7 +361,9 @@ class Program(unittest.TestCase):
         for arguments in (("--csv=",), ("CC", "--out", "")):
             self.predict(*arguments, status=2)
 
-    # mutant: main returns what CLI11 says; take_words takes - for a SMILES among others, or lets the page replace the table.
+    # mutant: wrong usage ends with the number that CLI11 gives
+    # mutant: a dash among SMILES is one
+    # mutant: a file may stand beside SMILES
     def test_wrong_usage_ends_with_2(self):
         for arguments in (
             ("--threads", "0"),
@@ -371,7 +385,7 @@ class Program(unittest.TestCase):
         self.assertIn(b"predict", bare.stderr)
         self.assertEqual(subprocess.run([PROGRAM, "predict", "--help"], capture_output=True, check=False).returncode, 0)
 
-    # mutant: print_info reads no calibration.
+    # mutant: what a model is does not tell its coverage
     def test_the_program_says_what_it_is_and_what_its_model_is(self):
         version = subprocess.run([PROGRAM, "--version"], capture_output=True, check=True).stdout.decode()
         self.assertRegex(version, r"^polymers, of Athanor \d+\.\d+\.\d+\n$")
@@ -381,7 +395,8 @@ class Program(unittest.TestCase):
         nothing = subprocess.run([PROGRAM, "info", "--model", self.folder], capture_output=True, check=False)
         self.assertEqual((nothing.returncode, nothing.stdout), (1, b""))
 
-    # mutant: Output::open writes no columns of the input, or its own under a name that the input has.
+    # mutant: the predictions lack the columns of the input
+    # mutant: a column is added under a name that the input has
     def test_the_output_repeats_the_columns_of_the_input(self):
         path = self.write("in.tsv", "id\tTG_K\tPSMILES\tnote\n007\t-12.5\t *CC* \t=1+1\n8\t3\tC1CC\ta\tb\n\t\t\t\n9\t4\t*CC(*)C\n")
         output, _ = self.predict(path, "--out", self.folder / "out.csv")
@@ -399,7 +414,9 @@ class Program(unittest.TestCase):
         array = json.loads((self.folder / "out.json").read_text())
         self.assertEqual([row["id"] for row in array], ["007", "8", "9"])
 
-    # mutant: check_places is not asked; same_file compares paths as they are written.
+    # mutant: the input may be overwritten
+    # mutant: files are one when their paths are
+    # mutant: predictions and page may be one file
     def test_a_run_never_writes_over_its_input(self):
         path = self.write("in.csv", "smiles,id\n*CC*,1\n")
         (self.folder / "link.csv").symlink_to(path)
@@ -411,7 +428,8 @@ class Program(unittest.TestCase):
         self.assertEqual(path.read_text(), "smiles,id\n*CC*,1\n")
         self.predict("*CC*", "--out", self.folder / "both", "--html", self.folder / "x" / ".." / "both", status=1)
 
-    # mutant: print_refusal draws no mark; complain prints the code.
+    # mutant: a refusal draws no mark
+    # mutant: an error tells its code
     def test_an_error_points_at_its_place_without_codes(self):
         output, _ = self.predict("*CC(*)C1CC", "*CC*")
         lines = output.splitlines()
@@ -422,7 +440,7 @@ class Program(unittest.TestCase):
         _, errors = self.predict("--csv", self.folder / "none.csv", status=1)
         self.assertRegex(errors, r"^polymers: /[^:]*none\.csv: cannot be read: No such file or directory\n$")
 
-    # mutant: step goes on after an interruption; Run::go does not finish the output.
+    # mutant: the output of a run is not finished
     def test_an_interruption_keeps_what_is_done(self):
         out = self.folder / "out.json"
         with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
@@ -439,7 +457,8 @@ class Program(unittest.TestCase):
         self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors.decode())
         self.assertEqual({row["error"] for row in rows if "error" in row}, set())
 
-    # mutant: Output::append leaves half a row in the file, or unwritable counts rows that are not there.
+    # mutant: half a row stays in a file on a full disk
+    # mutant: a file on a full disk is said to hold one row more
     def test_a_full_disk_leaves_whole_rows_and_says_how_many(self):
         def small_files():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -30,7 +30,8 @@ def on_terminal(arguments, columns, streams, environment=None):
 
 
 class Terminal(unittest.TestCase):
-    # mutant: show gives the bar thirty columns whatever the terminal has; it tells the time left before it knows a rate.
+    # mutant: the progress bar has thirty columns whatever the terminal has
+    # mutant: the time that is left is told before a rate is known
     def test_the_progress_bar_fits_into_one_line_of_the_terminal(self):
         with tempfile.NamedTemporaryFile(suffix=".smi") as file:
             file.write(b"*CC*\n" * 600)
@@ -43,7 +44,8 @@ class Terminal(unittest.TestCase):
                 self.assertNotIn("left", shown[0])
         self.assertRegex(shown[-1], r"^\[#{30}\] 600 rows  \d+ rows/s  0 s left$")
 
-    # mutant: print_header gives the polymer the width of its longest SMILES; painted does not ask for NO_COLOR.
+    # mutant: the first column of a table is as wide as its longest SMILES
+    # mutant: the environment cannot turn off colours
     def test_the_table_fits_the_terminal_and_is_coloured_unless_that_is_unwanted(self):
         arguments = ["*CC(*)" + "C" * 100, "*CC(*)C1CC", "CCCCCCCC", "*CC(*)C(=O)" + "O" * 60 + "%"]
         for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
