@@ -44,8 +44,6 @@ PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-me
             "polymers": ("athanor-polymers-files-tests", "athanor-polymers-tests")}
 # Per suite: what runs its examples' program, and where that program is built.
 SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
-# Folders of tests whose comments do not name entries yet.
-FOLDERS_WITHOUT_NAMES = ("chem", "polymers", "serving", "simulation", "torch")
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30
@@ -125,7 +123,7 @@ def read_list(project):
 
 
 def read_comments(project):
-    """Place, folder and text of each comment of the tests that names a mistake."""
+    """Place and text of each comment of the tests that names a mistake."""
     comments = []
     for path in sorted((project / "tests").rglob("*")):
         if path.suffix not in (".c", ".cpp", ".hpp", ".py"):
@@ -141,17 +139,16 @@ def read_comments(project):
                 if not more:
                     break
                 text.append(more[1])
-            folder = path.relative_to(project / "tests").parts[0]
-            comments.append((f"{path.relative_to(project)}:{number}", folder, " ".join(text).removesuffix("*/").strip()))
+            comments.append((f"{path.relative_to(project)}:{number}", " ".join(text).removesuffix("*/").strip()))
     return comments
 
 
 def check_comments(project, mutants):
     """Each comment names one entry of the list; says those that do not, and the name that is nearest. Returns their number."""
     named = {mutant.sentence: mutant.name for mutant in mutants}
-    comments = [comment for comment in read_comments(project) if comment[1] not in FOLDERS_WITHOUT_NAMES]
+    comments = read_comments(project)
     faults = []
-    for place, _, text in comments:
+    for place, text in comments:
         mark, _, sentence = text.partition(": ")
         if mark != "mutant" or sentence not in named:
             nearest = difflib.get_close_matches(sentence, named, 1, 0.0)[0]

@@ -187,7 +187,7 @@ static void count_release(void* context) {
   ++releases;
 }
 
-/* mutant: a table is never released */
+/* mutant: a table is not released */
 static void finalizers(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_error* error = NULL;

@@ -96,7 +96,7 @@ TEST_CASE("the key of a chain is the digest of its identifiers in their proporti
 }
 
 // mutant: of a key that is given twice the last value counts
-// mutant: JSON of any depth is read
+// mutant: nesting has no limit
 TEST_CASE("a domain file with a repeated key or too many levels is refused") {
   auto const repeated =
       DomainOfValidity::from_json(R"({"rdkit": "x", "radius": 2, "identifiers": [1], "identifiers": [2]})");

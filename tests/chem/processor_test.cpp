@@ -172,7 +172,7 @@ TEST_CASE("options that mean nothing are refused by name") {
 }
 
 // mutant: of a key that is given twice the last value counts
-// mutant: JSON of any depth is read
+// mutant: nesting has no limit
 TEST_CASE("options with a repeated key or too many levels are refused") {
   auto const repeated = PolymerGraphProcessor{}.open({}, R"({"units": 1, "units": 2})");
   REQUIRE_FALSE(repeated);

@@ -103,7 +103,7 @@ TEST_CASE("a table that cannot fit the graphs is refused by name") {
 }
 
 // mutant: of a key that is given twice the last value counts
-// mutant: JSON of any depth is read
+// mutant: nesting has no limit
 TEST_CASE("a token table with a repeated key or too many levels is refused") {
   auto const repeated =
       TokenTable::from_nfp_json(R"json({"atom_tokenizer": {"_data": {"unk": 1, "unk": 2}}})json");
