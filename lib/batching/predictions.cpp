@@ -32,4 +32,10 @@ bool ends_in_time(CostModel const& cost, BatchLimits const& limits, std::uint64_
   return cost.trusts(in_batch) && after(now, needed) < deadline;
 }
 
+bool may_end_in_time(CostModel const& cost, BatchLimits const& limits, std::uint64_t items,
+                     TimePoint deadline, TimePoint now) noexcept {
+  return cost.trusts(items_in_batch(limits, items)) ? ends_in_time(cost, limits, items, deadline, now)
+                                                    : now < deadline;
+}
+
 }  // namespace athanor::inline v1::batching

@@ -1,9 +1,11 @@
 // Many requests in one call: one queue entry, each with its own answer.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <serving/simulated_engine.hpp>
@@ -304,6 +306,70 @@ TEST_CASE("all windows of many requests share one deadline, the caller's own or 
       REQUIRE_FALSE(answers[i]);
       CHECK(answers[i].error().code == Code::deadline_exceeded);
     }
+    engine.world.run_until_idle();
+  }
+}
+
+// mutant: the default deadline does not bound the batches of many requests
+// mutant: who lends a thread readily runs nothing of which nothing is known
+// mutant: who lends a thread readily runs whatever begins before the deadline
+TEST_CASE("the caller of many requests begins no batch that is known to end after its deadline") {
+  for (bool const own : {true, false}) {
+    EngineOptions options;
+    if (!own) options.default_deadline = 10ms;
+    ManyEngine engine(R"("batching": {"max_items": 2},)", options);
+    REQUIRE(engine.model.load());
+    std::uint64_t on_caller = 0;
+    std::uint64_t before = 0;
+    engine.control.on_run = [&](ath_batch const&) {
+      on_caller += engine.world.steps() == before ? 1U : 0U;
+      engine.world.advance(4ms);
+      return Result<void>();
+    };
+    CallOptions call{.cache = CacheMode::skip};
+    if (own) call.deadline = 10ms;
+    auto const ran_here = [&](std::size_t count) {
+      before = engine.world.steps();
+      on_caller = 0;
+      std::size_t late = 0;
+      for (auto const& answer : engine.run(numbers(count), call)) late += answer ? 0U : 1U;
+      engine.world.run_until_idle();
+      return std::pair(on_caller, late);
+    };
+    // Nothing is known: what the engine's default deadline bounds runs here, what the caller's own does on a worker.
+    for (int i = 0; i < 8; ++i) CHECK(ran_here(2) == std::pair<std::uint64_t, std::size_t>(own ? 0 : 1, 0));
+    CHECK(ran_here(4) == std::pair<std::uint64_t, std::size_t>(2, 0));
+    auto const [here, late] = ran_here(8);
+    CHECK(here == 2);
+    CHECK(late >= 2);
+    CHECK(engine.state->routes() == 0);
+  }
+}
+
+// mutant: many requests enter the lane at the time when their calls were made
+TEST_CASE("the time that a caller of many requests spends before its batches counts") {
+  ManyEngine engine(R"("batching": {"max_items": 2},)");
+  REQUIRE(engine.model.load());
+  bool here = false;
+  std::uint64_t before = 0;
+  engine.control.on_run = [&](ath_batch const&) {
+    here = engine.world.steps() == before;
+    engine.world.advance(4ms);
+    return Result<void>();
+  };
+  CallOptions const options{.deadline = 10ms, .cache = CacheMode::skip};
+  for (int i = 0; i < 8; ++i) CHECK(engine.run(numbers(2), options)[0]);
+  for (bool const hurried : {false, true}) {
+    here = false;
+    auto const requests = std::array{row(1), row(2)};
+    std::array<SimulatedEngine::CallType*, 2> calls{};
+    for (std::size_t i = 0; i < 2; ++i)
+      calls[i] = engine.state->make_call(*engine.served, requests[i], options, engine.world.now()).value();
+    if (hurried) engine.world.advance(9ms);  // what hashing large inputs takes
+    before = engine.world.steps();
+    engine.state->run_group(calls, nullptr);
+    CHECK(here != hurried);
+    for (auto* call : calls) CHECK(engine.state->collect(*call).has_value() != hurried);
     engine.world.run_until_idle();
   }
 }

@@ -120,7 +120,8 @@ class Lane {
   void queue(Slot& slot, LendThread lend, TimePoint now) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
   /// it forms its first batch. A caller that lends its thread runs the batches that hold any of them, as long
-  /// as no older ones are in the way and they are known to end before the earliest of their deadlines.
+  /// as no older ones are in the way and each is known to end before the earliest of their deadlines; if it lends it
+  /// readily, also while nothing is known.
   void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).

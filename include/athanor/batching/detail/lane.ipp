@@ -269,8 +269,8 @@ void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint
   }
   if (lend == LendThread::no || !options_.caller_runs || first == nullptr)
     return unlock_and_dispatch(now, deferred);
-  serve_as_caller(&machine_.queue().first_of(*first), {first->sequence, last + 1, true}, deadline, now,
-                  deferred);
+  serve_as_caller(&machine_.queue().first_of(*first),
+                  {first->sequence, last + 1, true, lend == LendThread::readily}, deadline, now, deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

@@ -22,5 +22,8 @@ Duration predicted_run(CostModel const& cost, BatchLimits const& limits, std::ui
 /// So many items, begun now, end well before the deadline, as far as is known.
 bool ends_in_time(CostModel const& cost, BatchLimits const& limits, std::uint64_t items, TimePoint deadline,
                   TimePoint now) noexcept;
+/// The same, or nobody knows how long they take and the deadline is still to come.
+bool may_end_in_time(CostModel const& cost, BatchLimits const& limits, std::uint64_t items,
+                     TimePoint deadline, TimePoint now) noexcept;
 
 }  // namespace athanor::inline v1::batching

@@ -38,6 +38,7 @@ struct Brought {
   std::uint64_t first = 0;
   std::uint64_t end = 0;
   bool together = false;  // by enter_all
+  bool readily = false;   // their caller runs what is not known to end late, too
   bool holds(Slot const& slot) const noexcept { return slot.sequence >= first && slot.sequence < end; }
 };
 
@@ -71,7 +72,8 @@ class QueueMachine {
   /// Forms the next batch. Slots whose deadline has passed are appended to `finished` instead.
   FormedBatch take(Surroundings const& around, std::span<Part> buffer, SlotList& finished) noexcept;
   /// Forms the next batch of the group of `first`, for the caller that brought the slots in `own`: if it holds
-  /// any of them, the policy dispatches it, and it will, as far as is known, end well before `deadline`.
+  /// any of them, the policy dispatches it, and it will, as far as is known, end well before `deadline`; if its caller
+  /// lends its thread readily, also if nothing is known.
   FormedBatch take_for_caller(Slot* first, Brought const& own, TimePoint deadline, Surroundings const& around,
                               std::span<Part> buffer, SlotList& finished) noexcept;
 

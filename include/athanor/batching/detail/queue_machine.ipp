@@ -169,9 +169,10 @@ FormedBatch QueueMachine<Policy>::take_for_caller(Slot* first, Brought const& ow
   if (overtakes && overtakes_ == most_overtakes) return {};
   auto const decision = decide(*first, around);
   auto const max_items = static_cast<std::uint32_t>(decision.items);
+  auto const in_time = own.readily ? may_end_in_time : ends_in_time;
   if (decision.kind != BatchDecision::Kind::dispatch || !batch_holds(*first, own, max_items, buffer.size()) ||
-      !ends_in_time(around.cost, limits_, std::min<std::uint64_t>(first->group.items, max_items), deadline,
-                    around.now))
+      !in_time(around.cost, limits_, std::min<std::uint64_t>(first->group.items, max_items), deadline,
+               around.now))
     return {};
   overtakes_ = overtakes ? overtakes_ + 1 : 0;
   return fill(first, max_items, around, buffer, finished);

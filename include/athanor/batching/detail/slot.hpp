@@ -89,8 +89,9 @@ enum class Verdict : std::uint8_t {
   refused,   ///< `begin` said no; never an argument of `end`
 };
 
-/// Whether a blocking caller lends its thread.
-enum class LendThread : bool { no, yes };
+/// Whether a blocking caller lends its thread: only to batches that are known to end before its deadline, or readily, to
+/// all that are not known to end after it.
+enum class LendThread : std::uint8_t { no, yes, readily };
 
 /// What a lane needs from outside. Duties, beyond the syntax:
 ///

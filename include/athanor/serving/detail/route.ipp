@@ -214,8 +214,9 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   call.step = RouteStep::finish;
   batching::Slot& slot = call;
   slot.batch_items = static_cast<std::uint32_t>(call.inputs.checked().items);
-  // The default deadline bounds the wait, but a lone caller may run its own work under it.
-  slot.batch_deadline = call.own_deadline ? call.deadline : no_deadline;
+  // The default deadline bounds the wait, but a lone caller may run its own work under it. A group has many batches.
+  bool const bounded = call.own_deadline || caller == CallerKind::group;
+  slot.batch_deadline = bounded ? call.deadline : no_deadline;
   slot.batch_key = 0;
   if (call.model->description().batches_differ) {
     CallLock<T> const lock(call);

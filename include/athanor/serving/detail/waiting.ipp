@@ -70,9 +70,10 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   {
     CallerScope const scope;
     for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
-    bool const here = options_.caller_runs == CallerRuns::when_idle;
-    leader.model->lane().enter_all(leader.held, here ? batching::LendThread::yes : batching::LendThread::no,
-                                   leader.began);
+    auto lend = batching::LendThread::no;
+    if (options_.caller_runs == CallerRuns::when_idle)
+      lend = leader.own_deadline ? batching::LendThread::yes : batching::LendThread::readily;
+    leader.model->lane().enter_all(leader.held, lend);  // now: the keys of large inputs take their time
   }
   for (CallType* call : calls) come_out(*call);
 }
