@@ -28,7 +28,7 @@ Result<void> fail_on_poison(ath_batch const& batch) {
 
 }  // namespace
 
-// mutant: a failed call is counted as answered
+// mutant: a model that failed has answered
 TEST_CASE("S0-1 a prediction that cannot be computed is a typed error and never a number") {
   SimulatedEngine engine;
   engine.control.on_run = [](ath_batch const&) {
@@ -94,7 +94,6 @@ TEST_CASE("S0-5 asking a model of one output for four is an error that names the
   CHECK(engine.state->routes() == 0);
 }
 
-// mutant: the cache shares the memory of the first answer
 TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the next") {
   SimulatedEngine engine;
   auto first = engine.infer(row(5)).value();
@@ -210,7 +209,7 @@ TEST_CASE("S2-13 an answer without elements is a success, unlike a model that di
   CHECK(model.infer(nothing, {.cache = CacheMode::skip}).error().reason == Reason::backend_failure);
 }
 
-// mutant: a call unloads its model when it ends
+// mutant: a failed model is tried again before its time
 TEST_CASE(
     "S0-16 fifty callers of a model that cannot be loaded cause one load, and the failure is remembered") {
   SimulatedEngine engine;
