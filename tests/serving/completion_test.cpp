@@ -153,3 +153,19 @@ TEST_CASE("on real threads, too, a batch is delivered and the next one run while
   CHECK(engine.stop(30s) == 0);
   CHECK(shared.in_time.load());
 }
+
+// mutant: a call without a completion is taken on
+TEST_CASE("a call without a completion is refused, counted and leaves nothing behind") {
+  SimulatedEngine engine;
+  auto const handle = engine.state->handle_of(*engine.served);
+  auto const call = engine.state->submit(handle, row(1), {}, Completion{});
+  if (call) (*call)->unref();  // at its deadline the process ends
+  REQUIRE_FALSE(call);
+  CHECK(call.error().code == Code::invalid_argument);
+  CHECK(call.error().reason == Reason::option);
+  CHECK(call.error().message == "puppet@1.0.0: submit: expected a completion, got null");
+  CHECK(engine.state->metrics_text().find(
+            "athanor_requests_total{model=\"puppet\",version=\"1.0.0\",outcome=\"invalid_argument\"} 1\n") !=
+        std::string::npos);
+  CHECK(engine.control.runs.load() == 0);
+}

@@ -136,7 +136,8 @@ class Model {
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests,
                                          CallOptions const& options = {}) const;
   /// Starts a request and returns. A rejection is returned as an error, and `completion` is then not called;
-  /// otherwise it is called exactly once. Borrowed tensors must stay valid until then.
+  /// otherwise it is called exactly once. Borrowed tensors must stay valid until then. Fails as infer, and with
+  /// invalid_argument when `completion` has no function.
   ///
   /// A completion occupies one of the engine's `EngineOptions::threads` workers while it runs. If it blocks, other
   /// workers take over what that one has in hand, answers and batches, within about half a millisecond. Once every

@@ -206,6 +206,12 @@ template <class T>
 Result<Call<T>*> EngineState<T>::submit(ModelPointer const& model, Request&& request,
                                         CallOptions const& options, Completion completion,
                                         SequenceId sequence) {
+  if (completion.function == nullptr) {
+    Error error = make_error(Code::invalid_argument, Reason::option,
+                             "{}: submit: expected a completion, got null", model->description().id);
+    model->record_refusal(error);
+    return tl::unexpected(std::move(error));
+  }
   TimePoint const now = Env::now();
   auto call = sequence.number == 0 ? make_call(*model, request, options, now)
                                    : make_sequence_call(*model, request, options, now, sequence);
