@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/view.hpp>
 #include <athanor/core/signature.hpp>
 
 namespace athanor::inline v1 {
@@ -135,6 +136,9 @@ Result<void> check(ParameterSpec const& spec, Tensor const& value) {
   if (!is_single(value))
     return fail(Code::invalid_argument, Reason::shape, "{}: expected one {}, got {}", spec.name,
                 to_string(spec.type), given_type(value));
+  if (lacks_memory(value))
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected memory of {} bytes, got null", spec.name,
+                value.size_bytes());
   if (value.dtype() != dtype_of(spec.type) && !is_whole_real(spec, value))
     return fail(Code::invalid_argument, Reason::dtype, "{}: expected one {}, got {}", spec.name,
                 to_string(spec.type), given_type(value));

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/detail/view.hpp>
+
 namespace athanor::inline v1 {
 
 namespace {
@@ -118,6 +120,9 @@ Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLen
     return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", spec.name,
                 to_string(spec.dtype), to_string(tensor.dtype()));
   if (auto fits = check_dims(spec, tensor, lengths); !fits) return fits;
+  if (lacks_memory(tensor))
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected memory of {} bytes, got null", spec.name,
+                tensor.size_bytes());
   if (spec.dtype == DType::bytes) return check_bytes(spec, tensor);
   if (spec.non_finite == NonFinite::refuse) return check_finite(spec, tensor);
   return {};

@@ -203,3 +203,17 @@ TEST_CASE("a processor that asks for another parameter than there is learns what
   CHECK(refusal_of(1) == "parameters[1]: the processor expected i64, the manifest declares none");
   CHECK(refusal_of(2) == "parameters[2]: the processor expected i64, the manifest declares none");
 }
+
+// mutant: a parameter without memory is read
+TEST_CASE("a parameter without memory is refused before it is read") {
+  auto const refusal_of = [](ParameterType type, DType dtype) {
+    auto const checked = check(spec_of("p", type, std::nullopt), Tensor::view(dtype, nullptr, Shape{}));
+    REQUIRE_FALSE(checked);
+    CHECK(checked.error().code == Code::invalid_argument);
+    CHECK(checked.error().reason == Reason::shape);
+    return checked.error().message;
+  };
+  CHECK(refusal_of(ParameterType::f64, DType::f64) == "p: expected memory of 8 bytes, got null");
+  CHECK(refusal_of(ParameterType::f64, DType::i64) == "p: expected memory of 8 bytes, got null");
+  CHECK(refusal_of(ParameterType::boolean, DType::boolean) == "p: expected memory of 1 bytes, got null");
+}

@@ -190,6 +190,22 @@ TEST_CASE("S4-2 a wrong element type is refused, also one of the same size") {
   refused(of_three(), x_of(Tensor::text("1, 2, 3")), Reason::dtype, "x: expected f32, got bytes");
 }
 
+// mutant: an input without memory is read
+// mutant: an empty tensor needs memory
+TEST_CASE("S4-2 an input of some bytes without memory is refused before it is read") {
+  ThreeInputs const three;
+  refused(of_three(), x_of(Tensor::view(DType::f32, nullptr, {2, 3})), Reason::shape,
+          "x: expected memory of 24 bytes, got null");
+  std::array<std::int64_t, 2> const offsets{0, 3};
+  Tensor const text = Tensor::texts(offsets, {static_cast<char const*>(nullptr), 0}, {1});
+  refused(of_text(), Request{{"text", text}}, Reason::shape,
+          "text: element 0: expected offsets inside 0 bytes, in ascending order, got 0 to 3");
+  CHECK(check(of_text(), Request{{"text", Tensor::text({})}}));
+  Signature empty;
+  empty.inputs.push_back(spec_of("x", DType::f32, {items(), Dim::any()}));
+  CHECK(check(empty, Request{{"x", Tensor::view(DType::f32, nullptr, {2, 0})}}));
+}
+
 // mutant: inputs that the model does not have are let in
 TEST_CASE("S4-2 a missing, an extra and a doubled input are refused by name") {
   auto const signature = of_three();

@@ -1,4 +1,4 @@
-/// The fields of an ath_tensor as C++ types.
+/// The fields of an ath_tensor as C++ types, and what checks of tensors share.
 #pragma once
 
 #include <cstddef>
@@ -16,6 +16,11 @@ inline DType dtype_of(ath_tensor const& tensor) noexcept { return static_cast<DT
 /// Precondition: the rank is 0 to `Shape::max_rank`.
 inline Shape shape_of(ath_tensor const& tensor) noexcept {
   return Shape(std::span<std::int64_t const>(tensor.shape, static_cast<std::size_t>(tensor.ndim)));
+}
+
+/// Whether bytes of the tensor are to be read or written although it has none: its memory is null.
+inline bool lacks_memory(Tensor const& tensor) noexcept {
+  return tensor.data() == nullptr && tensor.size_bytes() != 0;
 }
 
 /// Whether the first `count` lengths are equal. For the few that a shape has, std::equal takes longer.
