@@ -4,6 +4,8 @@
 #include <array>
 #include <span>
 
+#include <fmt/format.h>
+
 #include <athanor/serving/engine.hpp>
 #include <support/puppet.hpp>
 
@@ -87,6 +89,27 @@ TEST_CASE("an answer is written into the caller's memory, in the order asked for
     CHECK(twice == std::array<float, 2>{6, 8});
     CHECK(y == std::array<float, 2>{4, 5});
   }
+}
+
+// mutant: the number of outputs to write to is looked at after the run
+// mutant: outputs are written to null
+TEST_CASE("a wrong number of tensors to write to, or one without memory, is refused before the model runs") {
+  Opened processor;
+  std::array<float, 2> y{};
+  std::array<Tensor, 2> room{Tensor::view<float>(y, Shape{1, 2}), Tensor::view<float>(y, Shape{1, 2})};
+  std::array<std::string_view, 1> const names{"y"};
+  for (CallOptions const& options : {CallOptions{}, CallOptions{.outputs = names}})
+    for (std::size_t const count : {0U, 2U}) {
+      auto const report = processor.model.infer_into(row(1), std::span(room).first(count), options);
+      REQUIRE_FALSE(report);
+      CHECK(report.error().message == fmt::format("puppet@1.0.0: expected 1 output tensors, got {}", count));
+    }
+  Tensor nowhere = Tensor::view(DType::f32, nullptr, Shape{1, 2});
+  auto const report = processor.model.infer_into(row(1), {&nowhere, 1});
+  REQUIRE_FALSE(report);
+  CHECK(report.error().code == Code::invalid_argument);
+  CHECK(report.error().message == "puppet@1.0.0: outputs[0]: expected memory of 8 bytes, got null");
+  CHECK(processor.control.runs.load() == 0);
 }
 
 // mutant: the tensors that an answer is written into are not counted

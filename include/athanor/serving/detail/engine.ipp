@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <athanor/core/detail/view.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/engine.hpp>
 
@@ -79,11 +80,17 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
       return fail(Code::invalid_argument, Reason::shape,
                   "{}: output {}: expected an output with one row per item, got {}: use infer", id(),
                   output.name, to_string(output));
+  std::size_t const asked =
+      options.outputs.empty() ? model_->description().signature.outputs.size() : options.outputs.size();
+  if (outputs.size() != asked)
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected {} output tensors, got {}", id(), asked,
+                outputs.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    if (lacks_memory(outputs[i]))
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: outputs[{}]: expected memory of {} bytes, got null", id(), i, outputs[i].size_bytes());
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
-  if (outputs.size() != answer->outputs.size())
-    return fail(Code::invalid_argument, Reason::shape, "{}: expected {} output tensors, got {}", id(),
-                answer->outputs.size(), outputs.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     Tensor const& from = answer->outputs[i];
     if (outputs[i].dtype() != from.dtype() || outputs[i].shape() != from.shape())
@@ -91,7 +98,7 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
                   "{}: output {}: expected a tensor of {} {}, got {} {}", id(), answer->outputs.spec(i).name,
                   to_string(from.dtype()), to_string(from.shape()), to_string(outputs[i].dtype()),
                   to_string(outputs[i].shape()));
-    std::memcpy(outputs[i].mutable_data(), from.data(), from.size_bytes());
+    if (from.size_bytes() != 0) std::memcpy(outputs[i].mutable_data(), from.data(), from.size_bytes());
   }
   return answer->report;
 }
