@@ -403,3 +403,25 @@ TEST_CASE("while an executor thread finishes a batch, a caller finds the instanc
   CHECK(bench.all_succeeded_once());
   CHECK(executions(bench.client) == 2);
 }
+
+// mutant: what a lone caller does for others is not on its clock
+TEST_CASE("a lone caller that also ended what had been queued meanwhile is told the time after that") {
+  Bench bench;
+  auto& mine = bench.call();
+  auto& expired = bench.call();
+  bench.client.during = [&](Batch const&) {
+    bench.client.during = nullptr;
+    expired.batch_deadline = bench.world.now() + 1ms;
+    bench.lane.enter(expired, LendThread::no);
+    bench.world.advance(10ms);
+  };
+  bench.client.on_finish = [&](TestCall& call) {
+    if (&call == &expired) bench.world.advance(5ms);
+  };
+  TimePoint const began = bench.world.now();
+  bench.lane.enter(mine, LendThread::yes);
+  CHECK(expired.finished == 1);
+  CHECK_FALSE(expired.succeeded);
+  CHECK(mine.succeeded);
+  CHECK(mine.ended == began + 15ms);
+}

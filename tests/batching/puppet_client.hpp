@@ -11,6 +11,7 @@ namespace athanor::batching {
 
 struct TestCall : Slot {
   int finished = 0;
+  TimePoint ended{};  ///< as the lane told it
   bool succeeded = false;
   Error answer;
   bool poison = false;    ///< a piece that holds it fails
@@ -83,9 +84,10 @@ struct PuppetClient {
     verdicts.push_back(verdict);
   }
 
-  void finish(Slot& slot, Error const* error, TimePoint) noexcept {
+  void finish(Slot& slot, Error const* error, TimePoint now) noexcept {
     auto& call = static_cast<TestCall&>(slot);
     ++call.finished;
+    call.ended = now;
     call.succeeded = error == nullptr;
     if (error != nullptr) call.answer = *error;
     finished.push_back(&call);

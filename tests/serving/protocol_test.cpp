@@ -15,9 +15,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, and before
-// the next one is deferred.
+// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, before the
+// next one is deferred, and after the clock is read.
 struct Hooks {
+  static inline std::function<void()> after_look;
   static inline std::function<void()> before_lock;
   static inline std::function<void()> after_post;
   static inline std::function<void()> before_defer;
@@ -55,6 +56,11 @@ struct HookedExecutor : SimulatedExecutor {
 struct HookedEnv : SimulatedEnv {
   using Mutex = HookedMutex;
   using Executor = HookedExecutor;
+  static TimePoint now() noexcept {
+    TimePoint const seen = SimulatedEnv::now();
+    Hooks::run(Hooks::after_look);
+    return seen;
+  }
 };
 
 struct HookedServing : DefaultServing {
@@ -221,6 +227,32 @@ TEST_CASE("the reading of large inputs is not charged to the queue or to the mod
   CHECK(answer->report.total == 100ms);
   CHECK(answer->report.queue == 0ms);
   CHECK(answer->report.compute == 0ms);
+}
+
+// mutant: the check of a large answer is not on its caller's clock
+TEST_CASE("a large answer whose check outlasts the deadline of its lone caller is late") {
+  Simulation world(1);
+  Puppet puppet;
+  ModelFolder const folder("", "wide", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2048]}],
+                              "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2048]}],)");
+  auto engine = HookedEngine::make(puppet.table, {});
+  auto model = engine.load(folder.path()).value();
+  std::vector<float> const values(2048);
+  Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2048})}};
+  puppet.control.on_run = [&](ath_batch const&) {
+    Hooks::after_look = [&] { world.advance(100ms); };  // once the end of the batch has been noted
+    return Result<void>();
+  };
+  CallOptions options{.deadline = 50ms, .cache = CacheMode::skip};
+  auto const late = model.infer(request, options);
+  REQUIRE_FALSE(late);
+  CHECK(late.error().reason == Reason::deadline_running);
+  options.deadline = 1s;
+  auto const answer = model.infer(request, options);
+  REQUIRE(answer);
+  CHECK(answer->report.compute == 0ms);
+  CHECK(answer->report.delivered == 100ms);
 }
 
 // mutant: a stop gives queued calls no grace

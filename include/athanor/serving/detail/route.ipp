@@ -8,8 +8,14 @@
 
 namespace athanor::inline v1::serving {
 
-/// Inputs that take longer to check and to hash than a look at the clock.
+/// Inputs that take longer to check and to hash than a look at the clock, and outputs that take longer to check.
 inline constexpr std::int64_t bytes_worth_a_clock = 4096;
+
+inline bool is_worth_a_clock(std::span<Tensor const> outputs) noexcept {
+  for (Tensor const& output : outputs)
+    if (output.size_bytes() >= static_cast<std::size_t>(bytes_worth_a_clock)) return true;
+  return false;
+}
 
 // The route. Every room is entered at most once, in this order. The room that holds a parked call resumes it; the
 // thread that removes a call from a room owns the call's next step.
@@ -279,8 +285,11 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
                                "the call was not executed: its caller left with its inputs"));
   } else if (call.model->description().postprocesses) {
     return begin_postprocess(call, caller, now);
-  } else if (auto answer = check_finite(call.model->description(), call.outputs->computed()); !answer) {
-    end_route(call, std::move(answer.error()));
+  } else {
+    auto const outputs = call.outputs->computed();
+    if (auto finite = check_finite(call.model->description(), outputs); !finite)
+      end_route(call, std::move(finite.error()));
+    if (is_worth_a_clock(outputs)) now = Env::now();
   }
   finish_step(call, caller, now);
 }

@@ -291,7 +291,7 @@ template <class T>
 Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
   if (!call.asynchronous() && call.cancellation != nullptr && !call.ended_here)
     call.cancellation->unlink(call);
-  // Nothing that takes long has come between the end of a batch, or of a hit, and this moment.
+  // Nothing that takes long has come between the end of a batch with its checks, or of a hit, and this moment.
   bool const just_ended = call.ended_here && call.role() != caching::Join::owner;
   TimePoint const now = just_ended || call.leader != nullptr ? call.began + call.report.total : Env::now();
   if (!call.answer_end.failed && now > call.deadline) call.answer_end = {true, late(call)};
