@@ -38,24 +38,25 @@ void CallInputs::complete(Signature const& signature) {
   add_defaults(signature, owned_, checked_);
 }
 
-void CallInputs::detach(bool keep) noexcept {
-  if (!borrowed_) return;
-  gone_ = true;
-  if (!keep) return;
-  Request copy;
-  try {
-    for (auto const& input : request_->inputs()) {
-      auto tensor = input.value.clone();
-      if (!tensor) return;
-      copy.set(input.name, std::move(*tensor));
-    }
-  } catch (std::bad_alloc const&) {
-    return;
+std::optional<Request> CallInputs::copy() const noexcept try {
+  Request copied;
+  for (auto const& input : request_->inputs()) {
+    auto tensor = input.value.clone();
+    if (!tensor) return std::nullopt;
+    copied.set(input.name, std::move(*tensor));
   }
-  owned_ = std::move(copy);
+  return copied;
+} catch (std::bad_alloc const&) {
+  return std::nullopt;
+}
+
+void CallInputs::detach(std::optional<Request> copied) noexcept {
+  if (!borrowed_) return;
+  gone_ = !copied;
+  if (!copied) return;
+  owned_ = std::move(*copied);
   request_ = &owned_;
   borrowed_ = false;
-  gone_ = false;
 }
 
 Result<std::vector<Tensor>> CallInputs::take(std::span<std::size_t const> indices, bool copy) const {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -121,6 +122,54 @@ TEST_CASE(
   CHECK(blocking.released);
   CHECK(ran);
   CHECK(waiting->done());
+}
+
+// mutant: on_timer that delivers an answer although a worker is on its way to it.
+TEST_CASE("an answer that is ready at its deadline is delivered by a worker, if one is idle") {
+  struct Place {
+    std::optional<bool> keeps_time;
+    static void on_answer(void* context, Result<Answer>) noexcept {
+      static_cast<Place*>(context)->keeps_time = SimulatedExecutor::on_timer_thread();
+    }
+  };
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    auto options = workers(4);
+    options.caller_runs = CallerRuns::when_idle;
+    SimulatedEngine engine(in_fours, options, seed);
+    REQUIRE(engine.infer(row(100)));
+    Place place;
+    auto* const call = engine.state
+                           ->submit(engine.state->handle_of(*engine.served), row(0), {.deadline = 5ms},
+                                    {&Place::on_answer, &place})
+                           .value();
+    REQUIRE(engine.infer(row(1)));  // in the company of the other one, whose answer is then ready
+    CHECK((call->word.load() & serving::call_bits::answered) != 0);
+    CHECK_FALSE(place.keeps_time.has_value());
+    engine.world.advance(5ms);
+    engine.world.run_until_idle();
+    call->unref();
+    CHECK(place.keeps_time == false);
+    CHECK(engine.state->routes() == 0);
+  }
+}
+
+// mutant: on_timer that leaves every answer that is ready to the workers.
+TEST_CASE("an answer that is ready at its deadline is delivered while every worker is inside a completion") {
+  auto options = workers(1);
+  options.caller_runs = CallerRuns::when_idle;
+  SimulatedEngine engine(in_fours, options);
+  std::unique_ptr<SimulatedEngine::Ticket> ready;
+  Blocking const blocking(engine, row(0), [&] {
+    if (ready == nullptr) {
+      ready = engine.submit(row(2), {.deadline = 5ms});
+      CHECK(engine.infer(row(1)));
+      engine.world.advance(5ms);
+    }
+    return ready->done();
+  });
+  engine.world.run_until_idle();
+  CHECK(blocking.released);
+  CHECK(ready->has_value());
 }
 
 // Real threads, and the worker that others take over from.

@@ -4,6 +4,8 @@
 #include <array>
 #include <atomic>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -209,6 +211,40 @@ TEST_CASE("a queued call that ends at its deadline gives its place back at once"
   REQUIRE(engine.infer(row(2)));
   check_nothing_held(engine);
   CHECK(engine.control.runs.load() == 2);
+}
+
+// mutants: EngineState::hand_over that leaves everything to the thread that keeps time, or nothing.
+TEST_CASE("the inputs of a call whose deadline passes are copied by a worker, if one is idle") {
+  for (std::size_t const threads : {2, 1}) {
+    auto options = only_workers();
+    options.threads = threads;
+    SimulatedEngine engine(R"("batching": {"max_items": 1},)", options);
+    REQUIRE(engine.infer(row(100)));
+    std::array<float, 2> memory{7, 0};
+    std::unique_ptr<SimulatedEngine::Ticket> owner;
+    std::unique_ptr<SimulatedEngine::Ticket> waiter;
+    engine.control.on_run = [&](ath_batch const&) {
+      if (owner != nullptr) return Result<void>();
+      owner = engine.submit(Request{{"x", Tensor::view(std::span<float const>(memory), Shape{1, 2})}},
+                            {.deadline = 5ms});
+      waiter = engine.submit(row(7));
+      engine.world.advance(5ms);
+      CHECK(engine.world.step_now());  // the timer
+      CHECK(owner->call->inputs.borrowed() == (threads == 2));
+      CHECK(owner->done() == (threads == 1));
+      while (!owner->done() && engine.world.step_now()) {
+      }
+      CHECK(owner->error().code == Code::deadline_exceeded);
+      memory = {-1000, -1000};
+      return Result<void>();
+    };
+    auto const running = engine.submit(row(2));
+    engine.world.run_until_idle();
+    CHECK(running->has_value());
+    REQUIRE(waiter->has_value());
+    CHECK(waiter->y() == 8);
+    check_nothing_held(engine);
+  }
 }
 
 // mutant: a call that waits for a load is not withdrawn from it

@@ -68,6 +68,7 @@ inline constexpr std::uint32_t stopped = 128;    ///< a stop answers it
 inline constexpr std::uint32_t delivered = 256;  ///< a thread runs its completion, or ran it
 inline constexpr std::uint32_t completed = 512;  ///< its completion has returned
 inline constexpr std::uint32_t lock_wanted = 1024;  ///< a thread is parked until the call is unlocked
+inline constexpr std::uint32_t handed = 2048;       ///< its delivery is posted, and answers it if nobody has
 }  // namespace call_bits
 
 /// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,9 +52,11 @@ class CallInputs {
   void own(Request&& request) noexcept;
   /// Adds the inputs that the borrowed request leaves out, in the call's memory. Throws std::bad_alloc.
   void complete(Signature const& signature);
-  /// The caller takes its memory back: with `keep` the call continues with a copy, unless there is no memory
-  /// for one; otherwise the inputs are gone. No-op when nothing is borrowed.
-  void detach(bool keep) noexcept;
+  /// A copy of the borrowed request, or none if there is no memory for one. Needs no lock on the thread that detaches.
+  std::optional<Request> copy() const noexcept;
+  /// The caller takes its memory back: the call continues with the copy, or the inputs are gone. No-op when nothing is
+  /// borrowed.
+  void detach(std::optional<Request> copied) noexcept;
   /// Releases the request.
   void clear() noexcept {
     request_ = nullptr;

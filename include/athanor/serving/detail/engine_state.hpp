@@ -243,6 +243,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static void note_completed(CallType& call) noexcept;
   void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
+  bool hand_over(CallType& call) noexcept;
   bool watch(CallType& call) noexcept;
   std::uint32_t unwatch(CallType& call) noexcept;
 

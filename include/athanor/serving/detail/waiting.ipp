@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include <athanor/core/detail/inside.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
@@ -129,8 +131,8 @@ std::uint32_t EngineState<T>::unwatch(CallType& call) noexcept {
   return executor_.suspend(call) ? 1 : 0;
 }
 
-/// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker is delivered
-/// from here: no thread may be free until long after the deadline.
+/// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker while none is idle
+/// is delivered from here: no thread may be free until long after the deadline.
 template <class T>
 void EngineState<T>::on_timer(Timer& timer) noexcept {
   auto& call = static_cast<CallType&>(timer);
@@ -139,12 +141,25 @@ void EngineState<T>::on_timer(Timer& timer) noexcept {
   std::uint32_t references = 1;
   if ((seen & call_bits::starting) == 0) {
     if ((seen & call_bits::claimed) == 0) {
-      engine.abandon(call, end_of_wait(call));
-    } else if ((seen & call_bits::answered) != 0) {
+      if (!engine.hand_over(call)) engine.abandon(call, end_of_wait(call));
+    } else if ((seen & call_bits::answered) != 0 && engine.runs_completions_here()) {
       references += engine.complete(call);
     }
   }
   call.unref(references);
+}
+
+/// Leaves the answer of a call whose deadline has passed to an idle worker if the call has to take its inputs back: that
+/// may make a copy, or wait for one. False if it is for this thread.
+template <class T>
+bool EngineState<T>::hand_over(CallType& call) noexcept {
+  if (!call.inputs.lent() || !executor_.idle()) return false;
+  std::uint32_t seen = call.word.load();
+  do {
+    if ((seen & call_bits::claimed) != 0) return true;
+  } while (!call.word.compare_exchange(seen, seen | call_bits::handed));
+  if (!executor_.post(static_cast<Delivery&>(call))) on_delivery(static_cast<Delivery&>(call));
+  return true;
 }
 
 // Runs under the Cancellation's mutex, so it only signals the waiting thread or brings the timer forward. A timer
@@ -180,8 +195,10 @@ bool EngineState<T>::others_wait(CallType& call) noexcept {
 template <class T>
 void EngineState<T>::detach_inputs(CallType& call, bool needed) noexcept {
   if (!call.inputs.borrowed()) return;
+  // Copied without the lock: a batch that reads them meanwhile does not wait, and nobody else changes them.
+  auto copy = needed ? call.inputs.copy() : std::nullopt;
   CallLock<T> const lock(call);
-  call.inputs.detach(needed);
+  call.inputs.detach(std::move(copy));
 }
 
 /// On the caller's thread, or after the call has started.
@@ -226,7 +243,7 @@ std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   bool const delivers = call.asynchronous() && !call.refused;
   auto const seen = call.word.fetch_or(call_bits::answered);
   if ((seen & call_bits::parked) != 0) call.word.wake_all();
-  if (!delivers || (seen & call_bits::starting) != 0) return 0;
+  if (!delivers || (seen & (call_bits::starting | call_bits::handed)) != 0) return 0;
   if (!runs_completions_here() && executor_.post(static_cast<Delivery&>(call))) return 0;
   return 1 + complete(call);
 }
@@ -256,7 +273,12 @@ bool EngineState<T>::runs_completions_here() const noexcept {
 template <class T>
 void EngineState<T>::on_delivery(Task& task) noexcept {
   auto& call = static_cast<CallType&>(static_cast<Delivery&>(task));
-  call.unref(1 + call.engine->complete(call));
+  auto& engine = *call.engine;
+  if ((call.word.load() & call_bits::handed) != 0) {
+    engine.abandon(call, end_of_wait(call));
+    engine.wait_for(call, call_bits::answered);  // another thread that claimed it is about to answer
+  }
+  call.unref(1 + engine.complete(call));
 }
 
 /// Runs the completion of an answered call, unless another thread does or did. Returns how many references are this
