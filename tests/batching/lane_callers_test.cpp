@@ -180,6 +180,81 @@ TEST_CASE("callers overtake an older batch a bounded number of times") {
   CHECK(bench.all_succeeded_once());
 }
 
+// mutants: isolate() that looks for the culprit among all parts on the caller's thread, too; end_left() that keeps the
+// instance, or collects nothing; leave() that leaves the caller's own parts; bring_first() that moves nothing
+TEST_CASE(
+    "a caller whose batch failed in company runs its own request again and leaves the others to a worker") {
+  for (std::size_t culprit = 0; culprit < 5; ++culprit) {
+    Bench bench({.max_items = 8});
+    for (int i = 0; i < 2; ++i) bench.enter();
+    auto& own = bench.call();
+    for (int i = 0; i < 2; ++i) bench.call();
+    bench.calls[culprit].poison = true;
+    bench.client.during = [&](Batch const&) {
+      bench.world.advance(1ms);
+      if (bench.client.executed.size() != 1) return;
+      for (std::size_t i = 3; i < 5; ++i) bench.lane.enter(bench.calls[i], LendThread::no);  // the next batch
+    };
+    bench.lane.enter(own, LendThread::yes);
+    CHECK(own.finished == 1);
+    CHECK(own.succeeded == (culprit != 2));
+    bool const failed = culprit <= 2;
+    CHECK(executions(bench.client) == (failed ? 2 : 1));
+    CHECK(bench.client.finished.size() == (failed ? 1 : 3));
+    CHECK(bench.lane.snapshot().busy_instances == (failed ? 1 : 0));
+    bench.world.run_until_idle();
+    for (std::size_t i = 0; i < 5; ++i) {
+      CHECK(bench.calls[i].finished == 1);
+      CHECK(bench.calls[i].succeeded == (i != culprit));
+    }
+    CHECK(bench.client.open == 0);
+    CHECK(bench.client.verdicts.size() == 2);
+    if (failed) CHECK(bench.client.verdicts[0] == Verdict::isolated);
+    auto const after = bench.lane.snapshot();
+    CHECK(after.batches == 2);
+    CHECK(after.batch_items == 5);
+    CHECK(after.failed_batches == 1);
+    CHECK(after.reruns == (culprit < 2 ? 4 : 2));
+    CHECK(after.busy_instances == 0);
+  }
+}
+
+// mutant: leave() that does not ask whether a worker is idle
+TEST_CASE("a caller whose batch failed runs the others' requests again while no worker is idle") {
+  Bench bench({.max_items = 8}, Immediate{}, 1);  // one worker, and it is on its way for the first request
+  for (int i = 0; i < 2; ++i) bench.enter();
+  bench.calls[1].poison = true;
+  auto& own = bench.call();
+  bench.lane.enter(own, LendThread::yes);
+  for (auto const& call : bench.calls) CHECK(call.finished == 1);
+  CHECK(bench.calls[0].succeeded);
+  CHECK(own.succeeded);
+  CHECK(bench.calls[1].answer.message == "poison");
+  bench.world.run_until_idle();
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+  CHECK(bench.client.verdicts == std::vector{Verdict::isolated});
+}
+
+// mutant: isolate() that takes a group whose requests fill the batch for one in company
+TEST_CASE(
+    "the caller of a group, all of whose requests share the failed batch, isolates the culprit itself") {
+  Bench bench({.max_items = 8});
+  SlotList slots;
+  for (int i = 0; i < 4; ++i) slots.append(bench.call());
+  bench.calls[2].poison = true;
+  SUBCASE("alone") {}
+  SUBCASE("in the company of what is queued") { bench.enter(); }
+  bench.client.max_items = 8;
+  bench.lane.enter_all(slots, LendThread::yes);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(bench.calls[i].finished == 1);
+    CHECK(bench.calls[i].succeeded == (i != 2));
+  }
+  bench.world.run_until_idle();
+  for (auto const& call : bench.calls) CHECK(call.finished == 1);
+  CHECK(bench.lane.snapshot().busy_instances == 0);
+}
+
 // mutant: a worker that finds nothing keeps its instance
 TEST_CASE("a worker that finds its batch gone goes, and leaves nothing behind") {
   Bench bench({.instances = 2, .max_items = 8});
@@ -323,6 +398,27 @@ TEST_CASE("what no thread can run is refused, and later requests are served") {
   world.run_until_idle();
   CHECK(later.succeeded);
   CHECK(lane.snapshot().queued_requests == 0);
+}
+
+// mutant: leave() that believes that every task is taken
+TEST_CASE("a caller that no thread can relieve of a failed batch runs it again as a whole") {
+  Simulation world(1);
+  FullExecutor executor(4);
+  PuppetClient client;
+  Lane<FullEnv, Immediate, PuppetClient> lane({}, {}, client, executor);
+  TestCall other, own;
+  other.poison = true;
+  lane.enter(other, LendThread::no);
+  executor.full = true;
+  lane.enter(own, LendThread::yes);
+  CHECK(own.succeeded);
+  CHECK(other.answer.message == "poison");
+  executor.full = false;
+  world.run_until_idle();
+  CHECK(own.finished == 1);
+  CHECK(other.finished == 1);
+  CHECK(lane.snapshot().busy_instances == 0);
+  CHECK(client.verdicts == std::vector{Verdict::isolated});
 }
 
 // mutant: a hold whose time nobody keeps waits for the deadlines

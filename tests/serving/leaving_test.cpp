@@ -213,6 +213,38 @@ TEST_CASE("a queued call that ends at its deadline gives its place back at once"
   CHECK(engine.control.runs.load() == 2);
 }
 
+// mutant: ServedModel::finish that leaves the time of a batch to its end.
+TEST_CASE("a caller whose own part of a failed batch is ready does not wait for the others'") {
+  EngineOptions options;
+  options.threads = 4;
+  SimulatedEngine engine(R"("batching": {"max_items": 8},)", options);
+  REQUIRE(engine.infer(row(100)));
+  engine.control.on_run = [&](ath_batch const& batch) -> Result<void> {
+    engine.world.advance(2ms);
+    auto const* x = static_cast<float const*>(batch.inputs[0].data);
+    for (std::int64_t item = 0; item < batch.items; ++item) {
+      if (x[2 * item] != 3) continue;
+      if (batch.items == 1) engine.world.advance(1s);
+      return fail(Code::internal, Reason::backend_failure, "three");
+    }
+    return {};
+  };
+  auto const culprit = engine.submit(row(3));
+  auto const other = engine.submit(row(4));
+  TimePoint const start = engine.world.now();
+  auto const answer = engine.infer(row(5));
+  CHECK(engine.world.now() - start == 4ms);
+  REQUIRE(answer);
+  CHECK(answer->report.attempts == 2);
+  CHECK(answer->report.compute == 4ms);
+  CHECK(answer->report.total == 4ms);
+  CHECK_FALSE(other->done());
+  engine.world.run_until_idle();
+  CHECK(other->has_value());
+  CHECK(culprit->error().message.find("three") != std::string::npos);
+  check_nothing_held(engine);
+}
+
 // mutants: EngineState::hand_over that leaves everything to the thread that keeps time, or nothing.
 TEST_CASE("the inputs of a call whose deadline passes are copied by a worker, if one is idle") {
   for (std::size_t const threads : {2, 1}) {

@@ -91,7 +91,9 @@ struct LaneSnapshot {
 /// are coming.
 ///
 /// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
-/// batch. Executor threads run what comes next, for a turn, then queue up behind the executor's other tasks.
+/// batch. If a batch in company fails, it runs its own requests again by themselves, and leaves the others, with the
+/// instance, to an executor thread if one is idle. Executor threads run what comes next, for a turn, then queue up
+/// behind the executor's other tasks.
 ///
 /// A slot is finished after its instance has been given back, or has its next batch: a caller that is answered finds
 /// the instance as it will be.
@@ -152,6 +154,19 @@ class Lane {
   Duration largest_batch() const noexcept { return Duration{largest_batch_.load(std::memory_order_relaxed)}; }
 
  private:
+  struct Instance;
+  struct Rework {
+    std::uint64_t items_left = 0;
+    std::uint32_t runs = 0;
+    bool succeeded = false;
+  };
+  /// The rest of a failed batch that its caller has left, and the task that brings an executor thread for it.
+  struct LeftBatch : Task {
+    Lane* lane = nullptr;
+    Instance* instance = nullptr;
+    Rework rework{};
+    Error error;
+  };
   struct alignas(64) Instance {
     typename Env::template Atomic<std::uint32_t> busy{0};
     // What runs, read by predictions; no items while nothing does.
@@ -165,6 +180,7 @@ class Lane {
     Batch batch;
     std::vector<Part> parts;
     CostModel cost;
+    LeftBatch left;
   };
   /// A task that brings an executor thread, again and again until that finds nothing to run.
   struct Summons : Task {
@@ -180,12 +196,14 @@ class Lane {
     SlotList finished;
     Summons* summons = nullptr;
   };
-  struct Rework {
-    std::uint64_t items_left = 0;
-    std::uint32_t runs = 0;
-    bool succeeded = false;
+  /// A caller that runs a batch with its own requests in it, and may leave the rest of it.
+  struct Leaver {
+    Brought const& own;
+    Deferred& deferred;
+    bool left = false;  // then the instance is another thread's
   };
   static void on_task(Task& task) noexcept;
+  static void on_left(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
 
   // The queue.
@@ -219,10 +237,19 @@ class Lane {
   bool next_batch(Instance& instance, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
 
   // One batch.
-  TimePoint run(Instance& instance, TimePoint now) noexcept;
-  TimePoint run_wanted(Instance& instance, TimePoint now) noexcept;
+  TimePoint run(Instance& instance, TimePoint now, Leaver* caller = nullptr) noexcept;
+  TimePoint run_wanted(Instance& instance, TimePoint now, Leaver* caller = nullptr) noexcept;
   void drop_unwanted(Instance& instance) noexcept;
-  Verdict isolate(Instance& instance, Error const& error, Rework& rework) noexcept;
+  Verdict isolate(Instance& instance, Error const& error, Rework& rework, Leaver* caller) noexcept;
+  void isolate_company(Instance& instance, std::size_t own, Error const& error, Rework& rework,
+                       Leaver& caller) noexcept;
+  bool leave(Instance& instance, std::size_t own, Error const& error, Rework const& rework,
+             Leaver& caller) noexcept;
+  void end_left(Instance& instance) noexcept;
+  static std::size_t bring_first(Instance& instance, Brought const& own) noexcept;
+  static Verdict verdict_of(Rework const& rework) noexcept {
+    return rework.succeeded ? Verdict::isolated : Verdict::failed;
+  }
   void bisect(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void rerun(Instance& instance, std::span<Part const> parts, Error const& error, Rework& rework) noexcept;
   void fail_parts(std::span<Part const> parts, Error const& error) noexcept;

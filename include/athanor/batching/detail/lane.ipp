@@ -36,6 +36,9 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
   for (std::uint32_t i = 0; i < options.instances; ++i) {
     instances_[i].parts.resize(std::min(options.max_items, most_parts));
     instances_[i].batch.instance = i;
+    instances_[i].left.run = &Lane::on_left;
+    instances_[i].left.lane = this;
+    instances_[i].left.instance = &instances_[i];
     Summons& summons = all_summons_[i];
     summons.run = &Lane::on_task;
     summons.lane = this;

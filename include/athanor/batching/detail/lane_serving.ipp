@@ -171,8 +171,10 @@ void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, Time
   for (;;) {
     unlock_and_dispatch(now, deferred);
     if (!more) return;
-    now = run(*instance, Env::now());
+    Leaver caller{own, deferred};
+    now = run(*instance, Env::now(), &caller);
     mutex_.lock();
+    if (caller.left) return unlock_and_dispatch(now, deferred);
     collect(instance->batch.parts, deferred);
     empty_inbox(now, deferred);
     more = next_for_caller(*instance, machine_.queue().oldest(), own, deadline, now, deferred);
@@ -211,13 +213,13 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
 
 /// Runs the instance's batch. Returns when execution ended; its slots are then to be collected.
 template <Environment Env, BatchingPolicy Policy, class H>
-TimePoint Lane<Env, Policy, H>::run(Instance& instance, TimePoint now) noexcept {
+TimePoint Lane<Env, Policy, H>::run(Instance& instance, TimePoint now, Leaver* caller) noexcept {
   drop_unwanted(instance);
-  return instance.batch.parts.empty() ? now : run_wanted(instance, now);
+  return instance.batch.parts.empty() ? now : run_wanted(instance, now, caller);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-TimePoint Lane<Env, Policy, H>::run_wanted(Instance& instance, TimePoint now) noexcept {
+TimePoint Lane<Env, Policy, H>::run_wanted(Instance& instance, TimePoint now, Leaver* caller) noexcept {
   Batch& batch = instance.batch;
   batch.formed = now;
   if (auto permission = client_.begin(batch); !permission) {
@@ -228,8 +230,9 @@ TimePoint Lane<Env, Policy, H>::run_wanted(Instance& instance, TimePoint now) no
   instance.running_items.store(batch.items, std::memory_order_relaxed);
   Rework rework;
   auto const outcome = client_.execute(batch);
-  Verdict const verdict = outcome ? Verdict::success : isolate(instance, outcome.error(), rework);
+  Verdict const verdict = outcome ? Verdict::success : isolate(instance, outcome.error(), rework, caller);
   TimePoint const ended = Env::now();
+  if (caller != nullptr && caller->left) return ended;
   instance.running_items.store(0, std::memory_order_relaxed);
   note(instance, ended - now, !outcome, rework);
   client_.end(batch, verdict, ended);
@@ -294,15 +297,85 @@ void Lane<Env, Policy, H>::drop_unwanted(Instance& instance) noexcept {
 /// twice the batch's items again, which is the usual limit of the rework. Once a piece succeeded the model is
 /// known to work: then every culprit is found, at the cost of the batch's items once per halving.
 template <Environment Env, BatchingPolicy Policy, class H>
-Verdict Lane<Env, Policy, H>::isolate(Instance& instance, Error const& error, Rework& rework) noexcept {
+Verdict Lane<Env, Policy, H>::isolate(Instance& instance, Error const& error, Rework& rework,
+                                      Leaver* caller) noexcept {
   Batch const& batch = instance.batch;
   if (batch.parts.size() == 1 || options_.rework_limit == 0 || !splitting_may_help(error)) {
     fail_parts(batch.parts, error);
     return Verdict::failed;
   }
   rework.items_left = std::uint64_t{options_.rework_limit} * batch.items;
-  bisect(instance, batch.parts, error, rework);
-  return rework.succeeded ? Verdict::isolated : Verdict::failed;
+  std::size_t const own = caller != nullptr ? bring_first(instance, caller->own) : 0;
+  if (own == 0 || own == batch.parts.size()) {
+    bisect(instance, batch.parts, error, rework);
+  } else {
+    isolate_company(instance, own, error, rework, *caller);
+  }
+  return verdict_of(rework);
+}
+
+/// As isolate, for a caller that has brought the first parts only: whether these fail decides what it waits for.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::isolate_company(Instance& instance, std::size_t own, Error const& error,
+                                           Rework& rework, Leaver& caller) noexcept {
+  auto const parts = instance.batch.parts;
+  rerun(instance, parts.first(own), error, rework);
+  if (!leave(instance, own, error, rework, caller)) rerun(instance, parts.subspan(own), error, rework);
+}
+
+/// Moves a caller's own parts, which stand together, to the front of its batch. Returns how many they are.
+template <Environment Env, BatchingPolicy Policy, class H>
+std::size_t Lane<Env, Policy, H>::bring_first(Instance& instance, Brought const& own) noexcept {
+  auto const begin = instance.parts.begin();
+  auto const end = begin + static_cast<std::ptrdiff_t>(instance.batch.parts.size());
+  auto const is_own = [&](Part const& part) { return own.holds(*part.slot); };
+  auto const first = std::find_if(begin, end, is_own);
+  auto const last = std::find_if_not(first, end, is_own);
+  std::rotate(begin, first, last);
+  return static_cast<std::size_t>(last - first);
+}
+
+/// Leaves what follows the caller's own parts to an executor thread. False, and it is still this thread's to run again,
+/// if none is idle.
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::leave(Instance& instance, std::size_t own, Error const& error,
+                                 Rework const& rework, Leaver& caller) noexcept {
+  if (!executor_.idle()) return false;
+  auto const parts = instance.batch.parts;
+  mutex_.lock();
+  collect(parts.first(own), caller.deferred);
+  mutex_.unlock();
+  instance.batch.parts = parts.subspan(own);
+  instance.left.rework = rework;
+  athanor::detail::copy_error(instance.left.error, error);
+  count_in();
+  caller.left = executor_.post(instance.left);
+  if (!caller.left) count_out();
+  return caller.left;
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::on_left(Task& task) noexcept {
+  auto& left = static_cast<LeftBatch&>(task);
+  Lane& lane = *left.lane;
+  lane.end_left(*left.instance);
+  lane.count_out();
+}
+
+/// Runs the rest of a failed batch again and ends the batch.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::end_left(Instance& instance) noexcept {
+  Rework& rework = instance.left.rework;
+  rerun(instance, instance.batch.parts, instance.left.error, rework);
+  TimePoint const ended = Env::now();
+  instance.running_items.store(0, std::memory_order_relaxed);
+  note(instance, ended - instance.batch.formed, true, rework);
+  client_.end(instance.batch, verdict_of(rework), ended);
+  Deferred deferred;
+  mutex_.lock();
+  collect(instance.batch.parts, deferred);
+  give_back(instance);
+  unlock_and_dispatch(ended, deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

@@ -366,7 +366,11 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
 
 template <class T>
 void ServedModel<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
-  engine_.batched(static_cast<CallType&>(slot), error, now, CallerKind::worker);
+  auto& call = static_cast<CallType&>(slot);
+  // It left its batch before that ended.
+  if (error == nullptr && call.report.compute == Duration{})
+    call.report.compute = now - call.entered - call.report.queue;
+  engine_.batched(call, error, now, CallerKind::worker);
 }
 
 }  // namespace athanor::inline v1::serving
