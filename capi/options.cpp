@@ -93,7 +93,7 @@ struct Row {
   Result<void> (*read)(std::string_view key, Json const& value, HostOptions& options);
 };
 
-constexpr std::array<Row, 11> rows{{
+constexpr std::array<Row, 12> rows{{
     {"plugins", [](std::string_view key, Json const& value,
                    HostOptions& options) { return read(key, value, options.plugins); }},
     {"threads", read_into<&EngineOptions::threads>},
@@ -105,6 +105,7 @@ constexpr std::array<Row, 11> rows{{
     {"cache_ttl_ms", read_into<&EngineOptions::cache_ttl>},
     {"model_bytes", read_into<&EngineOptions::model_bytes>},
     {"load_deadline_ms", read_into<&EngineOptions::load_deadline>},
+    {"load_threads", read_into<&EngineOptions::load_threads>},
     {"breaker", read_into<&EngineOptions::breaker>},
 }};
 

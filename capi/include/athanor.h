@@ -335,6 +335,7 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  * - `cache_ttl_ms`: how long an answer may be served from it. 0, the default, means until it is evicted.
  * - `model_bytes`: bytes that all loaded models together may hold, at least 1. No limit by default.
  * - `load_deadline_ms`: a load that takes longer fails for the calls that wait for it. 300000.
+ * - `load_threads`: threads that load models, at most, 1 to 1024; as many others free them. 2.
  * - `breaker`: whether each model has a circuit breaker. true.
  */
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
@@ -398,7 +399,8 @@ ATH_API int32_t ath_model_add(ath_engine *engine, const char *folder, ath_model 
 ATH_API int32_t ath_model_find(ath_engine *engine, const char *name, ath_model **out_model,
                                ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Releases the model's memory after its last call in flight; does not wait for that. A later call loads it again. A load in
+ * Releases the model's memory: on this thread if no call of it is in flight, else after the last one, without waiting for
+ * that. A later call loads it again. A load in
  * progress is abandoned: calls that wait for it are answered with ATH_CANCELLED, and until it has ended, new calls are
  * rejected with ATH_UNAVAILABLE. A no-op for a model that is not loaded.
  */

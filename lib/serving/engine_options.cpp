@@ -26,6 +26,8 @@ Result<void> validate(EngineOptions const& options) {
     return refuse("default_deadline", "more than 0 ns", options.default_deadline.count());
   if (options.load_deadline.count() <= 0)
     return refuse("load_deadline", "more than 0 ns", options.load_deadline.count());
+  if (options.load_threads < 1 || options.load_threads > most_threads)
+    return refuse("load_threads", athanor::detail::format("1 to {}", most_threads), options.load_threads);
   if (options.cache_ttl.count() < 0) return refuse("cache_ttl", "0 ns or more", options.cache_ttl.count());
   return {};
 }

@@ -32,6 +32,7 @@ nlohmann::ordered_json options_json(EngineOptions const& options) {
           {"cache_ttl_ms", milliseconds(options.cache_ttl)},
           {"model_bytes", options.model_bytes ? nlohmann::ordered_json(*options.model_bytes) : nullptr},
           {"load_deadline_ms", milliseconds(options.load_deadline)},
+          {"load_threads", options.load_threads},
           {"breaker", options.breaker}};
 }
 

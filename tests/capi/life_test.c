@@ -238,6 +238,7 @@ static void describe(void) {
                                          "\"cache_ttl_ms\": 8.0",
                                          "\"model_bytes\": 9",
                                          "\"load_deadline_ms\": 10.5",
+                                         "\"load_threads\": 11",
                                          "\"breaker\": false"};
   char json[400] = "{\"plugins\": [\"torch\"]";
   ath_engine* engine;

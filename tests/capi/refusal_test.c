@@ -26,6 +26,8 @@ static void options(void) {
   refuse_options("{\"default_deadline_ms\": 0}", "default_deadline");
   refuse_options("{\"default_deadline_ms\": 1e300}", "default_deadline_ms");
   refuse_options("{\"load_deadline_ms\": -1}", "load_deadline_ms");
+  refuse_options("{\"load_threads\": 0}", "load_threads: expected 1 to 1024, got 0");
+  refuse_options("{\"load_threads\": 1025}", "load_threads: expected 1 to 1024, got 1025");
   refuse_options("{\"cache_ttl_ms\": null}", "cache_ttl_ms");
   refuse_options("{\"max_items\": 0}", "max_items: expected 1 to 2147483647, got 0");
   refuse_options("{\"model_bytes\": 0}", "model_bytes: expected at least 1, or none for no limit, got 0");
@@ -41,7 +43,7 @@ static void options(void) {
   CHECK_OK(ath_engine_create(
       "{\"threads\": 2, \"caller_runs\": \"when_idle\", \"default_deadline_ms\": 0.5, \"max_items\": 1,"
       " \"max_bytes\": 1, \"cache_bytes\": 0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"
-      " \"load_deadline_ms\": 1, \"breaker\": false, \"plugins\": []}",
+      " \"load_deadline_ms\": 1, \"load_threads\": 1, \"breaker\": false, \"plugins\": []}",
       &engine, &error));
   ath_engine_destroy(engine);
 }

@@ -466,6 +466,34 @@ TEST_CASE("loads run on threads of the loader's own, at most load_threads at a t
   for (auto& caller : callers) loader.unpin(caller);
 }
 
+// mutants: post_free that takes a load thread; let_go that frees a forgotten model on its caller's thread
+TEST_CASE("a model is freed on another thread than those that load, and than the one that forgets it") {
+  Simulation world(1);
+  Disk disk;
+  SimulatedExecutor host(1);
+  Loader* loader_of_all = nullptr;
+  bool freed_here = true;
+  bool freed = false;
+  auto functions = disk.functions();
+  functions.load = [&, load = functions.load](LoadTarget const& target) {
+    if (target.name == "slow") {  // on the only load thread
+      loader_of_all->forget(**loader_of_all->declare("tg"));
+      freed_here = disk.alive == 0;
+      while (disk.alive != 0 && world.step_now()) {
+      }
+      freed = disk.alive == 0;
+    }
+    return load(target);
+  };
+  Loader loader(detail::Validated{}, {.load_threads = 1}, functions, host);
+  loader_of_all = &loader;
+  REQUIRE(loader.load("tg", 1s));
+  REQUIRE(loader.load("slow", 1s));
+  CHECK_FALSE(freed_here);
+  CHECK(freed);
+  CHECK(loader.list().size() == 1);
+}
+
 // mutant: a load that nobody could keep the time of is begun
 // mutant: a load that no thread runs leaves its callers waiting
 TEST_CASE("a load that no thread can run, or keep the time of, is refused, and its memory is given back") {

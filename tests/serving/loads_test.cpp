@@ -1,6 +1,10 @@
 // Models that load while others are in use.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <memory>
+#include <vector>
+
 #include "simulated_engine.hpp"
 
 using namespace athanor;
@@ -23,6 +27,51 @@ TEST_CASE("a call of a loaded model does not wait for another model's load, even
   REQUIRE(engine.state->loader().load(other->load_record(), 1s));
   CHECK(answered_during_load);
   engine.world.run_until_idle();
+}
+
+// mutant: let_go that frees a model on the thread that forgets it
+TEST_CASE("a call does not wait until another model, which was removed, is freed, even with one worker") {
+  SimulatedEngine engine("", {.threads = 1});
+  REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+  ModelFolder const slow("", "slow");
+  REQUIRE(engine.state->loader().load(engine.state->add(slow.path()).value()->load_record(), 1s));
+  std::unique_ptr<SimulatedEngine::Ticket> ticket;
+  engine.control.on_unload = [&] {
+    ticket = engine.submit(row(1));
+    while (!ticket->done() && engine.world.step_now()) {
+    }
+    CHECK(ticket->has_value());
+    engine.control.on_unload = [] {};
+  };
+  REQUIRE(engine.state->remove("slow@1.0.0"));
+  engine.world.run_until_idle();
+  CHECK(ticket != nullptr);
+}
+
+// mutant: the engine's option does not reach its loader
+TEST_CASE("at most load_threads models are loaded at a time") {
+  for (std::uint32_t const threads : {1U, 3U}) {
+    SimulatedEngine engine("", {.load_threads = threads});
+    std::uint32_t inside = 0;
+    std::uint32_t most = 0;
+    engine.control.on_load = [&](std::string_view) {
+      most = std::max(most, ++inside);
+      while (inside < 3 && engine.world.step_now()) {
+      }
+      --inside;
+      return Result<void>();
+    };
+    std::vector<std::unique_ptr<ModelFolder>> folders;
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    for (char const* const name : {"one", "two", "three"}) {
+      folders.push_back(std::make_unique<ModelFolder>("", name));
+      engine.served = engine.state->add(folders.back()->path()).value().get();
+      tickets.push_back(engine.submit(row(1), {.cache = CacheMode::skip}));
+    }
+    engine.world.run_until_idle();
+    CHECK(most == threads);
+    for (auto const& ticket : tickets) CHECK(ticket->has_value());
+  }
 }
 
 // mutant: a call is accepted although nobody keeps its deadline

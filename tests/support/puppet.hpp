@@ -30,6 +30,8 @@ struct PuppetControl {
   std::function<Result<void>(ath_batch const& batch)> on_run = [](ath_batch const&) {
     return Result<void>{};
   };
+  // Called when a model is freed.
+  std::function<void()> on_unload = [] {};
   std::atomic<std::int64_t> rows_too_many{0};  // added to the rows of every answer
   std::atomic<std::uint64_t> loads{0};
   std::atomic<std::uint64_t> unloads{0};
@@ -112,7 +114,10 @@ class PuppetBackend {
     explicit Model(PuppetControl& told) : control(told) {}
     Model(Model const&) = delete;
     Model& operator=(Model const&) = delete;
-    ~Model() { control.unloads.fetch_add(1); }
+    ~Model() {
+      control.unloads.fetch_add(1);
+      control.on_unload();
+    }
     std::uint64_t footprint() const { return control.bytes; }
     Result<std::unique_ptr<Instance>> make_instance() {
       return std::make_unique<Instance>(Instance{control, {}});

@@ -5,7 +5,8 @@
 ///     auto index = indices->acquire("places@2", 2s);  // pinned while held; others are evicted if necessary
 ///
 /// Loads run on threads of the loader's own, never on a caller's thread. A failed load is remembered and not
-/// retried before its back-off ends. Payloads are never freed while they are pinned.
+/// retried before its back-off ends. Payloads are never freed while they are pinned, and on further threads of the
+/// loader's own, unless `unload`, a load that needs the memory, or the loader's end frees them.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ class ModelLoader {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// Loads, warm-ups and frees models on at most `options.load_threads` threads of its own, which end when there is
-  /// nothing to do. Rejects invalid options with invalid_argument / option. Destroying the loader stops it
+  /// Loads and warms up models on at most `options.load_threads` threads of its own, and frees them on at most as many
+  /// others. The threads end when there is nothing to do. Rejects invalid options with invalid_argument / option. Destroying the loader stops it
   /// and waits for loads in progress; no pin may exist by then.
   /// `policy` chooses the models that are unloaded when a load needs memory.
   template <class L = loading::LeastRecentlyUsed>
@@ -60,8 +61,8 @@ class ModelLoader {
                       std::shared_ptr<void> context = {}) {
     return shell_->add(name, expected_bytes, std::move(context));
   }
-  /// Unloads the model as `unload` does, and destroys its record and releases its context as soon as the last
-  /// pin is gone and any load in progress has ended. After this call the record must not be used, except that
+  /// Unloads the model as `unload` does, but never on this thread, and destroys its record and releases its context as
+  /// soon as the last pin is gone and any load in progress has ended. After this call the record must not be used, except that
   /// parked slots may be withdrawn and pinned slots unpinned.
   void forget(Record& record) { shell_->forget(record); }
 
@@ -85,8 +86,8 @@ class ModelLoader {
   /// it. A no-op when it is ready.
   Result<void> load(std::string_view name, Duration wait) { return shell_->load(name, wait); }
   Result<void> load(Record& record, Duration wait) { return shell_->load(record, wait); }
-  /// Frees a model: at once if it is not pinned, else after the last pin; until then new requests for it are
-  /// rejected. A load in progress is abandoned; until it has ended, requests are rejected with a retry_after.
+  /// Frees a model: at once and on this thread if it is not pinned, so that its memory is free when this returns; else
+  /// after the last pin; until then new requests for it are rejected. A load in progress is abandoned; until it has ended, requests are rejected with a retry_after.
   /// A later acquire loads the model again. Fails with not_found if the name is unknown.
   Result<void> unload(std::string_view name) { return shell_->unload(name); }
   void unload(Record& record) { shell_->unload(record); }

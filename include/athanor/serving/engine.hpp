@@ -153,7 +153,7 @@ class Model {
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   [[nodiscard]] Result<void> load() const;
-  /// Releases the model's memory after its last call in flight. A load in progress is abandoned: calls that
+  /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A load in progress is abandoned: calls that
   /// wait for it fail with `cancelled`. A later call loads the model again; cached answers are served without
   /// loading it.
   [[nodiscard]] Result<void> unload() const;

@@ -52,6 +52,8 @@ struct EngineOptions {
   std::optional<std::uint64_t> model_bytes{};
   /// A load that takes longer fails for the calls that wait for it.
   Duration load_deadline = std::chrono::minutes(5);
+  /// Threads that load models, at most, 1 to 1024; as many others free them. Started on demand.
+  std::uint32_t load_threads = 2;
   /// The circuit breaker of each model; false lets every call through.
   bool breaker = true;
   /// Where the library's log lines go; silent by default.

@@ -188,7 +188,7 @@ void LoaderShell<P, Env>::free_payload(Record& record) noexcept {
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::post_free(Record& record) noexcept {
-  if (!load_threads_.post(record.free_task)) free_payload(record);
+  if (!unload_threads_.post(record.free_task)) free_payload(record);
 }
 
 /// True if the record was draining and its last pin is gone; the caller then frees it.
@@ -241,7 +241,8 @@ void LoaderShell<P, Env>::let_go(Record& record, Error const& error, bool forget
     over = take_if_over(record);
   }
   resume_all(chain, &error);
-  if (free) return free_payload(record);
+  // Who unloads a model wants its memory now; who forgets one may be in a hurry.
+  if (free) return forget ? post_free(record) : free_payload(record);
   start_reserved();
 }
 

@@ -22,7 +22,7 @@
 
 namespace athanor::inline v1::loading {
 
-/// How long a load thread lingers without work before it ends.
+/// How long a load thread, or one that frees, lingers without work before it ends.
 inline constexpr Duration load_thread_lingers = std::chrono::seconds(2);
 
 template <class P, Environment Env>
@@ -32,8 +32,8 @@ class LoaderShell {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// For options that `validate` accepts. Loads run on threads of its own; load deadlines are kept there, too, or by
-  /// the host's executor.
+  /// For options that `validate` accepts. Loads run on threads of its own, and models are freed on others of its own, so
+  /// that neither waits for the other; load deadlines are kept by the former, too, or by the host's executor.
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims);
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims,
               typename Env::Executor& timekeeper);
@@ -58,9 +58,14 @@ class LoaderShell {
   std::vector<ModelStatus> list() const;
   ModelLoaderStatistics statistics() const;
   void stop();
-  std::size_t join(TimePoint deadline) noexcept { return load_threads_.stop(deadline); }
+  std::size_t join(TimePoint deadline) noexcept {
+    std::size_t const loading =
+        load_threads_.stop(deadline);  // the last thing that it does may be to post a free
+    return loading + unload_threads_.stop(deadline);
+  }
   void keep_alive_with(std::weak_ptr<void> owner) noexcept {
-    load_threads_.keep_alive_with(std::move(owner));
+    load_threads_.keep_alive_with(owner);
+    unload_threads_.keep_alive_with(std::move(owner));
   }
 
  private:
@@ -111,6 +116,7 @@ class LoaderShell {
   ModelLoaderOptions options_;
   LoadFunctions<P> functions_;
   typename Env::Executor load_threads_;
+  typename Env::Executor unload_threads_;
   typename Env::Executor& timekeeper_;
 
   mutable typename Env::Mutex mutex_;

@@ -26,6 +26,7 @@ LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunction
     : options_(options),
       functions_(std::move(functions)),
       load_threads_(options.load_threads, load_thread_lingers),
+      unload_threads_(options.load_threads, load_thread_lingers),
       timekeeper_(load_threads_),
       machine_(options, std::move(choose_victims)) {}
 
@@ -35,6 +36,7 @@ LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunction
     : options_(options),
       functions_(std::move(functions)),
       load_threads_(options.load_threads, load_thread_lingers),
+      unload_threads_(options.load_threads, load_thread_lingers),
       timekeeper_(timekeeper),
       machine_(options, std::move(choose_victims)) {}
 

@@ -40,6 +40,7 @@ ModelLoaderOptions EngineState<T>::loader_options(EngineOptions const& options) 
   ModelLoaderOptions result;
   result.budget_bytes = options.model_bytes;
   result.load_deadline = options.load_deadline;
+  result.load_threads = options.load_threads;
   return result;
 }
 
