@@ -330,7 +330,8 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  *   two.
  * - `caller_runs`: "when_idle", the default: a lone blocking call may run on its own thread; or "never".
  * - `default_deadline_ms`: the deadline of requests that set none. 30000.
- * - `max_items`, `max_bytes`: items and input bytes held at once over all models, queued or running. 4096 and 256 MiB.
+ * - `max_items`, `max_bytes`: items, and bytes of inputs and of what processors made of them, held at once over all models,
+ *   queued or running. 4096 and 256 MiB.
  * - `cache_bytes`: budget of the response cache; 0 turns it off. 64 MiB.
  * - `cache_ttl_ms`: how long an answer may be served from it. 0, the default, means until it is evicted.
  * - `model_bytes`: bytes that all loaded models together may hold, at least 1. No limit by default.

@@ -1,5 +1,8 @@
 #include <athanor/serving/detail/handles.hpp>
 
+#include <algorithm>
+#include <limits>
+
 #include <athanor/serving/detail/contract.hpp>
 
 namespace athanor::inline v1::serving {
@@ -134,6 +137,14 @@ Result<MadeItem> OpenProcessor::postprocess(std::span<TensorView const> inputs,
                                                 rows.size(), &raw, &failure);
   if (code != 0) return tl::unexpected(take_failure(code, failure));
   return check_made(MadeItem(raw), ports_.output_names, ports_.output_dtypes, ports_.output_count);
+}
+
+std::int64_t MadeItem::bytes() const noexcept {
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < raw_.tensor_count; ++i)
+    bytes += std::min(raw_.tensors[i].size_bytes, most - bytes);
+  return static_cast<std::int64_t>(bytes);
 }
 
 Result<MadeItem> OpenProcessor::check_made(MadeItem made, char const* const* names,

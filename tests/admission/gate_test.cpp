@@ -2,6 +2,7 @@
 #include <atomic>
 #include <functional>
 #include <latch>
+#include <limits>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -82,6 +83,38 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
   REQUIRE_FALSE(bytes);
   CHECK(bytes.error().message == "admission: expected at most 100 bytes in one request, got 101");
   CHECK(gate.statistics().refused_too_large == 2);
+}
+
+// mutants: admit_more that counts nothing; that asks only whether the new bytes fit; that gives its slot the bytes before
+// they are admitted
+TEST_CASE("a slot that holds something may hold more, within the same limit") {
+  Simulation world(1);
+  auto gate = *Gate<SimulatedEnv>::create({.max_items = 100, .max_bytes = 1000});
+  admission::Slot first, second;
+  REQUIRE(gate.admit_caller(first, 2, 100, at(0s)));
+  REQUIRE(gate.admit_more(first, 500, at(0s)));
+  CHECK(first.held_bytes == 600);
+  CHECK(gate.statistics().held_bytes == 600);
+  CHECK(gate.statistics().held_items == 2);
+  CHECK(gate.statistics().admitted == 1);
+  auto const large = gate.admit_more(first, 401, at(0s));
+  REQUIRE_FALSE(large);
+  CHECK(large.error().reason == Reason::too_large);
+  CHECK(large.error().message == "admission: expected at most 1000 bytes in one request, got 1001");
+  CHECK(large.error().retry_after == 0ns);
+  CHECK(gate.admit_more(first, std::numeric_limits<std::int64_t>::max(), at(0s)).error().reason ==
+        Reason::too_large);
+  REQUIRE(gate.admit_caller(second, 1, 350, at(0s)));
+  auto const full = gate.admit_more(second, 60, at(0s));
+  REQUIRE_FALSE(full);
+  CHECK(full.error().reason == Reason::memory_full);
+  CHECK(full.error().retry_after > 0ns);
+  CHECK(second.held_bytes == 350);
+  gate.release_quota(first);
+  CHECK(gate.admit_more(second, 60, at(0s)));
+  gate.release_quota(second);
+  CHECK(gate.statistics().held_bytes == 0);
+  CHECK(gate.statistics().held_items == 0);
 }
 
 // mutant: a gate of no items is accepted

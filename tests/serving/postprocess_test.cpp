@@ -1,6 +1,7 @@
 // The second half of a processor: what the model made of an item becomes its answer.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <atomic>
 #include <fstream>
 #include <functional>
@@ -158,6 +159,52 @@ TEST_CASE("a processor's second half makes answers of what the model made and th
   CHECK(answer->outputs.spec(0).name == "sum");
   CHECK(rig.sum.alive.load() == 0);
   CHECK(rig.sum.posts.load() == 1);
+}
+
+// mutants: prepare_items that charges nothing; finish_step that keeps what the processor made
+TEST_CASE(
+    "what a processor made of a request counts against the engine's bytes until the request is answered") {
+  SimulatedRig rig("", {.max_bytes = 40});
+  auto const held = [&] { return rig.state->gate().statistics(); };
+  std::int64_t held_in_run = 0;
+  rig.control.on_run = [&](ath_batch const&) {
+    held_in_run = held().held_bytes;
+    return Result<void>();
+  };
+  CallOptions const options{.cache = CacheMode::skip};
+  REQUIRE(rig.infer(row(1), options));
+  CHECK(held_in_run == 16);
+  auto const runs = rig.control.runs.load();
+
+  std::array<float, 6> const numbers{};
+  auto const too_large = rig.infer({{"x", Tensor::view<float>(numbers, Shape{3, 2})}}, options);
+  REQUIRE_FALSE(too_large);
+  CHECK(too_large.error().code == Code::resource_exhausted);
+  CHECK(too_large.error().reason == Reason::too_large);
+  CHECK(too_large.error().message ==
+        "posted@1.0.0: admission: expected at most 40 bytes in one request, got 48");
+  CHECK(too_large.error().retry_after == Duration{0});
+  CHECK(rig.sum.alive.load() == 0);
+
+  admission::Slot other;
+  REQUIRE(rig.state->gate().admit_caller(other, 1, 25, rig.world.now()));
+  auto const ticket = rig.submit(row(2), options);
+  rig.world.run_until_idle();
+  REQUIRE(ticket->done());
+  CHECK(ticket->error().reason == Reason::memory_full);
+  CHECK(ticket->error().message == "posted@1.0.0: admission: 33 of 40 bytes are held, 8 more do not fit");
+  CHECK(ticket->error().retry_after > Duration{0});
+  CHECK(rig.sum.alive.load() == 0);  // though the ticket keeps the call
+  CHECK(held().held_bytes == 25);
+  rig.state->gate().release_quota(other);
+
+  CHECK(rig.control.runs.load() == runs);
+  auto const again = rig.submit(row(2), options);
+  rig.world.run_until_idle();
+  CHECK(again->has_value());
+  CHECK(rig.sum.alive.load() == 0);
+  CHECK(held().held_bytes == 0);
+  CHECK(held().held_items == 0);
 }
 
 // mutant: every item of a request is given the rows of the first

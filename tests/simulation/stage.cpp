@@ -292,7 +292,10 @@ std::int64_t InputMemory::bytes(ModelKind kind, std::uint32_t value) const {
   std::int64_t const items = items_of(value);
   if (kind == ModelKind::padded)
     return items * static_cast<std::int64_t>(sizeof(float)) * bucket_of(kind, value);
-  auto const given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size());
+  auto given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size());
+  // What the processor makes of it.
+  for (std::uint32_t row = 0; kind == ModelKind::made && row < items_of(value); ++row)
+    given += made_length_of(row) * static_cast<std::int64_t>(sizeof(float));
   // A tag for every item, the request's or the default.
   return given + (kind == ModelKind::texts ? items * static_cast<std::int64_t>(sizeof(std::int32_t)) : 0);
 }

@@ -71,7 +71,10 @@ class Gate {
   /// `too_large`, without one, for a request that can never fit; and with invalid_argument / value_range for
   /// negative sizes, which would raise the limits for other callers.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
-  /// The same without an error, for callers that poll: returns false when the request does not fit now.
+  /// Counts `bytes`, at least 0, as held by `slot`, too, which holds something already. Rejects with resource_exhausted:
+  /// `memory_full` with `retry_after`; `too_large`, without one, if all that it holds can never fit.
+  Result<void> admit_more(admission::Slot& slot, std::int64_t bytes, TimePoint now);
+  /// The same as admit_caller without an error, for callers that poll: returns false when the request does not fit now.
   /// Rejections are not counted. Precondition: neither size is negative.
   bool try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
   /// Transfers `items` and `bytes` of what `from` holds to `to`. Both slots must belong to the same gate;
@@ -136,6 +139,7 @@ class Gate {
   void open_cells() noexcept ATH_REQUIRES(mutex_);
   void watch_drain(TimePoint now) noexcept ATH_REQUIRES(mutex_);
   tl::unexpected<Error> refuse_full(Refusal const& refusal, Amount wanted);
+  tl::unexpected<Error> refuse_large(std::int64_t limit, char const* unit, std::int64_t got);
 
   GateOptions options_;
   Amount share_;  ///< the credit of a full cell; zero: the limits are too low to be divided

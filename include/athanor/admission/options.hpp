@@ -10,7 +10,7 @@ namespace athanor::inline v1 {
 /// The limits of a gate.
 struct GateOptions {
   std::int64_t max_items = 1024;        ///< items held at once by all callers together
-  std::int64_t max_bytes = 64LL << 20;  ///< input bytes held at once by all callers together
+  std::int64_t max_bytes = 64LL << 20;  ///< bytes held at once by all callers together
 };
 
 namespace admission {

@@ -42,7 +42,7 @@ struct EngineOptions {
   Duration default_deadline = std::chrono::seconds(30);
   /// Items held at once over all models, queued or running; more are rejected.
   std::int64_t max_items = 4096;
-  /// Input bytes held at once.
+  /// Bytes held at once: inputs, and what processors made of them.
   std::int64_t max_bytes = std::int64_t{256} << 20;
   /// Response cache over all models; 0 turns it off.
   std::size_t cache_bytes = std::size_t{64} << 20;

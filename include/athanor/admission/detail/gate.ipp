@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 namespace athanor::inline v1 {
 
@@ -115,11 +116,6 @@ auto Gate<Env>::take(admission::Slot& slot, Amount amount, std::optional<TimePoi
 template <Environment Env>
 Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes,
                                      TimePoint now) {
-  auto const refuse_large = [this](std::int64_t limit, char const* unit, std::int64_t got) {
-    counts_.add(too_large);
-    return fail(Code::resource_exhausted, Reason::too_large,
-                "admission: expected at most {} {} in one request, got {}", limit, unit, got);
-  };
   if (items > options_.max_items) return refuse_large(options_.max_items, "items", items);
   if (bytes > options_.max_bytes) return refuse_large(options_.max_bytes, "bytes", bytes);
   if (items < 0 || bytes < 0)
@@ -127,6 +123,22 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
                 "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
   if (Refusal const refusal = take(slot, {items, bytes}, now); refusal.reason != Reason::none)
     return refuse_full(refusal, {items, bytes});
+  return {};
+}
+
+template <Environment Env>
+Result<void> Gate<Env>::admit_more(admission::Slot& slot, std::int64_t bytes, TimePoint now) {
+  if (bytes > options_.max_bytes - slot.held_bytes)
+    return refuse_large(
+        options_.max_bytes, "bytes",
+        bytes > std::numeric_limits<std::int64_t>::max() - slot.held_bytes ? bytes : slot.held_bytes + bytes);
+  Cell& cell = cells_[Env::thread_number() % cell_count];
+  Amount const amount{0, bytes};
+  if (!take_credit(cell, amount)) {
+    if (Refusal const refusal = take_shared(cell, amount, now); refusal.reason != Reason::none)
+      return refuse_full(refusal, amount);
+  }
+  slot.held_bytes += bytes;
   return {};
 }
 
@@ -173,6 +185,13 @@ void Gate<Env>::watch_drain(TimePoint now) noexcept {
 }
 
 template <Environment Env>
+tl::unexpected<Error> Gate<Env>::refuse_large(std::int64_t limit, char const* unit, std::int64_t got) {
+  counts_.add(too_large);
+  return fail(Code::resource_exhausted, Reason::too_large,
+              "admission: expected at most {} {} in one request, got {}", limit, unit, got);
+}
+
+template <Environment Env>
 tl::unexpected<Error> Gate<Env>::refuse_full(Refusal const& refusal, Amount wanted) {
   bool const of_items = refusal.reason == Reason::queue_full;
   counts_.add(of_items ? queue_full : memory_full);
@@ -180,7 +199,7 @@ tl::unexpected<Error> Gate<Env>::refuse_full(Refusal const& refusal, Amount want
   std::int64_t const more = of_items ? wanted.items : wanted.bytes;
   auto error =
       fail(Code::resource_exhausted, refusal.reason, "admission: {} of {} {} are held, {} more do not fit",
-           refusal.held, limit, of_items ? "items" : "input bytes", more);
+           refusal.held, limit, of_items ? "items" : "bytes", more);
   error.value().retry_after =
       admission::retry_estimate(refusal.held + more - limit, refusal.drained_per_second, Env::random());
   return error;

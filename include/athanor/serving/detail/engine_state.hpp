@@ -226,7 +226,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
-  Result<void> prepare_items(CallType& call, CallerKind caller);
+  Result<void> prepare_items(CallType& call, CallerKind caller, TimePoint now);
   static Result<StoredAnswerPointer> copy_answer(CallType& call, std::size_t& bytes) noexcept;
   void publish(CallType& call, TimePoint now) noexcept;
 

@@ -80,6 +80,8 @@ class MadeItem {
   std::size_t count() const noexcept { return raw_.tensor_count; }
   TensorView const* tensors() const noexcept { return raw_.tensors; }
   std::int64_t cost() const noexcept { return raw_.cost; }
+  /// Of its tensors; saturates.
+  std::int64_t bytes() const noexcept;
   /// The state that preprocess passes on to postprocess.
   void* owner() const noexcept { return raw_.owner; }
 

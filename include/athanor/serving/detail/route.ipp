@@ -142,8 +142,9 @@ Result<std::vector<Tensor>> EngineState<T>::processor_inputs(CallType& call, Cal
   return call.inputs.take(call.model->description().processor_inputs, copy);
 }
 
+/// What the processor makes of an item is charged to the call before the next one is looked at.
 template <class T>
-Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
+Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller, TimePoint now) {
   auto const inputs = processor_inputs(call, caller);
   if (!inputs) return tl::unexpected(inputs.error());
   call.batch_cost = 0;
@@ -152,6 +153,8 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller) {
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
     auto made = preprocess_item(call.model->description(), *inputs, call.parameters.values(), item);
     if (!made) return tl::unexpected(std::move(made.error()));
+    if (auto const charged = gate_.admit_more(call, made->bytes(), now); !charged)
+      return tl::unexpected(named(*call.model, charged.error()));
     call.batch_cost += made->cost();
     if (pads) call.longest = longest_of(call.longest, *made_lengths(call.model->description(), *made));
     call.made.push_back(std::move(*made));
@@ -179,7 +182,7 @@ inline typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& 
     }
     auto prepared = [&]() -> Result<void> {
       try {
-        return prepare_items(call, caller);
+        return prepare_items(call, caller, now);
       } catch (...) {
         return tl::unexpected(
             detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
@@ -430,6 +433,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
+  if (!call.made.empty()) call.made.clear();  // before what it is charged
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;
   if (call.asynchronous() && CallerScope::depth == 0) {
