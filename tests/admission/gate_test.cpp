@@ -85,8 +85,8 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
   CHECK(gate.statistics().refused_too_large == 2);
 }
 
-// mutants: admit_more that counts nothing; that asks only whether the new bytes fit; that gives its slot the bytes before
-// they are admitted
+// mutant: more bytes are not counted
+// mutant: more bytes fit whatever the slot holds
 TEST_CASE("a slot that holds something may hold more, within the same limit") {
   Simulation world(1);
   auto gate = *Gate<SimulatedEnv>::create({.max_items = 100, .max_bytes = 1000});

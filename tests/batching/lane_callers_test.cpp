@@ -180,8 +180,11 @@ TEST_CASE("callers overtake an older batch a bounded number of times") {
   CHECK(bench.all_succeeded_once());
 }
 
-// mutants: isolate() that looks for the culprit among all parts on the caller's thread, too; end_left() that keeps the
-// instance, or collects nothing; leave() that leaves the caller's own parts; bring_first() that moves nothing
+// mutant: a caller looks for the culprit among all parts of its failed batch
+// mutant: a caller leaves no failed batch
+// mutant: a caller's own parts stay where they are in its failed batch
+// mutant: the slots of a batch that its caller left are not finished
+// mutant: a failed batch that its caller left is not counted
 TEST_CASE(
     "a caller whose batch failed in company runs its own request again and leaves the others to a worker") {
   for (std::size_t culprit = 0; culprit < 5; ++culprit) {
@@ -219,7 +222,7 @@ TEST_CASE(
   }
 }
 
-// mutant: leave() that does not ask whether a worker is idle
+// mutant: a caller leaves a failed batch although no worker is idle
 TEST_CASE("a caller whose batch failed runs the others' requests again while no worker is idle") {
   Bench bench({.max_items = 8}, Immediate{}, 1);  // one worker, and it is on its way for the first request
   for (int i = 0; i < 2; ++i) bench.enter();
@@ -235,7 +238,7 @@ TEST_CASE("a caller whose batch failed runs the others' requests again while no 
   CHECK(bench.client.verdicts == std::vector{Verdict::isolated});
 }
 
-// mutant: isolate() that takes a group whose requests fill the batch for one in company
+// mutant: a caller whose requests fill their failed batch isolates as in company
 TEST_CASE(
     "the caller of a group, all of whose requests share the failed batch, isolates the culprit itself") {
   Bench bench({.max_items = 8});
@@ -400,7 +403,7 @@ TEST_CASE("what no thread can run is refused, and later requests are served") {
   CHECK(lane.snapshot().queued_requests == 0);
 }
 
-// mutant: leave() that believes that every task is taken
+// mutant: the rest of a failed batch is thought to be taken by a thread that does not exist
 TEST_CASE("a caller that no thread can relieve of a failed batch runs it again as a whole") {
   Simulation world(1);
   FullExecutor executor(4);

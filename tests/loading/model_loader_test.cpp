@@ -466,7 +466,8 @@ TEST_CASE("loads run on threads of the loader's own, at most load_threads at a t
   for (auto& caller : callers) loader.unpin(caller);
 }
 
-// mutants: post_free that takes a load thread; let_go that frees a forgotten model on its caller's thread
+// mutant: models are freed by load threads
+// mutant: a forgotten model is freed on the thread that forgets it
 TEST_CASE("a model is freed on another thread than those that load, and than the one that forgets it") {
   Simulation world(1);
   Disk disk;

@@ -124,7 +124,7 @@ TEST_CASE(
   CHECK(waiting->done());
 }
 
-// mutant: on_timer that delivers an answer although a worker is on its way to it.
+// mutant: the thread that keeps time delivers an answer for which a worker is on its way
 TEST_CASE("an answer that is ready at its deadline is delivered by a worker, if one is idle") {
   struct Place {
     std::optional<bool> keeps_time;
@@ -153,7 +153,7 @@ TEST_CASE("an answer that is ready at its deadline is delivered by a worker, if 
   }
 }
 
-// mutant: on_timer that leaves every answer that is ready to the workers.
+// mutant: an answer that is ready at its deadline waits for a worker
 TEST_CASE("an answer that is ready at its deadline is delivered while every worker is inside a completion") {
   auto options = workers(1);
   options.caller_runs = CallerRuns::when_idle;

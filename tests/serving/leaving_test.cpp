@@ -213,7 +213,7 @@ TEST_CASE("a queued call that ends at its deadline gives its place back at once"
   CHECK(engine.control.runs.load() == 2);
 }
 
-// mutant: ServedModel::finish that leaves the time of a batch to its end.
+// mutant: who leaves a failed batch is not told how long it ran
 TEST_CASE("a caller whose own part of a failed batch is ready does not wait for the others'") {
   EngineOptions options;
   options.threads = 4;
@@ -245,7 +245,8 @@ TEST_CASE("a caller whose own part of a failed batch is ready does not wait for 
   check_nothing_held(engine);
 }
 
-// mutants: EngineState::hand_over that leaves everything to the thread that keeps time, or nothing.
+// mutant: inputs are copied where time is kept
+// mutant: a call whose deadline has passed waits for a worker, to take its inputs back
 TEST_CASE("the inputs of a call whose deadline passes are copied by a worker, if one is idle") {
   for (std::size_t const threads : {2, 1}) {
     auto options = only_workers();

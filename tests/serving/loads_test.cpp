@@ -29,7 +29,7 @@ TEST_CASE("a call of a loaded model does not wait for another model's load, even
   engine.world.run_until_idle();
 }
 
-// mutant: let_go that frees a model on the thread that forgets it
+// mutant: a forgotten model is freed on the thread that forgets it
 TEST_CASE("a call does not wait until another model, which was removed, is freed, even with one worker") {
   SimulatedEngine engine("", {.threads = 1});
   REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
@@ -48,7 +48,7 @@ TEST_CASE("a call does not wait until another model, which was removed, is freed
   CHECK(ticket != nullptr);
 }
 
-// mutant: the engine's option does not reach its loader
+// mutant: the loader has as many threads as it likes
 TEST_CASE("at most load_threads models are loaded at a time") {
   for (std::uint32_t const threads : {1U, 3U}) {
     SimulatedEngine engine("", {.load_threads = threads});

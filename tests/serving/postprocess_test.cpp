@@ -161,7 +161,8 @@ TEST_CASE("a processor's second half makes answers of what the model made and th
   CHECK(rig.sum.posts.load() == 1);
 }
 
-// mutants: prepare_items that charges nothing; finish_step that keeps what the processor made
+// mutant: what a processor made is not charged
+// mutant: what a processor made lives as long as its call
 TEST_CASE(
     "what a processor made of a request counts against the engine's bytes until the request is answered") {
   SimulatedRig rig("", {.max_bytes = 40});
