@@ -1,6 +1,7 @@
 // Every way to call a model from C++, each with the answer printed; docs/cpp-api.md explains them.
 #include <athanor/athanor.hpp>
 #include <athanor/serving/jobs.hpp>
+#include <athanor/serving/stream.hpp>
 
 #include <array>
 #include <cstdio>
@@ -102,6 +103,14 @@ int call_by_key(MeanModel const& model) {
   return 0;
 }
 
+int call_in_parts(MeanModel const& model) {
+  auto stream = model.stream(one_row(5));
+  if (!stream) return failed(stream.error());
+  for (athanor::Outputs const& part : *stream) print("stream", part["mean"]);
+  if (auto const outcome = stream->outcome(); !outcome) return failed(outcome.error());
+  return 0;
+}
+
 int look(athanor::Engine<> const& engine, MeanModel const& model) {
   auto const seen = model.statistics().value();
   std::printf("statistics: %u ok, %u refused\n", static_cast<unsigned>(seen.requests_with(athanor::Code::ok)),
@@ -121,7 +130,8 @@ int main(int count, char** arguments) {
   if (!model) return failed(model.error());
 
   if (call_once(*model) != 0 || call_many(*model) != 0 || call_later(*model) != 0) return 1;
-  if (refuse(*model) != 0 || call_by_key(*model) != 0 || look(*engine, *model) != 0) return 1;
+  if (refuse(*model) != 0 || call_by_key(*model) != 0 || call_in_parts(*model) != 0) return 1;
+  if (look(*engine, *model) != 0) return 1;
 
   std::printf("stopped: %u threads abandoned\n", static_cast<unsigned>(engine->stop(5s)));
 }

@@ -1,4 +1,5 @@
 #include <athanor/serving/engine.hpp>
+#include <athanor/serving/stream.hpp>
 
 namespace athanor::inline v1 {
 
@@ -8,5 +9,6 @@ template class serving::EngineState<DefaultServing>;
 template class Engine<DefaultServing>;
 template class Model<DefaultServing>;
 template class Sequence<DefaultServing>;
+template class Stream<DefaultServing>;
 
 }  // namespace athanor::inline v1

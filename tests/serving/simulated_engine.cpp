@@ -9,5 +9,6 @@ template class serving::EngineState<athanor_tests::SimulatedServing>;
 template class Engine<athanor_tests::SimulatedServing>;
 template class Model<athanor_tests::SimulatedServing>;
 template class Sequence<athanor_tests::SimulatedServing>;
+template class Stream<athanor_tests::SimulatedServing>;
 
 }  // namespace athanor::inline v1

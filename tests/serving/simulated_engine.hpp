@@ -9,6 +9,7 @@
 
 #include <athanor/core/simulation.hpp>
 #include <athanor/serving/engine.hpp>
+#include <athanor/serving/stream.hpp>
 #include <support/puppet.hpp>
 
 namespace athanor_tests {
@@ -28,6 +29,7 @@ extern template class serving::EngineState<athanor_tests::SimulatedServing>;
 extern template class Engine<athanor_tests::SimulatedServing>;
 extern template class Model<athanor_tests::SimulatedServing>;
 extern template class Sequence<athanor_tests::SimulatedServing>;
+extern template class Stream<athanor_tests::SimulatedServing>;
 }  // namespace athanor::inline v1
 
 namespace athanor_tests {

@@ -104,6 +104,9 @@ class Submission {
 
 template <ServingTraits T>
 class Sequence;
+template <ServingTraits T>
+class Stream;
+struct StreamCallbacks;
 
 /// A model of an engine. Cheap to copy; keeps the model and the engine's state alive. Thread-safe.
 template <ServingTraits T = DefaultServing>
@@ -146,6 +149,11 @@ class Model {
   /// it delays the deadlines of all others. Blocking calls whose thread may run the model go on.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
+  /// Starts a request whose answer comes in parts, and returns. See serving/stream.hpp, which a program includes that calls
+  /// these. Fails as `submit`. With callbacks the stream is read for them; the Submission cancels it.
+  Result<Stream<T>> stream(Request request, CallOptions const& options = {}) const;
+  Result<Submission<T>> stream(Request request, CallOptions const& options, StreamCallbacks callbacks) const;
+
   /// Opens a sequence of a model whose manifest declares state; loads nothing. Fails with failed_precondition for any
   /// other model, and with resource_exhausted / sequences_full (and retry_after) when as many are open as the manifest
   /// allows.
@@ -166,6 +174,7 @@ class Model {
 
  private:
   friend class Sequence<T>;
+  friend class Stream<T>;
   bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
   template <class Make>

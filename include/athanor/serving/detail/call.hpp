@@ -23,6 +23,8 @@ namespace athanor::inline v1::serving {
 
 template <class T>
 class ServedModel;
+template <class T>
+class PartQueue;
 
 using StoredAnswerPointer = std::shared_ptr<StoredAnswer const>;
 
@@ -133,6 +135,7 @@ struct Call : admission::Slot,
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   PaddedLengths longest{};       ///< of its items; set before the call is queued
   SequenceTicket ticket{};       ///< of a call of a sequence, which nobody else has until it is settled
+  std::shared_ptr<PartQueue<T>> stream{};  ///< of a call that is answered in parts
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{
       false};               ///< some of its items are, or were, in a batch that runs

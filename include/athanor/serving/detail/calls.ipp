@@ -39,6 +39,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
   if (!call.ragged_parts.empty()) call.ragged_parts.clear();
   if (!call.parameters.values().empty()) call.parameters.clear();
   call.flight_value.reset();
+  if (call.stream != nullptr) call.stream.reset();
   if (!pool_.keep(call, call.home)) free_call(call);
 }
 

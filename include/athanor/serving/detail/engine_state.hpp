@@ -80,6 +80,11 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// not called.
   Result<CallType*> submit(ModelPointer const& model, Request&& request, CallOptions const& options,
                            Completion completion, SequenceId sequence = {});
+  /// The same for a call whose parts, or whose one answer, go to `queue`. Not cached, and shared with no other call.
+  Result<CallType*> stream(ModelPointer const& model, Request&& request, CallOptions options,
+                           std::shared_ptr<PartQueue<T>> queue);
+  /// Parks until the reader of the queue may find something there.
+  void wait_for_part(PartQueue<T>& queue) noexcept;
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
   /// Takes the answer of an answered call; the caller's reference moves into the Answer or is dropped.
@@ -189,6 +194,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
                                       TimePoint deadline, RoomPlace<Env>* place);
   Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
   void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
+  static void on_stream_end(void* context, Result<Answer> answer) noexcept;
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   tl::unexpected<Error> refusal_of(CallType& call) noexcept;
   Error no_worker();

@@ -1,0 +1,173 @@
+/// The parts of one stream on their way from the engine to the reader.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <athanor/core/detail/inside.hpp>
+#include <athanor/core/detail/lock.hpp>
+#include <athanor/core/env.hpp>
+#include <athanor/core/error.hpp>
+#include <athanor/core/time.hpp>
+#include <athanor/serving/answer.hpp>
+
+namespace athanor::inline v1::serving {
+
+/// Called once, on a thread of the engine.
+struct StreamWaiter {
+  void (*function)(void* context) noexcept = nullptr;
+  void* context = nullptr;
+};
+
+/// What the reader finds: a part, or how the stream ended, or nothing yet.
+struct TakenPart {
+  std::optional<Outputs> part{};
+  std::optional<Result<Report>> outcome{};
+};
+
+/// The call of the stream writes, one thread at a time; the reader reads, one thread at a time, and either parks or leaves
+/// a waiter. Ends exactly once: what comes after the end is dropped. Shared by the call, the reader and a task that is on
+/// its way to the waiter.
+template <class T>
+class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
+ public:
+  using Env = typename T::Env;
+  /// So many parts wait for the reader at most.
+  static constexpr std::size_t most_waiting = 4;
+
+  explicit PartQueue(EngineState<T>& engine) noexcept : engine_(engine) { wake_.run = &PartQueue::on_wake; }
+
+  /// The call was answered: the last part, or an error. Parts that wait are dropped when it is the caller's time or will
+  /// that ended the call, and can be read before the error otherwise.
+  void end(Result<Answer> answer) noexcept {
+    {
+      detail::Lock const lock(mutex_);
+      if (ended_) return;
+      ended_ = true;
+      if (answer) {
+        append(std::move(answer->outputs));
+        outcome_ = answer->report;
+      } else {
+        if (cuts_off(answer.error())) drop();
+        outcome_ = tl::unexpected(std::move(answer.error()));
+      }
+    }
+    announce();
+  }
+
+  /// The outcome is given once, after the last part.
+  TakenPart take() noexcept {
+    TakenPart taken;
+    detail::Lock const lock(mutex_);
+    if (count_ != 0) {
+      taken.part.emplace(std::move(parts_[first_]));
+      first_ = (first_ + 1) % most_waiting;
+      --count_;
+    } else if (ended_) {
+      taken.outcome.emplace(std::move(outcome_));
+    } else {
+      word_.store(nothing);
+    }
+    return taken;
+  }
+  /// Parks until there may be something to take. Precondition: there was nothing.
+  void wait(int spins) noexcept {
+    for (; spins > 0; --spins) {
+      if (word_.load() == news) return;
+      Env::relax();
+    }
+    std::uint32_t seen = nothing;
+    if (!word_.compare_exchange(seen, parked)) return;
+    while (word_.load() == parked) word_.wait_until(parked, no_deadline);
+  }
+  /// The waiter is called once there is something to take. False, and it is not called, if there is now; with `always` it
+  /// is called then, too.
+  bool call_when_ready(StreamWaiter waiter, bool always) noexcept {
+    bool ready = false;
+    {
+      detail::Lock const lock(mutex_);
+      ready = count_ != 0 || ended_;
+      if (ready && !always) return false;
+      waiter_ = waiter;
+    }
+    if (ready) send_for_waiter();
+    return true;
+  }
+  bool ready() noexcept {
+    detail::Lock const lock(mutex_);
+    return count_ != 0 || ended_;
+  }
+  /// Nobody reads any more: parts are dropped, and no waiter is called.
+  void leave() noexcept {
+    detail::Lock const lock(mutex_);
+    waiter_ = {};
+    left_ = true;
+    drop();
+  }
+
+ private:
+  struct Wake : Task {
+    std::shared_ptr<PartQueue> queue{};
+  };
+  // Values of the word.
+  static constexpr std::uint32_t nothing = 0;
+  static constexpr std::uint32_t news = 1;
+  static constexpr std::uint32_t parked = 2;
+
+  static bool cuts_off(Error const& error) noexcept {
+    return error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
+           error.reason == Reason::stopping;
+  }
+  void append(Outputs&& part) noexcept ATH_REQUIRES(mutex_) {
+    if (left_) return;
+    parts_[(first_ + count_) % most_waiting] = std::move(part);
+    ++count_;
+  }
+  void drop() noexcept ATH_REQUIRES(mutex_) {
+    for (Outputs& part : parts_) part = Outputs();
+    count_ = 0;
+  }
+  void announce() noexcept {
+    if (word_.exchange(news) == parked) word_.wake_all();
+    send_for_waiter();
+  }
+  void send_for_waiter() noexcept {
+    {
+      detail::Lock const lock(mutex_);
+      if (waiter_.function == nullptr || std::exchange(sent_, true)) return;
+    }
+    wake_.queue = this->shared_from_this();
+    if (!engine_.executor().post(wake_)) on_wake(wake_);
+  }
+  static void on_wake(Task& task) noexcept {
+    auto const self = std::move(static_cast<Wake&>(task).queue);
+    StreamWaiter waiter;
+    {
+      detail::Lock const lock(self->mutex_);
+      self->sent_ = false;
+      if (self->count_ != 0 || self->ended_) waiter = std::exchange(self->waiter_, {});
+    }
+    if (waiter.function == nullptr) return;
+    Inside<EngineState<T>> const here(&self->engine_);
+    waiter.function(waiter.context);
+  }
+
+  EngineState<T>& engine_;
+  typename Env::Word word_{};
+  Wake wake_{};
+  typename Env::Mutex mutex_;
+  std::array<Outputs, most_waiting> parts_ ATH_GUARDED_BY(mutex_){};
+  std::size_t first_ ATH_GUARDED_BY(mutex_) = 0;
+  std::size_t count_ ATH_GUARDED_BY(mutex_) = 0;
+  bool ended_ ATH_GUARDED_BY(mutex_) = false;
+  bool left_ ATH_GUARDED_BY(mutex_) = false;
+  bool sent_ ATH_GUARDED_BY(mutex_) = false;  // the task is on its way, or about to be
+  StreamWaiter waiter_ ATH_GUARDED_BY(mutex_){};
+  Result<Report> outcome_ ATH_GUARDED_BY(mutex_){Report{}};
+};
+
+}  // namespace athanor::inline v1::serving

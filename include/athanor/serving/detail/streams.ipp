@@ -1,0 +1,155 @@
+#pragma once
+
+#include <athanor/core/detail/noexcept_error.hpp>
+#include <athanor/serving/detail/engine_state.hpp>
+#include <athanor/serving/stream.hpp>
+
+namespace athanor::inline v1 {
+
+namespace serving {
+
+template <class T>
+Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& request, CallOptions options,
+                                        std::shared_ptr<PartQueue<T>> queue) {
+  if (options.cache == CacheMode::only_if_cached) {
+    Error error =
+        make_error(Code::not_found, Reason::not_cached,
+                   "{}: a stream is not cached, and the call reads the cache only", model->description().id);
+    model->record_refusal(error);
+    return tl::unexpected(std::move(error));
+  }
+  options.cache = CacheMode::skip;
+  auto call = make_call(*model, request, options, Env::now());
+  if (!call) return call;
+  (*call)->handle = model;
+  (*call)->inputs.own(std::move(request));
+  (*call)->stream = std::move(queue);
+  return launch(**call, {&EngineState::on_stream_end, call.value()->stream.get()});
+}
+
+template <class T>
+void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcept {
+  static_cast<PartQueue<T>*>(context)->end(std::move(answer));
+}
+
+template <class T>
+void EngineState<T>::wait_for_part(PartQueue<T>& queue) noexcept {
+  CallerScope const scope;
+  queue.wait(spins_before_parking_);
+}
+
+/// Reads a stream for callbacks, and is gone after the last of them.
+template <class T>
+struct StreamPump {
+  Stream<T> stream;
+  StreamCallbacks callbacks;
+
+  static void run(void* context) noexcept {
+    auto& self = *static_cast<StreamPump*>(context);
+    while (auto part = self.stream.next()) {
+      self.callbacks.part(self.callbacks.context, std::move(*part));
+      if (self.wait()) return;
+    }
+    auto const callbacks = self.callbacks;
+    auto outcome = self.stream.outcome();
+    delete &self;
+    callbacks.end(callbacks.context, std::move(outcome));
+  }
+  /// False if there is something to read.
+  bool wait(bool always = false) noexcept;
+};
+
+}  // namespace serving
+
+template <ServingTraits T>
+Stream<T>::~Stream() {
+  if (call_ == nullptr) return;
+  if (!outcome_) cancel();
+  if (!model_->engine().in_child()) queue_->leave();
+  call_->unref();
+}
+
+template <ServingTraits T>
+void Stream<T>::cancel() const noexcept {
+  auto& engine = model_->engine();
+  if (!engine.in_child()) engine.abandon(*call_, engine.taken_back(*call_));
+}
+
+/// Ends it for the reader, whatever its call does.
+template <ServingTraits T>
+void Stream<T>::end_with(Error error) noexcept {
+  auto& engine = model_->engine();
+  if (!engine.in_child()) {
+    engine.abandon(*call_, detail::copy_of(error));
+    queue_->leave();
+  }
+  outcome_.emplace(tl::unexpected(std::move(error)));
+}
+
+template <ServingTraits T>
+std::optional<Outputs> Stream<T>::next() noexcept {
+  if (outcome_) return std::nullopt;
+  auto& engine = model_->engine();
+  if (engine.in_child()) {
+    end_with(engine.child_error());
+    return std::nullopt;
+  }
+  for (;;) {
+    auto taken = queue_->take();
+    if (taken.outcome) {
+      outcome_ = std::move(taken.outcome);
+      return std::nullopt;
+    }
+    if (taken.part && T::Env::now() <= call_->deadline) return std::move(taken.part);
+    if (taken.part) {
+      end_with(engine.late(*call_));
+      return std::nullopt;
+    }
+    if (model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0) {
+      end_with(Model<T>(model_).reentrant());
+      return std::nullopt;
+    }
+    engine.wait_for_part(*queue_);
+  }
+}
+
+template <ServingTraits T>
+Result<Report> Stream<T>::outcome() const noexcept {
+  if (!outcome_)
+    return fail(Code::failed_precondition, Reason::none, "{}: expected a stream that was read to its end",
+                model_->description().id);
+  if (!*outcome_) return tl::unexpected(detail::copy_of(outcome_->error()));
+  return **outcome_;
+}
+
+template <ServingTraits T>
+Result<Stream<T>> Model<T>::stream(Request request, CallOptions const& options) const {
+  auto queue = std::make_shared<serving::PartQueue<T>>(model_->engine());
+  auto call = model_->engine().stream(model_, std::move(request), options, queue);
+  if (!call) return tl::unexpected(std::move(call.error()));
+  return Stream<T>(model_, **call, std::move(queue));
+}
+
+template <ServingTraits T>
+Result<Submission<T>> Model<T>::stream(Request request, CallOptions const& options,
+                                       StreamCallbacks callbacks) const {
+  auto opened = stream(std::move(request), options);
+  if (!opened) return tl::unexpected(std::move(opened.error()));
+  serving::Call<T>& call = *opened->call_;
+  auto* const pump = new serving::StreamPump<T>{std::move(*opened), callbacks};
+  call.owners.fetch_add(1);
+  Submission<T> submission(call);
+  pump->wait(true);
+  return submission;
+}
+
+namespace serving {
+
+template <class T>
+bool StreamPump<T>::wait(bool always) noexcept {
+  return stream.call_when_ready({&StreamPump::run, this}, always);
+}
+
+}  // namespace serving
+
+}  // namespace athanor::inline v1

@@ -1,0 +1,314 @@
+// Streams of models that answer in one piece: reading, leaving, and the one end that each has.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <athanor/core/cancellation.hpp>
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+using Parts = Stream<SimulatedServing>;
+
+struct Streams : SimulatedEngine {
+  Model<SimulatedServing> model{state->handle_of(*served)};
+  explicit Streams(EngineOptions const& options = {}) : SimulatedEngine("", options) {}
+  Parts open(CallOptions const& options = {}) { return model.stream(row(1), options).value(); }
+};
+
+float first_of(Outputs const& part) { return part["y"].as<float>()[0]; }
+
+// What a reader with callbacks has seen.
+struct Callbacks {
+  std::vector<float> parts{};
+  std::vector<Result<Report>> ends{};
+  std::function<void()> on_part = [] {};
+  void part(Outputs part) noexcept {
+    parts.push_back(first_of(part));
+    on_part();
+  }
+  void end(Result<Report> outcome) noexcept { ends.push_back(std::move(outcome)); }
+  StreamCallbacks callbacks() { return stream_callbacks<&Callbacks::part, &Callbacks::end>(this); }
+};
+
+// A coroutine that nobody waits for.
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+  };
+};
+
+Detached read_all(Parts stream, std::vector<float>& parts, std::optional<Result<Report>>& outcome) {
+  while (auto part = co_await stream.next_async()) parts.push_back(first_of(*part));
+  outcome.emplace(stream.outcome());
+}
+
+void check_ends(Parts& stream, Code code, Reason reason) {
+  CHECK_FALSE(stream.next());
+  CHECK_FALSE(stream.next());
+  auto const outcome = stream.outcome();
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.error().code == code);
+  CHECK(outcome.error().reason == reason);
+}
+
+}  // namespace
+
+// mutant: PartQueue::end that keeps the last part to itself.
+TEST_CASE("a model that answers in one piece has a stream of one part, and then the report") {
+  Streams streams;
+  auto stream = streams.open();
+  std::vector<float> parts;
+  CHECK_FALSE(stream.outcome());
+  for (Outputs const& part : stream) {
+    parts.push_back(first_of(part));
+    auto const early = stream.outcome();
+    REQUIRE_FALSE(early);
+    CHECK(early.error().code == Code::failed_precondition);
+  }
+  CHECK(parts == std::vector<float>{2});
+  CHECK_FALSE(stream.next());
+  auto const report = stream.outcome();
+  REQUIRE(report);
+  CHECK(report->model == "puppet@1.0.0");
+  CHECK(report->attempts == 1);
+}
+
+// mutant: EngineState::stream that leaves the call's use of the cache as it is.
+TEST_CASE("a stream is neither answered from the cache nor stored, and joins no equal request") {
+  Streams streams;
+  REQUIRE(streams.infer(row(1)));
+  auto one = streams.open();
+  auto other = streams.open();
+  CHECK(first_of(*one.next()) == 2);
+  CHECK(first_of(*other.next()) == 2);
+  CHECK_FALSE(one.next());
+  CHECK(one.outcome()->cache == CacheState::off);
+  CHECK(streams.control.items == 3);
+  auto const refused = streams.model.stream(row(1), {.cache = CacheMode::only_if_cached});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::not_cached);
+}
+
+TEST_CASE("a request that is refused opens no stream") {
+  Streams streams;
+  auto const wrong = streams.model.stream({{"z", Tensor::text("5")}});
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().reason == Reason::missing_input);
+  streams.state->stop(0ms);
+  auto const stopped = streams.model.stream(row(1));
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.error().reason == Reason::stopping);
+}
+
+// mutant: PartQueue::end that ends a stream again.
+TEST_CASE("a model that fails ends the stream with its error, once") {
+  Streams streams;
+  streams.control.on_run = [](ath_batch const&) -> Result<void> {
+    return fail(Code::internal, Reason::backend_failure, "a fault");
+  };
+  auto stream = streams.open();
+  check_ends(stream, Code::internal, Reason::backend_failure);
+}
+
+// mutants: PartQueue::end that drops nothing; Stream::next that does not look at the clock.
+TEST_CASE("the deadline ends a stream that is late, whether the model or its reader is") {
+  Streams streams;
+  auto slow_reader = streams.open({.deadline = 10ms});
+  while (streams.world.step_now()) {
+  }
+  CHECK(slow_reader.ready());
+  streams.world.advance(11ms);
+  check_ends(slow_reader, Code::deadline_exceeded, Reason::deadline_running);
+  streams.control.on_run = [&](ath_batch const&) {
+    streams.world.advance(11ms);
+    return Result<void>();
+  };
+  auto slow_model = streams.open({.deadline = 10ms});
+  check_ends(slow_model, Code::deadline_exceeded, Reason::deadline_running);
+}
+
+// mutant: Stream::~Stream that cancels nothing.
+TEST_CASE("a stream that is cancelled or left ends its call, which is not executed") {
+  Streams streams;
+  REQUIRE(streams.infer(row(5)));
+  auto cancelled = streams.open();
+  cancelled.cancel();
+  check_ends(cancelled, Code::cancelled, Reason::cancelled);
+  { auto const left = streams.open(); }
+  streams.world.run_until_idle();
+  CHECK(streams.control.runs == 1);
+  BasicCancellation<SimulatedEnv> token;
+  streams.control.on_run = [&](ath_batch const&) {
+    token.cancel();
+    while (streams.world.step_now()) {
+    }
+    return Result<void>();
+  };
+  auto by_token = streams.open({.cancellation = &token});
+  check_ends(by_token, Code::cancelled, Reason::cancelled);
+  streams.world.run_until_idle();
+  CHECK(streams.state->routes() == 0);
+}
+
+// mutant: PartQueue::append that does not look whether the reader has left.
+TEST_CASE("a part that comes when its reader has left goes back to the pool") {
+  Streams streams;
+  std::optional<Parts> stream;
+  streams.control.on_run = [&](ath_batch const&) {
+    stream.reset();
+    return Result<void>();
+  };
+  stream.emplace(streams.open());
+  streams.world.run_until_idle();
+  CHECK(streams.state->routes() == 0);
+  CHECK(streams.control.runs == 1);
+}
+
+TEST_CASE("a stream outlives its model's memory, and one that was opened before a stop is ended by it") {
+  Streams streams;
+  auto stream = streams.open();
+  while (streams.world.step_now()) {
+  }
+  REQUIRE(streams.model.unload());
+  CHECK(first_of(*stream.next()) == 2);
+  auto after = streams.open();
+  CHECK(first_of(*after.next()) == 2);
+  CHECK(streams.control.loads == 2);
+  auto waits = streams.open();
+  streams.state->stop(0ms);
+  check_ends(waits, Code::unavailable, Reason::stopping);
+}
+
+// mutants: StreamPump::run that does not go on with what is there; Model::stream that calls back before it returns.
+TEST_CASE("callbacks get every part and one end, and never inside the function that opens the stream") {
+  Streams streams;
+  Callbacks seen;
+  auto const opened = streams.model.stream(row(1), {}, seen.callbacks());
+  REQUIRE(opened);
+  CHECK(seen.ends.empty());
+  streams.world.run_until_idle();
+  CHECK(seen.parts == std::vector<float>{2});
+  REQUIRE(seen.ends.size() == 1);
+  CHECK(seen.ends[0]);
+
+  Callbacks cancelled;
+  auto submission = streams.model.stream(row(1), {}, cancelled.callbacks());
+  submission->cancel();
+  streams.world.run_until_idle();
+  CHECK(cancelled.parts.empty());
+  REQUIRE(cancelled.ends.size() == 1);
+  CHECK(cancelled.ends[0].error().code == Code::cancelled);
+
+  Callbacks stopped;
+  auto const last = streams.model.stream(row(1), {}, stopped.callbacks());
+  streams.state->stop(0ms);
+  REQUIRE(stopped.ends.size() == 1);
+  CHECK(stopped.ends[0].error().reason == Reason::stopping);
+}
+
+TEST_CASE("a callback may stop the engine") {
+  Streams streams;
+  Callbacks seen;
+  seen.on_part = [&] { CHECK(streams.state->stop(0ms) == 0); };
+  REQUIRE(streams.model.stream(row(1), {}, seen.callbacks()));
+  streams.world.run_until_idle();
+  CHECK(seen.parts.size() == 1);
+  CHECK(seen.ends.size() == 1);
+}
+
+// mutant: PartQueue::announce that does not send for the waiter.
+TEST_CASE("a coroutine reads a stream without a thread of its own") {
+  Streams streams;
+  std::vector<float> parts;
+  std::optional<Result<Report>> outcome;
+  read_all(streams.open(), parts, outcome);
+  CHECK(parts.empty());
+  streams.world.run_until_idle();
+  CHECK(parts == std::vector<float>{2});
+  REQUIRE(outcome.has_value());
+  CHECK(*outcome);
+}
+
+// mutant: PartQueue::leave that keeps the waiter.
+TEST_CASE("a stream that is destroyed while something waits for it calls nobody") {
+  Streams streams;
+  bool called = false;
+  std::optional<Parts> stream(streams.open());
+  struct Frame {
+    bool& called;
+  } frame{called};
+  auto const waiter = [](void* context) noexcept { static_cast<Frame*>(context)->called = true; };
+  auto queue = std::make_shared<serving::PartQueue<SimulatedServing>>(*streams.state);
+  CHECK(queue->call_when_ready({waiter, &frame}, false));
+  queue->end(fail(Code::internal, Reason::none, "over"));
+  queue->leave();
+  streams.world.run_until_idle();
+  CHECK_FALSE(called);
+}
+
+TEST_CASE("inside a backend a stream that would wait for itself ends at once") {
+  Streams streams;
+  std::optional<Code> code;
+  streams.control.on_run = [&](ath_batch const&) {
+    if (code) return Result<void>();
+    auto stream = streams.open();
+    CHECK_FALSE(stream.next());
+    code = stream.outcome().error().code;
+    return Result<void>();
+  };
+  REQUIRE(streams.infer(row(1)));
+  CHECK(code == Code::failed_precondition);
+}
+
+TEST_CASE("in the child of a fork a stream ends at once, and its end harms nothing") {
+  Streams streams;
+  auto stream = streams.open();
+  {
+    Simulation::Child const child(streams.world);
+    check_ends(stream, Code::failed_precondition, Reason::none);
+  }
+  streams.world.run_until_idle();
+}
+
+// On threads of the system.
+TEST_CASE("streams on many threads, read, left and cancelled, each end once") {
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto const model = engine.load(folder.path()).value();
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int number = 0; number < 4; ++number)
+    threads.emplace_back([&, number] {
+      for (int round = 0; round < 100; ++round) {
+        auto stream = model.stream(row(static_cast<float>(number))).value();
+        if (round % 5 == 1) continue;
+        if (round % 5 == 2) stream.cancel();
+        int parts = 0;
+        for (Outputs const& part : stream) {
+          ++parts;
+          if (first_of(part) != static_cast<float>(number + 1)) ++wrong;
+        }
+        if ((parts == 1) != stream.outcome().has_value()) ++wrong;
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
