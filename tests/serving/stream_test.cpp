@@ -70,7 +70,7 @@ void check_ends(Parts& stream, Code code, Reason reason) {
 
 }  // namespace
 
-// mutant: PartQueue::end that keeps the last part to itself.
+// mutant: the last part of a stream is lost
 TEST_CASE("a model that answers in one piece has a stream of one part, and then the report") {
   Streams streams;
   auto stream = streams.open();
@@ -90,7 +90,7 @@ TEST_CASE("a model that answers in one piece has a stream of one part, and then 
   CHECK(report->attempts == 1);
 }
 
-// mutant: EngineState::stream that leaves the call's use of the cache as it is.
+// mutant: a stream uses the response cache
 TEST_CASE("a stream is neither answered from the cache nor stored, and joins no equal request") {
   Streams streams;
   REQUIRE(streams.infer(row(1)));
@@ -117,7 +117,7 @@ TEST_CASE("a request that is refused opens no stream") {
   CHECK(stopped.error().reason == Reason::stopping);
 }
 
-// mutant: PartQueue::end that ends a stream again.
+// mutant: the error of a stream's model is lost
 TEST_CASE("a model that fails ends the stream with its error, once") {
   Streams streams;
   streams.control.on_run = [](ath_batch const&) -> Result<void> {
@@ -127,7 +127,8 @@ TEST_CASE("a model that fails ends the stream with its error, once") {
   check_ends(stream, Code::internal, Reason::backend_failure);
 }
 
-// mutants: PartQueue::end that drops nothing; Stream::next that does not look at the clock.
+// mutant: the deadline of a stream leaves the parts that wait
+// mutant: a slow reader gets parts after the deadline
 TEST_CASE("the deadline ends a stream that is late, whether the model or its reader is") {
   Streams streams;
   auto slow_reader = streams.open({.deadline = 10ms});
@@ -144,7 +145,7 @@ TEST_CASE("the deadline ends a stream that is late, whether the model or its rea
   check_ends(slow_model, Code::deadline_exceeded, Reason::deadline_running);
 }
 
-// mutant: Stream::~Stream that cancels nothing.
+// mutant: a stream that is left goes on
 TEST_CASE("a stream that is cancelled or left ends its call, which is not executed") {
   Streams streams;
   REQUIRE(streams.infer(row(5)));
@@ -167,7 +168,7 @@ TEST_CASE("a stream that is cancelled or left ends its call, which is not execut
   CHECK(streams.state->routes() == 0);
 }
 
-// mutant: PartQueue::append that does not look whether the reader has left.
+// mutant: a part goes to a reader that has left
 TEST_CASE("a part that comes when its reader has left goes back to the pool") {
   Streams streams;
   std::optional<Parts> stream;
@@ -196,7 +197,7 @@ TEST_CASE("a stream outlives its model's memory, and one that was opened before 
   check_ends(waits, Code::unavailable, Reason::stopping);
 }
 
-// mutants: StreamPump::run that does not go on with what is there; Model::stream that calls back before it returns.
+// mutant: callbacks begin inside the function that opens their stream
 TEST_CASE("callbacks get every part and one end, and never inside the function that opens the stream") {
   Streams streams;
   Callbacks seen;
@@ -233,7 +234,7 @@ TEST_CASE("a callback may stop the engine") {
   CHECK(seen.ends.size() == 1);
 }
 
-// mutant: PartQueue::announce that does not send for the waiter.
+// mutant: who waits for a stream is not told
 TEST_CASE("a coroutine reads a stream without a thread of its own") {
   Streams streams;
   std::vector<float> parts;
@@ -246,7 +247,7 @@ TEST_CASE("a coroutine reads a stream without a thread of its own") {
   CHECK(*outcome);
 }
 
-// mutant: PartQueue::leave that keeps the waiter.
+// mutant: who has left a stream is called
 TEST_CASE("a stream that is destroyed while something waits for it calls nobody") {
   Streams streams;
   bool called = false;
