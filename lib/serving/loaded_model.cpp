@@ -1,11 +1,18 @@
 #include <athanor/serving/detail/loaded_model.hpp>
 
+#include <limits>
+
 #include <athanor/manifest/digest.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
 namespace athanor::inline v1::serving {
 
 namespace {
+
+std::uint64_t saturating_sum(std::uint64_t left, std::uint64_t right) noexcept {
+  std::uint64_t sum = 0;
+  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
+}
 
 ModelSource source_of(ModelDescription const& description, std::string const& path, std::string const& format,
                       std::vector<char const*>& names, std::vector<std::int32_t>& dtypes) {
@@ -52,7 +59,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
     std::vector<std::int32_t> dtypes;
     auto file = LoadedFile::load(description.backend, source_of(description, path, format, names, dtypes));
     if (!file) return tl::unexpected(std::move(file.error()));
-    model->bytes_ += file->footprint();
+    model->bytes_ = saturating_sum(model->bytes_, file->footprint());
     model->files_.push_back(std::move(*file));
   }
   for (std::size_t i = 0; i < instances; ++i) {
@@ -64,7 +71,7 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
     }
     auto state = CarriedState::allocate(description.plan);
     if (!state) return tl::unexpected(std::move(state.error()));
-    model->bytes_ += CarriedState::bytes_of(description.plan);
+    model->bytes_ = saturating_sum(model->bytes_, CarriedState::bytes_of(description.plan));
     model->workers_.push_back(
         std::make_unique<Worker>(description.plan, std::move(members), std::move(*state)));
   }
