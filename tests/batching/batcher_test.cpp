@@ -365,3 +365,25 @@ TEST_CASE("a batch from which one caller took its inputs back is tried again wit
   CHECK(batching::splitting_may_help(make_error(Code::internal, Reason::backend_failure, "")));
   CHECK_FALSE(batching::splitting_may_help(make_error(Code::unavailable, Reason::device_lost, "")));
 }
+
+// mutant: a caller of a batcher runs the completions of others
+// mutant: a completion that finds no worker is lost
+TEST_CASE("a caller whose batch held submitted calls returns before their completions run") {
+  for (bool const no_threads : {false, true}) {
+    CAPTURE(no_threads);
+    Simulation world(1);
+    std::vector<std::size_t> batches;
+    Answers answers;
+    auto doubler = *Simulated::create({.max_items = 3, .max_delay = 1s}, Doubler{&batches});
+    CHECK(doubler.submit(1, &Answers::take, &answers));
+    CHECK(doubler.submit(2, &Answers::take, &answers));
+    world.refuse_threads(no_threads);
+    CHECK(doubler.run(3) == 6);
+    CHECK(batches == std::vector<std::size_t>{3});
+    CHECK(answers.got.empty() != no_threads);
+    world.refuse_threads(false);
+    world.run_until_idle();
+    REQUIRE(answers.got.size() == 2);
+    for (auto const& answer : answers.got) CHECK(answer.has_value());
+  }
+}

@@ -359,7 +359,9 @@ void Batcher<In, Out, Env>::State::finish(batching::Slot& slot, Error const* err
   if (error != nullptr && Inside<Call>::holds(&call)) {
     call.word.fetch_or(Call::refused);
   } else if (call.completion != nullptr) {
-    if (!executor_.defer(call)) complete(call);
+    // While the destructor waits, the workers may wait for this very completion.
+    bool const stops = (held_.load() & detail::batcher_stops) != 0;
+    if (!executor_.defer(call) && (stops || !executor_.post(call))) complete(call);
     return;
   } else if ((call.word.fetch_or(Call::done) & Call::parked) != 0) {
     call.word.wake_all();
