@@ -526,3 +526,43 @@ TEST_CASE("a load that no thread can run, or keep the time of, is refused, and i
   REQUIRE(caller.payload != nullptr);
   loader.unpin(caller);
 }
+
+// mutant: the thread that keeps time tells all callers of an overdue load
+// mutant: the callers of an overdue load wait for a load thread
+TEST_CASE(
+    "S3-14 an idle load thread tells the many callers of an overdue load, or else who keeps time does") {
+  struct Client {
+    int on_timer = 0;
+    TimePoint last{};
+    void resume(Slot& slot, Error const* error) noexcept {
+      ++static_cast<Caller&>(slot).resumed;
+      if (error != nullptr) static_cast<Caller&>(slot).error = *error;
+      on_timer += SimulatedExecutor::on_timer_thread() ? 1 : 0;
+      last = Simulation::current().now();
+    }
+  };
+  for (std::uint32_t const threads : {1U, 2U}) {
+    CAPTURE(threads);
+    Simulation world(1, {.order = Turns::Order::random});
+    Disk disk;
+    auto functions = disk.functions();
+    functions.load = [&](LoadTarget const&) -> Result<Loaded<Model>> {
+      world.sleep(10s);
+      return Loaded<Model>{std::make_unique<Model>(disk.alive), 10};
+    };
+    auto loader = Loader::create({.load_deadline = 2s, .load_threads = threads}, functions).value();
+    Client client;
+    std::vector<Caller> callers(100);
+    auto& record = **loader.declare("tg");
+    for (auto& caller : callers) CHECK(*loader.pin(caller, record, world.now(), client) == PinResult::parked);
+    world.run_until_idle();
+    for (auto const& caller : callers) {
+      CHECK(caller.resumed == 1);
+      REQUIRE(caller.error);
+      CHECK(caller.error->message == "tg: the load did not end within 2000.000 ms");
+    }
+    CHECK(client.last < TimePoint{} + 3s);
+    CHECK(client.on_timer == (threads == 1 ? 100 : 0));
+    CHECK(disk.alive == 0);
+  }
+}

@@ -133,6 +133,33 @@ void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> ou
 }
 
 template <class P, Environment Env>
+struct LoaderShell<P, Env>::LateCallers : Task {
+  Chain chain = nullptr;
+  Error error{};
+};
+
+/// Tells those who waited for an overdue load. The thread that keeps time leaves many of them to an idle load thread,
+/// because every other deadline waits for it.
+template <class P, Environment Env>
+void LoaderShell<P, Env>::tell_late(Chain chain, Error& error) noexcept {
+  std::size_t many = 0;
+  for (Slot* slot = chain; slot != nullptr && many < callers_worth_a_thread; slot = slot->next) ++many;
+  if (many == callers_worth_a_thread && load_threads_.idle()) {
+    if (auto late = std::unique_ptr<LateCallers>(new (std::nothrow) LateCallers)) {
+      late->run = [](Task& task) noexcept {
+        std::unique_ptr<LateCallers> const self(static_cast<LateCallers*>(&task));
+        resume_all(self->chain, &self->error);
+      };
+      late->chain = chain;
+      std::swap(late->error, error);
+      if (load_threads_.post(*late)) return static_cast<void>(late.release());
+      std::swap(late->error, error);
+    }
+  }
+  resume_all(chain, &error);
+}
+
+template <class P, Environment Env>
 void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
   Chain chain = nullptr;
   Error error;
@@ -146,7 +173,7 @@ void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
     }
     over = take_if_over(record);
   }
-  resume_all(chain, &error);
+  tell_late(chain, error);
   start_reserved();
 }
 

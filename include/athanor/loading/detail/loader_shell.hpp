@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,9 @@ namespace athanor::inline v1::loading {
 
 /// How long a load thread, or one that frees, lingers without work before it ends.
 inline constexpr Duration load_thread_lingers = std::chrono::seconds(2);
+
+/// To tell so many callers takes longer than to wake a thread.
+inline constexpr std::size_t callers_worth_a_thread = 16;
 
 template <class P, Environment Env>
 class LoaderShell {
@@ -73,6 +77,7 @@ class LoaderShell {
   friend Record;
   using Lock = detail::Lock<typename Env::Mutex>;
   struct Waiter;
+  struct LateCallers;
   using Chain = Slot*;  // singly linked by next; owned by the thread that took it off a record
 
   static bool try_pin(Slot& slot, Record& record, TimePoint now) noexcept;
@@ -100,6 +105,7 @@ class LoaderShell {
   Result<void> evict_for(Record& record, std::uint64_t bytes) noexcept;
   void end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept;
   void on_deadline(Record& record) noexcept;
+  void tell_late(Chain chain, Error& error) noexcept;
 
   void call_released(Record& record, P& payload) noexcept;
   void free_evicted(Record& record) noexcept;
