@@ -7,6 +7,9 @@
 #include <string>
 #include <thread>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 
 #include <athanor/core/simulation.hpp>
@@ -386,4 +389,33 @@ TEST_CASE("a caller whose batch held submitted calls returns before their comple
     REQUIRE(answers.got.size() == 2);
     for (auto const& answer : answers.got) CHECK(answer.has_value());
   }
+}
+
+// mutant: a batcher waits for the threads of its parent
+TEST_CASE("in a child of a fork a batcher with a call under way is destroyed at once") {
+  std::atomic<bool> inside{false}, go_on{false};
+  Answers answers;
+  auto batcher = std::make_unique<Batcher<int, int>>(
+      *Batcher<int, int>::create({}, [&](std::span<int const>, std::span<int>) {
+        inside = true;
+        inside.notify_all();
+        go_on.wait(false);
+      }));
+  CHECK(batcher->submit(1, &Answers::take, &answers));
+  inside.wait(false);
+  ::pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(20);
+    batcher.reset();
+    ::_exit(answers.got.empty() ? 0 : 1);
+  }
+  int status = 0;
+  CHECK(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  go_on = true;
+  go_on.notify_all();
+  batcher.reset();
+  CHECK(answers.got.size() == 1);
 }

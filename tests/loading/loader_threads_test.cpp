@@ -4,6 +4,9 @@
 #include <thread>
 #include <vector>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <doctest/doctest.h>
 #include <athanor/loading/model_loader.hpp>
 
@@ -141,4 +144,34 @@ TEST_CASE("a loader for any payload is two lines") {
   auto index = indices->acquire("places@2", 10s);
   REQUIRE(index);
   CHECK(**index == "places@2");
+}
+
+// mutant: a loader waits for the threads of its parent
+TEST_CASE("in a child of a fork a loader with a load under way is destroyed at once") {
+  std::atomic<bool> inside{false}, go_on{false};
+  LoadFunctions<std::string> functions;
+  functions.load = [&](LoadTarget const&) -> Result<Loaded<std::string>> {
+    inside = true;
+    inside.notify_all();
+    go_on.wait(false);
+    return Loaded<std::string>{std::make_unique<std::string>("loaded"), 1};
+  };
+  auto loader =
+      std::make_unique<ModelLoader<std::string>>(ModelLoader<std::string>::create({}, functions).value());
+  std::jthread caller([&] { CHECK(loader->acquire("m", 20s)); });
+  inside.wait(false);
+  ::pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(20);
+    loader.reset();
+    ::_exit(0);
+  }
+  int status = 0;
+  CHECK(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  go_on = true;
+  go_on.notify_all();
+  caller.join();
+  loader.reset();
 }

@@ -58,7 +58,7 @@ class Batcher {
   static Result<Batcher> create(BatcherOptions const& options, F function);
   /// Answers waiting calls with unavailable / stopping, lets running calls finish, and blocks until every
   /// call is answered. Must not run inside the function or a completion; calls that these submit in the
-  /// meantime are rejected.
+  /// meantime are rejected. In a child of a fork it answers nobody and returns at once.
   ~Batcher() = default;
   /// Moving needs exclusive use of both batchers; calls that wait or run are not affected.
   Batcher(Batcher&&) noexcept = default;

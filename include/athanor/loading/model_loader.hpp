@@ -31,8 +31,9 @@ class ModelLoader {
   using Pin = loading::Pin<P, Env>;
 
   /// Loads and warms up models on at most `options.load_threads` threads of its own, and frees them on at most as many
-  /// others. The threads end when there is nothing to do. Rejects invalid options with invalid_argument / option. Destroying the loader stops it
-  /// and waits for loads in progress; no pin may exist by then.
+  /// others. The threads end when there is nothing to do. Rejects invalid options with invalid_argument / option.
+  /// Destroying the loader stops it and waits for loads in progress; no pin may exist by then. In a child of a fork it
+  /// waits for nothing.
   /// `policy` chooses the models that are unloaded when a load needs memory.
   template <class L = loading::LeastRecentlyUsed>
     requires(loading::check_loading_policy<L>())

@@ -79,6 +79,7 @@ class Batcher<In, Out, Env>::State {
   void withdraw_call(Call& call) noexcept;
 
   std::unique_ptr<Function> function_;
+  std::uint64_t const forks_ = Env::forks();
   std::uint32_t const max_held_;
   typename Env::Mutex calls_mutex_;
   std::vector<std::unique_ptr<Call>> calls_ ATH_GUARDED_BY(calls_mutex_);
@@ -145,6 +146,7 @@ Batcher<In, Out, Env>::State::State(detail::Validated, BatcherOptions const& opt
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Batcher<In, Out, Env>::State::~State() {
+  if (Env::forks() != forks_) return;  // those who would end the calls are not in this process
   held_.fetch_or(detail::batcher_stops);
   lane_.refuse_all(make_error(Code::unavailable, Reason::stopping, "the batcher is stopping"));
   for (std::uint32_t held = held_.load(); held != detail::batcher_stops; held = held_.load())

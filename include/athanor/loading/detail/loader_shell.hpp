@@ -119,6 +119,7 @@ class LoaderShell {
   void let_go(Record& record, Error const& error, bool forget);
   ModelStatus status_locked(Record const& record) const ATH_REQUIRES(mutex_);
 
+  std::uint64_t const forks_ = Env::forks();
   ModelLoaderOptions options_;
   LoadFunctions<P> functions_;
   typename Env::Executor load_threads_;

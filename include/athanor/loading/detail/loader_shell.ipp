@@ -42,6 +42,7 @@ LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunction
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::~LoaderShell() {
+  if (Env::forks() != forks_) return;  // a thread of the parent may hold the lock for ever
   stop();
   join(no_deadline);
 }
