@@ -371,3 +371,45 @@ TEST_CASE(
   CHECK(first.infer(row(0), {.deadline = 20s}).has_value());
   CHECK(innermost.load() == Reason::reentrant);
 }
+
+// mutant: a caller answers all who wait for its work before it returns
+// mutant: those who wait for a caller's work are left to a busy worker
+TEST_CASE("a caller with many who wait for its work answers a few and leaves the others to an idle worker") {
+  enum class Workers { idle, none, busy };
+  for (Workers const workers : {Workers::idle, Workers::none, Workers::busy}) {
+    CAPTURE(static_cast<int>(workers));
+    EngineOptions options;
+    options.threads = 1;
+    SimulatedEngine engine("", options);
+    REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
+    std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+    engine.control.on_run = [&](ath_batch const&) {
+      for (int i = 0; i < 100; ++i) tickets.push_back(engine.submit(row(1)));  // join the call that runs
+      engine.world.refuse_threads(workers == Workers::none);
+      return Result<void>();
+    };
+    std::ptrdiff_t answered = 0;
+    auto const infer = [&] {
+      REQUIRE(engine.infer(row(1)));
+      engine.world.refuse_threads(false);
+      answered = std::ranges::count_if(tickets, [](auto const& ticket) {
+        return (ticket->call->word.load() & serving::call_bits::answered) != 0;
+      });
+    };
+    struct Busy : Task {
+      std::function<void()> body;
+    } busy;
+    busy.body = infer;
+    busy.run = [](Task& task) noexcept { static_cast<Busy&>(task).body(); };
+    if (workers == Workers::busy) {
+      REQUIRE(engine.state->executor().post(busy));
+      engine.world.run_until_idle();
+    } else {
+      infer();
+    }
+    CHECK(answered == (workers == Workers::idle ? 16 : 100));
+    engine.world.run_until_idle();
+    for (auto const& ticket : tickets) CHECK(ticket->has_value());
+    CHECK(engine.control.runs.load() == 1);
+  }
+}

@@ -125,8 +125,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// whether the engine is stopping, so a stop that does not see it is seen by it.
   std::size_t routes() const noexcept;
 
-  // As the client of the cache and of the loader. The lane's clients, the served models, call batched().
-  void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept;
+  // As the client of the loader. The lane's clients, the served models, call batched().
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;
   /// False if the caller has been answered and no other call waits for the work.
@@ -234,7 +233,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
   Result<void> prepare_items(CallType& call, CallerKind caller, TimePoint now);
   static Result<StoredAnswerPointer> copy_answer(CallType& call, std::size_t& bytes) noexcept;
-  void publish(CallType& call, TimePoint now) noexcept;
+  struct Waiters;
+  void end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  void publish(CallType& call, TimePoint now, Waiters& waiters) noexcept;
+  void finish_waiters(batching::SlotList& calls) noexcept;
 
   void come_out(CallType& call) noexcept;
   void wait_for(CallType& call, std::uint32_t bits) noexcept;

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <limits>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
@@ -249,21 +252,6 @@ void EngineState<T>::on_task(Task& task) noexcept {
 }
 
 template <class T>
-void EngineState<T>::resume(typename Cache::Slot& slot, StoredAnswerPointer const& value,
-                            Error const* error) noexcept {
-  auto& call = static_cast<CallType&>(slot);
-  call.report.cache = CacheState::joined;
-  call.step = RouteStep::finish;
-  if (error != nullptr) {
-    end_route(call, detail::copy_of(*error));
-  } else {
-    call.outputs->stored = value;
-    call.report.members = value->members;
-  }
-  finish_step(call, CallerKind::worker, Env::now());
-}
-
-template <class T>
 void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   auto const handle = keep_model(call);  // as above
@@ -371,16 +359,75 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
   }
 }
 
+/// The client of the cache that ends a flight: the first of those who wait for it end at once, the others when the cache
+/// has named them all, here or as a task.
 template <class T>
-void EngineState<T>::publish(CallType& call, TimePoint now) noexcept {
+struct EngineState<T>::Waiters : Task {
+  EngineState& engine;
+  std::size_t at_once;
+  batching::SlotList others{};
+
+  Waiters(EngineState& of, std::size_t first) noexcept : engine(of), at_once(first) {
+    this->run = [](Task& task) noexcept {
+      std::unique_ptr<Waiters> const self(static_cast<Waiters*>(&task));
+      self->engine.finish_waiters(self->others);
+    };
+  }
+
+  void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept {
+    auto& call = static_cast<CallType&>(slot);
+    call.report.cache = CacheState::joined;
+    call.step = RouteStep::finish;
+    if (error != nullptr) {
+      engine.end_route(call, detail::copy_of(*error));
+    } else {
+      call.outputs->stored = value;
+      call.report.members = value->members;
+    }
+    if (at_once == 0) return others.append(call);
+    --at_once;
+    engine.finish_step(call, CallerKind::worker, Env::now());
+  }
+};
+
+template <class T>
+void EngineState<T>::finish_waiters(batching::SlotList& calls) noexcept {
+  while (batching::Slot* const slot = calls.pop())
+    finish_step(static_cast<CallType&>(*slot), CallerKind::worker, Env::now());
+}
+
+/// Answers those who wait for an owner's work. Each may have to be woken: a caller whose own answer is ready leaves all
+/// but a few to a worker, if one is idle.
+template <class T>
+void EngineState<T>::end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept {
+  constexpr std::size_t few = 16;
+  Waiters waiters(*this, caller == CallerKind::caller ? few : std::numeric_limits<std::size_t>::max());
+  if (call.route_end.failed) {
+    cache_.fail(call, call.route_end.error, waiters);
+  } else {
+    publish(call, now, waiters);
+  }
+  if (waiters.others.empty()) return;
+  if (executor_.idle()) {
+    if (auto task = std::unique_ptr<Waiters>(new (std::nothrow) Waiters(*this, 0))) {
+      std::swap(task->others, waiters.others);
+      if (executor_.post(*task)) return static_cast<void>(task.release());
+      std::swap(task->others, waiters.others);
+    }
+  }
+  finish_waiters(waiters.others);
+}
+
+template <class T>
+void EngineState<T>::publish(CallType& call, TimePoint now, Waiters& waiters) noexcept {
   std::size_t bytes = 0;
   auto const answer = copy_answer(call, bytes);
-  if (!answer) return cache_.fail(call, answer.error(), *this);
+  if (!answer) return cache_.fail(call, answer.error(), waiters);
   // An answer of fewer than all members goes to the waiters and is not stored.
   std::size_t const members = call.model->description().plan.members.size();
   if (call.report.members != 0 && call.report.members < members)
     bytes = std::numeric_limits<std::size_t>::max();
-  cache_.publish(call, *answer, bytes, call.report.compute, now, *this);
+  cache_.publish(call, *answer, bytes, call.report.compute, now, waiters);
 }
 
 /// State that the backend holds has moved on by an unknown part of a step when that fails.
@@ -423,13 +470,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
     end_route(call, no_worker());
   }
   if (call.ticket.number != 0) end_sequence_work(call);
-  if (call.role() == caching::Join::owner) {
-    if (call.route_end.failed) {
-      cache_.fail(call, call.route_end.error, *this);
-    } else {
-      publish(call, now);
-    }
-  }
+  if (call.role() == caching::Join::owner) end_flight(call, caller, now);
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
