@@ -122,7 +122,7 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
     Deferred deferred;
     mutex_.lock();
     unlock_and_dispatch(now, deferred);
-    now = Env::now();  // the caller's answer waited for that
+    now = Env::now();
   }
   return now;
 }
