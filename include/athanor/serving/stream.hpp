@@ -37,9 +37,11 @@ class Stream {
   class Iterator;
   class Awaiter;
 
+  /// For `Model::stream`.
   Stream(std::shared_ptr<serving::ServedModel<T>> model, serving::Call<T>& call,
          std::shared_ptr<serving::PartQueue<T>> queue) noexcept
       : model_(std::move(model)), call_(&call), queue_(std::move(queue)) {}
+  /// Leaves `other` without a stream.
   Stream(Stream&& other) noexcept
       : model_(std::move(other.model_)),
         call_(std::exchange(other.call_, nullptr)),
@@ -99,8 +101,11 @@ class Stream<T>::Iterator {
   using value_type = Outputs;
   explicit Iterator(Stream& stream) noexcept : stream_(&stream), part_(stream.next()) {}
 
+  /// The part, until the iterator moves on.
   Outputs& operator*() const noexcept { return *part_; }
+  /// As `operator*`.
   Outputs* operator->() const noexcept { return &*part_; }
+  /// Blocks until the next part is there, or the stream has ended.
   Iterator& operator++() noexcept {
     part_ = stream_->next();
     return *this;
@@ -119,13 +124,16 @@ class Stream<T>::Awaiter {
  public:
   explicit Awaiter(Stream& stream) noexcept : stream_(stream) {}
 
+  /// Whether the coroutine need not be suspended.
   bool await_ready() const noexcept { return stream_.ready(); }
+  /// False if it need not be after all.
   bool await_suspend(std::coroutine_handle<> reader) noexcept {
     auto const resume = [](void* address) noexcept {
       std::coroutine_handle<>::from_address(address).resume();
     };
     return stream_.call_when_ready({resume, reader.address()}, false);
   }
+  /// As `Stream::next`.
   std::optional<Outputs> await_resume() noexcept { return stream_.next(); }
 
  private:

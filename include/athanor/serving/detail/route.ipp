@@ -359,18 +359,16 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
   }
 }
 
-/// The client of the cache that ends a flight: the first of those who wait for it end at once, the others when the cache
-/// has named them all, here or as a task.
+/// The client of the cache that ends a flight: it gathers those who wait for it. As a task it answers them.
 template <class T>
 struct EngineState<T>::Waiters : Task {
   EngineState& engine;
-  std::size_t at_once;
-  batching::SlotList others{};
+  batching::SlotList calls{};
 
-  Waiters(EngineState& of, std::size_t first) noexcept : engine(of), at_once(first) {
+  explicit Waiters(EngineState& of) noexcept : engine(of) {
     this->run = [](Task& task) noexcept {
       std::unique_ptr<Waiters> const self(static_cast<Waiters*>(&task));
-      self->engine.finish_waiters(self->others);
+      self->engine.finish_waiters(self->calls);
     };
   }
 
@@ -384,9 +382,17 @@ struct EngineState<T>::Waiters : Task {
       call.outputs->stored = value;
       call.report.members = value->members;
     }
-    if (at_once == 0) return others.append(call);
-    --at_once;
-    engine.finish_step(call, CallerKind::worker, Env::now());
+    calls.append(call);
+  }
+
+  /// They are still to be answered afterwards if no worker is idle.
+  void leave_to_worker() noexcept {
+    if (!engine.executor_.idle()) return;
+    auto task = std::unique_ptr<Waiters>(new (std::nothrow) Waiters(engine));
+    if (task == nullptr) return;
+    std::swap(task->calls, calls);
+    if (engine.executor_.post(*task)) return static_cast<void>(task.release());
+    std::swap(task->calls, calls);
   }
 };
 
@@ -400,22 +406,21 @@ void EngineState<T>::finish_waiters(batching::SlotList& calls) noexcept {
 /// but a few to a worker, if one is idle.
 template <class T>
 void EngineState<T>::end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept {
-  constexpr std::size_t few = 16;
-  Waiters waiters(*this, caller == CallerKind::caller ? few : std::numeric_limits<std::size_t>::max());
+  constexpr int few = 16;
+  Waiters waiters(*this);
   if (call.route_end.failed) {
     cache_.fail(call, call.route_end.error, waiters);
   } else {
     publish(call, now, waiters);
   }
-  if (waiters.others.empty()) return;
-  if (executor_.idle()) {
-    if (auto task = std::unique_ptr<Waiters>(new (std::nothrow) Waiters(*this, 0))) {
-      std::swap(task->others, waiters.others);
-      if (executor_.post(*task)) return static_cast<void>(task.release());
-      std::swap(task->others, waiters.others);
-    }
+  if (caller == CallerKind::caller) {
+    batching::SlotList first;
+    for (int i = 0; i < few && !waiters.calls.empty(); ++i) first.append(*waiters.calls.pop());
+    // Asked before the first are answered, because their completions may need every worker.
+    if (!waiters.calls.empty()) waiters.leave_to_worker();
+    finish_waiters(first);
   }
-  finish_waiters(waiters.others);
+  finish_waiters(waiters.calls);
 }
 
 template <class T>
