@@ -176,7 +176,7 @@ static void cancel(void) {
   end(&log);
 }
 
-/* mutant: an engine is destroyed without being closed */
+/* mutant: a stop does not wait for completions */
 static void destroy_answers_all(void) {
   static const float row[2] = {1, 2};
   int round;
@@ -218,7 +218,7 @@ static void* cancel_it(void* raw) {
   return NULL;
 }
 
-/* mutant: an engine is destroyed without being closed */
+/* mutant: a stop does not wait for completions */
 static void destroy_waits(void) {
   static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};

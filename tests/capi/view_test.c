@@ -215,6 +215,7 @@ static void overlooked_failures(void) {
   CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_USE) == ATH_OK);
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim");
   CHECK(ath_request_set_cache_mode(on.request, 9) == ATH_INVALID_ARGUMENT);
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "x: ndim");
   CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
   CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE,
                 "cache_mode");

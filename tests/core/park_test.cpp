@@ -20,7 +20,7 @@ struct Setter : Timer {
 
 }  // namespace
 
-// mutant: work is taken back although it was done at the deadline
+// mutant: work is taken back at every wake-up
 TEST_CASE("a parked thread goes on when its word is done, and withdraws at the deadline") {
   Simulation world(1);
   SimulatedExecutor executor(1);

@@ -381,7 +381,7 @@ TEST_CASE("an actor has the number of a thread, its own or shared, and keeps it"
   CHECK(SimulatedEnv::thread_number() == 0);
 }
 
-// mutant: a simulated stop waits for the task that calls it
+// mutant: a simulated stop abandons nobody
 TEST_CASE("an executor of actors abandons who is inside at the deadline") {
   Simulation world(1, {.order = Turns::Order::random});
   SimulatedExecutor executor(2);
