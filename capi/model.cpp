@@ -54,7 +54,7 @@ std::int32_t ath_model_load(ath_engine* engine, const char* folder, ath_model** 
                             ath_error** out_error) noexcept {
   return give_model({"folder", folder}, "ath_model_load", engine, out_model, out_error,
                     [&]() -> Result<Model<>> {
-                      // Workers load, and this may be the only one.
+                      // A load waits for its callbacks, of which this one may be.
                       if (engine->origin->in_callback())
                         return fail(Code::failed_precondition, Reason::reentrant,
                                     "ath_model_load: called from a callback of the same engine, it would "

@@ -79,6 +79,34 @@ TEST_CASE("a table of an earlier or a later version is accepted, one of an impos
   }
 }
 
+// mutant: a processor that is null is not closed
+// mutant: a processor is closed by all who held it
+TEST_CASE("what a processor's open has opened is closed once, also if that is null") {
+  for (bool const null : {false, true}) {
+    CAPTURE(null);
+    static void* opened = nullptr;
+    static std::vector<void*> closed;
+    int processor = 0;
+    opened = null ? nullptr : &processor;
+    closed.clear();
+    auto table = processor_table();
+    table.open = [](void*, char const*, char const*, void** out, ath_ports*, ath_failure*) {
+      *out = opened;
+      return 0;
+    };
+    table.close = [](void*, void* which) { closed.push_back(which); };
+    serving::Tables tables;
+    REQUIRE(tables.add(table));
+    {
+      auto first = serving::OpenProcessor::open(tables.processor("words"), "", "{}");
+      REQUIRE(first);
+      auto const second = std::move(*first);
+      CHECK(closed.empty());
+    }
+    CHECK(closed == std::vector<void*>{opened});
+  }
+}
+
 // mutant: a reserved field of a table may be set
 // mutant: a table may run anywhere
 TEST_CASE("a value that this version does not know is rejected, so that a later one may give it a meaning") {

@@ -98,11 +98,12 @@ class OpenProcessor {
                                     std::string const& options);
   OpenProcessor(OpenProcessor&& other) noexcept
       : table_(std::move(other.table_)),
-        processor_(std::exchange(other.processor_, nullptr)),
+        processor_(other.processor_),
+        open_(std::exchange(other.open_, false)),
         ports_(other.ports_) {}
   OpenProcessor& operator=(OpenProcessor&&) = delete;
   ~OpenProcessor() {
-    if (processor_ != nullptr) table_->close(table_->context, processor_);
+    if (open_) table_->close(table_->context, processor_);
   }
 
   char const* name() const noexcept { return table_->name; }
@@ -136,7 +137,8 @@ class OpenProcessor {
   Result<MadeItem> check_made(MadeItem made, char const* const* names, std::int32_t const* dtypes,
                               std::size_t count) const;
   ProcessorTable table_;
-  void* processor_;
+  void* processor_;  // may be null
+  bool open_ = true;
   ath_ports ports_;
 };
 
