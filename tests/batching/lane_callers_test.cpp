@@ -524,3 +524,35 @@ TEST_CASE("a lone caller that also ended what had been queued meanwhile is told 
   CHECK(mine.succeeded);
   CHECK(mine.ended == began + 15ms);
 }
+
+namespace {
+
+/// What others do while the lane asks its policy, which it does with its mutex held.
+struct Pushing : Immediate {
+  static inline std::function<void()> asked;
+  BatchDecision decide(QueueSnapshot const& queue) const noexcept {
+    if (asked) asked();
+    return Immediate::decide(queue);
+  }
+};
+
+}  // namespace
+
+// mutant: who empties the inbox goes on while others fill it
+TEST_CASE("a thread admits what it finds in the inbox, and not what others add meanwhile") {
+  Bench<Pushing> bench({.max_items = 1});
+  int pushed = 0;
+  bench.client.during = [&](Batch const&) {
+    bench.client.during = nullptr;
+    auto& first = bench.enter();
+    Pushing::asked = [&] {
+      if (pushed < 100) ++pushed, bench.enter();
+    };
+    CHECK(bench.lane.withdraw(first));
+    Pushing::asked = nullptr;
+  };
+  bench.lane.enter(bench.call(), LendThread::yes);
+  CHECK(pushed > 0);
+  CHECK(pushed <= 4);
+  bench.world.run_until_idle();
+}

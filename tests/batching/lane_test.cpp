@@ -426,3 +426,36 @@ TEST_CASE("a lane that could not run anything is refused by name") {
   CHECK(validate({.max_items = 0}).error().reason == Reason::option);
   CHECK_FALSE(validate({.max_cost = 0}));
 }
+
+namespace {
+
+struct WatchedMutex : SimulatedEnv::Mutex {
+  static inline std::function<void()> before;
+  void lock() noexcept {
+    if (auto const once = std::exchange(before, nullptr)) once();
+    SimulatedEnv::Mutex::lock();
+  }
+};
+struct WatchedEnv : SimulatedEnv {
+  using Mutex = WatchedMutex;
+};
+
+}  // namespace
+
+// mutant: the state of a slot is written without the mutex
+TEST_CASE("the state of a slot is written with the mutex held only") {
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetClient client;
+  Lane<WatchedEnv, SizeOrDelay, PuppetClient> lane({.max_items = 4}, {.max_items = 4, .max_delay = 1s},
+                                                   client, executor);
+  TestCall call;
+  call.state = SlotState::in_batches;  // what an earlier use left
+  SlotState before = SlotState::outside;
+  WatchedMutex::before = [&] { before = call.state; };
+  lane.enter(call, LendThread::yes);
+  CHECK(before == SlotState::in_batches);
+  CHECK(call.state == SlotState::queued);
+  world.run_until_idle();
+  CHECK(call.succeeded);
+}
