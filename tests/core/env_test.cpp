@@ -7,11 +7,13 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #if defined(__linux__)
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
@@ -551,10 +553,13 @@ TEST_CASE("a child of a fork takes no work, stops at once, and draws numbers of 
 TEST_CASE("where there is no futex, a woken thread may destroy the word that it was parked on") {
   bool answered = true;
   for (int round = 0; answered && round < 300; ++round) {
-    auto* const word = new std::atomic<std::uint32_t>{0};
-    std::thread parked([word, &answered] {
+    // On a page of its own, so that who touches it later than it lives is seen in every build.
+    void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(page != MAP_FAILED);
+    auto* const word = new (page) std::atomic<std::uint32_t>{0};
+    std::thread parked([word, page, &answered] {
       while (word->load() == 0 && answered) answered = detail::park_portably(*word, 0, give_up());
-      delete word;
+      ::munmap(page, 4096);
     });
     void const* const address = word;
     word->store(1);
