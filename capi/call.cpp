@@ -12,26 +12,29 @@ using namespace athanor::capi;
 
 namespace {
 
-/// Empty responses, kept for calls of all engines to come.
-struct KeptResponses : serving::Pool<ath_response, SystemEnv> {
-  ~KeptResponses() {
-    close([](ath_response& response) { delete &response; });
-  }
+/// Empty responses, kept for calls of all engines to come. Never destroyed: while the process ends, threads of the host
+/// may still use them.
+union KeptResponses {
+  constexpr KeptResponses() noexcept : pool() {}
+  ~KeptResponses() {}  // NOLINT(modernize-use-equals-default): that of a union would be deleted
+  serving::Pool<ath_response, SystemEnv, serving::PoolEnd::with_its_users> pool;
 };
 constinit KeptResponses kept_responses;
 
 struct GiveResponseBack {
   void operator()(ath_response* response) const noexcept {
-    response->answer = {};
-    if (!kept_responses.keep(*response)) delete response;
+    response->answer.outputs = {};
+    if (!kept_responses.pool.keep(*response, response->home)) delete response;
   }
 };
 using ResponsePointer = std::unique_ptr<ath_response, GiveResponseBack>;
 
 /// Throws std::bad_alloc.
 ResponsePointer make_response() {
-  ath_response* const kept = kept_responses.take();
-  return ResponsePointer(kept != nullptr ? kept : new ath_response);
+  ath_response* response = kept_responses.pool.take();
+  if (response == nullptr) response = new ath_response;
+  response->home = SystemEnv::thread_number();
+  return ResponsePointer(response);
 }
 
 }  // namespace

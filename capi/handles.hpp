@@ -76,4 +76,5 @@ struct ath_request {
 
 struct ath_response {
   athanor::Answer answer;
+  std::size_t home = 0;  // the thread that took it from the pool, for which it is kept again
 };

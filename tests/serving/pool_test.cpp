@@ -14,6 +14,7 @@
 #include <malloc.h>
 #endif
 
+#include <athanor/core/simulation.hpp>
 #include <athanor/serving/detail/pool.hpp>
 #include <athanor/serving/engine.hpp>
 #include <support/puppet.hpp>
@@ -23,8 +24,10 @@ using namespace athanor_tests;
 
 namespace {
 
-// An environment in which others act between a thread's look at an atomic and its compare-and-exchange.
+// An environment in which others act between a thread's look at an atomic and its compare-and-exchange. All threads may
+// share a number.
 struct PausingEnv : SystemEnv {
+  static constexpr std::size_t own_numbers = 0;
   static inline std::function<void()> others;
 
   template <class T>
@@ -36,6 +39,25 @@ struct PausingEnv : SystemEnv {
       return std::atomic<T>::compare_exchange_strong(expected, desired, order);
     }
   };
+};
+
+// Threads with numbers of their own, which the actors set.
+struct NumberedEnv : SimulatedEnv {
+  static constexpr std::size_t own_numbers = 4;
+  static inline std::size_t number = 0;
+  static std::size_t thread_number() noexcept { return number; }
+};
+
+// Threads whose numbers are nobody's own.
+struct SharingEnv : SystemEnv {
+  static constexpr std::size_t own_numbers = 0;
+};
+
+template <class T, class Env>
+using ClosedPool = serving::Pool<T, Env, serving::PoolEnd::before_its_users>;
+
+struct Object {
+  bool out = false;  // with a taker, or on its way back
 };
 
 struct Opened : Puppet {
@@ -66,21 +88,23 @@ std::size_t bytes_in_use() {
 // mutant: an object is taken without a comparison
 TEST_CASE("a pool gives an object to one taker, whatever others take and keep meanwhile") {
   for (int const rounds : {1, 2, 65'535, 65'536}) {
-    serving::Pool<int, PausingEnv> pool;
+    ClosedPool<int, PausingEnv> pool;
     std::array<int, 3> objects{};
-    for (int& object : objects) REQUIRE(pool.keep(object));
+    REQUIRE(pool.take() == nullptr);
+    for (int& object : objects) REQUIRE(pool.keep(object, PausingEnv::thread_number()));
     std::set<int*> taken;
     PausingEnv::others = [&] {
       for (int i = 0; i < rounds; ++i) {
         int* const a = pool.take();
         int* const b = pool.take();
-        pool.keep(*b);
-        pool.keep(*a);
+        pool.keep(*b, PausingEnv::thread_number());
+        pool.keep(*a, PausingEnv::thread_number());
       }
       taken.insert(pool.take());
     };
     for (int i = 0; i < 2; ++i) {
-      int* const object = pool.take();
+      int* object = pool.take();
+      if (object == nullptr) object = pool.take();  // others may have gone round the ring while it looked
       REQUIRE(object != nullptr);
       CHECK(taken.insert(object).second);
     }
@@ -93,37 +117,148 @@ TEST_CASE("a pool gives an object to one taker, whatever others take and keep me
 TEST_CASE("a place that another thread fills meanwhile, or closes, is left to it") {
   std::array<int, 2> objects{};
   {
-    serving::Pool<int, PausingEnv> pool;
-    PausingEnv::others = [&] { REQUIRE(pool.keep(objects[0])); };
-    REQUIRE(pool.keep(objects[1]));
+    ClosedPool<int, PausingEnv> pool;
+    REQUIRE(pool.take() == nullptr);
+    PausingEnv::others = [&] { REQUIRE(pool.keep(objects[0], PausingEnv::thread_number())); };
+    REQUIRE(pool.keep(objects[1], PausingEnv::thread_number()));
     CHECK(std::set<int*>{pool.take(), pool.take()} == std::set<int*>{&objects[0], &objects[1]});
   }
-  serving::Pool<int, PausingEnv> pool;
+  ClosedPool<int, PausingEnv> pool;
+  REQUIRE(pool.take() == nullptr);
   PausingEnv::others = [&] { pool.close([](int&) {}); };
-  CHECK_FALSE(pool.keep(objects[0]));
+  CHECK_FALSE(pool.keep(objects[0], PausingEnv::thread_number()));
+}
+
+// mutants: keep_own whose exchange is a plain store; close that leaves the magazines, or the rings
+TEST_CASE("an object is with one thread, and dropped once, whoever gives it back while the pool closes") {
+  for (std::uint64_t seed = 0; seed < 500; ++seed) {
+    CAPTURE(seed);
+    Simulation world(seed, {.order = Turns::Order::random, .switch_one_in = 3});
+    world.give_each_actor(NumberedEnv::number);
+    ClosedPool<Object, NumberedEnv> pool;
+    std::array<Object, 24> objects;
+    std::size_t fresh = 0;
+    std::size_t gone = 0;  // dropped, or not kept
+    std::vector<Object*> sent;
+    bool over = false;
+    auto const give_back = [&](Object& object) {
+      object.out = false;
+      if (pool.keep(object, 1)) return;
+      CHECK_FALSE(std::exchange(object.out, true));
+      ++gone;
+    };
+    world.spawn([&] {
+      NumberedEnv::number = 1;
+      for (int i = 0; i < 40; ++i) {
+        Object* object = pool.take();
+        if (object == nullptr && fresh < objects.size()) object = &objects[fresh++];
+        if (object == nullptr) continue;
+        CHECK_FALSE(std::exchange(object->out, true));
+        if (world.below(3) == 0) {
+          give_back(*object);
+        } else {
+          sent.push_back(object);
+        }
+      }
+      over = true;
+      for (; !sent.empty() && world.below(4) != 0; SimulatedEnv::relax()) {
+        Object& object = *sent.back();
+        sent.pop_back();
+        give_back(object);
+      }
+    });
+    for (std::size_t number : {2, 3})
+      world.spawn([&, number] {
+        NumberedEnv::number = number;
+        for (; !over || !sent.empty(); SimulatedEnv::relax()) {
+          if (sent.empty()) continue;
+          Object& object = *sent.back();
+          sent.pop_back();
+          give_back(object);
+        }
+      });
+    world.spawn([&] {
+      while (!over) SimulatedEnv::relax();
+      pool.close([&](Object& object) {
+        CHECK_FALSE(std::exchange(object.out, true));
+        ++gone;
+      });
+    });
+    world.run_until_idle();
+    REQUIRE(world.actors() == 0);
+    CHECK(gone == fresh);
+  }
+}
+
+// mutant: take that looks at the ring first
+TEST_CASE("what a thread gave back itself it takes before what others gave back, the last first") {
+  std::array<int, 3> objects{};
+  ClosedPool<int, SystemEnv> pool;
+  std::size_t const own = SystemEnv::thread_number();
+  REQUIRE(pool.take() == nullptr);
+  std::jthread([&] { REQUIRE(pool.keep(objects[0], own)); }).join();
+  REQUIRE(pool.keep(objects[1], own));
+  REQUIRE(pool.keep(objects[2], own));
+  for (int i : {2, 1, 0}) CHECK(pool.take() == &objects[static_cast<std::size_t>(i)]);
   CHECK(pool.take() == nullptr);
 }
 
 // mutant: an object is taken without a comparison
 // mutant: an object is kept without a comparison
 TEST_CASE("threads that take and keep never hold the same object") {
+// mutant: keep that looks at the ring of the wrong cell
+TEST_CASE("a pool keeps so many objects for a thread, and none for one that never took") {
+  std::vector<int> objects(200);
+  serving::Pool<int, SystemEnv, serving::PoolEnd::with_its_users> pool;
+  std::size_t const own = SystemEnv::thread_number();
+  CHECK_FALSE(pool.keep(objects[0], own));
+  REQUIRE(pool.take() == nullptr);
+  CHECK_FALSE(pool.keep(objects[0], own + 1));
+  std::size_t kept = 0;
+  for (int& object : objects) kept += pool.keep(object, own) ? 1 : 0;
+  CHECK(kept == 72);
+  std::set<int*> taken;
+  while (int* const object = pool.take()) CHECK(taken.insert(object).second);
+  CHECK(taken.size() == kept);
+}
+
+// mutants: take_returned or keep_returned whose exchange is a plain store
+TEST_CASE_TEMPLATE("threads that take and give back never hold the same object", Env, SystemEnv, SharingEnv) {
   constexpr std::size_t count = 8;
-  serving::Pool<std::atomic<int>, SystemEnv> pool;
+  ClosedPool<std::atomic<int>, Env> pool;
   std::array<std::atomic<int>, count> objects{};
-  for (auto& object : objects) REQUIRE(pool.keep(object));
+  std::array<std::atomic<std::atomic<int>*>, 3> sent{};
   std::atomic<int> shared{0};
+  std::atomic<bool> over{false};
+  std::size_t const own = Env::thread_number();
+  auto const give_back = [&](std::atomic<int>& object) {
+    object.fetch_sub(1);
+    if (!pool.keep(object, own)) shared.fetch_add(1);
+  };
+  REQUIRE(pool.take() == nullptr);
+  for (auto& object : objects) REQUIRE(pool.keep(object, own));
   {
     std::vector<std::jthread> threads;
-    for (int t = 0; t < 4; ++t)
+    for (auto& box : sent)
       threads.emplace_back([&] {
-        for (int i = 0; i < 20'000; ++i) {
+        // A thread whose number is nobody's own takes from the same cell.
+        while (!over.load()) {
+          if (auto* const object = box.exchange(nullptr)) give_back(*object);
+          if (Env::own_numbers != 0) continue;
           auto* const object = pool.take();
           if (object == nullptr) continue;
           if (object->fetch_add(1) != 0) shared.fetch_add(1);
-          object->fetch_sub(1);
-          if (!pool.keep(*object)) shared.fetch_add(1);
+          give_back(*object);
         }
+        if (auto* const object = box.exchange(nullptr)) give_back(*object);
       });
+    for (std::size_t i = 0; i < 60'000; ++i) {
+      auto* const object = pool.take();
+      if (object == nullptr) continue;
+      if (object->fetch_add(1) != 0) shared.fetch_add(1);
+      if (auto* const before = sent[i % sent.size()].exchange(object)) give_back(*before);
+    }
+    over.store(true);
   }
   CHECK(shared.load() == 0);
   std::size_t kept = 0;
@@ -144,6 +279,7 @@ TEST_CASE("what another thread kept for this one is taken, or dropped when the p
   std::set<int*> given{pool.take()};
   pool.close([&](int& object) { given.insert(&object); });
   CHECK(given == std::set<int*>{&objects[0], &objects[1]});
+  CHECK_FALSE(pool.keep(objects[0], own));
 }
 
 TEST_CASE("an answer outlives its model and its engine") {

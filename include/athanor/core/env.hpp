@@ -9,6 +9,7 @@
 /// | `E::random()` | 64 random bits; any thread |
 /// | `E::forks()` | number of forks since counting began, in this process or an ancestor; any thread, cheap |
 /// | `E::thread_number()` | a small number, constant on a thread and rarely shared by two; spreads the writes of different threads |
+/// | `E::own_numbers` | optional, a constant: no two living threads share a number below it, and a thread that gets the number of one that ended sees what that wrote |
 /// | `E::relax()` | one pause of a spin loop |
 /// | `E::simulated` | true if other actors run only while the caller parks; nothing then spins before parking |
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
@@ -138,6 +139,8 @@ struct SystemEnv {
   static std::uint64_t forks() noexcept;
   /// The lowest number, from 0, that no other living thread has, while there are at most 64 threads.
   static std::size_t thread_number() noexcept { return detail::thread_number(); }
+  /// No two living threads share a number below this one.
+  static constexpr std::size_t own_numbers = detail::own_numbers;
   static void relax() noexcept {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

@@ -284,7 +284,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
-  Pool<CallType, Env> pool_;
+  Pool<CallType, Env, PoolEnd::with_its_users> pool_;
   Closed closed_ ATH_GUARDED_BY(mutex_){};
   /// Until the engine, which may have no other owner, has stopped.
   std::shared_ptr<EngineState> closing_self_{};

@@ -76,7 +76,7 @@ class OutputPool : public OutputOwner {
     return false;
   }
 
-  Pool<OutputSet, Env> kept_;
+  Pool<OutputSet, Env, PoolEnd::before_its_users> kept_;
   typename Env::template Atomic<std::uint64_t> owners_{1};  // the model, and every set
   typename Env::template Atomic<std::int64_t> kept_bytes_{0};
 };
