@@ -1,5 +1,6 @@
 #include <athanor/core/hash.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cerrno>
@@ -14,6 +15,7 @@
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
+#include "finite.hpp"
 #include "hash_avx2.hpp"
 
 namespace athanor::inline v1 {
@@ -146,7 +148,8 @@ void KeyHasher::add(ath_value const& value) noexcept {
   add(value.integer);
 }
 
-void KeyHasher::add(Tensor const& tensor) noexcept {
+/// All that precedes the bytes, or the texts.
+void KeyHasher::add_head(Tensor const& tensor) noexcept {
   assert(tensor.device().type == DeviceType::cpu);
   // Words that follow one another are added at once.
   std::array<std::uint64_t, Shape::max_rank + 3> words;
@@ -155,12 +158,32 @@ void KeyHasher::add(Tensor const& tensor) noexcept {
   put(static_cast<std::uint64_t>(tensor.dtype()));
   put(tensor.shape().rank());
   for (auto dim : tensor.shape().dims()) put(static_cast<std::uint64_t>(dim));
-  bool const texts = tensor.dtype() == DType::bytes;
-  if (!texts) put(tensor.size_bytes());
+  if (tensor.dtype() != DType::bytes) put(tensor.size_bytes());
   update(words.data(), count * sizeof(std::uint64_t));
-  if (!texts) return update(tensor.data(), tensor.size_bytes());
+}
+
+void KeyHasher::add(Tensor const& tensor) noexcept {
+  add_head(tensor);
+  if (tensor.dtype() != DType::bytes) return update(tensor.data(), tensor.size_bytes());
   auto const elements = tensor.shape().elements();
   for (std::int64_t i = 0; i < elements; ++i) add(tensor.text_at(i));
+}
+
+/// A block is looked at while the first cache still holds it.
+std::int64_t KeyHasher::add_finite(Tensor const& tensor) noexcept {
+  constexpr std::size_t block = std::size_t{16} << 10;  // a multiple of each element's size
+  if (tensor.dtype() == DType::bytes) {
+    add(tensor);
+    return -1;
+  }
+  add_head(tensor);
+  for (std::size_t done = 0; done < tensor.size_bytes(); done += block) {
+    std::size_t const bytes = std::min(block, tensor.size_bytes() - done);
+    update(tensor.data() + done, bytes);
+    if (auto const at = detail::first_non_finite(tensor.dtype(), tensor.data() + done, bytes); at >= 0)
+      return at + static_cast<std::int64_t>(done / element_size(tensor.dtype()));
+  }
+  return -1;
 }
 
 Hash128 KeyHasher::finish() const noexcept {

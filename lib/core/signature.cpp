@@ -8,6 +8,8 @@
 
 #include <athanor/core/detail/view.hpp>
 
+#include "finite.hpp"
+
 namespace athanor::inline v1 {
 
 namespace {
@@ -84,8 +86,7 @@ std::int64_t first_with_exponent(std::byte const* data, std::size_t count, Bits 
 Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const at = first_non_finite(tensor);
   if (at < 0) return {};
-  return fail(Code::invalid_argument, Reason::non_finite,
-              "{}: element {}: expected a finite value, got NaN or infinity", spec.name, at);
+  return tl::unexpected(non_finite_error(spec, at));
 }
 
 Result<void> check_bytes(TensorSpec const& spec, Tensor const& tensor) {
@@ -115,7 +116,8 @@ Result<void> check_bytes(TensorSpec const& spec, Tensor const& tensor) {
   return {};
 }
 
-Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLengths& lengths) {
+/// `unread`: whether its numbers may be left unread; set to false when they were not.
+Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLengths& lengths, bool& unread) {
   if (tensor.dtype() != spec.dtype)
     return fail(Code::invalid_argument, Reason::dtype, "{}: expected {}, got {}", spec.name,
                 to_string(spec.dtype), to_string(tensor.dtype()));
@@ -123,8 +125,12 @@ Result<void> check_tensor(TensorSpec const& spec, Tensor const& tensor, NamedLen
   if (lacks_memory(tensor))
     return fail(Code::invalid_argument, Reason::shape, "{}: expected memory of {} bytes, got null", spec.name,
                 tensor.size_bytes());
-  if (spec.dtype == DType::bytes) return check_bytes(spec, tensor);
-  if (spec.non_finite == NonFinite::refuse) return check_finite(spec, tensor);
+  if (spec.dtype == DType::bytes) {
+    unread = false;
+    return check_bytes(spec, tensor);
+  }
+  unread = unread && spec.non_finite == NonFinite::refuse && tensor.size_bytes() >= large_input;
+  if (spec.non_finite == NonFinite::refuse && !unread) return check_finite(spec, tensor);
   return {};
 }
 
@@ -205,7 +211,8 @@ Tensor repeated(Tensor const& row, std::int64_t items) {
   return std::move(*rows);
 }
 
-Result<void> check(Signature const& signature, Request const& request, CheckedRequest& checked) {
+Result<void> check(Signature const& signature, Request const& request, LargeInputs large,
+                   CheckedRequest& checked) {
   NamedLengths lengths;
   auto const& given = request.inputs();
   std::size_t known = signature.inputs.size();
@@ -222,7 +229,9 @@ Result<void> check(Signature const& signature, Request const& request, CheckedRe
     if (index == given.size())
       return fail(Code::invalid_argument, Reason::missing_input, "{}: expected {}, got no input of that name",
                   spec.name, to_string(spec));
-    if (auto ok = check_tensor(spec, given[index].value, lengths); !ok) return ok;
+    bool unread = large == LargeInputs::leave;
+    if (auto ok = check_tensor(spec, given[index].value, lengths, unread); !ok) return ok;
+    checked.unread = checked.unread || unread;
     checked.index[i] = static_cast<std::uint8_t>(index);
     checked.bytes += static_cast<std::int64_t>(given[index].value.size_bytes());
   }
@@ -243,16 +252,25 @@ Result<void> check(Signature const& signature, Request const& request, CheckedRe
 }  // namespace
 
 std::int64_t first_non_finite(Tensor const& tensor) noexcept {
-  auto const first = [&tensor](auto exponent) {
-    return first_with_exponent(tensor.data(), tensor.size_bytes() / sizeof(exponent), exponent);
+  return detail::first_non_finite(tensor.dtype(), tensor.data(), tensor.size_bytes());
+}
+
+std::int64_t detail::first_non_finite(DType dtype, std::byte const* data, std::size_t bytes) noexcept {
+  auto const first = [&](auto exponent) {
+    return first_with_exponent(data, bytes / sizeof(exponent), exponent);
   };
-  switch (tensor.dtype()) {
+  switch (dtype) {
     case DType::f32: return first(std::uint32_t{0x7f800000});
     case DType::f64: return first(std::uint64_t{0x7ff0000000000000});
     case DType::f16: return first(std::uint16_t{0x7c00});
     case DType::bf16: return first(std::uint16_t{0x7f80});
     default: return -1;
   }
+}
+
+Error non_finite_error(TensorSpec const& spec, std::int64_t at) {
+  return make_error(Code::invalid_argument, Reason::non_finite,
+                    "{}: element {}: expected a finite value, got NaN or infinity", spec.name, at);
 }
 
 std::string to_string(TensorSpec const& spec) {
@@ -278,9 +296,10 @@ Request& Request::set(std::string_view name, Tensor value) {
   return *this;
 }
 
-Result<CheckedRequest> check(Signature const& signature, Request const& request) {
+Result<CheckedRequest> check(Signature const& signature, Request const& request, LargeInputs large) {
   Result<CheckedRequest> checked;  // filled in where the caller reads it
-  if (auto ok = check(signature, request, *checked); !ok) checked = tl::unexpected(std::move(ok.error()));
+  if (auto ok = check(signature, request, large, *checked); !ok)
+    checked = tl::unexpected(std::move(ok.error()));
   return checked;
 }
 

@@ -70,6 +70,10 @@ class KeyHasher {
   /// memory (asserted).
   void add(Tensor const& tensor) noexcept;
 
+  /// As add(tensor), and looks for NaN and infinities in the same pass over memory: the index of the first one, after which
+  /// the key is of no use, or -1.
+  std::int64_t add_finite(Tensor const& tensor) noexcept;
+
   /// The key of all fields since construction or reset(). More fields may be added afterwards.
   Hash128 finish() const noexcept;
   /// Removes all fields; keeps the secret.
@@ -77,6 +81,7 @@ class KeyHasher {
 
  private:
   void add_word(std::uint64_t value) noexcept;
+  void add_head(Tensor const& tensor) noexcept;
   void update(void const* data, std::size_t bytes) noexcept;
 
   static constexpr std::size_t state_size = 576;

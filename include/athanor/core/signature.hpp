@@ -109,7 +109,13 @@ struct CheckedRequest {
   std::int64_t items = 1;
   std::int64_t bytes = 0;   ///< all inputs together, including defaults that apply
   bool incomplete = false;  ///< the request leaves some input out
+  bool unread = false;      ///< whether large inputs hold NaN or infinity is not known: LargeInputs::leave
 };
+
+/// Whether check() reads inputs of `large_input` bytes and more, or leaves that to whoever hashes them, so that they are
+/// read once: see KeyHasher::add_finite.
+enum class LargeInputs : std::uint8_t { read, leave };
+inline constexpr std::size_t large_input = std::size_t{16} << 10;
 
 /// The value in effect for signature parameter `index` in a checked request. Borrows texts from both.
 ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,
@@ -119,13 +125,16 @@ ath_value parameter_of(Signature const& signature, Request const& request, Check
 /// encoding of `bytes`, finiteness and parameters. Fails with invalid_argument and a message that names the tensor, the
 /// index of a bad element, what was expected and what was given. Reads every byte of floating-point and text
 /// inputs. Allocates only on failure.
-Result<CheckedRequest> check(Signature const& signature, Request const& request);
+Result<CheckedRequest> check(Signature const& signature, Request const& request,
+                             LargeInputs large = LargeInputs::read);
 
 /// Adds the inputs that a checked request leaves out, a row of the default for each item. Throws std::bad_alloc.
 void add_defaults(Signature const& signature, Request& request, CheckedRequest& checked);
 
 /// The index of the first NaN or infinity; -1 if there is none, or if the element type is not floating-point.
 std::int64_t first_non_finite(Tensor const& tensor) noexcept;
+/// The error of check() for such an element of an input.
+Error non_finite_error(TensorSpec const& spec, std::int64_t at);
 
 /// True if `text` is well-formed UTF-8. Otherwise sets `*bad_byte` to the index of the first invalid
 /// sequence.

@@ -64,6 +64,14 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
   return call;
 }
 
+/// A request that is hashed is read when it is.
+template <class T>
+LargeInputs EngineState<T>::large_inputs(ModelType const& model, CallOptions const& options) const noexcept {
+  bool const hashed =
+      options_.cache_bytes != 0 && model.description().manifest.cache && options.cache != CacheMode::skip;
+  return hashed ? LargeInputs::leave : LargeInputs::read;
+}
+
 template <class T>
 inline Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const& request,
                                                  CallOptions const& options, TimePoint now,
@@ -75,7 +83,7 @@ inline Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const
                 "{}: the model keeps state: expected a call of a sequence; see open_sequence",
                 model.description().id);
   PaddedLengths lengths{};
-  auto checked = check_request(model.description(), request, lengths);
+  auto checked = check_request(model.description(), request, lengths, large_inputs(model, options));
   if (!checked) return tl::unexpected(std::move(checked.error()));
   return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr);
 }
@@ -112,7 +120,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   // A hint that was missed costs no more than this.
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
   PaddedLengths lengths{};
-  auto const checked = check_request(model.description(), request, lengths);
+  auto const checked = check_request(model.description(), request, lengths, large_inputs(model, options));
   if (!checked) return tl::unexpected(checked.error());
   RoomPlace<Env> place(room_line_, checked->items,
                        held_bytes(model.description(), request, *checked, lengths));

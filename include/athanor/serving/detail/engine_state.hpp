@@ -53,6 +53,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// does.
   ModelPointer handle_of(ModelType& model);
 
+  LargeInputs large_inputs(ModelType const& model, CallOptions const& options) const noexcept;
   /// A pooled call for `request`, checked against the model's signature; referenced by its caller and by the
   /// engine.
   Result<CallType*> make_call(ModelType& model, Request const& request, CallOptions const& options,
@@ -214,6 +215,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   // own it already.
   enum class Progress : std::uint8_t { next, parked };
   void advance(CallType& call, CallerKind caller, TimePoint now) noexcept;
+  static std::optional<Error> read_inputs(CallType const& call, KeyHasher* hasher) noexcept;
   Progress join_step(CallType& call, TimePoint now) noexcept;
   Progress admit_work_step(CallType& call, TimePoint now) noexcept;
   Progress guard_step(CallType& call, TimePoint now) noexcept;

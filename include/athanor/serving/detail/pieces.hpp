@@ -21,8 +21,8 @@ Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
 /// check(), and that the request's lengths fit into the model's buckets: those are `lengths`, if the model pads requests.
 inline Result<CheckedRequest> check_request(ModelDescription const& description, Request const& request,
-                                            PaddedLengths& lengths) {
-  auto checked = check(description.signature, request);
+                                            PaddedLengths& lengths, LargeInputs large = LargeInputs::read) {
+  auto checked = check(description.signature, request, large);
   if (checked && description.pads_requests) measure_request(description, request, checked, lengths);
   return checked;
 }

@@ -62,6 +62,26 @@ typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Erro
   return Progress::next;
 }
 
+/// Looks for NaN and infinities in the inputs, which check() has left to this, and adds them to the key, if there is one.
+template <class T>
+std::optional<Error> EngineState<T>::read_inputs(CallType const& call, KeyHasher* hasher) noexcept {
+  Signature const& signature = call.model->description().signature;
+  for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
+    Tensor const& input = call.inputs[i];
+    bool const refuses = signature.inputs[i].non_finite == NonFinite::refuse;
+    std::int64_t at = -1;
+    if (hasher == nullptr) {
+      if (refuses) at = first_non_finite(input);
+    } else if (refuses) {
+      at = hasher->add_finite(input);
+    } else {
+      hasher->add(input);
+    }
+    if (at >= 0) return non_finite_error(signature.inputs[i], at);
+  }
+  return std::nullopt;
+}
+
 /// Hit: answered from the cache. Waiter: parked on an equal call's flight. Owner: its work is the flight's.
 template <class T>
 inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& call, TimePoint now) noexcept {
@@ -72,14 +92,23 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
   bool const parametric = !signature.parameters.empty();
   bool const own = parametric && leaves_out_seed(signature, call.inputs.checked());
   if (!cached || own || call.cache_mode == CacheMode::skip) {
-    if (call.cache_mode != CacheMode::only_if_cached) return Progress::next;
+    if (call.cache_mode != CacheMode::only_if_cached) {
+      // Without a key, what was left to the hash is read here.
+      if (call.inputs.checked().unread)
+        if (auto refused = read_inputs(call, nullptr)) return end_route(call, std::move(*refused));
+      return Progress::next;
+    }
     return end_route(call, make_error(Code::not_found, Reason::not_cached,
                                       "{}: expected {}, as the call reads the cache only", description.id,
                                       own ? "a value for the seed" : "a model whose answers are cached"));
   }
   KeyHasher hasher(secret_);
   hasher.add(description.content);
-  for (std::size_t i = 0; i < signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
+  if (!call.inputs.checked().unread) {
+    for (std::size_t i = 0; i < signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
+  } else if (auto refused = read_inputs(call, &hasher)) {
+    return end_route(call, std::move(*refused));
+  }
   if (parametric)
     for (ath_value const& value : call.parameters.values()) hasher.add(value);
   auto const joined = cache_.join(call, hasher.finish(), call.cache_mode, now);
