@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-#include <simulation/world.hpp>
+#include <simulation/run.hpp>
 
 using namespace athanor_tests;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <athanor/batching/cost_model.hpp>
 #include <athanor/core/time.hpp>
 
 namespace athanor_tests {
@@ -20,51 +21,76 @@ void Judge::wrong(std::string text) {
   if (verdict_.empty()) verdict_ = std::move(text);
 }
 
+Given given(Answer const& answer) {
+  auto const find = [&](char const* name) { return answer.outputs.find(name); };
+  return {answer.report, find("y"), find("edition"), find("count"), find("seen")};
+}
+
 void Judge::call_begins(CallRecord& call) {
   calls_.push_back(&call);
   call.from = tick();
   if (call.sequence != nullptr) ++call.sequence->calls;
-  load_asked(call.model, call.began);
+  load_wanted(call.model, call.began);
   if (call.cache == CacheMode::refresh) ++content_of(call).refreshing;
 }
 
 void Judge::call_is_over(CallRecord& call) {
+  if (call.returned) return wrong("a call was answered twice: " + describe(call));
+  notice_memory();
   call.returned = true;
   call.until = tick();
   if (call.sequence != nullptr) --call.sequence->calls;
-  if (call.cache == CacheMode::refresh) --content_of(call).refreshing;
+  if (call.cache != CacheMode::refresh) return;
+  --content_of(call).refreshing;
+  content_of(call).refreshed_until = call.until;
 }
 
-void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now) {
-  if (call.returned) return wrong("a call was answered twice: " + describe(call));
-  call_is_over(call);
-  Facts& model = facts(call.model);
-  Code const code = answer ? Code::ok : answer.error().code;
-  ++model.outcomes[static_cast<std::size_t>(code)];
+void Judge::count_outcome(CallRecord const& call, Code code) {
+  ++facts(call.model).outcomes[static_cast<std::size_t>(code)];
   trace_ = (trace_ ^ (static_cast<std::uint64_t>(code) + std::uint64_t{16} * call.value)) * 0x100000001b3ULL;
-  if (answer) {
-    ++values_;
-    judge_value(call, *answer);
-    judge_report(call, *answer, now);
-    if (call.sequence != nullptr) {
-      auto const seen = answer->outputs["seen"].as<float>();
-      auto const why = call.sequence->judge(
-          call.from, call.value, {static_cast<std::uint32_t>(seen[0]), static_cast<std::uint32_t>(seen[1])});
-      if (!why.empty()) wrong(why + ": " + describe(call));
-      sequence_goes_on(call, nullptr, now);
-    }
-    if (call.cache == CacheMode::refresh) content_of(call).refreshed_until = call.until;
-    return;
-  }
+}
+
+void Judge::call_ends(CallRecord& call, Given const& answer, TimePoint now) {
+  call_is_over(call);
+  count_outcome(call, Code::ok);
+  ++values_;
+  judge_value(call, answer);
+  judge_report(call, answer, now);
+  if (call.sequence == nullptr) return;
+  auto const seen = answer.seen->as<float>();
+  auto const why = call.sequence->judge(
+      call.from, call.value, {static_cast<std::uint32_t>(seen[0]), static_cast<std::uint32_t>(seen[1])});
+  if (!why.empty()) wrong(why + ": " + describe(call));
+  sequence_goes_on(call, nullptr);
+}
+
+void Judge::call_ends(CallRecord& call, Error const& error, TimePoint now) {
+  call_is_over(call);
+  count_outcome(call, error.code);
   ++errors_;
-  if (call.cache == CacheMode::refresh) content_of(call).refreshed_until = call.until;
-  Error const& error = answer.error();
   call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
                    error.reason == Reason::stopping || error.reason == Reason::expected_wait;
   if (error.message.empty() && memory_failed_ == 0) wrong("an error without a sentence: " + describe(call));
   if (auto const why = unexplained(call, error, now); !why.empty())
     wrong("unexplained: " + to_string(error) + " [" + why + "]: " + describe(call));
-  if (call.sequence != nullptr) sequence_goes_on(call, &error, now);
+  if (call.sequence != nullptr) sequence_goes_on(call, &error);
+}
+
+void Judge::call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now) {
+  if (answer) return call_ends(call, given(*answer), now);
+  call_ends(call, answer.error(), now);
+}
+
+void Judge::call_is_unseen(CallRecord& call) {
+  call_is_over(call);
+  call.abandoned = true;
+  ++facts(call.model).unseen;
+  ++unseen_;
+}
+
+void Judge::call_is_none(CallRecord& call) {
+  call_is_over(call);
+  ++unseen_;
 }
 
 void Judge::call_throws(CallRecord& call) {
@@ -86,7 +112,7 @@ void Judge::refused_in_child(ModelKind model, Error const* error, bool counted) 
 // Values.
 
 // Every item has its own number of rows, and all are its.
-void Judge::judge_ragged(CallRecord const& call, Answer const& answer) {
+void Judge::judge_ragged(CallRecord const& call, Given const& answer) {
   std::vector<std::int64_t> counts;
   std::vector<float> rows;
   for (std::uint32_t item = 0; item < call.items; ++item) {
@@ -94,17 +120,17 @@ void Judge::judge_ragged(CallRecord const& call, Answer const& answer) {
     for (std::int64_t i = 0; i < 2 * counts.back(); ++i)
       rows.push_back(static_cast<float>(call.value * 32 + 2 * item + 1) + static_cast<float>(i % 2));
   }
-  Tensor const& y = answer.outputs["y"];
-  if (!std::ranges::equal(answer.outputs["count"].as<std::int64_t>(), counts))
+  Tensor const& y = *answer.y;
+  if (!std::ranges::equal(answer.count->as<std::int64_t>(), counts))
     return wrong("an answer with other numbers of rows: " + describe(call));
   if (y.shape() != Shape{static_cast<std::int64_t>(rows.size()) / 2, 2} ||
       !std::ranges::equal(y.as<float>(), rows))
     wrong("somebody else's rows: " + describe(call));
 }
 
-void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
+void Judge::judge_rows(CallRecord const& call, Given const& answer) {
   if (call.model == ModelKind::ragged) return judge_ragged(call, answer);
-  Tensor const& y = answer.outputs["y"];
+  Tensor const& y = *answer.y;
   auto const width = static_cast<std::uint32_t>(width_of(call.model, call.value));
   if (y.shape() != Shape{call.items, width}) return wrong("an answer of another shape: " + describe(call));
   ModelTraits const& traits = traits_of(call.model);
@@ -119,13 +145,13 @@ void Judge::judge_rows(CallRecord const& call, Answer const& answer) {
       return wrong("a mean over all members that is none: " + describe(call));
   }
   if (call.model != ModelKind::plain) return;
-  Tensor const& edition = answer.outputs["edition"];
+  Tensor const& edition = *answer.edition;
   auto const is_edition = [](float value) { return value == stage_edition; };
   if (edition.shape() != Shape{call.items} || !std::ranges::all_of(edition.as<float>(), is_edition))
     wrong("not every item has what holds for its batch: " + describe(call));
 }
 
-void Judge::judge_value(CallRecord const& call, Answer const& answer) {
+void Judge::judge_value(CallRecord const& call, Given const& answer) {
   judge_rows(call, answer);
   Content& content = content_of(call);
   if (call.cache == CacheMode::only_if_cached && answer.report.cache != CacheState::hit)
@@ -152,7 +178,7 @@ void Judge::judge_value(CallRecord const& call, Answer const& answer) {
   if (whole && stored && alone && content.stored == 0) content.stored = tick();
 }
 
-void Judge::judge_report(CallRecord const& call, Answer const& answer, TimePoint now) {
+void Judge::judge_report(CallRecord const& call, Given const& answer, TimePoint now) {
   Report const& report = answer.report;
   Facts& model = facts(call.model);
   ModelTraits const& traits = traits_of(call.model);
@@ -188,7 +214,7 @@ void Judge::judge_delivery(CallRecord const& call, Report const& report, TimePoi
   if (report.delivered > call.deadline - call.began)
     wrong("a report of a success after the deadline: " + describe(call));
   // A call that was interrupted before it read the clock has its time from after a leap.
-  if (!call.of_many && leaped_ <= call.from && now > call.deadline)
+  if (!call.of_many && !call.of_job && leaped_ <= call.from && now > call.deadline)
     wrong("a success after the deadline: " + describe(call));
 }
 
@@ -221,20 +247,11 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
       if (call.cancel_asked || model.unloading > 0 || model.unloaded > call.from) return "";
       if (may_lack_memory(call)) return "";  // for the copy that its work needed when another caller left
       return "nobody cancelled it";
-    case Reason::stopping:
-      if (error.code != Code::unavailable) return "a code that does not fit";
-      if (stopping_) return "";
-      // The loader's: the model is on its way out.
-      if (error.retry_after.count() > 0 &&
-          (model.unloading > 0 || model.unloaded != 0 || script_.options.model_bytes))
-        return "";
-      return "nobody stopped the engine";
+    case Reason::stopping: return unexplained_stop(call, error);
     case Reason::breaker_open:
       if (error.code != Code::unavailable || error.retry_after.count() <= 0) return "no time to come back";
-      return script_.options.breaker && (model.failed_runs >= 5 || memory_failed_ != 0)
-                 ? ""
-                   ""
-                 : "the breaker had no reason to open";
+      if (script_.options.breaker && (model.failed_runs >= 5 || memory_failed_ != 0)) return "";
+      return "the breaker had no reason to open";
     case Reason::not_cached:
       if (error.code != Code::not_found) return "a code that does not fit";
       if (call.cache != CacheMode::only_if_cached) return "the caller did not ask for only_if_cached";
@@ -242,15 +259,16 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
     case Reason::syntax:
       if (call.model == ModelKind::made && is_refused_by_processor(call.value)) return "";
       return "the processor did not refuse it";
-    case Reason::model_load:
-      if (model.failed_loads > 0 || model.unloading > 0 || model.unloaded != 0) return "";
-      if (memory_failed_ != 0 || threads_refused_) return "";
-      return now - *model.wanted >= script_.options.load_deadline ? "" : "no load failed, or took so long";
+    case Reason::model_load: return unexplained_load(call.model, now);
     case Reason::queue_full:
     case Reason::memory_full:
     case Reason::too_large:
     case Reason::expected_wait:
-    case Reason::budget: return unexplained_exhaustion(call, error, now);
+    case Reason::budget:
+      if (error.code != Code::resource_exhausted) return "a code that does not fit";
+      return error.reason == Reason::expected_wait && error.retry_after.count() > 0
+                 ? unexplained_wait(call, now)
+                 : unexplained_exhaustion(call, error);
     case Reason::sequence_lost:
     case Reason::sequence_busy: return unexplained_loss(call, error, now);
     case Reason::none:
@@ -260,59 +278,125 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
   }
 }
 
+/// Of the engine; or of the loader: the model is on its way out, until the last who used it then has gone.
+std::string Judge::unexplained_stop(CallRecord const& call, Error const& error) {
+  if (error.code != Code::unavailable) return "a code that does not fit";
+  if (stopping_) return "";
+  if (error.retry_after.count() <= 0) return "nobody stopped the engine";
+  Facts const& model = facts(call.model);
+  Order const from = since(call);
+  if (model.unloading > 0 || model.unloaded > from) return "";
+  bool const in_use = std::ranges::any_of(calls_, [&](CallRecord const* other) {
+    return other != &call && other->model == call.model && other->from < model.unloaded &&
+           may_overlap(*other, from);
+  });
+  return model.unloaded != 0 && in_use ? "" : "nobody unloads the model";
+}
+
+std::string Judge::unexplained_load(ModelKind kind, TimePoint now) {
+  Facts const& model = facts(kind);
+  if (model.failed_loads > 0 || memory_failed_ != 0 || threads_refused_) return "";
+  if (now - *model.wanted >= script_.options.load_deadline) return "";
+  // One that an unload gave up may be running until all is quiet.
+  bool const given_up = model.unloading > 0 || (model.unloaded != 0 && model.unloaded >= quiet_since_);
+  return given_up ? "" : "no load failed, or took so long";
+}
+
+bool Judge::may_overlap(CallRecord const& other, Order from) const {
+  return !other.returned || other.until >= from || (other.abandoned && other.until >= quiet_since_);
+}
+
+/// When what the call was told may have happened: before it came, where it joined the flight of others.
+Order Judge::since(CallRecord const& call) const {
+  Order first = call.from;
+  if (script_.options.cache_bytes == 0 || call.cache == CacheMode::skip) return first;
+  for (CallRecord const* other : calls_)
+    if (other->model == call.model && other->value == call.value && may_overlap(*other, call.from))
+      first = std::min(first, other->from);
+  return first;
+}
+
 /// An upper bound: everybody who was there at any time of this call, and whose work may still go on.
 bool Judge::may_be_held(CallRecord const& call, Reason reason) const {
   std::int64_t items = call.items;
   std::int64_t bytes = call.bytes;
   for (CallRecord const* other : calls_) {
-    if (other == &call) continue;
-    bool const over =
-        other->returned && other->until < call.from && (!other->abandoned || other->until < quiet_since_);
-    if (over) continue;
+    if (other == &call || !may_overlap(*other, call.from)) continue;
     items += other->items;
     bytes += other->bytes;
   }
   return reason == Reason::queue_full ? items > script_.options.max_items : bytes > script_.options.max_bytes;
 }
 
-std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& error, TimePoint now) {
-  Facts const& model = facts(call.model);
-  if (error.code != Code::resource_exhausted) return "a code that does not fit";
-  bool const too_large = error.reason == Reason::too_large;
-  if (error.retry_after.count() <= 0 && !too_large && error.reason != Reason::budget)
-    return "no time to come back";
-  switch (error.reason) {
-    case Reason::queue_full:
-    case Reason::memory_full:  // of the gate, or of the loader
-      if (error.reason == Reason::memory_full && script_.options.model_bytes) return "";
-      return may_be_held(call, error.reason) ? "" : "the engine was not full";
-    case Reason::too_large:
-      return call.items > script_.options.max_items || call.bytes > script_.options.max_bytes ? ""
-                                                                                              : "it fits";
-    case Reason::budget: return script_.options.model_bytes ? "" : "there is no budget";
-    default: break;
+/// Whether another model may have memory that cannot be taken from it: it was pinned, on its way in or on its way out.
+bool Judge::others_use_budget(ModelKind kind, Order from) const {
+  if (!script_.options.model_bytes) return false;
+  auto const is_other = [&](ModelKind other) {
+    return other != kind || facts_[static_cast<std::size_t>(kind)].replaced;
+  };
+  for (ModelKind const other : script_.models) {
+    Facts const& model = facts_[static_cast<std::size_t>(other)];
+    bool const moves = model.loads > 0 || model.loaded > from || model.file_loads > 0 ||
+                       model.files_loaded > from || model.unloading > 0 || model.unloaded > from;
+    if (is_other(other) && moves) return true;
   }
-  // At worst everybody's items run one by one before it, each as long as the longest run of the model.
+  return std::ranges::any_of(
+      calls_, [&](CallRecord const* other) { return is_other(other->model) && may_overlap(*other, from); });
+}
+
+void Judge::file_load_ends(ModelKind kind) {
+  Facts& model = facts(kind);
+  --model.file_loads;
+  model.files_loaded = tick();
+  // The engine measures it now; a failure is remembered.
+  model.lacked_budget = model.lacked_budget || others_use_budget(kind, model.files_loaded);
+}
+
+std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& error) {
+  if (error.reason == Reason::too_large)
+    return call.items > script_.options.max_items || call.bytes > script_.options.max_bytes ? "" : "it fits";
+  auto const& budget = script_.options.model_bytes;
+  if (error.reason == Reason::budget)
+    return budget && footprint_of(call.model) > *budget ? "" : "the budget is large enough";
+  if (error.retry_after.count() <= 0) return "no time to come back";
+  if (may_be_held(call, error.reason)) return "";
+  if (error.reason == Reason::queue_full) return "the engine was not full";
+  bool const lacks = facts(call.model).lacked_budget || others_use_budget(call.model, since(call));
+  return lacks ? "" : "neither the engine nor the budget of models was full";
+}
+
+/// At worst everybody's items run one by one before it, each as long as the longest run of the model; and a prediction is
+/// trusted once there were enough batches.
+std::string Judge::unexplained_wait(CallRecord const& call, TimePoint now) {
+  Facts const& model = facts(call.model);
   if (call.deadline == no_deadline) return "it has no deadline";
-  if (clock_has_leapt())
-    return "";  // the engine may have been interrupted between a run and its look at the clock
+  if (model.runs < batching::CostModel::trusted_samples) return "too few batches to predict by";
   std::int64_t others = call.items;
   for (CallRecord const* other : calls_)
     if (other != &call && other->model == call.model &&
         (!other->returned || other->abandoned || other->until > call.from))
       others += other->items;
   ModelTraits const& traits = traits_of(call.model);
-  // A batch may run again by halves, member by member.
-  Duration const longest_batch = model.longest_run * (2 * traits.max_items * traits.members);
+  // An engine that is interrupted between a run and its look at the clock takes a leap for a part of the run.
+  bool const interrupts = script_.turns.switch_one_in != 0 || script_.turns.order != Turns::Order::random;
+  Duration const longest = model.longest_run * traits.members + (interrupts ? model.leaps : Duration{0});
+  // A batch may run again by halves.
+  Duration const longest_batch = longest * (2 * traits.max_items);
   // Requests of a group may have waited for room before they were refused.
   return longest_batch * (others + 1) > call.deadline - now ? "" : "no run of this model was so long";
 }
 
+void Judge::clock_leaps(Duration by) {
+  leaped_ = tick();
+  for (Facts& model : facts_)
+    if (model.wanted) model.leaps += by;
+}
+
 /// What the end of a call means for the ones that come after it.
-void Judge::sequence_goes_on(CallRecord const& call, Error const* error, TimePoint now) {
+void Judge::sequence_goes_on(CallRecord const& call, Error const* error) {
   SequenceFacts& sequence = *call.sequence;
   if (error == nullptr) {  // others may come before the call takes its ticket, or when the place is another's
-    sequence.used = now;
+    sequence.used = std::max(sequence.used, call.began);
     return;
   }
   if (call.abandoned || error->reason == Reason::none) sequence.given_up = true;
@@ -321,7 +405,7 @@ void Judge::sequence_goes_on(CallRecord const& call, Error const* error, TimePoi
 
 void Judge::sequence_refused(SequenceFacts const* sequence, Error const& error, TimePoint now) {
   bool const lost = error.reason == Reason::sequence_lost;
-  bool const idle = sequence != nullptr && (clock_has_leapt() || now - sequence->used >= idle_time / 2);
+  bool const idle = sequence != nullptr && now - sequence->used >= idle_time;
   if (sequence != nullptr && (!lost || !idle)) wrong("a sequence lost its place: " + to_string(error));
   if (sequence != nullptr) return;
   if (error.code != Code::resource_exhausted || error.reason != Reason::sequences_full ||
@@ -342,9 +426,10 @@ std::string Judge::unexplained_loss(CallRecord const& call, Error const& error, 
   }
   if (error.code != Code::aborted) return "a code that does not fit";
   if (sequence.lost != 0 || sequence.closed || sequence.given_up) return "";
-  if (model.unloading > 0 || model.unloaded > sequence.since || script_.options.model_bytes) return "";
+  if (model.unloading > 0 || model.unloaded > sequence.since) return "";
+  if (others_use_budget(call.model, sequence.since)) return "";  // it was evicted for another one
   if (call.model == ModelKind::held && (model.failed_runs > 0 || memory_failed_ != 0)) return "";
-  if (clock_has_leapt() || now - sequence.used >= idle_time / 2) return "";
+  if (now - sequence.used >= idle_time) return "";
   return "nothing has happened to its state";
 }
 
@@ -414,14 +499,21 @@ void Judge::compare(ModelKind kind, ModelStatistics const& statistics, std::uint
     wrong(std::string(traits_of(kind).name) + ": " + what + ": the engine counts " + std::to_string(counted) +
           ", and there were " + std::to_string(happened));
   };
+  // Of calls whose outcome nobody saw, any may be.
+  auto const compare = [&](char const* what, std::uint64_t counted, std::uint64_t happened) {
+    if (counted < happened || counted > happened + model.unseen) differs(what, counted, happened);
+  };
+  std::uint64_t counted = 0;
+  std::uint64_t happened = model.unseen;
   for (std::size_t code = 0; code < model.outcomes.size(); ++code) {
-    std::uint64_t const counted = statistics.requests[code];
-    std::uint64_t const happened = model.outcomes[code];
-    if (counted != happened) differs(to_string(static_cast<Code>(code)).data(), counted, happened);
+    compare(to_string(static_cast<Code>(code)).data(), statistics.requests[code], model.outcomes[code]);
+    counted += statistics.requests[code];
+    happened += model.outcomes[code];
   }
-  if (statistics.cache_hits != model.hits) differs("hits", statistics.cache_hits, model.hits);
-  if (statistics.cache_joined != model.joined) differs("joined", statistics.cache_joined, model.joined);
-  if (statistics.degraded != model.degraded) differs("degraded", statistics.degraded, model.degraded);
+  if (counted != happened) differs("calls", counted, happened);
+  compare("hits", statistics.cache_hits, model.hits);
+  compare("joined", statistics.cache_joined, model.joined);
+  compare("degraded", statistics.degraded, model.degraded);
   if (statistics.batches + reruns < model.runs)
     differs("batches and reruns", statistics.batches + reruns, model.runs);
   if (statistics.queued_items != 0) differs("queued items", statistics.queued_items, 0);

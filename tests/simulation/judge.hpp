@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <athanor/serving/answer.hpp>
@@ -28,12 +29,23 @@ struct CallRecord {
   Order from = 0;
   CacheMode cache = CacheMode::use;
   bool of_many = false;       // one request of an infer_many
+  bool of_job = false;        // its end is known when somebody looks
   bool cancel_asked = false;  // or about to be
   bool returned = false;
   Order until = 0;
   bool abandoned = false;  // answered while its work may have gone on
   SequenceFacts* sequence = nullptr;
 };
+
+// What a caller was given; which tensors there are depends on the model.
+struct Given {
+  Report report{};
+  Tensor const* y = nullptr;
+  Tensor const* edition = nullptr;
+  Tensor const* count = nullptr;
+  Tensor const* seen = nullptr;
+};
+Given given(Answer const& answer);
 
 // One run of one member, as the backend knows it.
 struct Execution {
@@ -60,14 +72,28 @@ class Judge {
 
   // What happens, as it happens.
   void call_begins(CallRecord& call);
+  void call_ends(CallRecord& call, Given const& answer, TimePoint now);
+  void call_ends(CallRecord& call, Error const& error, TimePoint now);
   void call_ends(CallRecord& call, Result<Answer> const& answer, TimePoint now);
+  // Nobody will see the outcome of the call, which may go on.
+  void call_is_unseen(CallRecord& call);
+  // It never was a call of the engine.
+  void call_is_none(CallRecord& call);
   // Also for answers that were kept since.
-  void judge_rows(CallRecord const& call, Answer const& answer);
+  void judge_rows(CallRecord const& call, Given const& answer);
   void run_ends(Execution const& execution);
-  void load_asked(ModelKind model, TimePoint now) {
-    if (!facts(model).wanted) facts(model).wanted = now;
+  void load_begins(ModelKind model, TimePoint now) {
+    load_wanted(model, now);
+    ++facts(model).loads;
+  }
+  void load_ends(ModelKind model) {
+    --facts(model).loads;
+    facts(model).loaded = tick();
   }
   void load_failed(ModelKind model) { ++facts(model).failed_loads; }
+  // Of one member, in the backend.
+  void file_load_begins(ModelKind model) { ++facts(model).file_loads; }
+  void file_load_ends(ModelKind model);
   void unload_begins(ModelKind model) { ++facts(model).unloading; }
   void unload_ends(ModelKind model) {
     --facts(model).unloading;
@@ -81,10 +107,12 @@ class Judge {
     facts(model).forgets_from = std::max(facts(model).forgets_from, from);
     facts(model).forgotten = tick();
   }
-  void clock_leaps() { leaped_ = tick(); }
+  void clock_leaps(Duration by);
   bool clock_has_leapt() const noexcept { return leaped_ != 0; }
-  // An allocation of somebody's thread has failed since the last look.
-  void memory_fails() { memory_failed_ = tick(); }
+  // Whether an allocation of somebody's thread has failed since the last look.
+  void notice_memory() {
+    if (std::exchange(thread_memory().failed, false)) memory_failed_ = tick();
+  }
   void threads_refused() { threads_refused_ = true; }
   bool refused_threads() const noexcept { return threads_refused_; }
   // Refused in the child of a fork: the error, or none when there was an answer.
@@ -95,8 +123,10 @@ class Judge {
   void call_throws(CallRecord& call);
   // Some of the model's calls are counted where nobody can ask any more.
   void counts_are_lost(ModelKind model) { facts(model).inexact = true; }
+  // Others keep the model that had its name.
+  void model_is_replaced(ModelKind model) { facts(model).replaced = true; }
   void stop_called() { stopping_ = true; }
-  // A sequence was opened or reset.
+  // A sequence was opened or reset; `now` is a time before that.
   void sequence_begins(SequenceFacts& sequence, ModelKind model, TimePoint now) {
     sequence = {.model = model, .since = tick(), .used = now};
   }
@@ -108,7 +138,7 @@ class Judge {
   // At the end: what the engine counted is what happened.
   void compare(ModelKind model, ModelStatistics const& statistics, std::uint64_t reruns);
 
-  std::uint64_t calls() const noexcept { return calls_.size(); }
+  std::uint64_t calls() const noexcept { return calls_.size() - unseen_; }
   std::uint64_t values() const noexcept { return values_; }
   std::uint64_t errors() const noexcept { return errors_; }
   std::uint64_t trace() const noexcept { return trace_; }
@@ -132,6 +162,14 @@ class Judge {
     std::uint64_t failed_runs = 0;
     std::uint64_t failed_loads = 0;
     Duration longest_run{0};
+    Duration leaps{0};  // since somebody wanted it
+    std::uint64_t unseen = 0;
+    int loads = 0;  // calls of Model::load
+    Order loaded = 0;
+    int file_loads = 0;
+    Order files_loaded = 0;
+    bool lacked_budget = false;  // when a file was loaded
+    bool replaced = false;
     int unloading = 0;
     Order unloaded = 0;
     bool ever_forgets = false;
@@ -144,19 +182,30 @@ class Judge {
 
   Facts& facts(ModelKind model) { return facts_[static_cast<std::size_t>(model)]; }
   Content& content_of(CallRecord const& call) { return facts(call.model).contents[call.value]; }
-  void judge_value(CallRecord const& call, Answer const& answer);
-  void judge_ragged(CallRecord const& call, Answer const& answer);
-  void judge_report(CallRecord const& call, Answer const& answer, TimePoint now);
+  void load_wanted(ModelKind model, TimePoint now) {
+    if (!facts(model).wanted) facts(model).wanted = now;
+  }
+  void count_outcome(CallRecord const& call, Code code);
+  void judge_value(CallRecord const& call, Given const& answer);
+  void judge_ragged(CallRecord const& call, Given const& answer);
+  void judge_report(CallRecord const& call, Given const& answer, TimePoint now);
   void judge_delivery(CallRecord const& call, Report const& report, TimePoint now);
   // Empty when the error is explained.
   std::string unexplained(CallRecord const& call, Error const& error, TimePoint now);
-  std::string unexplained_exhaustion(CallRecord const& call, Error const& error, TimePoint now);
+  std::string unexplained_stop(CallRecord const& call, Error const& error);
+  std::string unexplained_load(ModelKind kind, TimePoint now);
+  std::string unexplained_exhaustion(CallRecord const& call, Error const& error);
+  std::string unexplained_wait(CallRecord const& call, TimePoint now);
   std::string unexplained_failure(CallRecord const& call, Error const& error);
   std::string unexplained_loss(CallRecord const& call, Error const& error, TimePoint now);
-  void sequence_goes_on(CallRecord const& call, Error const* error, TimePoint now);
+  void sequence_goes_on(CallRecord const& call, Error const* error);
   bool concerns(Order run_until, CallRecord const& call) const;
   bool must_hit(CallRecord const& call);
   bool may_be_held(CallRecord const& call, Reason reason) const;
+  // Whether that call was there at `from` or later, or its work.
+  bool may_overlap(CallRecord const& other, Order from) const;
+  Order since(CallRecord const& call) const;
+  bool others_use_budget(ModelKind model, Order from) const;
   bool may_lack_memory(CallRecord const& call) const;
   void call_is_over(CallRecord& call);
 
@@ -169,7 +218,8 @@ class Judge {
   Order leaped_ = 0;
   Order memory_failed_ = 0;
   Order order_ = 0;
-  Order quiet_since_ = 0;  // what was abandoned before is not held any more
+  Order quiet_since_ = 0;     // what was abandoned before is not held any more
+  std::uint64_t unseen_ = 0;  // calls
   std::uint64_t values_ = 0;
   std::uint64_t errors_ = 0;
   std::uint64_t trace_ = 0;

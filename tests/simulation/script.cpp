@@ -49,9 +49,16 @@ EngineOptions draw_options(Draw& draw, std::size_t models) {
   options.cache_bytes = caches[draw.below(4)];
   options.breaker = !draw.one_in(3);
   options.caller_runs = draw.one_in(3) ? CallerRuns::never : CallerRuns::when_idle;
-  if (models > 1 && draw.one_in(3)) options.model_bytes = 1500;
+  // One model at a time; or none but the ensemble, which is a little smaller.
+  if (models > 1 && draw.one_in(3)) options.model_bytes = draw.one_in(8) ? 999 : 1500;
   options.load_deadline = 50ms;
   return options;
+}
+
+JobOptions draw_jobs(Draw& draw) {
+  Duration const retentions[] = {500us, 5ms, 1h};
+  return {.retention = retentions[draw.below(3)],
+          .max_jobs = draw.one_in(4) ? static_cast<std::size_t>(1 + draw.below(3)) : std::size_t{1000}};
 }
 
 Faults draw_faults(Draw& draw) {
@@ -74,7 +81,7 @@ Faults draw_faults(Draw& draw) {
 }
 
 Kind draw_kind(Draw& draw) {
-  std::uint64_t const at = draw.below(64);
+  std::uint64_t const at = draw.below(76);
   if (at < 20) return Kind::infer;
   if (at < 40) return Kind::submit;
   if (at < 45) return Kind::infer_many;
@@ -86,7 +93,20 @@ Kind draw_kind(Draw& draw) {
   if (at < 59) return draw.one_in(3) ? Kind::replace : draw.one_in(2) ? Kind::threads : Kind::fork;
   if (at < 60) return Kind::drop_answers;
   if (at < 62) return Kind::end_hangs;
-  return Kind::leap;
+  if (at < 64) return Kind::leap;
+  if (at < 67) return Kind::infer_into;
+  if (at < 71) return Kind::job;
+  if (at < 73) return Kind::wait_job;
+  if (at < 75) return draw.one_in(2) ? Kind::cancel_job : Kind::look_at_job;
+  return draw.one_in(3) ? Kind::drop_jobs : Kind::forget_job;
+}
+
+// What a completion does: nothing that waits.
+Kind draw_inside(Draw& draw) {
+  Kind const kinds[] = {Kind::submit, Kind::submit,       Kind::job,       Kind::cancel_call,
+                        Kind::unload, Kind::forget,       Kind::replace,   Kind::cancel_job,
+                        Kind::forget, Kind::drop_answers, Kind::drop_jobs, Kind::cancel_token};
+  return draw.one_in(24) ? Kind::stop : kinds[draw.below(std::size(kinds))];
 }
 
 std::uint32_t draw_value(Draw& draw, std::uint32_t& unique) {
@@ -101,7 +121,10 @@ std::uint32_t draw_value(Draw& draw, std::uint32_t& unique) {
 void draw_sequence(Draw& draw, SimulatedEvent& event) {
   event.value = event.value % 8 == 7 ? 15 : event.value % 6;
   event.target %= 4;
-  if (event.kind == Kind::infer_many) event.kind = Kind::infer;
+  if (event.kind == Kind::infer_many || event.kind == Kind::infer_into) event.kind = Kind::infer;
+  if (event.kind == Kind::job) event.kind = Kind::submit;
+  if (event.inside == Kind::job) event.inside = Kind::close_sequence;
+  if (event.inside == Kind::forget) event.inside = Kind::reset_sequence;
   if (event.kind == Kind::forget || event.kind == Kind::drop_answers || draw.one_in(12))
     event.kind = draw.one_in(2) ? Kind::reset_sequence : Kind::close_sequence;
 }
@@ -130,6 +153,7 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
     if (std::ranges::find(script.models, kind) == script.models.end()) script.models.push_back(kind);
   }
   script.options = draw_options(draw, script.models.size());
+  script.jobs = draw_jobs(draw);
   script.faults = draw_faults(draw);
   bool const bursts = draw.one_in(3);
   std::uint32_t unique = 64;
@@ -148,6 +172,8 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
     event.borrows = draw.one_in(2);
     event.keeps_answer = draw.one_in(4);
     event.target = static_cast<std::uint32_t>(draw.below(32));
+    event.handles = static_cast<SimulatedEvent::Handles>(draw.below(3));
+    if (draw.one_in(5)) event.inside = draw_inside(draw);
     if (event.kind == Kind::infer_many) {
       event.count = 1 + static_cast<std::uint32_t>(draw.below(6));
       if (event.token == SimulatedEvent::own_token) event.token = -1;
@@ -171,9 +197,12 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
 
 std::string to_string(Script const& script) {
   static constexpr char const* kinds[] = {
-      "infer",   "infer_many", "submit",         "cancel_call",    "cancel_token", "load",
-      "unload",  "forget",     "replace",        "drop_answers",   "leap",         "end_hangs",
-      "threads", "fork",       "reset_sequence", "close_sequence", "stop"};
+      "infer",       "infer_into",     "infer_many",     "submit",    "job",
+      "cancel_call", "cancel_token",   "load",           "unload",    "forget",
+      "replace",     "drop_answers",   "leap",           "end_hangs", "threads",
+      "fork",        "reset_sequence", "close_sequence", "wait_job",  "look_at_job",
+      "cancel_job",  "forget_job",     "drop_jobs",      "stop"};
+  static_assert(std::size(kinds) == static_cast<std::size_t>(Kind::stop) + 1);
   static constexpr char const* models[] = {"plain",  "texts",  "made",    "ensemble", "single",
                                            "padded", "ragged", "carried", "held"};
   static_assert(std::size(models) == model_kinds);
@@ -187,8 +216,9 @@ std::string to_string(Script const& script) {
                      ", max_bytes " + std::to_string(options.max_bytes) + ", cache " +
                      std::to_string(options.cache_bytes) + (options.breaker ? ", breaker" : "") +
                      (options.caller_runs == CallerRuns::never ? ", caller never runs" : "") +
-                     (options.model_bytes ? ", tight budget" : "") + ", faults: first " +
-                     std::to_string(faults.first_runs) + (faults.error ? " error" : "") +
+                     (options.model_bytes ? ", budget " + std::to_string(*options.model_bytes) : "") +
+                     ", jobs " + std::to_string(script.jobs.max_jobs) + " for " + us(script.jobs.retention) +
+                     ", faults: first " + std::to_string(faults.first_runs) + (faults.error ? " error" : "") +
                      (faults.throws ? " throw" : "") + (faults.no_memory ? " no_memory" : "") +
                      (faults.short_rows ? " short" : "") + (faults.long_rows ? " long" : "") +
                      (faults.slow ? " slow" : "") + (faults.hang ? " hang" : "") +
@@ -196,7 +226,7 @@ std::string to_string(Script const& script) {
                      (faults.memory ? " memory" : "") + (faults.no_threads ? " no_threads" : "") + "\n";
   for (SimulatedEvent const& event : script.events) {
     text += "  +" + us(event.gap) + " " + kinds[static_cast<int>(event.kind)];
-    if (event.kind <= Kind::submit) {
+    if (event.kind <= Kind::job) {
       text += " " + std::string(models[static_cast<int>(event.model)]) + " value " +
               std::to_string(event.value) + " (" + std::to_string(items_of(event.value)) + " items)" +
               (event.kind == Kind::infer_many ? " x" + std::to_string(event.count) : "") +
@@ -205,8 +235,17 @@ std::string to_string(Script const& script) {
       if (event.cache != CacheMode::use) text += " cache " + std::to_string(static_cast<int>(event.cache));
       if (event.token >= 0) text += " token " + std::to_string(event.token);
       if (event.kind == Kind::submit && event.borrows) text += " borrows";
+      if (event.kind == Kind::submit && event.handles != SimulatedEvent::Handles::kept)
+        text += event.handles == SimulatedEvent::Handles::dropped_at_once ? " drops handles"
+                                                                          : " drops handles inside";
+      if (event.kind == Kind::submit && event.inside)
+        text += " and inside " + std::string(kinds[static_cast<int>(*event.inside)]) + " " +
+                std::to_string(event.target);
+      if (event.kind == Kind::job) text += " key " + std::to_string(event.target % job_keys);
     } else if (event.kind == Kind::cancel_call || event.kind == Kind::cancel_token) {
       text += " " + std::to_string(event.target);
+    } else if (event.kind >= Kind::wait_job && event.kind < Kind::stop) {
+      text += " " + std::to_string(event.target % job_keys) + " " + us(event.time);
     } else if (event.kind == Kind::leap || event.kind == Kind::stop) {
       text += " " + us(event.time);
     } else if (event.kind == Kind::reset_sequence || event.kind == Kind::close_sequence) {

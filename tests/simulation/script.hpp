@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <athanor/core/simulation.hpp>
+#include <athanor/serving/jobs.hpp>
 #include <athanor/serving/options.hpp>
 
 namespace athanor_tests {
@@ -24,8 +26,10 @@ constexpr bool keeps_state(ModelKind kind) noexcept {
 struct SimulatedEvent {
   enum class Kind : std::uint8_t {
     infer,
+    infer_into,
     infer_many,
     submit,
+    job,
     cancel_call,
     cancel_token,
     load,
@@ -39,8 +43,15 @@ struct SimulatedEvent {
     fork,
     reset_sequence,
     close_sequence,
+    wait_job,
+    look_at_job,
+    cancel_job,
+    forget_job,
+    drop_jobs,  // the table of jobs ends, and another begins
     stop,
   };
+  // When the caller of a submit gives up its handles of the model and of the call.
+  enum class Handles : std::uint8_t { kept, dropped_at_once, dropped_when_answered };
   Kind kind = Kind::infer;
   Duration gap{0};  // before it begins
   ModelKind model = ModelKind::plain;
@@ -50,10 +61,12 @@ struct SimulatedEvent {
   CacheMode cache = CacheMode::use;
   int token = -1;        // -1 none, else the number of a Cancellation that calls share; own_token: its own
   bool borrows = false;  // submit: the inputs lie in the caller's memory, which it takes back when answered
-  bool keeps_answer = false;  // until the end of the run; replace: keeps the handle
-  std::uint32_t target = 0;   // cancel_call, cancel_token; which sequence
-  Duration time{0};           // stop: grace; leap: how far
-  std::uint32_t memory = 0;   // the allocation of the event's own thread that fails; 0: none
+  bool keeps_answer = false;        // until the end of the run; replace: keeps the handle
+  Handles handles = Handles::kept;  // of a submit
+  std::optional<Kind> inside{};     // a submit's completion does this, too
+  std::uint32_t target = 0;         // cancel_call, cancel_token; which sequence; which job
+  Duration time{0};                 // stop: grace; leap: how far; wait_job: how long
+  std::uint32_t memory = 0;         // the allocation of the event's own thread that fails; 0: none
 
   static constexpr int own_token = 100;
 };
@@ -80,6 +93,7 @@ struct Script {
   Turns turns;
   std::vector<ModelKind> models;
   EngineOptions options;
+  JobOptions jobs;
   Faults faults;
   std::vector<SimulatedEvent> events;
 };
@@ -107,6 +121,7 @@ constexpr std::int64_t made_length_of(std::uint32_t row) noexcept { return 4 + r
 constexpr std::int64_t rows_of(std::uint32_t value, std::uint32_t row) noexcept { return (value + row) % 4; }
 constexpr bool is_poison(std::uint32_t value) noexcept { return value % 16 == 15; }
 constexpr bool is_refused_by_processor(std::uint32_t value) noexcept { return value % 16 == 14; }
+inline constexpr std::uint32_t job_keys = 4;
 inline constexpr std::uint32_t shared_values = 8;  // values below it are asked for again and again
 
 }  // namespace athanor_tests

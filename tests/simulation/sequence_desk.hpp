@@ -35,6 +35,7 @@ class SequenceDesk {
     if (place.taken.handle != nullptr) return place.taken;
     auto const before = std::pair(taken(event.model), closes_);
     place.changes = true;
+    TimePoint const began = simulation_.now();
     auto opened = model_(event.model).open_sequence();
     place.changes = false;
     if (!opened) {
@@ -45,7 +46,7 @@ class SequenceDesk {
       return {};
     }
     place.taken.handle = std::make_shared<Sequence<T>>(std::move(*opened));
-    begin(place, event.model);
+    begin(place, event.model, began);
     return place.taken;
   }
 
@@ -53,10 +54,11 @@ class SequenceDesk {
     Place& place = place_of(event);
     if (place.changes || place.taken.handle == nullptr || place.taken.facts->calls > 0) return;
     place.changes = true;
+    TimePoint const began = simulation_.now();
     auto const reset = place.taken.handle->reset();
     place.changes = false;
     place.taken.facts->over = true;
-    if (reset) return begin(place, event.model);
+    if (reset) return begin(place, event.model, began);
     judge_.sequence_refused(place.taken.facts, reset.error(), simulation_.now());
     place.taken.handle = nullptr;
   }
@@ -99,9 +101,9 @@ class SequenceDesk {
                                     std::ranges::count_if(places_, opens));
   }
   Place& place_of(SimulatedEvent const& event) { return places_[{event.model, event.target}]; }
-  void begin(Place& place, ModelKind kind) {
+  void begin(Place& place, ModelKind kind, TimePoint now) {
     place.taken.facts = &facts_.emplace_back();
-    judge_.sequence_begins(*place.taken.facts, kind, simulation_.now());
+    judge_.sequence_begins(*place.taken.facts, kind, now);
   }
 
   Simulation& simulation_;

@@ -44,8 +44,15 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"carried", 4, 1, 1, 1, true, false},
     {"held", 4, 1, 1, 1, true, false},
 }};
+constexpr ModelTraits const& traits_of(ModelKind kind) {
+  return model_traits[static_cast<std::size_t>(kind)];
+}
+// What a model holds once it is loaded, in bytes.
+constexpr std::uint64_t footprint_of(ModelKind kind) {
+  std::uint64_t const members = traits_of(kind).members;
+  return 1000 / members * members;
+}
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
-inline ModelTraits const& traits_of(ModelKind kind) { return model_traits[static_cast<std::size_t>(kind)]; }
 
 // The state of a sequence: how many calls stepped it, and a number made of their values. A model with state answers with
 // the one that it found, too.
@@ -161,7 +168,7 @@ class StageBackend {
     Model(Model const&) = delete;
     Model& operator=(Model const&) = delete;
     ~Model() { stage.unload(); }
-    std::uint64_t footprint() const { return 1000 / traits_of(kind).members; }
+    std::uint64_t footprint() const { return footprint_of(kind) / traits_of(kind).members; }
     Result<std::unique_ptr<Instance>> make_instance() {
       return std::make_unique<Instance>(stage, kind, member);
     }
