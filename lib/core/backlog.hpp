@@ -1,8 +1,6 @@
 /// Tasks that a worker of a SystemExecutor runs next, and that others can take over.
 #pragma once
 
-#include <atomic>
-
 #include <athanor/core/env.hpp>
 
 namespace athanor::inline v1 {
@@ -12,6 +10,7 @@ namespace athanor::inline v1 {
 /// tasks with `take_over`. Open tasks are linked through Task::next. Only the thread that holds the list reads and writes
 /// these links: the worker, for the few instructions while `open_` is `held`, or the thread that took the list over.
 /// Only the worker sets `open_` to other than null.
+template <Environment Env>
 class Backlog {
  public:
   void add(Task& task) noexcept {
@@ -41,7 +40,7 @@ class Backlog {
   }
 
  private:
-  std::atomic<Task*> open_{nullptr};
+  typename Env::template Atomic<Task*> open_{nullptr};
   Task* open_last_ = nullptr;    // of what was open last
   Task* added_first_ = nullptr;  // by the task that runs
   Task* added_last_ = nullptr;

@@ -58,7 +58,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   struct alignas(64) Worker : Timer {
     explicit Worker(State& of) : state(of) { fire = &State::on_held_up; }
     State& state;
-    Backlog backlog;
+    Backlog<SystemEnv> backlog;
     Worker* next_unused = nullptr;
   };
   static inline thread_local Worker* worker_here = nullptr;

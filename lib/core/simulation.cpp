@@ -35,6 +35,7 @@ struct Simulation::Actor {
   std::uint64_t priority = 0;
   std::size_t thread_number = 0;
   std::vector<std::uint64_t> locals;
+  Variables variables{};
 
   bool can_go_on(TimePoint now) const { return !parked || now >= until || condition.holds(condition.of); }
 };
@@ -99,6 +100,18 @@ void Simulation::exchange_locals(Actor& actor) noexcept {
     std::memcpy(locals_[i].where, &actor.locals[i], locals_[i].size);
     actor.locals[i] = value;
   }
+}
+
+void* Simulation::Variables::find(void const* name) noexcept {
+  auto const at = std::ranges::find_if(
+      places, [name](Place const& place) { return place.name == name || place.name == nullptr; });
+  if (at == places.end()) std::abort();
+  at->name = name;
+  return at->value.data();
+}
+
+void* Simulation::variable(void const* name) noexcept {
+  return (running_ != nullptr ? running_->variables : outside_).find(name);
 }
 
 void Simulation::resume(Actor& actor) noexcept {

@@ -365,6 +365,38 @@ TEST_CASE("each actor has its own thread-local variables and its own exceptions"
   CHECK(of_each_actor == 7);
 }
 
+struct Depth {
+  using Value = int;
+};
+struct Place {
+  using Value = void const*;
+};
+
+// mutant: all actors have the variables of what is outside of them
+TEST_CASE("each actor has its own variables of the environment, and what is outside of actors has others") {
+  Simulation world(1, {.order = Turns::Order::random});
+  SimulatedEnv::local<Depth>() = 7;
+  for (int i = 1; i <= 3; ++i) {
+    world.spawn([&world, i] {
+      CHECK(SimulatedEnv::local<Depth>() == 0);
+      CHECK(SimulatedEnv::local<Place>() == nullptr);
+      SimulatedEnv::local<Depth>() = i;
+      SimulatedEnv::local<Place>() = &world;
+      world.sleep(1ms);
+      CHECK(SimulatedEnv::local<Depth>() == i);
+    });
+  }
+  world.run_until_idle();
+  CHECK(SimulatedEnv::local<Depth>() == 7);
+  CHECK(SimulatedEnv::local<Place>() == nullptr);
+}
+
+TEST_CASE("outside of a simulation a variable of the environment is the thread's") {
+  detail::local<SimulatedEnv, Depth>() = 3;
+  CHECK(detail::local<SystemEnv, Depth>() == 3);
+  detail::local<SystemEnv, Depth>() = 0;
+}
+
 // mutant: all actors have one thread number
 TEST_CASE("an actor has the number of a thread, its own or shared, and keeps it") {
   Simulation world(1, {.order = Turns::Order::random});

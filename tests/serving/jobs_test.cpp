@@ -196,8 +196,6 @@ TEST_CASE("waiting ends with the job, or when its time has passed") {
 TEST_CASE("S2-21 any order of threads makes one job of one key, and each waits for its end") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     World engine({}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
-    engine.world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
-    engine.world.give_each_actor(serving::CallerScope::depth);
     int made = 0;
     int submitted = 0;
     int ended = 0;

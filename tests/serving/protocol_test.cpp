@@ -172,8 +172,6 @@ TEST_CASE("a stop answers a caller whose batch hangs, also one that is still ins
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     Simulation world(seed, {.order = Turns::Order::priorities, .changes = 3, .length = 400});
-    world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
-    world.give_each_actor(serving::CallerScope::depth);
     Puppet puppet;
     ModelFolder const folder;
     auto engine =
@@ -363,8 +361,6 @@ TEST_CASE("a second stop waits for the first and returns its count") {
 // mutant: a stop does not wait for completions
 TEST_CASE("a stop waits for a completion that takes long, and counts nothing as abandoned") {
   Simulation world(1, {.order = Turns::Order::random});
-  world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
-  world.give_each_actor(serving::CallerScope::depth);
   Puppet puppet;
   ModelFolder const folder;
   auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();

@@ -156,8 +156,6 @@ TEST_CASE("a model that is found while its last handle goes away lives on when i
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);
     SimulatedEngine engine("", {}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
-    engine.world.give_each_actor(Inside<serving::EngineState<SimulatedServing>>::innermost);
-    engine.world.give_each_actor(serving::CallerScope::depth);
     auto last = engine.state->find("puppet").value();
     bool answered = false;
     engine.world.spawn([&] { last.reset(); });

@@ -39,9 +39,6 @@ class World final : public Stage {
     simulation_.give_each_actor(inside_call);
     simulation_.give_each_actor(inside_completion);
     simulation_.give_each_actor(thread_memory().fails_at);
-    simulation_.give_each_actor(serving::CallerScope::depth);
-    simulation_.give_each_actor(Inside<Served>::innermost);
-    simulation_.give_each_actor(Inside<State>::innermost);
   }
 
   RunResult run() {

@@ -32,6 +32,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/local.hpp>
 #include <athanor/core/env.hpp>
 
 namespace athanor::inline v1 {
@@ -122,8 +123,8 @@ class Simulation {
   std::size_t thread_number() const noexcept;
   /// Suspends the calling actor for that much virtual time.
   void sleep(Duration time) noexcept;
-  /// Gives each actor its own value, initially zero, of a thread-local variable of the code under test. Must
-  /// be called before the first actor begins.
+  /// Gives each actor its own value, initially zero, of a thread-local variable that does not come from the
+  /// environment. Must be called before the first actor begins.
   template <class T>
     requires std::is_trivially_copyable_v<T> && (sizeof(T) <= sizeof(std::uint64_t))
   void give_each_actor(T& variable) {
@@ -141,6 +142,16 @@ class Simulation {
   struct Local {
     void* where;
     std::size_t size;
+  };
+  /// What SimulatedEnv::local gave an actor, or all that is outside of actors.
+  struct Variables {
+    static constexpr std::size_t most = 8;
+    struct Place {
+      void const* name = nullptr;
+      alignas(void*) std::array<std::byte, sizeof(void*)> value{};
+    };
+    std::array<Place, most> places{};
+    void* find(void const* name) noexcept;
   };
   /// What may run next: an actor, or a task or a timer that begins.
   struct Choice {
@@ -172,7 +183,11 @@ class Simulation {
   TimePoint next_time() const noexcept;
   void fall_behind() noexcept;
 
+  void* variable(void const* name) noexcept;
+
   static constinit inline thread_local Simulation* current_ = nullptr;
+  template <class Variable>
+  static inline char name_of = 0;  // its address
 
   std::vector<SimulatedExecutor*> executors_;
   TimePoint now_{Duration{1'000'000'000}};
@@ -190,6 +205,7 @@ class Simulation {
   std::vector<std::unique_ptr<Actor>> actors_;
   std::vector<Choice> choices_;
   std::vector<Local> locals_;
+  Variables outside_{};
   std::vector<std::uint64_t> change_at_;  // operations, the last one next
   std::uint64_t operations_ = 0;
   std::uint64_t lowest_ = 0;  // priorities below this are for those that fell behind
@@ -367,6 +383,13 @@ struct SimulatedEnv {
   /// Drawn for each actor.
   static std::size_t thread_number() noexcept { return Simulation::current().thread_number(); }
   static void relax() noexcept { Simulation::current().relax(); }
+  /// Each actor's own; what is outside of actors has one.
+  template <class Variable>
+  static typename Variable::Value& local() noexcept {
+    if (Simulation::current_ == nullptr) return detail::thread_value<Variable>;
+    return *static_cast<typename Variable::Value*>(
+        Simulation::current_->variable(&Simulation::name_of<Variable>));
+  }
 };
 
 static_assert(Environment<SimulatedEnv>);

@@ -212,7 +212,7 @@ void Batcher<In, Out, Env>::State::drop(Call& call) noexcept {
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<Out> Batcher<In, Out, Env>::State::run(In const& input, Duration timeout) {
-  if (Inside<State>::holds(this))
+  if (Inside<State, Env>::holds(this))
     return fail(Code::failed_precondition, Reason::reentrant,
                 "batcher: a blocking call from inside its own function might never end");
   TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
@@ -276,7 +276,7 @@ Result<void> Batcher<In, Out, Env>::State::submit(In input, Completion completio
   call.batch_deadline = no_deadline;
   call.owners.store(2, std::memory_order_relaxed);
   {
-    Inside<Call> const submitted(&call);
+    Inside<Call, Env> const submitted(&call);
     lane_.enter(call, batching::LendThread::no);
   }
   if ((call.word.load() & Call::refused) != 0) return tl::unexpected(std::move(call.batch_error));
@@ -292,7 +292,7 @@ bool Batcher<In, Out, Env>::State::Client::wanted(batching::Slot& slot) noexcept
 template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 Result<void> Batcher<In, Out, Env>::State::execute(batching::Batch const& batch) noexcept {
-  Inside<State> const running(this);
+  Inside<State, Env> const running(this);
   auto& first = static_cast<Call&>(*batch.parts[0].slot);
   // A caller cannot leave a call that runs on its own thread, and a submitted call has its input with it.
   if (batch.parts.size() == 1 && (batch.on_caller || first.completion != nullptr))
@@ -358,7 +358,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::State::finish(batching::Slot& slot, Error const* error) noexcept {
   auto& call = static_cast<Call&>(slot);
-  if (error != nullptr && Inside<Call>::holds(&call)) {
+  if (error != nullptr && Inside<Call, Env>::holds(&call)) {
     call.word.fetch_or(Call::refused);
   } else if (call.completion != nullptr) {
     // While the destructor waits, the workers may wait for this very completion.
@@ -382,7 +382,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
   requires std::movable<Out>
 void Batcher<In, Out, Env>::State::complete(Call& call) noexcept {
   {
-    Inside<State> const running(this);  // a completion cannot wait for the batcher either
+    Inside<State, Env> const running(this);  // a completion cannot wait for the batcher either
     if (call.batch_failed) {
       call.completion(call.context, tl::unexpected(std::move(call.batch_error)));
     } else {

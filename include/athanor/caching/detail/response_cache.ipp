@@ -88,7 +88,7 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) noexcept -> Result
 /// True on a thread that computes this key for this cache. In the simulator one thread plays every caller.
 template <caching::CacheKey Key, class Value, class Traits>
 bool ResponseCache<Key, Value, Traits>::computes_here(Hash128 key) const noexcept {
-  return !Env::simulated && Inside<Waiter>::any([&](Waiter const& owner) noexcept {
+  return !Env::simulated && Inside<Waiter, Env>::any([&](Waiter const& owner) noexcept {
     return owner.store == store_.get() && owner.flight_key == key;
   });
 }
@@ -122,7 +122,7 @@ auto ResponseCache<Key, Value, Traits>::lead(Waiter& owner, TimePoint begin, Com
     -> Result<Handle> {
   Waker waker;
   auto computed = [&] {
-    Inside<Waiter> const here(&owner);
+    Inside<Waiter, Env> const here(&owner);
     return run(compute);
   }();
   if (!computed) {

@@ -3,14 +3,17 @@
 
 #include <utility>
 
+#include <athanor/core/detail/local.hpp>
+#include <athanor/core/env.hpp>
+
 namespace athanor::inline v1 {
 
 /// While one lives, its thread is inside `what`. Lives on that thread's stack; may be nested.
-template <class T>
+template <class T, class Env = SystemEnv>
 class Inside {
  public:
-  explicit Inside(T const* what) noexcept : what_(what), outer_(std::exchange(innermost, this)) {}
-  ~Inside() { innermost = outer_; }
+  explicit Inside(T const* what) noexcept : what_(what), outer_(std::exchange(innermost(), this)) {}
+  ~Inside() { innermost() = outer_; }
   Inside(Inside const&) = delete;
   Inside& operator=(Inside const&) = delete;
 
@@ -21,15 +24,18 @@ class Inside {
   /// True on a thread that is inside something that matches.
   template <class Match>
   static bool any(Match match) noexcept {
-    for (auto const* at = innermost; at != nullptr; at = at->outer_)
+    for (auto const* at = innermost(); at != nullptr; at = at->outer_)
       if (match(*at->what_)) return true;
     return false;
   }
 
-  /// What holds() looks through on this thread; public for the simulator, whose actors have one each.
-  static inline thread_local Inside const* innermost = nullptr;
-
  private:
+  /// What holds() looks through on this thread.
+  struct Innermost {
+    using Value = Inside const*;
+  };
+  static Inside const*& innermost() noexcept { return detail::local<Env, Innermost>(); }
+
   T const* what_;
   Inside const* outer_;
 };

@@ -6,6 +6,7 @@
 #include <athanor/breaking/breaker.hpp>
 #include <athanor/caching/detail/store.hpp>
 #include <athanor/core/cancellation.hpp>
+#include <athanor/core/detail/local.hpp>
 #include <athanor/core/detail/park.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/loading/model_loader.hpp>
@@ -75,12 +76,17 @@ inline constexpr std::uint32_t handed = 2048;       ///< its delivery is posted,
 
 /// Marks the current thread as a caller's (inside infer or submit); no other caller's completion may run on
 /// it.
+template <class Env>
 struct CallerScope {
-  CallerScope() noexcept { ++depth; }
-  ~CallerScope() { --depth; }
+  CallerScope() noexcept { ++depth(); }
+  ~CallerScope() { --depth(); }
   CallerScope(CallerScope const&) = delete;
   CallerScope& operator=(CallerScope const&) = delete;
-  static inline thread_local int depth = 0;
+  /// How many the current thread is inside of.
+  struct Depth {
+    using Value = int;
+  };
+  static int& depth() noexcept { return detail::local<Env, Depth>(); }
 };
 
 /// The two tasks of a call: its route continues on a worker, up to the answer; and its completion runs there, where the

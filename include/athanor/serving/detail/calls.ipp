@@ -235,7 +235,7 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
   call.completion = completion;
   call.owners.fetch_add(2, std::memory_order_relaxed);  // its timer's and its delivery's
   {
-    CallerScope const scope;
+    CallerScope<Env> const scope;
     advance(call, CallerKind::submitter, call.began);
   }
   if (call.refused) {
@@ -250,7 +250,7 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
   do {
     bool const unwanted = !timed || (seen & (call_bits::revoked | call_bits::stopped)) != 0;
     if (!unwanted || (seen & call_bits::claimed) != 0) continue;
-    CallerScope const scope;
+    CallerScope<Env> const scope;
     abandon(call, timed ? end_of_wait(call) : no_worker());
     seen = call.word.load();
   } while (!call.word.compare_exchange(seen, seen & ~call_bits::starting));

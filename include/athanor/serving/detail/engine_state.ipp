@@ -73,7 +73,7 @@ void EngineState<T>::drain(TimePoint deadline) noexcept {
 template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
   if (in_child()) return 0;
-  if (Inside<EngineState>::holds(this)) {
+  if (Inside<EngineState, Env>::holds(this)) {
     close(grace, {});
     return 0;
   }
@@ -96,7 +96,7 @@ void EngineState<T>::close(Duration grace, Closed closed) noexcept {
     if (stop_over_.load() == 0) closed_ = std::exchange(closed, {});
   }
   if (closed.function != nullptr) return closed.function(closed.context);
-  if (!Inside<EngineState>::holds(this)) {
+  if (!Inside<EngineState, Env>::holds(this)) {
     stop(grace);
     return;
   }

@@ -284,7 +284,7 @@ template <class T>
 void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept {
   auto& call = static_cast<CallType&>(slot);
   auto const handle = keep_model(call);  // as above
-  CallerScope const scope;  // a load thread, or one that unloads: completions of users do not run on it
+  CallerScope<Env> const scope;  // a load thread, or one that unloads: completions of users do not run on it
   if (error != nullptr) end_route(call, detail::copy_of(*error));
   advance(call, CallerKind::worker, Env::now());
 }
@@ -511,7 +511,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (!call.made.empty()) call.made.clear();  // before what it is charged
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;
-  if (call.asynchronous() && CallerScope::depth == 0) {
+  if (call.asynchronous() && CallerScope<Env>::depth() == 0) {
     call.step = RouteStep::answer;
     call.ended = now;
     if (executor_.defer(static_cast<Continuation&>(call))) return;

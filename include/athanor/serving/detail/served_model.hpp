@@ -103,10 +103,10 @@ class ServedModel {
   class CallerInside {
    public:
     explicit CallerInside(InstanceState& instance) noexcept : instance_(instance) {
-      if (CallerScope::depth > 0) instance_.caller_inside.store(true, std::memory_order_relaxed);
+      if (CallerScope<Env>::depth() > 0) instance_.caller_inside.store(true, std::memory_order_relaxed);
     }
     ~CallerInside() {
-      if (CallerScope::depth > 0) instance_.caller_inside.store(false, std::memory_order_release);
+      if (CallerScope<Env>::depth() > 0) instance_.caller_inside.store(false, std::memory_order_release);
     }
     CallerInside(CallerInside const&) = delete;
     CallerInside& operator=(CallerInside const&) = delete;

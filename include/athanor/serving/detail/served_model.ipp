@@ -53,7 +53,7 @@ Result<typename T::Batching> ServedModel<T>::configure_policy(ModelDescription c
 
 template <class T>
 bool ServedModel<T>::is_in_backend_here() const noexcept {
-  return Inside<ServedModel>::any(
+  return Inside<ServedModel, Env>::any(
       [this](ServedModel const& inside) noexcept { return &inside.engine_ == &engine_; });
 }
 
@@ -130,7 +130,7 @@ inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceSt
   if (description_.manifest.pads()) count_positions(worker);
   if (sequences_ != nullptr) take_slots(worker);
   auto members = [&] {
-    Inside<ServedModel> const here(this);
+    Inside<ServedModel, Env> const here(this);
     CallerInside const caller(instance);
     return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(), worker.assembler.widths(),
                                worker.assembler.starts());

@@ -15,7 +15,7 @@ namespace athanor::inline v1::serving {
 template <class T>
 void EngineState<T>::start(CallType& call) noexcept {
   {
-    CallerScope const scope;
+    CallerScope<Env> const scope;
     advance(call, CallerKind::caller, call.began);
   }
   // After that no thread reads `starting`.
@@ -41,7 +41,7 @@ void EngineState<T>::wait(CallType& call) noexcept {
     if ((call.word.load() & call_bits::answered) != 0) return;
     Env::relax();
   }
-  CallerScope const scope;
+  CallerScope<Env> const scope;
   for (;;) {
     std::uint32_t const seen = call.word.fetch_or(call_bits::parked) | call_bits::parked;
     if ((seen & call_bits::answered) != 0) return;
@@ -70,7 +70,7 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   leader.unanswered.store(calls.size());
   for (CallType* call : calls) call->leader = &leader;
   {
-    CallerScope const scope;
+    CallerScope<Env> const scope;
     for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
     auto lend = batching::LendThread::no;
     if (options_.caller_runs == CallerRuns::when_idle)
@@ -99,7 +99,7 @@ void EngineState<T>::run_group(std::span<CallType* const> calls, AnyCancellation
 template <class T>
 void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   CallType& leader = *calls.front();
-  CallerScope const scope;
+  CallerScope<Env> const scope;
   bool over = false;  // then the thread that claimed a call is about to answer it
   for (;;) {
     std::uint32_t const seen = leader.word.fetch_or(call_bits::parked) | call_bits::parked;
@@ -267,7 +267,7 @@ bool EngineState<T>::answer_at_once(CallType& call, TimePoint now, std::uint32_t
 /// False inside `submit` or `infer`, and where time is kept while a worker is idle.
 template <class T>
 bool EngineState<T>::runs_completions_here() const noexcept {
-  return CallerScope::depth == 0 && !(Env::Executor::on_timer_thread() && executor_.idle());
+  return CallerScope<Env>::depth() == 0 && !(Env::Executor::on_timer_thread() && executor_.idle());
 }
 
 template <class T>
@@ -294,7 +294,7 @@ template <class T>
 std::uint32_t EngineState<T>::run_completion(CallType& call) noexcept {
   std::uint32_t const references = unwatch(call);
   {
-    Inside<EngineState> const here(this);
+    Inside<EngineState, Env> const here(this);
     call.completion.function(call.completion.context, collect(call));
   }
   note_completed(call);
