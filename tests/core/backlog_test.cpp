@@ -76,7 +76,9 @@ class Work {
 
 }  // namespace
 
-// mutant: others take over what the worker is about to put back; the worker forgets the list that it appends to
+// mutant: others take over what a worker is about to put back
+// mutant: a worker that takes its next task forgets that it runs behind others
+// mutant: a worker takes its next task beside those who take over
 TEST_CASE(
     "every deferred task is run once, by its worker or by who takes over, however they are interleaved") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {

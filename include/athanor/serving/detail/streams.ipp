@@ -34,7 +34,7 @@ void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcep
 
 template <class T>
 void EngineState<T>::wait_for_part(PartQueue<T>& queue) noexcept {
-  CallerScope const scope;
+  CallerScope<Env> const scope;
   queue.wait(spins_before_parking_);
 }
 
