@@ -429,12 +429,18 @@ TEST_CASE("a lane that could not run anything is refused by name") {
 
 namespace {
 
-struct WatchedMutex : SimulatedEnv::Mutex {
+class ATH_CAPABILITY("mutex") WatchedMutex {
+ public:
   static inline std::function<void()> before;
-  void lock() noexcept {
+  void lock() ATH_ACQUIRE() {
     if (auto const once = std::exchange(before, nullptr)) once();
-    SimulatedEnv::Mutex::lock();
+    mutex_.lock();
   }
+  bool try_lock() ATH_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
+  void unlock() ATH_RELEASE() { mutex_.unlock(); }
+
+ private:
+  SimulatedMutex mutex_;
 };
 struct WatchedEnv : SimulatedEnv {
   using Mutex = WatchedMutex;

@@ -59,9 +59,6 @@ TEST_CASE("hash: large inputs are hashed as small ones, however they are divided
   }
 }
 
-<<<<<<< HEAD
-// mutant: texts are hashed without their lengths
-=======
 // mutant: numbers that are not finite are looked for in the first block of a large tensor only
 // mutant: a number that is not finite is named by its place in a block
 TEST_CASE("hash: a number that is not finite is found wherever it lies while its tensor is hashed") {
@@ -114,7 +111,6 @@ TEST_CASE("hash: what holds no floating-point numbers is hashed as ever where th
 }
 
 // mutant: texts are hashed without their lengths
->>>>>>> 596a777 (A large input is hashed and checked in one pass)
 TEST_CASE("hash: fields are delimited, and their order matters") {
   CHECK(key_of(std::string_view("ab"), std::string_view("c")) !=
         key_of(std::string_view("a"), std::string_view("bc")));

@@ -34,7 +34,7 @@ class Pool {
   Pool(Pool const&) = delete;
   Pool& operator=(Pool const&) = delete;
 
-  /// A kept object, which is the caller's now; nullptr when there is none. Precondition: the pool is neither closed nor
+  /// A kept object, which is the caller's now; nullptr when none is found. Precondition: the pool is neither closed nor
   /// being closed.
   T* take() noexcept {
     std::size_t const thread = Env::thread_number();
