@@ -72,7 +72,7 @@ Result<void> check_request(char const* function, ath_request const* request) {
 void on_answer(void* context, Result<Answer> answer) noexcept {
   auto& call = *static_cast<ath_call*>(context);
   {
-    Inside<Origin> const inside(call.origin.get());
+    Inside<Origin, SystemEnv> const inside(call.origin.get());
     if (answer) {
       call.response->answer = std::move(*answer);
       call.completion(call.user_data, ATH_OK, call.response.release(), nullptr);
@@ -105,7 +105,7 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
 void finish_refused(ath_request const* request, ath_finalizer finalizer, void* user_data) noexcept {
   if (request == nullptr) return finalizer(user_data);
   auto const origin = request->origin;  // the finalizer may destroy the request
-  Inside<Origin> const inside(origin.get());
+  Inside<Origin, SystemEnv> const inside(origin.get());
   finalizer(user_data);
 }
 

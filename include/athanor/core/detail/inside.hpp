@@ -9,7 +9,7 @@
 namespace athanor::inline v1 {
 
 /// While one lives, its thread is inside `what`. Lives on that thread's stack; may be nested.
-template <class T, class Env = SystemEnv>
+template <class T, class Env>
 class Inside {
  public:
   explicit Inside(T const* what) noexcept : what_(what), outer_(std::exchange(innermost(), this)) {}

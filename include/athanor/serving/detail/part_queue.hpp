@@ -152,7 +152,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
       if (self->count_ != 0 || self->ended_) waiter = std::exchange(self->waiter_, {});
     }
     if (waiter.function == nullptr) return;
-    Inside<EngineState<T>> const here(&self->engine_);
+    Inside<EngineState<T>, Env> const here(&self->engine_);
     waiter.function(waiter.context);
   }
 
