@@ -131,16 +131,52 @@ Slot& SlotQueue::add(Slot& slot) noexcept {
   Slot* first = link != nullptr ? *link : nullptr;
   if (first == nullptr) {
     first = &slot;
-    slot.previous = nullptr;
-    slot.group = SlotGroup{};
-    if (link != nullptr) *link = &slot;
-    place(slot);
+    begin_group(slot, link);
   } else {
     slot.previous = first->group.last;
     slot.previous->next = &slot;
+    first->group.last = &slot;
   }
-  auto& group = first->group;
-  group.last = &slot;
+  count_in(*first, slot);
+  return *first;
+}
+
+/// Most of a group are younger than a slot that is put back, or came from the same batch: the walk is short.
+Slot& SlotQueue::put_back(Slot& slot) noexcept {
+  slot.next = nullptr;
+  slot.previous = nullptr;
+  slot.state = SlotState::queued;
+  Slot** const link = slot.alone ? nullptr : find(slot.batch_key);
+  Slot* first = link != nullptr ? *link : nullptr;
+  if (first == nullptr) {
+    first = &slot;
+    begin_group(slot, link);
+  } else if (slot.sequence < first->sequence) {
+    promote(*first, slot);
+    slot.next = std::exchange(first, &slot);
+    slot.next->previous = &slot;
+  } else {
+    Slot* before = first;
+    while (before->next != nullptr && before->next->sequence < slot.sequence) before = before->next;
+    slot.previous = before;
+    slot.next = std::exchange(before->next, &slot);
+    (slot.next != nullptr ? slot.next->previous : first->group.last) = &slot;
+  }
+  count_in(*first, slot);
+  ++first->group.continued;
+  return *first;
+}
+
+void SlotQueue::begin_group(Slot& slot, Slot** link) noexcept {
+  slot.previous = nullptr;
+  slot.group = SlotGroup{};
+  slot.group.last = &slot;
+  if (link != nullptr) *link = &slot;
+  place(slot);
+}
+
+void SlotQueue::count_in(Slot& first, Slot& slot) noexcept {
+  auto& group = first.group;
   group.items += slot.batch_items;
   group.cost += slot.batch_cost;
   ++group.requests;
@@ -148,7 +184,6 @@ Slot& SlotQueue::add(Slot& slot) noexcept {
   items_ += slot.batch_items;
   cost_ += slot.batch_cost;
   ++requests_;
-  return *first;
 }
 
 /// `to` leads the group in place of `from`: the group is as old as its first slot.
@@ -173,6 +208,7 @@ Slot* SlotQueue::remove(Slot& slot) noexcept {
   std::uint32_t const left = slot.batch_items - slot.batched;
   count_out(*first, left, part_cost(slot, slot.batched, left));
   --first->group.requests;
+  if (slot.continues) --first->group.continued;
   --requests_;
   if (slot.batch_deadline != no_deadline) DeadlineHeap::remove(first->group.deadlines, slot);
   if (first != &slot) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <type_traits>
 #include <utility>
 
 #include <athanor/batching/detail/lane.hpp>
@@ -81,6 +82,7 @@ void Lane<Env, Policy, H>::reset(Slot& slot) noexcept {
   assert(slot.batch_items > 0 && slot.batch_cost >= 0);
   slot.state = SlotState::outside;
   slot.batch_failed = false;
+  slot.continues = false;
   slot.batched = 0;
   slot.completed = 0;
 }
@@ -225,16 +227,56 @@ void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
+Finished Lane<Env, Policy, H>::finish(Slot& slot, TimePoint now) noexcept {
+  Error const* const error = slot.batch_failed ? &slot.batch_error : nullptr;
+  if constexpr (std::is_void_v<decltype(client_.finish(slot, error, now))>) {
+    client_.finish(slot, error, now);
+    return Finished::done;
+  } else {
+    return client_.finish(slot, error, now);
+  }
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::finish(SlotList& slots, TimePoint now) noexcept {
+  SlotList again;
   while (Slot* const slot = slots.pop())
-    client_.finish(*slot, slot->batch_failed ? &slot->batch_error : nullptr, now);
+    if (finish(*slot, now) == Finished::again) again.append(*slot);
+  if (!again.empty()) put_back(again, now);
+}
+
+/// Together: the next batch sees all of them.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::put_back(SlotList& slots, TimePoint now) noexcept {
+  Deferred deferred;
+  mutex_.lock();
+  Surroundings const surroundings = around(now);
+  while (Slot* const slot = slots.pop()) {
+    slot->entered = now;
+    if (refusing_) {
+      set_error(*slot, refusal_);
+      deferred.finished.append(*slot);
+    } else {
+      machine_.put_back(*slot, surroundings, deferred.finished);
+    }
+  }
+  unlock_and_dispatch(now, deferred);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::put_back(Slot& slot, TimePoint now) noexcept {
+  SlotList one;
+  one.append(slot);
+  put_back(one, now);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::enter(Slot& slot, LendThread lend, TimePoint now) noexcept {
   if (lend == LendThread::yes)
-    if (auto const ended = run_alone(slot, now))
-      return client_.finish(slot, slot.batch_failed ? &slot.batch_error : nullptr, *ended);
+    if (auto const ended = run_alone(slot, now)) {
+      finish(slot, *ended);
+      return;
+    }
   queue(slot, lend, now);
 }
 

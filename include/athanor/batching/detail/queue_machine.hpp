@@ -60,6 +60,9 @@ class QueueMachine {
 
   /// Queues the slot, or, when its deadline has passed, appends it to `finished` with that error.
   void add(Slot& slot, Surroundings const& around, SlotList& finished) noexcept;
+  /// The same for a slot that came out of a batch and goes on: its place is that of its age, and the policy does not hold
+  /// it, nor what shares its batch.
+  void put_back(Slot& slot, Surroundings const& around, SlotList& finished) noexcept;
   /// True when the slot was wholly queued and now is outside.
   bool withdraw(Slot& slot, Surroundings const& around) noexcept;
   /// Everything queued fails with `error`; slots of which nothing is in a batch are appended to `finished`.

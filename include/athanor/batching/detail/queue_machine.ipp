@@ -29,6 +29,19 @@ void QueueMachine<Policy>::add(Slot& slot, Surroundings const& around, SlotList&
 }
 
 template <BatchingPolicy Policy>
+void QueueMachine<Policy>::put_back(Slot& slot, Surroundings const& around, SlotList& finished) noexcept {
+  if (queue_.requests() == 0) may_hold_ = true;
+  slot.continues = true;
+  slot.batched = 0;
+  slot.completed = 0;
+  if (slot.batch_deadline <= around.now) {
+    expire(slot, finished);
+  } else {
+    ask(&queue_.put_back(slot), around);
+  }
+}
+
+template <BatchingPolicy Policy>
 bool QueueMachine<Policy>::withdraw(Slot& slot, Surroundings const& around) noexcept {
   if (slot.state != SlotState::queued) return false;
   ask(queue_.remove(slot), around);
@@ -92,7 +105,9 @@ BatchDecision QueueMachine<Policy>::decide(Slot const& first, Surroundings const
                                                    .idle_instances = around.idle_instances,
                                                    .instances = limits_.instances,
                                                    .cost = &around.cost});
-  bool const goes_at_once = decision.kind == BatchDecision::Kind::wait && !may_hold_;
+  bool const holds = decision.kind != BatchDecision::Kind::dispatch;
+  bool const goes_at_once =
+      holds && (first.group.continued > 0 || (decision.kind == BatchDecision::Kind::wait && !may_hold_));
   return goes_at_once ? BatchDecision::dispatch(limits_.max_items) : decision;
 }
 

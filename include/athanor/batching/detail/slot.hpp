@@ -23,9 +23,10 @@ struct SlotGroup {
   std::uint64_t items = 0;          // not yet in batches
   std::int64_t cost = 0;            // of these items
   std::uint32_t requests = 0;
-  std::uint64_t batches = 0;  // into which the policy dispatches it, while it is not held
-  bool held = false;          // by the policy
-  TimePoint until{};          // the time of that
+  std::uint32_t continued = 0;  // of these, those that were put back
+  std::uint64_t batches = 0;    // into which the policy dispatches it, while it is not held
+  bool held = false;            // by the policy
+  TimePoint until{};            // the time of that
 };
 
 /// Where a slot is in its life. Guarded by the lane's mutex; a batch that a caller runs without entering the
@@ -50,6 +51,7 @@ struct Slot {
 
   SlotState state = SlotState::outside;
   bool batch_failed = false;
+  bool continues = false;       // it was put back after a batch
   std::uint32_t batched = 0;    // items in batches, of [0, items)
   std::uint32_t completed = 0;  // items that came out of batches, or never will be in one
   std::uint64_t sequence = 0;
@@ -89,6 +91,9 @@ enum class Verdict : std::uint8_t {
   refused,   ///< `begin` said no; never an argument of `end`
 };
 
+/// Whether a slot is finished, or is to be put back for another batch.
+enum class Finished : std::uint8_t { done, again };
+
 /// Whether a blocking caller lends its thread: only to batches that are known to end before its deadline, or readily, to
 /// all that are not known to end after it.
 enum class LendThread : std::uint8_t { no, yes, readily };
@@ -101,7 +106,7 @@ enum class LendThread : std::uint8_t { no, yes, readily };
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
 /// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished. Of a failed batch that its caller left to another thread, the caller's own slots are finished before, and are not among its parts |
-/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards. What may take long, such as a user's function, is deferred or posted: the next slots and an executor thread's next batch come after it |
+/// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards. What may take long, such as a user's function, is deferred or posted: the next slots and an executor thread's next batch come after it. A client whose lane has `caller_runs` off may return `Finished` in place of nothing: `again`, only for a success, puts the slot back, as if it had not left the queue |
 ///
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.
 /// They may enter slots into the same lane. They must not destroy it.

@@ -44,6 +44,8 @@ class SlotQueue {
 
   /// Appends to its key's group, whose first slot is returned.
   Slot& add(Slot& slot) noexcept;
+  /// Queues a slot again that was in batches, in the place that its age gives it.
+  Slot& put_back(Slot& slot) noexcept;
   /// Takes out a slot that is queued or partly_queued. Its state is then the caller's to set. Returns the
   /// first slot of what is left of the group; null when it is empty.
   Slot* remove(Slot& slot) noexcept;
@@ -77,6 +79,8 @@ class SlotQueue {
   void place(Slot& first) noexcept;
   void displace(Slot& first) noexcept;
   void promote(Slot& from, Slot& to) noexcept;
+  void begin_group(Slot& slot, Slot** link) noexcept;
+  void count_in(Slot& first, Slot& slot) noexcept;
   void count_out(Slot& first, std::uint32_t items, std::int64_t cost) noexcept;
 
   Slot* keys_ = nullptr;  // digital search tree of the groups' keys, at most 64 deep
