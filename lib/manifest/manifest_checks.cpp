@@ -355,9 +355,15 @@ void fit_parameters(Manifest& manifest, Reader& reader) {
       return reader.refuse(path + ".from", "expected the name of a parameter, got '{}'", input.parameter);
     fit_parameter(*found, input.spec, path, reader);
   }
+  auto const says_how_often = [&](ParameterSpec const& parameter) {
+    return manifest.sequences && manifest.sequences->steps &&
+           manifest.sequences->steps->parameter == parameter.name;
+  };
   for (std::size_t i = 0; i < manifest.parameters.size(); ++i)
-    if (!manifest.processor && std::ranges::find(manifest.model_inputs, manifest.parameters[i].name,
-                                                 &ModelInput::parameter) == manifest.model_inputs.end())
+    if (!manifest.processor &&
+        std::ranges::find(manifest.model_inputs, manifest.parameters[i].name, &ModelInput::parameter) ==
+            manifest.model_inputs.end() &&
+        !says_how_often(manifest.parameters[i]))
       reader.refuse(fmt::format("parameters[{}]", i),
                     "expected a processor or a model input that reads '{}', got none",
                     manifest.parameters[i].name);

@@ -12,6 +12,7 @@ using json::Node;
 using json::Reader;
 
 constexpr std::int64_t most_sequences = 1 << 16;
+constexpr std::int64_t most_steps = std::int64_t{1} << 20;
 constexpr std::int64_t longest_idle_ms = std::int64_t{30} * 24 * 60 * 60 * 1000;
 /// The most bytes of carried state that one model may ask for.
 constexpr std::uint64_t most_state_bytes = std::uint64_t{1} << 40;
@@ -40,6 +41,42 @@ void check_state_bytes(Manifest const& manifest, Reader& reader) {
       return reader.refuse("sequences.max", "expected states of at most {} bytes together, got {} sequences",
                            most_state_bytes, manifest.sequences->max);
   }
+}
+
+StepsSection read_steps(Node const& node) {
+  StepsSection section;
+  if (!node.object({"until", "max"})) return section;
+  if (node["until"].present()) section.until = node["until"].name();
+  Node const max = node["max"];
+  if (max.present() && max.json()->is_string()) {
+    section.parameter = max.name();
+  } else {
+    section.max = max.integer(1, most_steps);
+  }
+  return section;
+}
+
+/// What says how long a call goes on: an output of the model, a parameter of the request.
+void check_steps(Manifest& manifest, Reader& reader) {
+  StepsSection& steps = *manifest.sequences->steps;
+  if (!steps.until.empty()) {
+    auto const until = std::ranges::find(manifest.model_outputs, steps.until, &TensorSpec::name);
+    bool const found = until != manifest.model_outputs.end();
+    if (!found || until->dtype != DType::boolean || !until->stacks() || until->dims.size() != 1)
+      reader.refuse("sequences.steps.until", "expected a model output, bool [items]; got {}",
+                    found ? to_string(*until) : "no output of the name '" + steps.until + "'");
+  }
+  if (steps.parameter.empty()) return;
+  auto const parameter = std::ranges::find(manifest.parameters, steps.parameter, &ParameterSpec::name);
+  bool const found = parameter != manifest.parameters.end();
+  bool const bounded = found && parameter->type == ParameterType::i64 && parameter->least &&
+                       parameter->most && std::get<std::int64_t>(*parameter->least) >= 1 &&
+                       std::get<std::int64_t>(*parameter->most) <= most_steps;
+  if (!bounded)
+    return reader.refuse(
+        "sequences.steps.max", "expected a parameter, i64 with min and max of 1 to {}; got {}", most_steps,
+        found ? to_string(*parameter) : "no parameter of the name '" + steps.parameter + "'");
+  steps.max = std::get<std::int64_t>(*parameter->most);
 }
 
 }  // namespace
@@ -80,10 +117,11 @@ void read_sequences(Node const& root, Manifest& manifest) {
   bool const carries = std::ranges::count(manifest.model_inputs, Assemble::state, &ModelInput::assemble) != 0;
   if (!node.present() && !carries) return;
   SequencesSection& section = manifest.sequences.emplace();
-  if (node.present() && node.object({"max", "idle_ms", "held"})) {
+  if (node.present() && node.object({"max", "idle_ms", "held", "steps"})) {
     if (node["max"].present()) section.max = node["max"].integer(1, most_sequences);
     if (node["idle_ms"].present()) section.idle_ms = node["idle_ms"].integer(1, longest_idle_ms);
     if (node["held"].present()) section.held = node["held"].flag();
+    if (node["steps"].present()) section.steps = read_steps(node["steps"]);
   }
   Reader& reader = root.reader();
   if (!carries && !section.held)
@@ -101,8 +139,9 @@ void read_sequences(Node const& root, Manifest& manifest) {
     reader.refuse("members", "expected one member for a model with state, got {}", manifest.members.size());
 }
 
-void check_sequences(Manifest const& manifest, Reader& reader) {
+void check_sequences(Manifest& manifest, Reader& reader) {
   if (!manifest.sequences) return;
+  if (manifest.sequences->steps) check_steps(manifest, reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
     ModelInput const& input = manifest.model_inputs[i];
     if (input.assemble != Assemble::state) continue;

@@ -17,7 +17,7 @@ void name_next_states(Manifest& manifest);
 void read_sequences(json::Node const& root, Manifest& manifest);
 
 /// Each state has a next value of its type and shape, and there are slots for every item of a self-test or a warm-up batch.
-/// Reports to `reader`.
-void check_sequences(Manifest const& manifest, json::Reader& reader);
+/// Where the engine steps, what ends a call is there; a parameter that does gives the most steps. Reports to `reader`.
+void check_sequences(Manifest& manifest, json::Reader& reader);
 
 }  // namespace athanor::inline v1::manifest

@@ -309,6 +309,14 @@ Result<void> plan_state(ModelDescription& description) {
     return bad_manifest(
         description.id,
         fmt::format("sequences.held: expected a backend that holds state, '{}' does not", manifest.backend));
+  if (auto const& steps = manifest.sequences->steps) {
+    StepsPlan& planned = description.steps.emplace(StepsPlan{.most = steps->max});
+    if (!steps->until.empty()) planned.until = position_of(manifest.model_outputs, steps->until);
+    if (!steps->parameter.empty())
+      planned.parameter = static_cast<std::size_t>(
+          std::ranges::find(manifest.parameters, steps->parameter, &ParameterSpec::name) -
+          manifest.parameters.begin());
+  }
   return {};
 }
 

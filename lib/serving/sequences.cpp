@@ -135,6 +135,28 @@ void SequencePlaces::settle(SequenceTicket const& ticket, bool answered, TimePoi
   place->used = now;
 }
 
+Result<SequenceTicket> SequencePlaces::begin_steps(TimePoint now) noexcept {
+  return open(now).and_then([&](SequenceId const& id) { return begin(id, now); });
+}
+
+bool SequencePlaces::step(SequenceTicket& ticket) noexcept {
+  Place* const place = find(ticket);
+  if (place == nullptr) return false;
+  place->row = 1 - place->row;
+  place->running = false;
+  ticket.row = place->row;
+  ticket.fresh = false;
+  return true;
+}
+
+void SequencePlaces::end_steps(SequenceTicket const& ticket) noexcept {
+  Place* const place = find(ticket);
+  if (place == nullptr) return;
+  place->running = false;
+  place->call = 0;
+  place->sequence = 0;
+}
+
 std::size_t SequencePlaces::open_count() const noexcept {
   return static_cast<std::size_t>(
       std::ranges::count_if(places_, [](Place const& place) { return place.sequence != 0; }));

@@ -129,7 +129,7 @@ TEST_CASE("a model that fails ends the stream with its error, once") {
 
 // mutant: the deadline of a stream leaves the parts that wait
 // mutant: a slow reader gets parts after the deadline
-TEST_CASE("the deadline ends a stream that is late, whether the model or its reader is") {
+TEST_CASE("S3-24 the deadline ends a stream that is late, whether the model or its reader is") {
   Streams streams;
   auto slow_reader = streams.open({.deadline = 10ms});
   while (streams.world.step_now()) {
@@ -146,7 +146,7 @@ TEST_CASE("the deadline ends a stream that is late, whether the model or its rea
 }
 
 // mutant: a stream that is left goes on
-TEST_CASE("a stream that is cancelled or left ends its call, which is not executed") {
+TEST_CASE("S3-24 a stream that is cancelled or left ends its call, which is not executed") {
   Streams streams;
   REQUIRE(streams.infer(row(5)));
   auto cancelled = streams.open();

@@ -97,11 +97,19 @@ struct BatchingSection {
   std::vector<std::pair<std::string, std::int64_t>> parameters;
 };
 
+/// A model whose sequences the engine steps: each call is one of them.
+struct StepsSection {
+  std::string until;     ///< the model output, a bool per item, that is true in the last step; empty: none is
+  std::int64_t max = 1;  ///< steps of one call
+  std::string parameter;  ///< which says how many of them a request wants; empty: all
+};
+
 /// State that is kept between the calls of a sequence.
 struct SequencesSection {
   std::int64_t max = 64;           ///< sequences that may be open at once
   std::int64_t idle_ms = 300'000;  ///< after so long without a call a sequence loses its state
   bool held = false;               ///< the backend keeps state by slot, beside or instead of model inputs
+  std::optional<StepsSection> steps{};  ///< set when the engine steps the sequences, and no caller opens one
 };
 
 /// A request with a known answer: the model must reproduce it before it is used.

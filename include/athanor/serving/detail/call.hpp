@@ -141,7 +141,6 @@ struct Call : admission::Slot,
   std::vector<MadeItem> made{};  ///< by item, when the model has a processor
   PaddedLengths longest{};       ///< of its items; set before the call is queued
   SequenceTicket ticket{};       ///< of a call of a sequence, which nobody else has until it is settled
-  std::shared_ptr<PartQueue<T>> stream{};  ///< of a call that is answered in parts
   RouteStep step = RouteStep::join;
   typename Env::template Atomic<bool> running{
       false};               ///< some of its items are, or were, in a batch that runs
@@ -152,6 +151,9 @@ struct Call : admission::Slot,
   bool outputs_made = false;  ///< of a call in parts; guarded by lock()
   std::vector<RaggedPart> ragged_parts{};                 ///< the same
   typename Env::template Atomic<bool> incomplete{false};  ///< a part was left out: its inputs were gone
+  bool last_step = false;                  ///< of a call that the engine steps: its model has said so
+  std::shared_ptr<PartQueue<T>> stream{};  ///< of a call that is answered in parts
+  std::int64_t steps_left = 0;             ///< of a call that the engine steps, with the one at hand
 
   /// Prepares a pooled call for a request, with one reference for its caller and one for the engine. It is starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,

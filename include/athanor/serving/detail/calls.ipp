@@ -78,10 +78,7 @@ inline Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const
                                                  TimePoint deadline) {
   if (in_child()) return tl::unexpected(child_error());
   if (stopping()) return tl::unexpected(stop_error());
-  if (model.sequences() != nullptr)
-    return fail(Code::invalid_argument, Reason::missing_input,
-                "{}: the model keeps state: expected a call of a sequence; see open_sequence",
-                model.description().id);
+  if (model.sequences() != nullptr) return try_stepped_call(model, request, options, now, deadline);
   PaddedLengths lengths{};
   auto checked = check_request(model.description(), request, lengths, large_inputs(model, options));
   if (!checked) return tl::unexpected(std::move(checked.error()));
@@ -138,7 +135,9 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   if (cancellable) options.cancellation->unlink(hook);
   if (wanted && now >= deadline)
     return tl::unexpected(deadline_passed(model.description(), now - began, false));
-  return make_checked_call(model, request, *checked, lengths, options, now, deadline, &place);
+  auto call = make_checked_call(model, request, *checked, lengths, options, now, deadline, &place);
+  if (!call || model.sequences() == nullptr) return call;
+  return begin_steps(**call, now);
 }
 
 /// With the ticket, or given back.
@@ -157,7 +156,10 @@ Result<Call<T>*> EngineState<T>::join_sequence(CallType& call, SequenceId sequen
 /// The caller of a call of a sequence has its answer: another one may begin.
 template <class T>
 void EngineState<T>::leave_sequence(CallType& call, bool answered, TimePoint now) noexcept {
-  call.model->sequences()->with([&](auto& places) { places.settle(call.ticket, answered, now); });
+  bool const stepped = call.model->description().steps.has_value();
+  call.model->sequences()->with([&](auto& places) {
+    stepped ? places.end_steps(call.ticket) : places.settle(call.ticket, answered, now);
+  });
 }
 
 template <class T>

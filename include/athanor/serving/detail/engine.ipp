@@ -174,6 +174,9 @@ Result<Sequence<T>> Model<T>::open_sequence() const {
   if (model_->sequences() == nullptr)
     return fail(Code::failed_precondition, Reason::none, "{}: expected a model with state, got one without",
                 id());
+  if (model_->description().steps)
+    return fail(Code::failed_precondition, Reason::none,
+                "{}: the engine steps the sequences of this model: use infer or stream", id());
   TimePoint const now = T::Env::now();
   return model_->sequences()
       ->with([&](auto& places) { return places.open(now); })

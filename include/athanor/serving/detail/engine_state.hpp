@@ -129,6 +129,13 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   // As the client of the loader. The lane's clients, the served models, call batched().
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;
+  /// A step of a call that the engine steps ended with a value: `again` when another one follows now. Otherwise the call is
+  /// the lane's no more.
+  batching::Finished step_ended(CallType& call, TimePoint now) noexcept;
+  /// Its reader has made room.
+  void resume_steps(CallType& call) noexcept;
+  /// Makes a part of what one step gave, on the reader's thread.
+  Result<void> finish_part(CallType& call, Outputs& part) noexcept;
   /// False if the caller has been answered and no other call waits for the work.
   bool is_needed(CallType& call) noexcept;
 
@@ -195,6 +202,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
   void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
   static void on_stream_end(void* context, Result<Answer> answer) noexcept;
+  Result<CallType*> try_stepped_call(ModelType& model, Request const& request, CallOptions const& options,
+                                     TimePoint now, TimePoint deadline);
+  Result<CallType*> begin_steps(CallType& call, TimePoint now) noexcept;
+  Result<Outputs> take_part(CallType& call) noexcept;
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   tl::unexpected<Error> refusal_of(CallType& call) noexcept;
   Error no_worker();
@@ -300,4 +311,5 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
 #include <athanor/serving/detail/registry.ipp>
 #include <athanor/serving/detail/route.ipp>
 #include <athanor/serving/detail/served_model.ipp>
+#include <athanor/serving/detail/steps.ipp>
 #include <athanor/serving/detail/waiting.ipp>

@@ -15,6 +15,18 @@
 
 namespace athanor::inline v1::serving {
 
+/// How long the engine steps a call.
+struct StepsPlan {
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+  std::size_t until = none;      ///< the model output that says so, a bool per item
+  std::int64_t most = 1;         ///< steps
+  std::size_t parameter = none;  ///< of the signature, with the number of steps that a request wants at most
+
+  std::int64_t most_of(std::span<ath_value const> parameters) const noexcept {
+    return parameter == none ? most : parameters[parameter].integer;
+  }
+};
+
 /// Immutable.
 struct ModelDescription {
   std::string id;  ///< `name@version`
@@ -39,9 +51,10 @@ struct ModelDescription {
   /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row, and a
   /// batch may have any size. A batch of one request may read the request's memory.
   bool shows_requests = false;
-  bool pads_requests = false;       ///< without preprocessing: requests have lengths along padded axes
-  bool adds_bytes = false;          ///< a batch takes more bytes than its requests, see held_bytes
-  bool has_ragged_outputs = false;  ///< the model itself gives outputs with rows along a ragged axis
+  bool pads_requests = false;        ///< without preprocessing: requests have lengths along padded axes
+  bool adds_bytes = false;           ///< a batch takes more bytes than its requests, see held_bytes
+  std::optional<StepsPlan> steps{};  ///< of a model whose sequences the engine steps
+  bool has_ragged_outputs = false;   ///< the model itself gives outputs with rows along a ragged axis
   /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
   /// value for the whole batch.
   bool batches_differ = false;

@@ -17,6 +17,9 @@
 
 namespace athanor::inline v1::serving {
 
+template <class T>
+struct Call;
+
 /// Called once, on a thread of the engine.
 struct StreamWaiter {
   void (*function)(void* context) noexcept = nullptr;
@@ -24,8 +27,11 @@ struct StreamWaiter {
 };
 
 /// What the reader finds: a part, or how the stream ended, or nothing yet.
+template <class T>
 struct TakenPart {
   std::optional<Outputs> part{};
+  bool raw = false;           ///< the part: as the model gave it
+  Call<T>* parked = nullptr;  ///< the reader has made room for it: to be resumed
   std::optional<Result<Report>> outcome{};
 };
 
@@ -43,13 +49,16 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
 
   /// The call was answered: the last part, or an error. Parts that wait are dropped when it is the caller's time or will
   /// that ended the call, and can be read before the error otherwise.
-  void end(Result<Answer> answer) noexcept {
+  /// Returns the call if it waited for room: it is the caller's of this function to end.
+  Call<T>* end(Result<Answer> answer) noexcept {
+    Call<T>* waiting = nullptr;
     {
       detail::Lock const lock(mutex_);
-      if (ended_) return;
+      if (ended_) return nullptr;
       ended_ = true;
+      waiting = std::exchange(parked_, nullptr);
       if (answer) {
-        append(std::move(answer->outputs));
+        append(std::move(answer->outputs), false);
         outcome_ = answer->report;
       } else {
         if (cuts_off(answer.error())) drop();
@@ -57,14 +66,33 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
       }
     }
     announce();
+    return waiting;
+  }
+
+  /// How a part was received that is not the last one. `parked`: there is no room for another one, and the call belongs to
+  /// the queue. `ended`: the stream has, and the part is dropped.
+  enum class Put : std::uint8_t { taken, parked, ended };
+  Put put(Outputs&& part, Call<T>& call) noexcept {
+    bool full = false;
+    {
+      detail::Lock const lock(mutex_);
+      if (ended_) return Put::ended;
+      append(std::move(part), true);
+      full = count_ == most_waiting;
+      if (full) parked_ = &call;
+    }
+    announce();
+    return full ? Put::parked : Put::taken;
   }
 
   /// The outcome is given once, after the last part.
-  TakenPart take() noexcept {
-    TakenPart taken;
+  TakenPart<T> take() noexcept {
+    TakenPart<T> taken;
     detail::Lock const lock(mutex_);
     if (count_ != 0) {
-      taken.part.emplace(std::move(parts_[first_]));
+      taken.part.emplace(std::move(parts_[first_].outputs));
+      taken.raw = parts_[first_].raw;
+      taken.parked = std::exchange(parked_, nullptr);
       first_ = (first_ + 1) % most_waiting;
       --count_;
     } else if (ended_) {
@@ -110,6 +138,10 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   }
 
  private:
+  struct Part {
+    Outputs outputs{};
+    bool raw = false;
+  };
   struct Wake : Task {
     std::shared_ptr<PartQueue> queue{};
   };
@@ -122,13 +154,13 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     return error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
            error.reason == Reason::stopping;
   }
-  void append(Outputs&& part) noexcept ATH_REQUIRES(mutex_) {
+  void append(Outputs&& part, bool raw) noexcept ATH_REQUIRES(mutex_) {
     if (left_) return;
-    parts_[(first_ + count_) % most_waiting] = std::move(part);
+    parts_[(first_ + count_) % most_waiting] = {std::move(part), raw};
     ++count_;
   }
   void drop() noexcept ATH_REQUIRES(mutex_) {
-    for (Outputs& part : parts_) part = Outputs();
+    for (Part& part : parts_) part = {};
     count_ = 0;
   }
   void announce() noexcept {
@@ -160,9 +192,10 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   typename Env::Word word_{};
   Wake wake_{};
   typename Env::Mutex mutex_;
-  std::array<Outputs, most_waiting> parts_ ATH_GUARDED_BY(mutex_){};
+  std::array<Part, most_waiting> parts_ ATH_GUARDED_BY(mutex_){};
   std::size_t first_ ATH_GUARDED_BY(mutex_) = 0;
   std::size_t count_ ATH_GUARDED_BY(mutex_) = 0;
+  Call<T>* parked_ ATH_GUARDED_BY(mutex_) = nullptr;
   bool ended_ ATH_GUARDED_BY(mutex_) = false;
   bool left_ ATH_GUARDED_BY(mutex_) = false;
   bool sent_ ATH_GUARDED_BY(mutex_) = false;  // the task is on its way, or about to be

@@ -360,7 +360,8 @@ typename EngineState<T>::Progress EngineState<T>::postprocess_step(CallType& cal
           detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
     }
   }();
-  call.made.clear();  // releases what preprocess kept before the caller is answered
+  // What preprocess kept is released before the caller is answered; parts that wait for the reader need it still.
+  if (call.stream == nullptr) call.made.clear();
   call.report.postprocess = Env::now() - began;
   if (!postprocessed) return end_route(call, std::move(postprocessed.error()));
   call.step = RouteStep::finish;

@@ -61,6 +61,13 @@ class SequencePlaces {
   /// The caller has been answered, with a value or an error. Other calls may follow.
   void settle(SequenceTicket const& ticket, bool answered, TimePoint now) noexcept;
 
+  /// A sequence that the engine steps: its place and its ticket, from here to `end_steps`. Errors as `open`.
+  Result<SequenceTicket> begin_steps(TimePoint now) noexcept;
+  /// A step of it ended with a value, and another one follows. False, and nothing has happened, when the call was given up.
+  bool step(SequenceTicket& ticket) noexcept;
+  /// The caller has been answered: the place is free.
+  void end_steps(SequenceTicket const& ticket) noexcept;
+
   /// Sequences that are open.
   std::size_t open_count() const noexcept;
 

@@ -82,7 +82,7 @@ class ServedModel {
   Result<void> begin(batching::Batch const& batch) noexcept;
   Result<void> execute(batching::Batch const& batch) noexcept;
   void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
-  void finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
+  batching::Finished finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
   // Both are read and written under the engine's mutex. Handles that share one ModelHandle form a generation: a removed
   // model may be destroyed once every generation has been released. A thread that sees under the mutex that none is left
@@ -132,6 +132,7 @@ class ServedModel {
   }
   void collect_pieces(batching::Batch const& batch, Worker& worker, bool stay);
   void take_slots(Worker& worker);
+  void note_last_step(CallType& call, Worker const& worker, std::size_t row) noexcept;
   void keep_state(CallType const& call, Worker& worker, std::size_t row) noexcept;
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members);
   Result<void> copy_ragged_part(batching::Part const& part, Worker const& worker, std::size_t row);

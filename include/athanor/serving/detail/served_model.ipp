@@ -38,7 +38,7 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
   options.max_cost = batching.max_cost.value_or(options.max_cost);
   options.instances = static_cast<std::uint32_t>(context_->instances());
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
-                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
+                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD && !description_.steps;
   if (sequences_ != nullptr && sequences_->held()) options.rework_limit = 0;  // what has run cannot run again
   return options;
 }
@@ -213,6 +213,13 @@ void ServedModel<T>::keep_state(CallType const& call, Worker& worker, std::size_
     worker.state.keep_next(state, call.ticket, worker.ensemble.model_output(states[state].output), row);
 }
 
+template <class T>
+void ServedModel<T>::note_last_step(CallType& call, Worker const& worker, std::size_t row) noexcept {
+  std::size_t const until = description_.steps->until;
+  call.last_step = until != StepsPlan::none &&
+                   static_cast<std::uint8_t const*>(worker.ensemble.model_output(until).data)[row] != 0;
+}
+
 /// Without a processor a part is one piece, and pieces that fill up are the last item of the last one. Locks its call while the
 /// piece is read, so that a caller that
 /// detaches its inputs waits for at most one tensor of its own part.
@@ -262,6 +269,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
     if (description_.has_ragged_outputs)
       if (auto copied = copy_ragged_part(part, worker, row); !copied) return copied;
     if (sequences_ != nullptr) keep_state(call, worker, row);
+    if (description_.steps) note_last_step(call, worker, row);
     row += part.count;
     write_report(part, [&](Report& report) {
       report.batch_items = static_cast<std::uint32_t>(items) - filling;
@@ -365,12 +373,14 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
 }
 
 template <class T>
-void ServedModel<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
+batching::Finished ServedModel<T>::finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept {
   auto& call = static_cast<CallType&>(slot);
   // It left its batch before that ended.
   if (error == nullptr && call.report.compute == Duration{})
     call.report.compute = now - call.entered - call.report.queue;
+  if (description_.steps && error == nullptr) return engine_.step_ended(call, now);
   engine_.batched(call, error, now, CallerKind::worker);
+  return batching::Finished::done;
 }
 
 }  // namespace athanor::inline v1::serving

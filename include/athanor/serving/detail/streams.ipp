@@ -29,7 +29,12 @@ Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& req
 
 template <class T>
 void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcept {
-  static_cast<PartQueue<T>*>(context)->end(std::move(answer));
+  CallType* const waiting = static_cast<PartQueue<T>*>(context)->end(std::move(answer));
+  if (waiting == nullptr) return;
+  EngineState& engine = *waiting->engine;
+  engine.end_route(*waiting, make_error(Code::cancelled, Reason::cancelled,
+                                        "the call was given up while its parts waited for their reader"));
+  engine.finish_step(*waiting, CallerKind::worker, Env::now());
 }
 
 template <class T>
@@ -100,9 +105,11 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       outcome_ = std::move(taken.outcome);
       return std::nullopt;
     }
-    if (taken.part && T::Env::now() <= call_->deadline) return std::move(taken.part);
+    if (taken.parked != nullptr) engine.resume_steps(*taken.parked);
     if (taken.part) {
-      end_with(engine.late(*call_));
+      auto finished = taken.raw ? engine.finish_part(*call_, *taken.part) : Result<void>();
+      if (finished && T::Env::now() <= call_->deadline) return std::move(taken.part);
+      end_with(finished ? engine.late(*call_) : std::move(finished.error()));
       return std::nullopt;
     }
     if (model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0) {
