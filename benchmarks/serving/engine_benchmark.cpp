@@ -170,5 +170,6 @@ int main(int argc, char** argv) {
   measure_work(figures);
   measure_processor(figures);
   measure_lengths(figures);
+  measure_streams(figures);
   return figures.exit_code();
 }

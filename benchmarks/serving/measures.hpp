@@ -12,5 +12,6 @@ void measure_life(Figures& figures);
 void measure_work(Figures& figures);
 void measure_processor(Figures& figures);
 void measure_lengths(Figures& figures);
+void measure_streams(Figures& figures);
 
 }  // namespace athanor::benchmarks
