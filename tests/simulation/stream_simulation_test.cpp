@@ -330,8 +330,9 @@ class StreamWorld {
 }  // namespace
 
 // ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin.
-// mutants: PartQueue::put that never parks; PartQueue::end that ends again; SequencePlaces::step that leaves the row; a part
-// that is given twice.
+// mutant: a call goes on although its reader has not read
+// mutant: a part comes after the end of its stream
+// mutant: a step leaves its state where it was
 TEST_CASE("every stream of every seeded schedule gives its parts in order, each once, and ends once") {
   std::string const steps = R"({"until": "done", "max": )" + std::to_string(most_steps) + "}";
   std::string const batching = R"("batching": {"max_items": 3},)";
