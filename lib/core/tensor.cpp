@@ -118,7 +118,9 @@ Buffer Buffer::adopt(void* data, std::size_t bytes, Deleter deleter, void* conte
 }
 
 void Buffer::release() noexcept {
-  if (block_ == nullptr || block_->owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (block_ == nullptr) return;
+  detail::record_write(&block_->owners);
+  if (block_->owners.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   block_->deleter(block_->data, block_->context);
   delete block_;
 }

@@ -1,5 +1,6 @@
 // Who writes which memory: the table in docs/performance.md. Two threads act in turns; atomics, words and mutexes tell who wrote
-// them, and what else an engine and its models hold is compared before and after.
+// them, and in a library with ATHANOR_RECORD_WRITES also the reference counts of buffers and the cells of metrics. What else an
+// engine and its models hold is compared before and after.
 #include <condition_variable>
 #include <cstring>
 #include <functional>
@@ -117,6 +118,7 @@ class Object {
 };
 
 struct World : Puppet {
+  RecordsCounts const records_counts{};
   ModelFolder first_folder{R"("batching": {"instances": 2},)", "first"};
   ModelFolder second_folder{"", "second"};
   std::shared_ptr<State> state = std::make_shared<State>(EngineOptions{.threads = 2});

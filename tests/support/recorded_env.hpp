@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include <athanor/core/detail/recorded.hpp>
 #include <athanor/core/env.hpp>
 
 namespace athanor_tests {
@@ -37,6 +38,21 @@ struct Recorder {
     for (auto const& [line, callers] : writers) lines += callers.size() > 1 ? 1 : 0;
     return lines;
   }
+};
+
+/// While one lives, the recorder also hears who writes reference counts and cells of metrics, in a library that tells.
+struct RecordsCounts {
+#ifdef ATHANOR_RECORDS_WRITES
+  RecordsCounts() {
+    detail::write_recorder = [](void const* at) noexcept { Recorder::write(at); };
+  }
+  ~RecordsCounts() { detail::write_recorder = nullptr; }
+#else
+  RecordsCounts() {}
+  ~RecordsCounts() {}
+#endif
+  RecordsCounts(RecordsCounts const&) = delete;
+  RecordsCounts& operator=(RecordsCounts const&) = delete;
 };
 
 template <class Base, class T>

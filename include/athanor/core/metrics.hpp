@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include <athanor/core/detail/recorded.hpp>
 #include <athanor/core/detail/thread_number.hpp>
 
 namespace athanor::inline v1 {
@@ -22,7 +23,14 @@ namespace detail {
 
 /// Adds to what no other thread writes, without a locked instruction.
 inline void add_as_only_writer(std::atomic<std::uint64_t>& to, std::uint64_t count) noexcept {
+  record_write(&to);
   to.store(to.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+}
+
+/// Adds to what several threads write.
+inline void add_beside_others(std::atomic<std::uint64_t>& to, std::uint64_t count) noexcept {
+  record_write(&to);
+  to.fetch_add(count, std::memory_order_relaxed);
 }
 
 }  // namespace detail
@@ -35,8 +43,7 @@ class Counters {
   void add(std::size_t which, std::uint64_t count = 1) noexcept {
     std::size_t const thread = detail::thread_number();
     if (thread < detail::own_numbers) return detail::add_as_only_writer(cells_[thread].values[which], count);
-    auto& shared = cells_[detail::own_numbers + thread % shared_cells].values[which];
-    shared.fetch_add(count, std::memory_order_relaxed);
+    detail::add_beside_others(cells_[detail::own_numbers + thread % shared_cells].values[which], count);
   }
   /// At least what was added before the call; exact if no add() runs concurrently.
   std::uint64_t value(std::size_t which) const noexcept {
@@ -79,14 +86,13 @@ class Histogram {
 
   /// `value` in the unit of the histogram: nanoseconds for times, plain numbers for counts.
   void record(std::uint64_t value) noexcept {
-    constexpr auto relaxed = std::memory_order_relaxed;
     std::size_t const bucket = bucket_of(value);
     if (Buckets* const own = own_buckets()) {
       detail::add_as_only_writer(own->counts[bucket], 1);
       detail::add_as_only_writer(own->sum, value);
     } else {
-      shared_.counts[bucket].fetch_add(1, relaxed);
-      shared_.sum.fetch_add(value, relaxed);
+      detail::add_beside_others(shared_.counts[bucket], 1);
+      detail::add_beside_others(shared_.sum, value);
     }
   }
   std::uint64_t count() const noexcept;

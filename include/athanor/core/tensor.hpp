@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/recorded.hpp>
 #include <athanor/core/detail/require.hpp>
 #include <athanor/core/error.hpp>
 
@@ -135,7 +136,9 @@ class Buffer {
   static Buffer adopt(void* data, std::size_t bytes, Deleter deleter, void* context) noexcept;
 
   Buffer(Buffer const& other) noexcept : block_(other.block_) {
-    if (block_ != nullptr) block_->owners.fetch_add(1, std::memory_order_relaxed);
+    if (block_ == nullptr) return;
+    detail::record_write(&block_->owners);
+    block_->owners.fetch_add(1, std::memory_order_relaxed);
   }
   Buffer(Buffer&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   Buffer& operator=(Buffer other) noexcept {
