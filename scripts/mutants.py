@@ -7,6 +7,7 @@ A list is a text of entries with an empty line between them:
     anchor: the text that is replaced; it stands in the file exactly once
     becomes: what stands there instead
     equivalent: why the difference is not visible (only where that is so)
+    suite: the suite that must notice it alone (only where not any will do)
 
 A value goes on in lines that begin with two spaces. An anchor that ends with a semicolon or a block is one or more whole statements that
 declare nothing that is used below; any other is an expression. Edits of one file may share an anchor but not overlap otherwise.
@@ -33,7 +34,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-KEYS = ("mutant", "file", "anchor", "becomes", "equivalent")
+KEYS = ("mutant", "file", "anchor", "becomes", "equivalent", "suite")
 # Nearest first: a suite comes after those of the rooms that it stands on, and the dearest last.
 SUITES = ("core", "admission", "breaking", "caching", "loading", "batching", "serving", "manifest", "capi", "simulation")
 # The rooms that need models have a copy and suites of their own, so that the run without them stays short.
@@ -67,6 +68,7 @@ class Mutant:
     anchor: str
     becomes: str
     equivalent: str
+    suite: str
     place: str
 
     @property
@@ -109,9 +111,11 @@ def read_list(project):
                 missing = [name for name in KEYS[:4] if name not in fields]
                 if missing:
                     sys.exit(f"{place}: the entry has no {missing[0]}")
+                if fields.get("suite", SUITES[0]) not in SUITES + MODEL_SUITES:
+                    sys.exit(f"{place}: expected one of {', '.join(SUITES + MODEL_SUITES)}, got {fields['suite']!r}")
                 name = f"{path.stem}/{fields['mutant']}"
                 mutants.append(Mutant(name, fields["file"], fields["anchor"], fields["becomes"],
-                                      fields.get("equivalent", ""), place))
+                                      fields.get("equivalent", ""), fields.get("suite", ""), place))
                 fields, key = {}, None
     sentences, edits = {}, {}
     for mutant in mutants:
@@ -358,8 +362,11 @@ def preset_of(room):
     return "release" if room in MODEL_SUITES else "no-models"
 
 
-def suites_of(room):
+def suites_of(mutant):
     """The suite of the room first, then those of the rooms that stand on it; a room without a suite is seen by the joined ones."""
+    if mutant.suite:
+        return (mutant.suite,)
+    room = mutant.room
     if room in MODEL_SUITES:
         return tuple(dict.fromkeys((room, "polymers")))
     if room == "core":
@@ -418,7 +425,7 @@ def try_all(project, copy, preset, globs):
     chosen = [mutant for mutant in choose(project, globs) if preset_of(mutant.room) == preset]
     results = Results(copy / "results.jsonl")
     for name in SUITES + MODEL_SUITES:
-        left = [mutant for mutant in chosen if name in suites_of(mutant.room) and not results.noticed_by(mutant)]
+        left = [mutant for mutant in chosen if name in suites_of(mutant) and not results.noticed_by(mutant)]
         if left:
             try_suite(Suite(project, copy, name), left, results)
     return show_table(chosen, results)

@@ -28,7 +28,6 @@ void act_as_two(Act act) {
 
 }  // namespace
 
-// mutant: the copy of a buffer, or its release, is not recorded
 TEST_CASE("a recording library tells who writes the count of those who hold a buffer") {
   Buffer const buffer = Buffer::allocate(64);
   act_as_two([&] { Buffer const copy = buffer; });
@@ -38,7 +37,6 @@ TEST_CASE("a recording library tells who writes the count of those who hold a bu
   CHECK(Recorder::writers.size() != 0);
 }
 
-// mutant: all threads add to one cell
 TEST_CASE("two threads add to cells and buckets of their own") {
   Counter counter;
   Histogram histogram;
