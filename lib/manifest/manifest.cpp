@@ -31,6 +31,7 @@ constexpr std::int64_t most_threads = 256;
 constexpr std::uintmax_t largest_manifest = 64U << 20;
 constexpr std::size_t most_members = 256;
 constexpr std::size_t most_self_tests = 1024;
+constexpr std::size_t most_operators = 16;
 /// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of f64.
 constexpr double least_scale = 1e-37;
 constexpr double most_scale = 1e37;
@@ -386,6 +387,13 @@ void read_identity(Node const& root, Manifest& manifest) {
   manifest.format = root["format"].name();
   if (root["method"].present()) manifest.method = root["method"].name();
   if (root["autograd"].present()) manifest.autograd = root["autograd"].flag();
+  if (!root["operators"].present()) return;
+  for (Node const& library : root["operators"].list(1, most_operators)) {
+    std::string name = library.name();
+    if (std::ranges::find(manifest.operators, name) != manifest.operators.end())
+      root.reader().refuse(library.path(), "expected a library of its own, got '{}' again", name);
+    manifest.operators.push_back(std::move(name));
+  }
 }
 
 /// The rows that postprocess reads have the types and shapes of the model's outputs.
@@ -486,10 +494,12 @@ Signature Manifest::signature() const {
 }
 
 std::string Manifest::full_format() const {
-  std::string full = format;
-  if (!method.empty()) full += "?method=" + method;
-  if (autograd) full += method.empty() ? "?autograd=true" : "&autograd=true";
-  return full;
+  std::vector<std::string> parts;
+  if (!method.empty()) parts.push_back("method=" + method);
+  if (autograd) parts.emplace_back("autograd=true");
+  if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
+  for (std::string const& library : operators) parts.push_back("operators=" + library);
+  return parts.empty() ? format : fmt::format("{}?{}", format, fmt::join(parts, "&"));
 }
 
 Result<void> check_request_inputs(Manifest const& manifest) {
@@ -510,7 +520,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
       root.object({"athanor", "name",      "version",     "description", "backend",      "format",
                    "method",  "autograd",  "processor",   "inputs",      "model_inputs", "model_outputs",
                    "outputs", "members",   "min_members", "batching",    "cache",        "device",
-                   "threads", "self_test", "warm_up",     "parameters",  "sequences"})) {
+                   "threads", "self_test", "warm_up",     "parameters",  "sequences",    "operators"})) {
     manifest::read_identity(root, manifest);
     if (!reader.failed()) manifest::read_tensors(root, manifest);
     if (!reader.failed()) manifest::read_execution(root, manifest);

@@ -117,13 +117,16 @@ void read_sequences(Node const& root, Manifest& manifest) {
   bool const carries = std::ranges::count(manifest.model_inputs, Assemble::state, &ModelInput::assemble) != 0;
   if (!node.present() && !carries) return;
   SequencesSection& section = manifest.sequences.emplace();
-  if (node.present() && node.object({"max", "idle_ms", "held", "steps"})) {
+  if (node.present() && node.object({"max", "idle_ms", "held", "reset", "steps"})) {
     if (node["max"].present()) section.max = node["max"].integer(1, most_sequences);
     if (node["idle_ms"].present()) section.idle_ms = node["idle_ms"].integer(1, longest_idle_ms);
     if (node["held"].present()) section.held = node["held"].flag();
     if (node["steps"].present()) section.steps = read_steps(node["steps"]);
+    if (node["reset"].present()) section.reset = node["reset"].name();
   }
   Reader& reader = root.reader();
+  if (!section.reset.empty() && !section.held)
+    reader.refuse(node["reset"].path(), "expected \"held\": true beside it, got '{}' alone", section.reset);
   if (!carries && !section.held)
     reader.refuse(node.path(), "expected a model input from state:NAME, or \"held\": true; got neither");
   if (root["cache"].present() && manifest.cache)

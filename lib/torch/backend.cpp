@@ -102,6 +102,11 @@ class InstanceState {
       stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
     inputs_.reserve(model_->inputs.size());
     outputs_.reserve(model_->outputs.size());
+    states_.resize(static_cast<std::size_t>(model_->source.slots));
+  }
+
+  void clear_slot(std::uint64_t slot) noexcept {
+    if (slot < states_.size()) states_[slot] = {};
   }
 
   Result<void> run(ath_batch& batch) {
@@ -119,7 +124,22 @@ class InstanceState {
   }
 
  private:
+  /// A module with state of its own steps one sequence at a time.
+  Result<void> check_slots(ath_batch const& batch) const {
+    if (states_.empty()) return {};
+    if (batch.items != 1)
+      return fail(Code::invalid_argument, Reason::option,
+                  "{}: expected one item in each run of a module that holds state (\"batching\": "
+                  "{{\"max_items\": 1}} in its manifest), got {}",
+                  model_->source.subject, batch.items);
+    if (batch.slots != nullptr && batch.slots[0] < states_.size()) return {};
+    return fail(Code::invalid_argument, Reason::backend_contract, "{}: expected a slot below {}, got {}",
+                model_->source.subject, states_.size(),
+                batch.slots == nullptr ? "none" : std::to_string(batch.slots[0]));
+  }
+
   Result<void> check(ath_batch const& batch) const {
+    if (auto checked = check_slots(batch); !checked) return checked;
     if (batch.input_count != model_->inputs.size() || batch.output_count != model_->outputs.size())
       return fail(Code::invalid_argument, Reason::backend_contract,
                   "{}: expected a batch of {} inputs and {} outputs, got {} and {}", model_->source.subject,
@@ -150,7 +170,7 @@ class InstanceState {
     std::optional<c10::StreamGuard> stream;
     if (stream_) stream.emplace(*stream_);
     for (std::size_t i = 0; i < batch.input_count; ++i) inputs_.push_back(borrow(batch.inputs[i]));
-    if (auto done = model_->program->forward(inputs_, outputs_); !done) return done;
+    if (auto done = model_->program->forward(inputs_, state_of(batch), outputs_); !done) return done;
     if (outputs_.size() != model_->outputs.size())
       return fail(Code::internal, Reason::backend_contract, "{}: expected {} outputs from forward, got {}",
                   model_->source.subject, model_->outputs.size(), outputs_.size());
@@ -158,6 +178,14 @@ class InstanceState {
       if (auto stored = store(i, batch.outputs[i]); !stored) return stored;
     }
     return {};
+  }
+
+  /// The state of the item's sequence, made if it begins.
+  c10::IValue state_of(ath_batch const& batch) {
+    if (states_.empty()) return {};
+    c10::IValue& state = states_[batch.slots[0]];
+    if (state.isNone()) state = model_->program->make_state();
+    return state;
   }
 
   /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device. Of a text,
@@ -217,6 +245,7 @@ class InstanceState {
   std::optional<c10::Stream> stream_;
   std::vector<at::Tensor> inputs_;   // empty between runs: they are the caller's bytes
   std::vector<at::Tensor> outputs_;  // kept until the next run
+  std::vector<c10::IValue> states_;  // by slot; none for a sequence that has not begun
 };
 
 }  // namespace detail
@@ -263,28 +292,41 @@ struct Format {
   std::string_view name;
   std::string method = "forward";
   bool autograd = false;
+  std::string reset{};
+  std::vector<std::string> operators{};
 };
+
+/// What follows `key` in a part `key=value`; nothing for another key, or without a value.
+std::optional<std::string> value_of(std::string_view part, std::string_view key) {
+  if (!part.starts_with(key) || part.size() == key.size()) return std::nullopt;
+  return std::string(part.substr(key.size()));
+}
 
 Result<Format> read_format(std::string_view text) {
   auto const query = text.find('?');
   Format format{text.substr(0, query)};
-  bool good = format.name == "torchscript" || (format.name == "pt2" && query == std::string_view::npos);
+  bool const is_script = format.name == "torchscript";
+  bool good = is_script || format.name == "pt2";
   auto rest = query == std::string_view::npos ? std::string_view() : text.substr(query + 1);
-  constexpr std::string_view method = "method=";
   while (good && !rest.empty()) {
     auto const part = rest.substr(0, rest.find('&'));
     rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-    good = part == "autograd=true" || (part.starts_with(method) && part.size() > method.size());
-    if (part == "autograd=true") {
+    if (auto library = value_of(part, "operators=")) {
+      format.operators.push_back(std::move(*library));
+    } else if (auto method = value_of(part, "method="); method && is_script) {
+      format.method = std::move(*method);
+    } else if (auto reset = value_of(part, "reset="); reset && is_script) {
+      format.reset = std::move(*reset);
+    } else if (part == "autograd=true" && is_script) {
       format.autograd = true;
-    } else if (good) {
-      format.method = part.substr(method.size());
+    } else {
+      good = false;
     }
   }
   if (good) return format;
   return fail(Code::invalid_argument, Reason::manifest,
-              "torch backend: format: expected torchscript, with a method or autograd if need be, or pt2 "
-              "without; got '{}'",
+              "torch backend: format: expected torchscript, with a method, autograd, a reset or operators if "
+              "need be, or pt2, with operators if need be; got '{}'",
               text);
 }
 
@@ -308,6 +350,7 @@ TorchInstance::TorchInstance(std::unique_ptr<detail::InstanceState> state) noexc
     : state_(std::move(state)) {}
 TorchInstance::~TorchInstance() = default;
 Result<void> TorchInstance::run(ath_batch& batch) { return state_->run(batch); }
+void TorchInstance::clear_slot(std::uint64_t slot) noexcept { state_->clear_slot(slot); }
 
 TorchModel::TorchModel(std::shared_ptr<detail::LoadedModel const> model) noexcept
     : model_(std::move(model)) {}
@@ -352,20 +395,26 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
                    {source.output_names, source.output_names + source.output_count},
                    format->method,
                    format->autograd,
+                   format->reset,
+                   source.slot_count,
                    *device,
                    fmt::format("{} model '{}'", format->name, source.path)};
   for (Slot const& input : *inputs) model->source.input_dtypes.push_back(input.dtype);
   model->inputs = std::move(*inputs);
   model->outputs = std::move(*outputs);
   model->threads = source.threads_per_instance;
+  if (auto loaded = load_operators(model->source.subject, format->operators, options_); !loaded)
+    return tl::unexpected(std::move(loaded.error()));
   auto program = load_program(format->name, model->source);
   if (!program) return tl::unexpected(std::move(program.error()));
   model->program = std::move(*program);
   return std::make_unique<TorchModel>(std::move(model));
 }
 
+TorchBackend::TorchBackend(TorchOptions options) : options_(std::move(options)) {}
+
 ath_backend_table const& backend() noexcept {
-  static TorchBackend the_backend;
+  static TorchBackend the_backend(options_of_environment());
   static ath_backend_table const table = make_table(the_backend);
   return table;
 }

@@ -53,15 +53,32 @@ Error device_lost(std::string_view subject, std::string_view text) {
   return {Code::unavailable, Reason::device_lost, fmt::format("{}: {}", subject, one_line(text)), {}};
 }
 
+/// The sentence about an operator that no loaded library has; empty for another text.
+std::string describe_unknown_operator(std::string_view text) {
+  constexpr std::string_view words = "Unknown builtin op: ";
+  auto const found = text.find(words);
+  if (found == std::string_view::npos) return {};
+  auto const name = text.substr(found + words.size());
+  auto const library = name.substr(0, name.find(':'));
+  if (library == "aten") return {};
+  return fmt::format(
+      "operator {} is in no library that is loaded: expected the manifest to name one that has it, as in "
+      "\"operators\": [\"{}\"]",
+      name.substr(0, name.find_first_of(".\n ")), library);
+}
+
 /// The interpreter loses the type of what an operation threw, so that the text has to tell.
 Error from_text(Stage stage, std::string_view subject, std::string_view text) {
   auto const detail = essential(text);
   if (contains(text, "can't allocate memory") || contains(text, "out of memory"))
     return out_of_memory(subject, detail);
   if (contains(detail, "CUDA error:")) return device_lost(subject, detail);
+  auto const unknown = describe_unknown_operator(text);
   if (stage == Stage::load)
-    return {
-        Code::failed_precondition, Reason::model_load, fmt::format("{}: {}", subject, one_line(detail)), {}};
+    return {Code::failed_precondition,
+            Reason::model_load,
+            fmt::format("{}: {}", subject, unknown.empty() ? one_line(detail) : one_line(unknown)),
+            {}};
   char const* const hint =
       contains(detail, "API call failed") ? " (the package wrote the cause to standard error)" : "";
   return {

@@ -106,7 +106,7 @@ class Package final : public Program {
   std::uint64_t weight_bytes() const override { return weight_bytes_; }
   bool writes_inputs() const override { return false; }
 
-  Result<void> forward(std::vector<at::Tensor> const& inputs,
+  Result<void> forward(std::vector<at::Tensor> const& inputs, c10::IValue const&,
                        std::vector<at::Tensor>& outputs) const override {
     std::vector<at::Tensor> arguments;
     for (std::size_t const input : input_of_) arguments.push_back(inputs[input]);
@@ -130,6 +130,12 @@ class Package final : public Program {
 }  // namespace
 
 Result<std::unique_ptr<Program>> load_package(ProgramSource const& source) {
+  if (source.slots != 0)
+    return fail(
+        Code::failed_precondition, Reason::model_load,
+        "{}: expected a torchscript model to hold state; a package takes it as an input and returns the "
+        "new one",
+        source.subject);
   if (auto provided = provide_libtorch(); !provided) return tl::unexpected(std::move(provided.error()));
   if (auto checked = check_metadata(source); !checked) return tl::unexpected(std::move(checked.error()));
   auto package = std::make_unique<Package>(source);

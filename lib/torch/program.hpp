@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <ATen/core/ivalue.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
@@ -23,6 +24,8 @@ struct ProgramSource {
   std::vector<std::string> outputs;  ///< likewise
   std::string method;                ///< of a TorchScript module
   bool autograd = false;             ///< whether it may compute gradients
+  std::string reset;                 ///< the method that clears the state; empty: a file is saved with none
+  std::uint64_t slots = 0;           ///< of state; 0 for a model without
   c10::Device device{c10::DeviceType::CPU};
   /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
   std::string subject;
@@ -34,13 +37,17 @@ class Program {
  public:
   virtual ~Program() = default;
 
+  /// Of the weights, and of the state of all slots as `make_state` gives it.
   virtual std::uint64_t weight_bytes() const = 0;
   /// Whether forward may write into the memory of its inputs.
   virtual bool writes_inputs() const = 0;
-  /// A text comes as the tensor of its bytes. Replaces what is in `outputs`, in the order of the manifest. Fails with
+  /// The state of a sequence that begins, for a source with slots.
+  virtual c10::IValue make_state() const { return {}; }
+  /// A text comes as the tensor of its bytes. `state` is what make_state gave and earlier calls have changed; none for a
+  /// source without slots. Replaces what is in `outputs`, in the order of the manifest. Fails with
   /// backend_contract when forward returns anything but tensors, and with invalid_argument / shape when an argument
   /// takes one value and is given several.
-  virtual Result<void> forward(std::vector<at::Tensor> const& inputs,
+  virtual Result<void> forward(std::vector<at::Tensor> const& inputs, c10::IValue const& state,
                                std::vector<at::Tensor>& outputs) const = 0;
 };
 

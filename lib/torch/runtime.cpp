@@ -1,5 +1,6 @@
 #include "runtime.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -42,6 +43,8 @@ extern unsigned char const athanor_libtorch_stub_end[] __attribute__((visibility
 namespace athanor::inline v1::libtorch {
 
 namespace {
+
+constexpr char const* operators_variable = "ATHANOR_TORCH_OPERATORS";
 
 std::string last_loader_message() {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): what it returns belongs to this thread
@@ -141,6 +144,40 @@ Result<void> provide_libtorch() {
     return fail(Code::failed_precondition, Reason::model_load,
                 "torch backend: pt2 packages cannot be loaded: {}", problem);
   provided = true;
+  return {};
+}
+
+TorchOptions options_of_environment() {
+  TorchOptions options;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read once, before the first model
+  char const* const text = std::getenv(operators_variable);
+  std::string_view rest = text == nullptr ? "" : text;
+  while (!rest.empty()) {
+    auto const part = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    auto const equals = part.find('=');
+    if (equals == std::string_view::npos) continue;
+    options.operators.emplace(part.substr(0, equals), part.substr(equals + 1));
+  }
+  return options;
+}
+
+Result<void> load_operators(std::string_view subject, std::vector<std::string> const& names,
+                            TorchOptions const& options) {
+  for (std::string const& name : names) {
+    auto const file = options.operators.find(name);
+    if (file == options.operators.end())
+      return fail(
+          Code::failed_precondition, Reason::option,
+          "{}: it needs the operators '{}', and the host names no library that has them: expected it in "
+          "TorchOptions::operators, or in {} as {}=FILE",
+          subject, name, operators_variable, name);
+    // The same file is loaded once, however often it is opened. What it registers stays in use, so it is never closed.
+    if (::dlopen(file->second.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
+      return fail(Code::failed_precondition, Reason::option,
+                  "{}: the library of the operators '{}' could not be loaded: {}", subject, name,
+                  last_loader_message());
+  }
   return {};
 }
 

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <c10/core/Device.h>
 
 #include <athanor/core/error.hpp>
+#include <athanor/torch/backend.hpp>
 
 namespace athanor::inline v1::libtorch {
 
@@ -20,6 +24,11 @@ Result<c10::Device> open_device(std::int32_t type, std::int32_t index);
 /// Makes a library named libtorch.so present in the process: packages are linked against it, although what
 /// they use of it is in libtorch_cpu.so, and the real one would pull in the CUDA libraries.
 Result<void> provide_libtorch();
+
+/// Loads these libraries of operators, from the files that `options` names, and leaves them loaded. `subject`, the model
+/// that needs them, begins the sentence of an error.
+Result<void> load_operators(std::string_view subject, std::vector<std::string> const& names,
+                            TorchOptions const& options);
 
 /// Gives freed memory back: to the system, and to `device` if it is not the host.
 void release_free_memory(c10::Device device) noexcept;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
@@ -72,6 +73,14 @@ std::string find_changed_attribute(jit::Block const& block, jit::AliasDb const& 
   return {};
 }
 
+/// The bytes of the tensors that a module has for itself.
+std::uint64_t attribute_bytes(jit::Module const& module) {
+  StorageBytes bytes;
+  for (c10::IValue const& value : module.attributes())
+    if (value.isTensor()) bytes.add(value.toTensor());
+  return bytes.total();
+}
+
 /// Whether the program asks for gradients itself.
 bool computes_gradients(jit::Block const& block) {
   return std::ranges::any_of(block.nodes(), [](jit::Node const* node) {
@@ -120,17 +129,22 @@ class Script final : public Program {
         subject_(source.subject),
         method_(source.method),
         binding_(std::move(binding)),
-        weight_bytes_(held_bytes(module_, *module_.get_method(source.method).graph())),
-        writes_inputs_(writes_inputs) {}
+        weight_bytes_(held_bytes(module_, *module_.get_method(source.method).graph()) +
+                      source.slots * attribute_bytes(module_)),
+        // State may keep an input beyond the run, or a view of one.
+        writes_inputs_(writes_inputs || source.slots != 0) {}
 
   std::uint64_t weight_bytes() const override { return weight_bytes_; }
   bool writes_inputs() const override { return writes_inputs_; }
 
-  Result<void> forward(std::vector<at::Tensor> const& inputs,
+  /// A copy of the module: what never changes lies in its code, which all copies share.
+  c10::IValue make_state() const override { return module_.deepcopy()._ivalue(); }
+
+  Result<void> forward(std::vector<at::Tensor> const& inputs, c10::IValue const& state,
                        std::vector<at::Tensor>& outputs) const override {
     std::vector<c10::IValue> stack;
     stack.reserve(binding_.arguments.size() + 1);
-    stack.emplace_back(module_._ivalue());
+    stack.push_back(state.isNone() ? c10::IValue(module_._ivalue()) : state);
     for (Argument const& argument : binding_.arguments) {
       if (argument.takes == Takes::tensor) {
         stack.push_back(argument.input ? c10::IValue(inputs[*argument.input]) : argument.value);
@@ -302,6 +316,21 @@ Result<Binding> bind(jit::Module const& module, ProgramSource const& source) {
   return binding;
 }
 
+/// Runs the method that clears the state, so that every sequence begins with a copy of what it leaves.
+void clear_state(jit::Module const& module, ProgramSource const& source) {
+  if (source.reset.empty()) return;
+  c10::InferenceMode const inference(!source.autograd);
+  module.get_method(source.reset)({});
+}
+
+Result<void> check_reset(jit::Module const& module, ProgramSource const& source) {
+  if (source.reset.empty()) return {};
+  auto const method = module.find_method(source.reset);
+  if (method && method->function().getSchema().arguments().size() == 1) return {};
+  return refuse(source, "expected a method {} without arguments that clears the state, got {}", source.reset,
+                method ? "one with arguments" : "none");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
@@ -310,20 +339,26 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   auto module = jit::load(source.path, source.device);
   auto binding = bind(module, source);
   if (!binding) return tl::unexpected(std::move(binding.error()));
+  if (auto checked = check_reset(module, source); !checked) return tl::unexpected(std::move(checked.error()));
   module.eval();
-  auto frozen = jit::freeze_module(module, {source.method});
+  std::vector<std::string> kept{source.method};
+  if (!source.reset.empty()) kept.push_back(source.reset);
+  auto frozen = jit::freeze_module(module, kept);
   auto graph = frozen.get_method(source.method).graph();
   jit::OptimizeFrozenGraph(graph);
   if (!source.autograd && computes_gradients(*graph->block()))
     return refuse(source, "{} computes gradients, for which its manifest must say \"autograd\": true",
                   source.method);
   jit::AliasDb const aliases(graph);
-  if (auto const changed = find_changed_attribute(*graph->block(), aliases); !changed.empty())
+  if (auto const changed = find_changed_attribute(*graph->block(), aliases);
+      !changed.empty() && source.slots == 0)
     return refuse(
         source,
         "expected a model without state, got one whose {} changes its attribute '{}', which all callers "
-        "would share: take the state as an input and return the new one",
+        "would share: take the state as an input and return the new one, or let the manifest say "
+        "\"sequences\": {{\"held\": true}}",
         source.method, changed);
+  clear_state(frozen, source);
   bool const writes_inputs = std::ranges::any_of(
       graph->inputs().slice(1), [&](jit::Value const* input) { return aliases.hasWriters(input); });
   return std::make_unique<Script>(std::move(frozen), source, std::move(*binding), writes_inputs);

@@ -71,7 +71,8 @@ std::string refusal(std::string const& json) {
 
 // mutant: a backend is not told the method
 // mutant: a backend is not told that a model computes gradients
-TEST_CASE("a method and autograd follow the format that a backend is given") {
+// mutant: a backend is not told of libraries of operators
+TEST_CASE("a method, autograd and operators follow the format that a backend is given") {
   auto const format = [](std::string const& keys) {
     auto const read = parse_manifest(with(R"("format": "pt2")", R"("format": "pt2")" + keys, plain));
     REQUIRE_MESSAGE(read, read.error().message);
@@ -82,10 +83,23 @@ TEST_CASE("a method and autograd follow the format that a backend is given") {
   CHECK(format(R"(, "method": "encode")") == "pt2?method=encode");
   CHECK(format(R"(, "autograd": true)") == "pt2?autograd=true");
   CHECK(format(R"(, "method": "encode", "autograd": true)") == "pt2?method=encode&autograd=true");
+  CHECK(format(R"(, "operators": ["torchvision", "audio"])") == "pt2?operators=torchvision&operators=audio");
+  CHECK(format(R"(, "method": "encode", "operators": ["audio"])") == "pt2?method=encode&operators=audio");
   CHECK(refusal(with(R"("format": "pt2")", R"("format": "pt2?method=x")", plain)).find("format: ") !=
         std::string::npos);
   CHECK(refusal(with(R"("format": "pt2")", R"("format": "pt2", "method": "a&b")", plain)).find("method: ") !=
         std::string::npos);
+}
+
+// mutant: a library of operators may be named twice
+TEST_CASE("a manifest names each library of operators once") {
+  auto const refused = [](std::string const& list) {
+    return refusal(with(R"("format": "pt2")", R"("format": "pt2", "operators": )" + list, plain));
+  };
+  CHECK(refused(R"(["audio", "audio"])") ==
+        "athanor.json: operators[1]: expected a library of its own, got 'audio' again");
+  CHECK(refused("[]").find("operators: expected ") != std::string::npos);
+  CHECK(refused(R"(["a/b"])").find("operators[0]: expected ") != std::string::npos);
 }
 
 TEST_CASE("a whole manifest is read into its parts") {
@@ -394,8 +408,9 @@ TEST_CASE("means, deviations and scales are of types that are computed in") {
   CHECK(parse_manifest(half));
   CHECK(refusal(with(R"("file")", R"("scale": {"y": {"center": 0, "scale": 2}}, "file")", half)) ==
         "athanor.json: members[0].scale.y: expected a model output of f32 or f64, got f16 [items, ?]");
-  CHECK(refusal(with(R"("y", "dtype": "f32")", R"("y", "dtype": "bytes")", plain)) ==
-        "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
+  CHECK(
+      refusal(with(R"("y", "dtype": "f32")", R"("y", "dtype": "bytes")", plain)) ==
+      "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
 }
 
 // mutant: a warm-up needs no self-test

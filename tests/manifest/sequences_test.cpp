@@ -54,6 +54,20 @@ TEST_CASE("a model input that is the state of a sequence names the output that i
   CHECK(settled->sequences->max == 3);
   CHECK(settled->sequences->idle_ms == 20);
   CHECK(settled->sequences->held);
+  CHECK(settled->full_format() == "f");
+}
+
+// mutant: a backend is not told what clears its state
+// mutant: a reset of carried state is ignored
+TEST_CASE("a backend that holds state is told what clears it") {
+  auto const manifest = parse_manifest(
+      manifest_of(R"(, "sequences": {"held": true, "reset": "reset_states"}, "method": "step")"));
+  REQUIRE(manifest);
+  CHECK(manifest->full_format() == "f?method=step&reset=reset_states");
+  CHECK(refusal(R"(, "sequences": {"reset": "reset_states"})") ==
+        "athanor.json: sequences.reset: expected \"held\": true beside it, got 'reset_states' alone");
+  CHECK(refusal(R"(, "sequences": {"held": true, "reset": "a&b"})").find("sequences.reset: expected ") !=
+        std::string::npos);
 }
 
 // mutant: states are not looked for among the outputs

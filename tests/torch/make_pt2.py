@@ -9,6 +9,7 @@ fixed.pt2: f32 [1, 10] -> [1, 16], exported with one row and no dynamic axis: it
 writes.pt2: f32 [b, 4] -> [b, 4]: adds one to its input, in place, and doubles it.
 named.pt2: exported with the keyword arguments ids and mask, f32 [b, 2] each; a dict of sum = ids + mask and tens = 10 ids.
 fields.pt: a TorchScript module that returns a named tuple: mean = x, deviation = 2 x, count = 3 x.
+twice.pt: a TorchScript module that calls athanor_tests::twice, the operator of operators.cpp.
 """
 import pathlib
 import subprocess
@@ -87,6 +88,11 @@ class Fields(torch.nn.Module):
         return Answer(x * 1, x * 2, x * 3)
 
 
+class Twice(torch.nn.Module):
+    def forward(self, x):
+        return torch.ops.athanor_tests.twice(x)
+
+
 def shrink(path):
     """Packs the file anew, compressed and without symbols and sources (of which the loader wants the name)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -125,3 +131,6 @@ package(Writes(), (torch.zeros(3, 4),), folder / "writes.pt2")
 package(Named(), (), folder / "named.pt2", keywords={"ids": torch.zeros(3, 2), "mask": torch.zeros(3, 2)})
 torch.jit.script(Fields()).save(str(folder / "fields.pt"))
 shrink(folder / "fields.pt")
+torch.library.define("athanor_tests::twice", "(Tensor x) -> Tensor")
+torch.jit.script(Twice()).save(str(folder / "twice.pt"))
+shrink(folder / "twice.pt")

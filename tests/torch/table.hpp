@@ -52,6 +52,7 @@ struct Description {
   std::vector<std::string> output_names{};  // out0, out1 ... without any
   Device device = test_device();
   std::int32_t threads = 1;
+  std::uint64_t slots = 0;
 };
 
 /// A model loaded through `table`; instances must be gone before it is.
@@ -80,6 +81,7 @@ class Model {
     source.device_type = static_cast<std::int32_t>(description.device.type);
     source.device_index = description.device.index;
     source.threads_per_instance = description.threads;
+    source.slot_count = description.slots;
     ath_failure failure{};
     void* model = nullptr;
     if (auto const code = table.load(table.context, &source, &model, &failure); code != 0)
@@ -113,8 +115,8 @@ class Instance {
     instance_ = {instance, [table = table_](void* made) { table->destroy_instance(table->context, made); }};
   }
 
-  /// Views of the outputs, valid until the next run.
-  Result<std::vector<Tensor>> run(std::vector<Tensor> const& inputs) {
+  /// Views of the outputs, valid until the next run. `slot`: that of the only item, of a model with state.
+  Result<std::vector<Tensor>> run(std::vector<Tensor> const& inputs, std::uint64_t const* slot = nullptr) {
     std::vector<ath_tensor> views;
     for (auto const& input : inputs) views.push_back(to_view(input));
     ath_batch batch{};
@@ -124,6 +126,7 @@ class Instance {
     batch.input_count = views.size();
     batch.outputs = outputs_.data();
     batch.output_count = outputs_.size();
+    batch.slots = slot;
     ath_failure failure{};
     if (auto const code = table_->run(table_->context, instance_.get(), &batch, &failure); code != 0)
       return tl::unexpected(take_failure(code, failure));
@@ -131,6 +134,8 @@ class Instance {
     for (auto const& output : outputs_) tensors.push_back(from_view(output));
     return tensors;
   }
+
+  void clear_slot(std::uint64_t slot) { table_->clear_slot(table_->context, instance_.get(), slot); }
 
  private:
   ath_backend_table const* table_;

@@ -110,6 +110,7 @@ struct SequencesSection {
   std::int64_t idle_ms = 300'000;  ///< after so long without a call a sequence loses its state
   bool held = false;               ///< the backend keeps state by slot, beside or instead of model inputs
   std::optional<StepsSection> steps{};  ///< set when the engine steps the sequences, and no caller opens one
+  std::string reset;  ///< of held state: which of a file's programs clears it; empty: none is needed
 };
 
 /// A request with a known answer: the model must reproduce it before it is used.
@@ -135,6 +136,8 @@ struct Manifest {
   std::string format;       ///< of the members' files, as the backend names it
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
+  std::vector<std::string>
+      operators;  ///< libraries of operators that the members' files need, by their names
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                 ///< what a request holds
   std::vector<std::optional<Tensor>> defaults;    ///< by input; set for those that a request may leave out
@@ -157,8 +160,9 @@ struct Manifest {
 
   /// What callers see: `inputs` and their defaults, `parameters` and the specs of `outputs`.
   Signature signature() const;
-  /// `format` as a backend is given it: followed by `?method=NAME`, `?autograd=true` or `?method=NAME&autograd=true`
-  /// where the manifest says so, so that a backend that knows neither refuses them as a format it does not have.
+  /// `format` as a backend is given it: followed by `?` and, with `&` between them, `method=NAME`, `autograd=true`,
+  /// `reset=NAME` and an `operators=NAME` for each library, where the manifest says so. A backend that does not know
+  /// them refuses them as a format it does not have.
   std::string full_format() const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }

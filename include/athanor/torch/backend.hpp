@@ -11,7 +11,9 @@
 ///   when names decide); an argument of TorchScript may also be a bool, int, float or str: it takes the value of an
 ///   input of one element;
 /// - it keeps no state of its own between calls, since all instances share one copy of it, and any number of
-///   them run at the same time: TorchScript that changes an attribute is refused;
+///   them run at the same time: TorchScript that changes an attribute is refused, unless its manifest declares held state
+///   (docs/sequences.md), whereupon each slot has a copy of what it changes;
+/// - the libraries of its operators, beyond those of LibTorch, are named in its manifest and in TorchOptions;
 /// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its
 ///   inputs, and it does not check their shapes (the signature does that, before the backend is reached).
 ///
@@ -24,7 +26,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <string>
 
 #include <athanor/core/backend.hpp>
 
@@ -47,6 +52,8 @@ class TorchInstance {
   /// `resource_exhausted` / `out_of_memory`; `unavailable` / `device_lost`. The rows of the outputs are not
   /// checked here.
   Result<void> run(ath_batch& batch);
+  /// Forgets the state of a slot.
+  void clear_slot(std::uint64_t slot) noexcept;
 
  private:
   std::unique_ptr<detail::InstanceState> state_;
@@ -70,9 +77,23 @@ class TorchModel {
   std::shared_ptr<detail::LoadedModel const> model_;
 };
 
-/// The backend. Stateless and thread-safe.
+/// What the host tells the backend.
+struct TorchOptions {
+  /// The file of each library of operators, by the name that manifests use: `{{"torchvision", "/opt/libtorchvision.so"}}`.
+  /// It is loaded when the first model needs it, and stays loaded until the process ends. It must be built against the
+  /// same release of LibTorch.
+  std::map<std::string, std::string, std::less<>> operators{};
+};
+
+/// The backend. Thread-safe.
+///
+///     libtorch::TorchBackend torch({.operators = {{"torchvision", "/opt/libtorchvision.so"}}});
+///     auto const table = make_table(torch);
+///     auto engine = Engine<>::create({.backends = {&table}});
 class TorchBackend {
  public:
+  explicit TorchBackend(TorchOptions options = {});
+
   using Model = TorchModel;
   static constexpr char const* name = "torch";
   static constexpr RunsOn runs_on = RunsOn::any_thread;
@@ -81,16 +102,24 @@ class TorchBackend {
   /// `failed_precondition` / `model_load` when the file is not a model that this LibTorch and this processor
   /// can run, or when its inputs are not the manifest's; `invalid_argument` / `manifest` for a format or an
   /// element type that this backend does not have; `failed_precondition` / `option` when the device does not
-  /// exist.
+  /// exist, or when a library of operators is not known or cannot be loaded.
   Result<std::unique_ptr<TorchModel>> load(ModelSource const& source);
+
+ private:
+  TorchOptions options_;
 };
+
+/// The options that the environment variable ATHANOR_TORCH_OPERATORS sets: `torchvision=/opt/libtorchvision.so`, with `:`
+/// between several.
+TorchOptions options_of_environment();
 
 /// Fails, naming both releases, when the LibTorch of this process is of another minor release than the one
 /// this code was compiled with: its inlined code is silently wrong on another one. `load` and the plugin
 /// check it first.
 Result<void> check_release();
 
-/// The table of the one TorchBackend of the process; valid until the process ends.
+/// The table of the one TorchBackend of the process, which has options_of_environment(), like the plugin; valid until the
+/// process ends.
 ath_backend_table const& backend() noexcept;
 
 }  // namespace athanor::inline v1::libtorch
