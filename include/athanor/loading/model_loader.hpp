@@ -63,8 +63,8 @@ class ModelLoader {
     return shell_->add(name, expected_bytes, std::move(context));
   }
   /// Unloads the model as `unload` does, but never on this thread, and destroys its record and releases its context as
-  /// soon as the last pin is gone and any load in progress has ended. After this call the record must not be used, except that
-  /// parked slots may be withdrawn and pinned slots unpinned.
+  /// soon as the last pin is gone and any load in progress has ended. After this call the record must not be used,
+  /// except that parked slots may be withdrawn and pinned slots unpinned.
   void forget(Record& record) { shell_->forget(record); }
 
   /// Requests a model without blocking. For a ready model: one atomic addition, no lock, no allocation.
@@ -88,7 +88,8 @@ class ModelLoader {
   Result<void> load(std::string_view name, Duration wait) { return shell_->load(name, wait); }
   Result<void> load(Record& record, Duration wait) { return shell_->load(record, wait); }
   /// Frees a model: at once and on this thread if it is not pinned, so that its memory is free when this returns; else
-  /// after the last pin; until then new requests for it are rejected. A load in progress is abandoned; until it has ended, requests are rejected with a retry_after.
+  /// after the last pin; until then new requests for it are rejected. A load in progress is abandoned; until it has
+  /// ended, requests are rejected with a retry_after.
   /// A later acquire loads the model again. Fails with not_found if the name is unknown.
   Result<void> unload(std::string_view name) { return shell_->unload(name); }
   void unload(Record& record) { shell_->unload(record); }

@@ -161,9 +161,9 @@ class Model {
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   [[nodiscard]] Result<void> load() const;
-  /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A load in progress is abandoned: calls that
-  /// wait for it fail with `cancelled`. A later call loads the model again; cached answers are served without
-  /// loading it.
+  /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A load
+  /// in progress is abandoned: calls that wait for it fail with `cancelled`. A later call loads the model again;
+  /// cached answers are served without loading it.
   [[nodiscard]] Result<void> unload() const;
   /// Removes this model's answers from the response cache; answers being computed now are not stored. Not
   /// needed after a change of the model: a different manifest or file has different cache keys.

@@ -63,8 +63,7 @@ class LoaderShell {
   ModelLoaderStatistics statistics() const;
   void stop();
   std::size_t join(TimePoint deadline) noexcept {
-    std::size_t const loading =
-        load_threads_.stop(deadline);  // the last thing that it does may be to post a free
+    std::size_t const loading = load_threads_.stop(deadline);  // first: a load may have something freed
     return loading + unload_threads_.stop(deadline);
   }
   void keep_alive_with(std::weak_ptr<void> owner) noexcept {
