@@ -99,7 +99,7 @@ Result<Outputs> EngineState<T>::take_part(CallType& call) noexcept {
 
 template <class T>
 void EngineState<T>::resume_steps(CallType& call) noexcept {
-  CallerScope const scope;
+  CallerScope<Env> const scope;
   call.model->lane().put_back(call, Env::now());
 }
 
