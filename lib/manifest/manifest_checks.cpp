@@ -152,7 +152,7 @@ void check_model_input(Manifest const& manifest, ModelInput const& input, std::s
                   input.batch_axis + 1);
 }
 
-/// Outputs of models and answers are numbers: texts have no rows to copy.
+/// Models return numbers: texts have no rows to copy.
 void check_numbers(TensorSpec const& spec, std::string const& path, Reader& reader) {
   check_size(spec, path, reader);
   if (spec.dtype == DType::bytes) reader.refuse(path + ".dtype", "expected numbers, got {}", to_string(spec));
@@ -164,7 +164,15 @@ void check_rows(TensorSpec const& spec, std::string const& path, Reader& reader)
     reader.refuse(path + ".shape",
                   "expected '{}' or the name of a ragged axis as the first dimension, got {}", items_axis,
                   to_string(spec));
-  check_numbers(spec, path, reader);
+  check_size(spec, path, reader);
+}
+
+/// Texts come from a processor only.
+void check_answer(OutputSection const& output, std::string const& path, Reader& reader) {
+  check_rows(output.spec, path, reader);
+  if (output.spec.dtype == DType::bytes && output.source != OutputSource::processor)
+    reader.refuse(path + ".dtype", "expected numbers, or texts from processor:NAME; got {}",
+                  to_string(output.spec));
 }
 
 /// Models return one row per item, or one value that all items of a run have in common.
@@ -172,11 +180,11 @@ void check_model_output(Manifest const& manifest, TensorSpec const& spec, std::s
                         Reader& reader) {
   bool const lone = batch_axis_of(spec) == no_batch_axis;
   bool const named = !spec.dims.empty() && spec.dims[0].kind == Dim::Kind::named;
+  check_numbers(spec, path, reader);
   if (lone && named && !runs_single_items(manifest)) return check_rows(spec, path, reader);
   if (lone && spec.dims.size() == Shape::max_rank)
     reader.refuse(path + ".shape", "expected at most {} dimensions beside 'items', got {}",
                   Shape::max_rank - 1, spec.dims.size());
-  check_numbers(spec, path, reader);
 }
 
 /// Unknown codes are counted by item, so something must tell the items of a ragged axis apart.
@@ -399,7 +407,7 @@ void check_references(Manifest const& manifest, Reader& reader) {
     check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
   if (!manifest.processor) check_given_inputs(manifest, reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
-    check_rows(manifest.outputs[i].spec, fmt::format("outputs[{}]", i), reader);
+    check_answer(manifest.outputs[i], fmt::format("outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.model_outputs.size(); ++i)
     check_model_output(manifest, manifest.model_outputs[i], fmt::format("model_outputs[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)

@@ -40,16 +40,31 @@ Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& descri
               description.id, missing, known);
 }
 
+Result<void> put_texts(OutputPlan const& plan, std::span<MadeItem const> made, Shape const& shape,
+                       Tensor& output) {
+  std::vector<std::string_view> texts;
+  texts.reserve(static_cast<std::size_t>(shape.elements()));
+  for (auto const& item : made) {
+    Tensor const given = from_view(item.tensor(plan.index));
+    for (std::int64_t i = 0; i < given.shape().elements(); ++i) texts.push_back(given.text_at(i));
+  }
+  auto copied = Tensor::copy_texts(texts);
+  if (!copied) return tl::unexpected(std::move(copied.error()));
+  output = copied->reshaped(shape);
+  return {};
+}
+
 Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output) {
   TensorView const& like = made[0].tensor(plan.index);
   for (auto const& item : made) {
     TensorView const& row = item.tensor(plan.index);
-    if (!is_row_of(plan.spec, row) || row.size_bytes != like.size_bytes)
+    if (!is_row_of(plan.spec, row) || shape_of(row) != shape_of(like))
       return fail(Code::internal, Reason::backend_contract,
                   "{}: output {}: expected one row of {} for every item, of equal size, from the processor",
                   description.id, plan.spec.name, to_string(plan.spec));
   }
+  if (plan.spec.dtype == DType::bytes) return put_texts(plan, made, shape_with_items(like, items), output);
   if (auto stored = make_output(output, plan.spec.dtype, shape_with_items(like, items)); !stored)
     return stored;
   std::byte* to = output.mutable_data();

@@ -121,6 +121,7 @@ Result<void> put_made_rows(ModelDescription const& description, OutputPlan const
                   "{}: output {}: item {}: expected rows of {}, of equal size, the processor gives {}",
                   description.id, plan.spec.name, item, to_string(plan.spec), to_string(shape_of(tensor)));
   }
+  if (plan.spec.dtype == DType::bytes) return put_texts(plan, made, shape_with_items(like, rows), output);
   if (auto stored = make_output(output, plan.spec.dtype, shape_with_items(like, rows)); !stored)
     return stored;
   std::byte* to = output.mutable_data();

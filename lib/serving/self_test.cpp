@@ -70,10 +70,10 @@ Result<void> compare(ModelDescription const& description, BatchRows const& ran,
                               : last          ? post[row].tensor(plan.index)
                                               : sample.made[row % tested].tensor(plan.index);
       std::size_t const rows = from_processor ? 1 : static_cast<std::size_t>(items);
-      if (got.dtype != expected.dtype || got.size_bytes != rows * width * element_size(value.dtype()))
-        return refuse("{}: output {}: expected {} {}, got {} bytes of {}", where, name,
-                      to_string(value.dtype()), to_string(value.shape()), got.size_bytes,
-                      to_string(dtype_of(got)));
+      auto const elements = static_cast<std::size_t>(shape_of(got).elements());
+      if (got.dtype != expected.dtype || elements != rows * width)
+        return refuse("{}: output {}: expected {} {}, got {} elements of {}", where, name,
+                      to_string(value.dtype()), to_string(value.shape()), elements, to_string(dtype_of(got)));
       for (std::size_t i = 0; i < width; ++i) {
         std::size_t const at = (from_processor ? 0 : row * width) + i;
         std::size_t const index = (row % tested) * width + i;

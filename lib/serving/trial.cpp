@@ -182,6 +182,12 @@ bool is_written_input(Error const& error) noexcept {
 
 std::optional<std::string> find_difference(TensorView const& got, std::size_t at, TensorView const& expected,
                                            std::size_t index, double tolerance) {
+  if (dtype_of(expected) == DType::bytes) {
+    auto const wanted = from_view(expected).text_at(static_cast<std::int64_t>(index));
+    auto const given = from_view(got).text_at(static_cast<std::int64_t>(at));
+    if (given == wanted) return std::nullopt;
+    return fmt::format("expected '{}', got '{}'", wanted, given);
+  }
   if (auto const wanted = real_at(expected, index)) {
     double const given = *real_at(got, at);
     if (are_near(given, *wanted, tolerance)) return std::nullopt;

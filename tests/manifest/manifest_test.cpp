@@ -393,7 +393,7 @@ TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
 
 // mutant: a mean of integers is accepted
 // mutant: a scale of integers is accepted
-// mutant: texts are accepted as an output
+// mutant: texts are accepted as an output of a model
 TEST_CASE("means, deviations and scales are of types that are computed in") {
   for (auto const* dtype : {"f16", "bf16", "i64"}) {
     std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
@@ -410,7 +410,7 @@ TEST_CASE("means, deviations and scales are of types that are computed in") {
         "athanor.json: members[0].scale.y: expected a model output of f32 or f64, got f16 [items, ?]");
   CHECK(
       refusal(with(R"("y", "dtype": "f32")", R"("y", "dtype": "bytes")", plain)) ==
-      "athanor.json: outputs[0].dtype: expected numbers, got bytes [items, ?]");
+      "athanor.json: outputs[0].dtype: expected numbers, or texts from processor:NAME; got bytes [items, ?]");
 }
 
 // mutant: a warm-up needs no self-test

@@ -255,7 +255,8 @@ TEST_CASE("infer_into has no room for rows that are counted later") {
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::invalid_argument);
   CHECK(refused.error().message ==
-        "points@1.0.0: output points: expected an output with one row per item, got f32 [points, 2]: use "
+        "points@1.0.0: output points: expected an output with one row of numbers per item, got f32 [points, "
+        "2]: use "
         "infer");
 }
 

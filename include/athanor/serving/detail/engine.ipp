@@ -76,10 +76,10 @@ template <ServingTraits T>
 Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
                                     CallOptions const& options) const {
   for (TensorSpec const& output : model_->description().signature.outputs)
-    if (!output.stacks())
+    if (!output.stacks() || output.dtype == DType::bytes)
       return fail(Code::invalid_argument, Reason::shape,
-                  "{}: output {}: expected an output with one row per item, got {}: use infer", id(),
-                  output.name, to_string(output));
+                  "{}: output {}: expected an output with one row of numbers per item, got {}: use infer",
+                  id(), output.name, to_string(output));
   std::size_t const asked =
       options.outputs.empty() ? model_->description().signature.outputs.size() : options.outputs.size();
   if (outputs.size() != asked)

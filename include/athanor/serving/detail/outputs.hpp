@@ -47,6 +47,10 @@ std::vector<TensorSpec> output_specs(ExecutionPlan const& plan);
 Result<void> put_postprocessed(ModelDescription const& description, std::span<MadeItem const> made,
                                std::span<Tensor> computed);
 
+/// Stores the texts of one output of a processor, those of each item in turn, in that shape.
+Result<void> put_texts(OutputPlan const& plan, std::span<MadeItem const> made, Shape const& shape,
+                       Tensor& output);
+
 /// Stores one output of preprocess or of postprocess: one row of each item's result.
 Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output);

@@ -380,6 +380,8 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
       auto copy = output.clone();
       if (!copy) return tl::unexpected(std::move(copy.error()));
       bytes += copy->size_bytes() + sizeof(Tensor);
+      if (copy->offsets() != nullptr)
+        bytes += static_cast<std::size_t>(copy->shape().elements() + 1) * sizeof(std::int64_t);
       answer->outputs.push_back(std::move(*copy));
     }
     return answer;
