@@ -30,7 +30,6 @@ struct SimulatedServing : DefaultServing {
   using Env = SimulatedEnv;
 };
 using State = serving::EngineState<SimulatedServing>;
-using Served = serving::ServedModel<SimulatedServing>;
 using Parts = Stream<SimulatedServing>;
 
 #if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -102,9 +101,6 @@ class StreamWorld {
  public:
   StreamWorld(std::uint64_t seed, ModelFolder const& carried, ModelFolder const& held)
       : draw_(seed), world_(seed, turns_of(draw_)) {
-    world_.give_each_actor(serving::CallerScope::depth);
-    world_.give_each_actor(Inside<State>::innermost);
-    world_.give_each_actor(Inside<Served>::innermost);
     held_ = draw_.one_in(3);
     fails_one_in_ = draw_.one_in(2) ? 0 : 4 + draw_.below(20);
     slow_one_in_ = draw_.one_in(2) ? 0 : 2 + draw_.below(6);
