@@ -21,6 +21,7 @@ std::string manifest_of(std::string const& steps, std::string const& done = R"("
     "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]},
                      {"name": "h", "dtype": "f32", "shape": ["items"], "from": "state:next"}],
     "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]},
+                      {"name": "next", "dtype": "f32", "shape": ["items"]},
                       {"name": "done", "dtype": )" +
          done + R"(}],
     "outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],

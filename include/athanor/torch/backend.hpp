@@ -92,11 +92,13 @@ struct TorchOptions {
 ///     auto engine = Engine<>::create({.backends = {&table}});
 class TorchBackend {
  public:
+  /// Reads nothing yet: a library of operators is loaded with the first model that names it.
   explicit TorchBackend(TorchOptions options = {});
 
+  /// What the concept Backend asks for.
   using Model = TorchModel;
-  static constexpr char const* name = "torch";
-  static constexpr RunsOn runs_on = RunsOn::any_thread;
+  static constexpr char const* name = "torch";           ///< in manifests
+  static constexpr RunsOn runs_on = RunsOn::any_thread;  ///< also on a caller's thread
 
   /// Reads `source.path`. Errors: `not_found` / `file` (or `permission_denied` / `file`) naming the path;
   /// `failed_precondition` / `model_load` when the file is not a model that this LibTorch and this processor
