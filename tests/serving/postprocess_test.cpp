@@ -162,6 +162,7 @@ TEST_CASE("a processor's second half makes answers of what the model made and th
 }
 
 // mutant: what a processor made is not charged
+// mutant: many requests give up one for which what was made of the others left no room
 // mutant: what a processor made lives as long as its call
 TEST_CASE(
     "what a processor made of a request counts against the engine's bytes until the request is answered") {
@@ -187,6 +188,11 @@ TEST_CASE(
         "posted@1.0.0: admission: expected at most 40 bytes in one request, got 48");
   CHECK(too_large->error().retry_after == Duration{0});
   CHECK(rig.sum.alive.load() == 0);  // though the ticket keeps the call
+
+  // Each fits, but not what the processor makes of all of them at once.
+  Model<SimulatedServing> const model(rig.state, *rig.served);
+  for (auto const& answer : model.infer_many(std::vector<Request>{row(1), row(2), row(3), row(4)}, options))
+    CHECK(answer);
 
   admission::Slot other;
   REQUIRE(rig.state->gate().admit_caller(other, 1, 25, rig.world.now()));

@@ -191,6 +191,18 @@ TEST_CASE("S3-24 four parts wait for the reader, then the call is left out of ba
   check_ends_well(stream);
 }
 
+// mutant: many requests give up the rest when every sequence is taken
+TEST_CASE("many requests wait for the sequences that those before them take") {
+  Counting counting(counting_tensors(false, until_done, "", R"("max": 2)"));
+  std::vector<Request> requests;
+  for (int i = 0; i < 5; ++i) requests.push_back(row(2, static_cast<float>(i)));
+  auto const answers = counting.model->infer_many(requests);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    REQUIRE(answers[i]);
+    CHECK(answers[i]->outputs["y"].as<float>()[1] == static_cast<float>(2 * i));
+  }
+}
+
 // mutant: a call that waits for its reader outlives its stream
 TEST_CASE(
     "a stream that nobody reads keeps its slot until its deadline, and one that is left gives it back") {
@@ -372,12 +384,20 @@ struct TenTimes {
   struct Opened {
     int* fails_at;
     static constexpr Port outputs_[] = {{"z", DType::f32}};
+    std::span<Port const> made() const { return {}; }
     std::span<Port const> outputs() const { return outputs_; }
-    Result<std::vector<Tensor>> postprocess(Item const&, void const*, std::span<Tensor const> rows) const {
+    Result<Preprocessed> preprocess(Item const&) const {
+      Preprocessed made;
+      made.kept = std::make_shared<float>(10.0F);
+      return made;
+    }
+    Result<std::vector<Tensor>> postprocess(Item const&, void const* kept,
+                                            std::span<Tensor const> rows) const {
+      if (kept == nullptr) return fail(Code::internal, Reason::none, "what was kept is gone");
       float const step = rows[0].as<float>()[0];
       if (*fails_at == static_cast<int>(step))
         return fail(Code::internal, Reason::backend_failure, "no answer");
-      float const ten = 10 * step;
+      float const ten = *static_cast<float const*>(kept) * step;
       std::vector<Tensor> made;
       made.push_back(Tensor::view<float>(std::span(&ten, 1), Shape{1}).clone().value());
       return made;
@@ -402,6 +422,7 @@ std::string processed_tensors() {
 }  // namespace
 
 // mutant: a part is what the model gave, not what the processor makes of it
+// mutant: what preprocess kept goes before the parts that wait for it
 TEST_CASE("every part is postprocessed, and a failure there ends the stream") {
   TenTimes processor;
   auto const table = make_table(processor);
@@ -425,6 +446,12 @@ TEST_CASE("every part is postprocessed, and a failure there ends the stream") {
   CHECK(failing.next());
   CHECK_FALSE(failing.next());
   CHECK(failing.outcome().error().message.find("no answer") != std::string::npos);
+  processor.fails_at = 0;
+  auto unread = loaded->stream(row(3, 1)).value();
+  CHECK(engine.stop(10s) == 0);
+  parts.clear();
+  for (Outputs const& part : unread) parts.push_back(part["z"].as<float>()[0]);
+  CHECK(parts == std::vector<float>{10, 20, 30});
 }
 
 // On threads of the system: each call has its own state, whoever shares its batches, and whatever its reader does.

@@ -224,6 +224,13 @@ TEST_CASE("callbacks get every part and one end, and never inside the function t
   CHECK(stopped.ends[0].error().reason == Reason::stopping);
 }
 
+TEST_CASE("a stream without both callbacks is refused") {
+  Streams streams;
+  auto const refused = streams.model.stream(row(1), {}, StreamCallbacks{});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message == "puppet@1.0.0: stream: expected two callbacks, got null");
+}
+
 TEST_CASE("a callback may stop the engine") {
   Streams streams;
   Callbacks seen;

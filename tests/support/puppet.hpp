@@ -115,8 +115,8 @@ class PuppetBackend {
     Model(Model const&) = delete;
     Model& operator=(Model const&) = delete;
     ~Model() {
-      control.unloads.fetch_add(1);
       control.on_unload();
+      control.unloads.fetch_add(1);  // last: who waits for it may destroy the control
     }
     std::uint64_t footprint() const { return control.bytes; }
     Result<std::unique_ptr<Instance>> make_instance() {

@@ -63,7 +63,9 @@ class Stream {
   /// engine a stream that would wait for itself ends with failed_precondition / reentrant.
   std::optional<Outputs> next() noexcept;
   /// Whether `next` would return at once.
-  bool ready() const noexcept { return outcome_.has_value() || queue_->ready(); }
+  bool ready() const noexcept {
+    return outcome_.has_value() || model_->engine().in_child() || queue_->ready();
+  }
   /// How it ended: the report of the whole, or the error. failed_precondition before `next` has returned nothing.
   Result<Report> outcome() const noexcept;
   /// Ends the stream with `cancelled`, unless it has ended. Thread-safe.
@@ -146,8 +148,8 @@ typename Stream<T>::Iterator Stream<T>::begin() noexcept {
 }
 
 /// The callbacks of a stream. They are called one at a time, in order, on threads of the engine (on the thread inside `stop`
-/// if that found no worker), under the rules of a Completion. `end` is called exactly once, after the last part, and is the
-/// last call.
+/// or `stream` if a stop leaves no worker), under the rules of a Completion. `end` is called exactly once, after the last
+/// part, and is the last call.
 struct StreamCallbacks {
   void (*part)(void* context, Outputs part) noexcept = nullptr;           ///< receives the next part
   void (*end)(void* context, Result<Report> outcome) noexcept = nullptr;  ///< receives how the stream ended

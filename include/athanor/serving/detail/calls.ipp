@@ -264,6 +264,9 @@ Result<Call<T>*> EngineState<T>::launch(CallType& call, Completion completion) n
   if (delivered) return &call;
   note_completed(call);
   if (!call.answer_end.failed) call.answer_end = {true, no_worker()};
+  // It may wait for a reader, who gets no stream: nobody else takes it out of there.
+  if (call.stream != nullptr)
+    completion.function(completion.context, tl::unexpected(detail::copy_of(call.answer_end.error)));
   return refusal_of(call);
 }
 

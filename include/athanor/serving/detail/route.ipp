@@ -511,7 +511,8 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
-  if (!call.made.empty()) call.made.clear();  // before what it is charged
+  // Before what it is charged. Parts that wait for a reader need it still: it goes with the reader's reference.
+  if (call.stream == nullptr && !call.made.empty()) call.made.clear();
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;
   if (call.asynchronous() && CallerScope<Env>::depth() == 0) {

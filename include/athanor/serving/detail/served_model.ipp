@@ -98,6 +98,10 @@ Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   if (first.alone && batch.parts[0].first != 0) return {};
   auto lease = first.alone ? breaker_.begin(std::exchange(first.lease, {}), Env::now())
                            : breaker_.acquire(batch.formed);
+  // What has begun goes on while the breaker tries others.
+  if (!lease && description_.steps && first.report.attempts > 0 &&
+      breaker_.state() == breaking::State::half_open)
+    return {};
   if (!lease) return tl::unexpected(std::move(lease.error()));
   instances_[batch.instance].lease = *lease;
   return {};

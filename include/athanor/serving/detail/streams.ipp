@@ -140,6 +140,12 @@ Result<Stream<T>> Model<T>::stream(Request request, CallOptions const& options) 
 template <ServingTraits T>
 Result<Submission<T>> Model<T>::stream(Request request, CallOptions const& options,
                                        StreamCallbacks callbacks) const {
+  if (callbacks.part == nullptr || callbacks.end == nullptr) {
+    Error error = make_error(Code::invalid_argument, Reason::option,
+                             "{}: stream: expected two callbacks, got null", id());
+    model_->record_refusal(error);
+    return tl::unexpected(std::move(error));
+  }
   auto opened = stream(std::move(request), options);
   if (!opened) return tl::unexpected(std::move(opened.error()));
   serving::Call<T>& call = *opened->call_;
