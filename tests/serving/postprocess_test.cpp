@@ -176,6 +176,10 @@ TEST_CASE(
   CallOptions const options{.cache = CacheMode::skip};
   REQUIRE(rig.infer(row(1), options));
   CHECK(held_in_run == 16);
+  // Each fits, but not what the processor makes of all of them at once.
+  Model<SimulatedServing> const model(rig.state, *rig.served);
+  for (auto const& answer : model.infer_many(std::vector<Request>{row(1), row(2), row(3), row(4)}, options))
+    CHECK(answer);
   auto const runs = rig.control.runs.load();
 
   std::array<float, 6> const numbers{};
@@ -188,11 +192,6 @@ TEST_CASE(
         "posted@1.0.0: admission: expected at most 40 bytes in one request, got 48");
   CHECK(too_large->error().retry_after == Duration{0});
   CHECK(rig.sum.alive.load() == 0);  // though the ticket keeps the call
-
-  // Each fits, but not what the processor makes of all of them at once.
-  Model<SimulatedServing> const model(rig.state, *rig.served);
-  for (auto const& answer : model.infer_many(std::vector<Request>{row(1), row(2), row(3), row(4)}, options))
-    CHECK(answer);
 
   admission::Slot other;
   REQUIRE(rig.state->gate().admit_caller(other, 1, 25, rig.world.now()));
