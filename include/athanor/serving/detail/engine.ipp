@@ -165,18 +165,6 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     unstarted.started = true;
     if (!calls.empty()) model_->engine().run_group(calls, options.cancellation);
     for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = model_->engine().collect(*calls[i]);
-    if (calls.size() == 1) continue;
-    // What a processor made of the others of the window may have left no room for one of them; now it is given back.
-    for (std::size_t const index : indices) {
-      if (results[index] || results[index].error().reason != Reason::memory_full) continue;
-      auto call = model_->engine().await_call(*model_, requests[index], options, deadline);
-      if (!call) {
-        refuse(index, std::move(call.error()));
-        continue;
-      }
-      model_->engine().run_group(std::span(&*call, 1), options.cancellation);
-      results[index] = model_->engine().collect(**call);
-    }
   }
   return results;
 }
