@@ -138,7 +138,8 @@ class World final : public Stage {
   SimulatedWord hangs_end_{};
   std::uint64_t loads_ = 0;
   std::uint64_t unloads_ = 0;
-  int inside_ = 0;  // threads in a backend or a processor
+  int inside_ = 0;   // threads in a backend or a processor
+  int calling_ = 0;  // completions that call the engine
   int inside_of_[model_kinds]{};
   bool stopped_ = false;
   std::uint32_t failing_runs_ = 0;

@@ -183,6 +183,7 @@ void World::complete(Caller& caller, Result<Answer> answer) noexcept {
     event.kind = *inside;
     event.inside.reset();
     event.memory = 0;
+    Scope const calls(calling_);
     perform(event);
   }
   drop_handles(caller);

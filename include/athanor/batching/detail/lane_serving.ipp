@@ -366,11 +366,7 @@ void Lane<Env, Policy, H>::on_left(Task& task) noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::end_left(Instance& instance) noexcept {
   Rework& rework = instance.left.rework;
-  auto const rest = instance.batch.parts;  // behind the parts of the caller that left
-  std::move(rest.begin(), rest.end(), instance.parts.begin());
-  instance.batch.parts = std::span<Part const>(instance.parts).first(rest.size());
-  drop_unwanted(instance);  // they may have been given up while this waited for a thread
-  if (!instance.batch.parts.empty()) rerun(instance, instance.batch.parts, instance.left.error, rework);
+  rerun(instance, instance.batch.parts, instance.left.error, rework);
   TimePoint const ended = Env::now();
   instance.running_items.store(0, std::memory_order_relaxed);
   note(instance, ended - instance.batch.formed, true, rework);

@@ -293,6 +293,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::vector<std::unique_ptr<ModelType>> dead_ ATH_GUARDED_BY(mutex_);
   Reaper reaper_{};
   bool reaping_ ATH_GUARDED_BY(mutex_) = false;     // the reaper is posted or runs
+  std::size_t due_ ATH_GUARDED_BY(mutex_) = 0;      // of the dead, those that it destroys
   bool keeps_dead_ ATH_GUARDED_BY(mutex_) = false;  // it destroys nothing: the stop visits models
   ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.

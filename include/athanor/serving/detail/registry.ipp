@@ -159,6 +159,7 @@ void EngineState<T>::reap() noexcept {
   {
     detail::Lock const lock(mutex_);
     if (dead_.empty() || keeps_dead_ || std::exchange(reaping_, true)) return;
+    due_ = dead_.size();
   }
   reaper_.engine = this;
   reaper_.run = &EngineState::on_reap;
@@ -167,6 +168,8 @@ void EngineState<T>::reap() noexcept {
   reaping_ = false;
 }
 
+/// Destroys those that were dead when it was posted: what their lanes had posted has run by now. A lane's destructor waits
+/// for that, so that for a model that died since, with a single worker, it would wait for what is queued behind it.
 template <class T>
 void EngineState<T>::on_reap(Task& task) noexcept {
   EngineState& engine = *static_cast<Reaper&>(task).engine;
@@ -178,13 +181,20 @@ void EngineState<T>::on_reap(Task& task) noexcept {
         engine.reaping_ = false;
         return;
       }
-      model = std::move(engine.dead_.back());
-      engine.dead_.pop_back();
+      if (engine.due_ == 0) break;
+      --engine.due_;
+      model = std::move(engine.dead_.front());
+      engine.dead_.erase(engine.dead_.begin());
     }
     auto& record = model->load_record();
     model.reset();
     engine.loader_.forget(record);
   }
+  {
+    detail::Lock const lock(engine.mutex_);
+    engine.reaping_ = false;
+  }
+  engine.reap();
 }
 
 /// Visits the registered models and the removed ones without memory, and destroys none meanwhile. For the one stop.
