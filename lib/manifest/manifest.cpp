@@ -17,6 +17,7 @@
 #include "manifest_parameters.hpp"
 #include "manifest_ragged.hpp"
 #include "manifest_sequences.hpp"
+#include "manifest_shared.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1 {
@@ -129,7 +130,8 @@ void read_encoding(Node const& node, TensorSpec& spec) {
 }
 
 TensorSpec read_input(Node const& node) {
-  if (!node.object({"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit", "default"}))
+  if (!node.object(
+          {"name", "dtype", "shape", "non_finite", "max_bytes", "encoding", "unit", "default", "shared"}))
     return {};
   TensorSpec spec = read_tensor(node);
   check_items_first(node, spec);
@@ -141,6 +143,7 @@ TensorSpec read_input(Node const& node) {
                            to_string(spec.dtype));
   }
   read_encoding(node["encoding"], spec);
+  read_shared(node["shared"], spec);
   if (node["unit"].present()) spec.unit = node["unit"].text();
   return spec;
 }
@@ -162,13 +165,11 @@ void place_in_batch(ModelInput& input, Node const& node) {
 /// How an input that is not generated joins a batch: stacked along the axis that is `items`; one item per run if there is no
 /// such axis; ragged if its first axis has a name. A name is an axis of the item if the model reads the request's input of
 /// that name and this has `items` before it.
-void find_batch_axis(ModelInput& input, Node const& node, std::vector<TensorSpec> const& requested) {
+void find_batch_axis(ModelInput& input, Node const& node, TensorSpec const* source) {
   auto const& dims = input.spec.dims;
   std::size_t const axis = batch_axis_of(input.spec);
   bool const named = !dims.empty() && dims[0].kind == Dim::Kind::named;
-  auto const source = std::ranges::find(requested, input.spec.name, &TensorSpec::name);
-  bool const of_item =
-      source != requested.end() && source->stacks() && source->dims.size() == dims.size() + 1;
+  bool const of_item = source != nullptr && source->stacks() && source->dims.size() == dims.size() + 1;
   if (axis == 0 || (axis == no_batch_axis && named && !of_item)) return place_in_batch(input, node);
   if (axis == no_batch_axis && dims.size() == Shape::max_rank)
     node.reader().refuse(node["shape"].path(), "expected at most {} dimensions beside 'items', got {}",
@@ -177,8 +178,7 @@ void find_batch_axis(ModelInput& input, Node const& node, std::vector<TensorSpec
   input.spec = with_items_first(std::move(input.spec));
 }
 
-ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& requested,
-                            std::vector<PaddedAxis>& padded_axes) {
+ModelInput read_model_input(Node const& node, Manifest& manifest) {
   ModelInput input;
   if (!node.object({"name", "dtype", "shape", "index_of", "make", "axis", "pad", "from", "constant"}))
     return input;
@@ -196,10 +196,16 @@ ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& req
     }
     return input;
   }
+  auto const found = std::ranges::find(manifest.inputs, input.spec.name, &TensorSpec::name);
+  TensorSpec const* const source = found == manifest.inputs.end() ? nullptr : &*found;
+  if (source != nullptr && source->shared) {
+    take_shared(input, node);
+    return input;
+  }
   auto const make = node["make"];
   std::string const how = make.present() ? make.text() : "";
   if (!make.present()) {
-    find_batch_axis(input, node, requested);
+    find_batch_axis(input, node, manifest.processor ? nullptr : source);
   } else if (how == "segment") {
     place_in_batch(input, node);
     input.assemble = Assemble::segment;
@@ -216,7 +222,7 @@ ModelInput read_model_input(Node const& node, std::vector<TensorSpec> const& req
   if (node["axis"].present() && input.assemble != Assemble::length)
     node.reader().refuse(node["axis"].path(), "expected only for \"make\": \"length\", got a value");
   if (node["index_of"].present()) input.index_of = node["index_of"].name();
-  if (node["pad"].present()) read_padding(node["pad"], input, padded_axes);
+  if (node["pad"].present()) read_padding(node["pad"], input, manifest.padded_axes);
   return input;
 }
 
@@ -436,21 +442,27 @@ void read_tensors(Node const& root, Manifest& manifest) {
   }
   if (std::ranges::none_of(manifest.defaults, [](auto const& value) { return !value; }))
     root.reader().refuse("inputs", "expected at least one input without a default, got none");
+  if (std::ranges::all_of(manifest.inputs, [](TensorSpec const& spec) { return spec.shared; }))
+    root.reader().refuse("inputs", "expected at least one input that items bring, got shared ones only");
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   for (Node const& node : root["parameters"].list(0, max_parameters))
     manifest.parameters.push_back(read_parameter(node));
   if (manifest.processor && manifest.processor->inputs.empty())
-    for (TensorSpec const& input : manifest.inputs) manifest.processor->inputs.push_back(input.name);
+    for (TensorSpec const& input : manifest.inputs)
+      if (!input.shared) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1, max_tensors))
-      manifest.model_inputs.push_back(read_model_input(
-          node, manifest.processor ? std::vector<TensorSpec>() : manifest.inputs, manifest.padded_axes));
+      manifest.model_inputs.push_back(read_model_input(node, manifest));
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       ModelInput& input = manifest.model_inputs.emplace_back();
       input.spec = manifest.inputs[i];
-      if (!root.reader().failed()) place_in_batch(input, nodes[i]);
+      if (input.spec.shared) {
+        input.assemble = Assemble::common;
+      } else if (!root.reader().failed()) {
+        place_in_batch(input, nodes[i]);
+      }
     }
   }
   if (auto const outputs = root["model_outputs"]; outputs.present()) {

@@ -1,6 +1,7 @@
 #include "manifest_checks.hpp"
 #include "manifest_padding.hpp"
 #include "manifest_ragged.hpp"
+#include "manifest_shared.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -97,6 +98,7 @@ void check_made_input(Manifest const& manifest, ModelInput const& input, std::st
   if (!input.parameter.empty() || input.assemble == Assemble::fixed) return;           // see fit_parameters
   if (input.assemble == Assemble::mask || input.assemble == Assemble::length) return;  // see fit_padding
   if (!input.state.empty()) return;                                                    // see check_sequences
+  if (input.assemble == Assemble::common) return check_shared_input(manifest, input, path, reader);
   if (input.assemble == Assemble::segment) {
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);
@@ -398,8 +400,11 @@ void check_references(Manifest const& manifest, Reader& reader) {
       reader.refuse(fmt::format("parameters[{}].name", i), "expected a name that no input has, got '{}'",
                     manifest.parameters[i].name);
   if (manifest.processor) check_processor_section(manifest, reader);
-  for (std::size_t i = 0; i < manifest.inputs.size(); ++i)
-    check_size(manifest.inputs[i], fmt::format("inputs[{}]", i), reader);
+  for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {
+    std::string const path = fmt::format("inputs[{}]", i);
+    check_size(manifest.inputs[i], path, reader);
+    if (manifest.inputs[i].shared) check_shared_is_read(manifest, manifest.inputs[i], path, reader);
+  }
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
     check_size(at_its_widest(manifest, manifest.model_inputs[i].spec), fmt::format("model_inputs[{}]", i),
                reader);

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include <athanor/core/detail/view.hpp>
+#include <athanor/core/hash.hpp>
 
 #include "piece_reading.hpp"
 
@@ -84,6 +85,12 @@ std::uint64_t bits_of(TensorView const& value) noexcept {
   return bits;
 }
 
+/// Whether two tensors of numbers have one shape and the same bytes.
+bool are_equal(TensorView const& one, TensorView const& other) noexcept {
+  return shape_of(one) == shape_of(other) && one.size_bytes == other.size_bytes &&
+         (one.size_bytes == 0 || std::memcmp(one.data, other.data, one.size_bytes) == 0);
+}
+
 /// Writes the value of a parameter `count` times, as `dtype`. Returns the end of what was written.
 std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::size_t count) noexcept {
   auto const put = [&]<class T>(T element) {
@@ -145,6 +152,17 @@ std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView
                          static_cast<std::uint64_t>(tensors[i].ndim));
     for (std::int32_t axis = 1; axis < tensors[i].ndim; ++axis)
       hash = mix(hash, static_cast<std::uint64_t>(tensors[i].shape[axis]));
+  }
+  return hash;
+}
+
+std::uint64_t content_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept {
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].assemble != Assemble::common) continue;
+    for (std::int32_t axis = 0; axis < tensors[i].ndim; ++axis)
+      hash = mix(hash, static_cast<std::uint64_t>(tensors[i].shape[axis]));
+    hash = mix(hash, hash128({static_cast<std::byte const*>(tensors[i].data), tensors[i].size_bytes}).low);
   }
   return hash;
 }
@@ -267,6 +285,7 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (input.assemble == Assemble::count) return make_count(index);
   if (input.assemble == Assemble::repeat) return repeat_values(index, pieces);
   if (input.assemble == Assemble::share) return share_value(index, pieces);
+  if (input.assemble == Assemble::common) return take_common(index, pieces, view);
   if (input.assemble == Assemble::fixed) return input.per_item ? repeat_constant(index) : Result<void>();
   if (input.assemble == Assemble::mask) return make_mask(index, pieces);
   if (input.assemble == Assemble::length) return make_lengths(index, pieces);
@@ -492,6 +511,27 @@ Result<void> Assembler::share_value(std::size_t index, Pieces const& pieces) {
   put_value(value, input.dtype, *data, 1);
   views_[index] = dense(input.dtype, *data, element_size(input.dtype), 1);
   if (input.rank == 0) views_[index].ndim = 0;
+  return {};
+}
+
+/// As share_value. Compared with the copy, since the caller of the first piece may take its memory back meanwhile.
+Result<void> Assembler::take_common(std::size_t index, Pieces const& pieces, bool view) {
+  Input& input = inputs_[index];
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    Reading const reading(access_, piece);
+    if (reading.lost()) return lost_piece();
+    TensorView const& tensor = pieces.tensor(piece, index);
+    if (piece > 0 && !are_equal(tensor, views_[index]))
+      return fail(Code::invalid_argument, Reason::value_range,
+                  "{}: expected one tensor for the whole batch, got another for piece {}", input.name, piece);
+    if (piece > 0) continue;
+    views_[index] = tensor;
+    if (view) return {};
+    auto data = buffer_of(input.data, tensor.size_bytes, input.name);
+    if (!data) return tl::unexpected(std::move(data.error()));
+    if (tensor.size_bytes != 0) std::memcpy(*data, tensor.data, tensor.size_bytes);
+    views_[index].data = *data;
+  }
   return {};
 }
 

@@ -120,6 +120,7 @@ bool shows_requests(ModelDescription const& description) {
   for (std::size_t i = 0; i < description.plan.inputs.size(); ++i) {
     ModelInput const& input = description.plan.inputs[i];
     if (input.assemble == Assemble::fixed && !input.spec.stacks()) continue;
+    if (input.assemble == Assemble::common) continue;
     if (input.assemble != Assemble::stack || input.batch_axis != 0 || input.fill) return false;
     auto const& given = description.manifest.inputs[description.request_index[i]];
     // Texts may lie in memory that holds others, too.
@@ -290,10 +291,12 @@ void plan_model(ModelDescription& description) {
     auto const parameter = std::ranges::find(manifest.parameters, input.parameter, &ParameterSpec::name);
     description.parameter_of_input.push_back(
         static_cast<std::size_t>(parameter - manifest.parameters.begin()));
-    bool differs = input.assemble == Assemble::share;
+    bool const common = input.assemble == Assemble::common;
+    bool differs = input.assemble == Assemble::share || common;
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
       differs = differs || input.spec.dims[axis].kind != Dim::Kind::fixed;
     description.batches_differ = description.batches_differ || differs;
+    description.has_common = description.has_common || common;
   }
 }
 

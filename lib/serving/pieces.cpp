@@ -122,6 +122,15 @@ std::int64_t held_bytes_of_batch(ModelDescription const& description, Request co
   return bytes;
 }
 
+std::int64_t bytes_of_items(ModelDescription const& description, Request const& request,
+                            CheckedRequest const& checked) noexcept {
+  std::int64_t bytes = checked.bytes;
+  for (std::size_t i = 0; i < description.signature.inputs.size() && description.has_common; ++i)
+    if (description.signature.inputs[i].shared)
+      bytes -= static_cast<std::int64_t>(request.inputs()[checked.index[i]].value.size_bytes());
+  return std::max<std::int64_t>(bytes, 1);
+}
+
 ItemRows::ItemRows(std::span<Tensor const> tensors, std::int64_t index) {
   for (Tensor const& tensor : tensors) {
     rows_[count_] = row_of(tensor, index);
@@ -193,12 +202,13 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
       tensors[i] = view_of(source.parameters[description.parameter_of_input[i]]);
       continue;
     }
-    if (is_made(inputs[i])) {
+    bool const common = inputs[i].assemble == Assemble::common;
+    if (is_made(inputs[i]) && !common) {
       if (inputs[i].assemble == Assemble::state && source.state != nullptr)
         tensors[i] = source.state->present(state++, source.ticket);
       continue;
     }
-    if (description.preprocesses) {
+    if (description.preprocesses && !common) {
       tensors[i] = source.made[first].tensor(description.made_of_input[i]);
       continue;
     }

@@ -115,13 +115,13 @@ constexpr std::int64_t bytes_of_a_position = 8;
 /// How many items of a sample are run alone.
 constexpr std::int64_t most_alone = 8;
 
-/// Floating-point elements are made up; all others are zeros, which as a position or a token are never too large.
-void fill_made_up(Tensor& tensor) noexcept {
+/// Floating-point elements of `rows` items are made up; all others are zeros, which as a position or a token are never too
+/// large.
+void fill_made_up(Tensor& tensor, std::int64_t rows) noexcept {
   auto* const data = tensor.mutable_data();
   std::fill_n(data, tensor.size_bytes(), std::byte{0});
   auto const elements = static_cast<std::size_t>(tensor.shape().elements());
-  std::size_t const in_row =
-      elements / static_cast<std::size_t>(std::max<std::int64_t>(tensor.shape()[0], 1));
+  std::size_t const in_row = elements / static_cast<std::size_t>(rows);
   for (std::size_t i = 0; i < elements; ++i) {
     std::size_t const row = i / in_row;
     float const value = std::ldexp(i % in_row % 2 == 0 ? made_up : -made_up, static_cast<int>(row));
@@ -158,7 +158,7 @@ Result<Tensor> make_up(TensorSpec const& spec, std::int64_t items) {
     return Tensor::copy_texts(texts).map([&](Tensor const& tensor) { return tensor.reshaped(shape); });
   }
   auto tensor = Tensor::allocate(spec.dtype, shape);
-  if (tensor) fill_made_up(*tensor);
+  if (tensor) fill_made_up(*tensor, spec.stacks() ? items : 1);
   return tensor;
 }
 
@@ -176,8 +176,9 @@ ParameterValue make_up(ParameterSpec const& spec) {
 Result<Request> make_up_request(ModelDescription const& description) {
   Request request;
   auto const& inputs = description.signature.inputs;
-  bool const alone = description.manifest.batching.max_items == 1 ||
-                     !std::ranges::all_of(inputs, [](TensorSpec const& spec) { return spec.stacks(); });
+  bool const alone =
+      description.manifest.batching.max_items == 1 ||
+      !std::ranges::all_of(inputs, [](TensorSpec const& spec) { return spec.stacks() || spec.shared; });
   for (TensorSpec const& spec : inputs) {
     auto tensor = make_up(spec, alone ? 1 : made_up_items);
     if (!tensor) return tl::unexpected(std::move(tensor.error()));
@@ -195,7 +196,8 @@ Result<Request> make_up_request(ModelDescription const& description) {
 /// How many items of the sample the largest batch of its trial holds.
 std::int64_t largest_batch(ModelDescription const& description, Sample const& sample) {
   auto const& batching = description.manifest.batching;
-  std::int64_t bytes = std::max<std::int64_t>(sample.checked.bytes / sample.checked.items, 1);
+  std::int64_t bytes = std::max<std::int64_t>(
+      bytes_of_items(description, sample.request, sample.checked) / sample.checked.items, 1);
   std::int64_t cost = sample.made.empty() ? bytes : 1;
   for (MadeItem const& made : sample.made) cost = std::max(cost, made.cost());
   Padding const& padding = description.plan.padding;

@@ -252,6 +252,31 @@ TEST_CASE("a shared value is one of all pieces, and pieces that differ make no b
   CHECK(mixed.error().message == "t: expected one value for the whole batch, got another for piece 2");
 }
 
+// mutant: a tensor for the whole batch is the first piece's
+TEST_CASE("a tensor for the whole batch is one of all pieces, and pieces that differ make no batch") {
+  Assembler assembler(std::vector{input("t", DType::f32, 2, Assemble::common)});
+  std::vector<float> const hot{1, 2};
+  std::vector<float> const same{1, 2};
+  std::vector<float> const cold{1, 3};
+  Pieces pieces(1);
+  pieces.add(2)[0] = view(hot, {1, 2});
+  REQUIRE(assembler.gather(pieces, true));
+  CHECK(assembler.inputs()[0].data == hot.data());
+  pieces.add(1)[0] = view(same, {1, 2});
+  REQUIRE(assembler.gather(pieces, true));
+  CHECK(assembler.inputs()[0].data != hot.data());
+  CHECK(values_of<float>(assembler.inputs()[0]) == hot);
+  for (TensorView const& other : {view(cold, {1, 2}), view(same, {2, 1})}) {
+    pieces.clear();
+    pieces.add(2)[0] = view(hot, {1, 2});
+    pieces.add(1)[0] = other;
+    auto const mixed = assembler.gather(pieces, false);
+    REQUIRE_FALSE(mixed);
+    CHECK(mixed.error().code == Code::invalid_argument);
+    CHECK(mixed.error().message == "t: expected one tensor for the whole batch, got another for piece 1");
+  }
+}
+
 // mutant: a parameter for the whole batch is no part of its key
 TEST_CASE("the key of a batch holds the values that it shares, and no others") {
   double const hot = 1.5;

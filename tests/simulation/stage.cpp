@@ -67,6 +67,20 @@ bool has_tag(ModelKind kind, ath_batch const& batch, std::int64_t index, std::ui
          static_cast<std::int32_t const*>(batch.inputs[2].data)[index] == tag_of(value);
 }
 
+bool brings_table(ModelKind kind) { return kind == ModelKind::padded || kind == ModelKind::made; }
+
+// What a request of that value brings for all its items.
+std::vector<float> table_of(std::uint32_t value) {
+  return std::vector<float>(1 + value % 2, 0.5F + static_cast<float>(value % 3));
+}
+
+bool has_table(ModelKind kind, ath_batch const& batch, std::uint32_t value) {
+  if (!brings_table(kind)) return true;
+  auto const* const table = static_cast<float const*>(batch.inputs[2].data);
+  return std::ranges::equal(table_of(value),
+                            std::span(table, static_cast<std::size_t>(batch.inputs[2].shape[0])));
+}
+
 // Whether row `index` of a batch was given the constants of its manifest.
 bool has_constants(ModelKind kind, ath_batch const& batch, std::int64_t index) {
   if (kind == ModelKind::plain) return *static_cast<std::int64_t const*>(batch.inputs[2].data) == 16000;
@@ -147,6 +161,8 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
       stage.wrong("the model was given the parameter of another request");
     } else if (!has_tag(kind, batch, i, seen->value)) {
       stage.wrong("the model was given another tag than the request's, or no default");
+    } else if (!has_table(kind, batch, seen->value)) {
+      stage.wrong("the model was given the table of another request");
     } else if (!has_constants(kind, batch, i)) {
       stage.wrong("the model was given another constant than its manifest's");
     } else if ((kind == ModelKind::padded || kind == ModelKind::made) && !is_padded(kind, batch, i, *seen)) {
@@ -179,6 +195,8 @@ ModelFolders::ModelFolders() {
   std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
   std::string const tag = R"({"name": "tag", "dtype": "i32", "shape": ["items"])";
   std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
+  std::string const read_table = R"({"name": "table", "dtype": "f32", "shape": [null]})";
+  std::string const table = R"({"name": "table", "dtype": "f32", "shape": ["table"], "shared": true})";
   std::string const apart_x = R"({"name": "x", "dtype": "f32", "shape": [2, "items"]})";
   std::string const apart_y = R"({"name": "y", "dtype": "f32", "shape": [2, "items"]})";
   std::string const model_x = R"("model_inputs": [)" + x + R"(, {"name": "shift", "dtype": "f32", "shape": [],
@@ -203,9 +221,10 @@ ModelFolders::ModelFolders() {
         1);
   write(ModelKind::made,
         R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
-            text + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
+            text + ", " + table + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
       "shape": ["items", "parts"], "pad": {"buckets": {"parts": [4, 5, 7]}, "value": -7}}, {"name": "length", "dtype": "i64",
-      "shape": ["items"], "make": "length", "axis": "parts"}], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
+      "shape": ["items"], "make": "length", "axis": "parts"}, )" +
+            read_table + R"(], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
       "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", "parts"]}], "outputs": [{"name": "y", "dtype": "f32",
       "shape": ["items", 2], "from": "processor:y"}], "batching": {"sizes": [2, 8], "instances": 2}, )",
         1);
@@ -224,14 +243,15 @@ ModelFolders::ModelFolders() {
       "model_outputs": [{"name": "y", "dtype": "f32", "shape": [2]}], "outputs": [)" +
             y + R"(], "batching": {"max_items": 1, "instances": 2}, )",
         1);
-  write(
-      ModelKind::padded,
-      R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "numbers"]}], "model_inputs": [{"name": "x",
+  write(ModelKind::padded,
+        R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "numbers"]}, )" + table +
+            R"(], "model_inputs": [{"name": "x",
       "dtype": "f32", "shape": ["items", "numbers"], "pad": {"buckets": {"numbers": [3, 6]}, "value": -7}}, {"name": "mask",
-      "dtype": "i64", "shape": ["items", "numbers"], "make": "mask"}], "outputs": [{"name": "y", "dtype": "f32",
+      "dtype": "i64", "shape": ["items", "numbers"], "make": "mask"}, )" +
+            read_table + R"(], "outputs": [{"name": "y", "dtype": "f32",
       "shape": ["items", "numbers"]}], "batching": {"max_items": 4, "instances": 2, )" +
-          delay + "}, ",
-      1);
+            delay + "}, ",
+        1);
   write(ModelKind::ragged,
         R"("inputs": [)" + x +
             R"(], "model_outputs": [{"name": "n", "dtype": "i64", "shape": ["items"]}, {"name": "y",
@@ -279,6 +299,7 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
       std::uint32_t const row = i / width;
       numbers.push_back(base_of(value) + static_cast<float>(2 * row + i % width % 2));
     }
+  if (brings_table(kind)) table = table_of(value);
   if (!traits_of(kind).takes_texts) return;
   if (kind == ModelKind::texts && value % 2 == 1) tags.assign(items, tag_of(value));
   offsets.push_back(0);
@@ -290,9 +311,10 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
 
 std::int64_t InputMemory::bytes(ModelKind kind, std::uint32_t value) const {
   std::int64_t const items = items_of(value);
+  auto const shared = static_cast<std::int64_t>(table.size() * sizeof(float));
   if (kind == ModelKind::padded)
-    return items * static_cast<std::int64_t>(sizeof(float)) * bucket_of(kind, value);
-  auto given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size());
+    return items * static_cast<std::int64_t>(sizeof(float)) * bucket_of(kind, value) + shared;
+  auto given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size()) + shared;
   // What the processor makes of it.
   for (std::uint32_t row = 0; kind == ModelKind::made && row < items_of(value); ++row)
     given += made_length_of(row) * static_cast<std::int64_t>(sizeof(float));
@@ -304,6 +326,7 @@ void InputMemory::overwrite() noexcept {
   std::ranges::fill(numbers, -1.0F);
   std::ranges::fill(text, '#');
   std::ranges::fill(tags, -1);
+  std::ranges::fill(table, -1.0F);
 }
 
 Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
@@ -312,6 +335,8 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
   if (traits_of(kind).takes_numbers)
     request.set("x", Tensor::view<float>(numbers, Shape{items, width_of(kind, value)}));
   if (traits_of(kind).takes_texts) request.set("text", Tensor::texts(offsets, text, Shape{items}));
+  if (!table.empty())
+    request.set("table", Tensor::view<float>(table, Shape{static_cast<std::int64_t>(table.size())}));
   if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
   bool const shifts = kind < ModelKind::ensemble || kind == ModelKind::single;
   std::uint32_t const shift = shifts ? shift_of(value) : 0;

@@ -9,7 +9,8 @@
 // `plain` gives with each batch one number for all its items.
 //
 // `padded` and `made` read items of different length, the second also in one request. What pads them is checked by the
-// backend, which answers padding with NaN, so that nobody is given it unnoticed. `ragged` answers with any number of rows for each item, every one of them its input plus 1.
+// backend, which answers padding with NaN, so that nobody is given it unnoticed. Their requests have a table for all items,
+// whose length and numbers depend on the value. `ragged` answers with any number of rows for each item, every one of them its input plus 1.
 #pragma once
 
 #include <array>
@@ -90,6 +91,7 @@ struct InputMemory {
   std::string text;
   std::vector<std::int64_t> offsets;
   std::vector<std::int32_t> tags;
+  std::vector<float> table;
 
   void fill(ModelKind kind, std::uint32_t value);
   // What the engine counts for them.

@@ -122,7 +122,8 @@ struct SelfTest {
 
 }  // namespace manifest
 
-/// True for an input that is generated with the batch, rather than a tensor of a request or of a processor.
+/// True for an input that items do not bring, as tensors of a request or of a processor: it is made with the batch, or is one
+/// tensor for all of it.
 inline bool is_made(ModelInput const& input) noexcept {
   return input.assemble != Assemble::stack && input.assemble != Assemble::ragged;
 }

@@ -29,10 +29,11 @@ enum class Assemble : std::uint8_t {
   count,    ///< generated: how many items the batch holds (i32 or i64, one element)
   repeat,   ///< generated: for every item, the value of its request's parameter
   share,    ///< generated: the value of a parameter, equal in all requests of a batch
-  fixed,    ///< a constant of the manifest: one row per item, or without `items` one value per batch
-  mask,     ///< generated: along padded axes, 1 where an item has an element and 0 where it is padded
-  length,   ///< generated: for every item, its length along a padded axis (i32 or i64)
-  state,    ///< what the model's output `state` was in the last call of the item's sequence; zeros at first
+  common,  ///< an input of the request that is one tensor for all its items, equal in all requests of a batch
+  fixed,   ///< a constant of the manifest: one row per item, or without `items` one value per batch
+  mask,    ///< generated: along padded axes, 1 where an item has an element and 0 where it is padded
+  length,  ///< generated: for every item, its length along a padded axis (i32 or i64)
+  state,   ///< what the model's output `state` was in the last call of the item's sequence; zeros at first
 };
 
 /// The maximum number of padded axes of a model.

@@ -18,8 +18,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack` or
-/// `ragged`, and one element of i64 or f64 for every one that is `repeat` or `share`, at that input's index (others are
+/// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack`, `ragged` or
+/// `common`, and one element of i64 or f64 for every one that is `repeat` or `share`, at that input's index (others are
 /// ignored). Axis 0 of a `stack` input is `items` long. A piece of a model with `ragged` inputs is one item. Borrows
 /// the tensors' bytes; clear() keeps capacity.
 class Pieces {
@@ -78,6 +78,8 @@ struct PieceAccess {
 /// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but
 /// the first of every `stack` and `ragged` input, and the value of every `share` input. `tensors` are those of a piece.
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
+/// Hash of the shape and the content of every `common` input, which requests of one batch must have alike, too.
+std::uint64_t content_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
 /// One per instance of a model. Buffers are kept and grow: after warm-up, gathering does not allocate. Not
 /// thread-safe.
@@ -149,6 +151,7 @@ class Assembler {
   Result<void> make_count(std::size_t index);
   Result<void> repeat_values(std::size_t index, Pieces const& pieces);
   Result<void> share_value(std::size_t index, Pieces const& pieces);
+  Result<void> take_common(std::size_t index, Pieces const& pieces, bool view);
   Result<void> repeat_constant(std::size_t index);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
   Result<std::byte*> buffer_of_rows(Input& input, Shape& shape, std::size_t width);

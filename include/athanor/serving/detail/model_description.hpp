@@ -44,7 +44,7 @@ struct ModelDescription {
   std::vector<std::size_t> made_of_input;
   /// With a processor: the signature inputs that it reads, in its order.
   std::vector<std::size_t> processor_inputs;
-  /// Without preprocessing: model input i is signature input request_index[i].
+  /// Without preprocessing, and for every `common` input: model input i is signature input request_index[i].
   std::vector<std::size_t> request_index;
   /// A model input i that is `repeat` or `share` holds signature parameter parameter_of_input[i].
   std::vector<std::size_t> parameter_of_input;
@@ -58,6 +58,7 @@ struct ModelDescription {
   /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
   /// value for the whole batch.
   bool batches_differ = false;
+  bool has_common = false;  ///< some model input is a tensor that a request has for all its items
   std::vector<OutputPlan::Rows> output_rows;  ///< by output of the plan
 };
 

@@ -86,6 +86,10 @@ Result<MadeItem> postprocess_item(ModelDescription const& description, std::span
 PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* made,
                            PaddedLengths const& longest);
 
+/// The bytes of what the items of a request bring, which is what they cost in a batch without a processor; at least 1.
+std::int64_t bytes_of_items(ModelDescription const& description, Request const& request,
+                            CheckedRequest const& checked) noexcept;
+
 /// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
 /// caller sends (an empty ragged input may ask for a segment of any length; a short text is padded). Saturates.
 std::int64_t held_bytes_of_batch(ModelDescription const& description, Request const& request,

@@ -194,7 +194,7 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller, Ti
   ModelType const& model = *call.model;
   if (!model.description().batches_differ) return {};
   CallLock<T> const lock(call);
-  for (std::uint32_t item = 1; item < call.made.size(); ++item)
+  for (std::uint32_t item = 1; item < call.made.size() && !call.inputs.gone(); ++item)
     if (model.shape_key(call, item) != model.shape_key(call))
       return fail(Code::invalid_argument, Reason::shape,
                   "{}: item {}: expected the shapes of item 0 beyond axis 0; send it as a request of its own",
@@ -224,6 +224,12 @@ inline typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& 
     if (!prepared) return end_route(call, std::move(prepared.error()));
   } else {
     call.batch_cost = std::max<std::int64_t>(call.inputs.checked().bytes, 1);
+    if (call.model->description().has_common) {
+      CallLock<T> const lock(call);
+      if (!call.inputs.gone())
+        call.batch_cost =
+            bytes_of_items(call.model->description(), call.inputs.request(), call.inputs.checked());
+    }
   }
   // What a padded batch costs is how long it is, whatever its items hold.
   if (Padding const& padding = call.model->description().plan.padding; !padding.empty())
@@ -261,7 +267,7 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   slot.batch_key = 0;
   if (call.model->description().batches_differ) {
     CallLock<T> const lock(call);
-    if (!call.inputs.gone()) slot.batch_key = call.model->shape_key(call);
+    if (!call.inputs.gone()) slot.batch_key = call.model->batch_key(call);
   }
   if (caller == CallerKind::group) return call.leader->held.append(slot);
   bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;

@@ -69,9 +69,11 @@ class ServedModel {
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
 
-  /// Calls with different keys never share a batch: their inputs differ beyond axis 0, or in a value for the whole batch.
+  /// Items with different keys never share a batch: their inputs differ beyond axis 0, or in a value for the whole batch.
   /// Only for a model whose batches differ.
   std::uint64_t shape_key(CallType const& call, std::uint32_t item = 0) const;
+  /// The same of calls, which may also differ in a tensor for the whole batch.
+  std::uint64_t batch_key(CallType const& call) const;
   /// Threads of the host that are inside this model's backend.
   std::size_t callers_inside() const noexcept;
   /// Counts a request that was refused before it became a call.
@@ -121,6 +123,7 @@ class ServedModel {
     ServedModel& model;
     Worker& worker;
     bool lost = false;  ///< the inputs of a part were gone when they were to be read
+    batching::Part items_of(std::size_t piece) const noexcept;
     static bool begin(void* context, std::size_t piece) noexcept;
     static void end(void* context, std::size_t piece) noexcept;
   };

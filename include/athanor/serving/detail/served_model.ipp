@@ -73,6 +73,15 @@ std::uint64_t ServedModel<T>::shape_key(CallType const& call, std::uint32_t item
 }
 
 template <class T>
+std::uint64_t ServedModel<T>::batch_key(CallType const& call) const {
+  std::uint64_t const shapes = shape_key(call);
+  if (!description_.has_common) return shapes;
+  std::array<TensorView, max_tensors> tensors;
+  fill_piece(description_, source_of(call), 0, 1, tensors);
+  return shapes ^ content_key(description_.plan.inputs, tensors);
+}
+
+template <class T>
 std::size_t ServedModel<T>::callers_inside() const noexcept {
   std::size_t inside = 0;
   for (std::size_t i = 0; i < context_->instances(); ++i)
@@ -170,7 +179,8 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
                   "the batch was not executed: all its callers have left");
     Gathering gathering{*this, worker};
     PieceAccess access;
-    if (!stay && !description_.preprocesses) access = {&gathering, &Gathering::begin, &Gathering::end};
+    if (!stay && (!description_.preprocesses || description_.has_common))
+      access = {&gathering, &Gathering::begin, &Gathering::end};
     auto gathered = worker.assembler.gather(worker.pieces, stay, access);
     if (!gathering.lost) return gathered;
   }
@@ -224,23 +234,35 @@ void ServedModel<T>::note_last_step(CallType& call, Worker const& worker, std::s
                    static_cast<std::uint8_t const*>(worker.ensemble.model_output(until).data)[row] != 0;
 }
 
-/// Without a processor a part is one piece, and pieces that fill up are the last item of the last one. Locks its call while the
-/// piece is read, so that a caller that
-/// detaches its inputs waits for at most one tensor of its own part.
+/// Without a processor a part is one piece, with one it has a piece for each item; pieces that fill up are the last item of
+/// the last part.
+template <class T>
+batching::Part ServedModel<T>::Gathering::items_of(std::size_t piece) const noexcept {
+  bool const single = model.description_.preprocesses;
+  for (auto const& part : worker.parts) {
+    std::size_t const pieces = single ? part.count : 1;
+    if (piece < pieces)
+      return single ? batching::Part{part.slot, part.first + static_cast<std::uint32_t>(piece), 1} : part;
+    piece -= pieces;
+  }
+  auto const& last = worker.parts.back();
+  return {last.slot, last.first + last.count - 1, 1};
+}
+
+/// Locks its call while the piece is read, so that a caller that detaches its inputs waits for at most one tensor of its own
+/// part.
 template <class T>
 bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept {
   auto& self = *static_cast<Gathering*>(context);
-  bool const fills = piece >= self.worker.parts.size();
-  auto const& part = fills ? self.worker.parts.back() : self.worker.parts[piece];
-  auto& call = static_cast<CallType&>(*part.slot);
+  auto const items = self.items_of(piece);
+  auto& call = static_cast<CallType&>(*items.slot);
   if (!call.inputs.lent()) return true;
   call.lock();
   self.lost = call.inputs.gone();
   if (self.lost) {
     call.unlock();
   } else {
-    fill_piece(self.model.description_, source_of(call, &self.worker.state),
-               fills ? part.first + part.count - 1 : part.first, fills ? 1 : part.count,
+    fill_piece(self.model.description_, source_of(call, &self.worker.state), items.first, items.count,
                self.worker.pieces.tensors(piece));
   }
   return !self.lost;
@@ -248,8 +270,7 @@ bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept
 
 template <class T>
 void ServedModel<T>::Gathering::end(void* context, std::size_t piece) noexcept {
-  auto const& parts = static_cast<Gathering*>(context)->worker.parts;
-  auto& call = static_cast<CallType&>(*parts[std::min(piece, parts.size() - 1)].slot);
+  auto& call = static_cast<CallType&>(*static_cast<Gathering*>(context)->items_of(piece).slot);
   if (call.inputs.lent()) call.unlock();
 }
 
