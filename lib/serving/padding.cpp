@@ -73,6 +73,12 @@ std::int64_t Padding::positions_of(PaddedLengths const& lengths) const noexcept 
   return positions;
 }
 
+std::int64_t Padding::most_positions() const noexcept {
+  std::int64_t positions = 1;
+  for (PaddedAxis const& axis : axes_) positions *= axis.buckets.back();
+  return positions;
+}
+
 Shape with_lengths(Shape shape, PaddedDims const& dims, PaddedLengths const& lengths) noexcept {
   for (std::size_t dim = 0; dim < dims.size() && dim < shape.rank(); ++dim)
     if (dims[dim] != not_padded) shape[dim] = lengths[dims[dim]];

@@ -399,6 +399,37 @@ TEST_CASE("a stopped executor leaves nobody waiting") {
   CHECK(bench.lane.snapshot().busy_instances == 0);
 }
 
+// mutant: run times are learned by items, whatever these cost
+// mutant: what is queued is predicted by its items, whatever these cost
+// mutant: a part of the work costs as much as all of it
+// mutant: the largest batch is one of items that cost nothing
+TEST_CASE("where batches take as long as they cost, their run times are learned and predicted by that") {
+  Bench bench({.max_items = 4, .dearest_item = 64, .caller_runs = false});
+  bench.client.during = [&](Batch const& batch) { bench.world.advance(batch.cost * 1ms); };
+  auto const enter = [&](int calls, std::uint64_t key, std::int64_t cost) {
+    for (int i = 0; i < calls; ++i) {
+      auto& call = bench.call(1, key);
+      call.batch_cost = cost;
+      bench.lane.enter(call, LendThread::no);
+    }
+  };
+  enter(32, 0, 2);
+  enter(32, 1, 16);
+  bench.world.run_until_idle();
+  CHECK(bench.lane.predicted({4, 8}) == 8ms);
+  CHECK(bench.lane.predicted({4, 64}) == 64ms);
+  CHECK(bench.lane.predicted({1, 64}) == 64ms);
+  CHECK(bench.lane.predicted({8, 128}) == 128ms);
+  CHECK(bench.lane.largest_batch() >= 256ms);
+  enter(4, 0, 2);
+  CHECK(bench.lane.snapshot().predicted_wait == 8ms);
+  bench.world.run_until_idle();
+  enter(4, 1, 16);
+  CHECK(bench.lane.snapshot().predicted_wait == 64ms);
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
 // mutant: what is queued is not charged
 TEST_CASE("the snapshot tells what is queued and how long it will take") {
   Bench bench({.max_items = 4, .caller_runs = false});

@@ -155,6 +155,19 @@ TEST_CASE("what would take longer than a clock can tell is predicted as that, no
   CHECK(model.time_to_allow(0xffffffff) == Duration::max());
 }
 
+// mutant: a policy reserves time for items, whatever these cost
+TEST_CASE("a policy that holds a batch reserves the time of what its items cost") {
+  CostModel model;
+  for (int i = 0; i < 10; ++i) model.record(32, 10ms);
+  auto seen = queue(2, 0ns);
+  CHECK(seen.time_to_allow(2) == 0ns);
+  seen.cost = &model;
+  seen.item_size = 16;
+  seen.earliest_deadline = start + 20ms;
+  CHECK(seen.time_to_allow(2) == 11050us);
+  CHECK(SizeOrDelay{8, 50ms}.decide(seen) == BatchDecision::wait_until(start + 20ms - 11050us));
+}
+
 // mutant: a batch of no items is recorded as such
 TEST_CASE("a batch of no items teaches what one item takes") {
   CostModel model;

@@ -197,6 +197,28 @@ TEST_CASE("how much of the work was padding is counted") {
                   std::to_string(after.padding)) != std::string::npos);
 }
 
+// mutant: the run time of padded items is learned by their number
+// mutant: a padded request is predicted as one that costs nothing
+TEST_CASE("whether a request can end in time is told by the bucket that its items are padded to") {
+  using namespace std::chrono_literals;
+  PaddedEngine engine("", {.caller_runs = CallerRuns::never});
+  engine.control.on_run = [&](ath_batch const& batch) {
+    engine.world.advance(batch.inputs[0].shape[0] * batch.inputs[0].shape[1] * 1ms);
+    return Result<void>();
+  };
+  for (int i = 0; i < 10; ++i)
+    for (std::int64_t const length : {3, 16})
+      engine.submit_all({counting(static_cast<float>(100 * i), length)});
+  auto const ahead = engine.submit(counting(1, 4));
+  auto const late = engine.submit(counting(2, 10), {.deadline = 12ms});
+  REQUIRE(late->refusal);
+  CHECK(late->refusal->reason == Reason::expected_wait);
+  auto const brief = engine.submit(counting(3, 2), {.deadline = 12ms});
+  engine.world.run_until_idle();
+  CHECK(ahead->has_value());
+  CHECK(brief->has_value());
+}
+
 // mutant: padding is not held against the engine's bytes
 TEST_CASE("a request holds the bytes that it is padded to") {
   constexpr std::string_view wide =

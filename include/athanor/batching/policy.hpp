@@ -1,9 +1,11 @@
 /// Batching policies: they decide when queued items become a batch. A manifest chooses and configures one.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +30,17 @@ struct QueueSnapshot {
   std::uint32_t idle_instances = 0;  ///< a lower bound
   std::uint32_t instances = 1;
   CostModel const* cost = nullptr;  ///< what batches took so far; null when nothing is known
+  /// What `cost` counts for one of the queued items: 1, or where batches are as long as they cost (padded items: their
+  /// positions), the cost of one.
+  std::uint32_t item_size = 1;
+
+  /// The time to reserve for a batch of so many of the queued items that must end before a deadline; zero when nothing is
+  /// known.
+  Duration time_to_allow(std::uint64_t items) const noexcept {
+    constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
+    if (cost == nullptr) return {};
+    return cost->time_to_allow(static_cast<std::uint32_t>(std::min(items * item_size, most)));
+  }
 };
 
 /// The decision of a policy.
@@ -155,9 +168,8 @@ struct SizeOrDelay {
     if (queue.queued_items == 0) return BatchDecision::idle();
     auto const full = max_items < queue.max_items ? max_items : queue.max_items;
     TimePoint due = after(queue.oldest_entered, max_delay);
-    if (queue.cost != nullptr && queue.earliest_deadline < due) {
-      Duration const needed = queue.cost->time_to_allow(
-          static_cast<std::uint32_t>(queue.queued_items < full ? queue.queued_items : full));
+    if (queue.earliest_deadline < due) {
+      Duration const needed = queue.time_to_allow(queue.queued_items < full ? queue.queued_items : full);
       if (needed != Duration{}) due = queue.earliest_deadline - needed;
     }
     if (queue.queued_items >= full || queue.now >= due) return BatchDecision::dispatch(full);

@@ -29,6 +29,9 @@ struct LaneOptions {
   std::uint32_t max_items = 32;
   /// Assembly cost of one batch, in the unit of Slot::cost. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
+  /// Cost of the dearest item, for a lane whose batches take as long as they cost (items that are padded: their
+  /// positions): run times are learned by it. 0: they are learned by items.
+  std::int64_t dearest_item = 0;
   /// Whether a lone caller may run its batch on its own thread. Off for backends that need a worker of their
   /// own.
   bool caller_runs = true;
@@ -148,9 +151,9 @@ class Lane {
     std::uint64_t const batches = (queued == 0 ? 0 : queued / limits_.max_items) + 3;
     return saturating_product(largest_batch(), static_cast<std::int64_t>(4 * batches));
   }
-  /// Median of the time that so many items take, in as many batches as they need; zero until batches of that
+  /// Median of the time that the work takes, in as many batches as it needs; zero until batches of that
   /// size are known well enough to refuse work by it.
-  Duration predicted(std::uint32_t items) const noexcept;
+  Duration predicted(Work const& work) const noexcept;
   /// At least the p95 of the run time of a batch of `max_items`, and within a few batches no more than about
   /// four times that; zero when nothing is known. One load of what is hardly ever written.
   Duration largest_batch() const noexcept { return Duration{largest_batch_.load(std::memory_order_relaxed)}; }
@@ -171,8 +174,8 @@ class Lane {
   };
   struct alignas(64) Instance {
     typename Env::template Atomic<std::uint32_t> busy{0};
-    // What runs, read by predictions; no items while nothing does.
-    typename Env::template Atomic<std::uint32_t> running_items{0};
+    // The size of what runs, read by predictions; 0 while nothing does.
+    typename Env::template Atomic<std::uint32_t> running_size{0};
     typename Env::template Atomic<std::int64_t> began{0};
     typename Env::template Atomic<std::uint64_t> batches{0};
     typename Env::template Atomic<std::uint64_t> batch_items{0};

@@ -24,7 +24,7 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
     : client_(client),
       executor_(executor),
       options_(options),
-      limits_{options.instances, options.max_items, options.max_cost},
+      limits_{options.instances, options.max_items, options.max_cost, options.dearest_item},
       policy_(policy),
       instances_(std::make_unique<Instance[]>(options.instances)),
       all_summons_(std::make_unique<Summons[]>(options.instances)),
@@ -373,8 +373,8 @@ auto Lane<Env, Policy, H>::informed() const noexcept -> Instance const& {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-Duration Lane<Env, Policy, H>::predicted(std::uint32_t items) const noexcept {
-  return predicted_run(informed().cost, limits_, items);
+Duration Lane<Env, Policy, H>::predicted(Work const& work) const noexcept {
+  return predicted_run(informed().cost, limits_, work);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -384,8 +384,8 @@ Duration Lane<Env, Policy, H>::predicted_wait(TimePoint now, std::uint32_t first
   if (queued == 0 && first < options_.instances && instances_[first].busy.load(relaxed) == 0)
     return Duration{};
   CostModel const& cost = informed().cost;
-  auto const known = [&](std::uint32_t items) {
-    return cost.trusts(items) ? cost.predicted_p50(items) : Duration{};
+  auto const known = [&](std::uint32_t size) {
+    return cost.trusts(size) ? cost.predicted_p50(size) : Duration{};
   };
   Duration work{};
   for (std::uint32_t i = 0; i < options_.instances; ++i) {
@@ -394,15 +394,17 @@ Duration Lane<Env, Policy, H>::predicted_wait(TimePoint now, std::uint32_t first
       if (queued == 0) return Duration{};
       continue;
     }
-    std::uint32_t const items = instance.running_items.load(relaxed);
-    if (items == 0) continue;
+    std::uint32_t const size = instance.running_size.load(relaxed);
+    if (size == 0) continue;
     Duration const elapsed = now - TimePoint{Duration{instance.began.load(relaxed)}};
-    work = saturating_sum(work, std::max(known(items) - std::max(elapsed, Duration{}), Duration{}));
+    work = saturating_sum(work, std::max(known(size) - std::max(elapsed, Duration{}), Duration{}));
   }
-  auto const in_batch = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(queued, 1, options_.max_items));
+  std::uint64_t const in_batch = std::clamp<std::uint64_t>(queued, 1, options_.max_items);
+  std::uint32_t const size =
+      learned_size(limits_, {std::max<std::uint64_t>(queued, 1), queued_cost_.load(relaxed)}, in_batch);
   auto const batches =
       static_cast<std::int64_t>(queued / options_.max_items + (queued % options_.max_items == 0 ? 0U : 1U));
-  return saturating_sum(work, saturating_product(known(in_batch), batches)) / options_.instances;
+  return saturating_sum(work, saturating_product(known(size), batches)) / options_.instances;
 }
 
 }  // namespace athanor::inline v1::batching

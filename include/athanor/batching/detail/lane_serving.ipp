@@ -86,8 +86,8 @@ auto Lane<Env, Policy, H>::take_soon(std::uint32_t first) noexcept -> Instance* 
 
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance) const noexcept {
-  std::uint32_t const items = instance.running_items.load(std::memory_order_relaxed);
-  return instance.cost.trusts(items) && instance.cost.predicted_p95(items) < std::chrono::microseconds(2);
+  std::uint32_t const size = instance.running_size.load(std::memory_order_relaxed);
+  return instance.cost.trusts(size) && instance.cost.predicted_p95(size) < std::chrono::microseconds(2);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -107,7 +107,7 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
   Instance* const instance = take_soon(slot.last_instance);
   if (instance == nullptr) return std::nullopt;
   if (!policy_dispatches(slot, *instance, now) ||
-      !ends_in_time(instance->cost, limits_, slot.batch_items, slot.batch_deadline, now)) {
+      !ends_in_time(instance->cost, limits_, {slot.batch_items, slot.batch_cost}, slot.batch_deadline, now)) {
     give_back(*instance);  // in the queue everything is looked at
     return std::nullopt;
   }
@@ -130,16 +130,18 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::policy_dispatches(Slot const& slot, Instance const& instance,
                                              TimePoint now) const noexcept {
-  return checked_decision(policy_, {.now = now,
-                                    .oldest_entered = now,
-                                    .earliest_deadline = slot.batch_deadline,
-                                    .queued_items = slot.batch_items,
-                                    .queued_requests = 1,
-                                    .queued_cost = slot.batch_cost,
-                                    .max_items = limits_.max_items,
-                                    .idle_instances = 1,
-                                    .instances = limits_.instances,
-                                    .cost = &instance.cost})
+  return checked_decision(policy_,
+                          {.now = now,
+                           .oldest_entered = now,
+                           .earliest_deadline = slot.batch_deadline,
+                           .queued_items = slot.batch_items,
+                           .queued_requests = 1,
+                           .queued_cost = slot.batch_cost,
+                           .max_items = limits_.max_items,
+                           .idle_instances = 1,
+                           .instances = limits_.instances,
+                           .cost = &instance.cost,
+                           .item_size = learned_size(limits_, {slot.batch_items, slot.batch_cost}, 1)})
              .kind == BatchDecision::Kind::dispatch;
 }
 
@@ -227,13 +229,13 @@ TimePoint Lane<Env, Policy, H>::run_wanted(Instance& instance, TimePoint now, Le
     return Env::now();
   }
   instance.began.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-  instance.running_items.store(batch.items, std::memory_order_relaxed);
+  instance.running_size.store(learned_size(limits_, {batch.items, batch.cost}), std::memory_order_relaxed);
   Rework rework;
   auto const outcome = client_.execute(batch);
   Verdict const verdict = outcome ? Verdict::success : isolate(instance, outcome.error(), rework, caller);
   TimePoint const ended = Env::now();
   if (caller != nullptr && caller->left) return ended;
-  instance.running_items.store(0, std::memory_order_relaxed);
+  instance.running_size.store(0, std::memory_order_relaxed);
   note(instance, ended - now, !outcome, rework);
   client_.end(batch, verdict, ended);
   return ended;
@@ -255,12 +257,12 @@ void Lane<Env, Policy, H>::note(Instance& instance, Duration run_time, bool fail
     add(instance.reruns, rework.runs);
     return;
   }
-  instance.cost.record(instance.batch.items, run_time);
+  instance.cost.record(learned_size(limits_, {instance.batch.items, instance.batch.cost}), run_time);
   // Every call reads it: it is raised at once, but lowered only when it says far too much, and looked at again
   // only now and then.
   std::int64_t const known = largest_batch_.load(relaxed);
   if (run_time.count() <= known && instance.cost.recorded() % 8 != 0) return;
-  std::int64_t const largest = instance.cost.predicted_p95(limits_.max_items).count();
+  std::int64_t const largest = instance.cost.predicted_p95(largest_size(limits_)).count();
   if (largest > known || largest < known / 4) largest_batch_.store(largest + largest / 8, relaxed);
 }
 
@@ -368,7 +370,7 @@ void Lane<Env, Policy, H>::end_left(Instance& instance) noexcept {
   Rework& rework = instance.left.rework;
   rerun(instance, instance.batch.parts, instance.left.error, rework);
   TimePoint const ended = Env::now();
-  instance.running_items.store(0, std::memory_order_relaxed);
+  instance.running_size.store(0, std::memory_order_relaxed);
   note(instance, ended - instance.batch.formed, true, rework);
   client_.end(instance.batch, verdict_of(rework), ended);
   Deferred deferred;

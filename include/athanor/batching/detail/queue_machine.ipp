@@ -95,16 +95,18 @@ bool QueueMachine<Policy>::complete_part(Part const& part) noexcept {
 template <BatchingPolicy Policy>
 BatchDecision QueueMachine<Policy>::decide(Slot const& first, Surroundings const& around,
                                            std::uint64_t skipped_items) const noexcept {
-  auto const decision = checked_decision(policy_, {.now = around.now,
-                                                   .oldest_entered = first.entered,
-                                                   .earliest_deadline = SlotQueue::earliest_deadline(first),
-                                                   .queued_items = first.group.items - skipped_items,
-                                                   .queued_requests = first.group.requests,
-                                                   .queued_cost = first.group.cost,
-                                                   .max_items = limits_.max_items,
-                                                   .idle_instances = around.idle_instances,
-                                                   .instances = limits_.instances,
-                                                   .cost = &around.cost});
+  auto const decision = checked_decision(
+      policy_, {.now = around.now,
+                .oldest_entered = first.entered,
+                .earliest_deadline = SlotQueue::earliest_deadline(first),
+                .queued_items = first.group.items - skipped_items,
+                .queued_requests = first.group.requests,
+                .queued_cost = first.group.cost,
+                .max_items = limits_.max_items,
+                .idle_instances = around.idle_instances,
+                .instances = limits_.instances,
+                .cost = &around.cost,
+                .item_size = learned_size(limits_, {first.group.items, first.group.cost}, 1)});
   bool const holds = decision.kind != BatchDecision::Kind::dispatch;
   bool const goes_at_once =
       holds && (first.group.continued > 0 || (decision.kind == BatchDecision::Kind::wait && !may_hold_));
@@ -186,8 +188,10 @@ FormedBatch QueueMachine<Policy>::take_for_caller(Slot* first, Brought const& ow
   auto const max_items = static_cast<std::uint32_t>(decision.items);
   auto const in_time = own.readily ? may_end_in_time : ends_in_time;
   if (decision.kind != BatchDecision::Kind::dispatch || !batch_holds(*first, own, max_items, buffer.size()) ||
-      !in_time(around.cost, limits_, std::min<std::uint64_t>(first->group.items, max_items), deadline,
-               around.now))
+      !in_time(around.cost, limits_,
+               share_of({first->group.items, first->group.cost},
+                        std::min<std::uint64_t>(first->group.items, max_items)),
+               deadline, around.now))
     return {};
   overtakes_ = overtakes ? overtakes_ + 1 : 0;
   return fill(first, max_items, around, buffer, finished);

@@ -48,6 +48,8 @@ class Padding {
   void widen(std::span<TensorView> tensors, PaddedLengths const& widths) const noexcept;
   /// The positions of one item of those lengths: their product.
   std::int64_t positions_of(PaddedLengths const& lengths) const noexcept;
+  /// The same of an item that fills the largest buckets.
+  std::int64_t most_positions() const noexcept;
 
  private:
   std::vector<PaddedAxis> axes_;

@@ -135,7 +135,11 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
   if (items <= lane.options().max_items && after(now, lane.longest_wait()) < call.deadline)
     return Progress::next;
   Duration const queue = lane.predicted_wait(now, call.last_instance);
-  Duration const wait = saturating_sum(queue, lane.predicted(items));
+  // Of items that a processor has still to make, the least that they may be.
+  Padding const& padding = call.model->description().plan.padding;
+  std::int64_t const cost =
+      padding.empty() ? 0 : items * padding.positions_of(padding.buckets_of(call.longest));
+  Duration const wait = saturating_sum(queue, lane.predicted({items, cost}));
   auto admitted = admission::admit_work(after(now, wait), call.deadline, now);
   if (admitted) return Progress::next;
   if (queue == Duration{} && call.deadline > now && call.model->allow_trial(now, wait)) return Progress::next;

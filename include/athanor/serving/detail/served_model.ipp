@@ -36,6 +36,8 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
   batching::LaneOptions options;
   options.max_items = policy_settings(batching).max_items;
   options.max_cost = batching.max_cost.value_or(options.max_cost);
+  if (Padding const& padding = description_.plan.padding; !padding.empty())
+    options.dearest_item = padding.most_positions();
   options.instances = static_cast<std::uint32_t>(context_->instances());
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
                         description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD && !description_.steps;
