@@ -303,11 +303,19 @@ Result<CheckedRequest> check(Signature const& signature, Request const& request,
   return checked;
 }
 
+Tensor none_of(TensorSpec const& spec) {
+  auto none = Tensor::allocate(spec.dtype, spec.dims.size() == 1 ? Shape{0, 0} : Shape{0});
+  if (!none) throw std::bad_alloc();
+  return std::move(*none);
+}
+
 void add_defaults(Signature const& signature, Request& request, CheckedRequest& checked) {
   for (std::size_t i = 0; i < signature.inputs.size(); ++i) {
     if (checked.index[i] != CheckedRequest::left_out) continue;
+    TensorSpec const& spec = signature.inputs[i];
+    Tensor const& row = *signature.defaults[i];
     checked.index[i] = static_cast<std::uint8_t>(request.inputs().size());
-    request.set(signature.inputs[i].name, repeated(*signature.defaults[i], checked.items));
+    request.set(spec.name, is_none(spec, row) ? row : repeated(row, checked.items));
   }
   checked.incomplete = false;
 }

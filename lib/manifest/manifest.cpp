@@ -442,8 +442,10 @@ void read_tensors(Node const& root, Manifest& manifest) {
   }
   if (std::ranges::none_of(manifest.defaults, [](auto const& value) { return !value; }))
     root.reader().refuse("inputs", "expected at least one input without a default, got none");
-  if (std::ranges::all_of(manifest.inputs, [](TensorSpec const& spec) { return spec.shared; }))
-    root.reader().refuse("inputs", "expected at least one input that items bring, got shared ones only");
+  if (std::ranges::none_of(manifest.inputs, [&](TensorSpec const& spec) {
+        return !spec.shared && !manifest.defaults[static_cast<std::size_t>(&spec - manifest.inputs.data())];
+      }))
+    root.reader().refuse("inputs", "expected at least one input that each item has to bring, got none");
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   for (Node const& node : root["parameters"].list(0, max_parameters))
     manifest.parameters.push_back(read_parameter(node));
@@ -452,7 +454,9 @@ void read_tensors(Node const& root, Manifest& manifest) {
       if (!input.shared) manifest.processor->inputs.push_back(input.name);
   if (auto const inputs = root["model_inputs"]; inputs.present()) {
     for (Node const& node : inputs.list(1, max_tensors))
-      manifest.model_inputs.push_back(read_model_input(node, manifest));
+      if (!take_none(node, manifest)) manifest.model_inputs.push_back(read_model_input(node, manifest));
+    if (manifest.model_inputs.empty())
+      root.reader().refuse("model_inputs", "expected at least one input that is not None, got none");
   } else {
     auto const nodes = root["inputs"].list(1, max_tensors);
     for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -511,6 +515,9 @@ std::string Manifest::full_format() const {
   if (autograd) parts.emplace_back("autograd=true");
   if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
   for (std::string const& library : operators) parts.push_back("operators=" + library);
+  for (std::string const& argument : nones) parts.push_back("none=" + argument);
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (defaults[i] && is_none(inputs[i], *defaults[i])) parts.push_back("optional=" + inputs[i].name);
   return parts.empty() ? format : fmt::format("{}?{}", format, fmt::join(parts, "&"));
 }
 
@@ -540,6 +547,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
     if (!reader.failed()) manifest::fit_padding(manifest, reader);
     if (!reader.failed()) manifest::fit_ragged_axes(manifest, reader);
     if (!reader.failed()) manifest::check_references(manifest, reader);
+    if (!reader.failed()) manifest::check_nones(manifest, reader);
     for (auto const& node : root["self_test"].list(0, manifest::most_self_tests))
       if (!reader.failed())
         manifest.self_tests.push_back(

@@ -9,6 +9,7 @@
 namespace athanor::inline v1::manifest {
 
 using json::Node;
+using json::Reader;
 
 namespace {
 
@@ -36,6 +37,13 @@ std::optional<Tensor> read_value_of(TensorSpec const& spec, Node const& node, ch
 
 std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
   if (!node["default"].present() || node.reader().failed()) return std::nullopt;
+  if (node["default"].json()->is_null()) {
+    if ((!spec.stacks() && !spec.shared) || spec.dtype == DType::bytes)
+      node.reader().refuse(node["default"].path(),
+                           "expected None for numbers only, of 'items' first or shared; got it for {}",
+                           to_string(spec));
+    return none_of(spec);
+  }
   if (!spec.stacks())
     node.reader().refuse(node["shape"].path(),
                          "expected 'items' as the first dimension of an input with a default, got {}",
@@ -45,6 +53,40 @@ std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
   auto const allowed = check(Signature{{spec}, {}}, Request{{spec.name, *row}});
   if (!allowed) node.reader().refuse(node["default"].path(), "{}", allowed.error().message);
   return row;
+}
+
+bool take_none(Node const& node, Manifest& manifest) {
+  bool const none = node.json()->is_object() && node["constant"].present() &&
+                    node["constant"].json()->is_null() && !node["dtype"].present();
+  if (none && node.object({"name", "constant"})) manifest.nones.push_back(node["name"].name());
+  return none;
+}
+
+void check_nones(Manifest const& manifest, Reader& reader) {
+  for (std::string const& none : manifest.nones)
+    if (std::ranges::count(manifest.nones, none) > 1 ||
+        std::ranges::find(manifest.model_inputs, none, [](ModelInput const& input) {
+          return input.spec.name;
+        }) != manifest.model_inputs.end())
+      return reader.refuse("model_inputs", "expected names of their own, got '{}' again", none);
+  for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {
+    TensorSpec const& spec = manifest.inputs[i];
+    if (!manifest.defaults[i] || !is_none(spec, *manifest.defaults[i])) continue;
+    std::string const path = fmt::format("inputs[{}].default", i);
+    bool const processed =
+        manifest.processor && std::ranges::count(manifest.processor->inputs, spec.name) != 0;
+    auto const input = std::ranges::find(manifest.model_inputs, spec.name,
+                                         [](ModelInput const& each) { return each.spec.name; });
+    bool const mapped = std::ranges::any_of(manifest.members, [&](Member const& member) {
+      return std::ranges::find(member.lookups, spec.name, &Lookup::input) != member.lookups.end();
+    });
+    if (processed || mapped || input == manifest.model_inputs.end() || input->fill)
+      reader.refuse(
+          path,
+          "expected None only for an input that the model reads as it is, without a processor, lookups "
+          "or padding; got it for '{}'",
+          spec.name);
+  }
 }
 
 void take_constant(ModelInput& input, Node const& node) {

@@ -13,6 +13,14 @@ namespace athanor::inline v1::manifest {
 /// is none.
 std::optional<Tensor> read_default(TensorSpec const& spec, json::Node const& node);
 
+/// Whether an entry of `model_inputs` is an argument that is None, `{"name": NAME, "constant": null}`, which is then among the
+/// manifest's.
+bool take_none(json::Node const& node, Manifest& manifest);
+
+/// Arguments that are None have names of their own, and inputs that may be are read by the model as they are. Reports as
+/// check_references.
+void check_nones(Manifest const& manifest, json::Reader& reader);
+
 /// Makes an entry of `model_inputs` an input that holds its `constant`: one row per item, or one value for the whole
 /// batch.
 void take_constant(ModelInput& input, json::Node const& node);

@@ -281,6 +281,8 @@ Result<void> Assembler::measure_padding(Pieces const& pieces) {
 
 Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bool view) {
   Input const& input = inputs_[index];
+  bool const brought = input.assemble == Assemble::stack || input.assemble == Assemble::common;
+  if (brought && is_none(pieces.tensor(0, index))) return leave_out(index, pieces);
   if (input.assemble == Assemble::segment) return make_segments(index, pieces);
   if (input.assemble == Assemble::count) return make_count(index);
   if (input.assemble == Assemble::repeat) return repeat_values(index, pieces);
@@ -292,6 +294,17 @@ Result<void> Assembler::gather_input(std::size_t index, Pieces const& pieces, bo
   if (auto alike = check_alike(input, index, pieces); !alike) return alike;
   if (auto given = gather_given(index, pieces, view); !given) return given;
   if (input.batch_axis != 0) move_items(views_[index], input.batch_axis);
+  return {};
+}
+
+/// Whether a request left the input out is part of the batch key, which is a hash.
+Result<void> Assembler::leave_out(std::size_t index, Pieces const& pieces) {
+  for (std::size_t piece = 1; piece < pieces.size(); ++piece)
+    if (!is_none(pieces.tensor(piece, index)))
+      return fail(Code::invalid_argument, Reason::value_range,
+                  "{}: expected none in the whole batch, got a tensor for piece {}", inputs_[index].name,
+                  piece);
+  views_[index] = pieces.tensor(0, index);
   return {};
 }
 

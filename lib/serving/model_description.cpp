@@ -292,11 +292,15 @@ void plan_model(ModelDescription& description) {
     description.parameter_of_input.push_back(
         static_cast<std::size_t>(parameter - manifest.parameters.begin()));
     bool const common = input.assemble == Assemble::common;
-    bool differs = input.assemble == Assemble::share || common;
+    std::size_t const requested = description.request_index.back();
+    bool const none = description.signature.is_optional(requested) &&
+                      is_none(manifest.inputs[requested], *description.signature.defaults[requested]);
+    bool differs = none || common || input.assemble == Assemble::share;
     for (std::size_t axis = 1; axis < input.spec.dims.size(); ++axis)
       differs = differs || input.spec.dims[axis].kind != Dim::Kind::fixed;
     description.batches_differ = description.batches_differ || differs;
     description.has_common = description.has_common || common;
+    description.has_none = description.has_none || none;
   }
 }
 

@@ -213,6 +213,10 @@ void fill_piece(ModelDescription const& description, PieceSource const& source, 
       continue;
     }
     Tensor const& tensor = source.request.inputs()[source.checked.index[description.request_index[i]]].value;
+    if (description.has_none && is_none(description.signature.inputs[description.request_index[i]], tensor)) {
+      tensors[i] = none_view(tensor.dtype());
+      continue;
+    }
     bool const whole = inputs[i].assemble != Assemble::stack || count == source.checked.items;
     tensors[i] = whole ? to_view(tensor) : to_view(tensor.rows(first, count));
   }

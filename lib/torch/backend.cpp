@@ -196,6 +196,7 @@ class InstanceState {
       return at::from_blob(const_cast<char*>(text.data()), static_cast<std::int64_t>(text.size()),
                            at::TensorOptions().dtype(c10::ScalarType::Byte));
     }
+    if (is_none(input)) return {};
     auto const type = *to_scalar_type(dtype_of(input));
     at::IntArrayRef const shape(input.shape, static_cast<std::size_t>(input.ndim));
     auto view = at::from_blob(input.data, shape, at::TensorOptions().dtype(type));
@@ -237,7 +238,7 @@ class InstanceState {
   /// Whether `tensor` is an input, or a view of one, that forward handed back: its bytes are the caller's.
   bool is_borrowed(at::Tensor const& tensor) const {
     for (auto const& input : inputs_)
-      if (tensor.is_alias_of(input)) return true;
+      if (input.defined() && tensor.is_alias_of(input)) return true;
     return false;
   }
 
@@ -294,6 +295,8 @@ struct Format {
   bool autograd = false;
   std::string reset{};
   std::vector<std::string> operators{};
+  std::vector<std::string> nones{};
+  std::vector<std::string> optionals{};
 };
 
 /// What follows `key` in a part `key=value`; nothing for another key, or without a value.
@@ -317,6 +320,10 @@ Result<Format> read_format(std::string_view text) {
       format.method = std::move(*method);
     } else if (auto reset = value_of(part, "reset="); reset && is_script) {
       format.reset = std::move(*reset);
+    } else if (auto none = value_of(part, "none="); none && is_script) {
+      format.nones.push_back(std::move(*none));
+    } else if (auto optional = value_of(part, "optional="); optional && is_script) {
+      format.optionals.push_back(std::move(*optional));
     } else if (part == "autograd=true" && is_script) {
       format.autograd = true;
     } else {
@@ -324,10 +331,11 @@ Result<Format> read_format(std::string_view text) {
     }
   }
   if (good) return format;
-  return fail(Code::invalid_argument, Reason::manifest,
-              "torch backend: format: expected torchscript, with a method, autograd, a reset or operators if "
-              "need be, or pt2, with operators if need be; got '{}'",
-              text);
+  return fail(
+      Code::invalid_argument, Reason::manifest,
+      "torch backend: format: expected torchscript, with a method, autograd, a reset, arguments that are "
+      "or may be None, or operators if need be, or pt2, with operators if need be; got '{}'",
+      text);
 }
 
 Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {
@@ -396,6 +404,8 @@ Result<std::unique_ptr<TorchModel>> TorchBackend::load(ModelSource const& source
                    format->method,
                    format->autograd,
                    format->reset,
+                   format->nones,
+                   format->optionals,
                    source.slot_count,
                    *device,
                    fmt::format("{} model '{}'", format->name, source.path)};

@@ -19,13 +19,15 @@ namespace athanor::inline v1::libtorch {
 /// What a loader is told.
 struct ProgramSource {
   std::string path;
-  std::vector<std::string> inputs;   ///< their names, in the order of the manifest
-  std::vector<DType> input_dtypes;   ///< of each
-  std::vector<std::string> outputs;  ///< likewise
-  std::string method;                ///< of a TorchScript module
-  bool autograd = false;             ///< whether it may compute gradients
-  std::string reset;                 ///< the method that clears the state; empty: a file is saved with none
-  std::uint64_t slots = 0;           ///< of state; 0 for a model without
+  std::vector<std::string> inputs;     ///< their names, in the order of the manifest
+  std::vector<DType> input_dtypes;     ///< of each
+  std::vector<std::string> outputs;    ///< likewise
+  std::string method;                  ///< of a TorchScript module
+  bool autograd = false;               ///< whether it may compute gradients
+  std::string reset;                   ///< the method that clears the state; empty: a file is saved with none
+  std::vector<std::string> nones;      ///< arguments of the method that are None
+  std::vector<std::string> optionals;  ///< inputs that may be None
+  std::uint64_t slots = 0;             ///< of state; 0 for a model without
   c10::Device device{c10::DeviceType::CPU};
   /// Names the model in sentences: `torchscript model '/models/tg.pt'`.
   std::string subject;
@@ -43,7 +45,7 @@ class Program {
   virtual bool writes_inputs() const = 0;
   /// The state of a sequence that begins, for a source with slots.
   virtual c10::IValue make_state() const { return {}; }
-  /// A text comes as the tensor of its bytes. `state` is what make_state gave and earlier calls have changed; none for a
+  /// A text comes as the tensor of its bytes, None as an undefined tensor. `state` is what make_state gave and earlier calls have changed; none for a
   /// source without slots. Replaces what is in `outputs`, in the order of the manifest. Fails with
   /// backend_contract when forward returns anything but tensors, and with invalid_argument / shape when an argument
   /// takes one value and is given several.

@@ -146,6 +146,10 @@ class Script final : public Program {
     stack.reserve(binding_.arguments.size() + 1);
     stack.push_back(state.isNone() ? c10::IValue(module_._ivalue()) : state);
     for (Argument const& argument : binding_.arguments) {
+      if (argument.input && !inputs[*argument.input].defined()) {
+        stack.emplace_back();  // None
+        continue;
+      }
       if (argument.takes == Takes::tensor) {
         stack.push_back(argument.input ? c10::IValue(inputs[*argument.input]) : argument.value);
         continue;
@@ -242,36 +246,68 @@ tl::unexpected<Error> refuse(ProgramSource const& source, fmt::format_string<Arg
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
+bool is_among(std::vector<std::string> const& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
+/// The arguments that the manifest says to be None are some, and of a type that has it.
+Result<void> check_nones(c10::ArrayRef<c10::Argument> arguments, ProgramSource const& source) {
+  for (std::string const& none : source.nones) {
+    auto const argument = std::ranges::find(arguments, none, &c10::Argument::name);
+    if (argument == arguments.end())
+      return refuse(source, "expected an argument '{}' of {} to be None, got none of that name", none,
+                    source.method);
+    if (!c10::NoneType::get()->isSubtypeOf(*argument->type()))
+      return refuse(source, "argument '{}' of {}: expected {}, got None", none, source.method,
+                    argument->type()->repr_str());
+  }
+  return {};
+}
+
+/// An argument of the schema that takes an input of the manifest.
+Result<void> bind_input(c10::Argument const& declared, ProgramSource const& source, Argument& argument) {
+  std::string const& input = source.inputs[*argument.input];
+  DType const dtype = source.input_dtypes[*argument.input];
+  auto const takes = find_taken(*declared.type(), dtype);
+  if (!takes)
+    return refuse(source, "argument '{}' of {}: expected {}, got {} of input '{}'", argument.name,
+                  source.method, declared.type()->repr_str(), to_string(dtype), input);
+  if (is_among(source.optionals, input) && !c10::NoneType::get()->isSubtypeOf(*declared.type()))
+    return refuse(source, "argument '{}' of {}: expected {}, got input '{}', which may be None",
+                  argument.name, source.method, declared.type()->repr_str(), input);
+  argument.takes = *takes;
+  return {};
+}
+
 Result<void> bind_inputs(c10::FunctionSchema const& schema, ProgramSource const& source, Binding& binding) {
   auto const arguments =
       c10::ArrayRef<c10::Argument>(schema.arguments()).slice(1);  // without the module itself
-  std::vector<std::string> names;
+  if (auto checked = check_nones(arguments, source); !checked) return checked;
+  std::vector<std::string> names;  // of those that may take an input
+  std::vector<std::size_t> open;   // their places
   std::size_t required = 0;
-  for (c10::Argument const& argument : arguments) {
-    names.push_back(argument.name());
-    required += argument.default_value() ? 0 : 1;
-    Argument& bound = binding.arguments.emplace_back(Argument{argument.name()});
-    bound.value = argument.default_value().value_or(c10::IValue());
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    Argument& bound = binding.arguments.emplace_back(Argument{arguments[i].name()});
+    if (is_among(source.nones, bound.name)) continue;
+    names.push_back(bound.name);
+    open.push_back(i);
+    required += arguments[i].default_value() ? 0 : 1;
+    bound.value = arguments[i].default_value().value_or(c10::IValue());
   }
   std::size_t const given = source.inputs.size();
-  if (given < required || given > arguments.size())
+  if (given < required || given > open.size())
     return refuse(source, "expected as many inputs as {} takes, {}; the manifest has {}", source.method,
-                  arguments.size(), given);
+                  open.size(), given);
   auto const places = find_places(source.subject, "arguments of " + source.method, names, source.inputs);
   if (!places) return tl::unexpected(places.error());
-  for (std::size_t i = 0; i < given; ++i) binding.arguments[(*places)[i]].input = i;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
+  for (std::size_t i = 0; i < given; ++i) binding.arguments[open[(*places)[i]]].input = i;
+  for (std::size_t const i : open) {
     Argument& argument = binding.arguments[i];
     if (!argument.input && !arguments[i].default_value())
-      return refuse(source, "expected an input for argument '{}' of {}, got ({})", names[i], source.method,
-                    join(source.inputs));
+      return refuse(source, "expected an input for argument '{}' of {}, got ({})", argument.name,
+                    source.method, join(source.inputs));
     if (!argument.input) continue;
-    DType const dtype = source.input_dtypes[*argument.input];
-    auto const takes = find_taken(*arguments[i].type(), dtype);
-    if (!takes)
-      return refuse(source, "argument '{}' of {}: expected {}, got {} of input '{}'", names[i], source.method,
-                    arguments[i].type()->repr_str(), to_string(dtype), source.inputs[*argument.input]);
-    argument.takes = *takes;
+    if (auto bound = bind_input(arguments[i], source, argument); !bound) return bound;
   }
   return {};
 }

@@ -194,6 +194,41 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
         "athanor.json: model_inputs[0].shape: expected at most 7 dimensions beside 'items', got 8");
 }
 
+// mutant: a processor may be given None
+TEST_CASE("arguments that are None, and inputs that may be, are told to the backend with the format") {
+  std::string const hint =
+      R"("inputs": [{"name": "hint", "dtype": "f32", "shape": ["items"], "default": null}, )";
+  std::string const mapped = R"("model_inputs": [{"name": "hint", "dtype": "f32", "shape": ["items"]}, )";
+  auto const text = [&](std::string const& more_inputs, std::string const& optional = "",
+                        std::string const& more = "") {
+    auto made = manifest_of(more_inputs, more);
+    if (optional.empty()) return made;
+    made.replace(made.find(R"("inputs": [)"), 11, optional);
+    return made.replace(made.find(R"("model_inputs": [)"), 17, mapped);
+  };
+  auto const manifest = read(text(R"(, {"name": "scale", "constant": null})", hint));
+  CHECK(manifest.full_format() == "pt2?none=scale&optional=hint");
+  CHECK(manifest.nones == std::vector<std::string>{"scale"});
+  CHECK(manifest.model_inputs.size() == 2);
+  CHECK(manifest.signature().is_optional(0));
+  CHECK(is_none(manifest.inputs[0], *manifest.defaults[0]));
+
+  CHECK(refusal(text(R"(, {"name": "x", "constant": null})")) ==
+        "athanor.json: model_inputs: expected names of their own, got 'x' again");
+  CHECK(refusal(text(R"(, {"name": "c", "constant": null, "shape": []})")) ==
+        "athanor.json: model_inputs[1]: unknown key 'shape'; known: name, constant");
+  CHECK(refusal(text(
+            "", R"("inputs": [{"name": "hint", "dtype": "bytes", "shape": ["items"], "default": null}, )")) ==
+        "athanor.json: inputs[0].default: expected None for numbers only, of 'items' first or shared; got it "
+        "for "
+        "bytes [items]");
+  std::string const as_it_is =
+      "athanor.json: inputs[0].default: expected None only for an input that the model reads as it is, "
+      "without a "
+      "processor, lookups or padding; got it for 'hint'";
+  CHECK(refusal(text("", hint, R"(, "processor": {"name": "p"})")) == as_it_is);
+}
+
 // mutant: a default need not be what its input allows
 // mutant: a request may leave out all inputs
 TEST_CASE("an input with a default is one that a request may leave out, and its default is checked like it") {

@@ -185,6 +185,60 @@ TEST_CASE("asynchronous calls and many at once leave out inputs, too, and those 
   CHECK(rig.mask == std::vector<float>{1, 2});
 }
 
+namespace {
+
+// As `masked`, without a mask that stands for one that is left out.
+constexpr std::string_view optional =
+    R"("inputs": [{"name": "mask", "dtype": "f32", "shape": ["items", 2], "default": null},
+    {"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+  "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                   {"name": "mask", "dtype": "f32", "shape": ["items", 2]}],
+  "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)";
+
+struct SeenBatch {
+  std::int64_t items;
+  bool none;
+};
+
+}  // namespace
+
+// mutant: whether an input is left out is no part of the batch key
+// mutant: an input that is left out is gathered like any other
+TEST_CASE("a model gets None for what a request leaves out, in batches of such requests only") {
+  SimulatedEngine engine(R"("batching": {"max_items": 4},)", {.caller_runs = CallerRuns::never}, 1, {},
+                         optional);
+  std::vector<SeenBatch> batches;
+  engine.control.on_run = [&](ath_batch const& batch) {
+    ath_tensor const& mask = batch.inputs[1];
+    batches.push_back({batch.items, mask.data == nullptr && mask.ndim == 0 && mask.size_bytes == 0});
+    return Result<void>();
+  };
+  REQUIRE(engine.infer(row(0)));
+  batches.clear();
+  std::vector<float> const mask{5, 6};
+  auto const with_mask = [&](float first) {
+    return row(first).set("mask", Tensor::view(std::span(mask), Shape{1, 2}).clone().value());
+  };
+  auto const tickets = engine.submit_all({row(1), with_mask(2), row(3), with_mask(4), row(5)});
+  for (std::size_t i = 0; i < tickets.size(); ++i) {
+    REQUIRE(tickets[i]->has_value());
+    CHECK(tickets[i]->y() == static_cast<float>(i + 2));
+  }
+  REQUIRE(batches.size() == 2);
+  CHECK(batches[0].items == 3);
+  CHECK(batches[0].none);
+  CHECK(batches[1].items == 2);
+  CHECK_FALSE(batches[1].none);
+  CHECK(engine.infer(row(1))->report.cache == CacheState::hit);
+  CHECK(engine.infer(with_mask(1))->report.cache == CacheState::miss);
+
+  batches.clear();
+  auto const oversize = engine.infer(rows_of(std::vector<float>(20, 7)));
+  REQUIRE_MESSAGE(oversize, oversize.error().message);
+  CHECK(batches.size() == 3);
+  for (SeenBatch const& batch : batches) CHECK(batch.none);
+}
+
 TEST_CASE("a default counts against the bytes that calls may hold") {
   MaskedRig rig;
   auto engine = Engine<>::create({.backends = {&rig.table}, .max_bytes = 20}).value();

@@ -115,6 +115,87 @@ TEST_CASE("a manifest's constants and parameters reach arguments that are no ten
   CHECK(loud->outputs["y"].as<float>()[3] == -104.0F);
 }
 
+namespace {
+
+constexpr char const* hinted = R"(
+def forward(self, x: Tensor, hint: Optional[Tensor], factor: Optional[int]) -> Tensor:
+  y = x
+  if hint is not None:
+    y = y + hint
+  if factor is not None:
+    y = y * factor
+  return y
+)";
+
+}  // namespace
+
+// mutant: an argument that is None is asked of the manifest
+// mutant: every argument may be None
+TEST_CASE("an argument is None where the manifest says so, and its type allows it") {
+  Folder const folder;
+  Description description;
+  description.format = "torchscript?none=hint";
+  description.inputs = {DType::f32, DType::i64};
+  description.input_names = {"x", "factor"};
+  auto const model = load(folder, hinted, description);
+  std::vector<float> const x{1, 2};
+  std::int64_t const factor = 3;
+  auto const outputs = Instance(model).run({floats(x, {2}), Tensor::view(DType::i64, &factor, {})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[1] == 6.0F);
+
+  description.path = (folder / "model.pt").string();
+  description.format = "torchscript?none=x";
+  CHECK(contains(load_error(description).message, "argument 'x' of forward: expected Tensor, got None"));
+  description.format = "torchscript?none=hind";
+  CHECK(contains(load_error(description).message,
+                 "expected an argument 'hind' of forward to be None, got none of that name"));
+  description.format = "torchscript?none=hint&none=factor";
+  CHECK(contains(load_error(description).message,
+                 "expected as many inputs as forward takes, 1; the manifest has 2"));
+  description.format = "torchscript?optional=x&none=hint";
+  CHECK(contains(load_error(description).message,
+                 "argument 'x' of forward: expected Tensor, got input 'x', which may be None"));
+  description.format = "pt2?none=hint";
+  CHECK(load_error(description).reason == Reason::manifest);
+}
+
+// mutant: what a request leaves out is a tensor without elements
+TEST_CASE("what a request leaves out without a default is the module's own None") {
+  Folder const folder;
+  write_model(folder, hinted, R"(
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                 {"name": "hint", "dtype": "f32", "shape": ["items", 2], "default": null},
+                 {"name": "factor", "dtype": "i64", "shape": [], "shared": true, "default": null}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])");
+  auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
+  auto const model = engine.load((folder / "").string());
+  REQUIRE_MESSAGE(model, model.error().message);
+  std::vector<float> const x{1, 2, 3, 4};
+  std::vector<float> const hint{10, 20, 30, 40};
+  auto const last = [&](Request const& request) {
+    auto const answer = model->infer(request);
+    REQUIRE_MESSAGE(answer, answer.error().message);
+    return answer->outputs["y"].as<float>()[3];
+  };
+  CHECK(last({{"x", floats(x, {2, 2})}}) == 4.0F);
+  CHECK(last({{"x", floats(x, {2, 2})}, {"hint", floats(hint, {2, 2})}}) == 44.0F);
+  CHECK(last({{"x", floats(x, {2, 2})}, {"factor", 3}}) == 12.0F);
+  CHECK(last({{"x", floats(x, {2, 2})}, {"hint", floats(hint, {2, 2})}, {"factor", 3}}) == 132.0F);
+
+  write_model(folder, hinted, R"(
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "model_inputs": [{"name": "factor", "constant": null}, {"name": "x", "dtype": "f32", "shape": ["items", 2]},
+                       {"name": "hint", "constant": null}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])");
+  auto other = Engine<>::create({.backends = {&libtorch::backend()}}).value();
+  auto const bare = other.load((folder / "").string());
+  REQUIRE_MESSAGE(bare, bare.error().message);
+  auto const answer = bare->infer({{"x", floats(x, {2, 2})}});
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK(answer->outputs["y"].as<float>()[3] == 4.0F);
+}
+
 TEST_CASE("a module that has time first and items second answers requests that begin with items") {
   Folder const folder;
   write_model(folder, "def forward(self, x: Tensor):\n  return torch.cumsum(x, 0), x[0], torch.tensor(0.5)\n",

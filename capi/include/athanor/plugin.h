@@ -100,7 +100,8 @@ typedef struct ath_model_source {
  * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used after the call. The
  * backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same
  * instance; its batch axis, axis 0 unless the manifest names another or none, must be `items` long. Axis 0 of an output along a
- * ragged axis is as long as the rows of all items add up to.
+ * ragged axis is as long as the rows of all items add up to. An input that may be None, which the source's format says as
+ * `optional=NAME`, is so when its data is NULL and its ndim 0.
  */
 typedef struct ath_batch {
   size_t struct_size;                         /**< set by the engine */

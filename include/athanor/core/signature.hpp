@@ -66,8 +66,8 @@ struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<ParameterSpec> parameters{};
-  /// By input: the row that every item gets if a request leaves the input out. An input without one, or beyond the end,
-  /// is required.
+  /// By input: the row that every item gets if a request leaves the input out, or none_of() it. An input without one, or
+  /// beyond the end, is required.
   std::vector<std::optional<Tensor>> defaults{};
 
   /// Whether a request may leave out the input at that index.
@@ -130,7 +130,15 @@ ath_value parameter_of(Signature const& signature, Request const& request, Check
 Result<CheckedRequest> check(Signature const& signature, Request const& request,
                              LargeInputs large = LargeInputs::read);
 
-/// Adds the inputs that a checked request leaves out, a row of the default for each item. Throws std::bad_alloc.
+/// The default of an input without which a model gets its own None: no elements, and another rank than the input has.
+/// Throws std::bad_alloc.
+Tensor none_of(TensorSpec const& spec);
+inline bool is_none(TensorSpec const& spec, Tensor const& tensor) noexcept {
+  return tensor.shape().rank() != spec.dims.size();
+}
+
+/// Adds the inputs that a checked request leaves out, a row of the default for each item or none_of(). Throws
+/// std::bad_alloc.
 void add_defaults(Signature const& signature, Request& request, CheckedRequest& checked);
 
 /// The index of the first NaN or infinity; -1 if there is none, or if the element type is not floating-point.

@@ -138,7 +138,8 @@ struct Manifest {
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
   std::vector<std::string>
-      operators;  ///< libraries of operators that the members' files need, by their names
+      operators;                   ///< libraries of operators that the members' files need, by their names
+  std::vector<std::string> nones;  ///< arguments of the members' program that are None
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                 ///< what a request holds
   std::vector<std::optional<Tensor>> defaults;    ///< by input; set for those that a request may leave out
@@ -162,8 +163,9 @@ struct Manifest {
   /// What callers see: `inputs` and their defaults, `parameters` and the specs of `outputs`.
   Signature signature() const;
   /// `format` as a backend is given it: followed by `?` and, with `&` between them, `method=NAME`, `autograd=true`,
-  /// `reset=NAME` and an `operators=NAME` for each library, where the manifest says so. A backend that does not know
-  /// them refuses them as a format it does not have.
+  /// `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
+  /// `optional=NAME` for each input that may be None, where the manifest says so. A backend that does not know them
+  /// refuses them as a format it does not have.
   std::string full_format() const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }

@@ -18,6 +18,17 @@ inline Shape shape_of(ath_tensor const& tensor) noexcept {
   return Shape(std::span<std::int64_t const>(tensor.shape, static_cast<std::size_t>(tensor.ndim)));
 }
 
+/// The tensor of a batch that is None, as ath_batch has it.
+inline ath_tensor none_view(DType dtype) noexcept {
+  ath_tensor none{};
+  none.dtype = static_cast<std::int32_t>(dtype);
+  none.device_type = static_cast<std::int32_t>(DeviceType::cpu);
+  return none;
+}
+inline bool is_none(ath_tensor const& tensor) noexcept {
+  return tensor.data == nullptr && tensor.ndim == 0 && tensor.size_bytes == 0;
+}
+
 /// Whether bytes of the tensor are to be read or written although it has none: its memory is null.
 inline bool lacks_memory(Tensor const& tensor) noexcept {
   return tensor.data() == nullptr && tensor.size_bytes() != 0;

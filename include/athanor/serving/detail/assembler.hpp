@@ -152,6 +152,7 @@ class Assembler {
   Result<void> repeat_values(std::size_t index, Pieces const& pieces);
   Result<void> share_value(std::size_t index, Pieces const& pieces);
   Result<void> take_common(std::size_t index, Pieces const& pieces, bool view);
+  Result<void> leave_out(std::size_t index, Pieces const& pieces);
   Result<void> repeat_constant(std::size_t index);
   Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
   Result<std::byte*> buffer_of_rows(Input& input, Shape& shape, std::size_t width);

@@ -59,6 +59,7 @@ struct ModelDescription {
   /// value for the whole batch.
   bool batches_differ = false;
   bool has_common = false;  ///< some model input is a tensor that a request has for all its items
+  bool has_none = false;    ///< some model input may be None
   std::vector<OutputPlan::Rows> output_rows;  ///< by output of the plan
 };
 
