@@ -76,6 +76,32 @@ static void mistakes(void) {
   ath_engine_destroy(engine);
 }
 
-const test parameter_tests[] = {{"a view without dimensions sets a parameter", values},
-                                {"a parameter of another kind or size, or out of range, is refused by name", mistakes},
-                                {NULL, NULL}};
+/* mutant: shared inputs are placed like those that items bring */
+static void shared(void) {
+  static const float rows[6] = {1, 2, 3, 4, 5, 6};
+  static const float shift[1] = {10};
+  ath_error* error = NULL;
+  ath_engine* engine = puppet_engine("{\"cache_bytes\": 0}");
+  ath_model* model = puppet_shared_model(engine);
+  ath_request* request = puppet_request(model, rows);
+  ath_tensor_view view = one(ATH_DTYPE_F32, rows);
+  view.ndim = 2;
+  view.shape[0] = 3;
+  view.shape[1] = 2;
+  CHECK_OK(ath_request_set_tensor(request, "x", &view, &error));
+  refused(request, "shift: expected f32 [1], got no input of that name", ATH_REASON_MISSING_INPUT);
+  view = one(ATH_DTYPE_F32, shift);
+  view.ndim = 1;
+  view.shape[0] = 1;
+  CHECK_OK(ath_request_set_tensor(request, "shift", &view, &error));
+  CHECK(added(request) == 11);
+  ath_request_destroy(request);
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
+const test parameter_tests[] = {
+    {"a view without dimensions sets a parameter", values},
+    {"a tensor for all items of a request is set as any other", shared},
+    {"a parameter of another kind or size, or out of range, is refused by name", mistakes},
+    {NULL, NULL}};

@@ -290,6 +290,14 @@ ath_model* puppet_shifted_model(ath_engine* engine) {
                    "", 1));
 }
 
+ath_model* puppet_shared_model(ath_engine* engine) {
+  return take_model(
+      engine, write_folder("shared",
+                           "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}, "
+                           "{\"name\": \"shift\", \"dtype\": \"f32\", \"shape\": [1], \"shared\": true}]",
+                           "", 1));
+}
+
 ath_model* puppet_ensemble(ath_engine* engine) {
   return take_model(
       engine, write_folder("ensemble",

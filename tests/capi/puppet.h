@@ -34,6 +34,8 @@ ath_model* puppet_model(ath_engine* engine);
 ath_model* puppet_text_model(ath_engine* engine);
 /* A model with a parameter "shift", an f64 of at most 1000, that is added to x. */
 ath_model* puppet_shifted_model(ath_engine* engine);
+/* A model with a tensor "shift" of one f32 for all items, that is added to x. */
+ath_model* puppet_shared_model(ath_engine* engine);
 /* The mean of two puppets. */
 ath_model* puppet_ensemble(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */

@@ -301,6 +301,7 @@ TEST_CASE(
           Reason::extra_input, "more: not an input of the model; the model takes text");
 }
 
+// mutant: the names for a refusal are put together for every request
 TEST_CASE("S4-2 a request that is right is checked without allocating") {
   auto const signature = of_three();
   ThreeInputs const three;

@@ -31,6 +31,7 @@ std::string refusal(std::string const& text) {
 
 }  // namespace
 
+// mutant: shared inputs are placed like those that items bring
 TEST_CASE("a shared input is one of the model's, with axes of its own and without items") {
   for (auto const* more : {"", R"("model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
                 {"name": "labels", "dtype": "f32", "shape": [null, 2]}],)"}) {

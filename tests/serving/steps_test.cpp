@@ -274,6 +274,7 @@ TEST_CASE("a stream that is cancelled while its step runs gets no part of it") {
   }
 }
 
+// mutant: a slow reader gets parts after the deadline
 TEST_CASE("S3-24 the deadline holds between the parts") {
   Counting counting;
   counting.backend.on_run = [&](ath_batch const&) {
