@@ -370,8 +370,6 @@ typename EngineState<T>::Progress EngineState<T>::postprocess_step(CallType& cal
           detail::caught(Code::resource_exhausted, Reason::out_of_memory, call.model->description().id));
     }
   }();
-  // What preprocess kept is released before the caller is answered; parts that wait for the reader need it still.
-  if (call.stream == nullptr) call.made.clear();
   call.report.postprocess = Env::now() - began;
   if (!postprocessed) return end_route(call, std::move(postprocessed.error()));
   call.step = RouteStep::finish;
@@ -521,7 +519,8 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
-  // Before what it is charged. Parts that wait for a reader need it still: it goes with the reader's reference.
+  // Before what it is charged, and before the caller is answered. Parts that wait for a reader need it still: it goes
+  // with the reader's reference.
   if (call.stream == nullptr && !call.made.empty()) call.made.clear();
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;
