@@ -60,7 +60,7 @@ Result<Call<T>*> EngineState<T>::make_call(ModelType& model, Request const& requ
                                            CallOptions const& options, TimePoint now) {
   auto call = try_call(model, request, options, now,
                        after(now, options.deadline.value_or(options_.default_deadline)));
-  if (!call) model.record_refusal(call.error());
+  if (!call) return model.refused(std::move(call.error()));
   return call;
 }
 
@@ -102,8 +102,7 @@ Result<Call<T>*> EngineState<T>::make_sequence_call(ModelType& model, Request co
     return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr)
         .and_then([&](CallType* made) { return join_sequence(*made, sequence, now); });
   }();
-  if (call) return call;
-  model.record_refusal(call.error());
+  if (!call) return model.refused(std::move(call.error()));
   return call;
 }
 
@@ -217,12 +216,9 @@ template <class T>
 Result<Call<T>*> EngineState<T>::submit(ModelPointer const& model, Request&& request,
                                         CallOptions const& options, Completion completion,
                                         SequenceId sequence) {
-  if (completion.function == nullptr) {
-    Error error = make_error(Code::invalid_argument, Reason::option,
-                             "{}: submit: expected a completion, got null", model->description().id);
-    model->record_refusal(error);
-    return tl::unexpected(std::move(error));
-  }
+  if (completion.function == nullptr)
+    return model->refused(make_error(Code::invalid_argument, Reason::option,
+                                     "{}: submit: expected a completion, got null", model->description().id));
   TimePoint const now = Env::now();
   auto call = sequence.number == 0 ? make_call(*model, request, options, now)
                                    : make_sequence_call(*model, request, options, now, sequence);

@@ -60,11 +60,7 @@ Result<Answer> Model<T>::infer(Request const& request, CallOptions const& option
 template <ServingTraits T>
 template <class Make>
 Result<Answer> Model<T>::infer_made(Make make) const {
-  if (would_wait_for_itself()) {
-    Error error = reentrant();
-    model_->record_refusal(error);
-    return tl::unexpected(std::move(error));
-  }
+  if (would_wait_for_itself()) return model_->refused(reentrant());
   auto call = make();
   if (!call) return tl::unexpected(std::move(call.error()));
   model_->engine().start(**call);
@@ -118,8 +114,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   results.reserve(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) results.emplace_back(Answer{});
   auto const refuse = [&](std::size_t index, Error error) {
-    model_->record_refusal(error);
-    results[index] = tl::unexpected(std::move(error));
+    results[index] = model_->refused(std::move(error));
   };
   if (would_wait_for_itself()) {
     for (std::size_t i = 0; i < requests.size(); ++i) refuse(i, reentrant());

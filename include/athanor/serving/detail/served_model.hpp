@@ -76,8 +76,8 @@ class ServedModel {
   std::uint64_t batch_key(CallType const& call) const;
   /// Threads of the host that are inside this model's backend.
   std::size_t callers_inside() const noexcept;
-  /// Counts a request that was refused before it became a call.
-  void record_refusal(Error const& error) noexcept;
+  /// Counts a request that is refused before it becomes a call. Returns what its caller gets.
+  tl::unexpected<Error> refused(Error error) noexcept;
 
   // As the lane's client.
   bool wanted(batching::Slot& slot) noexcept;

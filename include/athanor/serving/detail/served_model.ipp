@@ -92,8 +92,9 @@ std::size_t ServedModel<T>::callers_inside() const noexcept {
 }
 
 template <class T>
-void ServedModel<T>::record_refusal(Error const& error) noexcept {
+tl::unexpected<Error> ServedModel<T>::refused(Error error) noexcept {
   metrics_.count_request(error.code);
+  return tl::unexpected(std::move(error));
 }
 
 template <class T>

@@ -11,13 +11,10 @@ namespace serving {
 template <class T>
 Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& request, CallOptions options,
                                         std::shared_ptr<PartQueue<T>> queue) {
-  if (options.cache == CacheMode::only_if_cached) {
-    Error error =
-        make_error(Code::not_found, Reason::not_cached,
-                   "{}: a stream is not cached, and the call reads the cache only", model->description().id);
-    model->record_refusal(error);
-    return tl::unexpected(std::move(error));
-  }
+  if (options.cache == CacheMode::only_if_cached)
+    return model->refused(make_error(Code::not_found, Reason::not_cached,
+                                     "{}: a stream is not cached, and the call reads the cache only",
+                                     model->description().id));
   options.cache = CacheMode::skip;
   auto call = make_call(*model, request, options, Env::now());
   if (!call) return call;
@@ -140,12 +137,9 @@ Result<Stream<T>> Model<T>::stream(Request request, CallOptions const& options) 
 template <ServingTraits T>
 Result<Submission<T>> Model<T>::stream(Request request, CallOptions const& options,
                                        StreamCallbacks callbacks) const {
-  if (callbacks.part == nullptr || callbacks.end == nullptr) {
-    Error error = make_error(Code::invalid_argument, Reason::option,
-                             "{}: stream: expected two callbacks, got null", id());
-    model_->record_refusal(error);
-    return tl::unexpected(std::move(error));
-  }
+  if (callbacks.part == nullptr || callbacks.end == nullptr)
+    return model_->refused(make_error(Code::invalid_argument, Reason::option,
+                                      "{}: stream: expected two callbacks, got null", id()));
   auto opened = stream(std::move(request), options);
   if (!opened) return tl::unexpected(std::move(opened.error()));
   serving::Call<T>& call = *opened->call_;
