@@ -12,11 +12,6 @@ namespace athanor::inline v1::loading {
 
 namespace {
 
-std::uint64_t plus(std::uint64_t left, std::uint64_t right) noexcept {
-  std::uint64_t sum = 0;
-  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
-}
-
 double milliseconds(Duration duration) noexcept { return static_cast<double>(duration.count()) * 1e-6; }
 
 /// Whether the same load may succeed later without any change.
@@ -87,7 +82,7 @@ bool LoaderMachine::find_victims(std::uint64_t needed, std::vector<Id>& victims)
     if (index >= ids.size() || chosen[index]) return false;
     chosen[index] = true;
     victims.push_back(ids[index]);
-    gained = plus(gained, idle[index].bytes);
+    gained = saturating_sum(gained, idle[index].bytes);
   }
   return gained >= needed;
 }
@@ -170,7 +165,7 @@ LoaderMachine::Id LoaderMachine::next_start() noexcept {
   for (Id id = 0; id < models_.size(); ++id) {
     Model const& model = models_[id];
     if (model.state != ModelState::reserved || model.freeing) continue;
-    if (plus(plus(occupied_, pending_growth_), model.charge) > budget_) continue;
+    if (saturating_sum(saturating_sum(occupied_, pending_growth_), model.charge) > budget_) continue;
     if (best == none || model.ticket < models_[best].ticket) best = id;
   }
   if (best == none) return none;
@@ -191,7 +186,7 @@ LoaderMachine::Plan LoaderMachine::measured(Id id, std::uint64_t bytes) const {
   Plan plan{Want::load, {}, {}};
   if (bytes <= model.charge) return plan;
   std::uint64_t const held =
-      plus(std::max(committed_, plus(occupied_, pending_growth_)), bytes - model.charge);
+      saturating_sum(std::max(committed_, saturating_sum(occupied_, pending_growth_)), bytes - model.charge);
   if (held > budget_ && !find_victims(held - budget_, plan.victims))
     return {Want::refuse,
             {},

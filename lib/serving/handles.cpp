@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include <athanor/core/time.hpp>
 #include <athanor/serving/detail/contract.hpp>
 
 namespace athanor::inline v1::serving {
@@ -143,8 +144,8 @@ std::int64_t MadeItem::bytes() const noexcept {
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < raw_.tensor_count; ++i)
-    bytes += std::min(raw_.tensors[i].size_bytes, most - bytes);
-  return static_cast<std::int64_t>(bytes);
+    bytes = saturating_sum(bytes, raw_.tensors[i].size_bytes);
+  return static_cast<std::int64_t>(std::min(bytes, most));
 }
 
 Result<MadeItem> OpenProcessor::check_made(MadeItem made, char const* const* names,

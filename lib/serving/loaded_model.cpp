@@ -1,18 +1,12 @@
 #include <athanor/serving/detail/loaded_model.hpp>
 
-#include <limits>
-
+#include <athanor/core/time.hpp>
 #include <athanor/manifest/digest.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 
 namespace athanor::inline v1::serving {
 
 namespace {
-
-std::uint64_t saturating_sum(std::uint64_t left, std::uint64_t right) noexcept {
-  std::uint64_t sum = 0;
-  return __builtin_add_overflow(left, right, &sum) ? std::numeric_limits<std::uint64_t>::max() : sum;
-}
 
 ModelSource source_of(ModelDescription const& description, std::string const& path, std::string const& format,
                       std::vector<char const*>& names, std::vector<std::int32_t>& dtypes) {

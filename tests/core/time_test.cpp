@@ -11,6 +11,8 @@ TEST_CASE("spans of time saturate instead of wrapping") {
   static_assert(saturating_sum(1s, 2s) == 3s);
   static_assert(saturating_sum(Duration::max() - 1ns, 1ns) == Duration::max());
   static_assert(saturating_sum(Duration::max(), 1ns) == Duration::max());
+  static_assert(saturating_sum(std::uint64_t{1}, std::uint64_t{2}) == 3);
+  static_assert(saturating_sum(~std::uint64_t{0} - 1, std::uint64_t{2}) == ~std::uint64_t{0});
   static_assert(saturating_product(2s, 3) == 6s);
   static_assert(saturating_product(Duration::max(), 1) == Duration::max());
   static_assert(saturating_product(Duration::max() / 2, 3) == Duration::max());

@@ -1,8 +1,10 @@
-/// Monotonic time in nanoseconds, and arithmetic on deadlines that saturates instead of overflowing.
+/// Monotonic time in nanoseconds, and arithmetic that saturates instead of overflowing.
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
+#include <limits>
 
 namespace athanor::inline v1 {
 
@@ -19,9 +21,15 @@ constexpr TimePoint after(TimePoint now, Duration wait) noexcept {
   return wait >= no_deadline - now ? no_deadline : now + wait;
 }
 
-/// `left + right`, or the longest span if that would overflow. Precondition: neither is negative.
+/// `left + right`, or the largest number if that would overflow. Precondition: neither is negative.
+template <std::integral T>
+constexpr T saturating_sum(T left, T right) noexcept {
+  return right > std::numeric_limits<T>::max() - left ? std::numeric_limits<T>::max() : left + right;
+}
+
+/// The same for spans of time.
 constexpr Duration saturating_sum(Duration left, Duration right) noexcept {
-  return right > Duration::max() - left ? Duration::max() : left + right;
+  return Duration{saturating_sum(left.count(), right.count())};
 }
 
 /// `span * count`, or the longest span if that would overflow. Precondition: neither is negative.
