@@ -7,30 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include <athanor/core/simulation.hpp>
-#include <athanor/serving/engine.hpp>
-#include <athanor/serving/stream.hpp>
 #include <support/puppet.hpp>
-
-namespace athanor_tests {
-
-struct SimulatedServing : DefaultServing {
-  using Env = SimulatedEnv;
-};
-
-}  // namespace athanor_tests
-
-// Compiled once, in simulated_engine.cpp.
-namespace athanor::inline v1 {
-extern template class batching::Lane<SimulatedEnv, batching::ShippedPolicy,
-                                     serving::ServedModel<athanor_tests::SimulatedServing>>;
-extern template class serving::ServedModel<athanor_tests::SimulatedServing>;
-extern template class serving::EngineState<athanor_tests::SimulatedServing>;
-extern template class Engine<athanor_tests::SimulatedServing>;
-extern template class Model<athanor_tests::SimulatedServing>;
-extern template class Sequence<athanor_tests::SimulatedServing>;
-extern template class Stream<athanor_tests::SimulatedServing>;
-}  // namespace athanor::inline v1
+#include <support/simulated_serving.hpp>
 
 namespace athanor_tests {
 

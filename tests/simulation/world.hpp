@@ -15,7 +15,7 @@
 #include <simulation/judge.hpp>
 #include <simulation/run.hpp>
 #include <simulation/sequence_desk.hpp>
-#include <simulation/simulated_serving.hpp>
+#include <support/simulated_serving.hpp>
 
 namespace athanor_tests {
 
