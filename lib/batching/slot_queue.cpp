@@ -124,58 +124,49 @@ void SlotQueue::hold(Slot& first, TimePoint until) noexcept {
 }
 
 Slot& SlotQueue::add(Slot& slot) noexcept {
-  slot.next = nullptr;
   slot.sequence = next_sequence_++;
-  slot.state = SlotState::queued;
-  Slot** const link = slot.alone ? nullptr : find(slot.batch_key);
-  Slot* first = link != nullptr ? *link : nullptr;
-  if (first == nullptr) {
-    first = &slot;
-    begin_group(slot, link);
-  } else {
-    slot.previous = first->group.last;
+  Slot& first = open_group(slot);
+  if (&first != &slot) {
+    slot.previous = first.group.last;
     slot.previous->next = &slot;
-    first->group.last = &slot;
+    first.group.last = &slot;
   }
-  count_in(*first, slot);
-  return *first;
+  return count_in(first, slot);
 }
 
 /// Most of a group are younger than a slot that is put back, or came from the same batch: the walk is short.
 Slot& SlotQueue::put_back(Slot& slot) noexcept {
-  slot.next = nullptr;
-  slot.previous = nullptr;
-  slot.state = SlotState::queued;
-  Slot** const link = slot.alone ? nullptr : find(slot.batch_key);
-  Slot* first = link != nullptr ? *link : nullptr;
-  if (first == nullptr) {
-    first = &slot;
-    begin_group(slot, link);
-  } else if (slot.sequence < first->sequence) {
+  Slot* first = &open_group(slot);
+  if (slot.sequence < first->sequence) {
     promote(*first, slot);
     slot.next = std::exchange(first, &slot);
     slot.next->previous = &slot;
-  } else {
+  } else if (first != &slot) {
     Slot* before = first;
     while (before->next != nullptr && before->next->sequence < slot.sequence) before = before->next;
     slot.previous = before;
     slot.next = std::exchange(before->next, &slot);
     (slot.next != nullptr ? slot.next->previous : first->group.last) = &slot;
   }
-  count_in(*first, slot);
   ++first->group.continued;
-  return *first;
+  return count_in(*first, slot);
 }
 
-void SlotQueue::begin_group(Slot& slot, Slot** link) noexcept {
+/// The first slot of the group that `slot` is to join; the slot itself, if it begins one.
+Slot& SlotQueue::open_group(Slot& slot) noexcept {
+  slot.next = nullptr;
   slot.previous = nullptr;
+  slot.state = SlotState::queued;
+  Slot** const link = slot.alone ? nullptr : find(slot.batch_key);
+  if (link != nullptr && *link != nullptr) return **link;
   slot.group = SlotGroup{};
   slot.group.last = &slot;
   if (link != nullptr) *link = &slot;
   place(slot);
+  return slot;
 }
 
-void SlotQueue::count_in(Slot& first, Slot& slot) noexcept {
+Slot& SlotQueue::count_in(Slot& first, Slot& slot) noexcept {
   auto& group = first.group;
   group.items += slot.batch_items;
   group.cost += slot.batch_cost;
@@ -184,6 +175,7 @@ void SlotQueue::count_in(Slot& first, Slot& slot) noexcept {
   items_ += slot.batch_items;
   cost_ += slot.batch_cost;
   ++requests_;
+  return first;
 }
 
 /// `to` leads the group in place of `from`: the group is as old as its first slot.

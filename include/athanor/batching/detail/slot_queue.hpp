@@ -79,8 +79,8 @@ class SlotQueue {
   void place(Slot& first) noexcept;
   void displace(Slot& first) noexcept;
   void promote(Slot& from, Slot& to) noexcept;
-  void begin_group(Slot& slot, Slot** link) noexcept;
-  void count_in(Slot& first, Slot& slot) noexcept;
+  Slot& open_group(Slot& slot) noexcept;
+  Slot& count_in(Slot& first, Slot& slot) noexcept;
   void count_out(Slot& first, std::uint32_t items, std::int64_t cost) noexcept;
 
   Slot* keys_ = nullptr;  // digital search tree of the groups' keys, at most 64 deep
