@@ -73,13 +73,25 @@ struct HookedEngine : Puppet {
   Engine<HookedServing> engine;
   Model<HookedServing> model;
 
-  explicit HookedEngine(EngineOptions options = {})
-      : engine(make(table, std::move(options))), model(engine.load(folder.path()).value()) {}
+  explicit HookedEngine(EngineOptions options = {}, std::string_view tensors = puppet_tensors)
+      : folder("", "puppet", "1.0.0", tensors),
+        engine(make(table, std::move(options))),
+        model(engine.load(folder.path()).value()) {}
 
   static Engine<HookedServing> make(ath_backend_table const& table, EngineOptions options) {
     options.backends = {&table};
     return Engine<HookedServing>::create(std::move(options)).value();
   }
+};
+
+// With a request of 8 KiB.
+struct WideEngine : HookedEngine {
+  std::vector<float> const values = std::vector<float>(2048);
+  Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2048})}};
+
+  WideEngine()
+      : HookedEngine({}, R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2048]}],
+                            "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2048]}],)") {}
 };
 
 // What one completion got.
@@ -210,17 +222,9 @@ TEST_CASE("a blocking call that is cancelled while it starts ends with cancelled
 
 // mutant: the time of reading large inputs is charged to the model
 TEST_CASE("the reading of large inputs is not charged to the queue or to the model") {
-  Simulation world(1);
-  Puppet puppet;
-  ModelFolder const folder("", "wide", "1.0.0",
-                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2048]}],
-                              "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2048]}],)");
-  auto engine = HookedEngine::make(puppet.table, {});
-  auto model = engine.load(folder.path()).value();
-  std::vector<float> const values(2048);
-  Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2048})}};
-  Hooks::before_lock = [&] { world.advance(100ms); };  // the cache's, once the key is hashed
-  auto const answer = model.infer(request);
+  WideEngine rig;
+  Hooks::before_lock = [&] { rig.world.advance(100ms); };  // the cache's, once the key is hashed
+  auto const answer = rig.model.infer(rig.request);
   REQUIRE(answer);
   CHECK(answer->report.total == 100ms);
   CHECK(answer->report.queue == 0ms);
@@ -229,25 +233,17 @@ TEST_CASE("the reading of large inputs is not charged to the queue or to the mod
 
 // mutant: the check of a large answer is not on its caller's clock
 TEST_CASE("a large answer whose check outlasts the deadline of its lone caller is late") {
-  Simulation world(1);
-  Puppet puppet;
-  ModelFolder const folder("", "wide", "1.0.0",
-                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2048]}],
-                              "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2048]}],)");
-  auto engine = HookedEngine::make(puppet.table, {});
-  auto model = engine.load(folder.path()).value();
-  std::vector<float> const values(2048);
-  Request const request{{"x", Tensor::view(std::span<float const>(values), Shape{1, 2048})}};
-  puppet.control.on_run = [&](ath_batch const&) {
-    Hooks::after_look = [&] { world.advance(100ms); };  // once the end of the batch has been noted
+  WideEngine rig;
+  rig.control.on_run = [&](ath_batch const&) {
+    Hooks::after_look = [&] { rig.world.advance(100ms); };  // once the end of the batch has been noted
     return Result<void>();
   };
   CallOptions options{.deadline = 50ms, .cache = CacheMode::skip};
-  auto const late = model.infer(request, options);
+  auto const late = rig.model.infer(rig.request, options);
   REQUIRE_FALSE(late);
   CHECK(late.error().reason == Reason::deadline_running);
   options.deadline = 1s;
-  auto const answer = model.infer(request, options);
+  auto const answer = rig.model.infer(rig.request, options);
   REQUIRE(answer);
   CHECK(answer->report.compute == 0ms);
   CHECK(answer->report.delivered == 100ms);
