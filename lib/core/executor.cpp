@@ -175,6 +175,23 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     return false;
   }
 
+  /// See SystemExecutor::idle.
+  bool has_room() const noexcept ATH_REQUIRES(mutex) { return busy + queued < limit; }
+
+  /// See SystemExecutor::post and post_if_idle.
+  bool post(Task& task, bool may_wait) noexcept {
+    if (is_in_child()) return false;
+    std::shared_ptr<State> awaited;  // once the lock is free, the task may run and end the executor
+    {
+      detail::Lock const lock(mutex);
+      bool notify = false;
+      if (stopping || (!may_wait && !has_room()) || !enqueue(task, notify)) return false;
+      if (notify) awaited = shared_from_this();
+    }
+    if (awaited != nullptr) awaited->work.notify_one();
+    return true;
+  }
+
   Task* dequeue() noexcept ATH_REQUIRES(mutex) {
     Task* const task = head;
     if (task == nullptr) return nullptr;
@@ -321,19 +338,9 @@ void SystemExecutor::keep_alive_with(std::weak_ptr<void> owner) noexcept {
   state_->owner = std::move(owner);
 }
 
-bool SystemExecutor::post(Task& task) noexcept {
-  State& state = *state_;
-  if (state.is_in_child()) return false;
-  std::shared_ptr<State> awaited;  // once the lock is free, the task may run and end this executor
-  {
-    detail::Lock const lock(state.mutex);
-    bool notify = false;
-    if (state.stopping || !state.enqueue(task, notify)) return false;
-    if (notify) awaited = state_;
-  }
-  if (awaited != nullptr) awaited->work.notify_one();
-  return true;
-}
+bool SystemExecutor::post(Task& task) noexcept { return state_->post(task, true); }
+
+bool SystemExecutor::post_if_idle(Task& task) noexcept { return state_->post(task, false); }
 
 bool SystemExecutor::defer(Task& task) noexcept {
   State::Worker* const worker = State::worker_here;
@@ -345,7 +352,7 @@ bool SystemExecutor::defer(Task& task) noexcept {
 bool SystemExecutor::idle() const noexcept {
   if (state_->is_in_child()) return false;
   detail::Lock const lock(state_->mutex);
-  return state_->busy + state_->queued < state_->limit;
+  return state_->has_room();
 }
 
 bool SystemExecutor::on_timer_thread() noexcept { return keeps_time_of != nullptr; }

@@ -304,6 +304,15 @@ bool SimulatedExecutor::on_timer_thread() noexcept {
 
 bool SimulatedExecutor::post(Task& task) noexcept {
   Simulation::point();
+  return take(task);
+}
+
+bool SimulatedExecutor::post_if_idle(Task& task) noexcept {
+  Simulation::point();
+  return idle() && take(task);
+}
+
+bool SimulatedExecutor::take(Task& task) noexcept {
   if (stopping_ || is_in_child()) return false;
   has_worker_ = has_worker_ || !Simulation::current().refuses_threads_;
   if (!has_worker_) return false;

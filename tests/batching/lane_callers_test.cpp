@@ -376,6 +376,7 @@ class FullExecutor : public SimulatedExecutor {
   bool full = false;
   bool timeless = false;  // and then it keeps no time
   bool post(Task& task) noexcept { return !full && SimulatedExecutor::post(task); }
+  bool post_if_idle(Task& task) noexcept { return idle() && post(task); }
   bool arm(Timer& timer, TimePoint at) noexcept { return !timeless && SimulatedExecutor::arm(timer, at); }
 };
 struct FullEnv : SimulatedEnv {

@@ -383,20 +383,24 @@ TEST_CASE("what waits behind a deferred task that blocks is taken over by other 
 }
 
 // mutant: idle ignores what is queued
+// mutant: a task that is to begin at once waits for a worker
 TEST_CASE("an executor is idle while a worker is free for one more task") {
   SystemWord begun;
   SystemWord go_on;
   SystemExecutor executor(1);
+  Job refused([] { FAIL("this task was not taken"); });
   Job blocks([&] {
     begun.store(1);
     begun.wake_all();
     reaches(go_on, 1);
   });
   CHECK(executor.idle());
-  executor.post(blocks);
+  CHECK(executor.post_if_idle(blocks));
   CHECK_FALSE(executor.idle());
+  CHECK_FALSE(executor.post_if_idle(refused));
   CHECK(reaches(begun, 1));
   CHECK_FALSE(executor.idle());
+  CHECK_FALSE(executor.post_if_idle(refused));
   go_on.store(1);
   go_on.wake_all();
   executor.stop(no_deadline);

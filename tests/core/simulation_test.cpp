@@ -151,6 +151,7 @@ TEST_CASE("a simulated executor arms, disarms and stops as a real one does") {
 }
 
 // mutant: a simulated post needs no thread
+// mutant: a simulated task that is to begin at once waits for a thread
 // mutant: a simulated timer needs no thread
 TEST_CASE("a simulation can have no thread to give, and can be a child of a fork") {
   Simulation world(5);
@@ -163,8 +164,9 @@ TEST_CASE("a simulation can have no thread to give, and can be a child of a fork
   CHECK_FALSE(executor.arm(first.timer(), world.now()));
   world.refuse_threads(false);
   CHECK(executor.idle());
-  CHECK(executor.post(first.task()));
+  CHECK(executor.post_if_idle(first.task()));
   CHECK_FALSE(executor.idle());
+  CHECK_FALSE(executor.post_if_idle(second.task()));
   CHECK(executor.arm(first.timer(), world.now()));
   world.refuse_threads(true);  // both threads are there by now
   CHECK(executor.post(second.task()));

@@ -528,7 +528,7 @@ TEST_CASE("a load that no thread can run, or keep the time of, is refused, and i
 }
 
 // mutant: the thread that keeps time tells all callers of an overdue load
-// mutant: the callers of an overdue load wait for a load thread
+// mutant: what is left to an idle thread waits for a busy one
 TEST_CASE(
     "S3-14 an idle load thread tells the many callers of an overdue load, or else who keeps time does") {
   struct Client {

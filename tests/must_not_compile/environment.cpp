@@ -21,6 +21,7 @@
 // without THREADS: an Executor is made from the number of its threads, and how long they linger
 // without KEEP_ALIVE_WITH: an Executor has `keep_alive_with(std::weak_ptr<void>)`
 // without POST: an Executor has `bool post(Task&)`
+// without POST_IF_IDLE: an Executor has `bool post_if_idle(Task&)`
 // without DEFER: an Executor has `bool defer(Task&)`
 // without IDLE: an Executor has `bool idle() const`
 // without ON_TIMER_THREAD: an Executor has `static bool on_timer_thread()`
@@ -76,6 +77,9 @@ struct MinimalExecutor {
 #endif
 #ifndef WITHOUT_POST
   bool post(athanor::Task&) { return true; }
+#endif
+#ifndef WITHOUT_POST_IF_IDLE
+  bool post_if_idle(athanor::Task&) { return true; }
 #endif
 #ifndef WITHOUT_DEFER
   bool defer(athanor::Task&) { return false; }

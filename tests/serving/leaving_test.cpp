@@ -373,7 +373,7 @@ TEST_CASE(
 }
 
 // mutant: a caller answers all who wait for its work before it returns
-// mutant: those who wait for a caller's work are left to a busy worker
+// mutant: what is left to an idle thread waits for a busy one
 TEST_CASE("a caller with many who wait for its work answers a few and leaves the others to an idle worker") {
   enum class Workers { idle, none, busy };
   for (Workers const workers : {Workers::idle, Workers::none, Workers::busy}) {

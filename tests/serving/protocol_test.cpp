@@ -47,6 +47,7 @@ struct HookedExecutor : SimulatedExecutor {
     Hooks::run(Hooks::after_post);
     return taken;
   }
+  bool post_if_idle(Task& task) noexcept { return idle() && post(task); }
   bool defer(Task& task) noexcept {
     Hooks::run(Hooks::before_defer);
     return SimulatedExecutor::defer(task);

@@ -139,6 +139,10 @@ consteval bool check_environment_executor() {
       }, "an Executor has `bool post(Task&)`: false if no thread will run it");
   static_assert(
       requires(X& executor, Task& task) {
+        { executor.post_if_idle(task) } -> std::same_as<bool>;
+      }, "an Executor has `bool post_if_idle(Task&)`: false unless it would begin at once");
+  static_assert(
+      requires(X& executor, Task& task) {
         { executor.defer(task) } -> std::same_as<bool>;
       }, "an Executor has `bool defer(Task&)`: post, for what this worker runs next");
   static_assert(

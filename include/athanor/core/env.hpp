@@ -94,6 +94,8 @@ class SystemExecutor {
   /// Returns false, without taking the task, when the executor is stopping, or when no worker exists and none
   /// can be started.
   bool post(Task& task) noexcept;
+  /// As post, but only if `idle()`, in one step: no task that is posted meanwhile comes between.
+  bool post_if_idle(Task& task) noexcept;
   /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
   /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer
   /// than half a millisecond, other workers run the rest. What a task defers waits until that task has returned, so it
@@ -198,6 +200,7 @@ concept Executor =
              std::weak_ptr<void> owner) {
       executor.keep_alive_with(owner);
       { executor.post(task) } -> std::same_as<bool>;
+      { executor.post_if_idle(task) } -> std::same_as<bool>;
       { executor.defer(task) } -> std::same_as<bool>;
       { constant.idle() } -> std::same_as<bool>;
       { X::on_timer_thread() } -> std::same_as<bool>;

@@ -223,6 +223,7 @@ class SimulatedExecutor {
   /// The interface of SystemExecutor; tasks and timers run when the simulation schedules them.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept { owner_ = std::move(owner); }
   bool post(Task& task) noexcept;
+  bool post_if_idle(Task& task) noexcept;
   bool defer(Task& task) noexcept;
   bool idle() const noexcept;
   static bool on_timer_thread() noexcept;
@@ -244,6 +245,7 @@ class SimulatedExecutor {
   };
   Task& take_task() noexcept;
   bool is_in_child() const noexcept;
+  bool take(Task& task) noexcept;
   bool has_tasks() const noexcept { return deferred_.head != nullptr || posted_.head != nullptr; }
   bool has_room() const noexcept { return has_tasks() && running_ < threads_ && !is_in_child(); }
   bool keeps_time() const noexcept { return !stopping_ && !is_in_child(); }

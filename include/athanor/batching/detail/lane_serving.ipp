@@ -342,7 +342,6 @@ std::size_t Lane<Env, Policy, H>::bring_first(Instance& instance, Brought const&
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::leave(Instance& instance, std::size_t own, Error const& error,
                                  Rework const& rework, Leaver& caller) noexcept {
-  if (!executor_.idle()) return false;
   auto const parts = instance.batch.parts;
   mutex_.lock();
   collect(parts.first(own), caller.deferred);
@@ -351,7 +350,7 @@ bool Lane<Env, Policy, H>::leave(Instance& instance, std::size_t own, Error cons
   instance.left.rework = rework;
   athanor::detail::copy_error(instance.left.error, error);
   count_in();
-  caller.left = executor_.post(instance.left);
+  caller.left = executor_.post_if_idle(instance.left);
   if (!caller.left) count_out();
   return caller.left;
 }

@@ -105,7 +105,7 @@ enum class LendThread : std::uint8_t { no, yes, readily };
 /// | `h.wanted(slot)` | false if no caller waits for the slot any more: it is then finished as cancelled without being executed. Called on the executing thread just before its batch begins |
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
-/// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished. Of a failed batch that its caller left to another thread, the caller's own slots are finished before, and are not among its parts |
+/// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished. Of a batch that failed on the thread of a caller with company, the caller's own slots may be missing among the parts, and finished before |
 /// | `h.finish(slot, error, now)` | exactly once per slot that was entered and not withdrawn; null on success. Its instance has been given back, or has its next batch. The lane does not touch the slot afterwards. What may take long, such as a user's function, is deferred or posted: the next slots and an executor thread's next batch come after it. A client whose lane has `caller_runs` off may return `Finished` in place of nothing: `again`, only for a success, puts the slot back, as if it had not left the queue |
 ///
 /// All are called without any lock held, from callers' and executor threads, for different instances at once.

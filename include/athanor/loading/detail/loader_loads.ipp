@@ -133,47 +133,36 @@ void LoaderShell<P, Env>::end_load(Record& record, Result<std::shared_ptr<P>> ou
 }
 
 template <class P, Environment Env>
-struct LoaderShell<P, Env>::LateCallers : Task {
+struct LoaderShell<P, Env>::LateCallers {
   Chain chain = nullptr;
   Error error{};
+  void operator()() noexcept { resume_all(chain, &error); }
 };
 
 /// Tells those who waited for an overdue load. The thread that keeps time leaves many of them to an idle load thread,
 /// because every other deadline waits for it.
 template <class P, Environment Env>
-void LoaderShell<P, Env>::tell_late(Chain chain, Error& error) noexcept {
+void LoaderShell<P, Env>::tell_late(LateCallers late) noexcept {
   std::size_t many = 0;
-  for (Slot* slot = chain; slot != nullptr && many < callers_worth_a_thread; slot = slot->next) ++many;
-  if (many == callers_worth_a_thread && load_threads_.idle()) {
-    if (auto late = std::unique_ptr<LateCallers>(new (std::nothrow) LateCallers)) {
-      late->run = [](Task& task) noexcept {
-        std::unique_ptr<LateCallers> const self(static_cast<LateCallers*>(&task));
-        resume_all(self->chain, &self->error);
-      };
-      late->chain = chain;
-      std::swap(late->error, error);
-      if (load_threads_.post(*late)) return static_cast<void>(late.release());
-      std::swap(late->error, error);
-    }
-  }
-  resume_all(chain, &error);
+  for (Slot* slot = late.chain; slot != nullptr && many < callers_worth_a_thread; slot = slot->next) ++many;
+  bool const left = many == callers_worth_a_thread && detail::leave_to_idle_thread(load_threads_, late);
+  if (!left) late();
 }
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::on_deadline(Record& record) noexcept {
-  Chain chain = nullptr;
-  Error error;
+  LateCallers late;
   std::unique_ptr<Record> over;
   {
     Lock const lock(mutex_);
     --record.armed;
     if (machine_.overdue(record.id, Env::now(), Env::random())) {
-      detail::copy_error(error, *machine_.failure(record.id));
-      chain = take_parked(record);
+      detail::copy_error(late.error, *machine_.failure(record.id));
+      late.chain = take_parked(record);
     }
     over = take_if_over(record);
   }
-  tell_late(chain, error);
+  tell_late(std::move(late));
   start_reserved();
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/leave_to_idle.hpp>
 #include <athanor/core/detail/park.hpp>
 #include <athanor/core/env.hpp>
 #include <athanor/core/error.hpp>
@@ -104,7 +105,7 @@ class LoaderShell {
   Result<void> evict_for(Record& record, std::uint64_t bytes) noexcept;
   void end_load(Record& record, Result<std::shared_ptr<P>> outcome) noexcept;
   void on_deadline(Record& record) noexcept;
-  void tell_late(Chain chain, Error& error) noexcept;
+  void tell_late(LateCallers late) noexcept;
 
   void call_released(Record& record, P& payload) noexcept;
   void free_evicted(Record& record) noexcept;

@@ -249,7 +249,6 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   struct Waiters;
   void end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void publish(CallType& call, TimePoint now, Waiters& waiters) noexcept;
-  void finish_waiters(batching::SlotList& calls) noexcept;
 
   void come_out(CallType& call) noexcept;
   void wait_for(CallType& call, std::uint32_t bits) noexcept;
@@ -265,6 +264,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void detach_inputs(CallType& call, bool needed) noexcept;
   static void on_delivery(Task& task) noexcept;
   bool hand_over(CallType& call) noexcept;
+  bool leave_delivery(CallType& call) noexcept;
   bool watch(CallType& call) noexcept;
   std::uint32_t unwatch(CallType& call) noexcept;
 

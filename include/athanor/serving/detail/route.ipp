@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include <athanor/core/detail/leave_to_idle.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/outputs.hpp>
@@ -399,25 +400,18 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
   }
 }
 
-/// The client of the cache that ends a flight: it gathers those who wait for it. As a task it answers them.
+/// The client of the cache that ends a flight: it gathers those who wait for it, and answers them.
 template <class T>
-struct EngineState<T>::Waiters : Task {
-  EngineState& engine;
+struct EngineState<T>::Waiters {
+  EngineState* engine = nullptr;
   batching::SlotList calls{};
-
-  explicit Waiters(EngineState& of) noexcept : engine(of) {
-    this->run = [](Task& task) noexcept {
-      std::unique_ptr<Waiters> const self(static_cast<Waiters*>(&task));
-      self->engine.finish_waiters(self->calls);
-    };
-  }
 
   void resume(typename Cache::Slot& slot, StoredAnswerPointer const& value, Error const* error) noexcept {
     auto& call = static_cast<CallType&>(slot);
     call.report.cache = CacheState::joined;
     call.step = RouteStep::finish;
     if (error != nullptr) {
-      engine.end_route(call, detail::copy_of(*error));
+      engine->end_route(call, detail::copy_of(*error));
     } else {
       call.outputs->stored = value;
       call.report.members = value->members;
@@ -425,42 +419,31 @@ struct EngineState<T>::Waiters : Task {
     calls.append(call);
   }
 
-  /// They are still to be answered afterwards if no worker is idle.
-  void leave_to_worker() noexcept {
-    if (!engine.executor_.idle()) return;
-    auto task = std::unique_ptr<Waiters>(new (std::nothrow) Waiters(engine));
-    if (task == nullptr) return;
-    std::swap(task->calls, calls);
-    if (engine.executor_.post(*task)) return static_cast<void>(task.release());
-    std::swap(task->calls, calls);
+  void operator()() noexcept {
+    while (batching::Slot* const slot = calls.pop())
+      engine->finish_step(static_cast<CallType&>(*slot), CallerKind::worker, Env::now());
   }
 };
-
-template <class T>
-void EngineState<T>::finish_waiters(batching::SlotList& calls) noexcept {
-  while (batching::Slot* const slot = calls.pop())
-    finish_step(static_cast<CallType&>(*slot), CallerKind::worker, Env::now());
-}
 
 /// Answers those who wait for an owner's work. Each may have to be woken: a caller whose own answer is ready leaves all
 /// but a few to a worker, if one is idle.
 template <class T>
 void EngineState<T>::end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept {
   constexpr int few = 16;
-  Waiters waiters(*this);
+  Waiters waiters{this};
   if (call.route_end.failed) {
     cache_.fail(call, call.route_end.error, waiters);
   } else {
     publish(call, now, waiters);
   }
   if (caller == CallerKind::caller) {
-    batching::SlotList first;
-    for (int i = 0; i < few && !waiters.calls.empty(); ++i) first.append(*waiters.calls.pop());
-    // Asked before the first are answered, because their completions may need every worker.
-    if (!waiters.calls.empty()) waiters.leave_to_worker();
-    finish_waiters(first);
+    Waiters first{this};
+    for (int i = 0; i < few && !waiters.calls.empty(); ++i) first.calls.append(*waiters.calls.pop());
+    // Before the first are answered, because their completions may need every worker.
+    if (!waiters.calls.empty()) detail::leave_to_idle_thread(executor_, waiters);
+    first();
   }
-  finish_waiters(waiters.calls);
+  waiters();
 }
 
 template <class T>

@@ -149,16 +149,16 @@ void EngineState<T>::on_timer(Timer& timer) noexcept {
   call.unref(references);
 }
 
-/// Leaves the answer of a call whose deadline has passed to an idle worker if the call has to take its inputs back: that
-/// may make a copy, or wait for one. False if it is for this thread.
+/// Leaves the answer of a call whose deadline has passed to a worker, if one is idle and the call has to take its inputs
+/// back: that may make a copy, or wait for one. False if the inputs are its own.
 template <class T>
 bool EngineState<T>::hand_over(CallType& call) noexcept {
-  if (!call.inputs.lent() || !executor_.idle()) return false;
+  if (!call.inputs.lent()) return false;
   std::uint32_t seen = call.word.load();
   do {
     if ((seen & call_bits::claimed) != 0) return true;
   } while (!call.word.compare_exchange(seen, seen | call_bits::handed));
-  if (!executor_.post(static_cast<Delivery&>(call))) on_delivery(static_cast<Delivery&>(call));
+  if (!leave_delivery(call)) on_delivery(static_cast<Delivery&>(call));
   return true;
 }
 
@@ -244,8 +244,15 @@ std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   auto const seen = call.word.fetch_or(call_bits::answered);
   if ((seen & call_bits::parked) != 0) call.word.wake_all();
   if (!delivers || (seen & (call_bits::starting | call_bits::handed)) != 0) return 0;
-  if (!runs_completions_here() && executor_.post(static_cast<Delivery&>(call))) return 0;
+  if (leave_delivery(call)) return 0;
   return 1 + complete(call);
+}
+
+/// Leaves the completion to a worker where it may not run, and where time is kept if one is idle.
+template <class T>
+bool EngineState<T>::leave_delivery(CallType& call) noexcept {
+  if (CallerScope<Env>::depth() > 0) return executor_.post(static_cast<Delivery&>(call));
+  return Env::Executor::on_timer_thread() && executor_.post_if_idle(static_cast<Delivery&>(call));
 }
 
 /// Claims, answers and delivers the call of a route that ended with a value, all at once. False, and nothing is done, if
