@@ -222,6 +222,33 @@ TEST_CASE(
   }
 }
 
+// mutant: the rest of a failed batch runs for callers who have left
+// mutant: a failed batch is counted without those who left it before it ran again
+TEST_CASE("the rest of a failed batch runs again only for callers who are still there when its worker comes") {
+  for (std::size_t const gone : {1U, 2U}) {
+    Bench bench({.max_items = 8});
+    for (int i = 0; i < 2; ++i) bench.enter();
+    auto& own = bench.call();
+    own.poison = true;
+    bench.lane.enter(own, LendThread::yes);
+    CHECK(executions(bench.client) == 2);
+    for (std::size_t i = 0; i < gone; ++i) bench.calls[i].unwanted = true;
+    bench.world.run_until_idle();
+    CHECK(executions(bench.client) == 4 - gone);
+    for (std::size_t i = 0; i < 2; ++i) {
+      CHECK(bench.calls[i].finished == 1);
+      CHECK(bench.calls[i].succeeded == (i >= gone));
+      if (i < gone) CHECK(bench.calls[i].answer.reason == Reason::cancelled);
+    }
+    CHECK(bench.client.open == 0);
+    auto const after = bench.lane.snapshot();
+    CHECK(after.batches == 1);
+    CHECK(after.batch_items == 3);
+    CHECK(after.reruns == 3 - gone);
+    CHECK(after.busy_instances == 0);
+  }
+}
+
 // mutant: a caller leaves a failed batch although no worker is idle
 TEST_CASE("a caller whose batch failed runs the others' requests again while no worker is idle") {
   Bench bench({.max_items = 8}, Immediate{}, 1);  // one worker, and it is on its way for the first request

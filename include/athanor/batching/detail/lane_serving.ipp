@@ -363,18 +363,24 @@ void Lane<Env, Policy, H>::on_left(Task& task) noexcept {
   lane.count_out();
 }
 
-/// Runs the rest of a failed batch again and ends the batch.
+/// Runs the rest of a failed batch again and ends the batch. Its callers may have left while it waited for this thread.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::end_left(Instance& instance) noexcept {
+  Batch& batch = instance.batch;
+  std::ranges::copy(batch.parts, instance.parts.begin());  // over the parts of the caller who left it
+  batch.parts = std::span(instance.parts.data(), batch.parts.size());
+  std::uint32_t const items = batch.items;
+  drop_unwanted(instance);
+  batch.items = items;  // they all ran once
   Rework& rework = instance.left.rework;
-  rerun(instance, instance.batch.parts, instance.left.error, rework);
+  if (!batch.parts.empty()) rerun(instance, batch.parts, instance.left.error, rework);
   TimePoint const ended = Env::now();
   instance.running_size.store(0, std::memory_order_relaxed);
-  note(instance, ended - instance.batch.formed, true, rework);
-  client_.end(instance.batch, verdict_of(rework), ended);
+  note(instance, ended - batch.formed, true, rework);
+  client_.end(batch, verdict_of(rework), ended);
   Deferred deferred;
   mutex_.lock();
-  collect(instance.batch.parts, deferred);
+  collect(batch.parts, deferred);
   give_back(instance);
   unlock_and_dispatch(ended, deferred);
 }
