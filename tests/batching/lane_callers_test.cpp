@@ -224,7 +224,8 @@ TEST_CASE(
 
 // mutant: the rest of a failed batch runs for callers who have left
 // mutant: a failed batch is counted without those who left it before it ran again
-TEST_CASE("the rest of a failed batch runs again only for callers who are still there when its worker comes") {
+TEST_CASE(
+    "the rest of a failed batch runs again only for callers who are still there when its worker comes") {
   for (std::size_t const gone : {1U, 2U}) {
     Bench bench({.max_items = 8});
     for (int i = 0; i < 2; ++i) bench.enter();
@@ -533,22 +534,23 @@ TEST_CASE("while an executor thread finishes a batch, a caller finds the instanc
 
 // mutant: what a lone caller does for others is not on its clock
 TEST_CASE("a lone caller that also ended what had been queued meanwhile is told the time after that") {
-  Bench bench;
-  auto& mine = bench.call();
-  auto& expired = bench.call();
-  bench.client.during = [&](Batch const&) {
-    bench.client.during = nullptr;
-    expired.batch_deadline = bench.world.now() + 1ms;
-    bench.lane.enter(expired, LendThread::no);
-    bench.world.advance(10ms);
+  Simulation world(1);
+  FullExecutor executor(1);
+  PuppetClient client;
+  Lane<FullEnv, Immediate, PuppetClient> lane({}, {}, client, executor);
+  TestCall mine, refused;
+  client.during = [&](Batch const&) {
+    executor.full = true;
+    lane.enter(refused, LendThread::no);
+    world.advance(10ms);
   };
-  bench.client.on_finish = [&](TestCall& call) {
-    if (&call == &expired) bench.world.advance(5ms);
+  client.on_finish = [&](TestCall& call) {
+    if (&call == &refused) world.advance(5ms);
   };
-  TimePoint const began = bench.world.now();
-  bench.lane.enter(mine, LendThread::yes);
-  CHECK(expired.finished == 1);
-  CHECK_FALSE(expired.succeeded);
+  TimePoint const began = world.now();
+  lane.enter(mine, LendThread::yes);
+  CHECK(refused.finished == 1);
+  CHECK_FALSE(refused.succeeded);
   CHECK(mine.succeeded);
   CHECK(mine.ended == began + 15ms);
 }
@@ -583,4 +585,31 @@ TEST_CASE("a thread admits what it finds in the inbox, and not what others add m
   CHECK(pushed > 0);
   CHECK(pushed <= 4);
   bench.world.run_until_idle();
+}
+
+// mutant: a caller admits what lies in the inbox before it returns
+// mutant: a caller leaves what lies in the inbox to nobody
+TEST_CASE("a caller whose own answer is ready leaves what lies in the inbox to a worker") {
+  Bench<Pushing> bench({.max_items = 4});
+  int asked = 0;
+  bench.client.during = [&](Batch const&) {
+    bench.client.during = nullptr;
+    for (int i = 0; i < 1000; ++i) bench.enter();
+    Pushing::asked = [&] { ++asked; };
+  };
+  SUBCASE("alone") { bench.lane.enter(bench.call(), LendThread::yes); }
+  SUBCASE("as a group") {
+    SlotList slots;
+    for (int i = 0; i < 3; ++i) slots.append(bench.call());
+    bench.lane.enter_all(slots, LendThread::yes);
+  }
+  SUBCASE("with another group of the queue before it") {
+    bench.enter(1, 7);
+    bench.lane.enter(bench.call(), LendThread::yes);
+  }
+  CHECK(asked < 10);
+  bench.world.run_until_idle();
+  Pushing::asked = nullptr;
+  CHECK(asked >= 1000);
+  CHECK(bench.all_succeeded_once());
 }

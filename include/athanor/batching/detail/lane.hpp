@@ -88,7 +88,7 @@ struct LaneSnapshot {
 ///
 /// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then reads the
 /// instances' words and `coming_`; a caller's thread that gives an instance back stores its word, then reads `waiting_`
-/// (and empties the inbox); a summons that comes takes itself off `coming_`, then empties the inbox. All are
+/// (and summons a thread for what is in the inbox); a summons that comes takes itself off `coming_`, then empties the inbox. All are
 /// sequentially consistent, so at least one of the two sees the other. A thread that sees work and an idle instance
 /// takes the mutex, asks the machine how many batches there are to run, and posts as many summonses, less those that
 /// are coming.
@@ -219,6 +219,8 @@ class Lane {
   bool is_attended() const noexcept;
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void unlock_and_leave(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void summon(Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   void store_counts() noexcept ATH_REQUIRES(mutex_);
   bool arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
   void post(Deferred& deferred) noexcept;

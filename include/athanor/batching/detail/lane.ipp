@@ -196,16 +196,31 @@ void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred
       plan = machine_.plan(surroundings);
     }
     std::uint64_t const wanted = std::min<std::uint64_t>(plan.batches, surroundings.idle_instances);
-    while (coming_.load() < wanted && unused_summons_ != nullptr) {
-      Summons* const summons = std::exchange(unused_summons_, unused_summons_->next_summons);
-      summons->next_summons = std::exchange(deferred.summons, summons);
-      coming_.fetch_add(1);
-      count_in();
-    }
+    while (coming_.load() < wanted && unused_summons_ != nullptr) summon(deferred);
   }
   mutex_.unlock();
   post(deferred);
   finish(deferred.finished, now);
+}
+
+/// As unlock_and_dispatch, for a caller whose own answers are ready: what lies in the inbox, which may be much, is left to
+/// an executor thread.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::unlock_and_leave(TimePoint now, Deferred& deferred) noexcept {
+  if (inbox_.load() == nullptr) return unlock_and_dispatch(now, deferred);
+  store_counts();
+  if (!is_attended() && unused_summons_ != nullptr) summon(deferred);
+  mutex_.unlock();
+  post(deferred);
+  finish(deferred.finished, now);
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::summon(Deferred& deferred) noexcept {
+  Summons* const summons = std::exchange(unused_summons_, unused_summons_->next_summons);
+  summons->next_summons = std::exchange(deferred.summons, summons);
+  coming_.fetch_add(1);
+  count_in();
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -291,8 +306,8 @@ void Lane<Env, Policy, H>::queue(Slot& slot, LendThread lend, TimePoint now) noe
   empty_inbox(now, deferred);
   admit(slot, around(now), deferred);
   if (!lends || slot.state != SlotState::queued) return unlock_and_dispatch(now, deferred);
-  serve_as_caller(&machine_.queue().first_of(slot), {slot.sequence, slot.sequence + 1}, deadline, now,
-                  deferred);
+  serve_as_caller(&machine_.queue().first_of(slot), {slot.sequence, slot.sequence + 1, slot.batch_items},
+                  deadline, now, deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -301,6 +316,7 @@ void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint
   TimePoint deadline = no_deadline;
   Slot* first = nullptr;
   std::uint64_t last = 0;
+  std::uint64_t items = 0;
   Deferred deferred;
   mutex_.lock();
   empty_inbox(now, deferred);
@@ -311,11 +327,13 @@ void Lane<Env, Policy, H>::enter_all(SlotList& slots, LendThread lend, TimePoint
     if (slot->state != SlotState::queued) continue;
     if (first == nullptr) first = slot;
     last = slot->sequence;
+    items += slot->batch_items;
   }
   if (lend == LendThread::no || !options_.caller_runs || first == nullptr)
     return unlock_and_dispatch(now, deferred);
   serve_as_caller(&machine_.queue().first_of(*first),
-                  {first->sequence, last + 1, true, lend == LendThread::readily}, deadline, now, deferred);
+                  {first->sequence, last + 1, items, true, lend == LendThread::readily}, deadline, now,
+                  deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

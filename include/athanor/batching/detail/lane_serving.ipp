@@ -121,7 +121,7 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
   if (waiting_.load() != 0) {
     Deferred deferred;
     mutex_.lock();
-    unlock_and_dispatch(now, deferred);
+    unlock_and_leave(now, deferred);
     now = Env::now();
   }
   return now;
@@ -170,14 +170,20 @@ void Lane<Env, Policy, H>::serve_as_caller(Slot* first, Brought const& own, Time
                                            Deferred& deferred) noexcept {
   Instance* const instance = take_idle(first->last_instance);
   bool more = instance != nullptr && next_for_caller(*instance, first, own, deadline, now, deferred);
-  for (;;) {
+  for (std::uint64_t items_left = own.items;;) {
     unlock_and_dispatch(now, deferred);
     if (!more) return;
     Leaver caller{own, deferred};
     now = run(*instance, Env::now(), &caller);
     mutex_.lock();
-    if (caller.left) return unlock_and_dispatch(now, deferred);
+    if (caller.left) return unlock_and_leave(now, deferred);
     collect(instance->batch.parts, deferred);
+    for (Part const& part : instance->batch.parts)
+      if (own.holds(*part.slot)) items_left -= part.count;
+    if (items_left == 0) {
+      give_back(*instance);
+      return unlock_and_leave(now, deferred);
+    }
     empty_inbox(now, deferred);
     more = next_for_caller(*instance, machine_.queue().oldest(), own, deadline, now, deferred);
   }

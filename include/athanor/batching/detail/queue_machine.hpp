@@ -37,8 +37,9 @@ struct FormedBatch {
 struct Brought {
   std::uint64_t first = 0;
   std::uint64_t end = 0;
-  bool together = false;  // by enter_all
-  bool readily = false;   // their caller runs what is not known to end late, too
+  std::uint64_t items = 0;  // of all of them
+  bool together = false;    // by enter_all
+  bool readily = false;     // their caller runs what is not known to end late, too
   bool holds(Slot const& slot) const noexcept { return slot.sequence >= first && slot.sequence < end; }
 };
 
