@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#include <athanor/serving/detail/contract.hpp>
 #include <serving/simulated_engine.hpp>
 
 using namespace athanor;
@@ -84,7 +86,14 @@ EngineOptions only_workers() {
 // Makes of a text as many numbers as it has letters.
 struct LengthProcessor {
   static constexpr char const* name = "length";
+  static constexpr char const* tensors =
+      R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],
+      "processor": {"name": "length"}, "cache": false,
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)";
+  std::int64_t cost = 1;
   struct Opened {
+    LengthProcessor& processor;
     static constexpr std::array<Port, 1> ports{{{"x", DType::f32}}};
     std::span<Port const> made() const { return ports; }
     Result<Preprocessed> preprocess(Item const& item) const {
@@ -93,11 +102,12 @@ struct LengthProcessor {
       std::ranges::fill(tensor.mutable_as<float>(), static_cast<float>(length));
       Preprocessed made;
       made.tensors.push_back(std::move(tensor));
+      made.cost = processor.cost;
       return made;
     }
   };
   Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
-    return std::make_unique<Opened>();
+    return std::make_unique<Opened>(Opened{*this});
   }
 };
 
@@ -356,11 +366,7 @@ TEST_CASE("items of a processor whose shapes cannot share a batch are refused by
   ath_processor_table const table = make_table(processor);
   SimulatedEngine engine("", only_workers());
   REQUIRE(engine.state->add_processor(table));
-  ModelFolder const folder("", "lengths", "1.0.0",
-                           R"("inputs": [{"name": "text", "dtype": "bytes", "shape": ["items"]}],
-      "processor": {"name": "length"}, "cache": false,
-      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", null]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],)");
+  ModelFolder const folder("", "lengths", "1.0.0", LengthProcessor::tensors);
   engine.served = engine.state->add(folder.path()).value().get();
   auto const texts = [](std::vector<std::string_view> const& given) {
     return Request{{"text", Tensor::copy_texts(given).value()}};
@@ -384,4 +390,25 @@ TEST_CASE("items of a processor whose shapes cannot share a batch are refused by
   REQUIRE(other->has_value());
   CHECK(other->y(1) == 3);
   CHECK(engine.control.runs.load() == before + 2);
+}
+
+// mutant: the costs of many dear items wrap
+TEST_CASE("an item costs at most what still adds up when the engine is full of such items") {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t many = std::numeric_limits<std::int32_t>::max();
+  for (std::int64_t const max_items : {std::int64_t{1024}, many}) {
+    LengthProcessor processor{.cost = serving::most_cost};
+    ath_processor_table const table = make_table(processor);
+    auto options = only_workers();
+    options.max_items = max_items;
+    SimulatedEngine engine("", options);
+    REQUIRE(engine.state->add_processor(table));
+    ModelFolder const folder("", "lengths", "1.0.0", LengthProcessor::tensors);
+    engine.served = engine.state->add(folder.path()).value().get();
+    auto const dear =
+        engine.submit({{"text", Tensor::copy_texts(std::array<std::string_view, 2>{"a", "b"}).value()}});
+    engine.world.run_until_idle();
+    CHECK(dear->has_value());
+    CHECK(dear->call->batch_cost == 2 * std::min(serving::most_cost, most / max_items));
+  }
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <new>
@@ -192,7 +193,8 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller, Ti
     if (!made) return tl::unexpected(std::move(made.error()));
     if (auto const charged = gate_.admit_more(call, made->bytes(), now); !charged)
       return tl::unexpected(named(*call.model, charged.error()));
-    call.batch_cost += made->cost();
+    // So that what the engine holds at once costs less than 2^63 in all.
+    call.batch_cost += std::min(made->cost(), std::numeric_limits<std::int64_t>::max() / options_.max_items);
     if (pads) call.longest = longest_of(call.longest, *made_lengths(call.model->description(), *made));
     call.made.push_back(std::move(*made));
   }
