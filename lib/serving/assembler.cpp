@@ -374,19 +374,11 @@ void Assembler::shift_positions(Input const& input, std::byte* values, std::size
   }
 }
 
-Result<std::byte*> Assembler::buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name) {
-  if (bytes > std::numeric_limits<std::ptrdiff_t>::max() / 2)
-    return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: no memory for {} bytes of the batch",
-                name, bytes);
-  if (buffer.capacity() < bytes || !buffer) {
-    buffer = Buffer();
-    buffer = Buffer::allocate(std::max<std::size_t>(bytes + bytes / 2, 64));
-    if (!buffer) buffer = Buffer::allocate(std::max<std::size_t>(bytes, 64));
-    if (!buffer)
-      return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: no memory for {} bytes of the batch",
-                  name, bytes);
-  }
-  return buffer.data();
+Result<std::byte*> Assembler::buffer_of(BatchBuffer& buffer, std::size_t bytes, std::string const& name) {
+  constexpr std::size_t most = std::numeric_limits<std::ptrdiff_t>::max() / 2;
+  if (std::byte* const data = bytes > most ? nullptr : buffer.make(bytes)) return data;
+  return fail(Code::resource_exhausted, Reason::out_of_memory, "{}: no memory for {} bytes of the batch",
+              name, bytes);
 }
 
 Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {

@@ -135,8 +135,7 @@ void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs
     if (lookup.empty()) continue;
     auto const* item_of =
         segments_[i] == none ? nullptr : static_cast<std::int64_t const*>(inputs[segments_[i]].data);
-    auto& tokens = tokens_[i];
-    tokens.resize(elements_of(inputs[i]));
+    auto const tokens = tokens_[i].make_numbers<std::int64_t>(elements_of(inputs[i]));
     auto const rows = static_cast<std::size_t>(inputs[i].ndim > 0 ? inputs[i].shape[0] : 1);
     std::size_t const per_row = rows == 0 ? 1 : tokens.size() / rows;
     for (std::size_t k = 0; k < tokens.size(); ++k) {
@@ -146,7 +145,7 @@ void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs
     }
     mapped_[i].data = tokens.data();
     mapped_[i].dtype = static_cast<std::int32_t>(DType::i64);
-    mapped_[i].size_bytes = tokens.size() * sizeof(std::int64_t);
+    mapped_[i].size_bytes = tokens.size_bytes();
   }
   for (std::size_t item = 0; item < unknown_.size(); ++item)
     unknown_[item] = std::max(unknown_[item], unknown_here_[item]);
@@ -237,8 +236,7 @@ void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t 
     std::rotate(got.shape, got.shape + axis, got.shape + axis + 1);
   }
   if (items == 1 || bytes == 0 || (!for_all && outer == 1)) return;
-  auto& memory = moved_[slot];
-  memory.resize(got.size_bytes);
+  auto const memory = moved_[slot].make_numbers<std::byte>(got.size_bytes);
   for (std::size_t item = 0; item < count; ++item)
     for (std::size_t i = 0; i < outer; ++i)
       std::memcpy(memory.data() + (item * outer + i) * bytes, from + (for_all ? 0 : i * count + item) * bytes,
@@ -360,11 +358,9 @@ void Ensemble::deviate(OutputPlan const& plan, std::uint32_t good, std::span<dou
 }
 
 TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
-  std::size_t const bytes = elements_of(like) * element_size(dtype_of(like));
-  computed_[output].resize(bytes);
   TensorView view = like;
-  view.data = computed_[output].data();
-  view.size_bytes = bytes;
+  view.size_bytes = elements_of(like) * element_size(dtype_of(like));
+  view.data = computed_[output].make_numbers<std::byte>(view.size_bytes).data();
   return view;
 }
 
@@ -402,12 +398,12 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
   outputs_[output] = buffer_for(output, raw);
   if (plan.from == OutputPlan::From::model)
     return with_numbers(raw, scaler, [&](auto const& values) { put_numbers(outputs_[output], values); });
-  mean_.resize(elements_of(raw));
-  average(plan, good, mean_);
-  if (plan.from == OutputPlan::From::mean) return put_numbers(outputs_[output], numbers_in(mean_));
-  deviation_.resize(mean_.size());
-  deviate(plan, good, mean_, deviation_);
-  put_numbers(outputs_[output], numbers_in(deviation_));
+  auto const mean = mean_.make_numbers<double>(elements_of(raw));
+  average(plan, good, mean);
+  if (plan.from == OutputPlan::From::mean) return put_numbers(outputs_[output], numbers_in(mean));
+  auto const deviation = deviation_.make_numbers<double>(mean.size());
+  deviate(plan, good, mean, deviation);
+  put_numbers(outputs_[output], numbers_in(deviation));
 }
 
 }  // namespace athanor::inline v1::serving

@@ -13,6 +13,7 @@
 #include <athanor/core/error.hpp>
 #include <athanor/core/tensor.hpp>
 #include <athanor/manifest/model_input.hpp>
+#include <athanor/serving/detail/batch_buffer.hpp>
 #include <athanor/serving/detail/input_starts.hpp>
 #include <athanor/serving/detail/padding.hpp>
 
@@ -81,8 +82,8 @@ std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView
 /// Hash of the shape and the content of every `common` input, which requests of one batch must have alike, too.
 std::uint64_t content_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
-/// One per instance of a model. Buffers are kept and grow: after warm-up, gathering does not allocate. Not
-/// thread-safe.
+/// One per instance of a model. Buffers are kept: after warm-up, gathering does not allocate while batches are of like
+/// sizes. Not thread-safe.
 class Assembler {
  public:
   /// At most max_tensors inputs; the order of `inputs` is that of the model.
@@ -126,8 +127,8 @@ class Assembler {
     bool per_item = false;           // of a constant: whether it is a row for each item
     PaddedDims padded;
     std::optional<Tensor> fill;  // along them
-    Buffer data;
-    Buffer offsets;  // of bytes
+    BatchBuffer data;
+    BatchBuffer offsets;  // of bytes
   };
 
   std::size_t axis_index(std::string const& name);
@@ -154,7 +155,7 @@ class Assembler {
   Result<void> take_common(std::size_t index, Pieces const& pieces, bool view);
   Result<void> leave_out(std::size_t index, Pieces const& pieces);
   Result<void> repeat_constant(std::size_t index);
-  Result<std::byte*> buffer_of(Buffer& buffer, std::size_t bytes, std::string const& name);
+  Result<std::byte*> buffer_of(BatchBuffer& buffer, std::size_t bytes, std::string const& name);
   Result<std::byte*> buffer_of_rows(Input& input, Shape& shape, std::size_t width);
   bool is_full(Input const& input, TensorView const& tensor) const noexcept;
 

@@ -10,6 +10,7 @@
 
 #include <athanor/core/backend.hpp>
 #include <athanor/manifest/model_input.hpp>
+#include <athanor/serving/detail/batch_buffer.hpp>
 #include <athanor/serving/detail/handles.hpp>
 #include <athanor/serving/detail/input_starts.hpp>
 #include <athanor/serving/detail/padding.hpp>
@@ -170,22 +171,22 @@ class Ensemble {
 
   ExecutionPlan const& plan_;
   std::vector<Instance> members_;
-  bool const maps_tokens_;     // some member has a token table
-  bool const passes_outputs_;  // the public outputs are those of the only member, as it gives them
-  std::vector<std::vector<std::int64_t>> tokens_;  // by model input: tokens of the current member
-  std::vector<std::size_t> segments_;       // by model input: the input that says which item an element is of
-  std::vector<std::int64_t> unknown_;       // by item: the largest number of unknown codes of any member
+  bool const maps_tokens_;             // some member has a token table
+  bool const passes_outputs_;          // the public outputs are those of the only member, as it gives them
+  std::vector<BatchBuffer> tokens_;    // by model input: tokens of the current member
+  std::vector<std::size_t> segments_;  // by model input: the input that says which item an element is of
+  std::vector<std::int64_t> unknown_;  // by item: the largest number of unknown codes of any member
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
   std::vector<std::size_t> batch_axes_;     // by model output
-  std::vector<TensorView> raw_;     // member-major: member * model outputs + output; checked, items first
-  std::vector<TensorView> passed_;  // as raw_: what last passed the checks; its memory is not read
-  std::vector<std::vector<std::byte>> moved_;     // as raw_: memory of the outputs that had to be rearranged
-  std::vector<PaddedDims> padded_;                // by model output
-  PaddedLengths widths_{};                        // of the batch at hand
-  std::vector<std::vector<std::byte>> computed_;  // by public output
-  std::vector<double> mean_;                      // of the output being computed
-  std::vector<double> deviation_;                 // likewise
+  std::vector<TensorView> raw_;        // member-major: member * model outputs + output; checked, items first
+  std::vector<TensorView> passed_;     // as raw_: what last passed the checks; its memory is not read
+  std::vector<BatchBuffer> moved_;     // as raw_: memory of the outputs that had to be rearranged
+  std::vector<PaddedDims> padded_;     // by model output
+  PaddedLengths widths_{};             // of the batch at hand
+  std::vector<BatchBuffer> computed_;  // by public output
+  BatchBuffer mean_;                   // of the output being computed
+  BatchBuffer deviation_;              // likewise
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
   std::vector<std::size_t> ragged_;  // by model output: its ragged axis, or not_ragged
