@@ -250,36 +250,6 @@ TEST_CASE("a large answer whose check outlasts the deadline of its lone caller i
   CHECK(answer->report.delivered == 100ms);
 }
 
-// mutant: a stop gives queued calls no grace
-TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
-  SimulatedEngine engine;
-  bool refused = false;
-  engine.control.on_run = [&](ath_batch const&) {
-    engine.world.advance(10ms);
-    refused = engine.submit(row(1000))->error().reason == Reason::stopping;
-    return Result<void>();
-  };
-  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
-  for (float i = 0; i < 100; ++i) tickets.push_back(engine.submit(row(i)));
-  CHECK(engine.state->stop(10s) == 0);
-  for (auto const& ticket : tickets) CHECK(ticket->has_value());
-  CHECK(refused);
-}
-
-TEST_CASE("a stop leaves no work behind that was queued for several callers") {
-  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
-  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
-  for (float const value : {1.0F, 1.0F, 2.0F, 2.0F}) tickets.push_back(engine.submit(row(value)));
-  engine.state->stop(0s);
-  for (auto const& ticket : tickets) {
-    REQUIRE(ticket->done());
-    CHECK(ticket->error().reason == Reason::stopping);
-  }
-  CHECK(engine.state->routes() == 0);
-  CHECK(engine.state->gate().statistics().held_items == 0);
-  CHECK(engine.control.runs.load() == 0);
-}
-
 // mutant: a model is destroyed while a stop visits it
 TEST_CASE(
     "a removed model whose last handle goes away while a stop visits the models is there until that is "
@@ -308,28 +278,6 @@ TEST_CASE(
   CHECK_FALSE(visited);
   CHECK(gone == 0);
   CHECK(outcome.reason() == Reason::stopping);
-}
-
-// mutant: a stop waits for calls without a deadline
-// mutant: a stop does not refuse what is queued
-TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
-  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
-  engine.control.on_run = [&](ath_batch const&) {
-    engine.world.advance(10ms);
-    return Result<void>();
-  };
-  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
-  for (float i = 0; i < 10; ++i) tickets.push_back(engine.submit(row(i)));
-  engine.state->stop(35ms);
-  int answered = 0;
-  for (auto const& ticket : tickets) {
-    REQUIRE(ticket->done());
-    answered += ticket->has_value() ? 1 : 0;
-    if (!ticket->has_value()) CHECK(ticket->error().reason == Reason::stopping);
-  }
-  CHECK(answered >= 3);
-  CHECK(answered <= 4);
-  CHECK(engine.control.runs.load() <= 4);
 }
 
 // mutant: a second stop returns at once

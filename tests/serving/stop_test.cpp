@@ -1,0 +1,63 @@
+// What a stop does with calls that are queued: it runs them within its grace, and answers the rest.
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <vector>
+
+#include <serving/simulated_engine.hpp>
+
+using namespace athanor;
+using namespace athanor_tests;
+using namespace std::chrono_literals;
+
+// mutant: a stop gives queued calls no grace
+TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
+  SimulatedEngine engine;
+  bool refused = false;
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    refused = engine.submit(row(1000))->error().reason == Reason::stopping;
+    return Result<void>();
+  };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float i = 0; i < 100; ++i) tickets.push_back(engine.submit(row(i)));
+  CHECK(engine.state->stop(10s) == 0);
+  for (auto const& ticket : tickets) CHECK(ticket->has_value());
+  CHECK(refused);
+}
+
+TEST_CASE("a stop leaves no work behind that was queued for several callers") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float const value : {1.0F, 1.0F, 2.0F, 2.0F}) tickets.push_back(engine.submit(row(value)));
+  engine.state->stop(0s);
+  for (auto const& ticket : tickets) {
+    REQUIRE(ticket->done());
+    CHECK(ticket->error().reason == Reason::stopping);
+  }
+  CHECK(engine.state->routes() == 0);
+  CHECK(engine.state->gate().statistics().held_items == 0);
+  CHECK(engine.control.runs.load() == 0);
+}
+
+// mutant: a stop waits for calls without a deadline
+// mutant: a stop does not refuse what is queued
+TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
+  SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(10ms);
+    return Result<void>();
+  };
+  std::vector<std::unique_ptr<SimulatedEngine::Ticket>> tickets;
+  for (float i = 0; i < 10; ++i) tickets.push_back(engine.submit(row(i)));
+  engine.state->stop(35ms);
+  int answered = 0;
+  for (auto const& ticket : tickets) {
+    REQUIRE(ticket->done());
+    answered += ticket->has_value() ? 1 : 0;
+    if (!ticket->has_value()) CHECK(ticket->error().reason == Reason::stopping);
+  }
+  CHECK(answered >= 3);
+  CHECK(answered <= 4);
+  CHECK(engine.control.runs.load() <= 4);
+}
