@@ -25,6 +25,14 @@ struct Index {
   std::uint32_t sound = 0x600d;
 };
 
+// With room for three models.
+ModelLoader<Index> make_small_loader(LoadFunctions<Index>& functions) {
+  functions.expected_bytes = [](LoadTarget const&) { return 10U; };
+  return ModelLoader<Index>::create({.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns},
+                                    functions)
+      .value();
+}
+
 }  // namespace
 
 // mutant: a draining model is freed while it is pinned
@@ -38,10 +46,7 @@ TEST_CASE("threads that take, hold and displace models never see one that is gon
       if (alive > 2) unsound = true;  // room for three, and this load has its share already
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
-    functions.expected_bytes = [](LoadTarget const&) { return 10U; };
-    auto loader = ModelLoader<Index>::create(
-                      {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
-                      .value();
+    auto loader = make_small_loader(functions);
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
@@ -118,10 +123,7 @@ TEST_CASE("names are added while other threads displace models") {
     functions.load = [&](LoadTarget const&) -> Result<Loaded<Index>> {
       return Loaded<Index>{std::make_unique<Index>(alive), 10};
     };
-    functions.expected_bytes = [](LoadTarget const&) { return 10U; };
-    auto loader = ModelLoader<Index>::create(
-                      {.budget_bytes = 30, .first_backoff = 1ns, .longest_backoff = 1ns}, functions)
-                      .value();
+    auto loader = make_small_loader(functions);
     std::vector<std::thread> threads;
     for (unsigned t = 0; t < 3; ++t) {
       threads.emplace_back([&, t] {

@@ -12,22 +12,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The mean of two puppets.
 struct EnsembleEngine : SimulatedEngine {
-  ModelFolder two;
+  MeanFolder two;
 
-  EnsembleEngine() {
-    std::string const digest = to_hex(*hash_file(two.path() + "/model.bin"));
-    two.write("second.bin", "weights");
-    two.write("athanor.json", R"({"athanor": 1, "name": "mean", "version": "1.0.0", "backend": "puppet",
-        "format": "puppet", "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-        "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
-        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],
-        "members": [{"file": "model.bin", "digest": "xxh128:)" +
-                                  digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest +
-                                  "\"}]}");
-    served = state->add(two.path()).value().get();
-  }
+  EnsembleEngine() { served = state->add(two.path()).value().get(); }
 };
 
 }  // namespace

@@ -93,16 +93,7 @@ TEST_CASE("an asynchronous call is not left without an answer when no thread can
 TEST_CASE("footprints whose sum is more than a number holds do not pass as a small one") {
   SimulatedEngine engine("", {.model_bytes = std::uint64_t{1} << 40});
   engine.control.bytes = std::uint64_t{1} << 63;
-  ModelFolder const two;
-  std::string const digest = to_hex(*hash_file(two.path() + "/model.bin"));
-  two.write("athanor.json", R"({"athanor": 1, "name": "mean", "version": "1.0.0", "backend": "puppet",
-      "format": "puppet", "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],
-      "members": [{"file": "model.bin", "digest": "xxh128:)" +
-                                digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest +
-                                "\"}]}");
-  two.write("second.bin", "weights");
+  MeanFolder const two;
   auto const mean = engine.state->add(two.path()).value();
   auto const loaded = engine.state->loader().load(mean->load_record(), 1s);
   REQUIRE_FALSE(loaded);

@@ -207,4 +207,18 @@ class ModelFolder {
   std::string path_;
 };
 
+// A model whose answer is the mean of two puppets.
+struct MeanFolder : ModelFolder {
+  MeanFolder() {
+    std::string const digest = to_hex(*hash_file(path() + "/model.bin"));
+    write("second.bin", "weights");
+    write("athanor.json", R"({"athanor": 1, "name": "mean", "version": "1.0.0", "backend": "puppet",
+        "format": "puppet", "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+        "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}],
+        "members": [{"file": "model.bin", "digest": "xxh128:)" +
+                              digest + R"("}, {"file": "second.bin", "digest": "xxh128:)" + digest + "\"}]}");
+  }
+};
+
 }  // namespace athanor_tests
