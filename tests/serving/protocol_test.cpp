@@ -18,6 +18,7 @@ namespace {
 // Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, before the
 // next one is deferred, and after the clock is read.
 struct Hooks {
+  static inline bool no_thread = false;  // executors take nothing
   static inline std::function<void()> after_look;
   static inline std::function<void()> before_lock;
   static inline std::function<void()> after_post;
@@ -42,8 +43,11 @@ class ATH_CAPABILITY("mutex") HookedMutex {
 
 struct HookedExecutor : SimulatedExecutor {
   using SimulatedExecutor::SimulatedExecutor;
+  bool arm(Timer& timer, TimePoint at) noexcept {
+    return !Hooks::no_thread && SimulatedExecutor::arm(timer, at);
+  }
   bool post(Task& task) noexcept {
-    bool const taken = SimulatedExecutor::post(task);
+    bool const taken = !Hooks::no_thread && SimulatedExecutor::post(task);
     Hooks::run(Hooks::after_post);
     return taken;
   }
@@ -442,6 +446,26 @@ TEST_CASE("an engine that is closed in a completion stops as soon as no call is 
   CHECK(closed);
   CHECK(rig.world.now() - before < 1s);
   CHECK(rig.model.infer(row(2)).error().reason == Reason::stopping);
+}
+
+// mutant: a close that no thread can follow waits for the completion that it is in
+// mutant: a close that no thread can follow is forgotten
+TEST_CASE(
+    "an engine that is closed in a completion, where no thread can be had, stops once that has returned") {
+  HookedEngine rig({.caller_runs = CallerRuns::never});
+  bool closed = false;
+  Outcome outcome;
+  outcome.then = [&] {
+    Hooks::no_thread = true;
+    rig.engine.close([](void* context) noexcept { *static_cast<bool*>(context) = true; }, &closed);
+    CHECK_FALSE(closed);
+  };
+  auto submitted = rig.model.submit(row(1), {}, outcome.completion());
+  REQUIRE(submitted);
+  submitted->cancel();
+  Hooks::no_thread = false;
+  CHECK(outcome.reason() == Reason::cancelled);
+  CHECK(closed);
 }
 
 // mutant: completions run on the thread that keeps time

@@ -277,8 +277,8 @@ class Engine {
   std::size_t stop(Duration grace);
   /// Does what the destructor does, for a host that must know when the engine has stopped: stops with
   /// `default_stop_grace` and empties this handle. Inside a completion of this engine it returns at once, and
-  /// a worker stops the engine later. `closed(context)` is called once the engine has stopped, on that worker
-  /// or before this returns.
+  /// a worker stops the engine later, or where no thread can be had this one, after the completion. `closed(context)` is
+  /// called once the engine has stopped, there or before this returns.
   void close(void (*closed)(void* context) noexcept = nullptr, void* context = nullptr) noexcept;
 
   /// Whether the engine is live and ready, and why not, with the state of each model.

@@ -216,6 +216,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::size_t wait_for_stop() noexcept;
   static void on_close_timer(Timer& timer) noexcept;
   static void on_close(Task& task) noexcept;
+  void end_left_close() noexcept;
   void end_of_route(CallType& call, std::uint32_t references) noexcept;
   static void on_task(Task& task) noexcept;
   static void on_timer(Timer& timer) noexcept;
@@ -280,6 +281,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::size_t abandoned_ = 0;       // by the stop; read once it is over
   CloseTimer close_timer_{};
   CloseTask close_task_{};
+  typename Env::template Atomic<bool> close_left_{false};  // to the completion that it was called in
   Gate<Env> gate_;
   RoomLine<Env> room_line_{gate_};
   Cache cache_;

@@ -113,10 +113,19 @@ void EngineState<T>::on_close_timer(Timer& timer) noexcept {
   EngineState& engine = *static_cast<CloseTimer&>(timer).engine;
   engine.close_task_.engine = &engine;
   engine.close_task_.run = &EngineState::on_close;
-  if (!engine.executor_.post(engine.close_task_)) on_close(engine.close_task_);
+  if (engine.executor_.post(engine.close_task_)) return;
+  if (!Inside<EngineState, Env>::holds(&engine)) return on_close(engine.close_task_);
+  engine.close_left_.store(true);
 }
 
-/// On a thread of the engine: it is not abandoned but ends as soon as it returns from here.
+/// Ends a close that found no thread to do it, once the completion that it was called in has returned.
+template <class T>
+void EngineState<T>::end_left_close() noexcept {
+  bool const inside = Inside<EngineState, Env>::holds(this);
+  if (!inside && close_left_.exchange(false)) on_close(close_task_);
+}
+
+/// On a thread of the engine, which is not abandoned but ends as soon as it returns from here; on any, if there is none.
 template <class T>
 void EngineState<T>::on_close(Task& task) noexcept {
   EngineState& engine = *static_cast<CloseTask&>(task).engine;

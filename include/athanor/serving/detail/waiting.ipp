@@ -305,6 +305,7 @@ std::uint32_t EngineState<T>::run_completion(CallType& call) noexcept {
     call.completion.function(call.completion.context, collect(call));
   }
   note_completed(call);
+  if (stopping()) end_left_close();
   return references;
 }
 
