@@ -312,8 +312,8 @@ Result<void> Assembler::leave_out(std::size_t index, Pieces const& pieces) {
 Result<void> Assembler::gather_given(std::size_t index, Pieces const& pieces, bool view) {
   Input const& input = inputs_[index];
   TensorView const& first = pieces.tensor(0, index);
-  bool const shown = is_dense(first) && is_full(input, first);
-  if (view && shown && (items_ == 1 || !is_laid_apart(first, input.batch_axis))) {
+  if (view && is_dense(first) && is_full(input, first) &&
+      (items_ == 1 || !is_laid_apart(first, input.batch_axis))) {
     views_[index] = first;
     return {};
   }
