@@ -45,13 +45,8 @@ struct Stepping {
   Lane<SimulatedEnv, Policy, SteppingClient> lane;
   std::deque<SteppedCall> calls;
 
-  explicit Stepping(LaneOptions options = {}, Policy policy = {})
-      : lane(with(options), policy, client, executor) {
+  explicit Stepping(LaneOptions options = {}, Policy policy = {}) : lane(options, policy, client, executor) {
     client.max_items = options.max_items;
-  }
-  static LaneOptions with(LaneOptions options) {
-    options.caller_runs = false;
-    return options;
   }
   SteppedCall& enter(int steps, std::uint64_t key = 0, TimePoint deadline = no_deadline) {
     auto& call = calls.emplace_back();
@@ -114,13 +109,13 @@ TEST_CASE("a slot that is put back can be withdrawn, passes its deadline and is 
   bench.client.kept = &call;
   bench.world.run_until_idle();
   CHECK_FALSE(bench.lane.withdraw(call));
-  bench.lane.put_back(call);
+  bench.lane.put_back(call, LendThread::no);
   CHECK(bench.lane.withdraw(call));
   CHECK(bench.client.executed.size() == 1);
 
   call.batch_deadline = bench.world.now() + 1ms;
   bench.world.advance(1ms);
-  bench.lane.put_back(call);
+  bench.lane.put_back(call, LendThread::no);
   CHECK(call.finished == 1);
   CHECK(call.answer.reason == Reason::deadline_waiting);
 
@@ -133,6 +128,22 @@ TEST_CASE("a slot that is put back can be withdrawn, passes its deadline and is 
   CHECK(last.finished == 1);
   CHECK(last.answer.reason == Reason::stopping);
   CHECK(bench.lane.snapshot().queued_requests == 0);
+}
+
+// mutant: a slot that is put back never runs on the thread that is lent
+// mutant: a slot that ran as it was put back, and goes on, is forgotten
+TEST_CASE("a slot that is put back runs at once on a thread that is lent, if nothing is queued") {
+  Stepping bench;
+  auto& call = bench.enter(2);
+  bench.client.kept = &call;
+  bench.world.run_until_idle();
+  bench.client.kept = nullptr;
+  bench.lane.put_back(call, LendThread::yes);
+  CHECK(bench.client.executed.size() == 2);
+  CHECK(bench.lane.snapshot().caller_batches == 1);
+  bench.world.run_until_idle();
+  CHECK(call.finished == 1);
+  CHECK(bench.client.executed.size() == 3);
 }
 
 TEST_CASE("of many slots with many keys each makes its steps, and every batch is in the order of age") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <coroutine>
 #include <memory>
 #include <optional>
 #include <set>
@@ -176,6 +177,10 @@ TEST_CASE("steps of different calls share their batches, and new calls join at t
 // mutant: a call that waits for its reader is not resumed
 TEST_CASE("S3-24 four parts wait for the reader, then the call is left out of batches until there is room") {
   Counting counting;
+  counting.backend.on_run = [&](ath_batch const&) {
+    counting.world.advance(60us);
+    return Result<void>();
+  };
   auto stream = counting.open(9, 1);
   counting.run_now();
   CHECK(counting.made(1) == 4);
@@ -189,6 +194,51 @@ TEST_CASE("S3-24 four parts wait for the reader, then the call is left out of ba
   CHECK(counting.made(1) == 5);
   check_parts(stream, 2, 9, 1);
   check_ends_well(stream);
+}
+
+// mutant: a reader that blocks leaves short steps to the workers
+// mutant: a reader makes steps that take longer than to wake a worker
+TEST_CASE("a reader that blocks makes the short steps of its call itself, and no long ones") {
+  Counting counting;
+  auto stream = counting.open(9, 1);
+  check_parts(stream, 1, 9, 1);
+  check_ends_well(stream);
+  CHECK(stream.outcome()->on_caller);
+  counting.backend.on_run = [&](ath_batch const&) {
+    counting.world.advance(60us);
+    return Result<void>();
+  };
+  auto slow = counting.open(9, 2);
+  check_parts(slow, 1, 9, 2);
+  check_ends_well(slow);
+  CHECK_FALSE(slow.outcome()->on_caller);
+}
+
+// mutant: a reader makes steps of its own of a call that others would share
+TEST_CASE("two readers that block leave the steps that their calls share to a worker") {
+  Counting counting;
+  auto one = counting.open(9, 1);
+  auto other = counting.open(9, 2);
+  for (int step = 1; step <= 9; ++step) {
+    check_parts(one, step, step, 1);
+    check_parts(other, step, step, 2);
+  }
+  CHECK(counting.backend.marks.size() < 14);
+}
+
+// mutant: a call that was left to a reader is left alone
+TEST_CASE("a call that was left to a reader goes on on a worker if the reader does not block for it") {
+  Counting counting;
+  auto stream = counting.open(30, 1);
+  check_parts(stream, 1, 12, 1);
+  CHECK_FALSE(stream.ready());
+  counting.run_now();
+  CHECK(stream.ready());
+  CHECK(counting.made(1) == 16);
+  check_parts(stream, 13, 20, 1);
+  CHECK(stream.next_async().await_suspend(std::noop_coroutine()));
+  counting.run_now();
+  CHECK(counting.made(1) == 24);
 }
 
 // mutant: many requests give up the rest when every sequence is taken

@@ -24,7 +24,8 @@ using Parts = Stream<SimulatedServing>;
 
 struct Streams : SimulatedEngine {
   Model<SimulatedServing> model{state->handle_of(*served)};
-  explicit Streams(EngineOptions const& options = {}) : SimulatedEngine("", options) {}
+  explicit Streams(EngineOptions const& options = {}, Turns const& turns = {})
+      : SimulatedEngine("", options, 1, turns) {}
   Parts open(CallOptions const& options = {}) { return model.stream(row(1), options).value(); }
 };
 
@@ -34,12 +35,16 @@ float first_of(Outputs const& part) { return part["y"].as<float>()[0]; }
 struct Callbacks {
   std::vector<float> parts{};
   std::vector<Result<Report>> ends{};
+  std::vector<std::string> models{};
   std::function<void()> on_part = [] {};
   void part(Outputs part) noexcept {
     parts.push_back(first_of(part));
     on_part();
   }
-  void end(Result<Report> outcome) noexcept { ends.push_back(std::move(outcome)); }
+  void end(Result<Report> outcome) noexcept {
+    if (outcome) models.emplace_back(outcome->model);
+    ends.push_back(std::move(outcome));
+  }
   StreamCallbacks callbacks() { return stream_callbacks<&Callbacks::part, &Callbacks::end>(this); }
 };
 
@@ -239,6 +244,73 @@ TEST_CASE("a callback may stop the engine") {
   streams.world.run_until_idle();
   CHECK(seen.parts.size() == 1);
   CHECK(seen.ends.size() == 1);
+}
+
+// mutant: a stop does not wait for who reads a stream
+TEST_CASE("a stop waits for a callback of a stream that takes long, and counts nothing as abandoned") {
+  Streams streams({}, {.order = Turns::Order::random});
+  Callbacks seen;
+  bool inside = false;
+  bool stopped = false;
+  seen.on_part = [&] {
+    inside = true;
+    streams.world.sleep(1min);
+  };
+  streams.world.spawn([&] {
+    REQUIRE(streams.model.stream(row(1), {}, seen.callbacks()));
+    while (!inside) streams.world.sleep(1ms);
+    CHECK(streams.state->stop(0s) == 0);
+    CHECK(seen.ends.size() == 1);
+    stopped = true;
+  });
+  streams.world.run_until_idle();
+  CHECK(stopped);
+}
+
+// mutant: a stop leaves readers that a stream has yet to call to the workers
+TEST_CASE("a stop whose workers are all inside a backend calls the readers of streams itself") {
+  EngineOptions options;
+  options.threads = 1;
+  Streams streams(options, {.order = Turns::Order::random});
+  Callbacks seen;
+  std::unique_ptr<SimulatedEngine::Ticket> other;
+  bool busy = false;
+  bool stopped = false;
+  streams.control.on_run = [&](ath_batch const&) {
+    if (other == nullptr) {
+      other = streams.submit(row(2));
+    } else {
+      busy = true;
+      streams.world.sleep(1min);
+    }
+    return Result<void>();
+  };
+  streams.world.spawn([&] {
+    REQUIRE(streams.model.stream(row(1), {}, seen.callbacks()));
+    while (!busy) streams.world.sleep(1ms);
+    CHECK(seen.parts.empty());
+    CHECK(streams.state->stop(0s) == 1);
+    CHECK(seen.ends.size() == 1);
+    stopped = true;
+  });
+  streams.world.run_until_idle();
+  CHECK(stopped);
+}
+
+// AddressSanitizer sees a name that is gone.
+TEST_CASE("the model that a stream's report names is there until its end has been told") {
+  Simulation world(1);
+  Puppet puppet;
+  ModelFolder const folder;
+  auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
+  Callbacks seen;
+  {
+    auto const model = engine.load(folder.path()).value();
+    REQUIRE(model.stream(row(1), {}, seen.callbacks()));
+  }
+  REQUIRE(engine.remove("puppet@1.0.0"));
+  world.run_until_idle();
+  CHECK(seen.models == std::vector<std::string>{"puppet@1.0.0"});
 }
 
 // mutant: who waits for a stream is not told

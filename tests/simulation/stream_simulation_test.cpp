@@ -35,7 +35,7 @@ using Parts = Stream<SimulatedServing>;
 #if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::uint64_t usual_schedules = 1'000;
 #else
-constexpr std::uint64_t usual_schedules = 20'000;
+constexpr std::uint64_t usual_schedules = 200'000;
 #endif
 
 constexpr int most_steps = 12;  // of one call, by the manifest

@@ -59,13 +59,12 @@ class Stream {
   /// Cancels it, unless it has ended. Must not be called while another thread reads.
   ~Stream();
 
-  /// Blocks until the next part is there. Nothing: the stream has ended, and `outcome` says how. Inside a backend of the
+  /// Blocks until the next part is there. This thread makes the next step itself if that takes less time than to wake
+  /// another one, and no other call would share the step. Nothing: the stream has ended, and `outcome` says how. Inside a backend of the
   /// engine a stream that would wait for itself ends with failed_precondition / reentrant.
   std::optional<Outputs> next() noexcept;
   /// Whether `next` would return at once.
-  bool ready() const noexcept {
-    return outcome_.has_value() || model_->engine().in_child() || queue_->ready();
-  }
+  bool ready() const noexcept;
   /// How it ended: the report of the whole, or the error. failed_precondition before `next` has returned nothing.
   Result<Report> outcome() const noexcept;
   /// Ends the stream with `cancelled`, unless it has ended. Thread-safe.
@@ -83,10 +82,8 @@ class Stream {
   friend class Model<T>;
   friend struct serving::StreamPump<T>;
   /// As PartQueue::call_when_ready. The waiter may destroy the stream before this returns.
-  bool call_when_ready(serving::StreamWaiter waiter, bool always) const noexcept {
-    auto const queue = queue_;
-    return queue->call_when_ready(waiter, always);
-  }
+  bool call_when_ready(serving::StreamWaiter waiter, bool always) const noexcept;
+  void resume_left() const noexcept;
   void end_with(Error error) noexcept;
 
   std::shared_ptr<serving::ServedModel<T>> model_;

@@ -128,8 +128,9 @@ class Lane {
   /// as no older ones are in the way and each is known to end before the earliest of their deadlines; if it lends it
   /// readily, also while nothing is known.
   void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
-  /// Queues a slot again that its client kept when it was to be finished, as if it had answered `again`.
-  void put_back(Slot& slot, TimePoint now = Env::now()) noexcept;
+  /// Queues a slot again that its client kept when it was to be finished, as if it had answered `again`. With a thread
+  /// lent it runs here instead if `run_alone` may, and is finished before this returns.
+  void put_back(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).
   bool withdraw(Slot& slot) noexcept;

@@ -279,7 +279,13 @@ void Lane<Env, Policy, H>::put_back(SlotList& slots, TimePoint now) noexcept {
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::put_back(Slot& slot, TimePoint now) noexcept {
+void Lane<Env, Policy, H>::put_back(Slot& slot, LendThread lend, TimePoint now) noexcept {
+  if (lend == LendThread::yes) {
+    if (auto const ended = run_alone(slot, now)) {
+      if (finish(slot, *ended) == Finished::done) return;
+      now = *ended;
+    }
+  }
   SlotList one;
   one.append(slot);
   put_back(one, now);

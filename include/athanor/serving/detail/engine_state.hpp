@@ -125,6 +125,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Calls in flight. Walks over all calls: for a stop and for tests. A call counts as in flight before it asks
   /// whether the engine is stopping, so a stop that does not see it is seen by it.
   std::size_t routes() const noexcept;
+  /// A stream calls its reader: a stop waits until that is over.
+  void begin_reading() noexcept { reading_.fetch_add(1); }
+  void end_reading() noexcept;
 
   // As the client of the loader. The lane's clients, the served models, call batched().
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
@@ -133,7 +136,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// the lane's no more.
   batching::Finished step_ended(CallType& call, TimePoint now) noexcept;
   /// Its reader has made room.
-  void resume_steps(CallType& call) noexcept;
+  static bool suits_reader(CallType const& call) noexcept;
+  void resume_steps(CallType& call, batching::LendThread lend) noexcept;
   /// Makes a part of what one step gave, on the reader's thread.
   Result<void> finish_part(CallType& call, Outputs& part) noexcept;
   /// False if the caller has been answered and no other call waits for the work.
@@ -212,6 +216,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   bool begin_stop() noexcept;
   void drain(TimePoint deadline) noexcept;
   void answer_all() noexcept;
+  void wait_for_readers() noexcept;
   std::size_t finish_stop(TimePoint deadline) noexcept;
   std::size_t wait_for_stop() noexcept;
   static void on_close_timer(Timer& timer) noexcept;
@@ -276,9 +281,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   KeyHasher::Secret const secret_;  // of the cache's keys: a caller cannot construct inputs that share one
   // Read by every call and written once: on a line that no call writes.
   alignas(64) typename Env::template Atomic<bool> stopping_{false};
-  typename Env::Word drained_{};    // 1 when a stop waits and no call is on its way
-  typename Env::Word stop_over_{};  // 1 when the engine has stopped
-  std::size_t abandoned_ = 0;       // by the stop; read once it is over
+  typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way, or no reader is inside
+  typename Env::template Atomic<std::uint32_t> reading_{0};  // readers that streams call, inside
+  typename Env::Word stop_over_{};                           // 1 when the engine has stopped
+  std::size_t abandoned_ = 0;                                // by the stop; read once it is over
   CloseTimer close_timer_{};
   CloseTask close_task_{};
   typename Env::template Atomic<bool> close_left_{false};  // to the completion that it was called in

@@ -175,7 +175,26 @@ void EngineState<T>::answer_all() noexcept {
     wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
     auto const references = 1 + complete(call);
     wait_for(call, call_bits::completed);
+    if (call.stream != nullptr) call.stream->call_waiter();
     call.unref(references);
+  }
+}
+
+/// A reader that a stream has called is over.
+template <class T>
+void EngineState<T>::end_reading() noexcept {
+  if (reading_.fetch_sub(1) != 1 || !stopping()) return;
+  drained_.store(1);
+  drained_.wake_all();
+}
+
+/// Readers that streams call, but for one that stops on this thread. All streams have ended.
+template <class T>
+void EngineState<T>::wait_for_readers() noexcept {
+  if (Inside<EngineState, Env>::holds(this)) return;
+  while (reading_.load() != 0) {
+    drained_.store(0);
+    if (reading_.load() != 0) drained_.wait_until(0, no_deadline);
   }
 }
 
@@ -183,6 +202,7 @@ template <class T>
 std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
   visit_models([](ModelType& model) { model.lane().refuse_all(stop_error()); });
   answer_all();
+  wait_for_readers();
   loader_.stop();
   TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
   abandoned_ = executor_.stop(over) + loader_.join(over);

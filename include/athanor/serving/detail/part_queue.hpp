@@ -31,12 +31,12 @@ template <class T>
 struct TakenPart {
   std::optional<Outputs> part{};
   bool raw = false;           ///< the part: as the model gave it
-  Call<T>* parked = nullptr;  ///< the reader has made room for it: to be resumed
+  Call<T>* parked = nullptr;  ///< to be resumed: there is room for another part, or none is left
   std::optional<Result<Report>> outcome{};
 };
 
-/// The call of the stream writes, one thread at a time; the reader reads, one thread at a time, and either parks or leaves
-/// a waiter. Ends exactly once: what comes after the end is dropped. Shared by the call, the reader and a task that is on
+/// The call of the stream writes, one thread at a time; the reader reads, one thread at a time, and either steps a call that
+/// was left to it, parks or leaves a waiter. Ends exactly once: what comes after the end is dropped. Shared by the call, the reader and a task that is on
 /// its way to the waiter.
 template <class T>
 class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
@@ -69,38 +69,47 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     return waiting;
   }
 
-  /// How a part was received that is not the last one. `parked`: there is no room for another one, and the call belongs to
-  /// the queue. `ended`: the stream has, and the part is dropped.
+  /// How a part was received that is not the last one. `parked`: there is no room for another one, or the reader blocks and
+  /// is to make the next step itself, as `to_reader` proposes; the call belongs to the queue. `ended`: the stream has, and the
+  /// part is dropped.
   enum class Put : std::uint8_t { taken, parked, ended };
-  Put put(Outputs&& part, Call<T>& call) noexcept {
-    bool full = false;
+  Put put(Outputs&& part, Call<T>& call, bool to_reader) noexcept {
+    bool parks = false;
     {
       detail::Lock const lock(mutex_);
       if (ended_) return Put::ended;
       append(std::move(part), true);
-      full = count_ == most_waiting;
-      if (full) parked_ = &call;
+      parks = count_ == most_waiting || (to_reader && reader_blocks_);
+      if (parks) parked_ = &call;
+      left_to_reader_ = to_reader;
     }
     announce();
-    return full ? Put::parked : Put::taken;
+    return parks ? Put::parked : Put::taken;
   }
 
-  /// The outcome is given once, after the last part.
+  /// For a reader that blocks until there is something. The outcome is given once, after the last part.
   TakenPart<T> take() noexcept {
     TakenPart<T> taken;
     detail::Lock const lock(mutex_);
+    reader_blocks_ = count_ == 0;
     if (count_ != 0) {
       taken.part.emplace(std::move(parts_[first_].outputs));
       taken.raw = parts_[first_].raw;
-      taken.parked = std::exchange(parked_, nullptr);
+      if (!left_to_reader_) taken.parked = std::exchange(parked_, nullptr);
       first_ = (first_ + 1) % most_waiting;
       --count_;
     } else if (ended_) {
       taken.outcome.emplace(std::move(outcome_));
     } else {
+      taken.parked = std::exchange(parked_, nullptr);
       word_.store(nothing);
     }
     return taken;
+  }
+  /// The call that was left to the reader, who will not block for it: to be resumed.
+  Call<T>* take_left() noexcept {
+    detail::Lock const lock(mutex_);
+    return count_ == 0 ? std::exchange(parked_, nullptr) : nullptr;
   }
   /// Parks until there may be something to take. Precondition: there was nothing.
   void wait(int spins) noexcept {
@@ -128,6 +137,21 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   bool ready() noexcept {
     detail::Lock const lock(mutex_);
     return count_ != 0 || ended_;
+  }
+  /// Calls the waiter on this thread, if there is one and something to take.
+  void call_waiter() noexcept {
+    StreamWaiter waiter;
+    {
+      detail::Lock const lock(mutex_);
+      if (waiter_.function == nullptr || (count_ == 0 && !ended_)) return;
+      waiter = std::exchange(waiter_, {});
+      engine_.begin_reading();
+    }
+    {
+      Inside<EngineState<T>, Env> const here(&engine_);
+      waiter.function(waiter.context);
+    }
+    engine_.end_reading();
   }
   /// Nobody reads any more: parts are dropped, and no waiter is called.
   void leave() noexcept {
@@ -177,15 +201,11 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   }
   static void on_wake(Task& task) noexcept {
     auto const self = std::move(static_cast<Wake&>(task).queue);
-    StreamWaiter waiter;
     {
       detail::Lock const lock(self->mutex_);
       self->sent_ = false;
-      if (self->count_ != 0 || self->ended_) waiter = std::exchange(self->waiter_, {});
     }
-    if (waiter.function == nullptr) return;
-    Inside<EngineState<T>, Env> const here(&self->engine_);
-    waiter.function(waiter.context);
+    self->call_waiter();
   }
 
   EngineState<T>& engine_;
@@ -196,6 +216,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   std::size_t first_ ATH_GUARDED_BY(mutex_) = 0;
   std::size_t count_ ATH_GUARDED_BY(mutex_) = 0;
   Call<T>* parked_ ATH_GUARDED_BY(mutex_) = nullptr;
+  bool reader_blocks_ ATH_GUARDED_BY(mutex_) = false;   // or steps the call itself
+  bool left_to_reader_ ATH_GUARDED_BY(mutex_) = false;  // what is parked, until no part waits
   bool ended_ ATH_GUARDED_BY(mutex_) = false;
   bool left_ ATH_GUARDED_BY(mutex_) = false;
   bool sent_ ATH_GUARDED_BY(mutex_) = false;  // the task is on its way, or about to be

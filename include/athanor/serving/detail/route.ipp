@@ -277,7 +277,9 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
     if (!call.inputs.gone()) slot.batch_key = call.model->batch_key(call);
   }
   if (caller == CallerKind::group) return call.leader->held.append(slot);
-  bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle;
+  // Of a call that the engine steps, only the reader of its stream makes steps.
+  bool const here = caller == CallerKind::caller && options_.caller_runs == CallerRuns::when_idle &&
+                    !call.model->description().steps;
   auto& lane = call.model->lane();
   if (here)
     if (auto const ended = lane.run_alone(slot, now))

@@ -40,7 +40,7 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
     options.dearest_item = padding.most_positions();
   options.instances = static_cast<std::uint32_t>(context_->instances());
   options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
-                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD && !description_.steps;
+                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
   if (sequences_ != nullptr && sequences_->held()) options.rework_limit = 0;  // what has run cannot run again
   return options;
 }

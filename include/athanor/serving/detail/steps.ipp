@@ -51,6 +51,15 @@ Result<Call<T>*> EngineState<T>::begin_steps(CallType& call, TimePoint now) noex
   return &call;
 }
 
+/// Whether the next step is better made by the reader, once it comes for the part: it would be made alone, in less time than
+/// it takes to wake a thread.
+template <class T>
+bool EngineState<T>::suits_reader(CallType const& call) noexcept {
+  constexpr Duration waking = std::chrono::microseconds(50);
+  return call.report.batch_items == 1 && call.report.compute < waking &&
+         call.model->lane().options().caller_runs;
+}
+
 /// Its state is what the step has left, whoever reads the parts: a stream whose reader is late keeps its place.
 template <class T>
 batching::Finished EngineState<T>::step_ended(CallType& call, TimePoint now) noexcept {
@@ -69,7 +78,7 @@ batching::Finished EngineState<T>::step_ended(CallType& call, TimePoint now) noe
     return batching::Finished::done;
   }
   auto const queue = call.stream;  // once the call is parked, it may end
-  switch (queue->put(std::move(*part), call)) {
+  switch (queue->put(std::move(*part), call, suits_reader(call))) {
     case PartQueue<T>::Put::taken: return batching::Finished::again;
     case PartQueue<T>::Put::parked: return batching::Finished::done;
     case PartQueue<T>::Put::ended: break;
@@ -97,10 +106,11 @@ Result<Outputs> EngineState<T>::take_part(CallType& call) noexcept {
   }
 }
 
+/// Makes the next step on this thread if it is lent and the lane has nothing else to do, otherwise on a worker.
 template <class T>
-void EngineState<T>::resume_steps(CallType& call) noexcept {
+void EngineState<T>::resume_steps(CallType& call, batching::LendThread lend) noexcept {
   CallerScope<Env> const scope;
-  call.model->lane().put_back(call, Env::now());
+  call.model->lane().put_back(call, lend, Env::now());
 }
 
 template <class T>

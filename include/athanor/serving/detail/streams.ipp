@@ -53,9 +53,9 @@ struct StreamPump {
       if (self.wait()) return;
     }
     auto const callbacks = self.callbacks;
-    auto outcome = self.stream.outcome();
+    Stream<T> const stream = std::move(self.stream);  // the outcome names its model
     delete &self;
-    callbacks.end(callbacks.context, std::move(outcome));
+    callbacks.end(callbacks.context, stream.outcome());
   }
   /// False if there is something to read.
   bool wait(bool always = false) noexcept;
@@ -88,6 +88,26 @@ void Stream<T>::end_with(Error error) noexcept {
   outcome_.emplace(tl::unexpected(std::move(error)));
 }
 
+/// A call that was left to the reader goes on without it.
+template <ServingTraits T>
+void Stream<T>::resume_left() const noexcept {
+  if (auto* const call = queue_->take_left()) model_->engine().resume_steps(*call, batching::LendThread::no);
+}
+
+template <ServingTraits T>
+bool Stream<T>::ready() const noexcept {
+  if (outcome_ || model_->engine().in_child() || queue_->ready()) return true;
+  resume_left();
+  return false;
+}
+
+template <ServingTraits T>
+bool Stream<T>::call_when_ready(serving::StreamWaiter waiter, bool always) const noexcept {
+  resume_left();
+  auto const queue = queue_;
+  return queue->call_when_ready(waiter, always);
+}
+
 template <ServingTraits T>
 std::optional<Outputs> Stream<T>::next() noexcept {
   if (outcome_) return std::nullopt;
@@ -102,13 +122,15 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       outcome_ = std::move(taken.outcome);
       return std::nullopt;
     }
-    if (taken.parked != nullptr) engine.resume_steps(*taken.parked);
+    if (taken.parked != nullptr)
+      engine.resume_steps(*taken.parked, taken.part ? batching::LendThread::no : batching::LendThread::yes);
     if (taken.part) {
       auto finished = taken.raw ? engine.finish_part(*call_, *taken.part) : Result<void>();
       if (finished && T::Env::now() <= call_->deadline) return std::move(taken.part);
       end_with(finished ? engine.late(*call_) : std::move(finished.error()));
       return std::nullopt;
     }
+    if (taken.parked != nullptr) continue;
     if (model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0) {
       end_with(Model<T>(model_).reentrant());
       return std::nullopt;

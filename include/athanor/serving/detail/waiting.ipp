@@ -73,7 +73,7 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
     CallerScope<Env> const scope;
     for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
     auto lend = batching::LendThread::no;
-    if (options_.caller_runs == CallerRuns::when_idle)
+    if (options_.caller_runs == CallerRuns::when_idle && !leader.model->description().steps)
       lend = leader.own_deadline ? batching::LendThread::yes : batching::LendThread::readily;
     leader.model->lane().enter_all(leader.held, lend);  // now: the keys of large inputs take their time
   }
