@@ -81,13 +81,15 @@ class Builder {
 tl::expected<Json, ParseFault> parse(std::string_view text) {
   Builder builder;
   if (Json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder.value());
-  return tl::unexpected(std::move(builder.fault()));
+  ParseFault& fault = builder.fault();
+  fault.line += static_cast<std::size_t>(std::ranges::count(text.substr(0, fault.byte), '\n'));
+  return tl::unexpected(std::move(fault));
 }
 
 std::string to_string(ParseFault const& fault) {
   switch (fault.kind) {
     case ParseFault::Kind::grammar:
-      return fmt::format("expected JSON, got something else at byte {}", fault.byte);
+      return fmt::format("expected JSON, got something else at byte {} (line {})", fault.byte, fault.line);
     case ParseFault::Kind::number:
       return fmt::format("expected JSON with numbers that fit a double, got {}", shorten(fault.number));
     case ParseFault::Kind::depth:

@@ -25,13 +25,14 @@ inline constexpr int max_depth = 64;
 /// Why a text is rejected before its values are read.
 struct ParseFault {
   enum class Kind : std::uint8_t {
-    grammar,       ///< not JSON, from byte `byte` on
+    grammar,       ///< not JSON, from byte `byte` on, which is in line `line`
     number,        ///< `number` fits no double
     depth,         ///< more than max_depth levels
     repeated_key,  ///< `key` occurs twice in one object
   };
   Kind kind = Kind::grammar;
   std::size_t byte = 0;
+  std::size_t line = 1;
   std::string number;
   std::string key;     ///< the repeated key
   std::string member;  ///< the key of the outermost object that was being read; empty before the first

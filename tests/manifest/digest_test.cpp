@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,27 @@ TEST_CASE("S4-9 a changed, truncated or missing file is refused with the digest 
   auto const missing = verify_digest(path + "x", digest);
   REQUIRE_FALSE(missing);
   CHECK(missing.error().reason == Reason::file);
+}
+
+// mutant: a file may not be a link
+TEST_CASE("a file may be a link out of the folder, and its content is what the digest says") {
+  Folder hub;
+  hub.write("blob", "weights");
+  Folder folder;
+  std::filesystem::create_symlink(hub.path / "blob", folder.path / "fold.pt");
+  std::string const path = (folder.path / "fold.pt").string();
+  std::string const digest = "xxh128:" + to_hex(hash128("weights"));
+  CHECK(verify_digest(path, digest));
+  hub.write("blob", "others");
+  auto const changed = verify_digest(path, digest);
+  REQUIRE_FALSE(changed);
+  CHECK(changed.error().code == Code::data_loss);
+  CHECK(changed.error().reason == Reason::digest);
+  std::filesystem::remove(hub.path / "blob");
+  auto const dangling = verify_digest(path, digest);
+  REQUIRE_FALSE(dangling);
+  CHECK(dangling.error().code == Code::not_found);
+  CHECK(dangling.error().reason == Reason::file);
 }
 
 // mutant: only the first file of a model is verified

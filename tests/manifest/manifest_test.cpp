@@ -173,6 +173,7 @@ TEST_CASE("S3-22 unknown keys and impossible values are refused by name") {
 
 // mutant: references of a manifest are not checked
 // mutant: nesting has no limit
+// mutant: a fault of JSON is in the first line
 // mutant: two tensors may have one name
 // mutant: index_of may name an axis that no ragged input has
 // mutant: one member's output is accepted for several
@@ -258,6 +259,8 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
   }
   CHECK(refusal("[]") == "athanor.json: expected an object, got []");
   CHECK(refusal("").starts_with("athanor.json: expected JSON"));
+  CHECK(refusal("{\n  \"athanor\": 1,\n  \"name\" 2\n}\n") ==
+        "athanor.json: expected JSON, got something else at byte 27 (line 3)");
   CHECK(refusal(R"({"athanor": 1, "x": )" + std::string(100, '[') + std::string(100, ']') + "}") ==
         "athanor.json: expected at most 64 levels of nesting, got more");
   CHECK(refusal(with(R"("f32", "shape": ["items", null])", R"("f64", "shape": ["rows"])", plain)) ==

@@ -66,7 +66,7 @@ TEST_CASE("S4-2 what a tensor cannot hold is refused with its name, position, ex
       {"[1, 2]", DType::f32, Reason::shape, "x: [0]: expected a list (level 2 of 2), got 1"},
       {"[[[1]]]", DType::f32, Reason::shape, "x: [0][0]: expected 2 levels of lists, got more"},
       {"3", DType::f32, Reason::shape, "x: expected a list (level 1 of 2), got 3"},
-      {"[[NaN]]", DType::f32, Reason::syntax, "x: expected JSON, got something else at byte 2"},
+      {"[[NaN]]", DType::f32, Reason::syntax, "x: expected JSON, got something else at byte 2 (line 1)"},
       {"[[1e999]]", DType::f64, Reason::syntax, nullptr},
       {"[[1]", DType::f32, Reason::syntax, nullptr},
   };
