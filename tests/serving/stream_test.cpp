@@ -96,7 +96,7 @@ TEST_CASE("a model that answers in one piece has a stream of one part, and then 
 }
 
 // mutant: a stream uses the response cache
-TEST_CASE("a stream is neither answered from the cache nor stored, and joins no equal request") {
+TEST_CASE("S3-9 a stream is neither answered from the cache nor stored, and joins no equal request") {
   Streams streams;
   REQUIRE(streams.infer(row(1)));
   auto one = streams.open();
