@@ -170,7 +170,8 @@ static int32_t count_letters(void* context, void* processor, const ath_item* ite
   (void)context;
   (void)processor;
   for (i = 0; i < length; ++i)
-    if (text[i] == '!') return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
+    if (text[i] == '!')
+      return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
   made = calloc(1, sizeof *made);
   for (i = 0; i < length; ++i) made->counts[1] += text[i] == 'a' ? 1.0F : 0.0F;
   made->counts[0] = (float)length;
@@ -200,10 +201,82 @@ const ath_processor_table letters_table = {sizeof(ath_processor_table),
                                            NULL,
                                            NULL};
 
+static const char* const spelling_names[] = {"label", "word"};
+static const int32_t spelling_dtypes[] = {ATH_DTYPE_BYTES, ATH_DTYPE_BYTES};
+enum { most_letters = 9 };
+
+static int32_t open_spelling(void* context, const char* folder, const char* options, void** out_processor,
+                             ath_ports* ports, ath_failure* failure) {
+  (void)context;
+  (void)folder;
+  (void)options;
+  (void)failure;
+  ports->output_names = spelling_names;
+  ports->output_dtypes = spelling_dtypes;
+  ports->output_count = 2;
+  *out_processor = malloc(1);
+  return ATH_OK;
+}
+
+typedef struct spelling {
+  ath_tensor tensors[2];
+  char label[most_letters + 1];
+  char words[2 * most_letters + 1];
+  int64_t offsets[most_letters + 1];
+} spelling;
+
+static int32_t spell(void* context, void* processor, const ath_item* item, void* state,
+                     const ath_tensor* rows, size_t row_count, ath_made* out, ath_failure* failure) {
+  const float* y = rows[0].data;
+  const int64_t words = (int64_t)y[1];
+  spelling* made = calloc(1, sizeof *made);
+  int64_t i;
+  (void)context;
+  (void)processor;
+  (void)item;
+  (void)state;
+  (void)row_count;
+  (void)failure;
+  memset(made->label, 'a', (size_t)y[0]);
+  made->tensors[0].data = made->label;
+  made->tensors[0].size_bytes = (uint64_t)y[0];
+  made->tensors[0].shape[0] = 1;
+  for (i = 0; i < words; ++i) {
+    made->words[2 * i] = 'w';
+    made->words[2 * i + 1] = (char)('0' + i);
+    made->offsets[i + 1] = 2 * (i + 1);
+  }
+  made->tensors[1].data = made->words;
+  made->tensors[1].offsets = made->offsets;
+  made->tensors[1].size_bytes = (uint64_t)(2 * words);
+  made->tensors[1].shape[0] = words;
+  for (i = 0; i < 2; ++i) {
+    made->tensors[i].ndim = 1;
+    made->tensors[i].dtype = ATH_DTYPE_BYTES;
+    made->tensors[i].device_type = ATH_DEVICE_CPU;
+  }
+  out->tensors = made->tensors;
+  out->tensor_count = 2;
+  out->owner = made;
+  out->release = free;
+  return ATH_OK;
+}
+
+const ath_processor_table spelling_table = {sizeof(ath_processor_table),
+                                            NULL,
+                                            "spelling",
+                                            ATH_RUNS_ON_ANY_THREAD,
+                                            0,
+                                            open_spelling,
+                                            close_letters,
+                                            NULL,
+                                            spell,
+                                            NULL};
+
 static const char one_member[] =
     "{\"file\": \"model.bin\", \"digest\": \"xxh128:bdbda1eb6e05adc4800d98e5524fefbc\"}";
 
-/* `from` is the rest of what is said of the output. */
+/* `from` is the rest of what is said of the output, and further outputs. */
 static const char* write_folder(const char* name, const char* inputs, const char* from, int members) {
   static char folder[256];
   char path[300];
@@ -232,7 +305,8 @@ static const char* write_folder(const char* name, const char* inputs, const char
 }
 
 const char* puppet_folder(const char* name) {
-  return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]", "", 1);
+  return write_folder(name, "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
+                      "", 1);
 }
 
 void puppet_remove(const char* folder) {
@@ -252,6 +326,7 @@ ath_engine* puppet_engine(const char* options_json) {
   CHECK_OK(ath_engine_create(options_json, &engine, &error));
   CHECK_OK(ath_engine_add_backend(engine, &puppet_table, &error));
   CHECK_OK(ath_engine_add_processor(engine, &letters_table, &error));
+  CHECK_OK(ath_engine_add_processor(engine, &spelling_table, &error));
   return engine;
 }
 
@@ -269,25 +344,39 @@ ath_model* puppet_model(ath_engine* engine) { return take_model(engine, puppet_f
 ath_model* puppet_text_model(ath_engine* engine) {
   return take_model(
       engine,
-      write_folder(
-          "letters",
-          "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
-          "\"max_bytes\": 100}], "
-          "\"processor\": {\"name\": \"letters\", \"inputs\": [\"words\"], \"options\": {}}, "
-          "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
-          "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
-          "", 1));
+      write_folder("letters",
+                   "\"inputs\": [{\"name\": \"words\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
+                   "\"max_bytes\": 100}], "
+                   "\"processor\": {\"name\": \"letters\", \"inputs\": [\"words\"], \"options\": {}}, "
+                   "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+                   "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
+                   "", 1));
 }
 
 ath_model* puppet_shifted_model(ath_engine* engine) {
   return take_model(
       engine,
-      write_folder("shifted",
-                   "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
-                   "\"parameters\": [{\"name\": \"shift\", \"type\": \"f64\", \"default\": 0, \"max\": 1000}], "
-                   "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}, "
-                   "{\"name\": \"shift\", \"dtype\": \"f32\", \"shape\": [], \"from\": \"parameter:shift\"}]",
-                   "", 1));
+      write_folder(
+          "shifted",
+          "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+          "\"parameters\": [{\"name\": \"shift\", \"type\": \"f64\", \"default\": 0, \"max\": 1000}], "
+          "\"model_inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}, "
+          "{\"name\": \"shift\", \"dtype\": \"f32\", \"shape\": [], \"from\": \"parameter:shift\"}]",
+          "", 1));
+}
+
+ath_model* puppet_spelling_model(ath_engine* engine) {
+  return take_model(
+      engine, write_folder("spelling",
+                           "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+                           "\"processor\": {\"name\": \"spelling\"}",
+                           "}, {\"name\": \"label\", \"dtype\": \"bytes\", \"shape\": [\"items\"], "
+                           "\"from\": \"processor:label\"}, "
+                           "{\"name\": \"word\", \"dtype\": \"bytes\", \"shape\": [\"words\"], "
+                           "\"from\": \"processor:word\"}, "
+                           "{\"name\": \"words\", \"dtype\": \"i64\", \"shape\": [\"items\"], "
+                           "\"from\": \"rows:words\"",
+                           1));
 }
 
 ath_model* puppet_shared_model(ath_engine* engine) {
@@ -300,10 +389,11 @@ ath_model* puppet_shared_model(ath_engine* engine) {
 
 ath_model* puppet_ensemble(ath_engine* engine) {
   return take_model(
-      engine, write_folder("ensemble",
-                           "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
-                           "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
-                           ", \"from\": \"mean:y\"", 2));
+      engine,
+      write_folder("ensemble",
+                   "\"inputs\": [{\"name\": \"x\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}], "
+                   "\"model_outputs\": [{\"name\": \"y\", \"dtype\": \"f32\", \"shape\": [\"items\", 2]}]",
+                   ", \"from\": \"mean:y\"", 2));
 }
 
 ath_request* puppet_request(const ath_model* model, const float* row) {

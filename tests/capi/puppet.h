@@ -27,7 +27,10 @@ void puppet_remove(const char* folder);
 /* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!'. */
 extern const ath_processor_table letters_table;
 
-/* An engine with both tables, and models of it. Checks that they could be made. */
+/* "spelling": turns the row y of a model into texts: the label "a" repeated y[0] times, and y[1] words "w0", "w1", ... */
+extern const ath_processor_table spelling_table;
+
+/* An engine with these tables, and models of it. Checks that they could be made. */
 ath_engine* puppet_engine(const char* options_json);
 ath_model* puppet_model(ath_engine* engine);
 /* A model with a text input "words", whose processor counts letters. */
@@ -36,6 +39,8 @@ ath_model* puppet_text_model(ath_engine* engine);
 ath_model* puppet_shifted_model(ath_engine* engine);
 /* A model with a tensor "shift" of one f32 for all items, that is added to x. */
 ath_model* puppet_shared_model(ath_engine* engine);
+/* A model whose answers are also texts: "label", one for each item, and "word", as many for each item as "words" says. */
+ath_model* puppet_spelling_model(ath_engine* engine);
 /* The mean of two puppets. */
 ath_model* puppet_ensemble(ath_engine* engine);
 /* A request for one row. The row is read later: it must live. */

@@ -25,7 +25,8 @@ static void check_answer(const puppet_world* on, const float* expected, int64_t 
   ath_response_destroy(response);
 }
 
-static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, int32_t reason, const char* part) {
+static void refuse(puppet_world* on, const ath_tensor_view* view, int32_t code, int32_t reason,
+                   const char* part) {
   ath_error* error = NULL;
   CHECK_REFUSED(ath_request_set_tensor(on->request, "x", view, &error), code, reason, part);
 }
@@ -310,7 +311,8 @@ static void told_where_it_happened(void) {
 }
 
 /* Whether borrowed or copied. */
-static void refuse_texts(ath_request* request, const ath_tensor_view* view, int32_t reason, const char* part) {
+static void refuse_texts(ath_request* request, const ath_tensor_view* view, int32_t reason,
+                         const char* part) {
   ath_response* response = NULL;
   ath_error* error = NULL;
   CHECK_REFUSED(ath_request_set_tensor(request, "words", view, &error), ATH_INVALID_ARGUMENT, reason, part);
@@ -364,18 +366,23 @@ static void text_views(void) {
   CHECK_OK(ath_request_copy_tensor(request, "words", &view, &error));
   check_words(request);
   view.offsets = down;
-  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[2]: expected 7 to 9, in ascending order, got 6");
+  refuse_texts(request, &view, ATH_REASON_SHAPE,
+               "words: offsets[2]: expected 7 to 9, in ascending order, got 6");
   view.offsets = down_at_once;
-  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[1]: expected 5 to 9, in ascending order, got 2");
+  refuse_texts(request, &view, ATH_REASON_SHAPE,
+               "words: offsets[1]: expected 5 to 9, in ascending order, got 2");
   view.offsets = negative;
-  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[0]: expected 0 to 9, in ascending order, got -1");
+  refuse_texts(request, &view, ATH_REASON_SHAPE,
+               "words: offsets[0]: expected 0 to 9, in ascending order, got -1");
   view.offsets = beyond;
-  refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[2]: expected 6 to 9, in ascending order, got 10");
+  refuse_texts(request, &view, ATH_REASON_SHAPE,
+               "words: offsets[2]: expected 6 to 9, in ascending order, got 10");
   view.offsets = far_beyond;
   refuse_texts(request, &view, ATH_REASON_SHAPE, "words: offsets[1]: expected 0 to 9");
   view.offsets = offsets;
   view.shape[0] = INT64_MAX;
-  refuse_texts(request, &view, ATH_REASON_TOO_LARGE, "words: shape: expected at most 1152921504606846974 texts");
+  refuse_texts(request, &view, ATH_REASON_TOO_LARGE,
+               "words: shape: expected at most 1152921504606846974 texts");
   view.shape[0] = 2;
   view.offsets = (const int64_t*)(const void*)(data + 1);
   refuse_texts(request, &view, ATH_REASON_VALUE_RANGE, "words: offsets: not aligned to 8 bytes");
@@ -395,6 +402,48 @@ static void text_views(void) {
   ath_engine_destroy(engine);
 }
 
+/* Whether element `index` of a view of texts is `expected`. */
+static int is_text(const ath_tensor_view* view, int64_t index, const char* expected) {
+  const char* data = (const char*)view->data + view->byte_offset;
+  const int64_t first = view->offsets != NULL ? view->offsets[index] : 0;
+  const int64_t end = view->offsets != NULL ? view->offsets[index + 1] : (int64_t)view->size_bytes;
+  return end - first == (int64_t)strlen(expected) &&
+         memcmp(data + first, expected, (size_t)(end - first)) == 0;
+}
+
+/* mutant: a view of texts has no offsets */
+static void text_outputs(void) {
+  static const float rows[4] = {0, 1, 2, 0};
+  ath_engine* engine = puppet_engine("{}");
+  ath_model* model = puppet_spelling_model(engine);
+  int64_t items;
+  for (items = 1; items <= 2; ++items) {
+    ath_request* request = ath_request_create(model);
+    ath_response* response = NULL;
+    ath_error* error = NULL;
+    ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
+    view.data = rows;
+    view.dtype = ATH_DTYPE_F32;
+    view.ndim = 2;
+    view.shape[0] = items;
+    view.shape[1] = 2;
+    CHECK_OK(ath_request_set_tensor(request, "x", &view, &error));
+    CHECK_OK(ath_infer(request, &response, &error));
+    CHECK(ath_response_output(response, "label", &view) == ATH_OK);
+    CHECK(view.dtype == ATH_DTYPE_BYTES && view.ndim == 1 && view.shape[0] == items);
+    CHECK(is_text(&view, 0, "a") && (items == 1 || is_text(&view, 1, "aaa")));
+    CHECK(ath_response_output(response, "word", &view) == ATH_OK);
+    CHECK(view.dtype == ATH_DTYPE_BYTES && view.shape[0] == items + 1);
+    CHECK(is_text(&view, 0, "w0") && is_text(&view, 1, "w1") && (items == 1 || is_text(&view, 2, "w0")));
+    CHECK(ath_response_output(response, "words", &view) == ATH_OK);
+    CHECK(((const int64_t*)view.data)[0] == 2 && (items == 1 || ((const int64_t*)view.data)[1] == 1));
+    ath_response_destroy(response);
+    ath_request_destroy(request);
+  }
+  ath_model_release(model);
+  ath_engine_destroy(engine);
+}
+
 const test view_tests[] = {
     {"strided views are packed", strides},
     {"a copied tensor does not follow its source", copies},
@@ -406,4 +455,5 @@ const test view_tests[] = {
     {"counts and lengths that no memory holds are refused and remembered", absurd_counts},
     {"tensors that do not fit the model are refused by name", wrong_for_the_model},
     {"texts can be given as offsets into one block", text_views},
+    {"texts of an answer are read by their offsets", text_outputs},
     {NULL, NULL}};
