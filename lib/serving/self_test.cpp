@@ -1,9 +1,9 @@
 #include <athanor/serving/detail/self_test.hpp>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <array>
 #include <set>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -11,7 +11,9 @@
 #include <athanor/core/detail/view.hpp>
 #include <athanor/serving/detail/contract.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
+#include <athanor/serving/detail/pieces.hpp>
 
+#include "made_up.hpp"
 #include "ragged_trial.hpp"
 #include "trial.hpp"
 
@@ -95,114 +97,33 @@ Result<void> run_test(ModelDescription const& description, Worker& worker, manif
   auto const sample = make_sample(description, test.inputs);
   if (!sample) return named(sample.error());
   if (items == 0) items = sample->checked.items;
-  auto const ran = run_sample(description, worker, *sample, 0, items);
+  auto const ran = run_samples(description, worker, {&*sample, 1}, 0, items);
   if (!ran) return named(ran.error());
   auto const post = postprocess_batch(description, *ran, *sample, items);
   if (!post) return named(post.error());
   return compare(description, *ran, test, *sample, *post, items, where);
 }
 
-/// What an element of the first made-up item is: small, so that few functions refuse it, of both signs, and neither 0 nor 1,
-/// with which a mistake may be no mistake. Each further item has twice the numbers of the one before, so that a model that
-/// mixes them is seen.
-constexpr float made_up = 0.015625F;
-constexpr std::int64_t made_up_items = 2;
-/// The most bytes of a made-up item, and of a batch of any items.
-constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
 constexpr std::int64_t most_trial_items = 4096;
 /// What a position along padded axes is taken to hold.
 constexpr std::int64_t bytes_of_a_position = 8;
-/// How many items of a sample are run alone.
-constexpr std::int64_t most_alone = 8;
+/// How many items are run alone.
+constexpr std::size_t most_alone = 8;
 
-/// Floating-point elements of `rows` items are made up; all others are zeros, which as a position or a token are never too
-/// large.
-void fill_made_up(Tensor& tensor, std::int64_t rows) noexcept {
-  auto* const data = tensor.mutable_data();
-  std::fill_n(data, tensor.size_bytes(), std::byte{0});
-  auto const elements = static_cast<std::size_t>(tensor.shape().elements());
-  std::size_t const in_row = elements / static_cast<std::size_t>(rows);
-  for (std::size_t i = 0; i < elements; ++i) {
-    std::size_t const row = i / in_row;
-    float const value = std::ldexp(i % in_row % 2 == 0 ? made_up : -made_up, static_cast<int>(row));
-    std::size_t const sign = i % in_row % 2 == 0 ? 0 : 0x8000;
-    switch (tensor.dtype()) {
-      case DType::f32: reinterpret_cast<float*>(data)[i] = value; break;
-      case DType::f64: reinterpret_cast<double*>(data)[i] = static_cast<double>(value); break;
-      case DType::f16:
-        reinterpret_cast<std::uint16_t*>(data)[i] =
-            static_cast<std::uint16_t>((0x2400 + row * 0x0400) | sign);
-        break;
-      case DType::bf16:
-        reinterpret_cast<std::uint16_t*>(data)[i] =
-            static_cast<std::uint16_t>((0x3c80 + row * 0x0080) | sign);
-        break;
-      default: return;
-    }
-  }
-}
-
-Result<Tensor> make_up(TensorSpec const& spec, std::int64_t items) {
-  std::vector<std::int64_t> lengths;
-  auto bytes =
-      static_cast<std::int64_t>(spec.dtype == DType::bytes ? sizeof(std::int64_t) : element_size(spec.dtype));
-  for (Dim const& dim : spec.dims) {
-    std::int64_t const length = dim.kind == Dim::Kind::fixed ? dim.length : 1;
-    lengths.push_back(lengths.empty() && spec.stacks() ? items : length);
-    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(length, 1), &bytes) || bytes > most_trial_bytes)
-      return refuse("input {}: {} is too large to be made up", spec.name, to_string(spec));
-  }
-  Shape const shape{std::span<std::int64_t const>(lengths)};
-  if (spec.dtype == DType::bytes) {
-    std::vector<std::string_view> const texts(static_cast<std::size_t>(shape.elements()));
-    return Tensor::copy_texts(texts).map([&](Tensor const& tensor) { return tensor.reshaped(shape); });
-  }
-  auto tensor = Tensor::allocate(spec.dtype, shape);
-  if (tensor) fill_made_up(*tensor, spec.stacks() ? items : 1);
-  return tensor;
-}
-
-/// A value that `spec` allows, for a parameter that every request must set.
-ParameterValue make_up(ParameterSpec const& spec) {
-  if (!spec.choices.empty()) return spec.choices[0];
-  ParameterValue const zeros[] = {false, std::int64_t{0}, 0.0, std::string()};
-  ParameterValue const& zero = zeros[static_cast<std::size_t>(spec.type)];
-  if (check(spec, view_of(zero))) return zero;
-  return spec.least ? *spec.least : *spec.most;
-}
-
-/// A request of few items, or of one for a model of one at a time: small numbers, zeros and empty texts; an axis of any length
-/// is 1 long.
-Result<Request> make_up_request(ModelDescription const& description) {
-  Request request;
-  auto const& inputs = description.signature.inputs;
-  bool const alone =
-      description.manifest.batching.max_items == 1 ||
-      !std::ranges::all_of(inputs, [](TensorSpec const& spec) { return spec.stacks() || spec.shared; });
-  for (TensorSpec const& spec : inputs) {
-    auto tensor = make_up(spec, alone ? 1 : made_up_items);
-    if (!tensor) return tl::unexpected(std::move(tensor.error()));
-    request.set(spec.name, std::move(*tensor));
-  }
-  for (ParameterSpec const& spec : description.signature.parameters) {
-    if (spec.initial) continue;
-    auto value = view_of(make_up(spec)).clone();
-    if (!value) return tl::unexpected(std::move(value.error()));
-    request.set(spec.name, std::move(*value));
-  }
-  return request;
-}
-
-/// How many items of the sample the largest batch of its trial holds.
-std::int64_t largest_batch(ModelDescription const& description, Sample const& sample) {
+/// How many items of the samples the largest batch of their trial holds.
+std::int64_t largest_batch(ModelDescription const& description, std::span<Sample const> samples) {
   auto const& batching = description.manifest.batching;
-  std::int64_t bytes = std::max<std::int64_t>(
-      bytes_of_items(description, sample.request, sample.checked) / sample.checked.items, 1);
-  std::int64_t cost = sample.made.empty() ? bytes : 1;
-  for (MadeItem const& made : sample.made) cost = std::max(cost, made.cost());
+  std::int64_t bytes = 1;
+  std::int64_t cost = 1;
+  for (Sample const& sample : samples) {
+    bytes =
+        std::max(bytes, bytes_of_items(description, sample.request, sample.checked) / sample.checked.items);
+    if (sample.made.empty()) cost = std::max(cost, bytes);
+    for (MadeItem const& made : sample.made) cost = std::max(cost, made.cost());
+  }
   Padding const& padding = description.plan.padding;
   if (!padding.empty()) {
-    cost = padding.positions_of(padding.buckets_of(sample.longest));
+    cost = padding.positions_of(padding.buckets_of(samples[0].longest));
     bytes = std::max(bytes, cost * bytes_of_a_position);
   }
   std::int64_t items = std::min<std::int64_t>(policy_settings(batching).max_items, most_trial_items);
@@ -233,9 +154,9 @@ double tolerance_of(DType dtype, double stated) noexcept {
   return std::max(stated, 1e-4);
 }
 
-/// Compares the rows of a batch of `items` items with those that each item of the sample gave alone.
+/// Compares the rows of a batch of `items` items, which are `tested` items again and again, with those that each gave alone.
 Result<void> compare_company(ModelDescription const& description, BatchRows const& ran,
-                             std::vector<Outputs> const& alone, std::size_t tested, std::int64_t items,
+                             std::span<Outputs const> alone, std::size_t tested, std::int64_t items,
                              double tolerance) {
   for (std::size_t output = 0; output < description.plan.outputs.size(); ++output) {
     OutputPlan const& plan = description.plan.outputs[output];
@@ -272,31 +193,123 @@ bool is_broken_promise(Error const& error) noexcept {
   return error.reason == Reason::backend_contract || is_written_input(error);
 }
 
+/// The items that are tried: those of samples that may share batches.
+struct Company {
+  std::vector<Sample> samples{};
+  double tolerance = 0;          ///< of the self-tests that they are from
+  std::vector<Outputs> alone{};  ///< what the first of them gave, each alone
+  bool differs = false;          ///< whether that is not the same for all of these
+  bool halved = false;           ///< whether the second is half of the first
+
+  std::size_t items() const noexcept { return static_cast<std::size_t>(items_of(samples)); }
+};
+
+/// Equal for samples whose items may share a batch that is padded to those lengths.
+std::uint64_t key_of(ModelDescription const& description, Worker const& worker, Sample const& sample,
+                     PaddedLengths const& lengths) {
+  std::array<TensorView, max_tensors> tensors;
+  fill_piece(description,
+             {sample.request, sample.checked, sample.made, sample.parameters.values(), &worker.state}, 0, 1,
+             tensors);
+  if (Padding const& padding = description.plan.padding; !padding.empty())
+    padding.widen(tensors, padding.buckets_of(lengths));
+  return shape_key(description.plan.inputs, tensors) ^ content_key(description.plan.inputs, tensors);
+}
+
+/// Adds the items of a request, unless they may not share a batch with those that are there.
+Result<void> join(ModelDescription const& description, Worker const& worker, Request const& request,
+                  Company& company) {
+  auto sample = make_sample(description, request);
+  if (!sample) return tl::unexpected(std::move(sample.error()));
+  auto& samples = company.samples;
+  PaddedLengths const longest =
+      samples.empty() ? sample->longest : longest_of(samples[0].longest, sample->longest);
+  if (!samples.empty() &&
+      key_of(description, worker, *sample, longest) != key_of(description, worker, samples[0], longest))
+    return {};
+  samples.push_back(std::move(*sample));
+  for (Sample& each : samples) each.longest = longest;
+  return {};
+}
+
+/// Items of the self-tests, or made-up ones. Fails if there is none, for a reason that is no fault of the model.
+Result<Company> gather(ModelDescription const& description, Worker const& worker) {
+  Company company;
+  for (auto const& test : description.manifest.self_tests) {
+    if (company.items() >= most_alone) break;
+    if (auto joined = join(description, worker, test.inputs, company); !joined)
+      return tl::unexpected(std::move(joined.error()));
+    company.tolerance = std::max(company.tolerance, test.tolerance);
+  }
+  if (!company.samples.empty()) return company;
+  auto const made = make_up_requests(description);
+  if (!made) return tl::unexpected(made.error());
+  for (Request const& request : *made)
+    if (auto joined = join(description, worker, request, company); !joined && company.samples.empty())
+      return tl::unexpected(std::move(joined.error()));
+  return company;
+}
+
+/// Runs the first items alone. A model that refuses one of a later sample is tried with the first sample only.
+Result<void> run_alone(ModelDescription const& description, Worker& worker, Company& company) {
+  company.alone.clear();
+  company.differs = false;
+  auto const first = static_cast<std::size_t>(company.samples[0].checked.items);
+  for (std::size_t item = 0; item < std::min(company.items(), most_alone); ++item) {
+    auto const ran = run_samples(description, worker, company.samples, static_cast<std::int64_t>(item), 1);
+    if (!ran && (item < first || is_written_input(ran.error()))) return tl::unexpected(ran.error());
+    if (!ran) {
+      company.samples.erase(company.samples.begin() + 1, company.samples.end());
+      return run_alone(description, worker, company);
+    }
+    if (item > 0 &&
+        !compare_company(description, *ran, std::span(company.alone).first(1), 1, 1, company.tolerance))
+      company.differs = true;
+    company.alone.emplace_back(*ran);
+  }
+  return {};
+}
+
+/// Puts the first item of a self-test together with half of itself, where its self-tests have no two items whose answers
+/// differ. Nothing changes for a model that refuses it, or that gives both the same answer.
+Result<void> halve_first(ModelDescription const& description, Worker& worker, Company& company) {
+  auto const& tests = description.manifest.self_tests;
+  if (company.differs || tests.empty()) return {};
+  Request const first = first_item(description, tests[0].inputs);
+  auto const half = halve(description, first);
+  Company pair{.tolerance = company.tolerance, .halved = true};
+  if (!half || !join(description, worker, first, pair) || !join(description, worker, *half, pair)) return {};
+  auto const ran = run_alone(description, worker, pair);
+  if (!ran && is_written_input(ran.error())) return ran;
+  if (ran && pair.differs) company = std::move(pair);
+  return {};
+}
+
 /// Runs the first item a second time, for a model that no company shows to keep state.
-Result<void> try_again(ModelDescription const& description, Worker& worker, Sample const& sample,
-                       std::vector<Outputs> const& alone, double tolerance) {
-  auto const same = run_sample(description, worker, sample, 0, 1).and_then([&](BatchRows const& ran) {
-    return compare_company(description, ran, alone, alone.size(), 1, tolerance);
-  });
+Result<void> try_again(ModelDescription const& description, Worker& worker, Company const& company) {
+  auto const same =
+      run_samples(description, worker, company.samples, 0, 1).and_then([&](BatchRows const& ran) {
+        return compare_company(description, ran, company.alone, company.items(), 1, company.tolerance);
+      });
   if (same || same.error().reason == Reason::out_of_memory) return {};
   return refuse("dry run of an item for the second time: {}; a model may not keep state between calls",
                 same.error().message);
 }
 
 /// Runs the first item padded to the next buckets, which may not show: in which one it runs depends on its company.
-Result<void> try_padding(ModelDescription const& description, Worker& worker, Sample const& sample,
-                         std::vector<Outputs> const& alone, double tolerance) {
+Result<void> try_padding(ModelDescription const& description, Worker& worker, Company const& company) {
   Padding const& padding = description.plan.padding;
   if (padding.empty()) return {};
-  PaddedLengths const usual = padding.buckets_of(sample.longest);
+  PaddedLengths const usual = padding.buckets_of(company.samples[0].longest);
   PaddedLengths next = usual;
   for (std::size_t axis = 0; axis < padding.axes().size(); ++axis)
     next[axis] = std::min(usual[axis] + 1, padding.axes()[axis].buckets.back());
   if (next == usual) return {};
   if (padding.positions_of(padding.buckets_of(next)) > most_trial_bytes / bytes_of_a_position) return {};
-  auto const same = run_sample(description, worker, sample, 0, 1, next).and_then([&](BatchRows const& ran) {
-    return compare_company(description, ran, alone, alone.size(), 1, tolerance);
-  });
+  auto const same =
+      run_samples(description, worker, company.samples, 0, 1, next).and_then([&](BatchRows const& ran) {
+        return compare_company(description, ran, company.alone, company.items(), 1, company.tolerance);
+      });
   if (same || same.error().reason == Reason::out_of_memory) return {};
   return refuse(
       "dry run of an item with more padding: {}; a model that is given padding must know it, by a mask or "
@@ -308,6 +321,12 @@ constexpr std::string_view advice =
     "; a model that takes one item at a time says so with \"batching\": {\"max_items\": 1}, and one that "
     "takes certain "
     "batch sizes only with \"sizes\"";
+constexpr std::string_view advice_on_half =
+    "; every second item was half of the first of self_test[0], for want of two items with different answers "
+    "in the self-tests";
+constexpr std::string_view nothing_seen =
+    "no two items with different answers shared a batch, so nobody knows whether a row depends on other "
+    "items; self-tests of two such items show it";
 
 }  // namespace
 
@@ -345,36 +364,36 @@ Result<void> prove(ModelDescription const& description, Worker& worker) {
 }
 
 Result<std::string> try_company(ModelDescription const& description, Worker& worker) {
-  auto const& tests = description.manifest.self_tests;
-  auto const sample = (tests.empty() ? make_up_request(description) : Result<Request>(tests[0].inputs))
-                          .and_then([&](Request const& made) { return make_sample(description, made); });
-  if (!sample) return sample.error().message;
-  std::int64_t const tested = sample->checked.items;
-  std::vector<Outputs> alone;
-  for (std::int64_t item = 0; item < std::min(tested, most_alone); ++item) {
-    auto const ran = run_sample(description, worker, *sample, item, 1);
-    if (!ran && is_broken_promise(ran.error())) return refuse("dry run of one item: {}", ran.error().message);
-    if (!ran) return ran.error().message;  // made-up values may be none that the model takes
-    alone.emplace_back(*ran);
+  auto company = gather(description, worker);
+  if (!company) return company.error().message;
+  if (auto const ran = run_alone(description, worker, *company); !ran) {
+    if (is_broken_promise(ran.error())) return refuse("dry run of one item: {}", ran.error().message);
+    return ran.error().message;  // made-up values may be none that the model takes
   }
-  std::int64_t const largest = largest_batch(description, *sample);
-  double const tolerance = tests.empty() ? 0 : tests[0].tolerance;
-  if (auto same = try_padding(description, worker, *sample, alone, tolerance); !same)
+  if (auto same = try_padding(description, worker, *company); !same)
     return tl::unexpected(std::move(same.error()));
-  if (largest <= 1)
-    if (auto same = try_again(description, worker, *sample, alone, tolerance); !same)
-      return tl::unexpected(std::move(same.error()));
+  std::int64_t const largest = largest_batch(description, company->samples);
+  if (largest <= 1) {
+    auto same = try_again(description, worker, *company);
+    return same ? Result<std::string>("") : tl::unexpected(std::move(same.error()));
+  }
+  if (auto unwritten = halve_first(description, worker, *company); !unwritten)
+    return tl::unexpected(std::move(unwritten.error()));
   std::set<std::int64_t> batches{2, largest};
   batches.insert(description.manifest.batching.sizes.begin(), description.manifest.batching.sizes.end());
   for (std::int64_t const items : batches) {
     if (items > largest || items < 2) continue;
-    auto const same = run_sample(description, worker, *sample, 0, items).and_then([&](BatchRows const& ran) {
-      return compare_company(description, ran, alone, static_cast<std::size_t>(tested), items, tolerance);
-    });
+    auto const same =
+        run_samples(description, worker, company->samples, 0, items).and_then([&](BatchRows const& ran) {
+          return compare_company(description, ran, company->alone, company->items(), items,
+                                 company->tolerance);
+        });
     if (!same && same.error().reason == Reason::out_of_memory) return same.error().message;
-    if (!same) return refuse("dry run of {} items: {}{}", items, same.error().message, advice);
+    if (!same)
+      return refuse("dry run of {} items: {}{}{}", items, same.error().message, advice,
+                    company->halved ? advice_on_half : "");
   }
-  return std::string();
+  return std::string(company->differs ? "" : nothing_seen);
 }
 
 }  // namespace athanor::inline v1::serving

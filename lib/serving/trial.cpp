@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -74,7 +75,8 @@ Result<void> check_unwritten(ModelDescription const& description, std::span<Tens
 }
 
 /// The outputs of the batch that ran last.
-Result<BatchRows> rows_of(ModelDescription const& description, Worker const& worker, Sample const& sample) {
+Result<BatchRows> rows_of(ModelDescription const& description, Worker const& worker,
+                          PaddedLengths const& longest) {
   auto const outputs = worker.ensemble.outputs();
   BatchRows rows{{outputs.begin(), outputs.end()}, std::vector<Tensor>(outputs.size())};
   for (std::size_t axis = 0; axis < description.plan.ragged.size(); ++axis) {
@@ -85,8 +87,7 @@ Result<BatchRows> rows_of(ModelDescription const& description, Worker const& wor
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     OutputPlan const& plan = description.plan.outputs[i];
     if (plan.padded.empty()) continue;
-    auto cut =
-        Tensor::allocate(plan.spec.dtype, with_lengths(shape_of(outputs[i]), plan.padded, sample.longest));
+    auto cut = Tensor::allocate(plan.spec.dtype, with_lengths(shape_of(outputs[i]), plan.padded, longest));
     if (!cut) return tl::unexpected(std::move(cut.error()));
     rows.cut[i] = std::move(*cut);
     rows.views[i] = to_view(rows.cut[i]);
@@ -99,6 +100,14 @@ Result<BatchRows> rows_of(ModelDescription const& description, Worker const& wor
     row += items;
   }
   return rows;
+}
+
+/// The sample, and the item of it, that is item `index` of samples which begin again after the last.
+std::pair<Sample const&, std::int64_t> find_item(std::span<Sample const> samples, std::int64_t index) {
+  index %= items_of(samples);
+  std::size_t sample = 0;
+  for (; index >= samples[sample].checked.items; ++sample) index -= samples[sample].checked.items;
+  return {samples[sample], index};
 }
 
 /// Each item is the first of a sequence.
@@ -148,12 +157,19 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
   return sample;
 }
 
-Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
-                             std::int64_t first, std::int64_t items, PaddedLengths const& least) {
+std::int64_t items_of(std::span<Sample const> samples) noexcept {
+  std::int64_t items = 0;
+  for (Sample const& sample : samples) items += sample.checked.items;
+  return items;
+}
+
+Result<BatchRows> run_samples(ModelDescription const& description, Worker& worker,
+                              std::span<Sample const> samples, std::int64_t first, std::int64_t items,
+                              PaddedLengths const& least) {
   worker.pieces.clear();
   worker.pieces.widen(least);
   for (std::int64_t done = 0; done < items;) {
-    std::int64_t const from = (first + done) % sample.checked.items;
+    auto [sample, from] = find_item(samples, first + done);
     std::int64_t const count = std::min(sample.checked.items - from, items - done);
     append_pieces(description,
                   {sample.request, sample.checked, sample.made, sample.parameters.values(), &worker.state},
@@ -169,9 +185,9 @@ Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker
                                        worker.assembler.widths(), worker.assembler.starts());
   if (auto same = check_unwritten(description, worker.assembler.inputs(), before); !same)
     return tl::unexpected(std::move(same.error()));
-  if (auto const* broken = worker.ensemble.broken_promise()) return tl::unexpected(*broken);
+  if (auto broken = worker.ensemble.take_broken_promise()) return tl::unexpected(std::move(*broken));
   if (!ran) return tl::unexpected(ran.error());
-  auto rows = rows_of(description, worker, sample);
+  auto rows = rows_of(description, worker, samples[0].longest);
   if (rows && worker.pieces.filling() != 0) keep_first(description, worker.assembler.items(), items, *rows);
   return rows;
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@
 #include <athanor/serving/detail/pieces.hpp>
 
 namespace athanor::inline v1::serving {
+
+/// The most bytes of a made-up item, and of a batch of any items.
+inline constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
 
 /// A request to try a model with, checked and preprocessed.
 struct Sample {
@@ -23,8 +27,8 @@ struct Sample {
   PaddedLengths longest{};
 };
 
-/// What a batch of a sample gave, by output of the plan: in the memory of worker.ensemble, or cut back to the sample's
-/// longest item along padded axes. Empty for outputs of the processor.
+/// What a batch of samples gave, by output of the plan: in the memory of worker.ensemble, or cut back to their longest item
+/// along padded axes. Empty for outputs of the processor.
 struct BatchRows {
   std::vector<TensorView> views;
   std::vector<Tensor> cut;
@@ -34,11 +38,15 @@ struct BatchRows {
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);
 
-/// Runs one batch of `items` items: the sample's from item `first` on, again and again; padded at least to the buckets of
-/// `least`. What it returns is valid until the next run. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
+/// Runs one batch of `items` items: those of the samples, which may share a batch and have one `longest`, from item `first`
+/// on, again and again; padded at least to the buckets of `least`. What it returns is valid until the next run. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
 /// enough others answered, and with failed_precondition / model_load when it wrote to an input.
-Result<BatchRows> run_sample(ModelDescription const& description, Worker& worker, Sample const& sample,
-                             std::int64_t first, std::int64_t items, PaddedLengths const& least = {});
+Result<BatchRows> run_samples(ModelDescription const& description, Worker& worker,
+                              std::span<Sample const> samples, std::int64_t first, std::int64_t items,
+                              PaddedLengths const& least = {});
+
+/// How many items samples have.
+std::int64_t items_of(std::span<Sample const> samples) noexcept;
 
 /// Whether that error says that a model wrote to its inputs.
 bool is_written_input(Error const& error) noexcept;

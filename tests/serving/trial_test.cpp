@@ -16,102 +16,13 @@
 #include <athanor/serving/detail/pieces.hpp>
 #include <athanor/serving/detail/self_test.hpp>
 #include <athanor/serving/engine.hpp>
-#include <support/puppet.hpp>
+
+#include "scripted_backend.hpp"
 
 using namespace athanor;
 using namespace athanor_tests;
 
 namespace {
-
-// One run of a scripted model: which file, which instance, and memory for its outputs.
-struct Run {
-  ath_batch& batch;
-  std::string file;
-  std::size_t instance;
-  std::vector<float>& memory;
-
-  float* x() const { return static_cast<float*>(batch.inputs[0].data); }
-  std::size_t count() const { return batch.inputs[0].size_bytes / sizeof(float); }
-  // y = x + `number`, shaped like x.
-  void add(float number) const {
-    memory.assign(x(), x() + count());
-    for (float& value : memory) value += number;
-    batch.outputs[0] = batch.inputs[0];
-    batch.outputs[0].data = memory.data();
-  }
-};
-
-struct ScriptedBackend {
-  static constexpr char const* name = "puppet";
-  static constexpr RunsOn runs_on = RunsOn::any_thread;
-  std::function<Result<void>(Run const&)> script;
-  std::vector<std::int64_t> batches{};  // items of every run
-  std::uint64_t loaded = 0;
-  std::uint64_t unloaded = 0;
-
-  struct Instance {
-    ScriptedBackend& backend;
-    std::string file;
-    std::size_t number;
-    std::vector<float> memory{};
-    Result<void> run(ath_batch& batch) {
-      backend.batches.push_back(batch.items);
-      return backend.script(Run{batch, file, number, memory});
-    }
-  };
-  struct Model {
-    using Instance = ScriptedBackend::Instance;
-    ScriptedBackend& backend;
-    std::string file;
-    std::size_t instances = 0;
-    Model(ScriptedBackend& of, std::string from) : backend(of), file(std::move(from)) { ++backend.loaded; }
-    Model(Model const&) = delete;
-    Model& operator=(Model const&) = delete;
-    ~Model() { ++backend.unloaded; }
-    std::uint64_t footprint() const { return file == "a" ? 100 : 11; }
-    Result<std::unique_ptr<Instance>> make_instance() {
-      return std::make_unique<Instance>(Instance{backend, file, instances++});
-    }
-  };
-  Result<std::unique_ptr<Model>> load(ModelSource const& source) {
-    return std::make_unique<Model>(*this, std::filesystem::path(source.path).filename().string());
-  }
-};
-
-// An engine with one scripted model, whose events it keeps.
-struct Rig {
-  ScriptedBackend backend;
-  ath_backend_table table = make_table(backend);
-  std::string log;
-  Engine<> engine;
-
-  explicit Rig(std::function<Result<void>(Run const&)> script)
-      : backend{std::move(script)}, engine(Engine<>::create(options()).value()) {}
-
-  EngineOptions options() {
-    EngineOptions made;
-    made.backends = {&table};
-    made.sink.context = this;
-    made.sink.log = [](void* context, Level, std::string_view text) noexcept {
-      static_cast<Rig*>(context)->log += std::string(text) + "\n";
-    };
-    return made;
-  }
-  Error refusal(ModelFolder const& folder) {
-    auto const model = engine.load(folder.path());
-    REQUIRE_FALSE(model);
-    CHECK(model.error().retry_after == Duration{0});
-    CHECK(backend.unloaded == backend.loaded);
-    return model.error();
-  }
-};
-
-Result<void> done() { return {}; }
-
-Result<void> add_one(Run const& run) {
-  run.add(1);
-  return {};
-}
 
 // What a package does that was exported for `fixed` rows: the others are left as they came.
 std::function<Result<void>(Run const&)> right_for(std::int64_t fixed) {
@@ -131,22 +42,6 @@ std::string typed(std::string_view dtype) {
       "outputs": [{{"name": "y", "dtype": "{}", "shape": ["items", 1]}}],)",
                      dtype);
 }
-
-// A folder with the files of an ensemble and its manifest.
-struct MembersFolder : ModelFolder {
-  explicit MembersFolder(std::vector<std::string> const& files, std::string const& rest) {
-    std::string members;
-    for (auto const& file : files) {
-      write(file, file);
-      members += fmt::format(R"({}{{"file": "{}", "digest": "xxh128:{}"}})", members.empty() ? "" : ", ",
-                             file, to_hex(*hash_file(path() + "/" + file)));
-    }
-    write("athanor.json",
-          fmt::format(R"({{"athanor": 1, "name": "members", "version": "1.0.0", "backend": "puppet",
-        "format": "any", {} "members": [{}]}})",
-                      rest, members));
-  }
-};
 
 }  // namespace
 
@@ -206,28 +101,6 @@ TEST_CASE("a model that fails or gives other rows in company only is refused") {
     return done();
   });
   CHECK(stateful.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
-}
-
-// mutant: made-up items are equal
-TEST_CASE("a model that mixes the rows of its batch is refused at load, without a self-test too") {
-  Rig swaps([](Run const& run) {
-    run.add(1);
-    std::size_t const width = run.count() / static_cast<std::size_t>(run.batch.items);
-    std::reverse(run.memory.begin(), run.memory.end());
-    for (auto at = run.memory.begin(); at != run.memory.end(); at += static_cast<std::ptrdiff_t>(width))
-      std::reverse(at, at + static_cast<std::ptrdiff_t>(width));
-    return done();
-  });
-  CHECK(swaps.refusal(ModelFolder()).message.find("element 0 of item 0 of 2: expected 1.01562") !=
-        std::string::npos);
-  Rig averages([](Run const& run) {
-    run.add(0);
-    float sum = 0;
-    for (float const value : run.memory) sum += std::abs(value);
-    for (float& value : run.memory) value -= sum / static_cast<float>(run.count());
-    return done();
-  });
-  CHECK(averages.refusal(ModelFolder()).message.find("as for the item alone") != std::string::npos);
 }
 
 // mutant: a model that refuses made-up values is refused

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <athanor/core/backend.hpp>
@@ -131,9 +132,9 @@ class Ensemble {
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items,
                             PaddedLengths const& widths = {}, InputStarts starts = {});
 
-  /// What a member gave, or failed to give, against the manifest, in any run so far; null while all kept to it. It
-  /// stands also where enough others answered.
-  Error const* broken_promise() const noexcept { return broken_promise_ ? &*broken_promise_ : nullptr; }
+  /// What a member gave, or failed to give, against the manifest, in any run since the last call; nothing while all kept
+  /// to it. It stands also where enough others answered.
+  std::optional<Error> take_broken_promise() noexcept { return std::exchange(broken_promise_, std::nullopt); }
 
   /// Where the rows of each item begin along a ragged axis of the plan, in the last run; one more for the end.
   std::span<std::int64_t const> starts(std::size_t ragged) const noexcept { return starts_[ragged]; }

@@ -19,11 +19,11 @@ Result<void> check_processor_rows(ModelDescription const& description);
 /// compares every row with the known answers.
 Result<void> prove(ModelDescription const& description, Worker& worker);
 
-/// The dry run: items of the first self-test, or made-up ones, alone, then in batches of two and of as many as the
-/// manifest allows; where that is one, the first item twice. Fails with failed_precondition / model_load when a row
+/// The dry run: items of the self-tests, half of the first of them where their answers do not differ, or made-up ones; alone,
+/// then in batches of two and of as many as the manifest allows; where that is one, the first item twice. Fails with failed_precondition / model_load when a row
 /// is not the row alone, when a batch fails whose items succeed alone, when outputs are not what the manifest
 /// declares, and when the model writes to its inputs. Returns why nothing was
-/// shown when the model refuses the items alone, or there is no memory; empty otherwise.
+/// shown when the model refuses the items alone, gives all of them the same answer, or there is no memory; empty otherwise.
 Result<std::string> try_company(ModelDescription const& description, Worker& worker);
 
 }  // namespace athanor::inline v1::serving
