@@ -381,6 +381,7 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
     return tl::unexpected(std::move(unwritten.error()));
   std::set<std::int64_t> batches{2, largest};
   batches.insert(description.manifest.batching.sizes.begin(), description.manifest.batching.sizes.end());
+  std::string_view const on_half = company->halved ? advice_on_half : "";
   for (std::int64_t const items : batches) {
     if (items > largest || items < 2) continue;
     auto const same =
@@ -389,9 +390,7 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
                                  company->tolerance);
         });
     if (!same && same.error().reason == Reason::out_of_memory) return same.error().message;
-    if (!same)
-      return refuse("dry run of {} items: {}{}{}", items, same.error().message, advice,
-                    company->halved ? advice_on_half : "");
+    if (!same) return refuse("dry run of {} items: {}{}{}", items, same.error().message, advice, on_half);
   }
   return std::string(company->differs ? "" : nothing_seen);
 }
