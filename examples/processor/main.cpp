@@ -2,6 +2,7 @@
 // processor itself.
 #include <athanor/athanor.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
@@ -10,6 +11,8 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+#include <Eigen/Core>
 
 using athanor::Code;
 using athanor::Reason;
@@ -35,24 +38,24 @@ struct PpmProcessor {
         return athanor::fail(Code::invalid_argument, Reason::syntax,
                              "ppm: expected the header of a P6 image");
       image.get();  // the space that ends the header
+      std::streamsize const left = std::max<std::streamsize>(image.rdbuf()->in_avail(), 0);
+      std::string_view const bytes =
+          input.text_at(0).substr(input.text_at(0).size() - static_cast<std::size_t>(left));
+      if (bytes.size() / 3 < width * height)
+        return athanor::fail(Code::invalid_argument, Reason::syntax, "ppm: expected {} pixels, got {}",
+                             width * height, bytes.size() / 3);
 
-      std::array<double, 3> sums{};
-      std::set<std::array<char, 3>> colours;
-      std::array<char, 3> pixel{};
-      for (std::size_t i = 0; i < width * height; ++i) {
-        if (!image.read(pixel.data(), 3))
-          return athanor::fail(Code::invalid_argument, Reason::syntax, "ppm: expected {} pixels, got {}",
-                               width * height, i);
-        colours.insert(pixel);
-        for (std::size_t c = 0; c < 3; ++c) sums[c] += static_cast<unsigned char>(pixel[c]);
-      }
+      using Pixels = Eigen::Matrix<unsigned char, 3, Eigen::Dynamic>;
+      Eigen::Map<Pixels const> const pixels(reinterpret_cast<unsigned char const*>(bytes.data()), 3,
+                                            static_cast<Eigen::Index>(width * height));
+      std::set<std::array<unsigned char, 3>> colours;
+      for (auto const& pixel : pixels.colwise()) colours.insert({pixel[0], pixel[1], pixel[2]});
       auto rgb = Tensor::allocate(athanor::DType::f32, {1, 3});
       auto count = Tensor::allocate(athanor::DType::i64, {1});
       if (!rgb) return tl::unexpected(rgb.error());
       if (!count) return tl::unexpected(count.error());
-      for (std::size_t c = 0; c < 3; ++c)
-        rgb->mutable_as<float>()[c] =
-            static_cast<float>(sums[c] / static_cast<double>(width * height) / brightest);
+      Eigen::Map<Eigen::Vector3f>(rgb->mutable_as<float>().data()) =
+          (pixels.cast<double>().rowwise().mean() / brightest).cast<float>();
       count->mutable_as<std::int64_t>()[0] = static_cast<std::int64_t>(colours.size());
       return athanor::Preprocessed{.tensors = {std::move(*rgb), std::move(*count)}, .cost = 1};
     }
