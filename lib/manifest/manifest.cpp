@@ -290,10 +290,14 @@ ProcessorSection read_processor(Node const& node) {
   return section;
 }
 
-Member read_member(Node const& node) {
+Member read_member(Node const& node, Manifest const& manifest) {
   Member member;
-  if (!node.object({"file", "digest", "lookups", "scale"})) return member;
+  if (!node.object({"file", "digest", "backend", "format", "inputs", "lookups", "scale"})) return member;
   member.file = {read_path(node["file"]), read_digest(node["digest"])};
+  member.backend = node["backend"].present() ? node["backend"].name() : manifest.backend;
+  member.format = node["format"].present() ? node["format"].name() : manifest.format;
+  if (auto const inputs = node["inputs"]; inputs.present())
+    for (Node const& input : inputs.list(1, max_tensors)) member.inputs.push_back(input.name());
   for (auto const& [input, codes] : node["lookups"].named()) {
     Lookup& lookup = member.lookups.emplace_back(Lookup{input, {}});
     for (Node const& code : codes.list(1)) lookup.codes.push_back(code.integer(INT64_MIN, no_limit));
@@ -480,7 +484,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
 
 void read_execution(Node const& root, Manifest& manifest) {
   for (Node const& node : root["members"].list(1, most_members))
-    manifest.members.push_back(read_member(node));
+    manifest.members.push_back(read_member(node, manifest));
   manifest.min_members = static_cast<std::int64_t>(manifest.members.size());
   if (auto const least = root["min_members"]; least.present())
     manifest.min_members = least.integer(1, no_limit);
@@ -509,16 +513,20 @@ Signature Manifest::signature() const {
   return signature;
 }
 
-std::string Manifest::full_format() const {
+std::string Manifest::full_format(manifest::Member const& member) const {
   std::vector<std::string> parts;
-  if (!method.empty()) parts.push_back("method=" + method);
-  if (autograd) parts.emplace_back("autograd=true");
-  if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
-  for (std::string const& library : operators) parts.push_back("operators=" + library);
-  for (std::string const& argument : nones) parts.push_back("none=" + argument);
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    if (defaults[i] && is_none(inputs[i], *defaults[i])) parts.push_back("optional=" + inputs[i].name);
-  return parts.empty() ? format : fmt::format("{}?{}", format, fmt::join(parts, "&"));
+  bool const own_backend = member.backend == backend;
+  if (own_backend && member.format == format) {
+    if (!method.empty()) parts.push_back("method=" + method);
+    if (autograd) parts.emplace_back("autograd=true");
+    if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
+    for (std::string const& argument : nones) parts.push_back("none=" + argument);
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      if (defaults[i] && is_none(inputs[i], *defaults[i])) parts.push_back("optional=" + inputs[i].name);
+  }
+  if (own_backend)
+    for (std::string const& library : operators) parts.push_back("operators=" + library);
+  return parts.empty() ? member.format : fmt::format("{}?{}", member.format, fmt::join(parts, "&"));
 }
 
 Result<void> check_request_inputs(Manifest const& manifest) {

@@ -270,7 +270,7 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
                   lookup.input);
   // Tokens for one member and bare codes for the next cannot both be what the model was trained with.
   for (std::size_t i = 0; i < manifest.members.size(); ++i)
-    if (!has_lookup(manifest.members[i], lookup.input))
+    if (manifest.members[i].reads(lookup.input) && !has_lookup(manifest.members[i], lookup.input))
       reader.refuse(place, "expected lookups of '{}' for all members or for none, got none for members[{}]",
                     lookup.input, i);
   auto codes = lookup.codes;
@@ -279,9 +279,36 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
     reader.refuse(place, "expected every code once, got {} twice", *repeated);
 }
 
+/// The model inputs that a member of its own choice reads.
+void check_member_inputs(Manifest const& manifest, Member const& member, std::string const& path,
+                         Reader& reader) {
+  for (std::size_t i = 0; i < member.inputs.size(); ++i) {
+    std::string const& name = member.inputs[i];
+    if (find_input(manifest, name) == nullptr)
+      return reader.refuse(fmt::format("{}[{}]", path, i), "expected the name of a model input, got '{}'",
+                           name);
+    if (std::ranges::count(member.inputs, name) > 1)
+      return reader.refuse(fmt::format("{}[{}]", path, i), "expected every model input once, got '{}' again",
+                           name);
+  }
+}
+
+/// An input that no member reads is a mistake in a list of inputs.
+void check_readers(Manifest const& manifest, Reader& reader) {
+  for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
+    std::string const& name = manifest.model_inputs[i].spec.name;
+    if (std::ranges::none_of(manifest.members, [&](Member const& member) { return member.reads(name); }))
+      reader.refuse(fmt::format("model_inputs[{}]", i), "expected a member that reads '{}', got none", name);
+  }
+}
+
 void check_member(Manifest const& manifest, Member const& member, std::string const& path, Reader& reader) {
+  check_member_inputs(manifest, member, path + ".inputs", reader);
   for (auto const& lookup : member.lookups) {
     if (reader.failed()) return;
+    if (!member.reads(lookup.input))
+      return reader.refuse(fmt::format("{}.lookups.{}", path, lookup.input),
+                           "expected one of the member's inputs, got '{}'", lookup.input);
     check_lookup(manifest, lookup, fmt::format("{}.lookups.{}", path, lookup.input), reader);
   }
   for (auto const& scale : member.scales) {
@@ -421,6 +448,7 @@ void check_references(Manifest const& manifest, Reader& reader) {
     check_output(manifest, manifest.processor->rows[i], fmt::format("processor.rows[{}]", i), reader);
   for (std::size_t i = 0; i < manifest.members.size() && !reader.failed(); ++i)
     check_member(manifest, manifest.members[i], fmt::format("members[{}]", i), reader);
+  check_readers(manifest, reader);
   auto const members = static_cast<std::int64_t>(manifest.members.size());
   if (manifest.min_members > members)
     reader.refuse("min_members", "expected at most the {} members, got {}", members, manifest.min_members);

@@ -58,6 +58,10 @@ bool maps_tokens(ExecutionPlan const& plan) {
   });
 }
 
+bool chooses_inputs(ExecutionPlan const& plan) {
+  return std::ranges::any_of(plan.members, [](MemberPlan const& member) { return !member.inputs.empty(); });
+}
+
 bool is_passed(ExecutionPlan const& plan, std::size_t output) {
   Scaler const& scaler = plan.members[0].scalers[output];
   return plan.outputs[output].from == OutputPlan::From::model && plan.outputs[output].index == output &&
@@ -97,6 +101,7 @@ Ensemble::Ensemble(ExecutionPlan const& plan, std::vector<Instance> members)
     : plan_(plan),
       members_(std::move(members)),
       maps_tokens_(maps_tokens(plan)),
+      chooses_inputs_(chooses_inputs(plan)),
       passes_outputs_(passes_outputs(plan)),
       tokens_(plan.inputs.size()),
       mapped_(plan.inputs.size()),
@@ -149,6 +154,14 @@ void Ensemble::map_tokens(std::size_t member, std::span<TensorView const> inputs
   }
   for (std::size_t item = 0; item < unknown_.size(); ++item)
     unknown_[item] = std::max(unknown_[item], unknown_here_[item]);
+}
+
+/// The inputs that the member reads, in its order.
+std::span<TensorView const> Ensemble::choose(MemberPlan const& member, std::span<TensorView const> inputs) {
+  if (member.inputs.empty()) return inputs;
+  chosen_.clear();
+  for (std::size_t const input : member.inputs) chosen_.push_back(inputs[input]);
+  return chosen_;
 }
 
 tl::unexpected<Error> Ensemble::refuse_output(std::size_t member, std::size_t output,
@@ -281,14 +294,18 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items,
 
 Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
                                   InputStarts const& starts) {
-  if (maps_tokens_) map_tokens(member, inputs);
+  if (maps_tokens_) {
+    map_tokens(member, inputs);
+    inputs = mapped_;
+  }
+  if (chooses_inputs_) inputs = choose(plan_.members[member], inputs);
   std::size_t const width = plan_.model_outputs.size();
   std::span<TensorView> const out(raw_.data() + member * width, width);
   std::ranges::fill(out, TensorView{});
   ath_batch batch{};
   batch.struct_size = sizeof(ath_batch);
   batch.items = items;
-  batch.inputs = maps_tokens_ ? mapped_.data() : inputs.data();
+  batch.inputs = inputs.data();
   batch.input_count = inputs.size();
   batch.outputs = out.data();
   batch.output_count = out.size();

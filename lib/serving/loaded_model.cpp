@@ -8,18 +8,20 @@ namespace athanor::inline v1::serving {
 
 namespace {
 
-ModelSource source_of(ModelDescription const& description, std::string const& path, std::string const& format,
-                      std::vector<char const*>& names, std::vector<std::int32_t>& dtypes) {
-  Manifest const& manifest = description.manifest;
-  for (auto const& input : manifest.model_inputs) {
-    names.push_back(input.spec.name.c_str());
-    dtypes.push_back(static_cast<std::int32_t>(input.spec.dtype));
+/// What a member's backend is told; `names` and `dtypes` are what it borrows.
+ModelSource source_of(Manifest const& manifest, MemberPlan const& member, std::string const& path,
+                      std::string const& format, std::vector<char const*>& names,
+                      std::vector<std::int32_t>& dtypes) {
+  std::size_t const inputs = member.inputs.empty() ? manifest.model_inputs.size() : member.inputs.size();
+  for (std::size_t i = 0; i < inputs; ++i) {
+    TensorSpec const& input = manifest.model_inputs[member.inputs.empty() ? i : member.inputs[i]].spec;
+    names.push_back(input.name.c_str());
+    dtypes.push_back(static_cast<std::int32_t>(input.dtype));
   }
   for (auto const& output : manifest.model_outputs) {
     names.push_back(output.name.c_str());
     dtypes.push_back(static_cast<std::int32_t>(output.dtype));
   }
-  std::size_t const inputs = manifest.model_inputs.size();
   ModelSource source{};
   source.struct_size = sizeof(ModelSource);
   source.path = path.c_str();
@@ -44,14 +46,17 @@ ModelSource source_of(ModelDescription const& description, std::string const& pa
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,
                                                        std::size_t instances) {
   auto model = std::unique_ptr<LoadedModel>(new LoadedModel);
-  std::string const format = description.manifest.full_format();
-  for (auto const& member : description.manifest.members) {
+  Manifest const& manifest = description.manifest;
+  for (std::size_t i = 0; i < manifest.members.size(); ++i) {
+    auto const& member = manifest.members[i];
     std::string const path = description.folder + "/" + member.file.file;
+    std::string const format = manifest.full_format(member);
     if (auto same = verify_digest(path, member.file.digest); !same)
       return tl::unexpected(std::move(same.error()));
     std::vector<char const*> names;
     std::vector<std::int32_t> dtypes;
-    auto file = LoadedFile::load(description.backend, source_of(description, path, format, names, dtypes));
+    auto file = LoadedFile::load(description.backends[i], source_of(manifest, description.plan.members[i],
+                                                                    path, format, names, dtypes));
     if (!file) return tl::unexpected(std::move(file.error()));
     model->bytes_ = saturating_sum(model->bytes_, file->footprint());
     model->files_.push_back(std::move(*file));

@@ -61,6 +61,11 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
 MemberPlan plan_member(Manifest const& manifest, manifest::Member const& member) {
   MemberPlan plan;
   plan.file = member.file.file;
+  for (std::string const& name : member.inputs)
+    plan.inputs.push_back(static_cast<std::size_t>(
+        std::ranges::find(manifest.model_inputs, name,
+                          [](ModelInput const& input) -> std::string const& { return input.spec.name; }) -
+        manifest.model_inputs.begin()));
   for (ModelInput const& input : manifest.model_inputs) {
     auto const lookup = std::ranges::find(member.lookups, input.spec.name, &manifest::Lookup::input);
     plan.lookups.push_back(lookup == member.lookups.end() ? TokenLookup() : TokenLookup(lookup->codes));
@@ -274,6 +279,19 @@ RaggedPlan plan_ragged(Manifest const& manifest, manifest::RaggedAxis const& axi
   return {true, static_cast<std::size_t>(input - manifest.model_inputs.begin())};
 }
 
+/// The backend of every member.
+Result<void> find_backends(ModelDescription& description, Tables const& tables) {
+  for (auto const& member : description.manifest.members) {
+    auto backend = tables.backend(member.backend);
+    if (backend == nullptr)
+      return bad_manifest(description.id, fmt::format("unknown backend '{}'; registered: {}", member.backend,
+                                                      listed(tables.backend_names())));
+    if (backend->runs_on != ATH_RUNS_ON_ANY_THREAD) description.runs_on_any_thread = false;
+    description.backends.push_back(std::move(backend));
+  }
+  return {};
+}
+
 /// Everything in the plan that the manifest alone decides.
 void plan_model(ModelDescription& description) {
   Manifest const& manifest = description.manifest;
@@ -312,10 +330,10 @@ Result<void> plan_state(ModelDescription& description) {
   for (std::size_t i = 0; i < plan.inputs.size(); ++i)
     if (plan.inputs[i].assemble == Assemble::state)
       plan.states.push_back({i, position_of(manifest.model_outputs, plan.inputs[i].state)});
-  if (manifest.sequences->held && description.backend->clear_slot == nullptr)
-    return bad_manifest(
-        description.id,
-        fmt::format("sequences.held: expected a backend that holds state, '{}' does not", manifest.backend));
+  if (manifest.sequences->held && description.backends[0]->clear_slot == nullptr)
+    return bad_manifest(description.id,
+                        fmt::format("sequences.held: expected a backend that holds state, '{}' does not",
+                                    manifest.members[0].backend));
   if (auto const& steps = manifest.sequences->steps) {
     StepsPlan& planned = description.steps.emplace(StepsPlan{.most = steps->max});
     if (!steps->until.empty()) planned.until = position_of(manifest.model_outputs, steps->until);
@@ -342,11 +360,8 @@ Result<ModelDescription> describe_model(std::string const& folder, Tables const&
   description.signature = description.manifest.signature();
   description.content = description.manifest.content;
 
-  description.backend = tables.backend(description.manifest.backend);
-  if (description.backend == nullptr)
-    return bad_manifest(description.id,
-                        fmt::format("unknown backend '{}'; registered: {}", description.manifest.backend,
-                                    listed(tables.backend_names())));
+  if (auto found = find_backends(description, tables); !found)
+    return tl::unexpected(std::move(found.error()));
   plan_model(description);
   if (auto kept = plan_state(description); !kept) return tl::unexpected(std::move(kept.error()));
   if (auto opened = open_processor(description, tables); !opened)

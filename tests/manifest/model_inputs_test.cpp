@@ -207,7 +207,7 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
     return made.replace(made.find(R"("model_inputs": [)"), 17, mapped);
   };
   auto const manifest = read(text(R"(, {"name": "scale", "constant": null})", hint));
-  CHECK(manifest.full_format() == "pt2?none=scale&optional=hint");
+  CHECK(manifest.full_format(manifest.members[0]) == "pt2?none=scale&optional=hint");
   CHECK(manifest.nones == std::vector<std::string>{"scale"});
   CHECK(manifest.model_inputs.size() == 2);
   CHECK(manifest.signature().is_optional(0));

@@ -54,7 +54,7 @@ TEST_CASE("a model input that is the state of a sequence names the output that i
   CHECK(settled->sequences->max == 3);
   CHECK(settled->sequences->idle_ms == 20);
   CHECK(settled->sequences->held);
-  CHECK(settled->full_format() == "f");
+  CHECK(settled->full_format(settled->members[0]) == "f");
 }
 
 // mutant: a backend is not told what clears its state
@@ -63,7 +63,7 @@ TEST_CASE("a backend that holds state is told what clears it") {
   auto const manifest = parse_manifest(
       manifest_of(R"(, "sequences": {"held": true, "reset": "reset_states"}, "method": "step")"));
   REQUIRE(manifest);
-  CHECK(manifest->full_format() == "f?method=step&reset=reset_states");
+  CHECK(manifest->full_format(manifest->members[0]) == "f?method=step&reset=reset_states");
   CHECK(refusal(R"(, "sequences": {"reset": "reset_states"})") ==
         "athanor.json: sequences.reset: expected \"held\": true beside it, got 'reset_states' alone");
   CHECK(refusal(R"(, "sequences": {"held": true, "reset": "a&b"})").find("sequences.reset: expected ") !=

@@ -3,6 +3,7 @@
 /// outside the folder.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -77,11 +78,19 @@ struct Scale {
   double scale = 1;    ///< never 0
 };
 
-/// One file that executes, with its own tokens and units.
+/// One file that executes, with its own backend, inputs, tokens and units.
 struct Member {
   FileDigest file;
-  std::vector<Lookup> lookups;  ///< for all members or for none
-  std::vector<Scale> scales;    ///< outputs without one are left as they are
+  std::string backend{};              ///< name of the backend that executes it
+  std::string format{};               ///< of the file, as that backend names it
+  std::vector<std::string> inputs{};  ///< the model inputs that it reads, in its order; empty: all
+  std::vector<Lookup> lookups;        ///< for all members that read the input, or for none
+  std::vector<Scale> scales;          ///< outputs without one are left as they are
+
+  /// Whether it reads the model input of that name.
+  bool reads(std::string_view input) const noexcept {
+    return inputs.empty() || std::ranges::find(inputs, input) != inputs.end();
+  }
 };
 
 /// What the manifest says about batching; absent fields leave the engine's options as they are.
@@ -133,8 +142,8 @@ struct Manifest {
   std::string name;         ///< 1 to 128 letters, digits, `.`, `_`, `-`
   std::string version;      ///< a semantic version
   std::string description;  ///< for people; may be empty
-  std::string backend;      ///< name of the backend that executes the members
-  std::string format;       ///< of the members' files, as the backend names it
+  std::string backend;      ///< name of the backend that executes members which name none
+  std::string format;       ///< of the files of members which name none, as their backend names it
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
   std::vector<std::string>
@@ -162,11 +171,12 @@ struct Manifest {
 
   /// What callers see: `inputs` and their defaults, `parameters` and the specs of `outputs`.
   Signature signature() const;
-  /// `format` as a backend is given it: followed by `?` and, with `&` between them, `method=NAME`, `autograd=true`,
-  /// `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
-  /// `optional=NAME` for each input that may be None, where the manifest says so. A backend that does not know them
-  /// refuses them as a format it does not have.
-  std::string full_format() const;
+  /// The member's format as its backend is given it: followed by `?` and, with `&` between them, `method=NAME`,
+  /// `autograd=true`, `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
+  /// `optional=NAME` for each input that may be None, where the manifest says so: the libraries for members of the
+  /// manifest's own backend, the rest for those that also have its format. A backend that does not know them refuses them
+  /// as a format it does not have.
+  std::string full_format(manifest::Member const& member) const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }
   /// `name@version`.
@@ -178,7 +188,7 @@ struct Manifest {
 Result<void> check_request_inputs(Manifest const& manifest);
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
-/// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, lookups, scale`.
+/// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, backend, format, inputs, lookups, scale`.
 Result<Manifest> parse_manifest(std::string_view text);
 /// Reads `athanor.json` in `folder`; not_found / file when it cannot be read.
 Result<Manifest> read_manifest(std::string const& folder);

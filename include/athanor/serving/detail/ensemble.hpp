@@ -1,5 +1,5 @@
 /// Execution of a model: one member, or an ensemble whose members read the same assembled batch, each with its
-/// own token table and scaler.
+/// own choice of inputs, token table and scaler.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,9 @@ struct Scaler {
 
 struct MemberPlan {
   std::string file;
-  std::vector<TokenLookup> lookups;  ///< by model input; an empty one passes the input through
-  std::vector<Scaler> scalers;       ///< by model output
+  std::vector<TokenLookup> lookups;   ///< by model input; an empty one passes the input through
+  std::vector<Scaler> scalers;        ///< by model output
+  std::vector<std::size_t> inputs{};  ///< which model inputs it reads, in its order; empty: all
 };
 
 /// The source of an output.
@@ -154,6 +155,7 @@ class Ensemble {
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
                           InputStarts const& starts);
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
+  std::span<TensorView const> choose(MemberPlan const& member, std::span<TensorView const> inputs);
   Result<void> check_ragged_outputs(std::size_t member, std::int64_t items, InputStarts const& starts);
   Result<void> check_outputs(std::size_t member, std::int64_t items, std::span<std::size_t const> outputs);
   Result<void> check_output(std::size_t member, std::size_t output, std::int64_t rows) const;
@@ -173,12 +175,14 @@ class Ensemble {
   ExecutionPlan const& plan_;
   std::vector<Instance> members_;
   bool const maps_tokens_;             // some member has a token table
+  bool const chooses_inputs_;          // some member reads a choice of the model inputs
   bool const passes_outputs_;          // the public outputs are those of the only member, as it gives them
   std::vector<BatchBuffer> tokens_;    // by model input: tokens of the current member
   std::vector<std::size_t> segments_;  // by model input: the input that says which item an element is of
   std::vector<std::int64_t> unknown_;  // by item: the largest number of unknown codes of any member
   std::vector<std::int64_t> unknown_here_;  // by item: unknown codes of the current member
   std::vector<TensorView> mapped_;          // by model input
+  std::vector<TensorView> chosen_;          // by input of the current member
   std::vector<std::size_t> batch_axes_;     // by model output
   std::vector<TensorView> raw_;        // member-major: member * model outputs + output; checked, items first
   std::vector<TensorView> passed_;     // as raw_: what last passed the checks; its memory is not read

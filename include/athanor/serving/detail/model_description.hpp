@@ -35,7 +35,8 @@ struct ModelDescription {
   Hash128 content{};    ///< over the manifest, whose digests cover the files
   Signature signature;  ///< what callers see
   ExecutionPlan plan;
-  BackendTable backend;
+  std::vector<BackendTable> backends;  ///< by member
+  bool runs_on_any_thread = true;      ///< all of them
   /// Opened with the description, so that bad input is refused before it costs a load.
   std::optional<OpenProcessor> processor;
   bool preprocesses = false;   ///< the processor makes the model's inputs

@@ -39,8 +39,8 @@ batching::LaneOptions ServedModel<T>::lane_options() const {
   if (Padding const& padding = description_.plan.padding; !padding.empty())
     options.dearest_item = padding.most_positions();
   options.instances = static_cast<std::uint32_t>(context_->instances());
-  options.caller_runs = engine_.options().caller_runs == CallerRuns::when_idle &&
-                        description_.backend->runs_on == ATH_RUNS_ON_ANY_THREAD;
+  options.caller_runs =
+      engine_.options().caller_runs == CallerRuns::when_idle && description_.runs_on_any_thread;
   if (sequences_ != nullptr && sequences_->held()) options.rework_limit = 0;  // what has run cannot run again
   return options;
 }
