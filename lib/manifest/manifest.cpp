@@ -245,6 +245,8 @@ void read_source(Node const& node, OutputSection& output, bool of_processor = tr
     output.source = OutputSource::model;
   } else if (head == "mean" && names) {
     output.source = OutputSource::mean;
+  } else if (head == "median" && names) {
+    output.source = OutputSource::median;
   } else if (head == "std" && names) {
     output.source = OutputSource::standard_deviation;
   } else if (head == "processor" && names && of_processor) {
@@ -256,9 +258,9 @@ void read_source(Node const& node, OutputSection& output, bool of_processor = tr
   } else if (from == "members") {
     output.source = OutputSource::members;
   } else {
-    node.reader().refuse(node.path(),
-                         "expected model:NAME, mean:NAME, std:NAME,{} unknown or members; got '{}'",
-                         of_processor ? " processor:NAME, rows:AXIS," : "", from);
+    node.reader().refuse(
+        node.path(), "expected model:NAME, mean:NAME, median:NAME, std:NAME,{} unknown or members; got '{}'",
+        of_processor ? " processor:NAME, rows:AXIS," : "", from);
   }
 }
 
@@ -426,6 +428,7 @@ void describe_rows(Manifest& manifest) {
 void name_model_outputs(Manifest& manifest) {
   for (auto const& output : manifest.outputs) {
     bool const taken = output.source == OutputSource::model || output.source == OutputSource::mean ||
+                       output.source == OutputSource::median ||
                        output.source == OutputSource::standard_deviation;
     if (!taken || std::ranges::find(manifest.model_outputs, output.of, &TensorSpec::name) !=
                       manifest.model_outputs.end())

@@ -220,17 +220,18 @@ void check_computed(Manifest const& manifest, OutputSection const& output, std::
   if (output.source == OutputSource::model) {
     if (manifest.members.size() > 1)
       reader.refuse(path + ".from",
-                    "expected mean:{0} or std:{0} of {1} members, got the output of one model", output.of,
-                    manifest.members.size());
+                    "expected mean:{0}, median:{0} or std:{0} of {1} members, got the output of one model",
+                    output.of, manifest.members.size());
     return;
   }
   if (!is_computable(spec.dtype))
-    reader.refuse(path + ".dtype", "expected f32 or f64 for a mean or a standard deviation, got {}",
+    reader.refuse(path + ".dtype", "expected f32 or f64 for a mean, a median or a standard deviation, got {}",
                   to_string(spec.dtype));
   if (is_ragged(spec) && manifest.members.size() >= 2 && is_counted(manifest, spec))
-    reader.refuse(path + ".from",
-                  "expected an axis of the model's inputs for a mean or a standard deviation, got {}",
-                  to_string(spec));
+    reader.refuse(
+        path + ".from",
+        "expected an axis of the model's inputs for a mean, a median or a standard deviation, got {}",
+        to_string(spec));
   if (output.source == OutputSource::standard_deviation && manifest.members.size() < 2)
     reader.refuse(path + ".from", "expected several members for a standard deviation, got 1");
 }
@@ -252,6 +253,7 @@ void check_output(Manifest const& manifest, OutputSection const& output, std::st
       return;
     case OutputSource::model:
     case OutputSource::mean:
+    case OutputSource::median:
     case OutputSource::standard_deviation: return check_computed(manifest, output, path, reader);
   }
 }

@@ -1,7 +1,10 @@
 #include <athanor/serving/detail/ensemble.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <numeric>
 
 #include <fmt/format.h>
 #include <Eigen/Core>
@@ -50,6 +53,16 @@ void put_numbers(TensorView& view, Values const& values) {
   } else {
     Eigen::Map<Eigen::ArrayXf>(static_cast<float*>(view.data), values.size()) = values.template cast<float>();
   }
+}
+
+/// The median, which lies halfway between the two in the middle of an even number; NaN if any of the values is. Reorders them.
+double median_of(std::span<double> values) {
+  if (std::ranges::any_of(values, [](double value) { return std::isnan(value); }))
+    return std::numeric_limits<double>::quiet_NaN();
+  auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  if (values.size() % 2 == 1) return *middle;
+  return std::midpoint(*std::max_element(values.begin(), middle), *middle);
 }
 
 bool maps_tokens(ExecutionPlan const& plan) {
@@ -374,6 +387,19 @@ void Ensemble::deviate(OutputPlan const& plan, std::uint32_t good, std::span<dou
   squares = (squares / good).sqrt();
 }
 
+/// The median over the members that answered.
+void Ensemble::take_median(OutputPlan const& plan, std::uint32_t good, std::span<double> median) {
+  auto const numbers = given_.make_numbers<double>(median.size() * good);
+  Eigen::Map<Eigen::ArrayXXd> given(numbers.data(), good, static_cast<Eigen::Index>(median.size()));
+  Eigen::Index row = 0;
+  for (std::size_t member = 0; member < answered_.size(); ++member)
+    if (answered_[member] != 0)
+      with_numbers(raw_[member * plan_.model_outputs.size() + plan.index],
+                   plan_.members[member].scalers[plan.index],
+                   [&](auto const& values) { given.row(row++) = values.transpose(); });
+  for (std::size_t i = 0; i < median.size(); ++i) median[i] = median_of(numbers.subspan(i * good, good));
+}
+
 TensorView Ensemble::buffer_for(std::size_t output, TensorView const& like) {
   TensorView view = like;
   view.size_bytes = elements_of(like) * element_size(dtype_of(like));
@@ -415,6 +441,11 @@ void Ensemble::fill_output(std::size_t output, std::int64_t items, std::uint32_t
   outputs_[output] = buffer_for(output, raw);
   if (plan.from == OutputPlan::From::model)
     return with_numbers(raw, scaler, [&](auto const& values) { put_numbers(outputs_[output], values); });
+  if (plan.from == OutputPlan::From::median) {
+    auto const median = median_.make_numbers<double>(elements_of(raw));
+    take_median(plan, good, median);
+    return put_numbers(outputs_[output], numbers_in(median));
+  }
   auto const mean = mean_.make_numbers<double>(elements_of(raw));
   average(plan, good, mean);
   if (plan.from == OutputPlan::From::mean) return put_numbers(outputs_[output], numbers_in(mean));

@@ -49,6 +49,7 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
   switch (source) {
     case manifest::OutputSource::model: return OutputPlan::From::model;
     case manifest::OutputSource::mean: return OutputPlan::From::mean;
+    case manifest::OutputSource::median: return OutputPlan::From::median;
     case manifest::OutputSource::standard_deviation: return OutputPlan::From::standard_deviation;
     case manifest::OutputSource::unknown: return OutputPlan::From::unknown;
     case manifest::OutputSource::members: return OutputPlan::From::members;
@@ -195,7 +196,7 @@ Result<OutputPlan> plan_output(ModelDescription const& description, manifest::Ou
     plan.ragged = ragged_index(manifest, output.of);
     if (plan.ragged == OutputPlan::not_ragged) plan.from = OutputPlan::From::made_rows;
   } else if (plan.from == OutputPlan::From::model || plan.from == OutputPlan::From::mean ||
-             plan.from == OutputPlan::From::standard_deviation) {
+             plan.from == OutputPlan::From::median || plan.from == OutputPlan::From::standard_deviation) {
     plan.index = position_of(manifest.model_outputs, output.of);
     plan.padded = padded_dims_of(manifest.padded_axes, with_items_first(manifest.model_outputs[plan.index]));
     plan.ragged = ragged_index(manifest, plan.spec);

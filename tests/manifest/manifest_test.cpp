@@ -256,12 +256,13 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
        "athanor.json: model_inputs[1].name: expected a name of its own, got 'atom' again"},
       {R"("from": "mean:tg")", R"("from": "mean:tq")",
        "athanor.json: outputs[0].from: expected one of the model outputs (tg), got 'tq'"},
-      {R"("from": "mean:tg")", R"("from": "median:tg")",
-       "athanor.json: outputs[0].from: expected model:NAME, mean:NAME, std:NAME, processor:NAME, rows:AXIS, "
-       "unknown or "
-       "members; got 'median:tg'"},
+      {R"("from": "mean:tg")", R"("from": "mode:tg")",
+       "athanor.json: outputs[0].from: expected model:NAME, mean:NAME, median:NAME, std:NAME, "
+       "processor:NAME, "
+       "rows:AXIS, unknown or members; got 'mode:tg'"},
       {R"("from": "mean:tg")", R"("from": "model:tg")",
-       "athanor.json: outputs[0].from: expected mean:tg or std:tg of 2 members, got the output of one model"},
+       "athanor.json: outputs[0].from: expected mean:tg, median:tg or std:tg of 2 members, got the output of "
+       "one model"},
       {R"("lookups": {"atom": [70, 5]})", R"("lookups": {"tg": [70, 5]})",
        "athanor.json: members[0].lookups.tg: expected the name of an i64 model input that is not made, "
        "got 'tg'"},
@@ -365,6 +366,7 @@ TEST_CASE("what is made of inputs and members is refused where there is nothing 
   CHECK(refusal(computed("std:y")) ==
         "athanor.json: outputs[0].from: expected several members for a standard deviation, got 1");
   CHECK(parse_manifest(computed("mean:y")));
+  CHECK(parse_manifest(computed("median:y")));
 }
 
 // mutant: a model input of another rank than its source is accepted
@@ -449,11 +451,10 @@ TEST_CASE("means, deviations and scales are of types that are computed in") {
   for (auto const* dtype : {"f16", "bf16", "i64"}) {
     std::string text = with(R"("tg", "dtype": "f32")", fmt::format(R"("tg", "dtype": "{}")", dtype));
     text = with(R"("tg_mean", "dtype": "f32")", fmt::format(R"("tg_mean", "dtype": "{}")", dtype), text);
-    CHECK(
-        refusal(text) ==
-        fmt::format(
-            "athanor.json: outputs[0].dtype: expected f32 or f64 for a mean or a standard deviation, got {}",
-            dtype));
+    CHECK(refusal(text) == fmt::format("athanor.json: outputs[0].dtype: expected f32 or f64 for a mean, a "
+                                       "median or a standard deviation, "
+                                       "got {}",
+                                       dtype));
   }
   std::string const half = with(R"("y", "dtype": "f32")", R"("y", "dtype": "f16")", plain);
   CHECK(parse_manifest(half));

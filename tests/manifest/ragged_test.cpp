@@ -103,9 +103,10 @@ TEST_CASE("a mistake in the declaration of ragged rows is named by its place") {
 TEST_CASE("means over members are along an axis that all members share") {
   std::string const outputs = R"({"name": "p", "dtype": "f32", "shape": ["points", 2], "from": "mean:points"},
     {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:points"})";
-  CHECK(refusal(manifest_of(outputs, plain_model_outputs, "", true)) ==
-        "outputs[0].from: expected an axis of the model's inputs for a mean or a standard deviation, got f32 "
-        "[points, 2]");
+  CHECK(
+      refusal(manifest_of(outputs, plain_model_outputs, "", true)) ==
+      "outputs[0].from: expected an axis of the model's inputs for a mean, a median or a standard deviation, "
+      "got f32 [points, 2]");
   CHECK(parse_manifest(manifest_of(R"({"name": "p", "dtype": "f32", "shape": ["atoms"], "from": "mean:p"},
     {"name": "n", "dtype": "i64", "shape": ["items"], "from": "rows:atoms"})",
                                    R"({"name": "p", "dtype": "f32", "shape": ["atoms"]})", "", true)));

@@ -1,6 +1,7 @@
-// An ensemble some of whose members fail: five members, each y = x + the number in its file.
+// An ensemble some of whose members fail: five members, each y = x + the number in its file, 1 to 5 unless a test says more.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -49,22 +50,27 @@ struct MemberBackend {
   };
   Result<std::unique_ptr<Model>> load(ModelSource const& source) {
     std::filesystem::path const path(source.path);
-    float number = 0;
+    std::string number;
     std::ifstream(path) >> number;
-    return std::make_unique<Model>(Model{failing.contains(path.filename().string()), number});
+    return std::make_unique<Model>(Model{failing.contains(path.filename().string()), std::stof(number)});
   }
 };
 
-// A folder with five members that add 1, 2, 3, 4 and 5; removed at the end.
+constexpr char const* mean_and_deviation =
+    R"({"name": "mean", "dtype": "f32", "shape": ["items"], "from": "mean:y"},
+       {"name": "deviation", "dtype": "f32", "shape": ["items"], "from": "std:y"})";
+
+// A folder with five members; removed at the end.
 class EnsembleFolder {
  public:
-  explicit EnsembleFolder(std::string const& extra) {
+  explicit EnsembleFolder(std::string const& extra, std::string const& outputs = mean_and_deviation,
+                          std::array<char const*, 5> const& numbers = {"1", "2", "3", "4", "5"}) {
     std::string pattern = (std::filesystem::temp_directory_path() / "athanor-ensemble-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
     std::string members;
-    for (int i = 0; i < 5; ++i) {
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
       std::string const file = "fold" + std::to_string(i);
-      std::ofstream(path_ + "/" + file) << i + 1;
+      std::ofstream(path_ + "/" + file) << numbers[i];
       members += (i == 0 ? "" : ", ") + std::string(R"({"file": ")") + file + R"(", "digest": "xxh128:)" +
                  to_hex(*hash_file(path_ + "/" + file)) + R"("})";
     }
@@ -72,9 +78,8 @@ class EnsembleFolder {
         << R"({"athanor": 1, "name": "five", "version": "1.0.0", "backend": "members", "format": "any",
               "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
               "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
-              "outputs": [{"name": "mean", "dtype": "f32", "shape": ["items"], "from": "mean:y"},
-                          {"name": "deviation", "dtype": "f32", "shape": ["items"], "from": "std:y"}],)"
-        << extra << R"("members": [)" << members << "]}";
+              "outputs": [)"
+        << outputs << "]," << extra << R"("members": [)" << members << "]}";
   }
   ~EnsembleFolder() { std::filesystem::remove_all(path_); }
   EnsembleFolder(EnsembleFolder const&) = delete;
@@ -85,15 +90,29 @@ class EnsembleFolder {
   std::string path_;
 };
 
-Result<Answer> ask(MemberBackend& backend, std::string const& extra) {
+Result<Answer> ask(MemberBackend& backend, EnsembleFolder const& folder) {
   static_assert(Backend<MemberBackend>);
   ath_backend_table const table = make_table(backend);
-  EnsembleFolder const folder(extra);
   auto engine = Engine<>::create({.backends = {&table}}).value();
   auto model = engine.load(folder.path());
   if (!model) return tl::unexpected(model.error());
   float const ten[1] = {10};
   return model->infer(Request{{"x", Tensor::view<float>(ten, Shape{1})}});
+}
+
+Result<Answer> ask(MemberBackend& backend, std::string const& extra) {
+  return ask(backend, EnsembleFolder(extra));
+}
+
+// The median of y over the members that do not fail, where x is 10.
+Result<Answer> ask_median(std::array<char const*, 5> const& numbers,
+                          std::set<std::string> const& failing = {}, std::string const& non_finite = "") {
+  MemberBackend backend{failing};
+  return ask(backend,
+             EnsembleFolder(R"("min_members": 2,)",
+                            R"({"name": "median", "dtype": "f32", "shape": ["items"], "from": "median:y")" +
+                                non_finite + "}",
+                            numbers));
 }
 
 float value(Answer const& answer, std::string_view name) { return answer.outputs[name].as<float>()[0]; }
@@ -134,6 +153,40 @@ TEST_CASE("means and deviations are those that a loop over the members gives, to
     CHECK(answer->outputs["mean"].as<float>()[i] == static_cast<float>(mean));
     CHECK(answer->outputs["deviation"].as<float>()[i] == static_cast<float>(std::sqrt(squares / 4)));
   }
+}
+
+// mutant: the middle of the members is taken as they stand
+// mutant: the median of an even number of members is the higher of the two in the middle
+TEST_CASE(
+    "the median is that of the members that answered, and lies between the middle two of an even number") {
+  std::array<char const*, 5> const numbers = {"7", "1", "100", "2", "3"};
+  auto const odd = ask_median(numbers);
+  REQUIRE_MESSAGE(odd, odd.error().message);
+  CHECK(value(*odd, "median") == 13);
+  auto const even = ask_median(numbers, {"fold1"});
+  REQUIRE_MESSAGE(even, even.error().message);
+  CHECK(value(*even, "median") == 15);
+  CHECK(even->report.members == 4);
+  auto const two = ask_median(numbers, {"fold1", "fold3", "fold4"});
+  REQUIRE_MESSAGE(two, two.error().message);
+  CHECK(value(*two, "median") == 63.5F);
+}
+
+// mutant: the median passes over members that are not a number
+TEST_CASE("a member that is not a number makes the median none, and one that is infinite does not") {
+  std::array<char const*, 5> const undefined = {"nan", "7", "1", "2", "3"};
+  auto const refused = ask_median(undefined);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == Reason::non_finite);
+  auto const allowed = ask_median(undefined, {}, R"(, "non_finite": "allow")");
+  REQUIRE_MESSAGE(allowed, allowed.error().message);
+  CHECK(std::isnan(value(*allowed, "median")));
+  auto const without = ask_median(undefined, {"fold0"});
+  REQUIRE_MESSAGE(without, without.error().message);
+  CHECK(value(*without, "median") == 12.5F);
+  auto const infinite = ask_median({"7", "1", "inf", "2", "-inf"});
+  REQUIRE_MESSAGE(infinite, infinite.error().message);
+  CHECK(value(*infinite, "median") == 12);
 }
 
 // mutant: one member that answers is enough

@@ -486,8 +486,8 @@ TEST_CASE("a manifest that gives a processor rows which it does not take, or non
             .find("processor.rows[0].from: expected one of the model outputs (y), got 'z'") !=
         std::string::npos);
   CHECK(refusal(R"("processor": {"name": "sum", "rows": ["processor:sum"]},)" + inputs + given + outputs)
-            .find("processor.rows[0]: expected model:NAME, mean:NAME, std:NAME, unknown or members; got "
-                  "'processor:sum'") != std::string::npos);
+            .find("processor.rows[0]: expected model:NAME, mean:NAME, median:NAME, std:NAME, unknown or "
+                  "members; got 'processor:sum'") != std::string::npos);
   CHECK(refusal(R"("processor": {"name": "last"},)" + inputs + given +
                 R"("model_inputs": [{"name": "z", "dtype": "f32", "shape": ["items", 2]}],)" + outputs)
             .find("model_inputs[0].name: expected one of the inputs (x), got 'z'") != std::string::npos);

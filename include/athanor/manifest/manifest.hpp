@@ -35,6 +35,7 @@ struct FileDigest {
 enum class OutputSource : std::uint8_t {
   model,               ///< the model output `of`
   mean,                ///< the mean of the members' output `of`
+  median,              ///< the median of the members' output `of`
   standard_deviation,  ///< the standard deviation of the members' output `of`
   unknown,             ///< how many of the item's codes the members' lookups do not know
   members,             ///< how many members answered

@@ -56,6 +56,7 @@ struct OutputPlan {
   enum class From : std::uint8_t {
     model,
     mean,
+    median,
     standard_deviation,
     unknown,
     members,
@@ -167,6 +168,7 @@ class Ensemble {
   void average(OutputPlan const& plan, std::uint32_t good, std::span<double> mean) const;
   void deviate(OutputPlan const& plan, std::uint32_t good, std::span<double const> mean,
                std::span<double> deviation) const;
+  void take_median(OutputPlan const& plan, std::uint32_t good, std::span<double> median);
   TensorView buffer_for(std::size_t output, TensorView const& like);
   void fill_output(std::size_t output, std::int64_t items, std::uint32_t good);
 
@@ -192,6 +194,8 @@ class Ensemble {
   std::vector<BatchBuffer> computed_;  // by public output
   BatchBuffer mean_;                   // of the output being computed
   BatchBuffer deviation_;              // likewise
+  BatchBuffer median_;                 // likewise
+  BatchBuffer given_;                  // of the median: by element, what each member gave
   std::vector<std::uint8_t> answered_;
   std::vector<TensorView> outputs_;
   std::vector<std::size_t> ragged_;  // by model output: its ragged axis, or not_ragged
