@@ -179,6 +179,7 @@ TEST_CASE("a refresh takes over: older results answer their waiters and are not 
   CHECK(*reader.flight_value == 2);
 }
 
+// mutant: a hit takes the value out of the store
 TEST_CASE("S0-13 what one caller got cannot be changed for the next") {
   static_assert(std::is_const_v<Handle::element_type>);
   World world;

@@ -139,6 +139,7 @@ TEST_CASE("outputs come in the order that was asked for, with the values that th
   }
 }
 
+// mutant: a model that reads identifiers gets none
 TEST_CASE("S0-2 a caller who has only a SMILES is answered by the model itself") {
   REQUIRE(model().signature().inputs.size() == 1);
   CHECK(model().signature().inputs[0].name == "smiles");

@@ -94,6 +94,7 @@ TEST_CASE("S0-5 asking a model of one output for four is an error that names the
   CHECK(engine.state->routes() == 0);
 }
 
+// mutant: a copy of a tensor shares its memory
 TEST_CASE("S0-13 what one caller does with a cached answer is not seen by the next") {
   SimulatedEngine engine;
   auto first = engine.infer(row(5)).value();
@@ -144,6 +145,7 @@ TEST_CASE("S0-12 the metrics are what the callers have counted themselves") {
   CHECK(hits == 31);
 }
 
+// mutant: there are no metrics while a call is in flight
 TEST_CASE("S0-14 metrics and health are read while a model runs, and take none of its time") {
   SimulatedEngine engine;
   std::string read;
