@@ -1,9 +1,10 @@
-// Graph networks behind an engine: one of chemprop's, from SMILES, and an ensemble that reads scalars of a polymer beside
-// its graph. Their weights are made on the spot.
+// Graph networks behind an engine: one of chemprop's, from SMILES, an ensemble that reads scalars of a polymer beside
+// its graph, and one of several labels. Their weights are made on the spot.
 #include <cmath>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -151,6 +152,45 @@ def forward(self, atom: Tensor, graph: Tensor, pm: Tensor, mn: Tensor, mw: Tenso
   return serve(engine, folder, scalars_manifest + members + "]}");
 }
 
+// An ensemble whose members give two properties at once, as training with several labels makes them.
+constexpr char const* labels_manifest = R"({
+  "athanor": 1, "name": "labels", "version": "1.0.0", "backend": "torch", "format": "torchscript",
+  "processor": {"name": "polymer-graph", "inputs": ["smiles"]},
+  "inputs": [{"name": "smiles", "dtype": "bytes", "shape": ["items"]}],
+  "model_inputs": [
+    {"name": "atom", "dtype": "i32", "shape": ["atoms"]},
+    {"name": "graph", "dtype": "i64", "shape": ["atoms"], "make": "segment"},
+    {"name": "graphs", "dtype": "i64", "shape": [1], "make": "count"}
+  ],
+  "model_outputs": [
+    {"name": "tg", "dtype": "f32", "shape": ["items"]},
+    {"name": "density", "dtype": "f32", "shape": ["items"]}
+  ],
+  "outputs": [
+    {"name": "tg_mean", "dtype": "f32", "shape": ["items"], "unit": "K", "from": "mean:tg"},
+    {"name": "tg_median", "dtype": "f32", "shape": ["items"], "unit": "K", "from": "median:tg"},
+    {"name": "density_mean", "dtype": "f32", "shape": ["items"], "from": "mean:density"},
+    {"name": "density_median", "dtype": "f32", "shape": ["items"], "from": "median:density"}
+  ],
+  "self_test": [{"inputs": {"smiles": ["*CC*"]}, "outputs": {"tg_median": [16], "density_median": [2.5]}}],
+  "members": [)";
+
+// tg = fold * atoms + 1 in fold 1, 2, 3 and 10; density = atoms / fold, half of which the member gives.
+Model<> labels_model(Engine<>& engine, tests::Folder const& folder) {
+  std::string members;
+  for (std::string const fold : {"3", "1", "10", "2"}) {
+    tests::write_script(folder / (fold + ".pt"), R"(
+def forward(self, atom: Tensor, graph: Tensor, graphs: Tensor) -> Tuple[Tensor, Tensor]:
+  atoms = torch.zeros([int(graphs)]).index_add(0, graph, torch.ones([atom.size(0)]))
+  return )" + fold + R"( * atoms, 0.5 * atoms / )" + fold +
+                                                     "\n");
+    std::string const one = member(folder, fold + ".pt");
+    members += (members.empty() ? "" : ", ") + one.substr(0, one.size() - 1) +
+               R"(, "scale": {"tg": {"center": 1, "scale": 1}, "density": {"center": 0, "scale": 2}}})";
+  }
+  return serve(engine, folder, labels_manifest + members + "]}");
+}
+
 }  // namespace
 
 // mutant: chemprop-graph gives the targets in the place of the sources
@@ -219,4 +259,27 @@ TEST_CASE("a molar mass that is missing and a tacticity above one are refused by
   REQUIRE(!wrong);
   CHECK(wrong.error().code == Code::invalid_argument);
   CHECK_MESSAGE(wrong.error().message.find("pm") != std::string::npos, wrong.error().message);
+}
+
+// mutant: the median of an even number of members is the higher of the two in the middle
+TEST_CASE("an ensemble of several labels has mean and median of each, scaled by its own numbers") {
+  auto engine = make_engine();
+  tests::Folder const folder;
+  auto model = labels_model(engine, folder);
+  std::vector<Request> const requests{Request{{"smiles", "*CC*"}}, Request{{"smiles", "*CC(*)C"}}};
+  auto const answers = model.infer_many(requests);
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    REQUIRE_MESSAGE(answers[i], answers[i].error().message);
+    float const atoms = i == 0 ? 6 : 9;
+    auto const value = [&](char const* name) { return answers[i]->outputs[name].as<float>()[0]; };
+    CHECK(value("tg_mean") == doctest::Approx(4 * atoms + 1));
+    CHECK(value("tg_median") == doctest::Approx(2.5 * atoms + 1));
+    CHECK(value("density_mean") == doctest::Approx(atoms * (1 + 0.5 + 1.0 / 3 + 0.1) / 4));
+    CHECK(value("density_median") == doctest::Approx(atoms * (0.5 + 1.0 / 3) / 2));
+  }
+  std::vector<std::string_view> const wanted{"density_median"};
+  auto const alone = model.infer(requests[0], {.outputs = wanted});
+  REQUIRE(alone);
+  CHECK(alone->outputs.size() == 1);
+  CHECK(alone->outputs["density_median"].as<float>()[0] == doctest::Approx(2.5));
 }
