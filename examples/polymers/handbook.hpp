@@ -13,8 +13,9 @@ struct Handbook {
   std::string name;
   double tg_k = 0;
   std::string source;
-  bool trained_on = false;  // the model that comes with the program was, so that the comparison is no test
-  std::string chain{};      // chem::chain_key
+  // In the table of the shipped model's training that may be told. What is not may be in the larger one.
+  bool trained_on = false;
+  std::string chain{};  // chem::chain_key
 };
 
 athanor::Result<std::vector<Handbook>> read_handbook(std::string const& path);

@@ -32,6 +32,12 @@ std::size_t count_of(Json const& object, char const* key) {
   return at != object.end() && at->is_array() ? at->size() : 0;
 }
 
+// Mean absolute errors by model.
+Json errors_of(Json const& cross_validation) {
+  auto const at = cross_validation.find("mean_absolute_error");
+  return at != cross_validation.end() && at->is_object() ? *at : Json::object();
+}
+
 void tell(std::string_view what, std::string const& text) {
   constexpr std::size_t indent = 12;
   bool first = true;
@@ -41,6 +47,18 @@ void tell(std::string_view what, std::string const& text) {
   }
 }
 
+// The mean error of the model and of others over the same folds, and the rows that these are errors of.
+void tell_errors(Json const& cross_validation) {
+  auto const errors = errors_of(cross_validation);
+  std::string_view what = "error";
+  for (auto const& [name, error] : errors.items()) {
+    if (!error.is_number()) continue;
+    tell(what, fmt::format("{:.1f} K  {}", error.get<double>(), name));
+    what = "";
+  }
+  if (auto const rows = text_of(cross_validation, "errors_of"); !rows.empty()) tell("", "on " + rows);
+}
+
 }  // namespace
 
 std::string model_title(std::string const& folder) {
@@ -48,8 +66,21 @@ std::string model_title(std::string const& folder) {
   return fmt::format("{} {}", text_of(manifest, "name"), text_of(manifest, "version"));
 }
 
-std::string data_source(std::string const& folder) {
-  return text_of(read_json(folder + "/cross_validation.json"), "source");
+std::vector<std::string> data_sources(std::string const& folder) {
+  auto const json = read_json(folder + "/cross_validation.json");
+  std::vector<std::string> sources;
+  if (json.contains("sources") && json["sources"].is_array())
+    for (auto const& source : json["sources"])
+      if (source.is_string()) sources.push_back(printable(source.get_ref<std::string const&>()));
+  return sources;
+}
+
+std::string error_words(std::string const& folder) {
+  auto const json = read_json(folder + "/cross_validation.json");
+  auto const errors = errors_of(json);
+  auto const rows = text_of(json, "errors_of");
+  if (!errors.contains("ensemble") || !errors["ensemble"].is_number() || rows.empty()) return {};
+  return fmt::format("{:.1f} K in the mean on {}", errors["ensemble"].get<double>(), rows);
 }
 
 int print_info(std::string const& folder) {
@@ -61,21 +92,20 @@ int print_info(std::string const& folder) {
   }
   say("{}\n", painted(model_title(folder), Colour::bold));
   tell("what", text_of(manifest, "description"));
-  auto const errors = read_json(folder + "/cross_validation.json")["mean_absolute_error"];
-  if (errors.is_object())
-    for (auto const& [name, error] : errors.items())
-      if (error.is_number())
-        tell(name == errors.begin().key() ? "error" : "",
-             fmt::format("{:.1f} K  {}", error.get<double>(), name));
+  tell_errors(read_json(folder + "/cross_validation.json"));
   auto const calibration = read_json(folder + "/calibration.json");
   if (calibration.contains("coverage") && calibration.contains("held_out"))
     tell("interval",
          fmt::format("made for {:.0f} % of polymers; {:.1f} % of those held out lie in theirs",
                      100 * calibration.value("coverage", 0.0), 100 * calibration.value("held_out", 0.0)));
   auto const domain = read_json(folder + "/domain.json");
-  tell("domain", fmt::format("{} atom environments; {} chains of a table are listed",
-                             count_of(domain, "identifiers"), count_of(domain, "chains")));
-  if (auto const source = data_source(folder); !source.empty()) tell("data", source);
+  tell("domain",
+       fmt::format("{} atom environments of RDKit {}; {} chains of a table are listed",
+                   count_of(domain, "identifiers"), text_of(domain, "rdkit"), count_of(domain, "chains")));
+  for (std::string_view what = "data"; auto const& source : data_sources(folder)) {
+    tell(what, source);
+    what = "";
+  }
   tell("more", folder + "/MODEL_CARD.md");
   tell("program", fmt::format("polymers, of Athanor {}", athanor::version_text));
   return 0;

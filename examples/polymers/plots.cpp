@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 #include <numeric>
+#include <ranges>
 #include <vector>
 
 #include <fmt/format.h>
@@ -16,15 +17,24 @@ namespace polymers {
 
 namespace {
 
-std::vector<std::array<double, 2>> read_pairs(std::string const& path) {
+constexpr int most_ticks = 12;  // that an axis in steps of about a seventh can have
+
+struct Pairs {
+  std::vector<std::array<double, 2>> values;  // measured and predicted
+  std::string source;                         // of the polymers; empty when it is not told
+};
+
+Pairs read_pairs(std::string const& path) {
   std::ifstream file(path);
   auto const json = nlohmann::json::parse(file, nullptr, false);
   auto const& list = json.is_object() && json.contains("pairs") ? json["pairs"] : json;
-  std::vector<std::array<double, 2>> pairs;
+  Pairs pairs;
   if (list.is_array())
     for (auto const& pair : list)
       if (pair.is_array() && pair.size() == 2 && pair[0].is_number() && pair[1].is_number())
-        pairs.push_back({pair[0].get<double>(), pair[1].get<double>()});
+        pairs.values.push_back({pair[0].get<double>(), pair[1].get<double>()});
+  if (json.is_object() && json.contains("pairs_of") && json["pairs_of"].is_string())
+    pairs.source = json["pairs_of"].get<std::string>();
   return pairs;
 }
 
@@ -51,26 +61,31 @@ std::string axes(Scale const& x, Scale const& y, std::vector<double> const& tick
 }  // namespace
 
 std::string parity_plot(std::string const& path) {
-  auto const pairs = read_pairs(path);
+  auto const [pairs, source] = read_pairs(path);
   if (pairs.empty()) return "<div class='plot'>No cross-validation lies beside the model.</div>";
-  Scale const x{100, 750, 56, 420};
-  Scale const y{100, 750, 380, 16};
+  auto const [low, high] = std::ranges::minmax(pairs | std::views::join);
+  // Seven ticks or so, in hundreds.
+  double const step = std::max(1.0, std::round((high - low) / 700)) * 100;
+  double const first = std::floor(low / step) * step;
+  double const last = std::max(std::ceil(high / step) * step, first + step);
+  Scale const x{first, last, 56, 420};
+  Scale const y{first, last, 380, 16};
   double sum = 0;
   std::string points;
   for (auto const& [measured, predicted] : pairs) {
     sum += std::abs(predicted - measured);
-    points += fmt::format("<circle cx='{:.1f}' cy='{:.1f}' r='2.4'/>", x(std::clamp(measured, 100.0, 750.0)),
-                          y(std::clamp(predicted, 100.0, 750.0)));
+    points += fmt::format("<circle cx='{:.1f}' cy='{:.1f}' r='2.4'/>", x(measured), y(predicted));
   }
-  std::vector<double> const ticks{100, 200, 300, 400, 500, 600, 700};
+  std::vector<double> ticks;
+  for (int i = 0; i <= most_ticks && first + i * step <= last; ++i) ticks.push_back(first + i * step);
   return fmt::format(
-      "<div class='plot'><b>Cross-validation: predicted against measured</b><p>{} polymers, each predicted "
-      "by the "
-      "fold that did not see it; mean absolute error {:.1f} K</p><svg viewBox='0 0 440 424' width='100%'>{}"
+      "<div class='plot'><b>Cross-validation: predicted against measured</b><p>{} polymers{}, each predicted "
+      "by the fold that did not see it; mean absolute error {:.1f} K</p><svg viewBox='0 0 440 424' "
+      "width='100%'>{}"
       "<path d='M{:.1f} {:.1f} L{:.1f} {:.1f}' stroke='#94a3b8' stroke-dasharray='4 4'/>"
       "<g fill='#1f6feb' opacity='.5'>{}</g></svg></div>",
-      pairs.size(), sum / static_cast<double>(pairs.size()),
-      axes(x, y, ticks, ticks, "measured Tg [K]", "predicted Tg [K]"), x(100), y(100), x(750), y(750),
+      pairs.size(), source.empty() ? "" : " of " + escaped(source), sum / static_cast<double>(pairs.size()),
+      axes(x, y, ticks, ticks, "measured Tg [K]", "predicted Tg [K]"), x(first), y(first), x(last), y(last),
       points);
 }
 

@@ -133,7 +133,8 @@ void print_comparison(std::span<Prediction const> predictions, std::vector<Handb
       say("{:<36}  {:>7}  {:>9}  {:>13}\n", handbook[i].name, known, temperature(p.tg_k, view),
           interval(p, view));
   }
-  say("* The model was trained on this value, so that it is no test.\n");
+  say("* The model was trained on this value. Most polymers of textbooks are in its\n"
+      "  larger table, too, whose rows are not told: no row is a test of the model.\n");
 }
 
 void print_engine(Summary const& summary) {

@@ -119,7 +119,8 @@ class Writer {
     if (entry != nullptr)
       html += fmt::format("<div>known: {} {} <small>({}{})</small></div>", degrees(entry->tg_k), unit(),
                           escaped(entry->source),
-                          entry->trained_on ? "; the demonstration model was trained on it" : "");
+                          entry->trained_on ? "; the demonstration model was trained on it"
+                                            : "; the demonstration model may have been trained on it");
     return html + fmt::format("<div class='domain {}'>{}</div></div>",
                               p.domain() <= Domain::in ? "in" : "out", escaped(domain_words(p)));
   }
@@ -150,12 +151,14 @@ class Writer {
 
 // What a reader needs to do it again, and to cite it.
 std::string provenance(Page const& page) {
-  std::string const source = data_source(page.model_folder);
+  std::string data;
+  for (auto const& source : data_sources(page.model_folder)) data += escaped(source) + "<br>";
+  auto const error = error_words(page.model_folder);
   return fmt::format(
-      "<dl><dt>model</dt><dd>{}</dd><dt>data</dt><dd>{}</dd><dt>program</dt><dd>polymers, of Athanor {}</dd>"
+      "<dl><dt>model</dt><dd>{}</dd><dt>data</dt><dd>{}more in the model card</dd><dt>error</dt><dd>{}</dd>"
+      "<dt>program</dt><dd>polymers, of Athanor {}</dd>"
       "<dt>date</dt><dd>{}</dd><dt>command</dt><dd><code>{}</code></dd></dl>",
-      escaped(model_title(page.model_folder)),
-      source.empty() ? "see the model card" : escaped(source) + "; more in the model card",
+      escaped(model_title(page.model_folder)), data, error.empty() ? "not known" : escaped(error),
       athanor::version_text, today(), escaped(printable(page.command)));
 }
 

@@ -175,7 +175,7 @@ def main():
         listed = [graph for graph, number in zip(molecules, table) if number == arguments.show]
         export.export(arguments.out, members, trained, chains, listed, coverage, tool)
         shown = (table == arguments.show) & (weights >= 1)
-        export.write_cross_validation(arguments.out / "cross_validation.json", measured[shown],
+        export.write_cross_validation(arguments.out / "cross_validation.json", np.bincount(table)[1:], measured[shown],
                                       predictions["ensemble"][shown], errors)
         recipe = network.Recipe()
         export.write_card(arguments.out, {
