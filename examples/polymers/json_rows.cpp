@@ -1,6 +1,7 @@
 #include "json_rows.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,6 +18,9 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+// So many values are read to find an object with SMILES, whose members are the columns.
+constexpr std::size_t most_ahead = 256;
+
 // One value of the text, as it is written, and where it starts.
 struct Value {
   std::string text;
@@ -30,20 +34,26 @@ class Values {
  public:
   explicit Values(Text text) : text_(std::move(text)) {}
 
+  // The next value; no value at the end. An array that ends before its ] has lost values, so that is an error.
   Result<std::optional<Value>> next() {
-    if (!started_) {
-      started_ = true;
-      auto const first = to_something();
-      if (!first) return tl::unexpected(first.error());
-      array_ = *first && text_.rest().front() == '[';
-      if (array_) text_.take(1);
-    }
+    if (closed_) return std::optional<Value>();
+    bool const first = !std::exchange(started_, true);
     if (std::exchange(inside_line_, false))
       if (auto const skipped = skip_line(text_); !skipped) return tl::unexpected(skipped.error());
-    auto const something = to_something();
+    auto something = to_something();
+    if (first && something && *something && text_.rest().front() == '[') {
+      array_ = true;
+      text_.take(1);
+      something = to_something();
+    } else if (array_ && something && *something && text_.rest().front() == ',') {
+      text_.take(1);
+      something = to_something();
+    }
     if (!something) return tl::unexpected(something.error());
-    if (!*something || (array_ && text_.rest().front() == ']')) return std::optional<Value>();
-    return read();
+    if (!*something)
+      return array_ ? torn("a ] that closes the array", "the end of the file")
+                    : Result<std::optional<Value>>(std::nullopt);
+    return array_ && text_.rest().front() == ']' ? close() : read();
   }
 
   Text const& text() const { return text_; }
@@ -52,12 +62,28 @@ class Values {
   // Moves to the next byte that is no blank; false at the end.
   Result<bool> to_something() {
     for (;;) {
-      std::size_t const at = text_.rest().find_first_not_of(array_ ? ", \t\r\n" : " \t\r\n");
+      std::size_t const at = text_.rest().find_first_not_of(" \t\r\n");
       text_.take(std::min(at, text_.rest().size()));
       if (at != std::string_view::npos) return true;
       auto more = text_.more();
       if (!more || !*more) return more;
     }
+  }
+
+  Result<std::optional<Value>> torn(std::string_view expected, std::string_view got) const {
+    auto error = misread(text_.line(), text_.byte(), expected, got);
+    error.message = text_.name() + ": " + error.message;
+    return tl::unexpected(std::move(error));
+  }
+
+  // The end of the array, behind which nothing stands.
+  Result<std::optional<Value>> close() {
+    text_.take(1);
+    auto const something = to_something();
+    if (!something) return tl::unexpected(something.error());
+    if (*something) return torn("nothing behind the array", text_.rest());
+    closed_ = true;
+    return std::optional<Value>();
   }
 
   // Where the value ends that `rest` starts with; no value when it goes on behind `rest`.
@@ -108,6 +134,7 @@ class Values {
   Text text_;
   bool started_ = false;
   bool array_ = false;
+  bool closed_ = false;       // the array is
   bool inside_line_ = false;  // reading stands inside a line of which nothing more is wanted
 };
 
@@ -123,25 +150,38 @@ std::string cell_of(Json const& member) {
                             : member.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// What was read to see the columns, the end or a failure among it.
+using Ahead = std::deque<Result<std::optional<Value>>>;
+
+// The columns are the members of the first object that has SMILES. Later objects fill them whatever the case of their
+// names.
 class JsonRows : public Rows {
  public:
-  JsonRows(Values values, std::optional<Value> first, std::vector<std::string> columns,
-           std::string smiles_column, std::string wanted)
+  JsonRows(Values values, Ahead ahead, std::vector<std::string> columns, std::string smiles_column,
+           std::string wanted)
       : Rows(std::move(columns), std::move(smiles_column)),
         values_(std::move(values)),
-        first_(std::move(first)),
-        wanted_(std::move(wanted)) {}
+        ahead_(std::move(ahead)),
+        wanted_(std::move(wanted)),
+        smiles_(find_column(this->columns(), this->smiles_column()).value_or(0)) {}
   double fraction() const override { return values_.text().fraction(); }
 
  private:
   Result<std::optional<Row>> one() override {
-    auto value = first_ ? Result<std::optional<Value>>(std::exchange(first_, std::nullopt)) : values_.next();
+    auto value = next_value();
     if (!value) return tl::unexpected(std::move(value.error()));
     if (!*value) return std::optional<Row>();
     return std::optional(row_of(**value));
   }
 
-  Row row_of(Value const& value) const {
+  Result<std::optional<Value>> next_value() {
+    if (ahead_.empty()) return values_.next();
+    auto value = std::move(ahead_.front());
+    ahead_.pop_front();
+    return value;
+  }
+
+  Row row_of(Value const& value) {
     Row row;
     row.line = value.line;
     row.cells.resize(columns().size());
@@ -156,58 +196,84 @@ class JsonRows : public Rows {
     try {
       json = Json::parse(value.text);
     } catch (Json::parse_error const& error) {
-      refuse(std::min(std::max(error.byte, std::size_t{1}) - 1, value.text.size()), "JSON");
+      std::size_t const at = std::min(std::max(error.byte, std::size_t{1}) - 1, value.text.size());
+      bool const escaped = at > 0 && value.text[at - 1] == '\\';
+      refuse(escaped ? at - 1 : at, escaped ? "JSON, where a SMILES has two \\ for each of its own" : "JSON");
       return row;
     } catch (Json::exception const&) {
       // A number that no double holds: what follows refuses the row.
     }
     if (json.is_string()) {
       row.smiles = trimmed(json.get_ref<std::string const&>());
-      row.cells.front() = json.get<std::string>();
+      row.cells[smiles_] = json.get<std::string>();
       return row;
     }
     auto const names = json.is_object() ? names_of(json) : std::vector<std::string>();
     auto const smiles = find_smiles(names, wanted_);
-    if (json.is_object()) fill(row, json, value.text);
+    if (json.is_object()) fill(row, json, names, value.text);
     if (!smiles || !json[names[*smiles]].is_string()) {
       refuse(0, fmt::format("a JSON text, or an object with a text named {}",
                             wanted_.empty() ? "smiles" : wanted_));
       return row;
     }
-    row.smiles = trimmed(json[names[*smiles]].get_ref<std::string const&>());
+    auto const& text = json[names[*smiles]].get_ref<std::string const&>();
+    row.smiles = trimmed(text);
+    if (row.cells[smiles_].empty()) row.cells[smiles_] = text;  // where its name is another
     if (auto const name = find_column(names, "name"); name && json[names[*name]].is_string())
       row.name = json[names[*name]].get<std::string>();
     return row;
   }
 
-  void fill(Row& row, Json const& object, std::string const& text) const {
+  void fill(Row& row, Json const& object, std::vector<std::string> const& names, std::string const& text) {
     row.object = text;
-    for (std::size_t i = 0; i < columns().size(); ++i)
-      if (object.contains(columns()[i])) row.cells[i] = cell_of(object[columns()[i]]);
+    for (std::size_t i = 0; i < columns().size(); ++i) {
+      auto const& column = columns()[i];
+      auto const at = find_column(names, column);
+      if (object.contains(column))
+        row.cells[i] = cell_of(object[column]);
+      else if (at)
+        row.cells[i] = cell_of(object[names[*at]]);
+    }
+    for (auto const& name : names)
+      if (!find_column(columns(), name) && !names_smiles(name)) leave_out(name);
   }
 
   Values values_;
-  std::optional<Value> first_;
+  Ahead ahead_;
   std::string wanted_;
+  std::size_t smiles_;  // the column
 };
+
+// The names of the members of an object with SMILES, and which of them these are.
+std::optional<std::pair<std::vector<std::string>, std::size_t>> columns_of(Value const& value,
+                                                                           std::string const& wanted) {
+  auto const json = Json::parse(value.text, nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  auto names = names_of(json);
+  auto const smiles = find_smiles(names, wanted);
+  if (!smiles) return std::nullopt;
+  return std::pair(std::move(names), *smiles);
+}
 
 }  // namespace
 
 Result<std::unique_ptr<Rows>> open_json(Text text, Input const& input) {
   Values values(std::move(text));
-  auto first = values.next();
-  if (!first) return tl::unexpected(std::move(first.error()));
+  Ahead ahead;
   std::vector<std::string> columns{"smiles", "name"};
   std::string smiles_column;
-  auto const json = *first ? Json::parse((*first)->text, nullptr, false) : Json();
-  if (json.is_object()) {
-    auto names = names_of(json);
-    if (auto const smiles = find_smiles(names, input.smiles_column)) {
-      smiles_column = names[*smiles];
-      columns = std::move(names);
+  for (std::size_t bytes = 0; ahead.size() < most_ahead && bytes < longest_record;) {
+    auto const& value = ahead.emplace_back(values.next());
+    if (!value && ahead.size() == 1) return tl::unexpected(value.error());
+    if (!value || !*value) break;
+    bytes += (*value)->text.size();
+    if (auto found = columns_of(**value, input.smiles_column)) {
+      columns = std::move(found->first);
+      smiles_column = columns[found->second];
+      break;
     }
   }
-  return std::make_unique<JsonRows>(std::move(values), std::move(*first), std::move(columns),
+  return std::make_unique<JsonRows>(std::move(values), std::move(ahead), std::move(columns),
                                     std::move(smiles_column), input.smiles_column);
 }
 

@@ -30,6 +30,8 @@ class Output {
   // the error says how many rows that are.
   athanor::Result<void> write(std::span<Prediction const> predictions);
   athanor::Result<void> finish();
+  // Whether its rows are cells under names, not objects.
+  bool is_table() const { return format_ == Format::csv; }
 
  private:
   enum class Format : std::uint8_t { csv, lines, array };

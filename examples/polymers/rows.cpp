@@ -228,6 +228,12 @@ Result<std::vector<Row>> Rows::next(std::size_t count) {
   return rows;
 }
 
+void Rows::leave_out(std::string const& name) {
+  constexpr std::size_t most = 20;
+  if (left_out_.size() < most && std::ranges::find(left_out_, name) == left_out_.end())
+    left_out_.push_back(name);
+}
+
 std::optional<Input::Format> format_of(std::string_view path) {
   using Format = Input::Format;
   constexpr std::array<std::pair<std::string_view, Format>, 11> suffixes{{{".csv", Format::csv},

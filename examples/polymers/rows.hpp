@@ -52,15 +52,19 @@ class Rows {
   std::vector<std::string> const& columns() const { return columns_; }
   // The name of the column of SMILES; empty where there was no choice.
   std::string const& smiles_column() const { return smiles_column_; }
+  // Names of what rows so far had beside the columns, which a table has no place for; the first of them.
+  std::vector<std::string> const& left_out() const { return left_out_; }
 
  protected:
   Rows(std::vector<std::string> columns, std::string smiles_column)
       : columns_(std::move(columns)), smiles_column_(std::move(smiles_column)) {}
   virtual athanor::Result<std::optional<Row>> one() = 0;
+  void leave_out(std::string const& name);
 
  private:
   std::vector<std::string> columns_;
   std::string smiles_column_;
+  std::vector<std::string> left_out_;
   std::size_t count_ = 0;
   std::optional<athanor::Error> failure_;
 };

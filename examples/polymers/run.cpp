@@ -86,6 +86,14 @@ class Run {
       say("    and {} more; each row says why in its column error\n", errors - refused_.size());
   }
 
+  // What the objects of a JSON input have beside the columns of the table that was written.
+  void print_left_out() const {
+    if (!output_ || !output_->is_table() || rows_.left_out().empty()) return;
+    auto const names = fmt::format("{}", fmt::join(rows_.left_out(), ", "));
+    say("left out, since the first object with SMILES has no such members:\n");
+    for (auto const& line : wrapped(clipped(names, 500), columns_of(voice) - 5)) say("    {}\n", line);
+  }
+
  private:
   // The next rows; false at the end.
   Result<bool> step() {
@@ -164,6 +172,7 @@ int predict_rows(RunSettings const& settings, std::vector<Handbook> const& handb
   if (summary.rows == 0 && went && interruption.load() == 0)
     return complain({Code::invalid_argument, Reason::missing_input, "the input holds no rows", {}});
   run.print_refusals(summary.errors);
+  run.print_left_out();
   print_summary(summary, told.view);
   int const status = finish(told, run.kept(), summary, handbook);
   if (!went) return complain(went.error());

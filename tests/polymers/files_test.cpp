@@ -229,6 +229,65 @@ TEST_CASE("JSON is one value per line or one array, and its members are kept") {
   CHECK(lines.rows[1].line == 3);
 }
 
+// mutant: the columns of JSON are the members of the first value
+// mutant: a member is put into its column only if its case is that of the first object
+// mutant: a bare text goes into the first column
+// mutant: members that have no column are forgotten
+TEST_CASE("the columns of JSON are those of the first object with SMILES, and the others fill them") {
+  Folder const folder;
+  auto rows =
+      open_rows({folder.write("in.jsonl",
+                              "junk\n\"*C*\"\n{\"a\": 1}\n{\"id\": 7, \"SMILES\": \"*CC*\"}\n"
+                              "{\"smiles\": \"*CO*\", \"ID\": 8, \"note\": 1}\n{\"psmiles\": \"*CS*\"}\n"),
+                 Format::json});
+  REQUIRE(rows);
+  CHECK((*rows)->columns() == Texts{"id", "SMILES"});
+  CHECK((*rows)->smiles_column() == "SMILES");
+  auto const part = (*rows)->next(10).value();
+  REQUIRE(part.size() == 6);
+  CHECK(part[0].error);
+  CHECK(part[1].cells == Texts{"", "*C*"});
+  CHECK(part[2].error);
+  CHECK(part[3].cells == Texts{"7", "*CC*"});
+  CHECK(part[4].cells == Texts{"8", "*CO*"});
+  CHECK(part[5].cells == Texts{"", "*CS*"});
+  CHECK(part[5].number == 6);
+  CHECK((*rows)->left_out() == Texts{"a", "note"});
+}
+
+// mutant: an array that is not closed passes for a whole one
+// mutant: what stands behind an array is not looked at
+// mutant: a comma too many is no value
+TEST_CASE("a torn array is an error behind its rows") {
+  Folder const folder;
+  auto const torn = read({folder.write("torn.json", "[\"*CC*\",\n\"*CO*\","), Format::json});
+  CHECK(smiles_of(torn) == Texts{"*CC*", "*CO*"});
+  CHECK_MESSAGE(torn.failure.ends_with("torn.json: line 2, byte 16 of the file: expected a ] that closes the "
+                                       "array, got the end of the file"),
+                torn.failure);
+  auto const more = read({folder.write("in.json", "[\"*CC*\"]\n\"*CO*\""), Format::json});
+  CHECK(smiles_of(more) == Texts{"*CC*"});
+  CHECK_MESSAGE(more.failure.find("expected nothing behind the array, got \"*CO*\"") != std::string::npos,
+                more.failure);
+  auto const commas = read({folder.write("in.json", "[\"*CC*\",,\"*CO*\",\n]\n"), Format::json});
+  CHECK(smiles_of(commas) == Texts{"*CC*", "", "*CO*"});
+  CHECK(commas.failure == "");
+  CHECK(read({folder.write("in.json", "[]"), Format::json}).failure == "");
+}
+
+// mutant: the backslashes of JSON are not explained
+TEST_CASE("a backslash that JSON does not know is told how to be written") {
+  Folder const folder;
+  auto const rows = read(
+      {folder.write("in.jsonl", "{\"smiles\": \"*C\\C=C*\"}\n{\"smiles\": \"*C\\\\C=C*\"}\n"), Format::json});
+  REQUIRE(smiles_of(rows) == Texts{"", "*C\\C=C*"});
+  CHECK_MESSAGE(
+      rows.rows[0].error->message ==
+          "line 1, byte 14 of the file: expected JSON, where a SMILES has two \\ for each of its own, "
+          "got \\C=C*\"}",
+      rows.rows[0].error->message);
+}
+
 // mutant: what cannot be read is taken for the end
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
   Folder const folder;
