@@ -198,7 +198,10 @@ int build_words(CLI::App const& command, Arguments& arguments) {
   if (!built) return complain(built.error());
   if (!arguments.predict_built) return 0;
   say("\n");
+  if (arguments.build.options.meso && arguments.run.predictor.model_folder == shipped_model())
+    say("The model reads no stereo: --meso changes the SMILES, not the temperature.\n\n");
   arguments.run.smiles = std::move(*built);
+  arguments.run.predictor.plain = true;  // a chain by how it was made, however short
   return run(arguments.run);
 }
 

@@ -80,6 +80,15 @@ class Program(unittest.TestCase):
         self.assertEqual(row["smiles"], "*CC(*)c1ccccc1")
         self.assertGreater(float(row["tg_k"]), 300)
 
+    # mutant: what was built must pass for a polymer by its size
+    # mutant: what tacticity does not change is not told
+    def test_short_and_tactic_chains_are_predicted_as_what_they_are(self):
+        output, _ = self.build("C=C", "C=CC", "--degree", 8, "--predict")
+        self.assertRegex(output, r"(?m)^CC\S+ +\d+ +\d+ to \d+  no repeat unit$")
+        self.assertNotIn("--meso", output)
+        output, _ = self.build("C=CC", "--meso", 1, "--degree", 10, "--predict")
+        self.assertIn("--meso changes the SMILES, not the temperature", output)
+
     def test_what_cannot_be_built_is_refused_with_what_is_missing(self):
         _, errors = self.build("CCC", "OCCO", "--mechanism", "ester", status=1)
         self.assertIn("monomer 1 (CCC): ester joins aliphatic alcohol and carboxylic acid", errors)
@@ -101,6 +110,20 @@ class Program(unittest.TestCase):
             self.assertEqual(row["error"] == "", row["smiles"] in alone)
             if not row["error"]:
                 self.assertAlmostEqual(float(row["tg_k"]), float(alone[row["smiles"]]), delta=0.011)
+
+    # mutant: a refused row is left out of the predictions
+    def test_five_hundred_bad_rows_among_ten_thousand_are_each_named_in_their_place(self):
+        good = ["*CC*", "*CC(*)C", "*CC(*)Cl", "*CC(*)c1ccccc1", "*CC(*)C#N", "*CCO*", "*C=CC*"]
+        bad = ["C1CC", "", "*CC", "CCO", "*CC(*)(*)C", "[Na+]", "C<C", "nan", "*CC(*)C(", "[U]C"]
+        rows = [(f"{number}", bad[number // 20 % len(bad)] if number % 20 == 13 else good[number % len(good)]) for number in range(10_000)]
+        path = self.write("in.csv", "id,smiles\n" + "".join(f"{number},{smiles}\n" for number, smiles in rows))
+        output, _ = self.predict(path, "--out", self.folder / "out.csv")
+        self.assertRegex(output, r"(?m)^10000 rows, 500 refused, \d+ rows/s$")
+        with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
+            answers = list(csv.DictReader(file))
+        self.assertEqual([(answer["id"], answer["smiles"]) for answer in answers], rows)
+        for number, answer in enumerate(answers):
+            self.assertEqual((answer["error"] != "", answer["tg_k"] == ""), (number % 20 == 13,) * 2, answer)
 
     # mutant: the object of a row is dropped
     # mutant: cells that a row does not have are written
