@@ -45,6 +45,9 @@ SETS = [
     ("vinyl", [2], "C=CC=C"),
     ("vinyl", [2, 3], "CCOC(=O)/C=C/C(=O)OCC"),
     ("vinyl", [2, 3], "C1=CC2CCC1C2"),
+    ("acrylate", [2, 3], "C=C(C)C(=O)OC"),
+    ("acrylate", [2, 3], "C=CC(=O)OC.C=C(C)C(=O)OC"),
+    ("acrylate", [2], "C=CC(=O)N.C=CC(=O)OCCCC"),
     ("ester", [2, 3, 4, 6], "O=C(O)c1ccc(C(=O)O)cc1.OCCO"),
     ("ester", [2, 3, 4], "O=C(Cl)CCCCC(=O)Cl.OCCO"),
     ("ester", [2, 3, 4], "CC(O)C(=O)O"),
@@ -72,9 +75,11 @@ STEREO_SETS = [
     ("vinyl", [3, 4, 5], "C=CC"),
     ("vinyl", [3, 4, 5], "C=Cc1ccccc1"),
     ("vinyl", [3, 4, 5], "C=C(C)C(=O)OC"),
+    ("acrylate", [3, 4, 5], "C=CC(=O)OC"),
     ("ester", [2, 3, 4, 5], "C[C@@H](O)CC(=O)O"),
 ]
-NAMES = {"nipu": "NIPU"}
+# Both names of chain growth mean the same code of m2p.
+NAMES = {"nipu": "NIPU", "acrylate": "vinyl"}
 MOST_RUNS = 20000
 
 
@@ -133,7 +138,7 @@ def all_products(mechanism, degree, monomers):
 
 def all_stereo_products(mechanism, degree, monomer, meso):
     numpy.random.seed(0)
-    if mechanism == "vinyl":
+    if mechanism in ("vinyl", "acrylate"):
         frame = polyvinyl_stereo([monomer], degree, 80, [1], meso)
     else:
         mirrored = monomer.replace("@@", "@")
