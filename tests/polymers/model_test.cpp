@@ -168,6 +168,24 @@ TEST_CASE("polymers come in the order in which textbooks have them") {
   }
 }
 
+// mutant: an atom sees no further than its own unit
+TEST_CASE("polymers have the temperatures that textbooks print, within 20 K in the mean") {
+  std::ifstream file(TEXTBOOK);
+  double missed = 0;
+  int polymers = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with('#') || line.starts_with("name\t")) continue;
+    std::size_t const smiles = line.find('\t') + 1;
+    std::size_t const celsius = line.find('\t', smiles) + 1;
+    auto const answer = model().infer(request(line.substr(smiles, celsius - 1 - smiles)));
+    REQUIRE_MESSAGE(answer, line);
+    missed += std::abs(number(*answer, "tg_mean") - 273.15 - std::stod(line.substr(celsius)));
+    ++polymers;
+  }
+  CHECK(polymers >= 35);
+  CHECK(missed / polymers <= 20);
+}
+
 // mutant: the key of a chain holds the counts as they are
 TEST_CASE("a chain of the table that may be told is named as such in every spelling") {
   for (std::string const smiles : {"*CC(*)c1ccccc1", "*C(c1ccccc1)C*", "*CC*", "*CCCC*"}) {
