@@ -23,9 +23,11 @@ DEMO = ["*CC*", "*CC(*)C", "*CC(*)c1ccccc1", "*CC(*)(C)C(=O)OC", "*OC(C)C(*)=O",
 PLAIN = ["CC", "CC(C)", "CC(c1ccccc1)", "CC(C)(C(=O)OC)", "CC(O)C(=O)", "CC(Cl)", "COC(=O)c1ccc(C(=O)O)cc1.OCCO",
          "CC(C)(c1ccc(O)cc1)c1ccc(O)cc1.O=C(Cl)Cl",
          "c1ccc2c(c1)C(=O)N(c1ccc(C(=O)c3ccc(N4C(=O)c5ccccc5C4=O)cc3)cc1)C2=O"]
+# Groups whose atoms releases of RDKit perceive differently, so that a model says at its load when it is served by another.
+DRIFTING = ["*NC(=S)N*", "*P(=N*)(C)C", "*S(=O)(=O)c1ccc(*)cc1"]
 # Further repeat units for the parity test: other elements, rings, one-atom units, and codes that training never met.
 FURTHER = ["*C*", "*O*", "*CCO*", "*CCCCCC*", "*CC(*)C#N", "*CC(*)O", "*CC(F)(F)*", "*C(F)(F)C(F)(F)*", "*CC=CC*",
-           "*NCCCCCC(*)=O", "*Nc1ccc(cc1)NC(=O)c1ccc(cc1)C(*)=O", "*c1ccc(cc1)S*", "*[Si](C)(C)O*", "*P(=N*)(C)C",
+           "*NCCCCCC(*)=O", "*Nc1ccc(cc1)NC(=O)c1ccc(cc1)C(*)=O", "*c1ccc(cc1)S*", "*[Si](C)(C)O*",
            "*CC(*)C(=O)NCC(O)CN", "*c1ccc(*)s1", "*CC(*)[B](O)O", "*CC(*)[Ge](C)(C)C"]
 
 VERSION = "2.0.0"
@@ -193,6 +195,7 @@ def export(folder, members, folds, chains, shown, coverage, tool):
     exported = write_members(members, folder)
     write_domain(folder / "domain.json", chains, shown, tool)
     write_json(folder / "calibration.json", coverage)
-    rows = answers(exported, tool, DEMO + PLAIN + FURTHER)
+    tested = DEMO + PLAIN + DRIFTING
+    rows = answers(exported, tool, tested + FURTHER)
     write_oracle(folder / "oracle.json", rows)
-    write_manifest(folder, folds, rows[:len(DEMO) + len(PLAIN)], coverage["coverage"])
+    write_manifest(folder, folds, rows[:len(tested)], coverage["coverage"])

@@ -33,6 +33,7 @@ class Polymer:
     measured: float
     table: int
     part: str
+    row: int
 
 
 def run_graph_tool(tool, smiles):
@@ -68,7 +69,7 @@ def read_table(path, number, tool):
     if missing:
         raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}")
     graphs = run_graph_tool(tool, [row["smiles"] for row in rows])
-    return [Polymer(graph, kelvin(path, line, row["tg_k"]), number, row.get("set") or "")
+    return [Polymer(graph, kelvin(path, line, row["tg_k"]), number, row.get("set") or "", line)
             for line, (row, graph) in enumerate(zip(rows, graphs), 1)]
 
 
@@ -95,12 +96,25 @@ def group_by_chain(graphs):
     return np.array([numbers.setdefault(chain_key(graph), len(numbers)) for graph in graphs])
 
 
-def describe_contradictions(polymers, groups, limit=30.0):
-    """A sentence on chains that occur more than once: how many, and how many differ by more than `limit` kelvin."""
-    values = {}
+def repeated_chains(polymers, groups):
+    """The rows of every chain that occurs more than once, each by ascending value; those that differ most come first."""
+    chains = {}
     for polymer, group in zip(polymers, groups):
-        values.setdefault(group, []).append(polymer.measured)
-    spans = np.array([max(row) - min(row) for row in values.values() if len(row) > 1] or [0.0])
-    repeated = sum(len(row) > 1 for row in values.values())
-    return (f"{repeated} chains occur more than once; their values differ by {np.median(spans):.1f} K in the median, by "
+        chains.setdefault(group, []).append(polymer)
+    repeated = [sorted(rows, key=lambda row: row.measured) for rows in chains.values() if len(rows) > 1]
+    return sorted(repeated, key=lambda rows: rows[0].measured - rows[-1].measured)
+
+
+def describe_contradictions(repeated, limit=30.0):
+    """A sentence on chains that occur more than once: how many, and how many differ by more than `limit` kelvin."""
+    spans = np.array([rows[-1].measured - rows[0].measured for rows in repeated] or [0.0])
+    return (f"{len(repeated)} chains occur more than once; their values differ by {np.median(spans):.1f} K in the median, by "
             f"more than {limit:.0f} K in {int((spans > limit).sum())} of them, by {spans.max():.0f} K at most")
+
+
+def list_contradictions(repeated, most=20):
+    """Lines for whoever has the tables: the chains whose values differ most, with their lowest and highest row."""
+    def place(polymer):
+        return f"{polymer.measured:6.1f} K  table {polymer.table}, row {polymer.row}: {polymer.graph.smiles}"
+    return "\n".join(f"  {rows[-1].measured - rows[0].measured:5.1f} K apart\n    {place(rows[0])}\n    {place(rows[-1])}"
+                     for rows in repeated[:most] if rows[-1].measured > rows[0].measured)
