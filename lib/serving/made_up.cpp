@@ -93,7 +93,8 @@ Result<Request> make_up_request(ModelDescription const& description, int number)
   bool const on_cpu = description.manifest.device.value_or(Device{}).type == DeviceType::cpu;
   for (TensorSpec const& spec : inputs) {
     bool const zeros = reads_reals || !on_cpu || is_index(description.manifest, spec.name);
-    auto tensor = make_up(spec, number, zeros ? 0 : number);
+    int const own = spec.shared ? 0 : number;  // items of one batch have it in common
+    auto tensor = make_up(spec, own, zeros ? 0 : own);
     if (!tensor) return tl::unexpected(std::move(tensor.error()));
     request.set(spec.name, std::move(*tensor));
   }
@@ -193,7 +194,8 @@ Result<Request> halve(ModelDescription const& description, Request const& reques
   Request halved;
   for (NamedTensor const& given : request.inputs()) {
     TensorSpec const* const spec = input_of(description, given.name);
-    auto value = spec == nullptr ? Result<Tensor>(given.value) : halve(*spec, given.value);
+    bool const kept = spec == nullptr || spec->shared;
+    auto value = kept ? Result<Tensor>(given.value) : halve(*spec, given.value);
     if (!value) return tl::unexpected(std::move(value.error()));
     halved.set(given.name, std::move(*value));
   }
