@@ -102,26 +102,38 @@ Result<Hash128> hash_file(std::string const& path) {
 KeyHasher::KeyHasher() noexcept {
   static_assert(sizeof(XXH3_state_t) <= state_size && alignof(XXH3_state_t) <= 64);
   static_assert(secret_size >= XXH3_SECRET_SIZE_MIN);
-  new (state_.data()) XXH3_state_t;
-  reset();
 }
 
-KeyHasher::KeyHasher(Secret const& secret) noexcept : secret_(&secret) {
-  new (state_.data()) XXH3_state_t;
-  reset();
-}
+KeyHasher::KeyHasher(Secret const& secret) noexcept : secret_(&secret) {}
 
 void KeyHasher::reset() noexcept {
-  auto* state = library_state(state_);
+  gathered_ = 0;
+  streams_ = false;
+}
+
+/// The same fields give the same key by either way: a streamed hash is that of all its bytes.
+void KeyHasher::begin_state() noexcept {
+  std::array<std::byte, short_key> begun;
+  std::memcpy(begun.data(), state_.data(), gathered_);
+  auto* const state = new (state_.data()) XXH3_state_t;
   if (secret_ == nullptr) {
     XXH3_128bits_reset(state);
   } else {
     XXH3_128bits_reset_withSecret(state, secret_->data(), secret_->size());
   }
+  XXH3_128bits_update(state, begun.data(), gathered_);
+  streams_ = true;
 }
 
 void KeyHasher::update(void const* data, std::size_t bytes) noexcept {
-  if (bytes != 0) update_state(*library_state(state_), data, bytes);
+  if (bytes == 0) return;
+  if (!streams_ && bytes <= short_key - gathered_) {
+    std::memcpy(&state_[gathered_], data, bytes);
+    gathered_ += bytes;
+    return;
+  }
+  if (!streams_) begin_state();
+  update_state(*library_state(state_), data, bytes);
 }
 
 void KeyHasher::add_word(std::uint64_t value) noexcept {
@@ -187,6 +199,10 @@ std::int64_t KeyHasher::add_finite(Tensor const& tensor) noexcept {
 }
 
 Hash128 KeyHasher::finish() const noexcept {
+  if (!streams_)
+    return secret_ == nullptr ? hash_bytes(state_.data(), gathered_)
+                              : from_library(XXH3_128bits_withSecret(state_.data(), gathered_,
+                                                                     secret_->data(), secret_->size()));
   auto* bytes = const_cast<std::byte*>(state_.data());  // the library's digest does not write
   return from_library(XXH3_128bits_digest(reinterpret_cast<XXH3_state_t*>(bytes)));
 }

@@ -31,10 +31,11 @@ TEST_CASE("hash: the text is the one that xxh128sum prints") {
 
 // mutant: a hash by AVX2 has its halves swapped
 // mutant: an update by AVX2 leaves out the last byte
+// mutant: a key that is no longer short loses what it began with
 TEST_CASE("hash: large inputs are hashed as small ones, however they are divided") {
   KeyHasher::Secret secret{};
   for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(7 * i + 1);
-  for (std::size_t const words : {1U, 30U, 32U, 33U, 100U, 128U, 129U, 20'000U}) {
+  for (std::size_t const words : {1U, 28U, 29U, 30U, 32U, 33U, 100U, 128U, 129U, 20'000U}) {
     CAPTURE(words);
     std::string text;
     auto const in_words = [&](KeyHasher&& hasher) {
@@ -149,18 +150,28 @@ TEST_CASE("hash: texts count one by one, however their offsets are held") {
 }
 
 // mutant: a hasher forgets its secret
+// mutant: a short key is hashed without the secret
+// mutant: a reset hasher goes on with its former state
 TEST_CASE("hash: a secret changes every key and survives reset") {
   KeyHasher::Secret secret;
   for (std::size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i * 37 + 11);
   KeyHasher keyed(secret);
-  keyed.add(std::string_view("text"));
-  auto const first = keyed.finish();
-  CHECK(first != key_of(std::string_view("text")));
-  keyed.reset();
-  keyed.add(std::string_view("text"));
-  CHECK(keyed.finish() == first);
-  KeyHasher const copy = keyed;
-  CHECK(copy.finish() == first);
+  for (std::size_t const length : {1'000U, 4U, 1'000U}) {
+    CAPTURE(length);
+    std::string const text(length, 't');
+    keyed.reset();
+    keyed.add(std::string_view(text));
+    auto const first = keyed.finish();
+    CHECK(first != key_of(std::string_view(text)));
+    keyed.reset();
+    keyed.add(std::string_view(text));
+    CHECK(keyed.finish() == first);
+    KeyHasher other(secret);
+    other.add(std::string_view(text));
+    CHECK(other.finish() == first);
+    KeyHasher const copy = keyed;
+    CHECK(copy.finish() == first);
+  }
 }
 
 // mutant: a file is hashed up to its first piece

@@ -84,8 +84,15 @@ class KeyHasher {
   void add_head(Tensor const& tensor) noexcept;
   void update(void const* data, std::size_t bytes) noexcept;
 
+  void begin_state() noexcept;
+
   static constexpr std::size_t state_size = 576;
+  static constexpr std::size_t short_key = 240;  // bytes
+  // Fields are gathered here and hashed at once, until there are more than make a short key: then it is the library's
+  // state, whose preparation takes longer than the hash of a short key.
   alignas(64) std::array<std::byte, state_size> state_;
+  std::size_t gathered_ = 0;
+  bool streams_ = false;  // state_ is the library's
   Secret const* secret_ = nullptr;
 };
 
