@@ -53,6 +53,17 @@ double rate_of(std::vector<Work> const& works) {
   return wrong.load() ? 0 : static_cast<double>(calls.load()) / seconds;
 }
 
+/// The work, which adds the microseconds that it takes to `times`.
+Work timed(Work work, std::vector<double>& times) {
+  return [work = std::move(work), &times] {
+    auto const start = std::chrono::steady_clock::now();
+    bool const right = work();
+    auto const end = std::chrono::steady_clock::now();
+    times.push_back(std::chrono::duration<double, std::micro>(end - start).count());
+    return right;
+  };
+}
+
 /// Everything that the rounds call.
 struct Stage {
   EngineOptions const cached{};
@@ -81,8 +92,12 @@ bool measure_round(Stage& stage, std::map<std::string, std::vector<double>>& sha
   double const hits = rate_of({stage.call(0, stage.first_hits.model), stage.call(1, stage.first_hits.model)});
   double const instances = rate_of({stage.call(0, stage.shared.model), stage.call(1, stage.shared.model)});
   double const instance = rate_of({stage.call(0, stage.first.model), stage.call(1, stage.first.model)});
+  std::array<std::vector<double>, 2> times;
+  double const instance_timed = rate_of(
+      {timed(stage.call(0, stage.first.model), times[0]), timed(stage.call(1, stage.first.model), times[1])});
   double const both_again = rate_of({stage.call(0, stage.first.model), stage.call(1, stage.second.model)});
-  for (double const rate : {alone, both, both_hits, models, hits, instances, instance, both_again})
+  for (double const rate :
+       {alone, both, both_hits, models, hits, instances, instance, instance_timed, both_again})
     if (rate == 0) return false;
   if (std::min(both, both_again) < 0.95 * 2 * alone || std::max(both, both_again) > 1.05 * 2 * alone)
     return false;
@@ -91,6 +106,8 @@ bool measure_round(Stage& stage, std::map<std::string, std::vector<double>>& sha
   shares["engine.scaling-hits"].push_back(hits / both_hits);
   shares["engine.scaling-instances"].push_back(instances / both);
   shares["engine.scaling-one-instance"].push_back(instance / alone);
+  times[0].insert(times[0].end(), times[1].begin(), times[1].end());
+  shares["engine.scaling-one-instance-p99"].push_back(quantile(times[0], 0.99));
   return true;
 }
 
@@ -103,12 +120,13 @@ struct ScalingFigure {
 }  // namespace
 
 void measure_scaling(Figures& figures) {
-  std::array<ScalingFigure, 5> const wanted{{
+  std::array<ScalingFigure, 6> const wanted{{
       {"engine.scaling-engines", "of double: two engines", std::nullopt},
       {"engine.scaling-models", "of two engines: two models of one engine", at_least(0.95)},
       {"engine.scaling-hits", "of two engines: hits of one engine", at_least(0.95)},
       {"engine.scaling-instances", "of two engines: one model, two instances", at_least(0.85)},
       {"engine.scaling-one-instance", "of one caller: one model, one instance, two callers", at_least(0.6)},
+      {"engine.scaling-one-instance-p99", "us p99: one model, one instance, two callers", at_most(3.0)},
   }};
   bool any = false;
   for (auto const& figure : wanted) any = figures.wants(figure.name) || any;

@@ -1,4 +1,5 @@
 // What a lane does for, and to, the threads that callers lend it.
+
 #include <doctest/doctest.h>
 
 #include "lane_bench.hpp"
