@@ -142,8 +142,8 @@ std::string_view to_string(Domain domain) {
 Domain Prediction::domain() const {
   if (!repeat_unit) return Domain::no_repeat_unit;
   if (unseen_identifiers < 0) return Domain::not_known;
-  if (unseen_identifiers > 0 || unknown_tokens > 0) return Domain::out;
-  return in_table ? Domain::trained_on : Domain::in;
+  if (in_table) return Domain::trained_on;
+  return unseen_identifiers > 0 || unknown_tokens > 0 ? Domain::out : Domain::in;
 }
 
 Result<Predictor> Predictor::open(Settings const& settings) {

@@ -236,7 +236,8 @@ void Rows::leave_out(std::string const& name) {
 
 std::optional<Input::Format> format_of(std::string_view path) {
   using Format = Input::Format;
-  constexpr std::array<std::pair<std::string_view, Format>, 11> suffixes{{{".csv", Format::csv},
+  // The last three are no text, and the reader says so; their names are no SMILES.
+  constexpr std::array<std::pair<std::string_view, Format>, 14> suffixes{{{".csv", Format::csv},
                                                                           {".tsv", Format::csv},
                                                                           {".tab", Format::csv},
                                                                           {".json", Format::json},
@@ -246,7 +247,10 @@ std::optional<Input::Format> format_of(std::string_view path) {
                                                                           {".smiles", Format::lines},
                                                                           {".can", Format::lines},
                                                                           {".ism", Format::lines},
-                                                                          {".txt", Format::lines}}};
+                                                                          {".txt", Format::lines},
+                                                                          {".xlsx", Format::csv},
+                                                                          {".xls", Format::csv},
+                                                                          {".parquet", Format::csv}}};
   if (has_suffix(path, ".gz")) path.remove_suffix(3);
   for (auto const& [suffix, format] : suffixes)
     if (has_suffix(path, suffix)) return format;

@@ -330,11 +330,15 @@ class Program(unittest.TestCase):
 
     # mutant: the ends of an interval are exchanged
     # mutant: any number is taken for a coverage
+    # mutant: a chain of the table with surroundings of its own is out
     def test_the_interval_is_told_with_its_coverage(self):
         (row,) = self.predict_to_csv("*CC(*)c1ccccc1")
         self.assertLess(float(row["tg_low_k"]), float(row["tg_k"]))
         self.assertLess(float(row["tg_k"]), float(row["tg_high_k"]))
         self.assertEqual(row["in_table"], "1")
+        (rare,) = self.predict_to_csv("*CC(*)Cl")
+        self.assertEqual((rare["in_table"], rare["domain"]), ("1", "trained on"))
+        self.assertGreater(int(rare["unseen_identifiers"]), 0)
         output, _ = self.predict("*CC(*)c1ccccc1")
         self.assertIn("in, trained on it", output)
         self.assertIn("90 % interval", output.splitlines()[0])
@@ -344,6 +348,14 @@ class Program(unittest.TestCase):
             (model / "calibration.json").write_text(text)
             output, _ = self.predict("--model", model, "*CC*")
             self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +domain", text)
+
+    # mutant: the name of a workbook is taken for a SMILES
+    def test_a_workbook_is_named_for_what_it_is(self):
+        path = self.folder / "polymers.xlsx"
+        path.write_bytes(b"PK\x03\x04" + bytes(60))
+        output, errors = self.predict(path, status=1)
+        self.assertEqual(output, "")
+        self.assertIn("this is a workbook such as .xlsx", errors)
 
     # mutant: a pair of a cross-validation need not be numbers
     # mutant: the axes of the plot end below its highest point
