@@ -174,16 +174,16 @@ TEST_CASE(
 
 // mutant: the median passes over members that are not a number
 TEST_CASE("a member that is not a number makes the median none, and one that is infinite does not") {
-  std::array<char const*, 5> const undefined = {"nan", "7", "1", "2", "3"};
+  std::array<char const*, 5> const undefined = {"7", "1", "nan", "90", "2"};
   auto const refused = ask_median(undefined);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::non_finite);
   auto const allowed = ask_median(undefined, {}, R"(, "non_finite": "allow")");
   REQUIRE_MESSAGE(allowed, allowed.error().message);
   CHECK(std::isnan(value(*allowed, "median")));
-  auto const without = ask_median(undefined, {"fold0"});
+  auto const without = ask_median(undefined, {"fold2"});
   REQUIRE_MESSAGE(without, without.error().message);
-  CHECK(value(*without, "median") == 12.5F);
+  CHECK(value(*without, "median") == 14.5F);
   auto const infinite = ask_median({"7", "1", "inf", "2", "-inf"});
   REQUIRE_MESSAGE(infinite, infinite.error().message);
   CHECK(value(*infinite, "median") == 12);
