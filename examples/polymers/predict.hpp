@@ -17,9 +17,9 @@ namespace polymers {
 
 // Where a polymer stands to what the model was trained on.
 enum class Domain : std::uint8_t {
-  trained_on,      // a chain of its table of measured values, even one with surroundings that no other chain has
-  in,              // all its atom environments and kinds of atoms and bonds occur in the training
-  out,             // some do not
+  trained_on,  // a chain of its table of measured values, even one with surroundings that no other chain has
+  in,          // all its atom environments and kinds of atoms and bonds occur in the training
+  out,         // some do not
   no_repeat_unit,  // a molecule, of which the model has seen none, however well its atoms are known
   not_known        // the model does not tell
 };
