@@ -111,5 +111,5 @@ TEST_CASE("an unknown backend of any member is refused by name") {
   auto const refused = pair.engine.add(folder.path());
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::manifest);
-  CHECK(refused.error().message == "mixed@1.0.0: unknown backend 'missing'; registered: other, weighing");
+  CHECK(refused.error().message == "mixed@1.0.0: unknown backend 'missing'; registered: weighing, other");
 }
