@@ -210,7 +210,7 @@ class JsonRows : public Rows {
     }
     auto const names = json.is_object() ? names_of(json) : std::vector<std::string>();
     auto const smiles = find_smiles(names, wanted_);
-    if (json.is_object()) fill(row, json, names, value.text);
+    if (json.is_object()) fill(row, json, names, smiles ? std::string_view(names[*smiles]) : "", value.text);
     if (!smiles || !json[names[*smiles]].is_string()) {
       refuse(0, fmt::format("a JSON text, or an object with a text named {}",
                             wanted_.empty() ? "smiles" : wanted_));
@@ -218,13 +218,15 @@ class JsonRows : public Rows {
     }
     auto const& text = json[names[*smiles]].get_ref<std::string const&>();
     row.smiles = trimmed(text);
-    if (row.cells[smiles_].empty()) row.cells[smiles_] = text;  // where its name is another
+    row.cells[smiles_] = text;  // its name may be another
     if (auto const name = find_column(names, "name"); name && json[names[*name]].is_string())
       row.name = json[names[*name]].get<std::string>();
     return row;
   }
 
-  void fill(Row& row, Json const& object, std::vector<std::string> const& names, std::string const& text) {
+  // `smiles` is the name of the member that is predicted, which has a column whatever it is called.
+  void fill(Row& row, Json const& object, std::vector<std::string> const& names, std::string_view smiles,
+            std::string const& text) {
     row.object = text;
     for (std::size_t i = 0; i < columns().size(); ++i) {
       auto const& column = columns()[i];
@@ -235,7 +237,7 @@ class JsonRows : public Rows {
         row.cells[i] = cell_of(object[names[*at]]);
     }
     for (auto const& name : names)
-      if (!find_column(columns(), name) && !names_smiles(name)) leave_out(name);
+      if (!find_column(columns(), name) && name != smiles) leave_out(name);
   }
 
   Values values_;

@@ -524,9 +524,11 @@ std::string Manifest::full_format(manifest::Member const& member) const {
     if (autograd) parts.emplace_back("autograd=true");
     if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
     for (std::string const& argument : nones) parts.push_back("none=" + argument);
-    for (std::size_t i = 0; i < inputs.size(); ++i)
-      if (defaults[i] && is_none(inputs[i], *defaults[i])) parts.push_back("optional=" + inputs[i].name);
   }
+  // Who is not told would read what is not there; who does not know the word refuses the format.
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (member.reads(inputs[i].name) && defaults[i] && is_none(inputs[i], *defaults[i]))
+      parts.push_back("optional=" + inputs[i].name);
   if (own_backend)
     for (std::string const& library : operators) parts.push_back("operators=" + library);
   return parts.empty() ? member.format : fmt::format("{}?{}", member.format, fmt::join(parts, "&"));

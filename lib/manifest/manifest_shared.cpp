@@ -46,7 +46,7 @@ void check_shared_input(Manifest const& manifest, ModelInput const& input, std::
                         Reader& reader) {
   TensorSpec const& spec = input.spec;
   auto const source = std::ranges::find(manifest.inputs, spec.name, &TensorSpec::name);
-  if (!fits(*source, spec))
+  if (!fits(*source, spec) || batch_axis_of(spec) != no_batch_axis)
     reader.refuse(path, "expected '{}' as in inputs, {}; got {}", spec.name, to_string(*source),
                   to_string(spec));
   for (TensorSpec const& each : {*source, spec})

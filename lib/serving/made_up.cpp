@@ -89,7 +89,8 @@ bool is_index(Manifest const& manifest, std::string const& name) noexcept {
 Result<Request> make_up_request(ModelDescription const& description, int number) {
   Request request;
   auto const& inputs = description.signature.inputs;
-  bool const reads_reals = std::ranges::any_of(inputs, is_real, &TensorSpec::dtype);
+  bool const reads_reals =
+      std::ranges::any_of(inputs, [](TensorSpec const& spec) { return !spec.shared && is_real(spec.dtype); });
   bool const on_cpu = description.manifest.device.value_or(Device{}).type == DeviceType::cpu;
   for (TensorSpec const& spec : inputs) {
     bool const zeros = reads_reals || !on_cpu || is_index(description.manifest, spec.name);

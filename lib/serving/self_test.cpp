@@ -237,9 +237,10 @@ Result<Company> gather(ModelDescription const& description, Worker const& worker
   Company company;
   for (auto const& test : description.manifest.self_tests) {
     if (company.items() >= most_alone) break;
+    std::size_t const before = company.samples.size();
     if (auto joined = join(description, worker, test.inputs, company); !joined)
       return tl::unexpected(std::move(joined.error()));
-    company.tolerance = std::max(company.tolerance, test.tolerance);
+    if (company.samples.size() > before) company.tolerance = std::max(company.tolerance, test.tolerance);
   }
   if (!company.samples.empty()) return company;
   auto const made = make_up_requests(description);

@@ -146,6 +146,19 @@ TEST_CASE("a slot that is put back runs at once on a thread that is lent, if not
   CHECK(bench.client.executed.size() == 3);
 }
 
+// mutant: the policy holds a slot that goes on with a thread lent
+TEST_CASE("a policy does not hold a slot that is put back with a thread lent") {
+  Stepping<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
+  auto& call = bench.enter(1);
+  bench.client.kept = &call;
+  bench.world.run_until_idle();
+  bench.client.kept = nullptr;
+  TimePoint const back = bench.world.now();
+  bench.lane.put_back(call, LendThread::yes);
+  CHECK(call.finished == 1);
+  CHECK(bench.world.now() == back);
+}
+
 TEST_CASE("of many slots with many keys each makes its steps, and every batch is in the order of age") {
   for (std::uint32_t seed = 1; seed <= 50; ++seed) {
     Stepping bench({.max_items = 3});

@@ -208,6 +208,9 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
   };
   auto const manifest = read(text(R"(, {"name": "scale", "constant": null})", hint));
   CHECK(manifest.full_format(manifest.members[0]) == "pt2?none=scale&optional=hint");
+  auto other = manifest.members[0];
+  other.format = "own";
+  CHECK(manifest.full_format(other) == "own?optional=hint");
   CHECK(manifest.nones == std::vector<std::string>{"scale"});
   CHECK(manifest.model_inputs.size() == 2);
   CHECK(manifest.signature().is_optional(0));

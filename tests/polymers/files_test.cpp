@@ -255,6 +255,21 @@ TEST_CASE("the columns of JSON are those of the first object with SMILES, and th
   CHECK((*rows)->left_out() == Texts{"a", "note"});
 }
 
+TEST_CASE("the cell of the SMILES holds what is predicted, and another SMILES without a column is left out") {
+  Folder const folder;
+  auto rows = open_rows(
+      {folder.write("in.jsonl",
+                    "{\"smiles\": \"*CC*\"}\n"
+                    "{\"psmiles\": \"*CC(*)C\", \"smiles\": \"C=CC\", \"canonical_smiles\": \"C\"}\n"),
+       Format::json});
+  REQUIRE(rows);
+  auto const part = (*rows)->next(10).value();
+  REQUIRE(part.size() == 2);
+  CHECK(part[1].smiles == "*CC(*)C");
+  CHECK(part[1].cells == Texts{"*CC(*)C"});
+  CHECK((*rows)->left_out() == Texts{"canonical_smiles"});
+}
+
 // mutant: an array that is not closed passes for a whole one
 // mutant: what stands behind an array is not looked at
 // mutant: a comma too many is no value

@@ -175,7 +175,7 @@ struct Manifest {
   /// The member's format as its backend is given it: followed by `?` and, with `&` between them, `method=NAME`,
   /// `autograd=true`, `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
   /// `optional=NAME` for each input that may be None, where the manifest says so: the libraries for members of the
-  /// manifest's own backend, the rest for those that also have its format. A backend that does not know them refuses them
+  /// manifest's own backend, the inputs for members that read them, the rest for those that also have its format. A backend that does not know them refuses them
   /// as a format it does not have.
   std::string full_format(manifest::Member const& member) const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.

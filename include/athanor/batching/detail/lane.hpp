@@ -119,8 +119,8 @@ class Lane {
   void enter(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// Runs the slot here and now, without the queue, if that may be. Returns when it ended; the slot is then the
   /// caller's again, and `finish` is not called: `batch_failed` says whether there is a `batch_error`. Nothing when
-  /// it may not be, and nothing has happened: the slot may be queued.
-  std::optional<TimePoint> run_alone(Slot& slot, TimePoint now) noexcept;
+  /// it may not be, and nothing has happened: the slot may be queued. The policy does not hold one that continues.
+  std::optional<TimePoint> run_alone(Slot& slot, TimePoint now, bool continues = false) noexcept;
   /// As `enter`, for a slot that `run_alone` did not run.
   void queue(Slot& slot, LendThread lend, TimePoint now) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when

@@ -282,7 +282,7 @@ void Lane<Env, Policy, H>::put_back(SlotList& slots, TimePoint now) noexcept {
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::put_back(Slot& slot, LendThread lend, TimePoint now) noexcept {
   if (lend == LendThread::yes) {
-    if (auto const ended = run_alone(slot, now)) {
+    if (auto const ended = run_alone(slot, now, true)) {
       if (finish(slot, *ended) == Finished::done) return;
       now = *ended;
     }

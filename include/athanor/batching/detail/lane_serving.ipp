@@ -105,14 +105,14 @@ void Lane<Env, Policy, H>::load(Instance& instance, FormedBatch const& formed, b
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
-std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint now) noexcept {
+std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint now, bool continues) noexcept {
   bool const fits =
       slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
   if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return std::nullopt;
   if (!options_.caller_runs || !client_.wanted(slot)) return std::nullopt;
   Instance* const instance = take_soon(slot.last_instance);
   if (instance == nullptr) return std::nullopt;
-  if (!policy_dispatches(slot, *instance, now) ||
+  if ((!continues && !policy_dispatches(slot, *instance, now)) ||
       !ends_in_time(instance->cost, limits_, {slot.batch_items, slot.batch_cost}, slot.batch_deadline, now)) {
     give_back(*instance);  // in the queue everything is looked at
     return std::nullopt;

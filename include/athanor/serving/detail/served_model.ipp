@@ -157,7 +157,8 @@ inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceSt
 
 /// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose
 /// inputs are gone by now is left out of the batch; no caller waits for it.
-/// The inputs of a batch on its caller need no lock: until the caller returns no other thread releases them.
+/// The inputs of a batch on its caller need no lock: until the caller returns no other thread releases them. A step on the
+/// thread of a stream's reader has no such caller.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
   bool owned = true;
@@ -167,7 +168,7 @@ Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker
     write_report(part, [](Report& report) { ++report.attempts; });
     call.running.store(true, std::memory_order_relaxed);
   }
-  bool const stay = batch.on_caller || owned;
+  bool const stay = owned || (batch.on_caller && !description_.steps);
   if (stay && batch.parts.size() == 1 && description_.shows_requests) {
     auto const& part = batch.parts[0];
     worker.parts.assign(1, part);
