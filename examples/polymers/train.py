@@ -42,9 +42,15 @@ def parse_arguments():
                         help="keeps trained folds, for a run that is interrupted (default: out/training)")
     parser.add_argument("--show", type=int, metavar="N", help="the number of the table, from 1, that may be told: its "
                         "chains are listed, pairs of measured and predicted values lie beside the model")
+    parser.add_argument("--source", action="append", metavar="TEXT", help="where a table is from, once for each and in their "
+                        "order, for the model's description (default: the names of the files)")
     parser.add_argument("--graph-tool", metavar="PATH", help="athanor-chem-graph (default: the newest under out/)")
     parser.add_argument("--seed", type=int, default=1, help="of weights and order (default %(default)s)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.source = arguments.source or [path.name for path in arguments.tables]
+    if len(arguments.source) != len(arguments.tables):
+        parser.error(f"expected a --source for each of {len(arguments.tables)} tables, or none, got {len(arguments.source)}")
+    return arguments
 
 
 def find_graph_tool(given):
@@ -182,14 +188,20 @@ def main():
     if arguments.out:
         chains = [molecules[row] for row in np.unique(groups, return_index=True)[1]]
         listed = [graph for graph, number in zip(molecules, table) if number == arguments.show]
-        export.export(arguments.out, members, trained, chains, listed, coverage, tool)
+        sources = [f"{rows} rows: {source}" for rows, source in zip(np.bincount(table)[1:], arguments.source)]
+        export.export(arguments.out, members, trained, chains, listed, coverage, tool, sources)
         shown = (table == arguments.show) & (weights >= 1)
-        export.write_cross_validation(arguments.out / "cross_validation.json", np.bincount(table)[1:], measured[shown],
-                                      predictions["ensemble"][shown], errors)
+        export.write_cross_validation(
+            arguments.out / "cross_validation.json",
+            {"sources": sources,
+             "errors_of": f"the {scored.sum()} rows of the first source, each by the fold that did not see it",
+             "mean_absolute_error": errors,
+             "pairs_of": arguments.source[arguments.show - 1] if arguments.show else "no table"},
+            measured[shown], predictions["ensemble"][shown])
         recipe = network.Recipe()
         export.write_card(arguments.out, {
-            "publication": export.PUBLICATION, "version": export.VERSION, "rows": len(polymers),
-            "scored": int(scored.sum()), "others": int((~scored).sum()), "chains": int(groups.max()) + 1,
+            "sources": "\n".join(f"- {source}" for source in sources), "version": export.VERSION, "rows": len(polymers),
+            "scored": int(scored.sum()), "chains": int(groups.max()) + 1,
             "contradictions": contradictions, "identifiers": len(trained[0].vocabulary), "recipe": recipe,
             "networks": folds.NETWORKS, "share": f"{100 * blend[0]:.0f}", "fewest": folds.FEWEST,
             "trees": member_trees(trained), "errors": "\n".join(f"| {name} | {error:.1f} | {explained[name]:.3f} |"

@@ -80,6 +80,9 @@ class Training(unittest.TestCase):
             said = second.stdout.read()
         self.assertEqual(second.returncode, 0, said)
         self.assertEqual(said.count("kept from an earlier run"), 1, said)
+        figures = json.loads((self.folder / "model" / "cross_validation.json").read_text())
+        self.assertEqual(figures["sources"], [f"{2 * self.units} rows: table.csv"])
+        self.assertEqual(figures["pairs_of"], "table.csv")
         oracle = json.loads((self.folder / "model" / "oracle.json").read_text())["rows"]
         asked = "".join(json.dumps(row["smiles"]) + "\n" for row in oracle)
         run = subprocess.run([PROGRAM, "predict", "--plain", "--jsonl", "-", "--out", self.folder / "out.jsonl", "--model", self.folder / "model"], input=asked, capture_output=True, text=True, check=False)

@@ -34,12 +34,6 @@ VERSION = "2.0.0"
 TOLERANCE = 1e-5
 # An environment that one chain alone has is not one that training has learned anything of.
 SEEN = 2
-# The tables of the committed model, in their order.
-POLYMETRIX = ("the curated table of PolyMetriX (LamaLab; repository under the MIT licence, record on Zenodo), most of whose "
-              "values were gathered from the literature through PolyInfo")
-PUBLICATION = ("S. Choi et al., Automated BigSMILES conversion workflow and dataset for homopolymeric macromolecules, "
-               "Scientific Data 11, 371 (2024), CC BY 4.0")
-SOURCES = (POLYMETRIX, PUBLICATION)
 
 
 def digest(path):
@@ -147,7 +141,7 @@ def signature():
             column("in_table", "i64", "items", **{"from": "processor:listed"})]}
 
 
-def write_manifest(folder, folds, rows, coverage):
+def write_manifest(folder, folds, rows, coverage, sources):
     """Writes `athanor.json`; `rows` become its self-tests."""
     entries = [member_entry(fold, folder / f"fold{number}.pt") for number, fold in enumerate(folds)]
     tests = [{"inputs": {"smiles": [row["smiles"]]},
@@ -157,8 +151,8 @@ def write_manifest(folder, folds, rows, coverage):
         "athanor": 1, "name": "glass-transition", "version": VERSION,
         "description": "Glass transition temperature of homopolymers from the repeat unit, in kelvin: five members of "
                        "boosted trees and networks on Morgan counts; their mean, their population standard deviation, "
-                       f"and an interval that covers {100 * coverage:.0f} % of held-out polymers. Trained on the table of "
-                       "PolyMetriX and that of S. Choi et al., Scientific Data 11, 371 (2024). See MODEL_CARD.md.",
+                       f"and an interval that covers {100 * coverage:.0f} % of held-out polymers. Trained on "
+                       f"{'; '.join(sources)}. See MODEL_CARD.md.",
         "backend": "torch", "format": "torchscript",
         "processor": {"name": "polymer-graph", "inputs": ["smiles"],
                      "options": {"domain": "domain.json", "identifiers": True},
@@ -172,14 +166,11 @@ def write_oracle(path, rows):
                       "made_with": f"torch {torch.__version__.split('+')[0]}, one polymer at a time", "rows": rows})
 
 
-def write_cross_validation(path, counts, measured, predicted, errors):
-    """Writes the parity pairs of the table that may be shown, without structures or names, and the figures of all;
-    `counts` are the rows of each table."""
+def write_cross_validation(path, facts, measured, predicted):
+    """Writes the figures of all, `facts`, and the parity pairs of the table that may be shown, without structures or names."""
     pairs = [[float(value), round(float(guess), 1)] for value, guess in zip(measured, predicted)]
-    write_json(path, {"unit": "K", "sources": [f"{rows} rows: {source}" for rows, source in zip(counts, SOURCES)],
-                      "errors_of": f"the {counts[0]} rows of the first source, each by the fold that did not see it",
-                      "mean_absolute_error": errors, "pairs_of": PUBLICATION,
-                      "columns": ["measured", "predicted by the fold that did not see it"], "pairs": pairs})
+    write_json(path, {"unit": "K", **facts, "columns": ["measured", "predicted by the fold that did not see it"],
+                      "pairs": pairs})
 
 
 def write_card(folder, figures):
@@ -188,9 +179,9 @@ def write_card(folder, figures):
     (folder / "MODEL_CARD.md").write_text(template.format_map(figures), encoding="utf-8")
 
 
-def export(folder, members, folds, chains, shown, coverage, tool):
+def export(folder, members, folds, chains, shown, coverage, tool, sources):
     """Writes everything that serving needs; `chains` are one graph each, `shown` those of a table that
-    may be told; `coverage` are the figures of the intervals."""
+    may be told; `coverage` are the figures of the intervals; `sources` say where each table is from."""
     folder.mkdir(parents=True, exist_ok=True)
     exported = write_members(members, folder)
     write_domain(folder / "domain.json", chains, shown, tool)
@@ -198,4 +189,4 @@ def export(folder, members, folds, chains, shown, coverage, tool):
     tested = DEMO + PLAIN + DRIFTING
     rows = answers(exported, tool, tested + FURTHER)
     write_oracle(folder / "oracle.json", rows)
-    write_manifest(folder, folds, rows[:len(tested)], coverage["coverage"])
+    write_manifest(folder, folds, rows[:len(tested)], coverage["coverage"], sources)
