@@ -73,7 +73,7 @@ auto Lane<Env, Policy, H>::take_idle(std::uint32_t first) noexcept -> Instance* 
 /// As take_idle, also an instance that will be idle before another thread could have been woken. It is looked at only now
 /// and then: each look takes its line from the thread that runs a batch.
 template <Environment Env, BatchingPolicy Policy, class H>
-auto Lane<Env, Policy, H>::take_soon(std::uint32_t first) noexcept -> Instance* {
+auto Lane<Env, Policy, H>::take_soon(std::uint32_t first, TimePoint& now) noexcept -> Instance* {
   if (Instance* const instance = take_idle(first)) return instance;
   if constexpr (!Env::simulated) {
     constexpr int pauses = 8;
@@ -81,7 +81,10 @@ auto Lane<Env, Policy, H>::take_soon(std::uint32_t first) noexcept -> Instance* 
     for (int spins = 0; spins < athanor::detail::spins_before_parking; spins += pauses) {
       if (waiting_.load() != 0 || !is_nearly_done(likely)) return nullptr;
       for (int pause = 0; pause < pauses; ++pause) Env::relax();
-      if (Instance* const instance = take_idle(first)) return instance;
+      if (Instance* const instance = take_idle(first)) {
+        now = Env::now();  // what was waited is no run time, by which the next caller decides whether to wait
+        return instance;
+      }
     }
   }
   return nullptr;
@@ -110,7 +113,8 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
       slot.batch_items <= limits_.max_items && (slot.batch_items == 1 || slot.batch_cost <= limits_.max_cost);
   if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return std::nullopt;
   if (!options_.caller_runs || !client_.wanted(slot)) return std::nullopt;
-  Instance* const instance = take_soon(slot.last_instance);
+  slot.entered = now;
+  Instance* const instance = take_soon(slot.last_instance, now);
   if (instance == nullptr) return std::nullopt;
   if ((!continues && !policy_dispatches(slot, *instance, now)) ||
       !ends_in_time(instance->cost, limits_, {slot.batch_items, slot.batch_cost}, slot.batch_deadline, now)) {
@@ -118,7 +122,6 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
     return std::nullopt;
   }
   slot.last_instance = instance->batch.instance;
-  slot.entered = now;
   slot.batch_failed = false;
   instance->parts[0] = Part{&slot, 0, slot.batch_items};
   load(*instance, {1, slot.batch_items, slot.batch_cost}, true);

@@ -135,8 +135,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// A step of a call that the engine steps ended with a value: `again` when another one follows now. Otherwise the call is
   /// the lane's no more.
   batching::Finished step_ended(CallType& call, TimePoint now) noexcept;
-  /// Its reader has made room.
   static bool suits_reader(CallType const& call) noexcept;
+  /// Its reader has made room, or makes the next step.
   void resume_steps(CallType& call, batching::LendThread lend) noexcept;
   /// Makes a part of what one step gave, on the reader's thread.
   Result<void> finish_part(CallType& call, Outputs& part) noexcept;
@@ -281,10 +281,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   KeyHasher::Secret const secret_;  // of the cache's keys: a caller cannot construct inputs that share one
   // Read by every call and written once: on a line that no call writes.
   alignas(64) typename Env::template Atomic<bool> stopping_{false};
-  typename Env::Word drained_{};  // 1 when a stop waits and no call is on its way, or no reader is inside
-  typename Env::template Atomic<std::uint32_t> reading_{0};  // readers that streams call, inside
-  typename Env::Word stop_over_{};                           // 1 when the engine has stopped
-  std::size_t abandoned_ = 0;                                // by the stop; read once it is over
+  typename Env::Word drained_{};    // 1 when a stop waits and no call is on its way, or no reader is inside
+  typename Env::Word stop_over_{};  // 1 when the engine has stopped
+  std::size_t abandoned_ = 0;       // by the stop; read once it is over
   CloseTimer close_timer_{};
   CloseTask close_task_{};
   typename Env::template Atomic<bool> close_left_{false};  // to the completion that it was called in
@@ -294,6 +293,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   typename Env::Executor executor_;
 
   mutable typename Env::Mutex mutex_;
+  typename Env::template Atomic<std::uint32_t> reading_{0};  // readers that streams call, inside
   // A model is in one of these: registered by id, removed with handles that are still in use, or dead. The dead
   // are destroyed by a task, never inside a lock, a completion or a thread that is in the model's lane.
   std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);

@@ -183,9 +183,13 @@ void EngineState<T>::answer_all() noexcept {
 /// A reader that a stream has called is over.
 template <class T>
 void EngineState<T>::end_reading() noexcept {
-  if (reading_.fetch_sub(1) != 1 || !stopping()) return;
-  drained_.store(1);
-  drained_.wake_all();
+  bool const last = reading_.fetch_sub(1) == 1;
+  if (!stopping()) return;
+  if (last) {
+    drained_.store(1);
+    drained_.wake_all();
+  }
+  end_left_close();
 }
 
 /// Readers that streams call, but for one that stops on this thread. All streams have ended.
@@ -206,6 +210,7 @@ std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
   loader_.stop();
   TimePoint const over = std::max(deadline, after(Env::now(), settling_time));
   abandoned_ = executor_.stop(over) + loader_.join(over);
+  wait_for_readers();  // of streams that were opened meanwhile: no task begins any more
   visit_models([this](ModelType& model) { abandoned_ += model.callers_inside(); });
   if (abandoned_ != 0)
     emit(options_.sink, Event{EventKind::work_abandoned,

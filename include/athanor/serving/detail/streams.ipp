@@ -66,8 +66,8 @@ struct StreamPump {
 template <ServingTraits T>
 Stream<T>::~Stream() {
   if (call_ == nullptr) return;
+  if (!model_->engine().in_child()) queue_->leave();  // first: nobody who waited is called any more
   if (!outcome_) cancel();
-  if (!model_->engine().in_child()) queue_->leave();
   call_->unref();
 }
 
