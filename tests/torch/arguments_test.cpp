@@ -140,7 +140,8 @@ TEST_CASE("an argument is None where the manifest says so, and its type allows i
   auto const model = load(folder, hinted, description);
   std::vector<float> const x{1, 2};
   std::int64_t const factor = 3;
-  auto const outputs = Instance(model).run({floats(x, {2}), Tensor::view(DType::i64, &factor, {})});
+  Instance instance(model);
+  auto const outputs = instance.run({floats(x, {2}), Tensor::view(DType::i64, &factor, {})});
   REQUIRE_MESSAGE(outputs, outputs.error().message);
   CHECK((*outputs)[0].as<float>()[1] == 6.0F);
 
