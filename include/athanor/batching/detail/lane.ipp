@@ -130,7 +130,6 @@ void Lane<Env, Policy, H>::empty_inbox(TimePoint now, Deferred& deferred) noexce
   if (inbox_.load() == nullptr) return;
   Slot* oldest = nullptr;
   for (Slot* slot = inbox_.exchange(nullptr, std::memory_order_seq_cst); slot != nullptr;) {
-    if constexpr (requires { client_.fetch(*slot); }) client_.fetch(*slot);
     Slot* const older = std::exchange(slot->next, oldest);
     oldest = std::exchange(slot, older);
   }

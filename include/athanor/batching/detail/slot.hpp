@@ -103,7 +103,6 @@ enum class LendThread : std::uint8_t { no, yes, readily };
 /// | expression | duty |
 /// |---|---|
 /// | `h.wanted(slot)` | false if no caller waits for the slot any more: it is then finished as cancelled without being executed. Called on the executing thread just before its batch begins |
-/// | `h.fetch(slot)` | optional: asks for the memory of a call that another thread has written last, before it is read |
 /// | `h.begin(batch)` | permission for the batch (a breaker's lease). An error finishes all its slots with that error, and `end` is not called |
 /// | `h.execute(batch)` | gathers, runs and scatters exactly these parts. Called again with some of the parts when a batch of several parts failed |
 /// | `h.end(batch, verdict, now)` | once for every batch whose `begin` succeeded, after its last attempt and before its slots are finished. Of a batch that failed on the thread of a caller with company, the caller's own slots may be missing among the parts, and finished before |

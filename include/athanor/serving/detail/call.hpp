@@ -95,15 +95,15 @@ struct Continuation : Task {};
 struct Delivery : Task {};
 
 template <class T>
-struct alignas(64) Call : admission::Slot,
-                          caching::Slot<typename T::Env, StoredAnswerPointer>,
-                          breaking::Slot,
-                          loading::Slot<LoadedModel>,
-                          batching::Slot,
-                          Continuation,
-                          Delivery,
-                          Timer,
-                          CancelHook {
+struct Call : admission::Slot,
+              caching::Slot<typename T::Env, StoredAnswerPointer>,
+              breaking::Slot,
+              loading::Slot<LoadedModel>,
+              batching::Slot,
+              Continuation,
+              Delivery,
+              Timer,
+              CancelHook {
   using Env = typename T::Env;
 
   /// References: those of callers, of the timer and the delivery of an asynchronous call, and `engine_reference` while

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <new>
 
-#include <athanor/core/detail/fetch.hpp>
 #include <athanor/core/env.hpp>
 
 namespace athanor::inline v1::serving {
@@ -151,7 +150,7 @@ class Pool {
         continue;
       }
       cell.next_taken.store(at + 1, std::memory_order_relaxed);
-      detail::fetch(*to_object(seen));
+      fetch(*to_object(seen));
       return to_object(seen);
     }
     return nullptr;
@@ -167,6 +166,15 @@ class Pool {
       if (place.compare_exchange_strong(seen, kept, std::memory_order_release)) return true;
     }
     return false;
+  }
+
+  /// Another thread has written the object last: its lines are fetched together, not one after the other where each is
+  /// first written.
+  static void fetch(T& object) noexcept {
+#if defined(__GNUC__)
+    auto* const bytes = reinterpret_cast<std::byte*>(&object);
+    for (std::size_t at = 0; at < sizeof(T); at += 64) __builtin_prefetch(bytes + at, 1);
+#endif
   }
 
   std::array<CellPlace, cell_count> cells_{};

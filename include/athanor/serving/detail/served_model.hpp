@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include <athanor/core/detail/fetch.hpp>
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
 
@@ -81,7 +80,6 @@ class ServedModel {
   tl::unexpected<Error> refused(Error error) noexcept;
 
   // As the lane's client.
-  void fetch(batching::Slot& slot) noexcept { detail::fetch(static_cast<CallType&>(slot)); }
   bool wanted(batching::Slot& slot) noexcept;
   Result<void> begin(batching::Batch const& batch) noexcept;
   Result<void> execute(batching::Batch const& batch) noexcept;
