@@ -70,17 +70,14 @@ auto Lane<Env, Policy, H>::take_idle(std::uint32_t first) noexcept -> Instance* 
   return nullptr;
 }
 
-/// As take_idle, also an instance that will be idle before another thread could have been woken. It is looked at only now
-/// and then: each look takes its line from the thread that runs a batch.
+/// As take_idle, also an instance that will be idle before another thread could have been woken.
 template <Environment Env, BatchingPolicy Policy, class H>
 auto Lane<Env, Policy, H>::take_soon(std::uint32_t first, TimePoint& now) noexcept -> Instance* {
   if (Instance* const instance = take_idle(first)) return instance;
   if constexpr (!Env::simulated) {
-    constexpr int pauses = 8;
-    Instance const& likely = instances_[first < options_.instances ? first : 0];
-    for (int spins = 0; spins < athanor::detail::spins_before_parking; spins += pauses) {
-      if (waiting_.load() != 0 || !is_nearly_done(likely)) return nullptr;
-      for (int pause = 0; pause < pauses; ++pause) Env::relax();
+    if (!is_nearly_done(instances_[first < options_.instances ? first : 0])) return nullptr;
+    for (int spin = 0; spin < athanor::detail::spins_before_parking && waiting_.load() == 0; ++spin) {
+      Env::relax();
       if (Instance* const instance = take_idle(first)) {
         now = Env::now();  // what was waited is no run time, by which the next caller decides whether to wait
         return instance;
@@ -93,10 +90,7 @@ auto Lane<Env, Policy, H>::take_soon(std::uint32_t first, TimePoint& now) noexce
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance) const noexcept {
   std::uint32_t const size = instance.running_size.load(std::memory_order_relaxed);
-  // Without a size it has just been taken, which the next look tells, or is about to be given back.
-  if (size == 0) return true;
-  // By the median: the spin is bounded, and few long batches must not send all callers to the queue, whose batches are long.
-  return instance.cost.trusts(size) && instance.cost.predicted_p50(size) < std::chrono::microseconds(2);
+  return instance.cost.trusts(size) && instance.cost.predicted_p95(size) < std::chrono::microseconds(2);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
