@@ -62,6 +62,28 @@ struct LabelledEngine : SimulatedEngine {
   }
 };
 
+/// Asks 30 requests at once, with three tables of labels among them, of a model that is given `factor` times their rows.
+void check_many(Puppet& puppet, Model<> const& model, int factor) {
+  std::atomic<int> wrong{0};
+  puppet.control.on_run = [&](ath_batch const& batch) {
+    SeenBatch const seen(batch);
+    for (float const each : seen.rows)
+      if (seen.labels[0] != static_cast<float>(static_cast<int>(each) / factor % 3)) ++wrong;
+    return Result<void>();
+  };
+  std::vector<Request> requests;
+  for (int i = 0; i < 30; ++i)
+    requests.push_back(row(static_cast<float>(i)).set("labels", labels_of(static_cast<float>(i % 3))));
+  auto const answers = model.infer_many(requests);
+  for (std::size_t i = 0; i < 30; ++i) {
+    REQUIRE_MESSAGE(answers[i], answers[i].error().message);
+    CHECK(answers[i]->outputs["y"].as<float>()[0] ==
+          static_cast<float>(static_cast<std::size_t>(factor) * i + 1));
+  }
+  CHECK(wrong.load() == 0);
+  puppet.control.on_run = [](ath_batch const&) { return Result<void>(); };
+}
+
 }  // namespace
 
 // mutant: a tensor for the whole batch is no part of its key
@@ -100,22 +122,7 @@ TEST_CASE("each part of an oversize request has all of the labels, and many requ
   ModelFolder const folder(R"("batching": {"max_items": 8},)", "labelled", "1.0.0", labelled);
   auto threaded = Engine<>::create({.backends = {&puppet.table}}).value();
   auto const model = threaded.load(folder.path()).value();
-  std::atomic<int> wrong{0};
-  puppet.control.on_run = [&](ath_batch const& batch) {
-    SeenBatch const seen(batch);
-    for (float const each : seen.rows)
-      if (seen.labels[0] != static_cast<float>(static_cast<int>(each) % 3)) ++wrong;
-    return Result<void>();
-  };
-  std::vector<Request> requests;
-  for (int i = 0; i < 30; ++i)
-    requests.push_back(row(static_cast<float>(i)).set("labels", labels_of(static_cast<float>(i % 3))));
-  auto const answers = model.infer_many(requests);
-  for (std::size_t i = 0; i < 30; ++i) {
-    REQUIRE(answers[i]);
-    CHECK(answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(i + 1));
-  }
-  CHECK(wrong.load() == 0);
+  check_many(puppet, model, 1);
 }
 
 TEST_CASE("a lone caller's labels are not copied, and an answer is cached for its labels") {
@@ -197,22 +204,7 @@ TEST_CASE("labels pass a processor by, which makes the model's other inputs") {
                            "doubled", "1.0.0", labelled);
   auto engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&processor_table}}).value();
   auto const model = engine.load(folder.path()).value();
-  std::atomic<int> wrong{0};
-  puppet.control.on_run = [&](ath_batch const& batch) {
-    SeenBatch const seen(batch);
-    for (float const each : seen.rows)
-      if (seen.labels[0] != static_cast<float>(static_cast<int>(each) / 2 % 3)) ++wrong;
-    return Result<void>();
-  };
-  std::vector<Request> requests;
-  for (int i = 0; i < 30; ++i)
-    requests.push_back(row(static_cast<float>(i)).set("labels", labels_of(static_cast<float>(i % 3))));
-  auto const answers = model.infer_many(requests);
-  for (std::size_t i = 0; i < 30; ++i) {
-    REQUIRE_MESSAGE(answers[i], answers[i].error().message);
-    CHECK(answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(2 * i + 1));
-  }
-  CHECK(wrong.load() == 0);
+  check_many(puppet, model, 2);
 }
 
 namespace {
