@@ -7,7 +7,6 @@
 
 using namespace athanor;
 using namespace athanor::batching;
-using namespace std::chrono_literals;
 
 namespace {
 
