@@ -148,7 +148,7 @@ void KeyHasher::add(std::string_view text) noexcept {
   update(text.data(), text.size());
 }
 
-void KeyHasher::add(Hash128 hash) noexcept {
+void KeyHasher::add(Hash128 const& hash) noexcept {
   std::array const words{little_endian(hash.low), little_endian(hash.high)};
   update(words.data(), sizeof(words));
 }

@@ -130,9 +130,10 @@ class Gate {
 
   static bool take_credit(Cell& cell, Amount amount) noexcept;
   bool give_credit(Cell& cell, Amount amount) noexcept;
-  /// Admits from a cell or from held_. A `now` of nothing counts no refusal.
-  Refusal take(admission::Slot& slot, Amount amount, std::optional<TimePoint> now) noexcept;
-  Refusal take_shared(Cell& cell, Amount amount, std::optional<TimePoint> now) noexcept;
+  bool take_from_cell(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
+  void note_admitted(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
+  /// Admits from held_. A `now` of nothing counts no refusal.
+  Refusal take_shared(Cell& cell, Amount const& amount, std::optional<TimePoint> const& now) noexcept;
   Reason excess(Amount amount) const noexcept ATH_REQUIRES(mutex_);
   void refill(Cell& cell, Amount taken) noexcept ATH_REQUIRES(mutex_);
   void close_cells() noexcept ATH_REQUIRES(mutex_);

@@ -62,7 +62,7 @@ class KeyHasher {
   void add(double value) noexcept;
   /// Encoded as length and bytes.
   void add(std::string_view text) noexcept;
-  void add(Hash128 hash) noexcept;
+  void add(Hash128 const& hash) noexcept;
   /// Encoded as type and value.
   void add(ath_value const& value) noexcept;
   /// Encoded as element type, rank, dimensions, byte length and bytes; the elements of a `bytes` tensor each

@@ -179,8 +179,8 @@ class Model {
   friend class Stream<T>;
   bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
-  template <class Make>
-  Result<Answer> infer_made(Make make) const;
+  /// Runs a call that was made, to its answer.
+  Result<Answer> finish_made(Result<serving::Call<T>*> call) const;
 
   std::shared_ptr<serving::ServedModel<T>> model_;
 };

@@ -84,7 +84,8 @@ void Gate<Env>::refill(Cell& cell, Amount taken) noexcept {
 }
 
 template <Environment Env>
-auto Gate<Env>::take_shared(Cell& cell, Amount amount, std::optional<TimePoint> now) noexcept -> Refusal {
+auto Gate<Env>::take_shared(Cell& cell, Amount const& amount, std::optional<TimePoint> const& now) noexcept
+    -> Refusal {
   Lock const lock(mutex_);
   if (excess(amount) != Reason::none && open_) close_cells();
   Reason const reason = excess(amount);
@@ -99,18 +100,21 @@ auto Gate<Env>::take_shared(Cell& cell, Amount amount, std::optional<TimePoint> 
                                       : Refusal{reason, held_.bytes, bytes_per_second_};
 }
 
+/// From the cell of this thread, which the slot notes. False if that does not cover it.
 template <Environment Env>
-auto Gate<Env>::take(admission::Slot& slot, Amount amount, std::optional<TimePoint> now) noexcept -> Refusal {
+inline bool Gate<Env>::take_from_cell(admission::Slot& slot, std::int64_t items,
+                                      std::int64_t bytes) noexcept {
   slot.cell = static_cast<std::uint32_t>(Env::thread_number() % cell_count);
-  Cell& cell = cells_[slot.cell];
-  if (!take_credit(cell, amount)) {
-    if (Refusal const refusal = take_shared(cell, amount, now); refusal.reason != Reason::none)
-      return refusal;
-  }
-  slot.held_items = amount.items;
-  slot.held_bytes = amount.bytes;
+  if (!take_credit(cells_[slot.cell], {items, bytes})) return false;
+  note_admitted(slot, items, bytes);
+  return true;
+}
+
+template <Environment Env>
+inline void Gate<Env>::note_admitted(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept {
+  slot.held_items = items;
+  slot.held_bytes = bytes;
   counts_.add(admitted);
-  return {};
 }
 
 template <Environment Env>
@@ -121,8 +125,11 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
   if (items < 0 || bytes < 0)
     return fail(Code::invalid_argument, Reason::value_range,
                 "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
-  if (Refusal const refusal = take(slot, {items, bytes}, now); refusal.reason != Reason::none)
-    return refuse_full(refusal, {items, bytes});
+  if (take_from_cell(slot, items, bytes)) return {};
+  Amount const amount{items, bytes};
+  if (Refusal const refusal = take_shared(cells_[slot.cell], amount, now); refusal.reason != Reason::none)
+    return refuse_full(refusal, amount);
+  note_admitted(slot, items, bytes);
   return {};
 }
 
@@ -144,7 +151,10 @@ Result<void> Gate<Env>::admit_more(admission::Slot& slot, std::int64_t bytes, Ti
 
 template <Environment Env>
 bool Gate<Env>::try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept {
-  return take(slot, {items, bytes}, std::nullopt).reason == Reason::none;
+  if (take_from_cell(slot, items, bytes)) return true;
+  if (take_shared(cells_[slot.cell], {items, bytes}, std::nullopt).reason != Reason::none) return false;
+  note_admitted(slot, items, bytes);
+  return true;
 }
 
 template <Environment Env>

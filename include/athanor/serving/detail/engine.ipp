@@ -54,14 +54,12 @@ Error Model<T>::reentrant() const {
 
 template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) const {
-  return infer_made([&] { return model_->engine().make_call(*model_, request, options, T::Env::now()); });
+  if (would_wait_for_itself()) return model_->refused(reentrant());
+  return finish_made(model_->engine().make_call(*model_, request, options, T::Env::now()));
 }
 
 template <ServingTraits T>
-template <class Make>
-Result<Answer> Model<T>::infer_made(Make make) const {
-  if (would_wait_for_itself()) return model_->refused(reentrant());
-  auto call = make();
+inline Result<Answer> Model<T>::finish_made(Result<serving::Call<T>*> call) const {
   if (!call) return tl::unexpected(std::move(call.error()));
   model_->engine().start(**call);
   model_->engine().wait(**call);
@@ -188,8 +186,8 @@ Sequence<T>::~Sequence() {
 template <ServingTraits T>
 Result<Answer> Sequence<T>::infer(Request const& request, CallOptions const& options) const {
   auto& model = *model_.model_;
-  return model_.infer_made(
-      [&] { return model.engine().make_sequence_call(model, request, options, T::Env::now(), id_); });
+  if (model_.would_wait_for_itself()) return model.refused(model_.reentrant());
+  return model_.finish_made(model.engine().make_sequence_call(model, request, options, T::Env::now(), id_));
 }
 
 template <ServingTraits T>
