@@ -171,6 +171,14 @@ def is_statement(text):
     return text.endswith(";") or (text.endswith("}") and ";" in text)
 
 
+def is_whole(text):
+    """Whether each bracket of an expression or a statement has its partner, and no operator waits for an operand."""
+    bare = re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])\'', "0", text)
+    while (shorter := re.sub(r"\([^(){}\[\]]*\)|\{[^(){}\[\]]*\}|\[[^(){}\[\]]*\]", " 0", bare)) != bare:
+        bare = shorter
+    return not re.search(r"[(){}\[\]]|(&&|\|\||[=<>?:,*/%^|-]|[^+]\+)$|^(&&|\|\||[=<>?,])", bare.strip())
+
+
 def find_spans(project, mutants):
     """Per file, per place in it: the mutants that replace it. Says every anchor that does not stand there exactly once."""
     files, faults = {}, []
@@ -181,6 +189,9 @@ def find_spans(project, mutants):
         if len(found) != 1:
             faults.append(f"{mutant.place}: the anchor stands {len(found)} times in {mutant.file}, expected once: {mutant.anchor}")
             continue
+        for key in ("anchor", "becomes"):
+            if not is_whole(getattr(mutant, key)):
+                faults.append(f"{mutant.place}: expected an expression or whole statements as {key}, got: {getattr(mutant, key)}")
         if is_statement(mutant.anchor) and not re.search(r"([;{}):]|else|\*/)\s*$|//.*\n\s*$", text[:found[0].start()]):
             faults.append(f"{mutant.place}: the anchor ends as a statement does, but does not begin one: {mutant.anchor}")
         files.setdefault(mutant.file, {}).setdefault(found[0].span(), []).append(mutant)
