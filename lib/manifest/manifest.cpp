@@ -519,12 +519,14 @@ Signature Manifest::signature() const {
 std::string Manifest::full_format(manifest::Member const& member) const {
   std::vector<std::string> parts;
   bool const own_backend = member.backend == backend;
-  if (own_backend && member.format == format) {
+  bool const own_format = own_backend && member.format == format;
+  if (own_format) {
     if (!method.empty()) parts.push_back("method=" + method);
     if (autograd) parts.emplace_back("autograd=true");
     if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
-    for (std::string const& argument : nones) parts.push_back("none=" + argument);
   }
+  for (auto const& none : nones)
+    if (member.inputs.empty() ? own_format : member.reads(none.name)) parts.push_back("none=" + none.name);
   // Who is not told would read what is not there; who does not know the word refuses the format.
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (member.reads(inputs[i].name) && defaults[i] && is_none(inputs[i], *defaults[i]))

@@ -1,4 +1,5 @@
 #include "manifest_checks.hpp"
+#include "manifest_constants.hpp"
 #include "manifest_padding.hpp"
 #include "manifest_ragged.hpp"
 #include "manifest_shared.hpp"
@@ -14,13 +15,17 @@ namespace athanor::inline v1::manifest {
 
 namespace {
 
-template <class List, class Name>
-void check_unique(Reader& reader, std::string const& path, List const& list, Name const& name_of) {
+/// The place of an entry of the manifest's list of that name.
+auto entry_of(char const* list) {
+  return [list](std::size_t i) { return fmt::format("{}[{}]", list, i); };
+}
+
+template <class List, class Name, class Place>
+void check_unique(Reader& reader, List const& list, Name const& name_of, Place const& place_of) {
   for (std::size_t i = 0; i < list.size(); ++i)
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (name_of(list[i]) == name_of(list[earlier]))
-        reader.refuse(fmt::format("{}[{}].name", path, i), "expected a name of its own, got '{}' again",
-                      name_of(list[i]));
+        reader.refuse(place_of(i) + ".name", "expected a name of its own, got '{}' again", name_of(list[i]));
 }
 
 TensorSpec const* find(std::vector<TensorSpec> const& specs, std::string_view name) {
@@ -281,12 +286,17 @@ void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string co
     reader.refuse(place, "expected every code once, got {} twice", *repeated);
 }
 
-/// The model inputs that a member of its own choice reads.
+/// The model inputs that a member of its own choice reads, and its arguments that are None.
 void check_member_inputs(Manifest const& manifest, Member const& member, std::string const& path,
                          Reader& reader) {
+  bool const reads_some = std::ranges::any_of(
+      member.inputs, [&](std::string const& name) { return find_input(manifest, name) != nullptr; });
   for (std::size_t i = 0; i < member.inputs.size(); ++i) {
     std::string const& name = member.inputs[i];
-    if (find_input(manifest, name) == nullptr)
+    bool const none = std::ranges::count(manifest.nones, name, &NoneArgument::name) != 0;
+    if (none && !reads_some)
+      return reader.refuse(path, "expected at least one input that is not None, got none");
+    if (!none && find_input(manifest, name) == nullptr)
       return reader.refuse(fmt::format("{}[{}]", path, i), "expected the name of a model input, got '{}'",
                            name);
     if (std::ranges::count(member.inputs, name) > 1)
@@ -300,7 +310,7 @@ void check_readers(Manifest const& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
     std::string const& name = manifest.model_inputs[i].spec.name;
     if (std::ranges::none_of(manifest.members, [&](Member const& member) { return member.reads(name); }))
-      reader.refuse(fmt::format("model_inputs[{}]", i), "expected a member that reads '{}', got none", name);
+      reader.refuse(place_of_input(manifest, i), "expected a member that reads '{}', got none", name);
   }
 }
 
@@ -388,7 +398,7 @@ void fit_parameters(Manifest& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
     ModelInput const& input = manifest.model_inputs[i];
     if (input.parameter.empty()) continue;
-    std::string const path = fmt::format("model_inputs[{}]", i);
+    std::string const path = place_of_input(manifest, i);
     auto const found = std::ranges::find(manifest.parameters, input.parameter, &ParameterSpec::name);
     if (found == manifest.parameters.end())
       return reader.refuse(path + ".from", "expected the name of a parameter, got '{}'", input.parameter);
@@ -411,19 +421,18 @@ void fit_parameters(Manifest& manifest, Reader& reader) {
 void check_given_inputs(Manifest const& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
     if (!is_made(manifest.model_inputs[i]))
-      check_given_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+      check_given_input(manifest, manifest.model_inputs[i], place_of_input(manifest, i), reader);
 }
 
 void check_references(Manifest const& manifest, Reader& reader) {
-  check_unique(reader, "inputs", manifest.inputs, [](TensorSpec const& spec) { return spec.name; });
-  check_unique(reader, "model_inputs", manifest.model_inputs,
-               [](ModelInput const& input) { return input.spec.name; });
-  check_unique(reader, "model_outputs", manifest.model_outputs,
-               [](TensorSpec const& spec) { return spec.name; });
-  check_unique(reader, "outputs", manifest.outputs,
-               [](OutputSection const& output) { return output.spec.name; });
-  check_unique(reader, "parameters", manifest.parameters,
-               [](ParameterSpec const& spec) { return spec.name; });
+  auto const name_of = [](auto const& entry) { return entry.name; };
+  auto const name_of_spec = [](auto const& entry) { return entry.spec.name; };
+  check_unique(reader, manifest.inputs, name_of, entry_of("inputs"));
+  check_unique(reader, manifest.model_inputs, name_of_spec,
+               [&](std::size_t i) { return place_of_input(manifest, i); });
+  check_unique(reader, manifest.model_outputs, name_of, entry_of("model_outputs"));
+  check_unique(reader, manifest.outputs, name_of_spec, entry_of("outputs"));
+  check_unique(reader, manifest.parameters, name_of, entry_of("parameters"));
   for (std::size_t i = 0; i < manifest.parameters.size(); ++i)
     if (find(manifest.inputs, manifest.parameters[i].name) != nullptr)
       reader.refuse(fmt::format("parameters[{}].name", i), "expected a name that no input has, got '{}'",
@@ -435,10 +444,9 @@ void check_references(Manifest const& manifest, Reader& reader) {
     if (manifest.inputs[i].shared) check_shared_is_read(manifest, manifest.inputs[i], path, reader);
   }
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
-    check_size(at_its_widest(manifest, manifest.model_inputs[i].spec), fmt::format("model_inputs[{}]", i),
-               reader);
+    check_size(at_its_widest(manifest, manifest.model_inputs[i].spec), place_of_input(manifest, i), reader);
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
-    check_model_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+    check_model_input(manifest, manifest.model_inputs[i], place_of_input(manifest, i), reader);
   if (!manifest.processor) check_given_inputs(manifest, reader);
   for (std::size_t i = 0; i < manifest.outputs.size(); ++i)
     check_answer(manifest.outputs[i], fmt::format("outputs[{}]", i), reader);

@@ -58,17 +58,28 @@ std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
 bool take_none(Node const& node, Manifest& manifest) {
   bool const none = node.json()->is_object() && node["constant"].present() &&
                     node["constant"].json()->is_null() && !node["dtype"].present();
-  if (none && node.object({"name", "constant"})) manifest.nones.push_back(node["name"].name());
+  if (none && node.object({"name", "constant"}))
+    manifest.nones.push_back({node["name"].name(), manifest.model_inputs.size() + manifest.nones.size()});
   return none;
 }
 
+std::string place_of_input(Manifest const& manifest, std::size_t index) {
+  for (NoneArgument const& none : manifest.nones)
+    if (none.place <= index) ++index;
+  return fmt::format("model_inputs[{}]", index);
+}
+
 void check_nones(Manifest const& manifest, Reader& reader) {
-  for (std::string const& none : manifest.nones)
-    if (std::ranges::count(manifest.nones, none) > 1 ||
-        std::ranges::find(manifest.model_inputs, none, [](ModelInput const& input) {
+  for (NoneArgument const& none : manifest.nones) {
+    std::string const path = fmt::format("model_inputs[{}]", none.place);
+    if (std::ranges::count(manifest.nones, none.name, &NoneArgument::name) > 1 ||
+        std::ranges::find(manifest.model_inputs, none.name, [](ModelInput const& input) {
           return input.spec.name;
         }) != manifest.model_inputs.end())
-      return reader.refuse("model_inputs", "expected names of their own, got '{}' again", none);
+      return reader.refuse(path + ".name", "expected a name of its own, got '{}' again", none.name);
+    if (std::ranges::none_of(manifest.members, [&](Member const& member) { return member.reads(none.name); }))
+      return reader.refuse(path, "expected a member that reads '{}', got none", none.name);
+  }
   for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {
     TensorSpec const& spec = manifest.inputs[i];
     if (!manifest.defaults[i] || !is_none(spec, *manifest.defaults[i])) continue;

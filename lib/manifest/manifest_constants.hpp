@@ -1,7 +1,9 @@
 /// Tensors whose values are in the manifest. Mistakes are reported to the node's reader, which keeps the first one.
 #pragma once
 
+#include <cstddef>
 #include <optional>
+#include <string>
 
 #include <athanor/manifest/manifest.hpp>
 
@@ -17,7 +19,10 @@ std::optional<Tensor> read_default(TensorSpec const& spec, json::Node const& nod
 /// manifest's.
 bool take_none(json::Node const& node, Manifest& manifest);
 
-/// Arguments that are None have names of their own, and inputs that may be are read by the model as they are. Reports as
+/// Where a model input stands in the manifest, whose list may have arguments that are None before it.
+std::string place_of_input(Manifest const& manifest, std::size_t index);
+
+/// Arguments that are None have names and readers of their own, and inputs that may be are read by the model as they are. Reports as
 /// check_references.
 void check_nones(Manifest const& manifest, json::Reader& reader);
 

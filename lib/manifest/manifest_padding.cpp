@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ascending.hpp"
+#include "manifest_constants.hpp"
 #include "tensor_convert.hpp"
 
 namespace athanor::inline v1::manifest {
@@ -116,7 +117,7 @@ void fit_padding(Manifest& manifest, Reader& reader) {
     positions *= axis.buckets.back();
   }
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i)
-    fit_input(manifest, manifest.model_inputs[i], fmt::format("model_inputs[{}]", i), reader);
+    fit_input(manifest, manifest.model_inputs[i], place_of_input(manifest, i), reader);
 }
 
 bool keeps_padding(Manifest const& manifest, TensorSpec const& source, TensorSpec const& declared) {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "manifest_constants.hpp"
+
 namespace athanor::inline v1::manifest {
 
 namespace {
@@ -148,7 +150,7 @@ void check_sequences(Manifest& manifest, Reader& reader) {
   for (std::size_t i = 0; i < manifest.model_inputs.size(); ++i) {
     ModelInput const& input = manifest.model_inputs[i];
     if (input.assemble != Assemble::state) continue;
-    std::string const path = fmt::format("model_inputs[{}]", i);
+    std::string const path = place_of_input(manifest, i);
     check_state(manifest, input, path, reader);
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (manifest.model_inputs[earlier].state == input.state)

@@ -62,11 +62,12 @@ OutputPlan::From from_of(manifest::OutputSource source) noexcept {
 MemberPlan plan_member(Manifest const& manifest, manifest::Member const& member) {
   MemberPlan plan;
   plan.file = member.file.file;
-  for (std::string const& name : member.inputs)
-    plan.inputs.push_back(static_cast<std::size_t>(
-        std::ranges::find(manifest.model_inputs, name,
-                          [](ModelInput const& input) -> std::string const& { return input.spec.name; }) -
-        manifest.model_inputs.begin()));
+  for (std::string const& name : member.inputs) {
+    auto const input =
+        std::ranges::find(manifest.model_inputs, name, [](ModelInput const& each) { return each.spec.name; });
+    if (input == manifest.model_inputs.end()) continue;  // an argument that is None
+    plan.inputs.push_back(static_cast<std::size_t>(input - manifest.model_inputs.begin()));
+  }
   for (ModelInput const& input : manifest.model_inputs) {
     auto const lookup = std::ranges::find(member.lookups, input.spec.name, &manifest::Lookup::input);
     plan.lookups.push_back(lookup == member.lookups.end() ? TokenLookup() : TokenLookup(lookup->codes));

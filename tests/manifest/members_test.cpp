@@ -66,3 +66,35 @@ TEST_CASE("the inputs of a member are model inputs, each once, and each of them 
   CHECK(refusal(members(R"(, "inputs": ["x"])", R"(, "inputs": ["x"])")) ==
         "athanor.json: model_inputs[1]: expected a member that reads 'c', got none");
 }
+
+// mutant: every member is told of every argument that is None
+// mutant: an argument that is None may have no reader
+// mutant: a member may read nothing but None
+TEST_CASE("a member with inputs of its own is told of the arguments that are None among them") {
+  auto const with_none = [](std::string const& first, std::string const& second) {
+    std::string const list =
+        R"("model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}, {"name": "hint", "constant": null},
+                            {"name": "c", "dtype": "i64", "shape": ["items", 1]}], )";
+    std::string const at = R"("model_outputs")";
+    std::string text = members(first, second);
+    return text.insert(text.find(at), list);
+  };
+  auto const formats = [&](std::string const& first, std::string const& second) {
+    auto const manifest = parse_manifest(with_none(first, second));
+    REQUIRE_MESSAGE(manifest, manifest.error().message);
+    return std::vector{manifest->full_format(manifest->members[0]),
+                       manifest->full_format(manifest->members[1])};
+  };
+  std::string const without = "torchscript?method=encode&operators=audio";
+  std::string const with = "torchscript?method=encode&none=hint&operators=audio";
+  std::string const chosen = R"(, "inputs": ["hint", "c"])";
+  CHECK(formats("", "") == std::vector{with, with});
+  CHECK(formats(R"(, "inputs": ["x"])", chosen) == std::vector{without, with});
+  CHECK(formats(R"(, "inputs": ["x"])", chosen + R"(, "backend": "other")") ==
+        std::vector{without, std::string("torchscript?none=hint")});
+  CHECK(formats("", R"(, "format": "pt2")") == std::vector{with, std::string("pt2?operators=audio")});
+  CHECK(refusal(with_none(R"(, "inputs": ["x"])", R"(, "inputs": ["c"])")) ==
+        "athanor.json: model_inputs[1]: expected a member that reads 'hint', got none");
+  CHECK(refusal(with_none("", R"(, "inputs": ["hint"])")) ==
+        "athanor.json: members[1].inputs: expected at least one input that is not None, got none");
+}

@@ -211,13 +211,14 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
   auto other = manifest.members[0];
   other.format = "own";
   CHECK(manifest.full_format(other) == "own?optional=hint");
-  CHECK(manifest.nones == std::vector<std::string>{"scale"});
+  REQUIRE(manifest.nones.size() == 1);
+  CHECK(manifest.nones[0].name == "scale");
   CHECK(manifest.model_inputs.size() == 2);
   CHECK(manifest.signature().is_optional(0));
   CHECK(is_none(manifest.inputs[0], *manifest.defaults[0]));
 
   CHECK(refusal(text(R"(, {"name": "x", "constant": null})")) ==
-        "athanor.json: model_inputs: expected names of their own, got 'x' again");
+        "athanor.json: model_inputs[1].name: expected a name of its own, got 'x' again");
   CHECK(refusal(text(R"(, {"name": "c", "constant": null, "shape": []})")) ==
         "athanor.json: model_inputs[1]: unknown key 'shape'; known: name, constant");
   CHECK(refusal(text(
@@ -230,6 +231,43 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
       "without a "
       "processor, lookups or padding; got it for 'hint'";
   CHECK(refusal(text("", hint, R"(, "processor": {"name": "p"})")) == as_it_is);
+}
+
+// mutant: the place of a model input leaves out arguments that are None
+TEST_CASE("the place of a model input behind an argument that is None is that of the manifest") {
+  auto const refused = [](std::string const& key, std::string const& inputs, std::string const& more = "") {
+    return refusal(
+        R"({"athanor": 1, "name": "m", "version": "1.0.0", "backend": "torch", "format": "torchscript",
+      "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "length"]}],
+      "model_inputs": [{"name": "first", "constant": null}, {"name": "x", "dtype": "f32", "shape": ["items", "length"])" +
+        key + R"(}, {"name": "second", "constant": null})" + inputs + R"(],
+      "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+      "members": [{"file": "a", "digest": "xxh128:99aa06d3014798d86001c324468d497f"}])" +
+        more + "}");
+  };
+  auto const is_at = [](std::string const& place, std::string const& message) {
+    CHECK_MESSAGE(message.starts_with("athanor.json: " + place + ": "), message);
+  };
+  std::string const state = R"(, {"name": "s", "dtype": "f32", "shape": ["items", null], "from": "state:y"})";
+  std::string const item = R"(, "batching": {"max_items": 1})";
+  is_at("model_inputs[1].index_of", refused(R"(, "index_of": "length")", ""));
+  is_at("model_inputs[1].pad", refused(R"(, "pad": {"value": 0})", ""));
+  is_at("model_inputs[3].name", refused("", R"(, {"name": "z", "dtype": "f32", "shape": ["items"]})"));
+  is_at("model_inputs[3].name",
+        refused("", R"(, {"name": "x", "dtype": "f32", "shape": ["items", "length"]})"));
+  is_at("model_inputs[3].from",
+        refused("", R"(, {"name": "p", "dtype": "f32", "shape": [], "from": "parameter:q"})"));
+  is_at("model_inputs[3].shape",
+        refused("", R"(, {"name": "n", "dtype": "i64", "shape": ["atoms"], "make": "segment"})"));
+  is_at("model_inputs[3].axis",
+        refused("",
+                R"(, {"name": "n", "dtype": "i64", "shape": ["items"], "make": "length", "axis": "atoms"})"));
+  is_at("model_inputs[3].shape",
+        refused("",
+                R"(, {"name": "n", "dtype": "i64", "shape": [2000000, 2000000, 2000000], "make": "count"})"));
+  is_at("model_inputs[3].shape", refused("", state, item + R"(, "sequences": {"max": 2})"));
+  is_at("model_inputs[2].name", refused("", R"(, {"name": "second", "constant": null})"));
 }
 
 // mutant: a default need not be what its input allows

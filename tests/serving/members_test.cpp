@@ -50,7 +50,8 @@ struct WeighingBackend {
   }
 };
 
-// "a" reads x and z, "b" z alone on another backend, "c" z and x in another format.
+// "a" reads x and z, "b" z alone on another backend, "c" z and x in another format; "a" and "c" have an argument that is
+// None.
 struct MixedFolder : ModelFolder {
   explicit MixedFolder(std::string const& backend_of_b = "other") {
     auto const member = [&](std::string const& file, std::string const& rest) {
@@ -62,12 +63,15 @@ struct MixedFolder : ModelFolder {
           fmt::format(R"({{"athanor": 1, "name": "mixed", "version": "1.0.0", "backend": "weighing",
         "format": "usual", "inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 1]}},
                                       {{"name": "z", "dtype": "f32", "shape": ["items", 1]}}],
+        "model_inputs": [{{"name": "x", "dtype": "f32", "shape": ["items", 1]}},
+                         {{"name": "hint", "constant": null}},
+                         {{"name": "z", "dtype": "f32", "shape": ["items", 1]}}],
         "model_outputs": [{{"name": "y", "dtype": "f32", "shape": ["items", 1]}}],
         "outputs": [{{"name": "mean", "dtype": "f32", "shape": ["items", 1], "from": "mean:y"}}],
         "members": [{}, {}, {}]}})",
                       member("a", ""),
                       member("b", fmt::format(R"(, "backend": "{}", "inputs": ["z"])", backend_of_b)),
-                      member("c", R"(, "format": "rare", "inputs": ["z", "x"])")));
+                      member("c", R"(, "format": "rare", "inputs": ["z", "hint", "x"])")));
   }
 };
 
@@ -89,12 +93,13 @@ struct Pair {
 
 // mutant: every member is loaded by the first member's backend
 // mutant: every member is given all inputs
+// mutant: an argument that is None is an input of the member that names it
 TEST_CASE("members run on backends of their own, with the inputs that they choose in their order") {
   Pair pair;
   MixedFolder const folder;
   auto const model = pair.engine.load(folder.path());
   REQUIRE_MESSAGE(model, model.error().message);
-  CHECK(pair.weighing.told == std::vector<std::string>{"a usual x z", "c rare z x"});
+  CHECK(pair.weighing.told == std::vector<std::string>{"a usual?none=hint x z", "c rare?none=hint z x"});
   CHECK(pair.other.told == std::vector<std::string>{"b usual z"});
   std::vector<float> const x{3};
   std::vector<float> const z{6};

@@ -82,11 +82,12 @@ struct Scale {
 /// One file that executes, with its own backend, inputs, tokens and units.
 struct Member {
   FileDigest file;
-  std::string backend{};              ///< name of the backend that executes it
-  std::string format{};               ///< of the file, as that backend names it
-  std::vector<std::string> inputs{};  ///< the model inputs that it reads, in its order; empty: all
-  std::vector<Lookup> lookups;        ///< for all members that read the input, or for none
-  std::vector<Scale> scales;          ///< outputs without one are left as they are
+  std::string backend{};  ///< name of the backend that executes it
+  std::string format{};   ///< of the file, as that backend names it
+  /// The model inputs that it reads, in its order, and its arguments that are None; empty: all.
+  std::vector<std::string> inputs{};
+  std::vector<Lookup> lookups;  ///< for all members that read the input, or for none
+  std::vector<Scale> scales;    ///< outputs without one are left as they are
 
   /// Whether it reads the model input of that name.
   bool reads(std::string_view input) const noexcept {
@@ -123,6 +124,12 @@ struct SequencesSection {
   std::string reset;  ///< of held state: which of a file's programs clears it; empty: none is needed
 };
 
+/// An argument of the members' program that is None.
+struct NoneArgument {
+  std::string name;
+  std::size_t place = 0;  ///< in the manifest's list of model inputs
+};
+
 /// A request with a known answer: the model must reproduce it before it is used.
 struct SelfTest {
   Request inputs;                    ///< passes check() of the manifest's signature
@@ -148,8 +155,8 @@ struct Manifest {
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
   std::vector<std::string>
-      operators;                   ///< libraries of operators that the members' files need, by their names
-  std::vector<std::string> nones;  ///< arguments of the members' program that are None
+      operators;  ///< libraries of operators that the members' files need, by their names
+  std::vector<manifest::NoneArgument> nones;  ///< in the order of their places
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                 ///< what a request holds
   std::vector<std::optional<Tensor>> defaults;    ///< by input; set for those that a request may leave out
@@ -175,8 +182,9 @@ struct Manifest {
   /// The member's format as its backend is given it: followed by `?` and, with `&` between them, `method=NAME`,
   /// `autograd=true`, `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
   /// `optional=NAME` for each input that may be None, where the manifest says so: the libraries for members of the
-  /// manifest's own backend, the inputs for members that read them, the rest for those that also have its format. A backend that does not know them refuses them
-  /// as a format it does not have.
+  /// manifest's own backend, inputs and arguments for members whose own choice of inputs names them, the rest, and without such
+  /// a choice the arguments too, for those that also have its format. A backend that does not know them refuses them as a
+  /// format it does not have.
   std::string full_format(manifest::Member const& member) const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }
