@@ -9,7 +9,6 @@
 #include <memory>
 #include <new>
 #include <system_error>
-#include <vector>
 
 #include <fmt/format.h>
 #define XXH_STATIC_LINKING_ONLY
@@ -83,13 +82,13 @@ Result<Hash128> hash_file(std::string const& path) {
                 "file {}: cannot be opened: {}", path, std::generic_category().message(error));
   }
   constexpr std::size_t piece = std::size_t{1} << 18;
-  std::vector<unsigned char> buffer(piece);
+  auto const buffer = std::make_unique_for_overwrite<unsigned char[]>(piece);
   alignas(64) XXH3_state_t state;
   XXH3_128bits_reset(&state);
   for (;;) {
     errno = 0;
-    std::size_t const count = std::fread(buffer.data(), 1, piece, file.get());
-    update_state(state, buffer.data(), count);
+    std::size_t const count = std::fread(buffer.get(), 1, piece, file.get());
+    update_state(state, buffer.get(), count);
     if (count == piece) continue;
     if (std::ferror(file.get()) != 0) {
       return fail(Code::unavailable, Reason::file, "file {}: cannot be read: {}", path,

@@ -7,9 +7,9 @@ namespace {
 ValueSummary summary_of(Histogram const& histogram) {
   ValueSummary summary;
   summary.count = histogram.count();
+  if (summary.count == 0) return summary;
   summary.sum = histogram.sum();
-  if (summary.count != 0)
-    summary.mean = static_cast<double>(summary.sum) / static_cast<double>(summary.count);
+  summary.mean = static_cast<double>(summary.sum) / static_cast<double>(summary.count);
   summary.p50 = histogram.quantile(0.5);
   summary.p99 = histogram.quantile(0.99);
   return summary;
