@@ -213,6 +213,7 @@ TEST_CASE("S3-12 a refusal says how long the breaker stays open") {
   CHECK(bench.acquire().retry_after == 730ms);
 }
 
+// mutant: a failed batch counts twice
 TEST_CASE("S3-13 a lease is settled once, so that a failed batch of any size counts once") {
   Bench bench;
   auto const batch_of_32 = bench.acquire();

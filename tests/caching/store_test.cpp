@@ -208,6 +208,7 @@ TEST_CASE("an entry lives for its ttl from its publication") {
   CHECK(statistics.bytes == 0);
 }
 
+// mutant: reading statistics counts as a miss
 TEST_CASE("S3-16 reading statistics changes neither order nor counts") {
   std::size_t const item = 1000 + IntegerStore::entry_overhead();
   World world(ResponseCacheOptions{.capacity_bytes = 2 * item, .max_item_bytes = item});

@@ -1,5 +1,6 @@
 """docs/scenarios.md and the tests must name the same scenarios: each one that is written down has a test whose name begins
-with its number in every file that its row names, and each number that a test's name begins with is written down.
+with its number in every file that its row names, and each number that a test's name begins with is written down. A test in
+C++ that has a number names a mutant.
 
 scenarios_test.py ROOT         says what stands on one side only
 scenarios_test.py --self-test  compares two sides that differ
@@ -14,6 +15,8 @@ ROW = re.compile(rf"^\| ({NUMBER}) \|(.*)\|\s*$", re.M)
 FILE = re.compile(r"`(tests/[^`]+)`")
 # A test's name may begin with several numbers, and stand on the line after its macro.
 NAME = re.compile(rf"[\"'](({NUMBER}\b[ ,]*)+)")
+# The comments right above a test, and its number.
+HEAD = re.compile(rf'((?:^//.*\n)*)^TEST_CASE(?:_TEMPLATE)?\(\s*"({NUMBER})', re.M)
 
 
 def written(text):
@@ -41,6 +44,10 @@ def compare(document, files):
         for place in places:
             if place not in tests.get(number, ()):
                 yield f"docs/scenarios.md: {number}: {place} has no test of that name"
+    for name, text in files.items():
+        for comments, number in HEAD.findall(text):
+            if "// mutant: " not in comments:
+                yield f"{name}: the test of {number} names no mutant: expected a comment '// mutant: SENTENCE' above it"
     for number in sorted(tests):
         if number not in rows:
             yield f"{', '.join(sorted(tests[number]))}: tests {number}, which docs/scenarios.md does not have"
@@ -56,10 +63,13 @@ def read_tests(root):
 
 def self_test():
     document = "| S1-1 | a | core | `tests/a.cpp` |\n| S1-2 | b | core | `tests/a.cpp`, `tests/b.cpp` |\n| S1-3 | c | core | |\n"
-    files = {"tests/a.cpp": 'TEST_CASE(\n    "S1-1 x")\nTEST_CASE("S1-2 S1-4 y")', "tests/b.cpp": 'CHECK("not S1-2")'}
+    files = {
+        "tests/a.cpp": '// mutant: z\nTEST_CASE(\n    "S1-1 x")\n\n// z\nTEST_CASE("S1-2 S1-4 y")',
+        "tests/b.cpp": 'CHECK("not S1-2")',
+    }
     said = list(compare(document, files))
-    wanted = ["S1-2: tests/b.cpp", "S1-3 names no test file", "tests/a.cpp: tests S1-4"]
-    if len(said) != 3 or not all(part in line for part, line in zip(wanted, said)):
+    wanted = ["S1-2: tests/b.cpp", "S1-3 names no test file", "the test of S1-2 names no mutant", "tests/a.cpp: tests S1-4"]
+    if len(said) != 4 or not all(part in line for part, line in zip(wanted, said)):
         sys.exit(f"expected {wanted}, got {said}")
     if not list(compare("", {})):
         sys.exit("an empty document was taken for a whole one")
