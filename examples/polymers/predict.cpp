@@ -52,15 +52,15 @@ class OligomerProcessor {
   }
 };
 
-// What `predicted` reads of an answer: one value per row of each.
-struct Output {
-  char const* name;
-  DType dtype;
-};
 // Serves the rows that a file repeats; with the default, a long file of distinct polymers takes 100 MB more, most of it
 // fragments between the answers.
 constexpr std::size_t cache_bytes = std::size_t{8} << 20;
 
+// What `take` reads of an answer: one value per row of each.
+struct Output {
+  char const* name;
+  DType dtype;
+};
 constexpr std::array<Output, 8> needed{{{"tg_mean", DType::f32},
                                         {"tg_std", DType::f32},
                                         {"tg_low", DType::f32},

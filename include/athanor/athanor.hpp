@@ -1,4 +1,6 @@
-/// Everything that needs neither LibTorch nor RDKit: the engine and the four templates it is made of.
+/// The engine, and the five templates that can be used alone: Batcher, ResponseCache, CircuitBreaker, ModelLoader and
+/// Gate. Streams (`serving/stream.hpp`), jobs (`serving/jobs.hpp`) and the simulator (`core/simulation.hpp`) are
+/// included separately.
 #pragma once
 
 #include <athanor/admission/gate.hpp>

@@ -527,7 +527,7 @@ std::string Manifest::full_format(manifest::Member const& member) const {
   }
   for (auto const& none : nones)
     if (member.inputs.empty() ? own_format : member.reads(none.name)) parts.push_back("none=" + none.name);
-  // Who is not told would read what is not there; who does not know the word refuses the format.
+  // A backend must know which inputs may be absent; one that does not know the word refuses the format.
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (member.reads(inputs[i].name) && defaults[i] && is_none(inputs[i], *defaults[i]))
       parts.push_back("optional=" + inputs[i].name);

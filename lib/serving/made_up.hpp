@@ -1,4 +1,4 @@
-/// Requests to try a model with that nobody gave.
+/// Requests for the dry run of a model: made up where it has no self-tests, else made of those.
 #pragma once
 
 #include <vector>

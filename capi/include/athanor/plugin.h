@@ -81,8 +81,10 @@ enum ath_runs_on_number {
 typedef struct ath_model_source {
   size_t struct_size;              /**< set by the engine */
   const char *path;                /**< the model file */
-  const char *format;              /**< as in the manifest, with what a backend must know of it, as far as it is given:
-                                        "torchscript?method=NAME&autograd=true&reset=NAME&operators=NAME&operators=NAME" */
+  const char *format;              /**< as in the manifest; then, if any applies, "?" and pairs joined by "&": method=NAME,
+                                        autograd=true, reset=NAME, none=NAME (an argument that is None; may repeat),
+                                        optional=NAME (an input that may be None; may repeat), operators=NAME (may repeat).
+                                        Reject a pair that the backend does not know. */
   const char *const *input_names;  /**< of the model, in the order of ath_batch.inputs */
   const int32_t *input_dtypes;     /**< ATH_DTYPE_... of each */
   size_t input_count;              /**< of both */

@@ -15,7 +15,7 @@
 /// | `E::Atomic<T>` | the interface and the memory orders of std::atomic, for trivially copyable T of 1 to 8 bytes |
 /// | `E::Mutex` | `lock`, `try_lock` (may fail spuriously), `unlock`; not recursive |
 /// | `E::Word` | a 32-bit atomic that threads can park on, initially 0; see SystemWord |
-/// | `E::local<Variable>()` | optional: the calling thread's value of a thread-local variable, for an environment whose threads are none of the system's; see core/detail/local.hpp |
+/// | `E::local<Variable>()` | optional: the calling thread's value of a thread-local variable, for an environment whose threads are not system threads; see core/detail/local.hpp |
 /// | `E::Executor` | constructed from a number of threads and, optionally, how long idle ones linger; runs posted tasks and fires timers; see SystemExecutor |
 #pragma once
 

@@ -45,7 +45,7 @@ enum class Reason : std::int32_t {
   chemistry = 9,          ///< a molecule that is not valid, or that the model's features cannot represent
   queue_full = 10,        ///< the limit on queued items is reached
   memory_full = 11,       ///< the limit on held bytes is reached
-  rate = 12,              ///< the rate limit of the caller is reached
+  rate = 12,              ///< a rate limit is reached; this library imposes none yet
   expected_wait = 13,     ///< the predicted completion is after the deadline
   breaker_open = 14,      ///< the circuit breaker is open
   deadline_waiting = 15,  ///< the deadline passed before the work began

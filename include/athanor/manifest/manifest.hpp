@@ -95,7 +95,7 @@ struct Member {
   }
 };
 
-/// What the manifest says about batching; absent fields leave the engine's options as they are.
+/// What the manifest says about batching; absent fields have the defaults of docs/manifest.md.
 struct BatchingSection {
   std::optional<std::int64_t> max_items;  ///< of one batch
   /// The batch sizes that the model takes, in ascending order, of which max_items is one; empty: every size.

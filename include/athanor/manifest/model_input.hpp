@@ -1,4 +1,4 @@
-/// How a model's batch is put together from items: declared per model input, carried out by the batching
+/// How a model's batch is put together from items: declared per model input, carried out by the serving
 /// room.
 #pragma once
 

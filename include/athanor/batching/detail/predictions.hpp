@@ -51,7 +51,7 @@ Duration predicted_run(CostModel const& cost, BatchLimits const& limits, Work co
 /// The work, begun now, ends well before the deadline, as far as is known.
 bool ends_in_time(CostModel const& cost, BatchLimits const& limits, Work const& work, TimePoint deadline,
                   TimePoint now) noexcept;
-/// The same, or nobody knows how long they take and the deadline is still to come.
+/// The same, or the time they take is unknown and the deadline is still to come.
 bool may_end_in_time(CostModel const& cost, BatchLimits const& limits, Work const& work, TimePoint deadline,
                      TimePoint now) noexcept;
 

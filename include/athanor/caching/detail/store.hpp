@@ -91,7 +91,7 @@ concept StoreTraits = Environment<typename T::Env> && std::default_initializable
 /// - An invalidation does the same to every flight that it concerns, and advances the shard's epoch.
 /// - An owner whose caller has gone (`cancel_owner`) continues while others wait. With the last of them the
 ///   flight is removed, and the next equal call begins another. The work may be dropped, but if it ends all
-///   the same its value is welcome: it is stored if the flight was current when it was removed, the shard's
+///   the same its value is stored if the flight was current when it was removed, the shard's
 ///   epoch is the one it began in, and no value and no flight of the key are there.
 ///
 /// Locks. A shard's mutex guards its flights and is held for every change of its entries; the entries have a

@@ -13,7 +13,7 @@ concept LocalVariable =
 template <LocalVariable Variable>
 inline constinit thread_local typename Variable::Value thread_value{};
 
-/// The calling thread's value. An environment whose threads are none of the system's keeps it itself, by
+/// The calling thread's value. An environment whose threads are not system threads keeps it itself, by
 /// `template <class Variable> static typename Variable::Value& local() noexcept`.
 template <class Env, LocalVariable Variable>
 typename Variable::Value& local() noexcept {

@@ -10,7 +10,7 @@ namespace athanor::inline v1::detail {
 
 #ifdef ATHANOR_RECORDS_WRITES
 
-/// Null: nobody wants to know.
+/// Null: writes are not recorded.
 inline constinit std::atomic<void (*)(void const* at) noexcept> write_recorder{nullptr};
 
 inline void record_write(void const* at) noexcept {

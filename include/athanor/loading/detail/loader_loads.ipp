@@ -257,7 +257,7 @@ void LoaderShell<P, Env>::let_go(Record& record, Error const& error, bool forget
     over = take_if_over(record);
   }
   resume_all(chain, &error);
-  // Who unloads a model wants its memory now; who forgets one may be in a hurry.
+  // `unload` frees on this thread, as its caller wants the memory; `forget` must not block.
   if (free) return forget ? post_free(record) : free_payload(record);
   start_reserved();
 }

@@ -1,5 +1,5 @@
 /// The loader as a pure state machine: events and the time in, decisions out. No thread, lock, clock or
-/// payload here; ModelLoader is the shell that carries the decisions out.
+/// payload here; LoaderShell carries the decisions out.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,7 @@ struct LoadContext {
 };
 
 /// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it is
-/// in use; the loader owns the memory of the model itself. As the lane's host it gathers, runs and scatters batches.
+/// in use; the loader owns the memory of the model itself. As the lane's client it gathers, runs and scatters batches.
 template <class T>
 class ServedModel {
  public:
