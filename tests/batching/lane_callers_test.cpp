@@ -106,6 +106,20 @@ TEST_CASE("a wait longer than a clock can tell is predicted as that") {
 }
 
 // mutant: a caller runs a batch that holds nothing of its own
+TEST_CASE("a caller whose request is not of the next batch leaves that to a worker") {
+  Bench bench({.max_items = 1});
+  learn(bench, 1us, 200);
+  bench.enter();
+  bench.enter();
+  std::size_t const before = executions(bench.client);
+  auto& own = bench.call();
+  own.batch_deadline = bench.world.now() + 500ms;
+  bench.lane.enter(own, LendThread::yes);
+  CHECK(executions(bench.client) == before);
+  bench.world.run_until_idle();
+  CHECK(bench.all_succeeded_once());
+}
+
 TEST_CASE("a caller whose own answer is ready runs nothing for others") {
   Bench bench({.max_items = 1});
   learn(bench, 1us, 200);
@@ -274,8 +288,12 @@ TEST_CASE(
   SlotList slots;
   for (int i = 0; i < 4; ++i) slots.append(bench.call());
   bench.calls[2].poison = true;
+  std::size_t runs = 5;  // all four, both halves, and each of the half that fails
   SUBCASE("alone") {}
-  SUBCASE("in the company of what is queued") { bench.enter(); }
+  SUBCASE("in the company of what is queued") {
+    bench.enter();
+    runs = 7;  // all five, the four again, and so on; at last the fifth
+  }
   bench.client.max_items = 8;
   bench.lane.enter_all(slots, LendThread::yes);
   for (std::size_t i = 0; i < 4; ++i) {
@@ -284,6 +302,7 @@ TEST_CASE(
   }
   bench.world.run_until_idle();
   for (auto const& call : bench.calls) CHECK(call.finished == 1);
+  CHECK(executions(bench.client) == runs);
   CHECK(bench.lane.snapshot().busy_instances == 0);
 }
 

@@ -158,7 +158,10 @@ TEST_CASE("what would take longer than a clock can tell is predicted as that, no
 // mutant: a policy reserves time for items, whatever these cost
 TEST_CASE("a policy that holds a batch reserves the time of what its items cost") {
   CostModel model;
-  for (int i = 0; i < 10; ++i) model.record(32, 10ms);
+  for (int i = 0; i < 10; ++i) {
+    model.record(2, 1ms);
+    model.record(32, 10ms);
+  }
   auto seen = queue(2, 0ns);
   CHECK(seen.time_to_allow(2) == 0ns);
   seen.cost = &model;

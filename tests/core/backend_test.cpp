@@ -44,10 +44,12 @@ struct Misbehaving {
   Result<std::unique_ptr<Model>> load(ModelSource const& source) {
     path = source.path;
     if (auto result = behave(); !result) return tl::unexpected(std::move(result.error()));
+    if (gives_nothing) return std::unique_ptr<Model>();
     ++alive;
     return std::unique_ptr<Model>(new Model{this});
   }
   Behaviour behave = [] { return Result<void>(); };
+  bool gives_nothing = false;
   std::string path;
   std::int64_t items = 0;  // of the last batch
   int alive = 0;
@@ -57,6 +59,7 @@ struct Halves {
   static constexpr char const* name = "halves";
   struct Opened {
     Behaviour behave;
+    std::shared_ptr<int> alive = std::make_shared<int>();  // owned by all that was made, too
     static constexpr std::array<Port, 2> ports{{{"front", DType::bytes}, {"back", DType::bytes}}};
     std::span<Port const> made() const { return ports; }
     Result<Preprocessed> preprocess(Item const& item) {
@@ -69,6 +72,7 @@ struct Halves {
       made_item.tensors.push_back(Tensor::copy_texts(front).value());
       made_item.tensors.push_back(Tensor::copy_texts(back).value());
       made_item.cost = static_cast<std::int64_t>(text.size());
+      made_item.kept = alive;
       return made_item;
     }
   };
@@ -166,6 +170,22 @@ TEST_CASE("nothing that a backend throws or returns crosses its table but a code
   }
 }
 
+// mutant: a load that gives a null pointer gives a model
+TEST_CASE("a table whose backend gives a null pointer for a model says that it failed") {
+  Misbehaving backend;
+  backend.gives_nothing = true;
+  ath_backend_table const table = make_table(backend);
+  ath_model_source source{};
+  source.path = "weights.bin";
+  ath_failure failure{};
+  void* model = nullptr;
+  auto const code = table.load(table.context, &source, &model, &failure);
+  auto const error = take_failure(code, failure);
+  CHECK(error.code == Code::internal);
+  CHECK(error.reason == Reason::backend_contract);
+  CHECK(error.message == "'misbehaving': expected a model, got a null pointer");
+}
+
 // mutant: what a processor made is not destroyed
 TEST_CASE("a processor stands behind its table as a backend does") {
   Halves processor;
@@ -189,7 +209,9 @@ TEST_CASE("a processor stands behind its table as a backend does") {
   CHECK(from_view(made.tensors[0]).text_at(0) == "abc");
   CHECK(from_view(made.tensors[1]).text_at(0) == "def");
   CHECK(made.cost == 6);
+  CHECK(opened_by(opened).alive.use_count() == 2);
   made.release(made.owner);
+  CHECK(opened_by(opened).alive.use_count() == 1);
   for (auto const& escape : escapes()) {
     opened_by(opened).behave = escape.behave;
     arrives(table.preprocess(table.context, opened, item.raw(), &made, &failure), failure, escape);

@@ -117,13 +117,13 @@ TEST_CASE("everybody who is parked is woken") {
   SystemWord waiting;
   std::array<bool, 4> passed{};
   std::vector<std::thread> threads;
-  for (auto& mine : passed)
-    threads.emplace_back([&] {
-      waiting.fetch_or(1);
+  for (std::size_t i = 0; i < passed.size(); ++i)
+    threads.emplace_back([&, i] {
+      waiting.fetch_or(1U << i);
       waiting.wake_all();
-      mine = reaches(gate, 1);
+      passed[i] = gate.wait_until(0, give_up());
     });
-  CHECK(reaches(waiting, 1));
+  CHECK(reaches(waiting, 0b1111));
   gate.store(1);
   gate.wake_all();
   for (auto& thread : threads) thread.join();

@@ -214,7 +214,6 @@ TEST_CASE("S3-14 a load past its deadline has failed, still holds its room, and 
 }
 
 // mutant: the growth of a model is not committed
-// mutant: a measured model's growth ignores what is still being freed
 TEST_CASE("S3-15 a model that turns out larger than declared displaces others, or fails when it cannot") {
   LoaderMachine machine({.budget_bytes = 100});
   auto const idle = machine.add("idle", 50), grows = machine.add("grows", 20),
@@ -235,6 +234,21 @@ TEST_CASE("S3-15 a model that turns out larger than declared displaces others, o
   machine.charge_measured(grows, 80);
   CHECK(machine.occupied() == 100);
   CHECK(machine.state(grows) == ModelState::warming);
+}
+
+// mutant: a measured model's growth ignores what is still being freed
+TEST_CASE("a model that turns out larger than declared finds no room in what is still being freed") {
+  LoaderMachine machine({.budget_bytes = 100});
+  auto const leaves = machine.add("leaves", 50), grows = machine.add("grows", 20);
+  make_ready(machine, leaves, at(0s));
+  machine.reserve(grows, {}, at(1s));
+  REQUIRE(machine.next_start() == grows);
+  REQUIRE(machine.unload(leaves) == LoaderMachine::Unload::drain);
+  machine.retire(leaves);
+  CHECK(machine.measured(grows, 50).want == LoaderMachine::Want::load);
+  CHECK(machine.measured(grows, 51).error.reason == Reason::memory_full);
+  machine.freed(leaves);
+  CHECK(machine.measured(grows, 51).want == LoaderMachine::Want::load);
 }
 
 TEST_CASE("unloading gives up a load in progress and forgets a failure") {

@@ -25,6 +25,17 @@ struct Index {
   std::uint32_t sound = 0x600d;
 };
 
+/// Finds nothing to unload, and takes its time under the loader's lock.
+struct Dwelling {
+  std::latch* inside;
+  std::latch* go_on;
+  std::vector<std::size_t> victims(loading::MemorySnapshot const&) const {
+    inside->count_down();
+    go_on->wait();
+    return {};
+  }
+};
+
 // With room for three models.
 ModelLoader<Index> make_small_loader(LoadFunctions<Index>& functions) {
   functions.expected_bytes = [](LoadTarget const&) { return 10U; };
@@ -78,10 +89,11 @@ TEST_CASE(
     return Loaded<Index>{std::make_unique<Index>(alive), 10};
   };
   auto loader = ModelLoader<Index>::create({}, functions).value();
+  constexpr int count = 17;                   // more than there are cells, whichever numbers are taken
   auto const on_each_thread = [](auto act) {  // all of which live at the same time
-    std::latch done(9);
+    std::latch done(count);
     std::vector<std::thread> threads;
-    for (int t = 0; t < 9; ++t)
+    for (int t = 0; t < count; ++t)
       threads.emplace_back([&] {
         static_cast<void>(athanor::detail::thread_number());
         done.arrive_and_wait();
@@ -97,14 +109,14 @@ TEST_CASE(
     std::lock_guard const lock(mutex);
     if (pin) pins.push_back(std::move(*pin));
   });
-  REQUIRE(pins.size() == 9);
-  CHECK(loader.status("tg")->pins == 9);
+  REQUIRE(pins.size() == count);
+  CHECK(loader.status("tg")->pins == count);
   REQUIRE(loader.unload("tg"));
   std::atomic<int> refused{0};
   on_each_thread([&] {
     if (!loader.acquire("tg", 0s)) ++refused;
   });
-  CHECK(refused == 9);
+  CHECK(refused == count);
   for (std::size_t left = pins.size(); left > 0; --left) {
     CHECK(alive == 1);
     CHECK(loader.status("tg")->pins == left);
@@ -149,19 +161,19 @@ TEST_CASE("a loader for any payload is two lines") {
 }
 
 // mutant: a loader waits for the threads of its parent
-TEST_CASE("in a child of a fork a loader with a load under way is destroyed at once") {
-  std::atomic<bool> inside{false}, go_on{false};
-  LoadFunctions<std::string> functions;
-  functions.load = [&](LoadTarget const&) -> Result<Loaded<std::string>> {
-    inside = true;
-    inside.notify_all();
-    go_on.wait(false);
-    return Loaded<std::string>{std::make_unique<std::string>("loaded"), 1};
+TEST_CASE("in a child of a fork a loader is destroyed at once, whose lock a thread of the parent held") {
+  std::latch inside(1), go_on(1);
+  std::atomic<int> alive{0};
+  LoadFunctions<Index> functions;
+  functions.expected_bytes = [](LoadTarget const&) { return 20U; };
+  functions.load = [&](LoadTarget const&) -> Result<Loaded<Index>> {
+    return Loaded<Index>{std::make_unique<Index>(alive), 20};
   };
-  auto loader =
-      std::make_unique<ModelLoader<std::string>>(ModelLoader<std::string>::create({}, functions).value());
-  std::jthread caller([&] { CHECK(loader->acquire("m", 20s)); });
-  inside.wait(false);
+  auto loader = std::make_unique<ModelLoader<Index>>(
+      ModelLoader<Index>::create({.budget_bytes = 30}, functions, Dwelling{&inside, &go_on}).value());
+  REQUIRE(loader->load("idle", 20s));
+  std::thread caller([&] { CHECK_FALSE(loader->acquire("m", 20s)); });
+  inside.wait();
   ::pid_t const child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
@@ -172,8 +184,6 @@ TEST_CASE("in a child of a fork a loader with a load under way is destroyed at o
   int status = 0;
   CHECK(::waitpid(child, &status, 0) == child);
   CHECK(WIFEXITED(status));
-  go_on = true;
-  go_on.notify_all();
+  go_on.count_down();
   caller.join();
-  loader.reset();
 }
