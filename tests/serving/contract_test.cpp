@@ -352,7 +352,6 @@ Preprocessed made_of(Shape const& shape, std::int64_t cost = 1, DType dtype = DT
 
 }  // namespace
 
-// mutant: a load that gives a null pointer gives a model
 TEST_CASE("a C++ backend or processor that gives a null pointer is refused") {
   for (bool const gives_model : {false, true}) {
     NothingBackend backend{gives_model};

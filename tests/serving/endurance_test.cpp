@@ -138,7 +138,8 @@ TEST_CASE("an engine that is assigned over is stopped") {
   ModelFolder const folder;
   auto engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
-  engine = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
+  auto other = Engine<SimulatedServing>::create({.backends = {&puppet.table}}).value();
+  engine = std::move(other);
   CHECK(model.infer(row(1)).error().reason == Reason::stopping);
 }
 

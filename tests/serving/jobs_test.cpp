@@ -123,6 +123,7 @@ TEST_CASE("S4-14 jobs share the loaded model with each other and with calls") {
   engine.world.run_until_idle();
   CHECK(engine.state_of("a") == JobState::succeeded);
   CHECK(engine.state_of("b") == JobState::succeeded);
+  REQUIRE(engine.infer(row(4)));
   CHECK(engine.control.loads.load() == 1);
 }
 

@@ -369,6 +369,20 @@ TEST_CASE("what postprocess makes is checked like what preprocess makes") {
 }
 
 // mutant: items whose caller has gone are postprocessed
+TEST_CASE("a call that is cancelled while its first item is postprocessed leaves the others") {
+  SimulatedRig engine(R"("cache": false,)", {.caller_runs = CallerRuns::never});
+  std::unique_ptr<SimulatedRig::Ticket> ticket;
+  engine.sum.before = [&] {
+    engine.cancel(*ticket);
+    return Result<void>();
+  };
+  ticket = engine.submit({{"x", Tensor::allocate(DType::f32, Shape{3, 2}).value()}});
+  engine.world.run_until_idle();
+  REQUIRE(ticket->done());
+  CHECK(ticket->error().code == Code::cancelled);
+  CHECK(engine.sum.posts.load() == 1);
+}
+
 TEST_CASE("nobody's rows are not postprocessed, and what was kept of them is released") {
   SimulatedRig engine(R"("cache": false,)", {.caller_runs = CallerRuns::never});
   std::unique_ptr<SimulatedRig::Ticket> ticket;

@@ -222,8 +222,20 @@ TEST_CASE("two readers that block leave the steps that their calls share to a wo
   for (int step = 1; step <= 9; ++step) {
     check_parts(one, step, step, 1);
     check_parts(other, step, step, 2);
+    counting.run_now();
   }
   CHECK(counting.backend.marks.size() < 14);
+}
+
+// mutant: the deadline of a stream leaves the parts that wait
+TEST_CASE("parts that wait when the deadline of their stream passes are not read any more") {
+  Counting counting;
+  auto stream = counting.open(9, 1, {.deadline = 10ms});
+  counting.run_now();
+  CHECK(counting.made(1) == 4);
+  counting.world.advance(11ms);
+  counting.run_now();
+  check_ends(stream, Code::deadline_exceeded, Reason::deadline_running);
 }
 
 // mutant: a call that was left to a reader is left alone

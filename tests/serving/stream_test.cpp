@@ -132,7 +132,6 @@ TEST_CASE("a model that fails ends the stream with its error, once") {
   check_ends(stream, Code::internal, Reason::backend_failure);
 }
 
-// mutant: the deadline of a stream leaves the parts that wait
 // mutant: a slow reader gets parts after the deadline
 TEST_CASE("S3-24 the deadline ends a stream that is late, whether the model or its reader is") {
   Streams streams;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,6 @@ TEST_CASE("a model whose batch axis is fixed is refused at load, with a self-tes
   }
 }
 
-// mutant: a dry run goes beyond what its model takes
 TEST_CASE("a model that says that it takes one item at a time is served one item at a time") {
   Rig rig(right_for(1));
   ModelFolder const folder(R"("batching": {"max_items": 1},)");
@@ -76,6 +76,26 @@ TEST_CASE("a model that says that it takes one item at a time is served one item
   for (std::size_t i = 0; i < answers.size(); ++i)
     CHECK(answers[i]->outputs["y"].as<float>()[0] == static_cast<float>(i) + 2);
   CHECK(std::ranges::all_of(rig.backend.batches, [](std::int64_t items) { return items == 1; }));
+}
+
+// mutant: a dry run goes beyond what its model takes
+TEST_CASE("a dry run of a model of certain sizes keeps to what its batches may cost") {
+  Rig rig(&add_one);
+  ModelFolder const folder(R"("batching": {"sizes": [1, 2, 4, 8], "max_cost": 16},)");
+  auto const model = rig.engine.load(folder.path());
+  REQUIRE_MESSAGE(model, model.error().message);
+  CHECK(rig.backend.batches == std::vector<std::int64_t>{1, 1, 2});
+}
+
+// mutant: NaN is near no number
+TEST_CASE("a model that gives NaN for made-up values, alone and in company, serves") {
+  Rig rig([](Run const& run) {
+    run.add(std::numeric_limits<float>::quiet_NaN());
+    return done();
+  });
+  ModelFolder const folder;
+  auto const model = rig.engine.load(folder.path());
+  CHECK_MESSAGE(model, model.error().message);
 }
 
 // mutant: a failure in company is put down to the values that were made up
@@ -201,7 +221,6 @@ TEST_CASE("a model that writes to its input is refused at load") {
 }
 
 // mutant: numbers of f16 are compared byte by byte
-// mutant: NaN is near no number
 TEST_CASE("a tolerance holds for every floating-point type, and the sentence says expected and got") {
   struct Row {
     char const* dtype;
