@@ -306,8 +306,10 @@ TEST_CASE("S4-2 a request that is right is checked without allocating") {
   auto const signature = of_three();
   ThreeInputs const three;
   Request const request = three.request();
-  auto const text_signature = of_text();
-  Request const text_request = texts_of({"*CC*", "\u00e9"});
+  auto text_signature = of_text();
+  text_signature.inputs[0].name = "a name that no string holds without an allocation";
+  std::array<std::string_view, 2> const texts{"*CC*", "\u00e9"};
+  Request const text_request{{text_signature.inputs[0].name, Tensor::copy_texts(texts).value()}};
   std::size_t const before = athanor_tests::thread_memory().allocations;
   auto const checked = check(signature, request);
   auto const checked_texts = check(text_signature, text_request);
@@ -327,6 +329,19 @@ TEST_CASE("a checked request tells where its inputs are, its items and its bytes
   CHECK(checked.index[2] == 0);
   CHECK(checked.items == 2);
   CHECK(checked.bytes == 24 + 4 + 16);
+}
+
+// mutant: defaults count no bytes
+TEST_CASE("the bytes of a request include one default for each of its items") {
+  Signature signature = of_three();
+  signature.defaults.resize(3);
+  signature.defaults[0] = Tensor::allocate(DType::f32, Shape{1, 3}).value();
+  ThreeInputs const three;
+  Request const request{{"weight", Tensor::view<double>(three.weight, {2})},
+                        {"mask", Tensor::view<std::uint8_t>(three.mask, {2, 2})}};
+  auto const checked = check(signature, request).value();
+  CHECK(checked.items == 2);
+  CHECK(checked.bytes == 2 * 12 + 4 + 16);
 }
 
 // mutant: an input that is set again is appended

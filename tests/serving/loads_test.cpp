@@ -75,7 +75,6 @@ TEST_CASE("at most load_threads models are loaded at a time") {
   }
 }
 
-// mutant: a call is accepted although nobody keeps its deadline
 TEST_CASE("an asynchronous call is not left without an answer when no thread can keep its deadline") {
   SimulatedEngine engine(R"("batching": {"max_items": 8, "policy": "size_or_delay", "max_delay_us": 500},)");
   engine.world.refuse_threads(true);

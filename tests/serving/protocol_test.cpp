@@ -18,7 +18,8 @@ namespace {
 // Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, before the
 // next one is deferred, and after the clock is read.
 struct Hooks {
-  static inline bool no_thread = false;  // executors take nothing
+  static inline bool no_thread = false;      // executors take nothing
+  static inline bool no_timekeeper = false;  // executors take no timer
   static inline std::function<void()> after_look;
   static inline std::function<void()> before_lock;
   static inline std::function<void()> after_post;
@@ -44,7 +45,7 @@ class ATH_CAPABILITY("mutex") HookedMutex {
 struct HookedExecutor : SimulatedExecutor {
   using SimulatedExecutor::SimulatedExecutor;
   bool arm(Timer& timer, TimePoint at) noexcept {
-    return !Hooks::no_thread && SimulatedExecutor::arm(timer, at);
+    return !Hooks::no_thread && !Hooks::no_timekeeper && SimulatedExecutor::arm(timer, at);
   }
   bool post(Task& task) noexcept {
     bool const taken = !Hooks::no_thread && SimulatedExecutor::post(task);
@@ -240,7 +241,9 @@ TEST_CASE("the reading of large inputs is not charged to the queue or to the mod
 TEST_CASE("a large answer whose check outlasts the deadline of its lone caller is late") {
   WideEngine rig;
   rig.control.on_run = [&](ath_batch const&) {
-    Hooks::after_look = [&] { rig.world.advance(100ms); };  // once the end of the batch has been noted
+    Hooks::after_look = [&] {  // the end of the run, then that of the batch
+      Hooks::after_look = [&] { rig.world.advance(100ms); };
+    };
     return Result<void>();
   };
   CallOptions options{.deadline = 50ms, .cache = CacheMode::skip};
@@ -496,6 +499,20 @@ TEST_CASE("the completion of a call that ends at its deadline runs on a worker w
 }
 
 // mutant: a call is accepted although nobody keeps its deadline
+TEST_CASE("an asynchronous call whose deadline no thread keeps is told so, although there is a worker") {
+  HookedEngine rig({.caller_runs = CallerRuns::never});
+  REQUIRE(rig.model.infer(row(1)));
+  Outcome outcome;
+  Hooks::no_timekeeper = true;
+  auto const submitted = rig.model.submit(row(2), {}, outcome.completion());
+  Hooks::no_timekeeper = false;
+  CHECK(submitted);
+  rig.world.run_until_idle();
+  REQUIRE(outcome.answer);
+  REQUIRE_FALSE(*outcome.answer);
+  CHECK(outcome.answer->error().code == Code::resource_exhausted);
+}
+
 TEST_CASE("an asynchronous call that no thread could run is refused, and leaves nothing behind") {
   SimulatedEngine engine;
   engine.world.refuse_threads(true);
