@@ -116,7 +116,6 @@ void check_lengths(Kept kept, std::string const& tensors, bool rows, bool all_sh
 
 }  // namespace
 
-// mutant: the items of a model with state are one piece
 TEST_CASE("sequences whose calls differ in length share padded batches, each with its own state") {
   for (Kept const kept : {Kept::carried, Kept::held}) check_lengths(kept, padded(kept), true, false);
 }

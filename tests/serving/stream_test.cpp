@@ -172,7 +172,6 @@ TEST_CASE("S3-24 a stream that is cancelled or left ends its call, which is not 
   CHECK(streams.state->routes() == 0);
 }
 
-// mutant: a part goes to a reader that has left
 TEST_CASE("a part that comes when its reader has left goes back to the pool") {
   Streams streams;
   std::optional<Parts> stream;
@@ -266,7 +265,6 @@ TEST_CASE("a stop waits for a callback of a stream that takes long, and counts n
   CHECK(stopped);
 }
 
-// mutant: a stop leaves readers that a stream has yet to call to the workers
 TEST_CASE("a stop whose workers are all inside a backend calls the readers of streams itself") {
   EngineOptions options;
   options.threads = 1;
