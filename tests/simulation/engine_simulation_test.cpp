@@ -76,6 +76,15 @@ std::string explain(Script const& script, std::string const& wrong, ModelFolders
 // ATHANOR_INTERRUPTS says that one schedule in so many interrupts its actors between any two operations.
 // mutant: a call may be answered twice
 // mutant: a slot in execution is withdrawn
+// mutant: a place keeps its state for whoever takes it next
+// mutant: two neighbours of a batch are given one parameter
+// mutant: half of the parameters are part of the key
+// mutant: positions lead to the elements of the item before
+// mutant: an item is given the rows of the one before it
+// mutant: the rows that a processor makes are counted for another item
+// mutant: the last element of a row is not filled up
+// mutant: all items of a batch have the mask of the first
+// mutant: what was padding stays in the answers of all items but the first
 TEST_CASE("every call of every seeded schedule gets one outcome, one that the schedule explains") {
   ModelFolders const folders;
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);

@@ -142,6 +142,9 @@ class JobDesk {
   void look_at_all() {
     if (table_ == nullptr) return;
     for (std::uint32_t key = 0; key < job_keys; ++key) {
+      if (std::ranges::none_of(jobs_,
+                               [&](JobFacts const& job) { return job.key == key && job.table == tables_; }))
+        continue;
       Look const look = begin(key);
       auto const status = table_->status(name_of(key));
       judge_status(look, status);

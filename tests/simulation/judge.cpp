@@ -23,7 +23,8 @@ void Judge::wrong(std::string text) {
 
 Given given(Answer const& answer) {
   auto const find = [&](char const* name) { return answer.outputs.find(name); };
-  return {answer.report, find("y"), find("edition"), find("count"), find("seen")};
+  return {answer.report, find("y"),    find("edition"),
+          find("count"), find("seen"), graph_outputs(answer.outputs)};
 }
 
 void Judge::call_begins(CallRecord& call) {
@@ -31,7 +32,7 @@ void Judge::call_begins(CallRecord& call) {
   call.from = tick();
   if (call.sequence != nullptr) ++call.sequence->calls;
   load_wanted(call.model, call.began);
-  if (call.cache == CacheMode::refresh) ++content_of(call).refreshing;
+  if (call.cache == CacheMode::refresh) ++known_of(call).refreshing;
 }
 
 void Judge::call_is_over(CallRecord& call) {
@@ -41,8 +42,8 @@ void Judge::call_is_over(CallRecord& call) {
   call.until = tick();
   if (call.sequence != nullptr) --call.sequence->calls;
   if (call.cache != CacheMode::refresh) return;
-  --content_of(call).refreshing;
-  content_of(call).refreshed_until = call.until;
+  --known_of(call).refreshing;
+  known_of(call).refreshed_until = call.until;
 }
 
 void Judge::count_outcome(CallRecord const& call, Code code) {
@@ -118,7 +119,8 @@ void Judge::judge_ragged(CallRecord const& call, Given const& answer) {
   for (std::uint32_t item = 0; item < call.items; ++item) {
     counts.push_back(rows_of(call.value, item));
     for (std::int64_t i = 0; i < 2 * counts.back(); ++i)
-      rows.push_back(static_cast<float>(call.value * 32 + 2 * item + 1) + static_cast<float>(i % 2));
+      rows.push_back(static_cast<float>(content_of(call.value) * 32 + 2 * item + 1) +
+                     static_cast<float>(i % 2));
   }
   Tensor const& y = *answer.y;
   if (!std::ranges::equal(answer.count->as<std::int64_t>(), counts))
@@ -139,10 +141,17 @@ void Judge::judge_rows(CallRecord const& call, Given const& answer) {
   bool const all = traits.members == 1 || answer.report.members == traits.members;
   for (std::uint32_t i = 0; i < width * call.items; ++i) {
     std::uint32_t const row = i / width;
-    float const added = y.as<float>()[i] - static_cast<float>(call.value * 32 + 2 * row + i % width % 2);
+    float const added = y.as<float>()[i] - shift_in_answer(call.model, call.value) -
+                        static_cast<float>(content_of(call.value) * 32 + 2 * row + i % width % 2);
     if (added < least || added > most) return wrong("somebody else's answer: " + describe(call));
     if (traits.members > 1 && all && added != 2.0F)
       return wrong("a mean over all members that is none: " + describe(call));
+  }
+  if (call.model == ModelKind::graph) {
+    std::vector<std::uint32_t> marks;
+    for (std::uint32_t row = 0; row < call.items; ++row) marks.push_back(graph_mark(call.value, row));
+    if (auto const why = judge_graphs(marks, 0, answer.graphs); !why.empty())
+      wrong(why + ": " + describe(call));
   }
   if (call.model != ModelKind::plain) return;
   Tensor const& edition = *answer.edition;
@@ -153,11 +162,11 @@ void Judge::judge_rows(CallRecord const& call, Given const& answer) {
 
 void Judge::judge_value(CallRecord const& call, Given const& answer) {
   judge_rows(call, answer);
-  Content& content = content_of(call);
+  Content& content = known_of(call);
   if (call.cache == CacheMode::only_if_cached && answer.report.cache != CacheState::hit)
     wrong("an answer that was not cached, for only_if_cached: " + describe(call));
   if (is_poison(call.value)) wrong("a value for the poison: " + describe(call));
-  if (call.model == ModelKind::made && is_refused_by_processor(call.value))
+  if (is_processed(call.model) && is_refused_by_processor(call.value))
     wrong("a value for what the processor refuses: " + describe(call));
   if (content.computed_until == 0) return wrong("an answer that nobody computed: " + describe(call));
   Facts const& model = facts(call.model);
@@ -227,7 +236,7 @@ bool Judge::concerns(Order run_until, CallRecord const& call) const {
 /// Only where nothing but the call itself decides: nothing is evicted and nothing was forgotten.
 bool Judge::must_hit(CallRecord const& call) {
   Facts const& model = facts(call.model);
-  Content const& content = content_of(call);
+  Content const& content = known_of(call);
   bool const looks_up = call.cache == CacheMode::use || call.cache == CacheMode::only_if_cached;
   return looks_up && script_.options.cache_bytes >= (std::size_t{1} << 20) && content.stored != 0 &&
          content.stored < call.from && !model.ever_forgets && memory_failed_ == 0;
@@ -257,7 +266,7 @@ std::string Judge::unexplained(CallRecord const& call, Error const& error, TimeP
       if (call.cache != CacheMode::only_if_cached) return "the caller did not ask for only_if_cached";
       return must_hit(call) ? "it is in the cache" : "";
     case Reason::syntax:
-      if (call.model == ModelKind::made && is_refused_by_processor(call.value)) return "";
+      if (is_processed(call.model) && is_refused_by_processor(call.value)) return "";
       return "the processor did not refuse it";
     case Reason::model_load: return unexplained_load(call.model, now);
     case Reason::queue_full:
@@ -442,7 +451,7 @@ std::string Judge::unexplained_failure(CallRecord const& call, Error const& erro
   if (lacks && may_lack_memory(call)) return "";
   if (error.reason == Reason::out_of_memory && error.code == Code::resource_exhausted && threads_refused_)
     return "";
-  for (Execution const& run : content_of(call).failed) {
+  for (Execution const& run : known_of(call).failed) {
     if (!concerns(run.until, call)) continue;
     if (run.error->code == error.code && run.error->reason == error.reason) return "";
     if (traits_of(call.model).members > 1 && error.reason == Reason::member_failed) return "";

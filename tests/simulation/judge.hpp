@@ -12,6 +12,7 @@
 
 #include <athanor/serving/answer.hpp>
 #include <athanor/serving/statistics.hpp>
+#include <simulation/graphs.hpp>
 #include <simulation/script.hpp>
 #include <simulation/sequences.hpp>
 #include <simulation/stage.hpp>
@@ -44,6 +45,7 @@ struct Given {
   Tensor const* edition = nullptr;
   Tensor const* count = nullptr;
   Tensor const* seen = nullptr;
+  GraphOutputs graphs{};
 };
 Given given(Answer const& answer);
 
@@ -181,7 +183,7 @@ class Judge {
   };
 
   Facts& facts(ModelKind model) { return facts_[static_cast<std::size_t>(model)]; }
-  Content& content_of(CallRecord const& call) { return facts(call.model).contents[call.value]; }
+  Content& known_of(CallRecord const& call) { return facts(call.model).contents[call.value]; }
   void load_wanted(ModelKind model, TimePoint now) {
     if (!facts(model).wanted) facts(model).wanted = now;
   }

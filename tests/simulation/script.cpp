@@ -119,7 +119,8 @@ std::uint32_t draw_value(Draw& draw, std::uint32_t& unique) {
 
 // What happens to a model with state: its calls have one item.
 void draw_sequence(Draw& draw, SimulatedEvent& event) {
-  event.value = event.value % 8 == 7 ? 15 : event.value % 6;
+  std::uint32_t const content = content_of(event.value);
+  event.value += (content % 8 == 7 ? 15 : content % 6) - content;
   event.target %= 4;
   if (event.kind == Kind::infer_many || event.kind == Kind::infer_into) event.kind = Kind::infer;
   if (event.kind == Kind::job) event.kind = Kind::submit;
@@ -137,6 +138,7 @@ Duration draw_leap(Draw& draw) {
 }  // namespace
 
 std::uint32_t items_of(std::uint32_t value) noexcept {
+  value = content_of(value);
   if (value < shared_values) return value < 6 ? 1 : value == 6 ? 2 : 7;
   return value / 16 % 4 == 0 ? 1 + value / 64 % 9 : 1;
 }
@@ -165,6 +167,8 @@ Script make_script(std::uint64_t seed, Scope const& scope) {
     event.gap = bursts ? (draw.one_in(8) ? draw.up_to(20ms) : 0ms) : draw.up_to(1ms);
     event.model = script.models[draw.below(script.models.size())];
     event.value = draw_value(draw, unique);
+    if (has_shift(event.model) && draw.one_in(2))
+      event.value += contents * static_cast<std::uint32_t>(draw.below(3));
     if (!draw.one_in(3)) event.deadline = draw.up_to(draw.one_in(4) ? 200us : 4ms);
     if (draw.one_in(4)) event.cache = static_cast<CacheMode>(draw.below(4));
     if (draw.one_in(4))
@@ -204,7 +208,7 @@ std::string to_string(Script const& script) {
       "cancel_job",  "forget_job",     "drop_jobs",      "stop"};
   static_assert(std::size(kinds) == static_cast<std::size_t>(Kind::stop) + 1);
   static constexpr char const* models[] = {"plain",  "texts",  "made",    "ensemble", "single",
-                                           "padded", "ragged", "carried", "held"};
+                                           "padded", "ragged", "carried", "held",     "graph"};
   static_assert(std::size(models) == model_kinds);
   static constexpr char const* orders[] = {"steps", "random", "priorities"};
   auto const us = [](Duration time) { return std::to_string(time.count() / 1000) + "us"; };
@@ -228,7 +232,8 @@ std::string to_string(Script const& script) {
     text += "  +" + us(event.gap) + " " + kinds[static_cast<int>(event.kind)];
     if (event.kind <= Kind::job) {
       text += " " + std::string(models[static_cast<int>(event.model)]) + " value " +
-              std::to_string(event.value) + " (" + std::to_string(items_of(event.value)) + " items)" +
+              std::to_string(content_of(event.value)) + "+" + std::to_string(shift_of(event.value)) + " (" +
+              std::to_string(items_of(event.value)) + " items)" +
               (event.kind == Kind::infer_many ? " x" + std::to_string(event.count) : "") +
               (keeps_state(event.model) ? " sequence " + std::to_string(event.target) : "");
       if (event.deadline.count() >= 0) text += " deadline " + us(event.deadline);

@@ -17,10 +17,25 @@ namespace athanor_tests {
 using namespace athanor;
 
 // The models of the world, by their place in model_traits (stage.hpp).
-enum class ModelKind : std::uint8_t { plain, texts, made, ensemble, single, padded, ragged, carried, held };
-inline constexpr std::size_t model_kinds = 9;
+enum class ModelKind : std::uint8_t {
+  plain,
+  texts,
+  made,
+  ensemble,
+  single,
+  padded,
+  ragged,
+  carried,
+  held,
+  graph
+};
+inline constexpr std::size_t model_kinds = 10;
 constexpr bool keeps_state(ModelKind kind) noexcept {
   return kind == ModelKind::carried || kind == ModelKind::held;
+}
+
+constexpr bool is_processed(ModelKind kind) noexcept {
+  return kind == ModelKind::made || kind == ModelKind::graph;
 }
 
 struct SimulatedEvent {
@@ -110,10 +125,24 @@ std::string to_string(Script const& script);
 // The smallest script, made by dropping events, for which `fails` still holds.
 Script shrink(Script script, std::function<bool(Script const&)> const& fails);
 
-// Values, and what they mean.
+// Values, and what they mean. One is a content, which decides the inputs, and a parameter: requests of one content may
+// have three values.
+inline constexpr std::uint32_t contents = 4096;
+constexpr std::uint32_t content_of(std::uint32_t value) noexcept { return value % contents; }
 std::uint32_t items_of(std::uint32_t value) noexcept;
-// The parameter of a request, which leaves it out where it is 0, the default.
-constexpr std::uint32_t shift_of(std::uint32_t value) noexcept { return value % 3; }
+// The parameter of a request, which leaves it out where it is 0, the default. An answer has a quarter of it added.
+constexpr std::uint32_t shift_of(std::uint32_t value) noexcept {
+  return (content_of(value) + value / contents) % 3;
+}
+constexpr std::uint32_t value_of(std::uint32_t content, std::uint32_t shift) noexcept {
+  return content + contents * ((shift + 3 - content % 3) % 3);
+}
+constexpr bool has_shift(ModelKind kind) noexcept {
+  return kind != ModelKind::ensemble && kind != ModelKind::padded && kind != ModelKind::ragged;
+}
+constexpr float shift_in_answer(ModelKind kind, std::uint32_t value) noexcept {
+  return has_shift(kind) ? 0.25F * static_cast<float>(shift_of(value)) : 0.0F;
+}
 // How long the items of a request are: of `padded`, all of them; of `made`, each, as its processor makes it.
 constexpr std::int64_t length_of(std::uint32_t value) noexcept { return 2 + value % 4; }
 constexpr std::int64_t made_length_of(std::uint32_t row) noexcept { return 4 + row % 3; }

@@ -4,25 +4,24 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <span>
 #include <stdexcept>
 
-#include <athanor/core/hash.hpp>
+#include <simulation/graphs.hpp>
 
 namespace athanor_tests {
 
 namespace {
 
-constexpr float base_of(std::uint32_t value) { return static_cast<float>(value * 32); }
+constexpr float base_of(std::uint32_t value) { return static_cast<float>(content_of(value) * 32); }
 
 // "v37r0:" and as many dots as the value says, so that texts differ in length.
 std::string text_of(std::uint32_t value, std::uint32_t row) {
-  return "v" + std::to_string(value) + "r" + std::to_string(row) + ":" + std::string(value % 5, '.');
+  std::uint32_t const content = content_of(value);
+  return "v" + std::to_string(content) + "r" + std::to_string(row) + ":" + std::string(content % 5, '.');
 }
 
 std::optional<SeenRow> read_text(std::string_view text) {
@@ -49,14 +48,19 @@ std::string_view text_at(ath_tensor const& tensor, std::int64_t index) {
           static_cast<std::size_t>(tensor.offsets[index + 1] - tensor.offsets[index])};
 }
 
-// Whether row `index` of a batch was given the parameter of its request.
-bool is_shifted(ModelKind kind, ath_batch const& batch, std::int64_t index, std::uint32_t value) {
-  if (kind == ModelKind::plain || kind == ModelKind::single)
-    return *static_cast<float const*>(batch.inputs[1].data) == static_cast<float>(shift_of(value));
-  if (kind == ModelKind::texts)
-    return static_cast<std::int32_t const*>(batch.inputs[1].data)[index] ==
-           static_cast<std::int32_t>(shift_of(value));
-  return true;
+// The parameter that row `index` of a batch was given; of `made`, its processor alone reads it.
+float shift_at(ModelKind kind, ath_batch const& batch, std::int64_t index) {
+  auto const number = [&](std::size_t input, std::int64_t at) {
+    return static_cast<float const*>(batch.inputs[input].data)[at];
+  };
+  switch (kind) {
+    case ModelKind::plain:
+    case ModelKind::single:
+    case ModelKind::held: return number(1, 0);
+    case ModelKind::carried: return number(3, index);
+    case ModelKind::graph: return number(4, index);
+    default: return static_cast<float>(static_cast<std::int32_t const*>(batch.inputs[1].data)[index]);
+  }
 }
 
 // Of odd values, as their requests say; the other number is the default of those that say none.
@@ -67,11 +71,15 @@ bool has_tag(ModelKind kind, ath_batch const& batch, std::int64_t index, std::ui
          static_cast<std::int32_t const*>(batch.inputs[2].data)[index] == tag_of(value);
 }
 
+// Whether the items of a request are padded, or each that a processor makes of them.
+bool pads_numbers(ModelKind kind) { return kind == ModelKind::padded || kind == ModelKind::carried; }
+bool pads(ModelKind kind) { return pads_numbers(kind) || kind == ModelKind::made; }
+
 bool brings_table(ModelKind kind) { return kind == ModelKind::padded || kind == ModelKind::made; }
 
 // What a request of that value brings for all its items.
 std::vector<float> table_of(std::uint32_t value) {
-  return std::vector<float>(1 + value % 2, 0.5F + static_cast<float>(value % 3));
+  return std::vector<float>(1 + value % 2, 0.5F + static_cast<float>(content_of(value) % 3));
 }
 
 bool has_table(ModelKind kind, ath_batch const& batch, std::uint32_t value) {
@@ -92,7 +100,7 @@ bool has_constants(ModelKind kind, ath_batch const& batch, std::int64_t index) {
 std::array<float, 2> numbers_at(ModelKind kind, ath_batch const& batch, std::int64_t index) {
   auto const* const x = static_cast<float const*>(batch.inputs[0].data);
   if (kind == ModelKind::ensemble) return {x[index], x[batch.items + index]};
-  std::int64_t const width = kind == ModelKind::padded ? batch.inputs[0].shape[1] : 2;
+  std::int64_t const width = pads_numbers(kind) ? batch.inputs[0].shape[1] : 2;
   return {x[width * index], x[width * index + 1]};
 }
 
@@ -100,20 +108,20 @@ constexpr float filling = -7;
 constexpr float more_of_made = 5;
 
 std::int64_t bucket_of_length(ModelKind kind, std::int64_t length) noexcept {
-  if (kind == ModelKind::padded) return length <= 3 ? 3 : 6;
+  if (pads_numbers(kind)) return length <= 3 ? 3 : 6;
   return length <= 4 ? 4 : length <= 5 ? 5 : 7;
 }
 
 // Row `index` of a padded batch: as long as it should be, in a batch of its request's bucket, and padded.
 bool is_padded(ModelKind kind, ath_batch const& batch, std::int64_t index, SeenRow const& seen) {
   std::int64_t const width = batch.inputs[0].shape[1];
-  std::int64_t const length = kind == ModelKind::padded ? length_of(seen.value) : made_length_of(seen.row);
+  std::int64_t const length = pads_numbers(kind) ? length_of(seen.value) : made_length_of(seen.row);
   if (width != bucket_of(kind, seen.value)) return false;
   auto const* const row = static_cast<float const*>(batch.inputs[0].data) + width * index;
   auto const* const told = static_cast<std::int64_t const*>(batch.inputs[1].data);
   if (kind == ModelKind::made && told[index] != length) return false;
   for (std::int64_t i = 0; i < width; ++i) {
-    if (kind == ModelKind::padded && told[width * index + i] != (i < length ? 1 : 0)) return false;
+    if (pads_numbers(kind) && told[width * index + i] != (i < length ? 1 : 0)) return false;
     if (i >= length && row[i] != filling) return false;
   }
   return true;
@@ -132,43 +140,67 @@ bool takes_batch(ModelKind kind, std::int64_t items) noexcept {
 // What a load tries the model with, before anybody's request; this model refuses it.
 bool is_made_up(ModelKind kind, ath_batch const& batch) {
   auto const& input = batch.inputs[0];
+  if (kind == ModelKind::graph) return false;  // its processor refuses them
   if (kind == ModelKind::texts) return text_at(input, 0).empty();
   float const first = *static_cast<float const*>(input.data);
   return first == 0.015625F || first == 0.03125F;
 }
 
+constexpr std::uint32_t mark_of(SeenRow const& row) { return graph_mark(row.value, row.row); }
+
+std::vector<SeenRow> read_graph_rows(Stage& stage, ath_batch const& batch) {
+  std::vector<SeenRow> rows;
+  auto const marks = read_graphs({batch.inputs, batch.input_count}, batch.items);
+  if (!marks) stage.wrong("the model was given graphs that nobody asked for, or mixed ones");
+  if (!marks) return std::vector<SeenRow>(static_cast<std::size_t>(batch.items));
+  for (std::uint32_t const mark : *marks) rows.push_back({mark / most_graphs, mark % most_graphs});
+  return rows;
+}
+
 std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& batch) {
   std::vector<SeenRow> rows;
+  if (kind == ModelKind::graph) rows = read_graph_rows(stage, batch);
   auto const& input = batch.inputs[0];
   for (std::int64_t i = 0; i < batch.items; ++i) {
     std::optional<SeenRow> seen;
-    if (kind == ModelKind::texts) {
+    if (kind == ModelKind::graph) {
+      seen = rows[static_cast<std::size_t>(i)];
+    } else if (kind == ModelKind::texts) {
       seen = read_text(text_at(input, i));
     } else if (kind == ModelKind::made) {
       auto const* const z = static_cast<float const*>(input.data) + input.shape[1] * i;
       seen = read_numbers(z);
-      if (seen && (z[2] != static_cast<float>(seen->value) || z[3] != static_cast<float>(seen->row)))
-        seen.reset();
+      auto const value = static_cast<std::uint32_t>(std::lround(z[2]));
+      if (seen && (content_of(value) != seen->value || z[3] != static_cast<float>(seen->row))) seen.reset();
+      if (seen) seen->value = value;
     } else {
       seen = read_numbers(numbers_at(kind, batch, i).data());
+    }
+    if (seen && has_shift(kind) && kind != ModelKind::made) {
+      float const shift = shift_at(kind, batch, i);
+      if (shift != 0 && shift != 1 && shift != 2)
+        stage.wrong("the model was given a parameter that nobody set");
+      seen->value = value_of(seen->value, static_cast<std::uint32_t>(std::lround(shift)) % 3);
     }
     if (!seen || seen->row >= items_of(seen->value)) {
       stage.wrong("the model was given a row that nobody asked for: " +
                   (kind == ModelKind::texts ? std::string(text_at(input, i))
                                             : std::to_string(*static_cast<float const*>(input.data))));
       seen = SeenRow{};
-    } else if (!is_shifted(kind, batch, i, seen->value)) {
-      stage.wrong("the model was given the parameter of another request");
     } else if (!has_tag(kind, batch, i, seen->value)) {
       stage.wrong("the model was given another tag than the request's, or no default");
     } else if (!has_table(kind, batch, seen->value)) {
       stage.wrong("the model was given the table of another request");
     } else if (!has_constants(kind, batch, i)) {
       stage.wrong("the model was given another constant than its manifest's");
-    } else if ((kind == ModelKind::padded || kind == ModelKind::made) && !is_padded(kind, batch, i, *seen)) {
+    } else if (pads(kind) && !is_padded(kind, batch, i, *seen)) {
       stage.wrong("the model was given a row that is not padded as it should be");
     }
-    rows.push_back(*seen);
+    if (kind == ModelKind::graph) {
+      rows[static_cast<std::size_t>(i)] = *seen;
+    } else {
+      rows.push_back(*seen);
+    }
   }
   return rows;
 }
@@ -176,117 +208,14 @@ std::vector<SeenRow> read_rows(Stage& stage, ModelKind kind, ath_batch const& ba
 }  // namespace
 
 std::int64_t bucket_of(ModelKind kind, std::uint32_t value) noexcept {
-  if (kind == ModelKind::padded) return bucket_of_length(kind, length_of(value));
+  if (pads_numbers(kind)) return bucket_of_length(kind, length_of(value));
   std::int64_t longest = 0;
   for (std::uint32_t row = 0; row < items_of(value); ++row) longest = std::max(longest, made_length_of(row));
   return bucket_of_length(kind, longest);
 }
 
 std::int64_t width_of(ModelKind kind, std::uint32_t value) noexcept {
-  return kind == ModelKind::padded ? length_of(value) : 2;
-}
-
-// Folders.
-
-ModelFolders::ModelFolders() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "athanor-world-XXXXXX").string();
-  root_ = ::mkdtemp(pattern.data());
-  std::string const x = R"({"name": "x", "dtype": "f32", "shape": ["items", 2]})";
-  std::string const text = R"({"name": "text", "dtype": "bytes", "shape": ["items"]})";
-  std::string const tag = R"({"name": "tag", "dtype": "i32", "shape": ["items"])";
-  std::string const y = R"({"name": "y", "dtype": "f32", "shape": ["items", 2]})";
-  std::string const read_table = R"({"name": "table", "dtype": "f32", "shape": [null]})";
-  std::string const table = R"({"name": "table", "dtype": "f32", "shape": ["table"], "shared": true})";
-  std::string const apart_x = R"({"name": "x", "dtype": "f32", "shape": [2, "items"]})";
-  std::string const apart_y = R"({"name": "y", "dtype": "f32", "shape": [2, "items"]})";
-  std::string const model_x = R"("model_inputs": [)" + x + R"(, {"name": "shift", "dtype": "f32", "shape": [],
-      "from": "parameter:shift"}, {"name": "rate", "dtype": "i64", "shape": [], "constant": 16000}],
-      "model_outputs": [)" + y +
-                              R"(, {"name": "edition", "dtype": "f32", "shape": []}],
-      "parameters": [{"name": "shift", "type": "f64", "default": 0}], )";
-  std::string const model_text =
-      R"("model_inputs": [)" + text + R"(, {"name": "shift", "dtype": "i32", "shape": ["items"],
-      "from": "parameter:shift"}, )" +
-      tag + R"(}], "parameters": [{"name": "shift", "type": "i64", "default": 0}], )";
-  std::string const delay = R"("policy": "size_or_delay", "max_delay_us": 200)";
-  write(ModelKind::plain,
-        R"("inputs": [)" + x + R"(], "outputs": [)" + y +
-            R"(, {"name": "edition", "dtype": "f32", "shape": ["items"]}],
-      "batching": {"max_items": 4, "instances": 2, )" +
-            delay + "}, " + model_x,
-        1);
-  write(ModelKind::texts,
-        R"("inputs": [)" + text + ", " + tag + R"(, "default": 3}], "outputs": [)" + y +
-            R"(], "batching": {"sizes": [1, 3]}, )" + model_text,
-        1);
-  write(ModelKind::made,
-        R"("processor": {"name": "stage-processor", "inputs": ["text", "x"]}, "inputs": [)" + x + ", " +
-            text + ", " + table + R"(], "model_inputs": [{"name": "z", "dtype": "f32",
-      "shape": ["items", "parts"], "pad": {"buckets": {"parts": [4, 5, 7]}, "value": -7}}, {"name": "length", "dtype": "i64",
-      "shape": ["items"], "make": "length", "axis": "parts"}, )" +
-            read_table + R"(], "parameters": [{"name": "shift", "type": "f64", "default": 0}],
-      "model_outputs": [{"name": "w", "dtype": "f32", "shape": ["items", "parts"]}], "outputs": [{"name": "y", "dtype": "f32",
-      "shape": ["items", 2], "from": "processor:y"}], "batching": {"sizes": [2, 8], "instances": 2}, )",
-        1);
-  write(ModelKind::ensemble,
-        R"("inputs": [)" + x + R"(], "model_inputs": [)" + apart_x + R"(, {"name": "step",
-      "dtype": "i32", "shape": ["items"], "constant": 5}], "model_outputs": [)" +
-            apart_y + R"(], "outputs": [{"name":
-      "y", "dtype": "f32", "shape": ["items", 2], "from": "mean:y"}], "min_members": 2, "batching": {"max_items": 4,
-      )" + delay +
-            "}, ",
-        3);
-  write(ModelKind::single,
-        R"("inputs": [)" + x + R"(], "model_inputs": [{"name": "x", "dtype": "f32", "shape": [2]},
-      {"name": "shift", "dtype": "f32", "shape": [], "from": "parameter:shift"}],
-      "parameters": [{"name": "shift", "type": "f64", "default": 0}],
-      "model_outputs": [{"name": "y", "dtype": "f32", "shape": [2]}], "outputs": [)" +
-            y + R"(], "batching": {"max_items": 1, "instances": 2}, )",
-        1);
-  write(ModelKind::padded,
-        R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", "numbers"]}, )" + table +
-            R"(], "model_inputs": [{"name": "x",
-      "dtype": "f32", "shape": ["items", "numbers"], "pad": {"buckets": {"numbers": [3, 6]}, "value": -7}}, {"name": "mask",
-      "dtype": "i64", "shape": ["items", "numbers"], "make": "mask"}, )" +
-            read_table + R"(], "outputs": [{"name": "y", "dtype": "f32",
-      "shape": ["items", "numbers"]}], "batching": {"max_items": 4, "instances": 2, )" +
-            delay + "}, ",
-        1);
-  write(ModelKind::ragged,
-        R"("inputs": [)" + x +
-            R"(], "model_outputs": [{"name": "n", "dtype": "i64", "shape": ["items"]}, {"name": "y",
-      "dtype": "f32", "shape": ["rows", 2], "rows": "n"}], "outputs": [{"name": "y", "dtype": "f32", "shape": ["rows", 2]},
-      {"name": "count", "dtype": "i64", "shape": ["items"], "from": "rows:rows"}], "batching": {"sizes": [3],
-      "instances": 2, )" +
-            delay + "}, ",
-        1);
-  std::string const seen = R"(, {"name": "seen", "dtype": "f32", "shape": ["items", 2]})";
-  std::string const sequences = R"("batching": {"max_items": 4}, "sequences": {"max": 3, "idle_ms": 40)";
-  write(ModelKind::carried,
-        R"("inputs": [)" + x + R"(], "model_inputs": [)" + x + R"(, {"name": "state", "dtype": "f32",
-      "shape": ["items", 2], "from": "state:next"}], "outputs": [)" +
-            y + seen + "], " + sequences + "}, ",
-        1);
-  write(ModelKind::held,
-        R"("inputs": [)" + x + R"(], "outputs": [)" + y + seen + "], " + sequences + R"(, "held": true}, )",
-        1);
-}
-
-ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
-
-void ModelFolders::write(ModelKind kind, std::string const& manifest, std::uint32_t members) const {
-  std::string const at = folder(kind);
-  std::filesystem::create_directory(at);
-  std::string list;
-  for (std::uint32_t i = 0; i < members; ++i) {
-    std::string const file = "m" + std::to_string(i);
-    std::ofstream(at + "/" + file) << "weights";
-    list += (i == 0 ? "" : ", ") + std::string(R"({"file": ")") + file + R"(", "digest": "xxh128:)" +
-            to_hex(*hash_file(at + "/" + file)) + R"("})";
-  }
-  std::ofstream(at + "/athanor.json") << R"({"athanor": 1, "name": ")" << traits_of(kind).name
-                                      << R"(", "version": "1.0.0", "backend": "stage", "format": "any", )"
-                                      << manifest << R"("members": [)" << list << "]}";
+  return pads_numbers(kind) ? length_of(value) : 2;
 }
 
 // Inputs.
@@ -312,9 +241,13 @@ void InputMemory::fill(ModelKind kind, std::uint32_t value) {
 std::int64_t InputMemory::bytes(ModelKind kind, std::uint32_t value) const {
   std::int64_t const items = items_of(value);
   auto const shared = static_cast<std::int64_t>(table.size() * sizeof(float));
-  if (kind == ModelKind::padded)
+  if (pads_numbers(kind))
     return items * static_cast<std::int64_t>(sizeof(float)) * bucket_of(kind, value) + shared;
   auto given = static_cast<std::int64_t>(numbers.size() * sizeof(float) + text.size()) + shared;
+  for (std::uint32_t row = 0; kind == ModelKind::graph && row < items_of(value); ++row) {
+    Graph const graph = graph_of(graph_mark(value, row));
+    given += static_cast<std::int64_t>((graph.atoms.size() + graph.edges.size()) * sizeof(std::int64_t));
+  }
   // What the processor makes of it.
   for (std::uint32_t row = 0; kind == ModelKind::made && row < items_of(value); ++row)
     given += made_length_of(row) * static_cast<std::int64_t>(sizeof(float));
@@ -338,7 +271,7 @@ Request InputMemory::borrow(ModelKind kind, std::uint32_t value) const {
   if (!table.empty())
     request.set("table", Tensor::view<float>(table, Shape{static_cast<std::int64_t>(table.size())}));
   if (!tags.empty()) request.set("tag", Tensor::view(std::span(tags), Shape{items}));
-  bool const shifts = kind < ModelKind::ensemble || kind == ModelKind::single;
+  bool const shifts = kind != ModelKind::ensemble && kind != ModelKind::padded && kind != ModelKind::ragged;
   std::uint32_t const shift = shifts ? shift_of(value) : 0;
   if (shift != 0 && kind == ModelKind::texts) request.set("shift", shift);
   if (shift != 0 && kind != ModelKind::texts) request.set("shift", 1.0 * shift);
@@ -399,14 +332,15 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
   }
   bool const apart = kind_ == ModelKind::ensemble;
   std::int64_t const count = batch.items + end.rows_too_many;
-  bool const padded = kind_ == ModelKind::padded || kind_ == ModelKind::made;
+  bool const padded = pads(kind_);
   auto const items = static_cast<std::size_t>(count);
   auto const width = static_cast<std::size_t>(padded ? batch.inputs[0].shape[1] : 2);
   memory_.assign(width * items, 0.0F);
   for (std::size_t i = 0; i < std::min(memory_.size(), width * rows.size()); ++i) {
     auto const& row = rows[i / width];
-    float const value =
-        base_of(row.value) + static_cast<float>(std::size_t{2} * row.row + i % width % 2 + 1 + member_);
+    float const value = base_of(row.value) +
+                        static_cast<float>(std::size_t{2} * row.row + i % width % 2 + 1 + member_) +
+                        shift_in_answer(kind_, row.value);
     bool const fills = padded && static_cast<float const*>(batch.inputs[0].data)[i] == filling;
     memory_[apart ? i % 2 * items + i / 2 : i] = fills ? std::nanf("") : value;
   }
@@ -414,6 +348,7 @@ Result<void> StageBackend::Instance::run(ath_batch& batch) {
       kind_ == ModelKind::single ? Shape{2 * count} : Shape{count, static_cast<std::int64_t>(width)};
   give(batch.outputs[0], memory_.data(), apart ? Shape{2, count} : rows_first);
   if (kind_ == ModelKind::plain) give(batch.outputs[1], &edition_, Shape{});
+  if (kind_ == ModelKind::graph) give_forces(batch, rows);
   if (keeps_state(kind_)) give_states(batch, rows, found, count);
   return {};
 }
@@ -434,6 +369,13 @@ void StageBackend::Instance::answer_ragged(ath_batch& batch, std::vector<SeenRow
       to_view(Tensor::view<float>(memory_, Shape{static_cast<std::int64_t>(memory_.size()) / 2, 2}));
 }
 
+void StageBackend::Instance::give_forces(ath_batch& batch, std::vector<SeenRow> const& rows) {
+  forces_.clear();
+  for (SeenRow const& row : rows) append_forces(mark_of(row), forces_);
+  give(batch.outputs[1], forces_.data(),
+       Shape{static_cast<std::int64_t>(forces_.size()) / forces_of_atom, forces_of_atom});
+}
+
 // The state of each row, and whether each has one of its own.
 std::vector<StateSeen> StageBackend::Instance::read_states(ath_batch const& batch) {
   std::vector<StateSeen> states;
@@ -449,7 +391,7 @@ std::vector<StateSeen> StageBackend::Instance::read_states(ath_batch const& batc
       states.push_back(held_[batch.slots[i]]);
       continue;
     }
-    auto const* const state = static_cast<float const*>(batch.inputs[1].data) + 2 * i;
+    auto const* const state = static_cast<float const*>(batch.inputs[2].data) + 2 * i;
     states.push_back({static_cast<std::uint32_t>(state[0]), static_cast<std::uint32_t>(state[1])});
   }
   return states;
@@ -470,7 +412,24 @@ void StageBackend::Instance::give_states(ath_batch const& batch, std::vector<See
   }
 }
 
-// The processor.
+// The processors.
+
+namespace {
+
+// Of an item's content and what the request says.
+std::uint32_t value_with_parameter(Stage& stage, Item const& item, std::uint32_t content) {
+  double const shift = item.parameter<double>(0).value();
+  if (shift != 0 && shift != 1 && shift != 2)
+    stage.wrong("the processor was given a parameter that nobody set");
+  return value_of(content, static_cast<std::uint32_t>(shift) % 3);
+}
+
+// The first number that a model answers for the item.
+float first_of_answer(ModelKind kind, SeenRow const& item) {
+  return base_of(item.value) + static_cast<float>(2 * item.row + 1) + shift_in_answer(kind, item.value);
+}
+
+}  // namespace
 
 std::span<Port const> StageProcessor::Opened::made() const {
   static constexpr Port ports[] = {{"z", DType::f32}};
@@ -482,19 +441,18 @@ Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const 
   Tensor const text = item.input(0);
   Tensor const x = item.input(1);
   if (text.text_at(0).empty()) return fail(Code::invalid_argument, Reason::value_range, "not an item");
-  auto const seen = read_text(text.text_at(0));
+  auto seen = read_text(text.text_at(0));
   if (!seen || !read_numbers(x.as<float>().data())) {
     stage.wrong("the processor was given an item that nobody asked for");
     return fail(Code::internal, Reason::backend_failure, "not an item");
   }
+  seen->value = value_with_parameter(stage, item, seen->value);
   if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
   auto z = Tensor::allocate(DType::f32, Shape{1, made_length_of(seen->row)}).value();
   std::ranges::fill(z.mutable_as<float>(), more_of_made);
   float const made[4] = {x.as<float>()[0], x.as<float>()[1], static_cast<float>(seen->value),
                          static_cast<float>(seen->row)};
   std::memcpy(z.mutable_data(), made, sizeof(made));
-  if (item.parameter<double>(0).value() != shift_of(seen->value))
-    stage.wrong("the processor was given the parameter of another request");
   Preprocessed result;
   result.kept = std::make_shared<SeenRow const>(*seen);
   result.tensors.push_back(std::move(z));
@@ -516,11 +474,55 @@ Result<std::vector<Tensor>> StageProcessor::Opened::postprocess(Item const& item
   auto const read = read_text(text.text_at(0));
   auto const w = rows[0].as<float>();
   bool const own = rows[0].shape() == Shape{1, made_length_of(seen.row)} && read &&
-                   read->value == seen.value && read->row == seen.row &&
+                   read->value == content_of(seen.value) && read->row == seen.row &&
                    item.parameter<double>(0).value() == shift_of(seen.value);
-  if (!own || w[0] != base_of(seen.value) + static_cast<float>(2 * seen.row + 1))
+  if (!own || w[0] != first_of_answer(ModelKind::made, seen))
     stage.wrong("postprocess was given what belongs to another item");
   return std::vector{Tensor::view<float>(w.first(2), Shape{1, 2}).clone().value()};
+}
+
+// Graphs.
+
+std::span<Port const> StageGrapher::Opened::made() const {
+  static constexpr Port ports[] = {{"atom", DType::i64}, {"edge", DType::i64}};
+  return ports;
+}
+
+Result<Preprocessed> StageGrapher::Opened::preprocess(Item const& item) const {
+  SparedMemory const spared;
+  Tensor const text = item.input(0);
+  if (text.text_at(0).size() < 2) return fail(Code::invalid_argument, Reason::value_range, "not an item");
+  auto seen = read_text(text.text_at(0));
+  if (!seen) {
+    stage.wrong("the processor was given an item that nobody asked for");
+    return fail(Code::internal, Reason::backend_failure, "not an item");
+  }
+  seen->value = value_with_parameter(stage, item, seen->value);
+  if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
+  Preprocessed result;
+  result.kept = std::make_shared<SeenRow const>(*seen);
+  result.tensors = tensors_of(graph_of(mark_of(*seen)));
+  return result;
+}
+
+std::span<Port const> StageGrapher::Opened::outputs() const {
+  static constexpr Port ports[] = {{"label", DType::bytes}, {"words", DType::bytes}};
+  return ports;
+}
+
+Result<std::vector<Tensor>> StageGrapher::Opened::postprocess(Item const& item, void const* kept,
+                                                              std::span<Tensor const> rows) const {
+  SparedMemory const spared;
+  stage.postprocess();
+  SeenRow const& seen = *static_cast<SeenRow const*>(kept);
+  Tensor const text = item.input(0);
+  auto const read = read_text(text.text_at(0));
+  auto const y = rows[0].as<float>();
+  bool const own = rows[0].shape() == Shape{1, 2} && read && read->value == content_of(seen.value) &&
+                   read->row == seen.row && item.parameter<double>(0).value() == shift_of(seen.value);
+  if (!own || y[0] != first_of_answer(ModelKind::graph, seen))
+    stage.wrong("postprocess was given what belongs to another item");
+  return texts_of(mark_of(seen), 0);
 }
 
 }  // namespace athanor_tests

@@ -1,16 +1,20 @@
-// The models of the simulated world: their folders, and a backend and a processor that do what the world says.
+// The models of the simulated world: their folders, and a backend and processors that do what the world says.
 //
-// A request of value v has items_of(v) items; item r of input j holds v * 32 + 2 * r + j, as numbers or in a
-// text. Every model answers with its input plus 1 (the ensemble: each member plus 1 + its number, and the mean
-// over those that answered), so that an answer says whose rows the model has seen. The parameter `shift` of all but the
-// ensemble is shift_of(v): `plain` reads it for a whole batch, `texts` for each item, and `made` in the processor.
-// `single` has no batch axis and reads it, too. A request to `texts` of an odd value says a tag, any other leaves it out.
-// `plain` and `ensemble` read constants, one for a batch and one for each item. The ensemble has its items along axis 1, and
-// `plain` gives with each batch one number for all its items.
+// A request of content c has items_of(c) items; item r of input j holds c * 32 + 2 * r + j, as numbers or in a text. Every
+// model answers with its input plus 1 and a quarter of its parameter, so that an answer says whose rows and whose parameter
+// the model has seen. (Each member of the ensemble adds its number as well, and the answer is the mean over those that
+// answered.)
 //
-// `padded` and `made` read items of different length, the second also in one request. What pads them is checked by the
-// backend, which answers padding with NaN, so that nobody is given it unnoticed. Their requests have a table for all items,
-// whose length and numbers depend on the value. `ragged` answers with any number of rows for each item, every one of them its input plus 1.
+// The parameter: `plain`, `single` and `held` read it for a whole batch, `texts`, `carried` and `graph` for each item, `made`
+// in its processor; `ensemble`, `padded` and `ragged` have none. A request to `texts` of an odd content says a tag, any other
+// leaves it out. `plain` gives with each batch one number for all its items and reads a constant for a batch, `ensemble` one
+// for each item. `single` has no batch axis, the ensemble has its items along axis 1.
+//
+// Items of different length: `padded`, `carried` and `made` pad them, the last also those of one request. What pads is
+// checked by the backend, which answers padding with NaN, so that nobody is given it unnoticed. Requests to `padded` and
+// `made` have a table for all items, whose length and numbers depend on the content. `ragged` answers with any number of rows
+// for each item, all of them its input plus 1. `graph` has a processor that makes graphs of texts, and texts of the model's
+// answers; see graphs.hpp.
 #pragma once
 
 #include <array>
@@ -44,6 +48,7 @@ inline constexpr std::array<ModelTraits, model_kinds> model_traits{{
     {"ragged", 3, 2, 1, 1, true, false},
     {"carried", 4, 1, 1, 1, true, false},
     {"held", 4, 1, 1, 1, true, false},
+    {"graph", 4, 2, 1, 1, false, true},
 }};
 constexpr ModelTraits const& traits_of(ModelKind kind) {
   return model_traits[static_cast<std::size_t>(kind)];
@@ -80,6 +85,12 @@ class ModelFolders {
   void write(ModelKind kind, std::string const& manifest, std::uint32_t members) const;
   std::string root_;
 };
+
+// Of one item of a request to `graph`.
+inline constexpr std::uint32_t most_graphs = 16;  // of one request
+constexpr std::uint32_t graph_mark(std::uint32_t value, std::uint32_t row) noexcept {
+  return content_of(value) * most_graphs + row;
+}
 
 // The bucket of a request to `padded` or `made`, and how many numbers an answer has for each item.
 std::int64_t bucket_of(ModelKind kind, std::uint32_t value) noexcept;
@@ -155,7 +166,9 @@ class StageBackend {
     std::uint32_t member_;
     bool entered_ = false;
     void answer_ragged(ath_batch& batch, std::vector<SeenRow> const& rows, std::int64_t rows_too_many);
+    void give_forces(ath_batch& batch, std::vector<SeenRow> const& rows);
     std::vector<float> memory_{};
+    std::vector<float> forces_{};
     float edition_ = stage_edition;
     std::vector<std::int64_t> counts_{};
     std::array<std::vector<float>, 2> states_{};    // what was found, and what comes next
@@ -187,6 +200,28 @@ class StageProcessor {
  public:
   static constexpr char const* name = "stage-processor";
   explicit StageProcessor(Stage& stage) : stage_(stage) {}
+
+  struct Opened {
+    Stage& stage;
+    std::span<Port const> made() const;
+    std::span<Port const> outputs() const;
+    Result<Preprocessed> preprocess(Item const& item) const;
+    Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
+                                            std::span<Tensor const> rows) const;
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>(Opened{stage_});
+  }
+
+ private:
+  Stage& stage_;
+};
+
+// Makes the graph that the text names, and names the model's answer.
+class StageGrapher {
+ public:
+  static constexpr char const* name = "stage-grapher";
+  explicit StageGrapher(Stage& stage) : stage_(stage) {}
 
   struct Opened {
     Stage& stage;

@@ -10,7 +10,8 @@ void World::open() {
   failing_runs_ = script_.faults.first_runs;
   state_ = std::make_shared<State>(script_.options);
   state_->executor().keep_alive_with(state_);
-  if (!state_->add_backend(backend_table_) || !state_->add_processor(processor_table_))
+  if (!state_->add_backend(backend_table_) || !state_->add_processor(processor_table_) ||
+      !state_->add_processor(grapher_table_))
     wrong("a table was refused");
   for (ModelKind const kind : script_.models) {
     auto added = state_->add(folders_.folder(kind));

@@ -130,8 +130,10 @@ class World final : public Stage {
   Judge judge_;
   StageBackend backend_{*this};
   StageProcessor processor_{*this};
+  StageGrapher grapher_{*this};
   ath_backend_table backend_table_ = make_table(backend_);
   ath_processor_table processor_table_ = make_table(processor_);
+  ath_processor_table grapher_table_ = make_table(grapher_);
   std::vector<std::unique_ptr<Caller>> callers_;
   std::array<Token, 2> tokens_;
   std::array<bool, 2> cancel_begun_{};

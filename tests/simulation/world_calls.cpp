@@ -69,7 +69,7 @@ void World::infer_into(SimulatedEvent const& event) {
     outputs.push_back(Tensor::allocate(DType::f32, shape).value());
     std::ranges::fill(outputs.back().mutable_as<float>(), nothing);
   }
-  if (event.model == ModelKind::ragged) {  // which has no call for it
+  if (event.model == ModelKind::ragged || event.model == ModelKind::graph) {  // which has no call for it
     InputMemory memory;
     memory.fill(event.model, event.value);
     auto const report = model(event.model).infer_into(memory.borrow(event.model, event.value), outputs);
