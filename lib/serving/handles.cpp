@@ -56,13 +56,15 @@ Result<void> check_ports(ath_processor_table const& table, ath_ports const& port
   return {};
 }
 
-ath_item item_of(std::span<TensorView const> inputs, std::span<ath_value const> parameters) noexcept {
+ath_item item_of(std::span<TensorView const> inputs, ItemFacts const& facts) noexcept {
   ath_item item{};
   item.struct_size = sizeof(item);
   item.inputs = inputs.data();
   item.input_count = inputs.size();
-  item.parameters = parameters.data();
-  item.parameter_count = parameters.size();
+  item.parameters = facts.parameters.data();
+  item.parameter_count = facts.parameters.size();
+  item.is_cancelled = facts.is_cancelled;
+  item.call = facts.call;
   return item;
 }
 
@@ -111,10 +113,9 @@ Result<OpenProcessor> OpenProcessor::open(ProcessorTable table, std::string cons
   return opened;
 }
 
-Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs,
-                                           std::span<ath_value const> parameters) const {
+Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs, ItemFacts const& facts) const {
   ath_failure failure{};
-  ath_item const item = item_of(inputs, parameters);
+  ath_item const item = item_of(inputs, facts);
   ath_made raw{};
   raw.struct_size = sizeof(raw);
   std::int32_t const code = table_->preprocess(table_->context, processor_, &item, &raw, &failure);
@@ -126,11 +127,10 @@ Result<MadeItem> OpenProcessor::preprocess(std::span<TensorView const> inputs,
   return check_made(std::move(made), ports_.made_names, ports_.made_dtypes, ports_.made_count);
 }
 
-Result<MadeItem> OpenProcessor::postprocess(std::span<TensorView const> inputs,
-                                            std::span<ath_value const> parameters, MadeItem const* made,
-                                            std::span<TensorView const> rows) const {
+Result<MadeItem> OpenProcessor::postprocess(std::span<TensorView const> inputs, ItemFacts const& facts,
+                                            MadeItem const* made, std::span<TensorView const> rows) const {
   ath_failure failure{};
-  ath_item const item = item_of(inputs, parameters);
+  ath_item const item = item_of(inputs, facts);
   ath_made raw{};
   raw.struct_size = sizeof(raw);
   void* const state = made == nullptr ? nullptr : made->owner();

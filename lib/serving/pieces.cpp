@@ -145,8 +145,8 @@ void ItemRows::replace(std::size_t index, Tensor row) {
 }
 
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                 std::span<ath_value const> parameters, std::int64_t index) {
-  auto made = description.processor->preprocess(ItemRows(inputs, index).views(), parameters);
+                                 ItemFacts const& facts, std::int64_t index) {
+  auto made = description.processor->preprocess(ItemRows(inputs, index).views(), facts);
   if (made)
     if (auto fits = check_made(description, *made); !fits) made = tl::unexpected(std::move(fits.error()));
   if (made && !description.plan.padding.empty())
@@ -156,15 +156,14 @@ Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<
 }
 
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                  std::span<ath_value const> parameters, MadeItem const* kept,
-                                  std::span<Tensor const> rows, PaddedLengths const& longest,
-                                  std::int64_t index, std::int64_t row) {
+                                  ItemFacts const& facts, MadeItem const* kept, std::span<Tensor const> rows,
+                                  PaddedLengths const& longest, std::int64_t index, std::int64_t row) {
   auto item_rows = ItemRows(rows, row);
   if (PaddedLengths const lengths = item_lengths(description, kept, longest); lengths != longest)
     if (auto cut = cut_item(description, lengths, item_rows); !cut)
       return tl::unexpected(std::move(cut.error()));
-  auto made = description.processor->postprocess(ItemRows(inputs, index).views(), parameters, kept,
-                                                 item_rows.views());
+  auto made =
+      description.processor->postprocess(ItemRows(inputs, index).views(), facts, kept, item_rows.views());
   return named_by_item(std::move(made), inputs, index);
 }
 

@@ -38,7 +38,7 @@ Result<std::vector<MadeItem>> postprocess_batch(ModelDescription const& descript
   for (std::int64_t row = 0; row < items; ++row) {
     auto const item = row % sample.checked.items;
     MadeItem const* const kept = sample.made.empty() ? nullptr : &sample.made[static_cast<std::size_t>(item)];
-    auto answer = postprocess_item(description, sample.inputs, sample.parameters.values(), kept, rows,
+    auto answer = postprocess_item(description, sample.inputs, {sample.parameters.values()}, kept, rows,
                                    sample.longest, item, row);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     for (OutputPlan const& plan : description.plan.outputs)

@@ -149,7 +149,7 @@ Result<Sample> make_sample(ModelDescription const& description, Request const& r
     sample.inputs.push_back(sample.request.inputs()[sample.checked.index[input]].value);
   if (!description.preprocesses) return sample;
   for (std::int64_t item = 0; item < checked->items; ++item) {
-    auto made = preprocess_item(description, sample.inputs, sample.parameters.values(), item);
+    auto made = preprocess_item(description, sample.inputs, {sample.parameters.values()}, item);
     if (!made) return tl::unexpected(std::move(made.error()));
     sample.longest = longest_of(sample.longest, item_lengths(description, &*made, {}));
     sample.made.push_back(std::move(*made));

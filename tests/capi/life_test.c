@@ -156,6 +156,7 @@ static void relative_folder(void) {
 
 /* mutant: the lengths of texts are ignored */
 /* mutant: a text is handed on with its end */
+/* mutant: a processor in C is not told that nobody waits */
 static void texts(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = puppet_text_model(engine);
@@ -184,6 +185,10 @@ static void texts(void) {
                 "exclamation");
   CHECK(ath_request_set_text(request, "words", "\xff", 1) == ATH_OK);
   CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "UTF-8");
+  CHECK(ath_request_set_text(request, "words", "?", 1) == ATH_OK);
+  CHECK(ath_request_set_deadline_ns(request, 1000000) == ATH_OK);
+  CHECK_REFUSED(ath_infer(request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
+                "no answer within 1 ms");
   ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);

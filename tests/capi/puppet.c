@@ -156,6 +156,9 @@ static void close_letters(void* context, void* processor) {
   free(processor);
 }
 
+/* More than a processor can ask in a millisecond, fewer than it can in a minute. */
+enum { most_questions = 100000000 };
+
 typedef struct letters {
   ath_tensor tensor;
   float counts[2];
@@ -172,6 +175,10 @@ static int32_t count_letters(void* context, void* processor, const ath_item* ite
   for (i = 0; i < length; ++i)
     if (text[i] == '!')
       return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
+  if (length > 0 && text[0] == '?') {
+    for (i = 0; i < most_questions; ++i)
+      if (item->is_cancelled(item->call)) return refuse(failure, ATH_INTERNAL, ATH_REASON_NONE, "given up");
+  }
   made = calloc(1, sizeof *made);
   for (i = 0; i < length; ++i) made->counts[1] += text[i] == 'a' ? 1.0F : 0.0F;
   made->counts[0] = (float)length;

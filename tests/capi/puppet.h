@@ -24,7 +24,8 @@ void puppet_let_go(void);
  * next call. */
 const char* puppet_folder(const char* name);
 void puppet_remove(const char* folder);
-/* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!'. */
+/* "letters": x = [number of bytes of the text, number of 'a' in it]; refuses texts that contain '!', and gives up a
+ * text that begins with '?' once nobody waits for it. */
 extern const ath_processor_table letters_table;
 
 /* "spelling": turns the row y of a model into texts: the label "a" repeated y[0] times, and y[1] words "w0", "w1", ... */

@@ -100,6 +100,31 @@ struct LastProcessor {
 };
 static_assert(Processor<LastProcessor>);
 
+// Keeps a tensor of 100 bytes that it made and no model input reads; `shade` is a byte of it.
+struct ImageProcessor {
+  static constexpr char const* name = "image";
+  struct Opened {
+    static constexpr std::array<Port, 2> made_ports{{{"x", DType::f32}, {"pixels", DType::u8}}};
+    static constexpr std::array<Port, 1> output_ports{{{"shade", DType::u8}}};
+    std::span<Port const> made() const { return made_ports; }
+    std::span<Port const> outputs() const { return output_ports; }
+    Result<Preprocessed> preprocess(Item const& item) const {
+      auto pixels = Tensor::allocate(DType::u8, Shape{1, 100}).value();
+      pixels.mutable_as<std::uint8_t>()[99] = static_cast<std::uint8_t>(item.input(0).as<float>()[0]);
+      return Preprocessed{{item.input(0).clone().value(), pixels}, 1, std::make_shared<Tensor const>(pixels)};
+    }
+    Result<std::vector<Tensor>> postprocess(Item const&, void const* kept, std::span<Tensor const>) const {
+      auto shade = Tensor::allocate(DType::u8, Shape{1}).value();
+      shade.mutable_as<std::uint8_t>()[0] = static_cast<Tensor const*>(kept)->as<std::uint8_t>()[99];
+      return std::vector{std::move(shade)};
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>();
+  }
+};
+static_assert(Processor<ImageProcessor>);
+
 constexpr std::string_view summed = R"("processor": {"name": "sum"},
   "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
   "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
@@ -163,6 +188,7 @@ TEST_CASE("a processor's second half makes answers of what the model made and th
 
 // mutant: what a processor made is not charged
 // mutant: what a processor made lives as long as its call
+// mutant: many requests give up one for which what was made of the others left no room
 TEST_CASE(
     "what a processor made of a request counts against the engine's bytes until the request is answered") {
   SimulatedRig rig("", {.max_bytes = 40});
@@ -175,6 +201,13 @@ TEST_CASE(
   CallOptions const options{.cache = CacheMode::skip};
   REQUIRE(rig.infer(row(1), options));
   CHECK(held_in_run == 16);
+  // Each fits, but not what the processor makes of all of them at once. Each is counted once.
+  Model<SimulatedServing> const model(rig.state, *rig.served);
+  auto const requests = model.statistics()->requests_with(Code::ok);
+  for (auto const& answer : model.infer_many(std::vector<Request>{row(1), row(2), row(3), row(4)}, options))
+    CHECK(answer);
+  CHECK(model.statistics()->requests_with(Code::ok) == requests + 4);
+  CHECK(model.statistics()->requests_with(Code::resource_exhausted) == 0);
   auto const runs = rig.control.runs.load();
 
   std::array<float, 6> const numbers{};
@@ -207,6 +240,31 @@ TEST_CASE(
   CHECK(rig.sum.alive.load() == 0);
   CHECK(held().held_bytes == 0);
   CHECK(held().held_items == 0);
+}
+
+// mutant: what a processor makes for itself is not charged
+TEST_CASE(
+    "a tensor that a processor keeps, and that no model input reads, counts against the engine's bytes") {
+  SimulatedEngine rig;
+  ImageProcessor image;
+  ath_processor_table const image_table = make_table(image);
+  ModelFolder const folder("", "image", "1.0.0", R"("processor": {"name": "image"},
+    "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+    "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+    "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+    "outputs": [{"name": "shade", "dtype": "u8", "shape": ["items"], "from": "processor:shade"}],)");
+  REQUIRE(rig.state->add_processor(image_table));
+  rig.served = rig.state->add(folder.path()).value().get();
+  std::int64_t held = 0;
+  rig.control.on_run = [&](ath_batch const&) {
+    held = rig.state->gate().statistics().held_bytes;
+    return Result<void>();
+  };
+  auto const answer = rig.infer(row(7));
+  REQUIRE(answer);
+  CHECK(answer->outputs["shade"].as<std::uint8_t>()[0] == 7);
+  CHECK(held == 8 + 8 + 100);
+  rig.state->stop(Duration{0});
 }
 
 // mutant: every item of a request is given the rows of the first

@@ -471,6 +471,44 @@ TEST_CASE(
   CHECK(closed);
 }
 
+// mutant: a close that a reader of a stream has left is forgotten
+TEST_CASE(
+    "an engine that is closed by a stream's callback, where no thread can be had, stops once that has "
+    "returned") {
+  struct Reader {
+    HookedEngine& rig;
+    bool closed = false;
+    bool early = false;
+    std::optional<Result<Report>> outcome{};
+    void part(Outputs) noexcept {}
+    void end(Result<Report> told) noexcept {
+      outcome.emplace(std::move(told));
+      rig.engine.close([](void* context) noexcept { *static_cast<bool*>(context) = true; }, &closed);
+      early = closed;
+    }
+  };
+  HookedEngine rig({.caller_runs = CallerRuns::never});
+  Reader reader{rig};
+  auto const run_now = [&] {
+    while (rig.world.step_now()) {
+    }
+  };
+  // The call is over when the first callback is about to be asked for, and there is no thread to call it.
+  Hooks::after_post = [&] {
+    run_now();
+    Hooks::after_post = [&] {
+      run_now();
+      Hooks::no_thread = true;
+    };
+  };
+  CHECK(rig.model.stream(row(1), {}, stream_callbacks<&Reader::part, &Reader::end>(&reader)));
+  Hooks::no_thread = false;
+  REQUIRE(reader.outcome.has_value());
+  CHECK(*reader.outcome);
+  CHECK_FALSE(reader.early);
+  CHECK(reader.closed);
+}
+
 // mutant: completions run on the thread that keeps time
 TEST_CASE("the completion of a call that ends at its deadline runs on a worker while one is idle") {
   EngineOptions options;

@@ -172,6 +172,30 @@ TEST_CASE("S3-24 a stream that is cancelled or left ends its call, which is not 
   CHECK(streams.state->routes() == 0);
 }
 
+// mutant: a cancellation leaves the parts that wait when the model is done
+// mutant: a stream's cancellation is not looked at once the model is done
+TEST_CASE("S3-24 a stream that is cancelled when its model is done gives no part that waits") {
+  Streams streams;
+  auto stream = streams.open();
+  streams.world.run_until_idle();
+  CHECK(stream.ready());
+  stream.cancel();
+  CHECK(stream.ready());
+  check_ends(stream, Code::cancelled, Reason::cancelled);
+
+  auto read = streams.open();
+  CHECK(first_of(*read.next()) == 2);
+  read.cancel();
+  CHECK_FALSE(read.next());
+  CHECK(read.outcome());  // it had nothing left to give
+
+  BasicCancellation<SimulatedEnv> token;
+  auto by_token = streams.open({.cancellation = &token});
+  streams.world.run_until_idle();
+  token.cancel();
+  check_ends(by_token, Code::cancelled, Reason::cancelled);
+}
+
 TEST_CASE("a part that comes when its reader has left goes back to the pool") {
   Streams streams;
   std::optional<Parts> stream;
@@ -195,9 +219,13 @@ TEST_CASE("a stream outlives its model's memory, and one that was opened before 
   auto after = streams.open();
   CHECK(first_of(*after.next()) == 2);
   CHECK(streams.control.loads == 2);
+  auto done = streams.open();
+  while (streams.world.step_now()) {
+  }
   auto waits = streams.open();
   streams.state->stop(0ms);
   check_ends(waits, Code::unavailable, Reason::stopping);
+  CHECK(first_of(*done.next()) == 2);
 }
 
 // mutant: callbacks begin inside the function that opens their stream

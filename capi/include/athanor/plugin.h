@@ -157,7 +157,10 @@ typedef struct ath_item {
   size_t input_count;                        /**< of `inputs` */
   const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
   size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
-  int32_t (*is_cancelled)(const void *call); /**< NULL in this version; else nonzero: no caller waits for the item */
+  /** Nonzero: no caller waits for the item any more, because all have cancelled or their deadlines have passed, and what the
+   * function returns reaches nobody. May be called on any thread until the function has returned. NULL while the model is
+   * loaded. */
+  int32_t (*is_cancelled)(const void *call);
   const void *call;                          /**< passed to `is_cancelled` */
 } ath_item;
 

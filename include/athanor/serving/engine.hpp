@@ -136,8 +136,8 @@ class Model {
   /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
   /// that might miss the deadline, which applies to all of them. Otherwise this thread is woken once per
   /// window of requests in flight. While other calls fill the queue this function blocks, until the deadline.
-  /// What a processor makes counts against `max_bytes` as well: a request gets memory_full if what is made of those
-  /// beside it leaves no room.
+  /// What a processor makes counts against `max_bytes` as well: a request for which that leaves no room beside the others is
+  /// tried once more, by itself.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests,
                                          CallOptions const& options = {}) const;
   /// Starts a request and returns. A rejection is returned as an error, and `completion` is then not called;

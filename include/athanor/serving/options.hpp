@@ -69,7 +69,7 @@ struct CallOptions {
   CacheMode cache = CacheMode::use;
   /// Which outputs the answer holds, in this order; empty means all. Read before the call returns.
   std::span<std::string_view const> outputs{};
-  /// Lets another thread cancel the call; must outlive the call.
+  /// Lets another thread cancel the call; must outlive the call, and a stream until its end has been read.
   AnyCancellation* cancellation = nullptr;
 };
 

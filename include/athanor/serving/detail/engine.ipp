@@ -15,8 +15,7 @@ Submission<T>::~Submission() {
 
 template <ServingTraits T>
 void Submission<T>::cancel() noexcept {
-  auto& call = *call_;
-  call.engine->abandon(call, serving::EngineState<T>::taken_back(call));
+  call_->engine->cancel(*call_);
 }
 
 template <ServingTraits T>
@@ -157,7 +156,25 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     }
     unstarted.started = true;
     if (!calls.empty()) model_->engine().run_group(calls, options.cancellation);
-    for (std::size_t i = 0; i < calls.size(); ++i) results[indices[i]] = model_->engine().collect(*calls[i]);
+    std::vector<std::size_t> again;
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      if (calls.size() > 1 && model_->engine().lacked_room(*calls[i])) {
+        again.push_back(indices[i]);
+        model_->engine().forgo(*calls[i]);
+      } else {
+        results[indices[i]] = model_->engine().collect(*calls[i]);
+      }
+    }
+    // What was made of the others of the window has been given back.
+    for (std::size_t const index : again) {
+      auto call = model_->engine().await_call(*model_, requests[index], options, deadline);
+      if (!call) {
+        refuse(index, std::move(call.error()));
+        continue;
+      }
+      model_->engine().run_group(std::span(&*call, 1), options.cancellation);
+      results[index] = model_->engine().collect(**call);
+    }
   }
   return results;
 }

@@ -88,11 +88,17 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void wait_for_part(PartQueue<T>& queue) noexcept;
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
+  /// Whether an answered call failed because what its processor made found no room: those beside it may have taken that.
+  static bool lacked_room(CallType const& call) noexcept;
+  /// Leaves the answer of an answered call of a group, whose request is tried again and counted then.
+  void forgo(CallType& call) noexcept;
   /// Takes the answer of an answered call; the caller's reference moves into the Answer or is dropped.
   Result<Answer> collect(CallType& call) noexcept;
   /// Answers the caller with `error` unless it has been answered, and drops its work if no other call needs
   /// it.
   void abandon(CallType& call, Error error) noexcept;
+  /// The same with `cancelled`; of a stream, also once its call has been answered.
+  void cancel(CallType& call) noexcept;
 
   /// That error with the model's name before it.
   static Error named(ModelType const& model, Error const& error) noexcept;
@@ -249,6 +255,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void end_sequence_work(CallType& call) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;
+  bool is_given_up(CallType& call, CallerKind caller) noexcept;
+  struct Asking;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
   Result<void> prepare_items(CallType& call, CallerKind caller, TimePoint now);
   static Result<StoredAnswerPointer> copy_answer(CallType& call, std::size_t& bytes) noexcept;

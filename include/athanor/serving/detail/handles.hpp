@@ -89,6 +89,14 @@ class MadeItem {
   ath_made raw_{};
 };
 
+/// What a processor is told beside the tensors of an item.
+struct ItemFacts {
+  std::span<ath_value const> parameters{};  ///< of the request, in the manifest's order
+  /// As in ath_item; null where no caller waits for the item.
+  std::int32_t (*is_cancelled)(void const* call) = nullptr;
+  void const* call = nullptr;
+};
+
 /// A processor opened for one model. Its functions may be called from many threads.
 class OpenProcessor {
  public:
@@ -121,14 +129,12 @@ class OpenProcessor {
   bool preprocesses() const noexcept { return table_->preprocess != nullptr; }
   bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order; `parameters`: those of the request,
-  /// in the manifest's order. Fails as the processor does, and with internal / backend_contract if a tensor is not whole,
+  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor does, and with internal / backend_contract if a tensor is not whole,
   /// if number or types differ from what the processor declared, or if the cost is out of range.
-  Result<MadeItem> preprocess(std::span<TensorView const> inputs,
-                              std::span<ath_value const> parameters) const;
+  Result<MadeItem> preprocess(std::span<TensorView const> inputs, ItemFacts const& facts) const;
 
   /// As preprocess, with `rows`, the model's results for the item, and `made`, the result of preprocess; null without it.
-  Result<MadeItem> postprocess(std::span<TensorView const> inputs, std::span<ath_value const> parameters,
+  Result<MadeItem> postprocess(std::span<TensorView const> inputs, ItemFacts const& facts,
                                MadeItem const* made, std::span<TensorView const> rows) const;
 
  private:

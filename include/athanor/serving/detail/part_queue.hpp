@@ -57,6 +57,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
       if (ended_) return nullptr;
       ended_ = true;
       waiting = std::exchange(parked_, nullptr);
+      if (cut_off_) answer = tl::unexpected(std::move(*cut_off_));
       if (answer) {
         append(std::move(answer->outputs), false);
         outcome_ = answer->report;
@@ -77,7 +78,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     bool parks = false;
     {
       detail::Lock const lock(mutex_);
-      if (ended_) return Put::ended;
+      if (ended_ || cut_off_) return Put::ended;
       append(std::move(part), true);
       parks = count_ == most_waiting || (to_reader && reader_blocks_);
       if (parks) parked_ = &call;
@@ -153,6 +154,23 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     }
     engine_.end_reading();
   }
+  /// The stream was cancelled, though its call has been answered or is about to be: parts that wait are dropped. Changes
+  /// nothing if only the end is left to read.
+  void cut_off(Error error) noexcept {
+    detail::Lock const lock(mutex_);
+    if (ended_ && count_ == 0) return;
+    drop();
+    if (ended_) {
+      outcome_ = tl::unexpected(std::move(error));
+    } else {
+      cut_off_.emplace(std::move(error));
+    }
+  }
+  /// Whether the stream ended, or is about to, so that parts that wait are dropped.
+  bool is_cut_off() noexcept {
+    detail::Lock const lock(mutex_);
+    return cut_off_ || (ended_ && !outcome_ && cuts_off(outcome_.error()));
+  }
   /// Nobody reads any more: parts are dropped, and no waiter is called.
   void leave() noexcept {
     detail::Lock const lock(mutex_);
@@ -220,6 +238,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   bool left_to_reader_ ATH_GUARDED_BY(mutex_) = false;  // what is parked, until no part waits
   bool ended_ ATH_GUARDED_BY(mutex_) = false;
   bool left_ ATH_GUARDED_BY(mutex_) = false;
+  std::optional<Error> cut_off_
+      ATH_GUARDED_BY(mutex_){};               // what the reader is told in place of the end that is to come
   bool sent_ ATH_GUARDED_BY(mutex_) = false;  // the task is on its way, or about to be
   StreamWaiter waiter_ ATH_GUARDED_BY(mutex_){};
   Result<Report> outcome_ ATH_GUARDED_BY(mutex_){Report{}};

@@ -72,15 +72,14 @@ class ItemRows {
 /// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
 /// items the error names the item. internal / backend_contract if the result is not one item of the model's inputs.
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                 std::span<ath_value const> parameters, std::int64_t index);
+                                 ItemFacts const& facts, std::int64_t index);
 
 /// Postprocesses item `index` of `inputs`, as preprocess_item, with row `row` of `rows`: the tensors that the manifest
 /// gives the processor, in its order. `kept`: the result of preprocess for the item; null without it. Along padded
 /// axes the item gets its own lengths, of the `longest` that `rows` have.
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
-                                  std::span<ath_value const> parameters, MadeItem const* kept,
-                                  std::span<Tensor const> rows, PaddedLengths const& longest,
-                                  std::int64_t index, std::int64_t row);
+                                  ItemFacts const& facts, MadeItem const* kept, std::span<Tensor const> rows,
+                                  PaddedLengths const& longest, std::int64_t index, std::int64_t row);
 
 /// How long the item is along padded axes; `longest` for an item that no processor made.
 PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* made,

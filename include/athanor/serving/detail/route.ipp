@@ -171,6 +171,35 @@ inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& ca
   return Progress::next;
 }
 
+/// Whether nobody waits for the call's answer any more. While a blocking caller's own thread moves it, nothing else sees
+/// that its cancellation was cancelled, or its deadline has passed.
+template <class T>
+bool EngineState<T>::is_given_up(CallType& call, CallerKind caller) noexcept {
+  constexpr std::uint32_t ended = call_bits::claimed | call_bits::revoked | call_bits::stopped;
+  bool const here = caller == CallerKind::caller && call.cancellation != nullptr;
+  bool const over = (call.word.load() & ended) != 0 || Env::now() > call.deadline ||
+                    (here && call.cancellation->is_cancelled());
+  return over && !others_wait(call);
+}
+
+/// A call while its processor may ask about it.
+template <class T>
+struct EngineState<T>::Asking {
+  EngineState& engine;
+  CallType& call;
+  CallerKind caller;
+
+  ItemFacts facts() const noexcept {
+    auto const is_cancelled = [](void const* asked) -> std::int32_t {
+      return static_cast<Asking const*>(asked)->is_given_up() ? 1 : 0;
+    };
+    return {call.parameters.values(), is_cancelled, this};
+  }
+  /// A processor that was told so may end with any error.
+  Error error_of(Error error) const { return is_given_up() ? end_of_wait(call) : std::move(error); }
+  bool is_given_up() const noexcept { return engine.is_given_up(call, caller); }
+};
+
 /// The inputs that the processor reads. They are copied if the call may be abandoned while the processor
 /// runs, so that its caller never waits for the processor.
 template <class T>
@@ -188,9 +217,11 @@ Result<void> EngineState<T>::prepare_items(CallType& call, CallerKind caller, Ti
   call.batch_cost = 0;
   call.longest = {};
   bool const pads = !call.model->description().plan.padding.empty();
+  Asking const asking{*this, call, caller};
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
-    auto made = preprocess_item(call.model->description(), *inputs, call.parameters.values(), item);
-    if (!made) return tl::unexpected(std::move(made.error()));
+    if (item != 0 && asking.is_given_up()) return tl::unexpected(end_of_wait(call));
+    auto made = preprocess_item(call.model->description(), *inputs, asking.facts(), item);
+    if (!made) return tl::unexpected(asking.error_of(std::move(made.error())));
     if (auto const charged = gate_.admit_more(call, made->bytes(), now); !charged)
       return tl::unexpected(named(*call.model, charged.error()));
     // So that what the engine holds at once costs less than 2^63 in all.
@@ -349,13 +380,13 @@ Result<void> EngineState<T>::postprocess_items(CallType& call, CallerKind caller
   auto const computed = call.outputs->computed();
   auto const rows = computed.subspan(description.signature.outputs.size());
   std::vector<MadeItem> answers;
+  Asking const asking{*this, call, caller};
   for (std::int64_t item = 0; item < call.inputs.checked().items; ++item) {
-    if (!is_needed(call) || (Env::now() > call.deadline && !others_wait(call)))
-      return tl::unexpected(late(call));
-    auto made = postprocess_item(description, *inputs, call.parameters.values(),
+    if (asking.is_given_up()) return tl::unexpected(end_of_wait(call));
+    auto made = postprocess_item(description, *inputs, asking.facts(),
                                  call.made.empty() ? nullptr : &call.made[static_cast<std::size_t>(item)],
                                  rows, call.longest, item, item);
-    if (!made) return tl::unexpected(std::move(made.error()));
+    if (!made) return tl::unexpected(asking.error_of(std::move(made.error())));
     answers.push_back(std::move(*made));
   }
   return put_postprocessed(description, answers, computed).and_then([&] {

@@ -121,9 +121,14 @@ Result<void> EngineState<T>::finish_part(CallType& call, Outputs& part) noexcept
   try {
     auto const inputs = processor_inputs(call, CallerKind::worker);
     if (!inputs) return tl::unexpected(inputs.error());
-    auto made = postprocess_item(description, *inputs, call.parameters.values(),
+    auto const is_cut_off = [](void const* asked) -> std::int32_t {
+      auto const& streamed = *static_cast<CallType const*>(asked);
+      return streamed.stream->is_cut_off() || Env::now() > streamed.deadline ? 1 : 0;
+    };
+    auto made = postprocess_item(description, *inputs, {call.parameters.values(), is_cut_off, &call},
                                  call.made.empty() ? nullptr : call.made.data(),
                                  computed.subspan(description.signature.outputs.size()), call.longest, 0, 0);
+    if (!made && is_cut_off(&call) != 0) return tl::unexpected(end_of_wait(call));
     if (!made) return tl::unexpected(std::move(made.error()));
     return put_postprocessed(description, std::span(&*made, 1), computed).and_then([&] {
       return check_finite(description, computed);

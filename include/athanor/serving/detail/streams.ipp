@@ -35,6 +35,12 @@ void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcep
 }
 
 template <class T>
+void EngineState<T>::cancel(CallType& call) noexcept {
+  abandon(call, taken_back(call));
+  if (call.stream != nullptr) call.stream->cut_off(taken_back(call));
+}
+
+template <class T>
 void EngineState<T>::wait_for_part(PartQueue<T>& queue) noexcept {
   CallerScope<Env> const scope;
   queue.wait(spins_before_parking_);
@@ -74,7 +80,7 @@ Stream<T>::~Stream() {
 template <ServingTraits T>
 void Stream<T>::cancel() const noexcept {
   auto& engine = model_->engine();
-  if (!engine.in_child()) engine.abandon(*call_, engine.taken_back(*call_));
+  if (!engine.in_child()) engine.cancel(*call_);
 }
 
 /// Ends it for the reader, whatever its call does.
@@ -126,8 +132,9 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       engine.resume_steps(*taken.parked, taken.part ? batching::LendThread::no : batching::LendThread::yes);
     if (taken.part) {
       auto finished = taken.raw ? engine.finish_part(*call_, *taken.part) : Result<void>();
-      if (finished && T::Env::now() <= call_->deadline) return std::move(taken.part);
-      end_with(finished ? engine.late(*call_) : std::move(finished.error()));
+      bool const wanted = call_->cancellation == nullptr || !call_->cancellation->is_cancelled();
+      if (finished && wanted && T::Env::now() <= call_->deadline) return std::move(taken.part);
+      end_with(finished ? engine.end_of_wait(*call_) : std::move(finished.error()));
       return std::nullopt;
     }
     if (taken.parked != nullptr) continue;

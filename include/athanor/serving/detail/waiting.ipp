@@ -341,6 +341,18 @@ Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
 }
 
 template <class T>
+bool EngineState<T>::lacked_room(CallType const& call) noexcept {
+  return call.model->description().preprocesses && call.answer_end.failed &&
+         call.answer_end.error.reason == Reason::memory_full && !call.running.load(std::memory_order_relaxed);
+}
+
+template <class T>
+void EngineState<T>::forgo(CallType& call) noexcept {
+  if (call.ticket.number != 0) leave_sequence(call, false, Env::now());
+  call.unref();
+}
+
+template <class T>
 Error EngineState<T>::taken_back(CallType const& call) {
   return cancelled_by_caller(call.model->description());
 }
