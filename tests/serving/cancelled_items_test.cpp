@@ -84,7 +84,7 @@ std::vector<bool> const no_then_yes{false, true};
 }  // namespace
 
 // mutant: a processor is never told that nobody waits
-TEST_CASE("a processor is told that the caller has cancelled, or that the deadline has passed") {
+TEST_CASE("S2-7 a processor is told that the caller has cancelled, or that the deadline has passed") {
   for (bool const late : {false, true})
     for (bool const second_half : {false, true}) {
       Rig rig;

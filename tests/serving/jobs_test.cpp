@@ -194,7 +194,7 @@ TEST_CASE("waiting ends with the job, or when its time has passed") {
 // mutant: one key makes two jobs
 // mutant: a job that was cancelled inside its submit is run
 // mutant: the end of a job wakes nobody
-TEST_CASE("S2-21 any order of threads makes one job of one key, and each waits for its end") {
+TEST_CASE("S2-21 S4-15 any order of threads makes one job of one key, and each waits for its end") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     World engine({}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
     int made = 0;

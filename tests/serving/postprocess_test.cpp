@@ -268,7 +268,7 @@ TEST_CASE(
 }
 
 // mutant: every item of a request is given the rows of the first
-TEST_CASE("each item of a request in parts is postprocessed with its own rows, state and parameters") {
+TEST_CASE("S2-2 each item of a request in parts is postprocessed with its own rows, state and parameters") {
   Rig rig(
       R"("batching": {"max_items": 2}, "parameters": [{"name": "bias", "type": "f64", "default": 100}],)");
   auto const model = rig.model();

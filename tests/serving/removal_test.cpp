@@ -61,7 +61,7 @@ TEST_CASE("three hundred reloaded versions leave what one leaves") {
 }
 
 // mutant: a removed model leaves its name taken
-TEST_CASE("a removed model is found no more, works for its handles, and goes with the last of them") {
+TEST_CASE("S1-8 a removed model is found no more, works for its handles, and goes with the last of them") {
   Reloading house;
   std::optional<Model<SimulatedServing>> model = house.load(1);
   std::optional<Model<SimulatedServing>> copy = model;
@@ -88,7 +88,7 @@ TEST_CASE("a removed model is found no more, works for its handles, and goes wit
 }
 
 // mutant: an asynchronous call keeps no model
-TEST_CASE("a call in flight keeps a removed model, and its completion may let the last handle go") {
+TEST_CASE("S1-8 a call in flight keeps a removed model, and its completion may let the last handle go") {
   Reloading house;
   LastUse last;
   last.model.emplace(house.load(1));

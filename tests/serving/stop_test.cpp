@@ -11,7 +11,7 @@ using namespace athanor_tests;
 using namespace std::chrono_literals;
 
 // mutant: a stop gives queued calls no grace
-TEST_CASE("a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
+TEST_CASE("S3-19 a stop gives accepted calls, queued or running, its grace, and refuses new ones at once") {
   SimulatedEngine engine;
   bool refused = false;
   engine.control.on_run = [&](ath_batch const&) {
@@ -42,7 +42,7 @@ TEST_CASE("a stop leaves no work behind that was queued for several callers") {
 
 // mutant: a stop waits for calls without a deadline
 // mutant: a stop does not refuse what is queued
-TEST_CASE("what a stop's grace does not reach is answered with stopping, and is not run") {
+TEST_CASE("S3-19 what a stop's grace does not reach is answered with stopping, and is not run") {
   SimulatedEngine engine(R"("batching": {"max_items": 1},)");
   engine.control.on_run = [&](ath_batch const&) {
     engine.world.advance(10ms);
