@@ -24,8 +24,8 @@ struct AtomKind {
 
 /// The features that distinguish bonds.
 struct BondKind {
-  std::int32_t type =
-      1;  ///< as RDKit numbers bond types: 1 single, 2 double, 3 triple, 12 aromatic, 17 dative
+  /// As RDKit numbers bond types: 1 single, 2 double, 3 triple, 12 aromatic, 17 dative.
+  std::int32_t type = 1;
   bool conjugated = false;
   bool in_ring = false;
   std::int32_t low = 0;   ///< the smaller atomic number of its two atoms

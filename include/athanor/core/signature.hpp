@@ -48,8 +48,8 @@ struct TensorSpec {
   std::int64_t max_bytes = 0;          ///< limit for one element of a `bytes` tensor; 0: no limit
   std::string unit;                    ///< for display; may be empty
   Encoding encoding = Encoding::utf8;  ///< of a `bytes` tensor
-  bool shared =
-      false;  ///< of an input: one tensor for all items of a request, equal in all requests of a batch
+  /// Of an input: one tensor for all items of a request, equal in all requests of a batch.
+  bool shared = false;
 
   /// True if axis 0 is `items`: requests are stacked along it.
   bool stacks() const noexcept {

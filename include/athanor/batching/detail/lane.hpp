@@ -284,8 +284,8 @@ class Lane {
   std::uint64_t const forks_ = Env::forks();
 
   // Written when the queue changes, or rarely; read by every call.
-  alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{
-      0};                                                   // twice the requests queued; 1 more if refusing
+  // Twice the requests queued; 1 more if refusing.
+  alignas(64) typename Env::template Atomic<std::uint64_t> waiting_{0};
   typename Env::template Atomic<Slot*> inbox_{nullptr};     // linked by Slot::next, the newest first
   typename Env::template Atomic<std::uint32_t> coming_{0};  // summonses posted or deferred that have not come
   typename Env::template Atomic<std::uint64_t> queued_items_{0};

@@ -61,8 +61,8 @@ enum class CallerKind : std::uint8_t { caller, group, submitter, worker };
 namespace call_bits {
 inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
-inline constexpr std::uint32_t locked =
-    4;  ///< a lock: of lent inputs; of report and outputs of a call in parts
+/// A lock: of lent inputs; of report and outputs of a call in parts.
+inline constexpr std::uint32_t locked = 4;
 inline constexpr std::uint32_t parked = 8;       ///< a thread is parked on the word
 inline constexpr std::uint32_t revoked = 16;     ///< its cancellation was cancelled, or its timer has fired
 inline constexpr std::uint32_t gathered = 32;    ///< of a leader: every call of its group is answered
@@ -142,8 +142,8 @@ struct Call : admission::Slot,
   PaddedLengths longest{};       ///< of its items; set before the call is queued
   SequenceTicket ticket{};       ///< of a call of a sequence, which nobody else has until it is settled
   RouteStep step = RouteStep::join;
-  typename Env::template Atomic<bool> running{
-      false};               ///< some of its items are, or were, in a batch that runs
+  /// Some of its items are, or were, in a batch that runs.
+  typename Env::template Atomic<bool> running{false};
   bool refused = false;     ///< it ended inside submit
   bool ended_here = false;  ///< of a blocking call: on its caller's thread, which alone reads and writes this
   Ending route_end{};

@@ -95,8 +95,8 @@ struct OutputPlan {
 
 /// Where the rows of items along a ragged axis are counted.
 struct RaggedPlan {
-  bool of_inputs =
-      false;  ///< in the model's inputs: `index` is a `ragged` one along the axis; else in model output `index`
+  /// In the model's inputs: `index` is a `ragged` one along the axis; else in model output `index`.
+  bool of_inputs = false;
   std::size_t index = 0;
 };
 

@@ -23,8 +23,8 @@ struct SequenceTicket {
   std::uint64_t number = 0;
   std::uint32_t slot = 0;
   std::uint32_t row = 0;  ///< of carried state, the one that holds the present value
-  bool fresh =
-      true;  ///< no call has stepped it since it was opened or reset: it begins with the initial state
+  /// No call has stepped it since it was opened or reset: it begins with the initial state.
+  bool fresh = true;
 };
 
 /// Decides about the sequences of one model, without time or threads. One call of a sequence at a time has a ticket, from
