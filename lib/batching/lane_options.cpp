@@ -25,11 +25,12 @@ Result<void> validate(LaneOptions const& options) {
 }
 
 Result<void> validate(BatcherOptions const& options) {
+  if (options.max_items == 0 || options.max_items > most_parts)
+    return refuse("max_items", athanor::detail::format("between 1 and {}", most_parts), options.max_items);
   if (auto valid = validate(LaneOptions{.instances = options.instances, .max_items = options.max_items});
       !valid)
     return valid;
-  if (options.max_delay < Duration{})
-    return refuse("max_delay", "no negative time", options.max_delay.count());
+  if (options.max_delay < Duration{}) return refuse("max_delay", "0 ns or more", options.max_delay.count());
   if (options.max_held == 0 || options.max_held > most_held)
     return refuse("max_held", athanor::detail::format("between 1 and {}", most_held), options.max_held);
   return {};

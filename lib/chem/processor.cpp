@@ -27,11 +27,12 @@ tl::unexpected<Error> refuse_option(fmt::format_string<Args...> sentence, Args&&
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
-/// The manifest's own rule for files of the model's folder: relative, and never out of it.
+/// As the manifest's rule for the paths of its files: relative, and never out of the folder.
 bool is_inside(std::string_view name) {
   bool good = !name.empty() && name.front() != '/' && name.find('\\') == std::string_view::npos &&
               name.find('\0') == std::string_view::npos;
-  for (auto const& part : std::filesystem::path(name)) good = good && part != ".." && !part.empty();
+  for (auto const& part : std::filesystem::path(name))
+    good = good && part != ".." && part != "." && !part.empty();
   return good;
 }
 
@@ -53,7 +54,8 @@ Result<std::string> read_file(std::string const& path) {
 
 Result<DomainOfValidity> read_domain(std::string_view folder, std::string const& name) {
   if (!is_inside(name))
-    return refuse_option("domain: expected a path inside the model's folder, without '..'; got '{}'", name);
+    return refuse_option("domain: expected a path inside the model's folder, without '.' and '..'; got '{}'",
+                         name);
   std::string const path = folder.empty() ? name : fmt::format("{}/{}", folder, name);
   auto const text = read_file(path);
   if (!text) return tl::unexpected(text.error());

@@ -14,7 +14,8 @@ constexpr std::int64_t most_items = std::numeric_limits<std::int32_t>::max();
 
 Result<void> validate(EngineOptions const& options) {
   auto const refuse = [](std::string_view name, std::string_view expected, auto got) {
-    return fail(Code::invalid_argument, Reason::option, "{}: expected {}, got {}", name, expected, got);
+    return fail(Code::invalid_argument, Reason::option, "engine: {}: expected {}, got {}", name, expected,
+                got);
   };
   if (options.threads > most_threads)
     return refuse("threads", athanor::detail::format("at most {}", most_threads), options.threads);
@@ -37,7 +38,7 @@ Result<Tables> register_tables(EngineOptions& options) {
   auto const add_all = [&](auto& given, std::string_view name) -> Result<void> {
     for (auto const* table : std::exchange(given, {})) {
       if (table == nullptr)
-        return fail(Code::invalid_argument, Reason::option, "{}: expected tables, got a null", name);
+        return fail(Code::invalid_argument, Reason::option, "engine: {}: expected a table, got NULL", name);
       if (auto added = tables.add(*table); !added) return added;
     }
     return {};

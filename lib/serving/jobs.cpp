@@ -14,10 +14,10 @@ std::string_view to_string(JobState state) noexcept {
 
 Result<void> serving::validate(JobOptions const& options) {
   if (options.retention.count() <= 0)
-    return fail(Code::invalid_argument, Reason::option, "retention: expected more than 0 ns, got {}",
+    return fail(Code::invalid_argument, Reason::option, "jobs: retention: expected more than 0 ns, got {}",
                 options.retention.count());
   if (options.max_jobs < 1)
-    return fail(Code::invalid_argument, Reason::option, "max_jobs: expected at least 1, got {}",
+    return fail(Code::invalid_argument, Reason::option, "jobs: max_jobs: expected at least 1, got {}",
                 options.max_jobs);
   return {};
 }

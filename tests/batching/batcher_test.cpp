@@ -295,13 +295,15 @@ TEST_CASE("a null completion and an empty function are refused") {
 TEST_CASE("impossible options of a batcher are refused by name") {
   auto const nothing = [](std::span<int const>, std::span<int>) {};
   CHECK(Batcher<int, int>::create({.max_items = 0}, nothing).error().message ==
-        "batching: max_items: expected at least 1, got 0");
+        "batching: max_items: expected between 1 and 1024, got 0");
+  CHECK_FALSE(Batcher<int, int>::create({.max_items = 1025}, nothing));
+  CHECK(batching::validate(BatcherOptions{.max_items = 1024}));
   CHECK(Batcher<int, int>::create({.instances = 4'000'000'000}, nothing).error().message ==
         "batching: instances: expected between 1 and 1024, got 4000000000");
   CHECK(Batcher<int, int>::create({.max_held = 0}, nothing).error().reason == Reason::option);
   CHECK(batching::validate(BatcherOptions{}));
   CHECK(batching::validate(BatcherOptions{.max_delay = -1ns}).error().message ==
-        "batching: max_delay: expected no negative time, got -1");
+        "batching: max_delay: expected 0 ns or more, got -1");
   CHECK_FALSE(batching::validate(BatcherOptions{.max_held = 1U << 31}));
 }
 

@@ -198,15 +198,16 @@ TEST_CASE("the domain is a file of the model's folder and nothing else") {
     return PolymerGraphProcessor{}.open(model, R"({"domain": ")" + name + "\"}");
   };
   CHECK(open("parts/domain.json"));
-  for (auto const& name : {""s, "../domain.json"s, "parts/../../domain.json"s, outer.path() + "/domain.json",
-                           "parts/"s, "parts\\\\domain.json"s, "parts/domain.json\\u0000"s}) {
+  for (auto const& name :
+       {""s, "./domain.json"s, "../domain.json"s, "parts/../../domain.json"s, outer.path() + "/domain.json",
+        "parts/"s, "parts\\\\domain.json"s, "parts/domain.json\\u0000"s}) {
     auto const refused = open(name);
     REQUIRE_MESSAGE(!refused, name);
     CHECK(refused.error().code == Code::invalid_argument);
     CHECK(refused.error().reason == Reason::option);
     CHECK_MESSAGE(
         refused.error().message.starts_with(
-            "polymer-graph: domain: expected a path inside the model's folder, without '..'; got '"),
+            "polymer-graph: domain: expected a path inside the model's folder, without '.' and '..'; got '"),
         refused.error().message);
   }
   auto const folder = open("parts");

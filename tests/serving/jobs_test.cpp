@@ -249,8 +249,9 @@ TEST_CASE("a table that another one is moved to cancels its pending jobs") {
 
 TEST_CASE("bad options, an empty key and a cancellation are refused by name") {
   World engine;
-  CHECK(TestJobs::create({.retention = 0ns}).error().message == "retention: expected more than 0 ns, got 0");
-  CHECK(TestJobs::create({.max_jobs = 0}).error().message == "max_jobs: expected at least 1, got 0");
+  CHECK(TestJobs::create({.retention = 0ns}).error().message ==
+        "jobs: retention: expected more than 0 ns, got 0");
+  CHECK(TestJobs::create({.max_jobs = 0}).error().message == "jobs: max_jobs: expected at least 1, got 0");
   CHECK(engine.jobs.submit("", engine.model, row(1)).error().reason == Reason::value_range);
   Cancellation cancellation;
   CHECK(engine.jobs.submit("a", engine.model, row(1), {.cancellation = &cancellation}).error().reason ==

@@ -10,7 +10,7 @@ namespace athanor::inline v1 {
 
 /// How a Batcher groups inputs.
 struct BatcherOptions {
-  /// The most inputs that one call of the function gets, at least 1; above 1024 it means 1024.
+  /// The most inputs that one call of the function gets, 1 to 1024.
   std::uint32_t max_items = 32;
   /// How long the first input may wait for others to join its batch. Zero never waits: batches form while the
   /// function is busy. With a delay, a lone caller waits the full delay: give `run` a longer timeout.

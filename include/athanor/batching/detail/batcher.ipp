@@ -139,7 +139,7 @@ Batcher<In, Out, Env>::State::State(detail::Validated, BatcherOptions const& opt
       instances_(options.instances),
       executor_(options.instances),
       lane_({.instances = options.instances,
-             .max_items = std::min(options.max_items, batching::most_parts),
+             .max_items = options.max_items,
              .caller_runs = options.caller_runs},
             batching::SizeOrDelay{options.max_items, options.max_delay}, client_, executor_) {}
 
