@@ -16,27 +16,6 @@ Result<void> validate(ResponseCacheOptions const& options) {
   return {};
 }
 
-std::string_view to_string(CacheMode mode) noexcept {
-  switch (mode) {
-    case CacheMode::use: return "use";
-    case CacheMode::skip: return "skip";
-    case CacheMode::refresh: return "refresh";
-    case CacheMode::only_if_cached: return "only_if_cached";
-  }
-  return "unknown";
-}
-
-std::string_view to_string(Join join) noexcept {
-  switch (join) {
-    case Join::hit: return "hit";
-    case Join::waiter: return "waiter";
-    case Join::owner: return "owner";
-    case Join::bypass: return "bypass";
-    case Join::refused: return "refused";
-  }
-  return "unknown";
-}
-
 Error refusal_error(Reason refusal, ResponseCacheOptions const& options) {
   if (refusal == Reason::not_cached) {
     return make_error(Code::not_found, refusal,

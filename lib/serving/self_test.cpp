@@ -110,7 +110,7 @@ constexpr std::int64_t bytes_of_a_position = 8;
 /// How many items are run alone.
 constexpr std::size_t most_alone = 8;
 
-/// How many items of the samples the largest batch of their trial holds.
+/// How many items of the samples the largest batch of their dry run holds.
 std::int64_t largest_batch(ModelDescription const& description, std::span<Sample const> samples) {
   auto const& batching = description.manifest.batching;
   std::int64_t bytes = 1;
@@ -132,12 +132,12 @@ std::int64_t largest_batch(ModelDescription const& description, std::span<Sample
   return std::min(items, std::max<std::int64_t>(most_trial_bytes / bytes, 2));
 }
 
-/// The outputs of a batch, kept.
-struct Outputs {
+/// The rows of a batch, kept.
+struct KeptRows {
   std::vector<TensorView> views;
   std::vector<std::vector<std::byte>> memory;
 
-  explicit Outputs(BatchRows const& rows) {
+  explicit KeptRows(BatchRows const& rows) {
     for (TensorView const& view : rows.views) {
       auto const* data = static_cast<std::byte const*>(view.data);
       memory.emplace_back(data, data + view.size_bytes);
@@ -156,7 +156,7 @@ double tolerance_of(DType dtype, double stated) noexcept {
 
 /// Compares the rows of a batch of `items` items, which are `tested` items again and again, with those that each gave alone.
 Result<void> compare_company(ModelDescription const& description, BatchRows const& ran,
-                             std::span<Outputs const> alone, std::size_t tested, std::int64_t items,
+                             std::span<KeptRows const> alone, std::size_t tested, std::int64_t items,
                              double tolerance) {
   for (std::size_t output = 0; output < description.plan.outputs.size(); ++output) {
     OutputPlan const& plan = description.plan.outputs[output];
@@ -196,10 +196,10 @@ bool is_broken_promise(Error const& error) noexcept {
 /// The items that are tried: those of samples that may share batches.
 struct Company {
   std::vector<Sample> samples{};
-  double tolerance = 0;          ///< of the self-tests that they are from
-  std::vector<Outputs> alone{};  ///< what the first of them gave, each alone
-  bool differs = false;          ///< whether that is not the same for all of these
-  bool halved = false;           ///< whether the second is half of the first
+  double tolerance = 0;           ///< of the self-tests that they are from
+  std::vector<KeptRows> alone{};  ///< what the first of them gave, each alone
+  bool differs = false;           ///< whether that is not the same for all of these
+  bool halved = false;            ///< whether the second is half of the first
 
   std::size_t items() const noexcept { return static_cast<std::size_t>(items_of(samples)); }
 };

@@ -157,8 +157,12 @@ class Gate {
   Counters<count_count> counts_;
 };
 
-extern template class Gate<SystemEnv>;
-
 }  // namespace athanor::inline v1
 
 #include <athanor/admission/detail/gate.ipp>
+
+namespace athanor::inline v1 {
+
+extern template class Gate<SystemEnv>;
+
+}  // namespace athanor::inline v1

@@ -136,3 +136,9 @@ class [[nodiscard]] CircuitBreaker<Env>::Permit {
 }  // namespace athanor::inline v1
 
 #include <athanor/breaking/detail/breaker.ipp>
+
+namespace athanor::inline v1 {
+
+extern template class CircuitBreaker<SystemEnv>;
+
+}  // namespace athanor::inline v1

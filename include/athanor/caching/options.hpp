@@ -42,10 +42,6 @@ enum class Join : std::uint8_t {
   refused,  ///< see `refusal_error`
 };
 
-/// The enumerator's name.
-std::string_view to_string(CacheMode mode) noexcept;
-std::string_view to_string(Join join) noexcept;
-
 /// The error of a refused join: not_found (Reason::not_cached), or resource_exhausted (Reason::queue_full).
 Error refusal_error(Reason refusal, ResponseCacheOptions const& options);
 

@@ -49,7 +49,7 @@ class ModelLoader {
               typename Env::Executor& timekeeper,
               loading::ChooseVictims choose_victims = loading::choose_by(loading::LeastRecentlyUsed{}))
       : shell_(
-            std::make_unique<Shell>(options, std::move(functions), std::move(choose_victims), timekeeper)) {}
+            std::make_unique<Shell>(options, std::move(functions), std::move(choose_victims), &timekeeper)) {}
 
   /// Returns the record of a name, and creates it if the name is new. Does not load the model. Fails with
   /// resource_exhausted when `max_models` records exist. A record stays where it is until the loader is

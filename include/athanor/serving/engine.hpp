@@ -177,7 +177,6 @@ class Model {
  private:
   friend class Sequence<T>;
   friend class Stream<T>;
-  bool would_wait_for_itself() const noexcept;
   Error reentrant() const;
   /// Runs a call that was made, to its answer.
   Result<Answer> finish_made(Result<serving::Call<T>*> call) const;

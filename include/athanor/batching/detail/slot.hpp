@@ -88,7 +88,6 @@ enum class Verdict : std::uint8_t {
   success,   ///< every part succeeded at the first attempt
   isolated,  ///< it failed; run again in pieces, at least one part succeeded
   failed,    ///< no part succeeded
-  refused,   ///< `begin` said no; never an argument of `end`
 };
 
 /// Whether a slot is finished, or is to be put back for another batch.

@@ -118,6 +118,4 @@ breaking::BreakerStatistics CircuitBreaker<Env>::statistics() const noexcept {
   return machine_.statistics();
 }
 
-extern template class CircuitBreaker<SystemEnv>;
-
 }  // namespace athanor::inline v1

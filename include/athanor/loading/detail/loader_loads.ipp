@@ -281,11 +281,9 @@ Result<void> LoaderShell<P, Env>::unload(std::string_view name) {
   Record* record = nullptr;
   {
     Lock const lock(mutex_);
-    auto const known = by_name_.find(name);
-    if (known == by_name_.end())
-      return fail(Code::not_found, Reason::model_missing,
-                  "{}: unknown model: expected a name that was declared or acquired before", name);
-    record = known->second;
+    auto const known = find_locked(name);
+    if (!known) return tl::unexpected(known.error());
+    record = *known;
   }
   unload(*record);
   return {};

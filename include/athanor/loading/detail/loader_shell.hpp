@@ -38,10 +38,9 @@ class LoaderShell {
   using Pin = loading::Pin<P, Env>;
 
   /// For options that `validate` accepts. Loads run on threads of its own, and models are freed on others of its own, so
-  /// that neither waits for the other; load deadlines are kept by the former, too, or by the host's executor.
-  LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims);
+  /// that neither waits for the other. Load deadlines are kept by `timekeeper`, or by the load threads if it is null.
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims,
-              typename Env::Executor& timekeeper);
+              typename Env::Executor* timekeeper = nullptr);
   ~LoaderShell();
   LoaderShell(LoaderShell const&) = delete;
   LoaderShell& operator=(LoaderShell const&) = delete;
@@ -117,6 +116,7 @@ class LoaderShell {
   void disarm_deadline(Record& record) noexcept ATH_REQUIRES(mutex_);
   Chain begin_unload(Record& record, bool& free) noexcept ATH_REQUIRES(mutex_);
   void let_go(Record& record, Error const& error, bool forget);
+  Result<Record*> find_locked(std::string_view name) const ATH_REQUIRES(mutex_);
   ModelStatus status_locked(Record const& record) const ATH_REQUIRES(mutex_);
 
   std::uint64_t const forks_ = Env::forks();

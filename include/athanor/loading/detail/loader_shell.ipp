@@ -22,22 +22,12 @@ struct LoaderShell<P, Env>::Waiter : loading::Slot<P> {
 
 template <class P, Environment Env>
 LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-                                 ChooseVictims choose_victims)
+                                 ChooseVictims choose_victims, typename Env::Executor* timekeeper)
     : options_(options),
       functions_(std::move(functions)),
       load_threads_(options.load_threads, load_thread_lingers),
       unload_threads_(options.load_threads, load_thread_lingers),
-      timekeeper_(load_threads_),
-      machine_(options, std::move(choose_victims)) {}
-
-template <class P, Environment Env>
-LoaderShell<P, Env>::LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions,
-                                 ChooseVictims choose_victims, typename Env::Executor& timekeeper)
-    : options_(options),
-      functions_(std::move(functions)),
-      load_threads_(options.load_threads, load_thread_lingers),
-      unload_threads_(options.load_threads, load_thread_lingers),
-      timekeeper_(timekeeper),
+      timekeeper_(timekeeper != nullptr ? *timekeeper : load_threads_),
       machine_(options, std::move(choose_victims)) {}
 
 template <class P, Environment Env>
@@ -303,6 +293,13 @@ Result<void> LoaderShell<P, Env>::load(std::string_view name, Duration wait) {
 // Looking.
 
 template <class P, Environment Env>
+auto LoaderShell<P, Env>::find_locked(std::string_view name) const -> Result<Record*> {
+  if (auto const known = by_name_.find(name); known != by_name_.end()) return known->second;
+  return fail(Code::not_found, Reason::model_missing,
+              "{}: unknown model: expected a name that was declared or acquired before", name);
+}
+
+template <class P, Environment Env>
 ModelStatus LoaderShell<P, Env>::status_locked(Record const& record) const {
   ModelStatus status{record.name,
                      machine_.state(record.id),
@@ -322,11 +319,9 @@ ModelStatus LoaderShell<P, Env>::status(Record const& record) const {
 template <class P, Environment Env>
 Result<ModelStatus> LoaderShell<P, Env>::status(std::string_view name) const {
   Lock const lock(mutex_);
-  auto const known = by_name_.find(name);
-  if (known == by_name_.end())
-    return fail(Code::not_found, Reason::model_missing,
-                "{}: unknown model: expected a name that was declared or acquired before", name);
-  return status_locked(*known->second);
+  auto const known = find_locked(name);
+  if (!known) return tl::unexpected(known.error());
+  return status_locked(**known);
 }
 
 template <class P, Environment Env>

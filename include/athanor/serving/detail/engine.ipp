@@ -38,11 +38,6 @@ Manifest const& Model<T>::manifest() const noexcept {
 }
 
 template <ServingTraits T>
-bool Model<T>::would_wait_for_itself() const noexcept {
-  return model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0;
-}
-
-template <ServingTraits T>
 Error Model<T>::reentrant() const {
   return make_error(Code::failed_precondition, Reason::reentrant,
                     "{}: a blocking call from inside a backend of the same engine needs a free instance of "
@@ -53,7 +48,7 @@ Error Model<T>::reentrant() const {
 
 template <ServingTraits T>
 Result<Answer> Model<T>::infer(Request const& request, CallOptions const& options) const {
-  if (would_wait_for_itself()) return model_->refused(reentrant());
+  if (model_->would_wait_for_itself()) return model_->refused(reentrant());
   return finish_made(model_->engine().make_call(*model_, request, options, T::Env::now()));
 }
 
@@ -113,7 +108,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
   auto const refuse = [&](std::size_t index, Error error) {
     results[index] = model_->refused(std::move(error));
   };
-  if (would_wait_for_itself()) {
+  if (model_->would_wait_for_itself()) {
     for (std::size_t i = 0; i < requests.size(); ++i) refuse(i, reentrant());
     return results;
   }
@@ -203,7 +198,7 @@ Sequence<T>::~Sequence() {
 template <ServingTraits T>
 Result<Answer> Sequence<T>::infer(Request const& request, CallOptions const& options) const {
   auto& model = *model_.model_;
-  if (model_.would_wait_for_itself()) return model.refused(model_.reentrant());
+  if (model.would_wait_for_itself()) return model.refused(model_.reentrant());
   return model_.finish_made(model.engine().make_sequence_call(model, request, options, T::Env::now(), id_));
 }
 

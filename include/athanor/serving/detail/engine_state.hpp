@@ -106,6 +106,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static Error late(CallType const& call);
   static Error end_of_wait(CallType const& call);
   static Error stop_error();
+  static Error unknown_model(std::string_view name);
 
   std::size_t stop(Duration grace) noexcept;
   /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops it

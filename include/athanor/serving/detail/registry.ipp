@@ -41,7 +41,7 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& f
   {
     ModelPointer handle;
     detail::Lock const lock(mutex_);
-    if (stopping()) return fail(Code::unavailable, Reason::stopping, "the engine is stopping");
+    if (stopping()) return tl::unexpected(stop_error());
     if (auto known = models_.find(id); known != models_.end()) {
       ModelType& registered = *known->second;
       handle = handle_locked(registered);
@@ -71,6 +71,12 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::add(std::string const& f
 }
 
 template <class T>
+Error EngineState<T>::unknown_model(std::string_view name) {
+  return make_error(Code::not_found, Reason::model_missing,
+                    "{}: no model of that name and version is registered", name);
+}
+
+template <class T>
 Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view text) {
   if (in_child()) return tl::unexpected(child_error());
   auto name = parse_model_name(text);
@@ -85,8 +91,7 @@ Result<std::shared_ptr<ServedModel<T>>> EngineState<T>::find(std::string_view te
       best = model.get();
   }
   if (best != nullptr) return handle_locked(*best);
-  return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
-              text);
+  return tl::unexpected(unknown_model(text));
 }
 
 template <class T>
@@ -95,9 +100,7 @@ Result<void> EngineState<T>::remove(std::string_view id) {
   ModelPointer removed;  // dropped after the lock: destroys the model if it is unused
   detail::Lock const lock(mutex_);
   auto const known = models_.find(id);
-  if (known == models_.end())
-    return fail(Code::not_found, Reason::model_missing, "{}: no model of that name and version is registered",
-                id);
+  if (known == models_.end()) return tl::unexpected(unknown_model(id));
   removed = take_out(known->second);
   models_.erase(known);
   return {};

@@ -63,8 +63,8 @@ class ServedModel {
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
   /// model would never be measured again.
   bool allow_trial(TimePoint now, Duration predicted) noexcept;
-  /// True on a thread that is inside a backend of this engine right now.
-  bool is_in_backend_here() const noexcept;
+  /// True on a thread that is inside a backend of this engine right now, while no instance of this model is idle.
+  bool would_wait_for_itself() const noexcept;
 
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }

@@ -54,9 +54,10 @@ Result<typename T::Batching> ServedModel<T>::configure_policy(ModelDescription c
 }
 
 template <class T>
-bool ServedModel<T>::is_in_backend_here() const noexcept {
-  return Inside<ServedModel, Env>::any(
+bool ServedModel<T>::would_wait_for_itself() const noexcept {
+  bool const in_backend = Inside<ServedModel, Env>::any(
       [this](ServedModel const& inside) noexcept { return &inside.engine_ == &engine_; });
+  return in_backend && lane_.snapshot().idle_instances == 0;
 }
 
 template <class T>

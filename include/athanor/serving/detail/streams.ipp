@@ -138,7 +138,7 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       return std::nullopt;
     }
     if (taken.parked != nullptr) continue;
-    if (model_->is_in_backend_here() && model_->lane().snapshot().idle_instances == 0) {
+    if (model_->would_wait_for_itself()) {
       end_with(Model<T>(model_).reentrant());
       return std::nullopt;
     }
