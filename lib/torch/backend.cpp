@@ -158,8 +158,9 @@ class InstanceState {
         return fail(Code::invalid_argument, Reason::shape, "{}: input '{}': expected one text, got {}",
                     model_->source.subject, slot.name, to_string(shape_of(input)));
       if (input.device_type != static_cast<std::int32_t>(DeviceType::cpu))
-        return fail(Code::invalid_argument, Reason::option, "{}: input '{}': expected it in host memory",
-                    model_->source.subject, slot.name);
+        return fail(Code::invalid_argument, Reason::option,
+                    "{}: input '{}': expected host memory, got device type {}", model_->source.subject,
+                    slot.name, input.device_type);
     }
     return {};
   }
@@ -331,11 +332,10 @@ Result<Format> read_format(std::string_view text) {
     }
   }
   if (good) return format;
-  return fail(
-      Code::invalid_argument, Reason::manifest,
-      "torch backend: format: expected torchscript, with a method, autograd, a reset, arguments that are "
-      "or may be None, or operators if need be, or pt2, with operators if need be; got '{}'",
-      text);
+  return fail(Code::invalid_argument, Reason::manifest,
+              "torch backend: format: expected torchscript (options method, autograd, reset, none, optional, "
+              "operators) or pt2 (option operators), got '{}'",
+              text);
 }
 
 Result<std::unique_ptr<Program>> load_program(std::string_view format, ProgramSource const& source) {

@@ -15,8 +15,7 @@ namespace {
 constexpr std::string_view torchscript = "a module of torch.jit.save";
 constexpr std::string_view package = "a package of torch._inductor.aoti_compile_and_package";
 constexpr std::string_view pickle =
-    "what torch.save writes, a state_dict or a pickled module, which holds no program that runs without its "
-    "Python";
+    "a file of torch.save (a state_dict or a pickled module), which holds no program";
 constexpr std::string_view exported = "a program of torch.export.save, which is not compiled";
 
 /// Pickles of protocol 2 and later begin so; older torch.save wrote nothing around them.

@@ -65,8 +65,8 @@ Result<void> check_processor(std::string_view subject, std::string_view machine,
     isa = end == std::string_view::npos ? std::string_view() : isa.substr(end + 1);
     if (!name.empty() && name != "INVALID_VEC_ISA" && !processor_has(name))
       return fail(Code::failed_precondition, Reason::model_load,
-                  "{}: it is compiled for processors with {}, which this one is not known to have", subject,
-                  name);
+                  "{}: compiled for processors with {}, which this processor lacks or does not report",
+                  subject, name);
   }
   return {};
 }

@@ -65,7 +65,7 @@ std::filesystem::path libtorch_folder() {
 std::string load_cuda() {
   auto const library = libtorch_folder() / "libtorch_cuda.so";
   if (std::error_code ignored; !std::filesystem::exists(library, ignored))
-    return fmt::format("this LibTorch is built without CUDA ({} is not there)", library.string());
+    return fmt::format("this LibTorch is built without CUDA (no {})", library.string());
   if (::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
     return fmt::format("LibTorch's CUDA part could not be loaded: {}", last_loader_message());
   if (!c10::impl::hasDeviceGuardImpl(c10::DeviceType::CUDA))
@@ -96,7 +96,8 @@ std::string load_stub() {
   std::string const path = folder + "/libtorch.so";
   std::string problem = write_file(path, {athanor_libtorch_stub, athanor_libtorch_stub_end});
   if (problem.empty() && ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr)
-    problem = fmt::format("/tmp must be allowed to hold code: {}", last_loader_message());
+    problem = fmt::format("/tmp: expected a file system that may hold code (without noexec): {}",
+                          last_loader_message());
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
   return problem;
@@ -169,8 +170,8 @@ Result<void> load_operators(std::string_view subject, std::vector<std::string> c
     if (file == options.operators.end())
       return fail(
           Code::failed_precondition, Reason::option,
-          "{}: it needs the operators '{}', and the host names no library that has them: expected it in "
-          "TorchOptions::operators, or in {} as {}=FILE",
+          "{}: operators '{}': expected the library that has them in TorchOptions::operators, or in {} as "
+          "{}=FILE; got none",
           subject, name, operators_variable, name);
     // The same file is loaded once, however often it is opened. What it registers stays in use, so it is never closed.
     if (::dlopen(file->second.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)

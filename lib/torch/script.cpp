@@ -383,7 +383,7 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   auto graph = frozen.get_method(source.method).graph();
   jit::OptimizeFrozenGraph(graph);
   if (!source.autograd && computes_gradients(*graph->block()))
-    return refuse(source, "{} computes gradients, for which its manifest must say \"autograd\": true",
+    return refuse(source, "{} computes gradients: expected \"autograd\": true in the manifest",
                   source.method);
   jit::AliasDb const aliases(graph);
   if (auto const changed = find_changed_attribute(*graph->block(), aliases);

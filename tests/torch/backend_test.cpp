@@ -394,7 +394,7 @@ TEST_CASE("a file of another kind than the manifest says is named for what it is
     CHECK(error.reason == Reason::model_load);
     return error.message;
   };
-  auto const pickle = "got what torch.save writes, a state_dict or a pickled module, which holds no program";
+  auto const pickle = "got a file of torch.save (a state_dict or a pickled module), which holds no program";
   write_archive(description.path, {"data.pkl", "data/0", "byteorder"});
   CHECK(contains(refusal("torchscript"), std::string("expected a module of torch.jit.save, ") + pickle));
   CHECK(contains(refusal("pt2"), std::string("aoti_compile_and_package, ") + pickle));
@@ -458,8 +458,7 @@ def forward(self, x: Tensor) -> Tensor:
                {{"w", {1}}});
   auto const error = load_error(description);
   CHECK(error.reason == Reason::model_load);
-  CHECK(contains(error.message,
-                 "forward computes gradients, for which its manifest must say \"autograd\": true"));
+  CHECK(contains(error.message, "forward computes gradients: expected \"autograd\": true in the manifest"));
   description.format = "torchscript?autograd=true";
   auto const model = Model::load(table(), description);
   REQUIRE_MESSAGE(model, model.error().message);

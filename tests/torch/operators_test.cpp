@@ -46,9 +46,10 @@ TEST_CASE(
   REQUIRE(!unknown);
   CHECK(unknown.error().reason == Reason::option);
   CHECK_MESSAGE(
-      contains(unknown.error().message,
-               "it needs the operators 'athanor_tests', and the host names no library that has them: "
-               "expected it in TorchOptions::operators, or in ATHANOR_TORCH_OPERATORS as athanor_tests=FILE"),
+      contains(
+          unknown.error().message,
+          "operators 'athanor_tests': expected the library that has them in TorchOptions::operators, or in "
+          "ATHANOR_TORCH_OPERATORS as athanor_tests=FILE; got none"),
       unknown.error().message);
 
   Host wrong{libtorch::TorchBackend({.operators = {{"athanor_tests", "/nowhere/operators.so"}}})};
