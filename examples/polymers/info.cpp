@@ -86,8 +86,7 @@ std::string error_words(std::string const& folder) {
 int print_info(std::string const& folder) {
   auto const manifest = read_json(folder + "/athanor.json");
   if (text_of(manifest, "name").empty()) {
-    std::fputs(fmt::format("polymers: {}: no model with a manifest athanor.json is there\n", folder).c_str(),
-               stderr);
+    std::fputs(fmt::format("polymers: {}: no athanor.json in this folder\n", folder).c_str(), stderr);
     return 1;
   }
   say("{}\n", painted(model_title(folder), Colour::bold));

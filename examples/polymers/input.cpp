@@ -33,7 +33,7 @@ constexpr std::array kinds{
     Kind{"\xFF\xFE"sv, "UTF-16 text (Excel calls it Unicode text); save it as CSV UTF-8"},
     Kind{"\xFE\xFF"sv, "UTF-16 text; save it as CSV UTF-8"},
     Kind{"PK\x03\x04"sv, "a workbook such as .xlsx, or another zip archive; save the sheet as CSV"},
-    Kind{"\xD0\xCF\x11\xE0"sv, "a workbook of an old Excel (.xls); save the sheet as CSV"},
+    Kind{"\xD0\xCF\x11\xE0"sv, "an Excel 97-2003 workbook (.xls); save the sheet as CSV"},
     Kind{"version https://git-lfs.github.com/spec/"sv,
          "a pointer of Git LFS in place of the data; fetch them with: git lfs pull"},
     Kind{"PAR1"sv, "a Parquet file; write it as CSV"},

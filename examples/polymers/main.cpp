@@ -86,14 +86,14 @@ void take_words(CLI::App const& command, Arguments& arguments) {
     if (!format) {
       run.smiles.push_back(word);
     } else if (words.size() > 1 || !input.path.empty()) {
-      throw CLI::ValidationError(word, "a file is predicted alone, without SMILES or another file beside it");
+      throw CLI::ValidationError(word, "expected one file, or SMILES, not both");
     } else {
       input.path = word;
       input.format = *format;
     }
   }
   if (!run.smiles.empty() && !input.path.empty())
-    throw CLI::ValidationError(run.smiles.front(), "SMILES are predicted without a file beside them");
+    throw CLI::ValidationError(run.smiles.front(), "expected SMILES, or one file, not both");
   if ((!input.header || !input.smiles_column.empty()) &&
       (input.path.empty() || input.format == Input::Format::lines))
     throw CLI::ValidationError("--smiles-column, --no-header", "these need a file with columns");

@@ -96,7 +96,7 @@ std::optional<Error> refusal(std::string_view smiles) {
   return Error{
       Code::invalid_argument,
       Reason::chemistry,
-      fmt::format("no polymer: this is {}; a repeat unit has two *, and --plain predicts it all the same",
+      fmt::format("not a polymer: this is {}; a repeat unit has two *, and --plain predicts it all the same",
                   why),
       {}};
 }

@@ -134,7 +134,7 @@ void print_comparison(std::span<Prediction const> predictions, std::vector<Handb
           interval(p, view));
   }
   say("* The model was trained on this value. Most polymers of textbooks are in its\n"
-      "  larger table, too, whose rows are not told: no row is a test of the model.\n");
+      "  larger table, too, whose rows are not listed: none of them tests the model.\n");
 }
 
 void print_engine(Summary const& summary) {

@@ -103,8 +103,8 @@ Result<std::vector<MorganCount>> morgan_identifiers(std::string_view smiles, Smi
   if (!source) return tl::unexpected(std::move(source.error()));
   if (source->facts.heavy_atoms > morgan_heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large,
-                "smiles: {} heavy atoms, identifiers are computed up to {}", source->facts.heavy_atoms,
-                morgan_heavy_atoms);
+                "smiles: expected at most {} heavy atoms for identifiers, got {}", morgan_heavy_atoms,
+                source->facts.heavy_atoms);
   auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
   return guard_chemistry(*source, [&]() -> Result<std::vector<MorganCount>> {
@@ -131,7 +131,7 @@ Result<DomainOfValidity> DomainOfValidity::from_json(std::string_view text) {
     return refuse("radius: expected {}, got {}", morgan_radius,
                   radius == document->end() ? std::string("nothing") : radius->dump());
   auto const list = document->find("identifiers");
-  if (list == document->end()) return refuse("identifiers: missing");
+  if (list == document->end()) return refuse("identifiers: expected a list, got nothing");
   auto identifiers = read_identifiers(*list);
   if (!identifiers) return tl::unexpected(std::move(identifiers.error()));
   Result<std::vector<std::string>> chains = std::vector<std::string>();

@@ -13,8 +13,8 @@ Result<Drawing> draw_svg(std::string_view smiles) {
   auto source = read_source(smiles, limits);
   if (!source) return tl::unexpected(std::move(source.error()));
   if (source->facts.heavy_atoms > drawing_heavy_atoms)
-    return fail(Code::invalid_argument, Reason::too_large, "drawing: {} heavy atoms, at most {} are drawn",
-                source->facts.heavy_atoms, drawing_heavy_atoms);
+    return fail(Code::invalid_argument, Reason::too_large, "drawing: expected at most {} heavy atoms, got {}",
+                drawing_heavy_atoms, source->facts.heavy_atoms);
   auto const molecule = parse_molecule(*source);
   if (!molecule) return tl::unexpected(molecule.error());
   return guard_chemistry(*source, [&]() -> Result<Drawing> {

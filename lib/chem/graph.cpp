@@ -22,7 +22,7 @@ class GraphBuilder {
     auto const atoms = static_cast<std::int64_t>(count_) + hydrogens_;
     if (atoms > limits.atoms)
       return fail(Code::invalid_argument, Reason::too_large,
-                  "smiles: {} atoms with their hydrogens, at most {} are read", atoms, limits.atoms);
+                  "smiles: expected at most {} atoms with their hydrogens, got {}", limits.atoms, atoms);
     if (edges_ == 0)
       return fail(Code::invalid_argument, Reason::chemistry,
                   "smiles: the molecule has no bonds, and a model reads bonds");

@@ -235,7 +235,7 @@ Result<MoleculePointer> parse_with_stereo(Source& source) {
   bool const marked = source.smiles().find_first_of("@/\\") != std::string_view::npos;
   if (marked && source.facts.heavy_atoms > chemprop_stereo_heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large,
-                "smiles: marks of stereo are read up to {} heavy atoms, the molecule has {}",
+                "smiles: expected at most {} heavy atoms in a molecule with marks of stereo, got {}",
                 chemprop_stereo_heavy_atoms, source.facts.heavy_atoms);
   return guard_chemistry(source, [&]() -> Result<MoleculePointer> {
     auto molecule = parse_tractable(source);

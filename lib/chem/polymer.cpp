@@ -157,8 +157,8 @@ Result<PreparedMolecule> prepare_unit(Source source, PolymerOptions const& optio
   auto const heavy = std::int64_t{unit->atoms} * units;
   if (options.units && heavy > options.limits.heavy_atoms)
     return fail(Code::invalid_argument, Reason::too_large,
-                "repeat unit: {} units of {} atoms are {} heavy atoms, at most {} are read", units,
-                unit->atoms, heavy, options.limits.heavy_atoms);
+                "repeat unit: expected at most {} heavy atoms, got {} units of {} atoms",
+                options.limits.heavy_atoms, units, unit->atoms);
   return guard_chemistry(unit->source, [&]() -> Result<PreparedMolecule> {
     RDKit::RWMol const chain = make_chain(*unit, units);
     if (options.units) return prepared(chain, 0, chain.getNumAtoms(), options);
@@ -191,7 +191,7 @@ tl::unexpected<Error> refuse_stars(Source const& source) {
 Result<PreparedMolecule> prepare(std::string_view text, PolymerOptions const& options,
                                  std::optional<std::int32_t>* place) {
   if (options.units && *options.units < 1)
-    return fail(Code::invalid_argument, Reason::option, "units: at least 1, got {}", *options.units);
+    return fail(Code::invalid_argument, Reason::option, "units: expected at least 1, got {}", *options.units);
   auto source = read_source(text, options.limits, place);
   if (!source) return tl::unexpected(std::move(source.error()));
   std::int32_t const stars = source->facts.stars;

@@ -98,8 +98,7 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
   if (read_by_model_ && !prepared->identifiers)
     return fail(
         Code::invalid_argument, Reason::too_large,
-        "smiles: the model reads Morgan identifiers, which are computed up to {} heavy atoms, the chain "
-        "has more",
+        "smiles: expected a chain of at most {} heavy atoms, as the model reads Morgan identifiers, got more",
         morgan_heavy_atoms);
   std::span<MorganCount const> const identifiers =
       prepared->identifiers ? *prepared->identifiers : std::span<MorganCount const>{};

@@ -70,8 +70,8 @@ class Lexer {
 
   Result<SmilesFacts> run() {
     if (static_cast<std::int64_t>(text_.size()) > limits_.bytes)
-      return fail(Code::invalid_argument, Reason::too_large, "smiles: {} bytes, at most {} are read",
-                  text_.size(), limits_.bytes);
+      return fail(Code::invalid_argument, Reason::too_large, "smiles: expected at most {} bytes, got {}",
+                  limits_.bytes, text_.size());
     std::size_t const begin = text_.find_first_not_of(blanks);
     if (begin == std::string_view::npos)
       return fail(Code::invalid_argument, Reason::syntax, "smiles: no SMILES: the text is {}",

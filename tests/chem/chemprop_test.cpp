@@ -113,7 +113,7 @@ TEST_CASE("a large molecule is read when no stereo has to be perceived in it") {
   REQUIRE(!large);
   CHECK(large.error().reason == Reason::too_large);
   CHECK(large.error().message ==
-        "smiles: marks of stereo are read up to 300 heavy atoms, the molecule has 301");
+        "smiles: expected at most 300 heavy atoms in a molecule with marks of stereo, got 301");
   CHECK(reason_of(std::string(2001, 'C')) == Reason::too_large);
   // Each of the two limits has a name of its own, so that a program may include both headers.
   CHECK(chemprop_stereo_heavy_atoms < stereo_heavy_atoms);

@@ -67,7 +67,8 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
         "domain of validity: radius: expected 2, got 3");
   CHECK(message(R"({"rdkit": "x", "identifiers": []})") ==
         "domain of validity: radius: expected 2, got nothing");
-  CHECK(message(R"({"rdkit": "x", "radius": 2})") == "domain of validity: identifiers: missing");
+  CHECK(message(R"({"rdkit": "x", "radius": 2})") ==
+        "domain of validity: identifiers: expected a list, got nothing");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": 1})") ==
         "domain of validity: identifiers: expected a list");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [1, -2]})") ==

@@ -201,7 +201,7 @@ TEST_CASE("hydrogens count towards the limit of atoms") {
   auto const refused = molecular_graph("CCO", {.atoms = 8});
   REQUIRE(!refused);
   CHECK(refused.error().reason == Reason::too_large);
-  CHECK(refused.error().message == "smiles: 9 atoms with their hydrogens, at most 8 are read");
+  CHECK(refused.error().message == "smiles: expected at most 8 atoms with their hydrogens, got 9");
 }
 
 // mutant: all threads make their graphs in one object

@@ -150,7 +150,7 @@ TEST_CASE("sizes are refused before anything is built") {
   CHECK(reason(std::string(2000, 'C')) == Reason::none);
   CHECK(reason(repeat("C.", 64) + "C") == Reason::too_large);
   CHECK(reason(repeat("C.", 63) + "C") == Reason::none);
-  CHECK(check_smiles("CCO", {.bytes = 2}).error().message == "smiles: 3 bytes, at most 2 are read");
+  CHECK(check_smiles("CCO", {.bytes = 2}).error().message == "smiles: expected at most 2 bytes, got 3");
   CHECK(check_smiles(repeat("[H]", 40), {.atoms = 39}).error().reason == Reason::too_large);
 }
 
