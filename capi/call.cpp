@@ -119,7 +119,7 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
     if (auto valid = check_request("ath_infer", request); !valid) return valid;
     if (request->origin->in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
-                  "ath_infer: called from a callback of the same engine, it would wait for itself; use "
+                  "ath_infer: called from a callback of the same engine, where it would wait for itself; use "
                   "ath_submit");
     ResponsePointer response = make_response();
     auto answer = request->model.infer(request->inputs, request->options());

@@ -78,8 +78,9 @@ std::int32_t ath_engine_stop(ath_engine* engine, std::int64_t grace_ns, std::uin
                   "ath_engine_stop: grace_ns: expected 0 or more, got {}", grace_ns);
     if (auto own = engine->origin->check_process("ath_engine_stop"); !own) return own;
     if (engine->origin->in_callback())
-      return fail(Code::failed_precondition, Reason::reentrant,
-                  "ath_engine_stop: called from a callback of the same engine, it would wait for itself");
+      return fail(
+          Code::failed_precondition, Reason::reentrant,
+          "ath_engine_stop: called from a callback of the same engine, where it would wait for itself");
     std::size_t const abandoned = engine->engine.stop(Duration(grace_ns));
     if (out_abandoned != nullptr) *out_abandoned = abandoned;
     return {};

@@ -29,8 +29,7 @@ class Origin {
     if (!forked()) return {};
     return fail(
         Code::failed_precondition, Reason::none,
-        "{}: the engine was made before a fork, and works in the process that made it; make one in the "
-        "child",
+        "{}: the engine was created before a fork and cannot be used in the child; create an engine there",
         function);
   }
 

@@ -57,8 +57,8 @@ std::int32_t ath_model_load(ath_engine* engine, const char* folder, ath_model** 
                       // A load waits for its callbacks, of which this one may be.
                       if (engine->origin->in_callback())
                         return fail(Code::failed_precondition, Reason::reentrant,
-                                    "ath_model_load: called from a callback of the same engine, it would "
-                                    "wait for itself; use ath_model_add");
+                                    "ath_model_load: called from a callback of the same engine, where "
+                                    "it would wait for itself; use ath_model_add");
                       if (auto opened = engine->plugins.open_all(engine->engine); !opened)
                         return tl::unexpected(std::move(opened.error()));
                       return engine->engine.load(folder);

@@ -119,7 +119,7 @@ tl::unexpected<Error> refuse_fault(ParseFault const& fault) {
     case ParseFault::Kind::repeated_key:
       return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", fault.key);
   }
-  return fail(Code::invalid_argument, Reason::option, "options: not JSON at byte {}", fault.byte);
+  return refuse_shown("", "JSON", fmt::format("something else at byte {}", fault.byte));
 }
 
 /// The parsed object; a key given twice is refused rather than silently decided.

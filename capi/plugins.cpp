@@ -81,7 +81,7 @@ Result<Library> open_library(std::string const& name) {
     if (::access(path.c_str(), F_OK) == 0) return open_file(name, path, "");
     looked += (looked.empty() ? "" : ", ") + folder;
   }
-  return open_file(name, file, " (looked for in " + looked + " before; ATHANOR_PLUGIN_PATH adds folders)");
+  return open_file(name, file, " (not found in " + looked + "; ATHANOR_PLUGIN_PATH adds folders)");
 }
 
 /// Room for a plugin that fills in the struct as a later version knows it, whatever size it was told.
@@ -94,7 +94,7 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
   auto const entry = reinterpret_cast<ath_plugin_entry>(::dlsym(library.handle, "athanor_plugin"));
   if (entry == nullptr)
     return fail(Code::failed_precondition, Reason::model_load,
-                "plugin '{}': {} is no plugin: it has no athanor_plugin", name, library.file);
+                "plugin '{}': {} is not a plugin: it exports no athanor_plugin", name, library.file);
   Offer offer{};
   offer.plugin.struct_size = sizeof(ath_plugin);
   ath_failure failure{};
@@ -105,8 +105,8 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
   }
   if (offer.plugin.table_version != ATH_TABLE_VERSION)
     return fail(Code::failed_precondition, Reason::model_load,
-                "plugin '{}': {} was built for tables of version {}, this library has {}", name, library.file,
-                offer.plugin.table_version, ATH_TABLE_VERSION);
+                "plugin '{}': {}: expected tables of version {}, got {}", name, library.file,
+                ATH_TABLE_VERSION, offer.plugin.table_version);
   auto read = detail::read_struct(&offer.plugin, "ath_plugin");
   if (!read)
     return fail(Code::failed_precondition, Reason::model_load, "plugin '{}': {}: {}", name, library.file,
@@ -115,7 +115,7 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
   if (plugin.reserved != 0 || (plugin.backend_count != 0 && plugin.backends == nullptr) ||
       (plugin.processor_count != 0 && plugin.processors == nullptr))
     return fail(Code::failed_precondition, Reason::model_load,
-                "plugin '{}': {}: expected a table for each that it counts, and 0 in reserved", name,
+                "plugin '{}': {}: expected tables where it counts some, and 0 in reserved", name,
                 library.file);
   return plugin;
 }

@@ -46,8 +46,9 @@ class Refusals {
   Result<void> check() const {
     if (!rows_.empty()) return tl::unexpected(rows_.front().error);
     if (lost_)
-      return fail(Code::resource_exhausted, Reason::out_of_memory,
-                  "request: a setter failed when there was no memory to say which; reset the request");
+      return fail(
+          Code::resource_exhausted, Reason::out_of_memory,
+          "request: a setter failed and its error could not be stored for lack of memory; reset the request");
     return {};
   }
 
@@ -61,8 +62,7 @@ class Refusals {
     try {
       throw;
     } catch (std::bad_alloc const&) {
-      return make_error(Code::resource_exhausted, Reason::out_of_memory, "{}: there was no memory to set it",
-                        name);
+      return make_error(Code::resource_exhausted, Reason::out_of_memory, "{}: out of memory", name);
     } catch (...) {
       return detail::caught(Code::internal, Reason::none, detail::format("{}: could not be set", name));
     }

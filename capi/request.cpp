@@ -70,8 +70,8 @@ Result<std::vector<std::string_view>> texts_of(char const* name, char const* con
     std::size_t const length = lengths != nullptr ? lengths[i] : std::strlen(texts[i]);
     if (length > left)
       return fail(Code::invalid_argument, Reason::too_large,
-                  "{}: lengths[{}]: expected at most {} bytes in all texts, got {} more than that", name, i,
-                  most_bytes, length - left);
+                  "{}: lengths[{}]: expected at most {} bytes, what the texts before leave of {}, got {}",
+                  name, i, left, most_bytes, length);
     left -= length;
     views.emplace_back(texts[i] != nullptr ? texts[i] : "", length);
   }

@@ -22,9 +22,10 @@ Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadlin
                 "admission: the deadline passed before the work began");
   if (predicted_completion <= latest_deadline) return {};
   auto const milliseconds = [now](TimePoint at) { return static_cast<double>((at - now).count()) * 1e-6; };
-  auto refusal = fail(Code::resource_exhausted, Reason::expected_wait,
-                      "admission: expected to end in {:.3f} ms, the latest deadline is in {:.3f} ms",
-                      milliseconds(predicted_completion), milliseconds(latest_deadline));
+  auto refusal =
+      fail(Code::resource_exhausted, Reason::expected_wait,
+           "admission: the work is predicted to end in {:.3f} ms, after the latest deadline in {:.3f} ms",
+           milliseconds(predicted_completion), milliseconds(latest_deadline));
   refusal.value().retry_after =
       std::clamp(predicted_completion - latest_deadline, shortest_retry, longest_retry);
   return refusal;

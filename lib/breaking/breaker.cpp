@@ -5,9 +5,9 @@ namespace athanor::inline v1 {
 namespace breaking {
 
 Error refusal_error(Decision const& decision) {
-  Error error = make_error(
-      Code::unavailable, Reason::breaker_open, "circuit breaker: {}, no execution is let through for {} ms",
-      to_string(decision.state), std::chrono::ceil<std::chrono::milliseconds>(decision.retry_after).count());
+  Error error = make_error(Code::unavailable, Reason::breaker_open,
+                           "circuit breaker: {}: calls are rejected for {} ms", to_string(decision.state),
+                           std::chrono::ceil<std::chrono::milliseconds>(decision.retry_after).count());
   error.retry_after = decision.retry_after;
   return error;
 }

@@ -58,11 +58,11 @@ std::int32_t put_failure(ath_failure& failure, Error const& error) noexcept {
 
 Error take_failure(std::int32_t code, ath_failure const& failure) {
   std::string_view sentence(failure.message, ::strnlen(failure.message, sizeof(failure.message)));
-  if (sentence.empty()) sentence = "the backend failed and gave no sentence";
+  if (sentence.empty()) sentence = "the backend failed without a message";
   if (is_code(code) && is_reason(failure.reason))
     return make_error(static_cast<Code>(code), static_cast<Reason>(failure.reason), "{}", sentence);
   return make_error(Code::internal, Reason::backend_contract,
-                    "{} (failed with code {} and reason {}: expected numbers of athanor.h)", sentence, code,
+                    "{} (expected a code and a reason of athanor.h, got {} and {})", sentence, code,
                     failure.reason);
 }
 

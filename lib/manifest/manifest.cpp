@@ -403,7 +403,7 @@ void read_identity(Node const& root, Manifest& manifest) {
   for (Node const& library : root["operators"].list(1, most_operators)) {
     std::string name = library.name();
     if (std::ranges::find(manifest.operators, name) != manifest.operators.end())
-      root.reader().refuse(library.path(), "expected a library of its own, got '{}' again", name);
+      root.reader().refuse(library.path(), "expected every library once, got '{}' again", name);
     manifest.operators.push_back(std::move(name));
   }
 }

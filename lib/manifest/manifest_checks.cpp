@@ -25,7 +25,7 @@ void check_unique(Reader& reader, List const& list, Name const& name_of, Place c
   for (std::size_t i = 0; i < list.size(); ++i)
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (name_of(list[i]) == name_of(list[earlier]))
-        reader.refuse(place_of(i) + ".name", "expected a name of its own, got '{}' again", name_of(list[i]));
+        reader.refuse(place_of(i) + ".name", "expected every name once, got '{}' again", name_of(list[i]));
 }
 
 TensorSpec const* find(std::vector<TensorSpec> const& specs, std::string_view name) {

@@ -39,9 +39,10 @@ std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
   if (!node["default"].present() || node.reader().failed()) return std::nullopt;
   if (node["default"].json()->is_null()) {
     if ((!spec.stacks() && !spec.shared) || spec.dtype == DType::bytes)
-      node.reader().refuse(node["default"].path(),
-                           "expected None for numbers only, of 'items' first or shared; got it for {}",
-                           to_string(spec));
+      node.reader().refuse(
+          node["default"].path(),
+          "expected null only for numbers that begin with 'items' or are shared, got it for {}",
+          to_string(spec));
     return none_of(spec);
   }
   if (!spec.stacks())
@@ -76,7 +77,7 @@ void check_nones(Manifest const& manifest, Reader& reader) {
         std::ranges::find(manifest.model_inputs, none.name, [](ModelInput const& input) {
           return input.spec.name;
         }) != manifest.model_inputs.end())
-      return reader.refuse(path + ".name", "expected a name of its own, got '{}' again", none.name);
+      return reader.refuse(path + ".name", "expected every name once, got '{}' again", none.name);
     if (std::ranges::none_of(manifest.members, [&](Member const& member) { return member.reads(none.name); }))
       return reader.refuse(path, "expected a member that reads '{}', got none", none.name);
   }
@@ -94,7 +95,7 @@ void check_nones(Manifest const& manifest, Reader& reader) {
     if (processed || mapped || input == manifest.model_inputs.end() || input->fill)
       reader.refuse(
           path,
-          "expected None only for an input that the model reads as it is, without a processor, lookups "
+          "expected null only for an input that the model reads as it is, without a processor, lookups "
           "or padding; got it for '{}'",
           spec.name);
   }

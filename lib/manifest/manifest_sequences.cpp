@@ -154,7 +154,7 @@ void check_sequences(Manifest& manifest, Reader& reader) {
     check_state(manifest, input, path, reader);
     for (std::size_t earlier = 0; earlier < i; ++earlier)
       if (manifest.model_inputs[earlier].state == input.state)
-        reader.refuse(path + ".from", "expected a model output of its own, got '{}' again", input.state);
+        reader.refuse(path + ".from", "expected every model output once, got '{}' again", input.state);
   }
   if (!reader.failed()) check_state_bytes(manifest, reader);
   std::int64_t const most = manifest.sequences->max;

@@ -39,7 +39,7 @@ void take_shared(ModelInput& input, Node const& node) {
   input.assemble = Assemble::common;
   for (auto const* key : {"make", "index_of", "pad", "axis"})
     if (node[key].present())
-      node.reader().refuse(node[key].path(), "expected nothing of the kind for a shared input, got a value");
+      node.reader().refuse(node[key].path(), "expected no value for a shared input, got one");
 }
 
 void check_shared_input(Manifest const& manifest, ModelInput const& input, std::string const& path,

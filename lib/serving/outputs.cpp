@@ -115,7 +115,7 @@ Result<void> cut_rows(ModelDescription const& description, std::span<TensorView 
     for (std::size_t dim = 1; dim < to.rank(); ++dim)
       if (plan.padded[dim] == not_padded && from[dim] != to[dim])
         return fail(Code::internal, Reason::backend_contract,
-                    "{}: output {}: rows of {} in one batch and of {} in the next of the same call",
+                    "{}: output {}: expected rows of {} as in the first batch of this call, got {}",
                     description.id, plan.spec.name, to_string(to), to_string(from));
     std::size_t const width = element_size(plan.spec.dtype);
     auto const in_row = [&](Shape const& shape) {

@@ -31,8 +31,8 @@ Result<void> join(ModelDescription const& description, std::size_t index, std::s
     like[0] = shape[0];
     if (like != shape)
       return fail(Code::internal, Reason::backend_contract,
-                  "{}: output {}: rows of {} in one batch and of another size in the next of the same call",
-                  description.id, plan.spec.name, to_string(shape));
+                  "{}: output {}: expected rows of {} as in the first batch of this call, got {}",
+                  description.id, plan.spec.name, to_string(shape), to_string(like));
   }
   shape[0] = rows;
   if (auto stored = make_output(output, plan.spec.dtype, shape); !stored) return stored;

@@ -319,15 +319,14 @@ Result<void> try_padding(ModelDescription const& description, Worker& worker, Co
 }
 
 constexpr std::string_view advice =
-    "; a model that takes one item at a time says so with \"batching\": {\"max_items\": 1}, and one that "
-    "takes certain "
-    "batch sizes only with \"sizes\"";
+    "; for a model that takes one item at a time, set \"batching\": {\"max_items\": 1}; for certain batch "
+    "sizes, \"sizes\"";
 constexpr std::string_view advice_on_half =
-    "; every second item was half of the first of self_test[0], for want of two items with different answers "
-    "in the self-tests";
+    "; every second item was the first item of self_test[0], halved, because the self-tests have no "
+    "two items with different answers";
 constexpr std::string_view nothing_seen =
-    "no two items with different answers shared a batch, so nobody knows whether a row depends on other "
-    "items; self-tests of two such items show it";
+    "no two items with different answers shared a batch, so it is unknown whether a row depends on other "
+    "items; add self-tests of two items whose answers differ";
 
 }  // namespace
 

@@ -30,13 +30,19 @@ tl::unexpected<Error> refuse(Code code, athanor::detail::FormatString<std::type_
   return fail(code, Reason::option, sentence, args...);
 }
 
-bool is_whole(ath_backend_table const& table) noexcept {
-  return table.load != nullptr && table.unload != nullptr && table.footprint != nullptr &&
-         table.make_instance != nullptr && table.destroy_instance != nullptr && table.run != nullptr;
+/// A function that a table must have and lacks; empty for a whole table.
+std::string_view missing_function(ath_backend_table const& table) noexcept {
+  if (table.load == nullptr) return "load";
+  if (table.unload == nullptr) return "unload";
+  if (table.footprint == nullptr) return "footprint";
+  if (table.make_instance == nullptr) return "make_instance";
+  if (table.destroy_instance == nullptr) return "destroy_instance";
+  return table.run == nullptr ? "run" : "";
 }
-bool is_whole(ath_processor_table const& table) noexcept {
-  return table.open != nullptr && table.close != nullptr &&
-         (table.preprocess != nullptr || table.postprocess != nullptr);
+std::string_view missing_function(ath_processor_table const& table) noexcept {
+  if (table.open == nullptr) return "open";
+  if (table.close == nullptr) return "close";
+  return table.preprocess == nullptr && table.postprocess == nullptr ? "preprocess or postprocess" : "";
 }
 
 Result<void> check_support(ath_backend_table const&) { return {}; }
@@ -77,8 +83,9 @@ Result<Table> checked(Table const& given, std::string_view what) {
     return refuse(Code::invalid_argument, "{} '{}': runs_on: expected {} or {}, got {}", what, table->name,
                   static_cast<int>(ATH_RUNS_ON_ANY_THREAD), static_cast<int>(ATH_RUNS_ON_OWN_WORKER),
                   table->runs_on);
-  if (!is_whole(*table))
-    return refuse(Code::invalid_argument, "{} '{}': a function is NULL", what, table->name);
+  if (auto const missing = missing_function(*table); !missing.empty())
+    return refuse(Code::invalid_argument, "{} '{}': {}: expected a function, got NULL", what, table->name,
+                  missing);
   if (auto supported = check_support(*table); !supported) return tl::unexpected(std::move(supported.error()));
   return table;
 }

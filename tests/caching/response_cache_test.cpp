@@ -225,7 +225,7 @@ TEST_CASE("a key inside its own computation is refused at once, unless a value i
 // mutant: a cache's options are not looked at
 TEST_CASE("impossible options of a cache are refused by name") {
   CHECK(ResponseCache<int, int>::create({.ttl = -1ns}).error().message ==
-        "cache: ttl: expected no negative time (zero keeps entries for ever), got -1 ns");
+        "cache: ttl: expected 0 ns (no limit) or more, got -1 ns");
   CHECK(ResponseCache<int, int>::create({.capacity_bytes = 10, .max_item_bytes = 11}).error().message ==
         "cache: max_item_bytes: expected at most capacity_bytes, 10, got 11");
 }

@@ -23,7 +23,7 @@ static void on_end(void* user_data) {
 }
 
 static void refused_in_a_child(puppet_world* on, ath_call* call, const ath_response* before) {
-  static const char fork_part[] = "made before a fork";
+  static const char fork_part[] = "created before a fork";
   const int32_t bad = ATH_FAILED_PRECONDITION;
   ath_response* response = NULL;
   ath_model* model = NULL;

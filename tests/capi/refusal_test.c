@@ -38,8 +38,8 @@ static void options(void) {
   refuse_options("{\"plugins\": [1]}", "plugins: expected a list of texts");
   refuse_options("{\"plugins\": [\"\"]}", "plugins: expected a list of texts");
   refuse_options("[]", "expected a JSON object, got array");
-  refuse_options("{\"threads\": ", "not JSON at byte 12");
-  refuse_options("", "not JSON at byte 0");
+  refuse_options("{\"threads\": ", "expected JSON, got something else at byte 12");
+  refuse_options("", "expected JSON, got something else at byte 0");
   CHECK_OK(ath_engine_create(
       "{\"threads\": 2, \"caller_runs\": \"when_idle\", \"default_deadline_ms\": 0.5, \"max_items\": 1,"
       " \"max_bytes\": 1, \"cache_bytes\": 0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"
@@ -229,7 +229,7 @@ static void tables(void) {
                 "letters");
   table.run = NULL;
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
-                "NULL");
+                "run: expected a function, got NULL");
   table.struct_size = 8;
   CHECK_REFUSED(ath_engine_add_backend(engine, &table, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OPTION,
                 "struct_size");

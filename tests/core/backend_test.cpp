@@ -107,7 +107,7 @@ std::vector<Escape> escapes() {
       {[]() -> Result<void> { return fail(Code::unavailable, Reason::device_lost, "cuda:1 fell off"); },
        Code::unavailable, Reason::device_lost, "cuda:1 fell off"},
       {[]() -> Result<void> { return fail(Code::aborted, Reason::none, ""); }, Code::aborted, Reason::none,
-       "the backend failed and gave no sentence"},
+       "the backend failed without a message"},
       {[]() -> Result<void> { return fail(Code::ok, Reason::backend_failure, "ok it is not"); },
        Code::unknown, Reason::backend_failure, "ok it is not"},
   };

@@ -324,8 +324,7 @@ TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more mod
     return 10;
   };
   auto loader = Loader::create({.max_models = 1}, std::move(functions)).value();
-  CHECK(loader.acquire("tg", 1s).error().message ==
-        "tg: the function for its expected bytes threw: no such disk");
+  CHECK(loader.acquire("tg", 1s).error().message == "tg: expected_bytes threw: no such disk");
   throws = false;
   CHECK(loader.acquire("tg", 1s));
   CHECK(loader.acquire("other", 1s).error().code == Code::resource_exhausted);
@@ -391,7 +390,7 @@ TEST_CASE(
   REQUIRE(loader.pin(parked, declared, world.now(), client));
   loader.forget(declared);
   REQUIRE(parked.error);
-  CHECK(parked.error->message == "tg: it was removed while it loaded");
+  CHECK(parked.error->message == "tg: removed while loading");
   CHECK_FALSE(loader.status("tg"));
   world.run_until_idle();
   REQUIRE(pinned.payload != nullptr);

@@ -97,7 +97,7 @@ TEST_CASE("a manifest names each library of operators once") {
     return refusal(with(R"("format": "pt2")", R"("format": "pt2", "operators": )" + list, plain));
   };
   CHECK(refused(R"(["audio", "audio"])") ==
-        "athanor.json: operators[1]: expected a library of its own, got 'audio' again");
+        "athanor.json: operators[1]: expected every library once, got 'audio' again");
   CHECK(refused("[]").find("operators: expected ") != std::string::npos);
   CHECK(refused(R"(["a/b"])").find("operators[0]: expected ") != std::string::npos);
 }
@@ -206,7 +206,7 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("make": "count")", R"("make": "zeros")",
        "athanor.json: model_inputs[3].make: expected 'segment', 'count', 'mask' or 'length', got 'zeros'"},
       {R"("name": "edge")", R"("name": "atom")",
-       "athanor.json: model_inputs[1].name: expected a name of its own, got 'atom' again"},
+       "athanor.json: model_inputs[1].name: expected every name once, got 'atom' again"},
       {R"("from": "mean:tg")", R"("from": "mean:tq")",
        "athanor.json: outputs[0].from: expected one of the model outputs (tg), got 'tq'"},
       {R"("from": "mean:tg")", R"("from": "mode:tg")",

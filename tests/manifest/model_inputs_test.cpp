@@ -218,16 +218,16 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
   CHECK(is_none(manifest.inputs[0], *manifest.defaults[0]));
 
   CHECK(refusal(text(R"(, {"name": "x", "constant": null})")) ==
-        "athanor.json: model_inputs[1].name: expected a name of its own, got 'x' again");
+        "athanor.json: model_inputs[1].name: expected every name once, got 'x' again");
   CHECK(refusal(text(R"(, {"name": "c", "constant": null, "shape": []})")) ==
         "athanor.json: model_inputs[1]: unknown key 'shape'; known: name, constant");
   CHECK(refusal(text(
             "", R"("inputs": [{"name": "hint", "dtype": "bytes", "shape": ["items"], "default": null}, )")) ==
-        "athanor.json: inputs[0].default: expected None for numbers only, of 'items' first or shared; got it "
-        "for "
-        "bytes [items]");
+        "athanor.json: inputs[0].default: expected null only for numbers that begin with 'items' or are "
+        "shared, "
+        "got it for bytes [items]");
   std::string const as_it_is =
-      "athanor.json: inputs[0].default: expected None only for an input that the model reads as it is, "
+      "athanor.json: inputs[0].default: expected null only for an input that the model reads as it is, "
       "without a "
       "processor, lookups or padding; got it for 'hint'";
   CHECK(refusal(text("", hint, R"(, "processor": {"name": "p"})")) == as_it_is);

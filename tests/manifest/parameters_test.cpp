@@ -57,7 +57,7 @@ TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "x", "type": "f64"})") ==
         "athanor.json: parameters[0].name: expected a name that no input has, got 'x'");
   CHECK(refusal(R"({"name": "a", "type": "f64"}, {"name": "a", "type": "i64"})") ==
-        "athanor.json: parameters[1].name: expected a name of its own, got 'a' again");
+        "athanor.json: parameters[1].name: expected every name once, got 'a' again");
   CHECK(refusal(R"({"name": "a", "type": "f32"})") ==
         "athanor.json: parameters[0].type: expected bool, i64, f64 or text, got 'f32'");
   CHECK(refusal(R"({"name": "a", "type": "f64", "optional": true})").find("unknown key 'optional'") !=

@@ -86,7 +86,7 @@ TEST_CASE("a shared input that is none for all of a batch is refused by name") {
   CHECK(read_as(R"("dtype": "f32", "shape": [3, 2])") ==
         place + ": expected 'labels' as in inputs, f32 [labels, 2]; got f32 [3, 2]");
   CHECK(read_as(R"("dtype": "f32", "shape": ["labels", 2], "pad": {"buckets": {"labels": [4]}})") ==
-        place + ".pad: expected nothing of the kind for a shared input, got a value");
+        place + ".pad: expected no value for a shared input, got one");
   CHECK(read_as(R"("dtype": "f32", "shape": ["labels", 2])", R"(["labels"])") ==
         place + ".shape: expected no axis along which items differ for a shared input, got 'labels'");
 }

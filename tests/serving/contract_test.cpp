@@ -183,7 +183,7 @@ TEST_CASE("what a run wrote into its failure is not told by the next one") {
     auto const answer = rig.model.infer(row(1));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().reason != Reason::out_of_memory);
-    CHECK(answer.error().message.find("gave no sentence") != std::string::npos);
+    CHECK(answer.error().message.find("without a message") != std::string::npos);
   }
 }
 

@@ -125,6 +125,22 @@ TEST_CASE("a value that this version does not know is rejected, so that a later 
   CHECK(tables.add(processor_table()));
 }
 
+// mutant: a table may lack a function
+TEST_CASE("a table that lacks a function is rejected, and the error names the function") {
+  Puppet puppet;
+  auto table = puppet.table;
+  table.run = nullptr;
+  CHECK(refusal(table).message == "backend table 'puppet': run: expected a function, got NULL");
+
+  serving::Tables tables;
+  auto words = processor_table();
+  words.preprocess = nullptr;
+  CHECK(tables.add(words).error().message ==
+        "processor table 'words': preprocess or postprocess: expected a function, got NULL");
+  words.close = nullptr;
+  CHECK(tables.add(words).error().message == "processor table 'words': close: expected a function, got NULL");
+}
+
 // mutant: a table keeps the host's name
 TEST_CASE("a registered table is a copy: the host may reuse the memory of the table and of its name") {
   Puppet puppet;

@@ -124,7 +124,7 @@ Result<void> Gate<Env>::admit_caller(admission::Slot& slot, std::int64_t items, 
   if (bytes > options_.max_bytes) return refuse_large(options_.max_bytes, "bytes", bytes);
   if (items < 0 || bytes < 0)
     return fail(Code::invalid_argument, Reason::value_range,
-                "admission: expected no negative size of a request, got {} items and {} bytes", items, bytes);
+                "admission: expected 0 or more items and bytes, got {} items and {} bytes", items, bytes);
   if (take_from_cell(slot, items, bytes)) return {};
   Amount const amount{items, bytes};
   if (Refusal const refusal = take_shared(cells_[slot.cell], amount, now); refusal.reason != Reason::none)

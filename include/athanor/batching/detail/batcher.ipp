@@ -214,7 +214,7 @@ template <std::copyable In, std::default_initializable Out, Environment Env>
 Result<Out> Batcher<In, Out, Env>::State::run(In const& input, Duration timeout) {
   if (Inside<State, Env>::holds(this))
     return fail(Code::failed_precondition, Reason::reentrant,
-                "batcher: a blocking call from inside its own function might never end");
+                "batcher: a blocking call inside the batcher's own function or completion might never end");
   TimePoint const deadline = timeout == Duration::max() ? no_deadline : after(Env::now(), timeout);
   auto made = take_call();
   if (!made) return tl::unexpected(std::move(made.error()));

@@ -144,7 +144,7 @@ auto ResponseCache<Key, Value, Traits>::wait_for(Waiter& waiter, TimePoint deadl
       [&] { return store_->cancel_wait(waiter); });
   if (!ended) {
     return athanor::fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                         "cache: the computation waited for did not end within {} ms",
+                         "cache: the computation of this key did not end within {} ms",
                          std::chrono::duration<double, std::milli>(wait).count());
   }
   if (waiter.error) return tl::unexpected<Error>(*std::move(waiter.error));

@@ -264,15 +264,13 @@ void LoaderShell<P, Env>::let_go(Record& record, Error const& error, bool forget
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::unload(Record& record) {
-  let_go(record,
-         make_error(Code::cancelled, Reason::cancelled, "{}: it was unloaded while it loaded", record.name),
+  let_go(record, make_error(Code::cancelled, Reason::cancelled, "{}: unloaded while loading", record.name),
          false);
 }
 
 template <class P, Environment Env>
 void LoaderShell<P, Env>::forget(Record& record) {
-  let_go(record,
-         make_error(Code::cancelled, Reason::cancelled, "{}: it was removed while it loaded", record.name),
+  let_go(record, make_error(Code::cancelled, Reason::cancelled, "{}: removed while loading", record.name),
          true);
 }
 

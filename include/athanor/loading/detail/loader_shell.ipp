@@ -65,9 +65,8 @@ Result<std::optional<std::uint64_t>> LoaderShell<P, Env>::ask_expected_bytes(Loa
   try {
     return functions_.expected_bytes(target);
   } catch (...) {
-    return tl::unexpected(
-        detail::caught(Code::internal, Reason::model_load,
-                       detail::format("{}: the function for its expected bytes threw", target.name)));
+    return tl::unexpected(detail::caught(Code::internal, Reason::model_load,
+                                         detail::format("{}: expected_bytes threw", target.name)));
   }
 }
 
@@ -76,7 +75,7 @@ auto LoaderShell<P, Env>::make_record(std::string_view name, std::uint64_t expec
                                       std::shared_ptr<void> context) -> Result<Record*> {
   if (known_ >= options_.max_models)
     return fail(Code::resource_exhausted, Reason::option,
-                "{}: the loader knows {} models, which is its limit", name, known_);
+                "{}: expected at most {} models (max_models), got one more", name, known_);
   std::size_t const id = machine_.add(std::string(name), expected_bytes);
   if (id >= records_.size()) records_.resize(id + 1);
   records_[id] = std::make_unique<Record>(*this, name, id, next_serial_++, std::move(context));
@@ -258,7 +257,7 @@ auto LoaderShell<P, Env>::wait_for(Record& record, Duration wait) -> Result<Pin>
     if (*acquired == PinResult::parked && !detail::park_until(
                                               waiter.word, [](std::uint32_t word) { return word != 0; },
                                               after(now, wait), [&] { return withdraw(waiter); }))
-      return fail(Code::deadline_exceeded, Reason::deadline_waiting, "{}: it was not loaded within {:.3f} ms",
+      return fail(Code::deadline_exceeded, Reason::deadline_waiting, "{}: not loaded within {:.3f} ms",
                   record.name, static_cast<double>(wait.count()) * 1e-6);
     if (waiter.failure) return tl::unexpected(std::move(*waiter.failure));
   }

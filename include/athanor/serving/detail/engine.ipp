@@ -40,9 +40,8 @@ Manifest const& Model<T>::manifest() const noexcept {
 template <ServingTraits T>
 Error Model<T>::reentrant() const {
   return make_error(Code::failed_precondition, Reason::reentrant,
-                    "{}: a blocking call from inside a backend of the same engine needs a free instance of "
-                    "the model, or it "
-                    "could wait for itself; use submit",
+                    "{}: a blocking call inside a backend of the same engine needs an idle instance of the "
+                    "model; use submit",
                     id());
 }
 

@@ -216,7 +216,7 @@ std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
     emit(options_.sink, Event{EventKind::work_abandoned,
                               {},
                               {},
-                              detail::format("{} threads are still inside a backend", abandoned_)});
+                              detail::format("threads still inside a backend: {}", abandoned_)});
   Closed closed;
   {
     detail::Lock const lock(mutex_);

@@ -104,10 +104,10 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
                                   ? outputs[i].size_bytes
                                   : outputs[i].size_bytes / static_cast<std::size_t>(batch_items);
     if (width * call_items != computed[i].size_bytes())
-      return fail(
-          Code::internal, Reason::backend_contract,
-          "{}: output {}: rows of {} bytes in one batch and of another size in the next of the same call",
-          description.id, description.plan.outputs[i].spec.name, width);
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output {}: expected rows of {} bytes as in the first batch of this call, got {}",
+                  description.id, description.plan.outputs[i].spec.name,
+                  computed[i].size_bytes() / call_items, width);
     if (width == 0) continue;
     std::memcpy(computed[i].mutable_data() + width * first,
                 static_cast<std::byte const*>(outputs[i].data) + width * row, width * count);

@@ -374,8 +374,7 @@ template <class T>
 Error EngineState<T>::child_error() {
   return make_error(
       Code::failed_precondition, Reason::none,
-      "the engine was made before a fork, and its threads are not in this process; create an engine "
-      "after the fork");
+      "the engine was created before a fork and cannot be used in the child; create an engine there");
 }
 
 template <class T>
