@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 #include <athanor/core/cache_mode.hpp>
 #include <athanor/core/error.hpp>
