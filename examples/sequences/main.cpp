@@ -75,10 +75,11 @@ int follow(athanor::Model<> const& model) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int count, char** arguments) {
   SmoothBackend backend;
   auto const table = athanor::make_table(backend);
-  auto engine = athanor::Engine<>::create({.backends = {&table}}).value();
-  auto model = engine.load(argc > 1 ? argv[1] : "model");
+  auto engine = athanor::Engine<>::create({.backends = {&table}});
+  if (!engine) return failed(engine.error());
+  auto model = engine->load(count > 1 ? arguments[1] : "examples/sequences/model");
   return model ? follow(*model) : failed(model.error());
 }

@@ -139,11 +139,12 @@ int leave(athanor::Model<> const& model) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int count, char** arguments) {
   FollowBackend backend;
   auto const table = athanor::make_table(backend);
-  auto engine = athanor::Engine<>::create({.backends = {&table}}).value();
-  auto model = engine.load(argc > 1 ? argv[1] : "model");
+  auto engine = athanor::Engine<>::create({.backends = {&table}});
+  if (!engine) return failed(engine.error());
+  auto model = engine->load(count > 1 ? arguments[1] : "examples/streams/model");
   if (!model) return failed(model.error());
   if (read_in_a_loop(*model) != 0 || listen(*model) != 0 || read_in_a_coroutine(*model) != 0) return 1;
   if (leave(*model) != 0) return 1;
