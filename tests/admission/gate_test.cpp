@@ -119,7 +119,7 @@ TEST_CASE("a slot that holds something may hold more, within the same limit") {
 
 // mutant: a gate of no items is accepted
 // mutant: a gate of no bytes is accepted
-TEST_CASE("a gate that could let nobody in is not made") {
+TEST_CASE("options of a gate that would admit nothing are refused") {
   CHECK(Gate<>::create({.max_items = 0}).error().message ==
         "admission: max_items: expected at least 1, got 0");
   CHECK(Gate<>::create({.max_bytes = 0}).error().reason == Reason::option);

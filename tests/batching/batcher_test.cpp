@@ -154,7 +154,7 @@ TEST_CASE("what the function throws becomes an error, and the batcher serves on"
 }
 
 // mutant: a batcher holds any number of calls
-TEST_CASE("a batcher holds no more calls than it was told") {
+TEST_CASE("a batcher holds no more calls than max_held") {
   Simulation world(1);
   std::vector<std::size_t> batches;
   Answers answers;

@@ -307,7 +307,7 @@ TEST_CASE(
 }
 
 // mutant: a worker that finds nothing keeps its instance
-TEST_CASE("a worker that finds its batch gone goes, and leaves nothing behind") {
+TEST_CASE("a worker whose batch is gone leaves, and leaves nothing behind") {
   Bench bench({.instances = 2, .max_items = 8});
   bench.enter();
   bench.lane.enter(bench.call(), LendThread::yes);

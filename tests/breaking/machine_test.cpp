@@ -424,7 +424,7 @@ TEST_CASE("forced states hold until reset") {
 }
 
 // mutant: more calls than the window holds are awaited
-TEST_CASE("impossible options are refused by name") {
+TEST_CASE("impossible options of a breaker are refused by name") {
   CHECK(validate(CircuitBreakerOptions{}).has_value());
   auto const refused = [](CircuitBreakerOptions const& options, char const* name) {
     auto const result = validate(options);

@@ -531,7 +531,7 @@ TEST_CASE("an item above its limit is handed out and not stored, and evicts noth
 
 // mutant: a negative ttl is accepted
 // mutant: an item limit above the capacity is accepted
-TEST_CASE("impossible options are refused by name") {
+TEST_CASE("impossible options of a cache are refused by name") {
   CHECK(validate(ResponseCacheOptions{}).has_value());
   auto const negative = validate(ResponseCacheOptions{.ttl = -1s});
   REQUIRE_FALSE(negative);

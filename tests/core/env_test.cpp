@@ -90,7 +90,7 @@ TEST_CASE("a word that has changed already is not waited for") {
 }
 
 // mutant: a wake-up wakes nobody
-TEST_CASE("who is parked is woken, a thousand times") {
+TEST_CASE("a parked thread is woken, a thousand times in turn") {
   SystemWord ping;
   SystemWord pong;
   bool answered = true;
@@ -112,7 +112,7 @@ TEST_CASE("who is parked is woken, a thousand times") {
 }
 
 // mutant: a wake-up wakes one thread
-TEST_CASE("everybody who is parked is woken") {
+TEST_CASE("all threads that are parked are woken") {
   SystemWord gate;
   SystemWord waiting;
   std::array<bool, 4> passed{};

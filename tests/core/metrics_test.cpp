@@ -178,7 +178,7 @@ TEST_CASE("times are exported in seconds") {
 }
 
 // mutant: every event is told as information
-TEST_CASE("events reach the sink as one line, and nobody when there is no sink") {
+TEST_CASE("events reach the sink as one line, and are dropped without a sink") {
   std::vector<std::pair<Level, std::string>> lines;
   Sink const sink{[](void* context, Level level, std::string_view message) noexcept {
                     static_cast<decltype(lines)*>(context)->emplace_back(level, message);

@@ -332,7 +332,7 @@ TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more mod
 
 // mutant: a loader's options are not looked at
 // mutant: the longest back-off may be shorter than the first
-TEST_CASE("impossible options are refused by name") {
+TEST_CASE("impossible options of a loader are refused by name") {
   Simulation world(1);
   Disk disk;
   auto const refused = [&](ModelLoaderOptions const& options, LoadFunctions<Model> functions) {

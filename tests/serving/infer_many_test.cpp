@@ -253,7 +253,7 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
 }
 
 // mutant: what calls give back goes to the gate, not to who waits
-TEST_CASE("newcomers who take every place that falls free do not overtake who waits for room") {
+TEST_CASE("newcomers do not overtake a call that waits for room") {
   EngineOptions options;
   options.max_items = 1;
   options.caller_runs = CallerRuns::never;

@@ -441,7 +441,7 @@ TEST_CASE("a call that is cancelled while its first item is postprocessed leaves
   CHECK(engine.sum.posts.load() == 1);
 }
 
-TEST_CASE("nobody's rows are not postprocessed, and what was kept of them is released") {
+TEST_CASE("rows that no caller waits for are not postprocessed, and what was kept of them is released") {
   SimulatedRig engine(R"("cache": false,)", {.caller_runs = CallerRuns::never});
   std::unique_ptr<SimulatedRig::Ticket> ticket;
   engine.control.on_run = [&](ath_batch const&) {
