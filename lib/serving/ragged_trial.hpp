@@ -1,4 +1,4 @@
-/// The comparison of rows along ragged axes, when a model is tried.
+/// The comparison of rows along ragged axes in a dry run.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-/// How a model is tried before it serves: rows of a sample, in batches of any size, and their comparison.
+/// The dry run of a model before it serves: rows of a sample, in batches of any size, and their comparison.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace athanor::inline v1::serving {
 /// The most bytes of a made-up item, and of a batch of any items.
 inline constexpr std::int64_t most_trial_bytes = std::int64_t{64} << 20;
 
-/// A request to try a model with, checked and preprocessed.
+/// A request of a dry run, checked and preprocessed.
 struct Sample {
   Request request;
   CheckedRequest checked;

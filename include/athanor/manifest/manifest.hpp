@@ -154,8 +154,8 @@ struct Manifest {
   std::string format;       ///< of the files of members which name none, as their backend names it
   std::string method;       ///< which of a file's programs runs; empty: the backend's usual one
   bool autograd = false;    ///< whether running the model computes gradients
-  std::vector<std::string>
-      operators;  ///< libraries of operators that the members' files need, by their names
+  /// Libraries of operators that the members' files need, by their names.
+  std::vector<std::string> operators;
   std::vector<manifest::NoneArgument> nones;  ///< in the order of their places
   std::optional<manifest::ProcessorSection> processor;
   std::vector<TensorSpec> inputs;                 ///< what a request holds
