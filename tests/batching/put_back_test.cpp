@@ -39,13 +39,15 @@ struct SteppingClient : PuppetClient {
 
 template <class Policy = Immediate>
 struct Stepping {
-  Simulation world{1};
+  Simulation world;
   SimulatedExecutor executor{2};
   SteppingClient client;
   Lane<SimulatedEnv, Policy, SteppingClient> lane;
   std::deque<SteppedCall> calls;
 
-  explicit Stepping(LaneOptions options = {}, Policy policy = {}) : lane(options, policy, client, executor) {
+  explicit Stepping(LaneOptions options = {}, Policy policy = {}, std::uint64_t seed = 1,
+                    Turns const& turns = {})
+      : world(seed, turns), lane(options, policy, client, executor) {
     client.max_items = options.max_items;
   }
   SteppedCall& enter(int steps, std::uint64_t key = 0, TimePoint deadline = no_deadline) {
@@ -61,7 +63,6 @@ struct Stepping {
 
 }  // namespace
 
-// mutant: what goes on after a batch is put back one by one
 // mutant: what goes on after a batch has lost its age
 TEST_CASE("slots that go on share the next batch with each other and with what has come, oldest first") {
   Stepping bench({.max_items = 4});
@@ -78,6 +79,22 @@ TEST_CASE("slots that go on share the next batch with each other and with what h
   CHECK(bench.lane.snapshot().queued_items == 0);
 }
 
+// mutant: what goes on after a batch is put back one by one
+TEST_CASE("slots that go on together stay together, also where a second instance is idle") {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    Stepping bench({.instances = 2, .max_items = 4}, {}, seed,
+                   {.order = Turns::Order::random, .switch_one_in = 2});
+    bench.client.during = [&](Batch const&) {
+      if (bench.calls.size() == 2) bench.enter(9, 7);  // keeps the second instance going
+    };
+    bench.enter(2);
+    bench.enter(2);
+    bench.world.run_until_idle();
+    CHECK(bench.client.batches.size() == 11);
+    for (auto const& batch : bench.client.batches) CHECK(batch.size() == (batch[0]->batch_key == 7 ? 1 : 2));
+  }
+}
+
 TEST_CASE("what goes on keeps its age: it runs before what entered later, also of another key") {
   Stepping bench({.max_items = 2});
   auto& one = bench.enter(2);
@@ -89,7 +106,6 @@ TEST_CASE("what goes on keeps its age: it runs before what entered later, also o
 }
 
 // mutant: what goes on after a batch is held like what enters
-// mutant: what has gone on after a batch keeps what follows from being held
 TEST_CASE("a step is not held, and a new call is held again once no step is there") {
   Stepping<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
   bench.enter(3);
@@ -128,6 +144,19 @@ TEST_CASE("a slot that is put back can be withdrawn, passes its deadline and is 
   CHECK(last.finished == 1);
   CHECK(last.answer.reason == Reason::stopping);
   CHECK(bench.lane.snapshot().queued_requests == 0);
+}
+
+// mutant: what has gone on after a batch keeps what follows from being held
+TEST_CASE("a call that found no room beside a step is held as long as any other") {
+  Stepping<SizeOrDelay> bench({.max_items = 2}, SizeOrDelay{.max_items = 2, .max_delay = 10ms});
+  bench.client.during = [&](Batch const&) {
+    while (bench.calls.size() < 3) bench.enter(1);
+  };
+  TimePoint const entered = bench.world.now();
+  bench.enter(2);
+  bench.world.run_until_idle();
+  CHECK(bench.client.batches.size() == 3);
+  CHECK(bench.world.now() - entered == 20ms);
 }
 
 // mutant: a slot that is put back never runs on the thread that is lent

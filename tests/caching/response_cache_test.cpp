@@ -2,6 +2,7 @@
 #include <athanor/core/simulation.hpp>
 
 #include <doctest/doctest.h>
+#include <support/recorded_env.hpp>
 
 #include <array>
 #include <atomic>
@@ -37,6 +38,11 @@ struct SimulatedCaching {
   using Eviction = caching::SecondChance;
 };
 using SimulatedCache = ResponseCache<int, int, SimulatedCaching>;
+
+struct RecordedCaching {
+  using Env = athanor_tests::Recorded<SystemEnv>;
+  using Eviction = caching::SecondChance;
+};
 
 /// A caller as a task of the simulation: what it asked, and what it got.
 struct Asking : Task {
@@ -129,6 +135,45 @@ TEST_CASE("a waiter is answered at its own deadline, and the computation goes on
   CHECK(*cache.find(1) == 42);
 }
 
+// mutant: a sleeping waiter is not woken
+TEST_CASE("a waiter that sleeps is woken by the end of the computation") {
+  Simulation world(1, {.order = Turns::Order::random});
+  auto cache = *SimulatedCache::create();
+  Asking patient;
+  patient.cache = &cache;
+  patient.wait = 1s;
+  TimePoint const begin = world.now();
+  world.spawn([&] {
+    CHECK(cache.get_or_compute(1, 1s, [&] {
+      world.spawn([&] { ask(patient); });
+      world.sleep(1ms);
+      return 42;
+    }));
+  });
+  world.run_until_idle();
+  REQUIRE(patient.got);
+  REQUIRE_MESSAGE(*patient.got, patient.got->error().message);
+  CHECK(***patient.got == 42);
+  CHECK(patient.answered == begin + 1ms);
+}
+
+// mutant: every hit writes the mark of its entry
+TEST_CASE("a hit writes the mark of its entry only where that is not set") {
+  using athanor_tests::Recorder;
+  auto cache = *ResponseCache<int, int, RecordedCaching>::create();
+  REQUIRE(cache.get_or_compute(1, 1s, [] { return 2; }));
+  auto const lines_of_a_hit = [&] {
+    Recorder::clear();
+    REQUIRE(cache.find(1));
+    return Recorder::writers.size();
+  };
+  Recorder::caller = 1;
+  std::size_t const first = lines_of_a_hit();
+  std::size_t const second = lines_of_a_hit();
+  Recorder::caller = 0;
+  CHECK(first == second + 1);
+}
+
 // mutant: an integer key is not hashed
 // mutant: an entry lives a tick longer than its ttl
 TEST_CASE("integers are keys: each finds its own value until it is too old") {
@@ -142,7 +187,6 @@ TEST_CASE("integers are keys: each finds its own value until it is too old") {
   CHECK(cache.find(5) == nullptr);
 }
 
-// mutant: a sleeping waiter is not woken
 TEST_CASE("S3-7 eight threads asking for the same thing share each computation") {
   auto cache = *ResponseCache<int, int>::create();
   std::atomic<int> computed{0};

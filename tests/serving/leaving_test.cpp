@@ -118,6 +118,28 @@ struct LetterModel {
 }  // namespace
 
 // mutant: a part whose caller leaves fails the whole batch
+TEST_CASE("a caller who leaves while its batch is put together costs the others no second run") {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    SimulatedEngine engine(R"("batching": {"max_items": 4},)", only_workers(), seed,
+                           {.order = Turns::Order::random, .switch_one_in = 2});
+    REQUIRE(engine.infer(row(100)));
+    auto const before = engine.control.runs.load();
+    std::vector<std::unique_ptr<Blocking>> callers;
+    for (float i = 0; i < 4; ++i)
+      callers.push_back(std::make_unique<Blocking>(engine, i, CallOptions{.cache = CacheMode::skip}));
+    engine.world.spawn([&] {
+      SimulatedEnv::Atomic<int> step{0};  // others may go on at each look
+      while (step.fetch_add(1) < static_cast<int>(seed % 50)) {
+      }
+      callers[3]->leave();
+    });
+    for (std::size_t i = 0; i < 3; ++i) REQUIRE(callers[i]->collect());
+    engine.world.run_until_idle();
+    static_cast<void>(callers[3]->collect());
+    CHECK(engine.control.runs.load() - before == 1);
+  }
+}
+
 TEST_CASE("a caller who leaves costs its batch nothing but its own part") {
   SimulatedEngine engine(R"("batching": {"max_items": 8},)", only_workers());
   REQUIRE(engine.infer(row(100)));

@@ -238,7 +238,6 @@ TEST_CASE("lone calls of two threads to two models write no common line") {
   world.compare({*world.first, 1, CacheMode::skip}, {*world.second, 2, CacheMode::skip});
 }
 
-// mutant: every hit writes the mark of its entry
 TEST_CASE("hits of two keys on two threads write no common line") {
   World world;
   world.compare({*world.first, 1, CacheMode::use}, {*world.first, 2, CacheMode::use});
