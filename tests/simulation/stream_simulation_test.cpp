@@ -35,7 +35,6 @@ std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
 // mutant: a call is stepped once more than its parameter says
 // mutant: a report counts the last step alone
 // mutant: parameters for the whole batch that differ by little have one key
-// mutant: the model of a blocking call may end before the call's route
 TEST_CASE("every stream of every seeded schedule gives its parts in order, each once, and ends once") {
   StepFolders const folders;
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);
