@@ -95,7 +95,8 @@ class Submission {
   ~Submission();
 
   /// Cancels the call. Its completion runs before this returns or soon after, with `cancelled`, or with the
-  /// answer if that was ready first. Queued work is not executed; the result of running work is discarded.
+  /// answer if that was ready first. Queued work is not executed; the result of running work is discarded. Of a stream, parts
+  /// that wait for their callback are dropped.
   void cancel() noexcept;
 
  private:
