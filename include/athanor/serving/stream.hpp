@@ -28,9 +28,9 @@ struct StreamPump;
 /// then on there is none, also none that waited. An error of the model comes after the parts that were made before it. A
 /// reader that leaves, by destroying the stream, cancels what has not ended. Nothing is cached, nor shared with equal requests.
 ///
-/// One thread at a time reads; `cancel` may be called by any. Keeps the model alive. Borrowed tensors of the request must
-/// stay valid until the stream has ended and its last part has been read, or until it is destroyed. A stream that was moved from
-/// may only be assigned to or destroyed.
+/// One thread at a time reads; `cancel` may be called by any. Keeps the model alive. Borrowed tensors of the request, and the
+/// Cancellation, must stay valid until `next` has returned nothing (or `StreamCallbacks::end` is called), or until the stream is
+/// destroyed: that waits for a thread that copies a tensor. A stream that was moved from may only be assigned to or destroyed.
 template <ServingTraits T = DefaultServing>
 class Stream {
  public:
@@ -84,6 +84,7 @@ class Stream {
   /// As PartQueue::call_when_ready. The waiter may destroy the stream before this returns.
   bool call_when_ready(serving::StreamWaiter waiter, bool always) const noexcept;
   void resume_left() const noexcept;
+  void leave(Error error) const noexcept;
   void end_with(Error error) noexcept;
 
   std::shared_ptr<serving::ServedModel<T>> model_;

@@ -84,6 +84,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// The same for a call whose parts, or whose one answer, go to `queue`. Not cached, and shared with no other call.
   Result<CallType*> stream(ModelPointer const& model, Request&& request, CallOptions options,
                            std::shared_ptr<PartQueue<T>> queue);
+  /// Abandons the call of a stream whose reader has left the queue, and returns when no thread reads what the request lends,
+  /// nor knows the Cancellation.
+  void end_for_reader(CallType& call, Error error) noexcept;
   /// Parks until the reader of the queue may find something there.
   void wait_for_part(PartQueue<T>& queue) noexcept;
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.

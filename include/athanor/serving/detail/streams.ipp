@@ -34,6 +34,18 @@ void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcep
   engine.finish_step(*waiting, CallerKind::worker, Env::now());
 }
 
+/// The completion has no user's code to run by now, so that this thread, which may be a user's inside another one, may run it
+/// or wait for the thread that does.
+template <class T>
+void EngineState<T>::end_for_reader(CallType& call, Error error) noexcept {
+  abandon(call, std::move(error));
+  wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
+  auto const references = complete(call);
+  // Its end is the completion's last act that the host could notice, and this thread may be inside what follows it.
+  if (!call.stream->ready()) wait_for(call, call_bits::completed);
+  if (references != 0) call.unref(references);
+}
+
 template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
   abandon(call, taken_back(call));
@@ -72,8 +84,7 @@ struct StreamPump {
 template <ServingTraits T>
 Stream<T>::~Stream() {
   if (call_ == nullptr) return;
-  if (!model_->engine().in_child()) queue_->leave();  // first: nobody who waited is called any more
-  if (!outcome_) cancel();
+  if (!outcome_) leave(model_->engine().taken_back(*call_));
   call_->unref();
 }
 
@@ -83,14 +94,19 @@ void Stream<T>::cancel() const noexcept {
   if (!engine.in_child()) engine.cancel(*call_);
 }
 
+/// Its call ends, and touches nothing of the host's any more.
+template <ServingTraits T>
+void Stream<T>::leave(Error error) const noexcept {
+  auto& engine = model_->engine();
+  if (engine.in_child()) return;
+  queue_->leave();  // first: nobody who waited is called any more
+  engine.end_for_reader(*call_, std::move(error));
+}
+
 /// Ends it for the reader, whatever its call does.
 template <ServingTraits T>
 void Stream<T>::end_with(Error error) noexcept {
-  auto& engine = model_->engine();
-  if (!engine.in_child()) {
-    engine.abandon(*call_, detail::copy_of(error));
-    queue_->leave();
-  }
+  leave(detail::copy_of(error));
   outcome_.emplace(tl::unexpected(std::move(error)));
 }
 
