@@ -445,7 +445,7 @@ namespace {
 struct TenTimes {
   static constexpr char const* name = "ten-times";
   struct Opened {
-    int* fails_at;
+    TenTimes& processor;
     static constexpr Port outputs_[] = {{"z", DType::f32}};
     static constexpr Port made_[] = {{"x", DType::f32}};
     std::span<Port const> made() const { return made_; }
@@ -456,11 +456,12 @@ struct TenTimes {
       made.kept = std::make_shared<float>(10.0F);
       return made;
     }
-    Result<std::vector<Tensor>> postprocess(Item const&, void const* kept,
+    Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
                                             std::span<Tensor const> rows) const {
+      if (item.input(0).as<float>().data() == processor.lent) ++processor.lent_reads;
       if (kept == nullptr) return fail(Code::internal, Reason::none, "what was kept is gone");
       float const step = rows[0].as<float>()[0];
-      if (*fails_at == static_cast<int>(step))
+      if (processor.fails_at == static_cast<int>(step))
         return fail(Code::internal, Reason::backend_failure, "no answer");
       float const ten = *static_cast<float const*>(kept) * step;
       std::vector<Tensor> made;
@@ -469,8 +470,10 @@ struct TenTimes {
     }
   };
   int fails_at = 0;
+  float const* lent = nullptr;  // where a request has its x
+  std::atomic<int> lent_reads{0};
   Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
-    return std::unique_ptr<Opened>(new Opened{&fails_at});
+    return std::unique_ptr<Opened>(new Opened{*this});
   }
 };
 
@@ -484,39 +487,55 @@ std::string processed_tensors() {
       R"("outputs": [{"name": "z", "dtype": "f32", "shape": ["items"], "from": "processor:z"}])");
 }
 
+// On threads of the system.
+struct Processed {
+  TenTimes processor{};
+  ath_processor_table processor_table = make_table(processor);
+  CountingBackend backend{};
+  ath_backend_table backend_table = make_table(backend);
+  ModelFolder folder{"", "counting", "1.0.0", processed_tensors()};
+  Engine<> engine =
+      Engine<>::create({.backends = {&backend_table}, .processors = {&processor_table}}).value();
+  Model<> model = engine.load(folder.path()).value();
+};
+
 }  // namespace
 
 // mutant: a part is what the model gave, not what the processor makes of it
 // mutant: what preprocess kept goes before the parts that wait for it
 TEST_CASE("every part is postprocessed, and a failure there ends the stream") {
-  TenTimes processor;
-  auto const table = make_table(processor);
-  EngineOptions options;
-  options.processors = {&table};
-  CountingBackend backend;
-  auto const backend_table = make_table(backend);
-  options.backends = {&backend_table};
-  ModelFolder const folder("", "counting", "1.0.0", processed_tensors());
-  auto engine = Engine<>::create(options).value();
-  auto const loaded = engine.load(folder.path());
-  REQUIRE_MESSAGE(loaded, loaded.error().message);
-  auto stream = loaded->stream(row(6, 1)).value();
+  Processed processed;
+  auto& processor = processed.processor;
+  auto stream = processed.model.stream(row(6, 1)).value();
   std::vector<float> parts;
   for (Outputs const& part : stream) parts.push_back(part["z"].as<float>()[0]);
   CHECK(parts == std::vector<float>{10, 20, 30, 40, 50, 60});
   CHECK(stream.outcome());
   processor.fails_at = 3;
-  auto failing = loaded->stream(row(6, 1)).value();
+  auto failing = processed.model.stream(row(6, 1)).value();
   CHECK(failing.next());
   CHECK(failing.next());
   CHECK_FALSE(failing.next());
   CHECK(failing.outcome().error().message.find("no answer") != std::string::npos);
   processor.fails_at = 0;
-  auto unread = loaded->stream(row(3, 1)).value();
-  CHECK(engine.stop(10s) == 0);
+  auto unread = processed.model.stream(row(3, 1)).value();
+  CHECK(processed.engine.stop(10s) == 0);
   parts.clear();
   for (Outputs const& part : unread) parts.push_back(part["z"].as<float>()[0]);
   CHECK(parts == std::vector<float>{10, 20, 30});
+}
+
+// mutant: what a request lends is copied for each part of its stream
+TEST_CASE("a part is made of what the request lends where that lies, as its reader does not go meanwhile") {
+  Processed processed;
+  float const memory[2] = {4, 1};
+  processed.processor.lent = memory;
+  auto stream = processed.model.stream({{"x", Tensor::view<float>(memory, Shape{1, 2})}}).value();
+  for (float expected = 10; Outputs const& part : stream) {
+    CHECK(part["z"].as<float>()[0] == expected);
+    expected += 10;
+  }
+  CHECK(processed.processor.lent_reads == 3);  // the last part is made on a worker
 }
 
 // On threads of the system: each call has its own state, whoever shares its batches, and whatever its reader does.

@@ -119,7 +119,8 @@ Result<void> EngineState<T>::finish_part(CallType& call, Outputs& part) noexcept
   if (!description.postprocesses) return {};
   auto const computed = part.set_->computed();
   try {
-    auto const inputs = processor_inputs(call, CallerKind::worker);
+    // The reader is inside `next`: what it lent stays where it is.
+    auto const inputs = processor_inputs(call, CallerKind::caller);
     if (!inputs) return tl::unexpected(inputs.error());
     auto const is_cut_off = [](void const* asked) -> std::int32_t {
       auto const& streamed = *static_cast<CallType const*>(asked);
