@@ -134,7 +134,8 @@ Slot& SlotQueue::add(Slot& slot) noexcept {
   return count_in(first, slot);
 }
 
-/// Most of a group are younger than a slot that is put back, or came from the same batch: the walk is short.
+/// Most of a group are younger than a slot that comes from a batch, and one that waited for its reader may be younger than
+/// most: the walk begins at the end that is nearer by age.
 Slot& SlotQueue::put_back(Slot& slot) noexcept {
   Slot* first = &open_group(slot);
   if (slot.sequence < first->sequence) {
@@ -143,7 +144,12 @@ Slot& SlotQueue::put_back(Slot& slot) noexcept {
     slot.next->previous = &slot;
   } else if (first != &slot) {
     Slot* before = first;
-    while (before->next != nullptr && before->next->sequence < slot.sequence) before = before->next;
+    Slot* const last = first->group.last;
+    if (last->sequence < slot.sequence || last->sequence - slot.sequence < slot.sequence - first->sequence) {
+      for (before = last; before->sequence > slot.sequence;) before = before->previous;
+    } else {
+      while (before->next->sequence < slot.sequence) before = before->next;
+    }
     slot.previous = before;
     slot.next = std::exchange(before->next, &slot);
     (slot.next != nullptr ? slot.next->previous : first->group.last) = &slot;

@@ -1,6 +1,7 @@
 // Slots that go on after a batch: where they are put back, and with whom they share the next one.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <random>
@@ -21,7 +22,7 @@ struct SteppedCall : TestCall {
 // Answers `again` until a call has made its steps.
 struct SteppingClient : PuppetClient {
   std::vector<std::vector<SteppedCall*>> batches{};
-  SteppedCall* kept = nullptr;  // its next step is not put back by the lane
+  bool keeps = false;  // what goes on is not put back by the lane
 
   Result<void> execute(Batch const& batch) noexcept {
     auto& seen = batches.emplace_back();
@@ -30,7 +31,7 @@ struct SteppingClient : PuppetClient {
   }
   Finished finish(Slot& slot, Error const* error, TimePoint now) noexcept {
     auto& call = static_cast<SteppedCall&>(slot);
-    if (error == nullptr && &call == kept) return Finished::done;
+    if (error == nullptr && keeps) return Finished::done;
     if (error == nullptr && --call.steps_left > 0) return Finished::again;
     PuppetClient::finish(slot, error, now);
     return Finished::done;
@@ -122,7 +123,7 @@ TEST_CASE("a step is not held, and a new call is held again once no step is ther
 TEST_CASE("a slot that is put back can be withdrawn, passes its deadline and is refused like any other") {
   Stepping bench;
   auto& call = bench.enter(9);
-  bench.client.kept = &call;
+  bench.client.keeps = true;
   bench.world.run_until_idle();
   CHECK_FALSE(bench.lane.withdraw(call));
   bench.lane.put_back(call, LendThread::no);
@@ -135,7 +136,7 @@ TEST_CASE("a slot that is put back can be withdrawn, passes its deadline and is 
   CHECK(call.finished == 1);
   CHECK(call.answer.reason == Reason::deadline_waiting);
 
-  bench.client.kept = nullptr;
+  bench.client.keeps = false;
   auto& last = bench.enter(9);
   bench.client.during = [&](Batch const&) {
     bench.lane.refuse_all(make_error(Code::unavailable, Reason::stopping, "over"));
@@ -164,9 +165,9 @@ TEST_CASE("a call that found no room beside a step is held as long as any other"
 TEST_CASE("a slot that is put back runs at once on a thread that is lent, if nothing is queued") {
   Stepping bench;
   auto& call = bench.enter(2);
-  bench.client.kept = &call;
+  bench.client.keeps = true;
   bench.world.run_until_idle();
-  bench.client.kept = nullptr;
+  bench.client.keeps = false;
   bench.lane.put_back(call, LendThread::yes);
   CHECK(bench.client.executed.size() == 2);
   CHECK(bench.lane.snapshot().caller_batches == 1);
@@ -179,13 +180,33 @@ TEST_CASE("a slot that is put back runs at once on a thread that is lent, if not
 TEST_CASE("a policy does not hold a slot that is put back with a thread lent") {
   Stepping<SizeOrDelay> bench({.max_items = 8}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
   auto& call = bench.enter(1);
-  bench.client.kept = &call;
+  bench.client.keeps = true;
   bench.world.run_until_idle();
-  bench.client.kept = nullptr;
+  bench.client.keeps = false;
   TimePoint const back = bench.world.now();
   bench.lane.put_back(call, LendThread::yes);
   CHECK(call.finished == 1);
   CHECK(bench.world.now() == back);
+}
+
+// mutant: what goes on after a batch has lost its age
+// mutant: what is put back later than younger ones has lost its age
+TEST_CASE("slots that are put back in any order run in the order of age") {
+  std::minstd_rand generator(1);
+  for (int round = 0; round < 50; ++round) {
+    Stepping bench({.max_items = 12});
+    bench.client.keeps = true;
+    std::vector<SteppedCall*> calls;
+    for (int i = 0; i < 12; ++i) calls.push_back(&bench.enter(1));
+    bench.world.run_until_idle();
+    bench.client.keeps = false;
+    auto shuffled = calls;
+    std::shuffle(shuffled.begin(), shuffled.end(), generator);
+    for (auto* call : shuffled) bench.lane.put_back(*call, LendThread::no);
+    bench.world.run_until_idle();
+    CHECK(bench.client.batches.back() == calls);
+    CHECK(bench.lane.snapshot().queued_items == 0);
+  }
 }
 
 TEST_CASE("of many slots with many keys each makes its steps, and every batch is in the order of age") {
