@@ -138,10 +138,11 @@ Result<std::optional<Record>> CsvRecords::next() {
     record.text = rest.substr(0, std::min<std::size_t>(parser.content(), 100));
     if (outcome == Parser::Outcome::refused) {
       auto const before = rest.substr(0, parser.opening());
-      record.fault =
-          misread(record.line + static_cast<std::size_t>(std::ranges::count(before, '\n')),
-                  record.byte + parser.opening(), "a field that ends with the quote it starts with",
-                  rest.substr(parser.opening(), parser.content() - parser.opening()));
+      record.fault = misread(record.line + static_cast<std::size_t>(std::ranges::count(before, '\n')),
+                             record.byte + parser.opening(),
+                             fmt::format("a field that ends with the quote it starts with{}",
+                                         too_long ? fmt::format(" within {} bytes", longest_record) : ""),
+                             rest.substr(parser.opening(), parser.content() - parser.opening()));
     } else if (too_long && parser.size() == rest.size()) {
       record.fault = misread(record.line, record.byte,
                              fmt::format("a record of at most {} bytes", longest_record), record.text);

@@ -29,6 +29,45 @@ struct Value {
   bool too_long = false;
 };
 
+// Finds where a value ends, in one part of the text after the other.
+class End {
+ public:
+  explicit End(bool in_array) : in_array_(in_array) {}
+
+  // The first byte behind the value; no value when it goes on behind `part`.
+  std::optional<std::size_t> find(std::string_view part) {
+    if (!in_array_) {
+      std::size_t const end = part.find('\n');
+      return end == std::string_view::npos ? std::nullopt : std::optional(end);
+    }
+    for (std::size_t i = 0; i < part.size(); ++i)
+      if (ends_at(part[i])) return i;
+    return std::nullopt;
+  }
+
+ private:
+  bool ends_at(char c) {
+    if (inside_) {
+      inside_ = c != '"' || escaped_;
+      escaped_ = c == '\\' && !escaped_;
+    } else if (c == '"') {
+      inside_ = true;
+    } else if (c == '{' || c == '[') {
+      ++depth_;
+    } else if (depth_ == 0) {
+      return c == ',' || c == ']';
+    } else if (c == '}' || c == ']') {
+      --depth_;
+    }
+    return false;
+  }
+
+  bool in_array_;
+  std::size_t depth_ = 0;
+  bool inside_ = false;   // a text
+  bool escaped_ = false;  // the next byte of that text is
+};
+
 // The values of a text, one after the other: one per line, or the elements of one array.
 class Values {
  public:
@@ -38,8 +77,7 @@ class Values {
   Result<std::optional<Value>> next() {
     if (closed_) return std::optional<Value>();
     bool const first = !std::exchange(started_, true);
-    if (std::exchange(inside_line_, false))
-      if (auto const skipped = skip_line(text_); !skipped) return tl::unexpected(skipped.error());
+    if (auto const skipped = skip_rest(); !skipped) return tl::unexpected(skipped.error());
     auto something = to_something();
     if (first && something && *something && text_.rest().front() == '[') {
       array_ = true;
@@ -86,56 +124,41 @@ class Values {
     return std::optional<Value>();
   }
 
-  // Where the value ends that `rest` starts with; no value when it goes on behind `rest`.
-  std::optional<std::size_t> end_of(std::string_view rest) const {
-    if (!array_) {
-      std::size_t const end = rest.find('\n');
-      return end == std::string_view::npos ? std::nullopt : std::optional(end);
-    }
-    std::size_t depth = 0;
-    bool inside = false;  // a text
-    for (std::size_t i = 0; i < rest.size(); ++i) {
-      char const c = rest[i];
-      if (inside) {
-        if (c == '\\') ++i;
-        inside = c != '"';
-      } else if (c == '"') {
-        inside = true;
-      } else if (c == '{' || c == '[') {
-        ++depth;
-      } else if (depth == 0 && (c == ',' || c == ']')) {
-        return i;
-      } else if (c == '}' || c == ']') {
-        depth -= depth > 0 ? 1 : 0;
-      }
-    }
-    return std::nullopt;
-  }
-
   Result<std::optional<Value>> read() {
     Value value{{}, text_.line(), text_.byte()};
-    for (bool end = false;;) {
-      auto const rest = text_.rest();
-      auto size = end_of(rest);
-      value.too_long = !size && rest.size() >= longest_record;
-      if (!size && (end || value.too_long)) size = rest.size();
-      if (size) {
-        value.text = trimmed(rest.substr(0, *size));
-        text_.take(*size);
-        inside_line_ = value.too_long;
-        return std::optional(std::move(value));
-      }
-      auto const more = text_.more();
+    End end(array_);
+    std::size_t seen = 0;
+    for (bool whole = false; !whole;) {
+      auto const size = end.find(text_.rest().substr(seen));
+      seen = size ? seen + *size : text_.rest().size();
+      value.too_long = !size && seen >= longest_record;
+      auto const more = size || value.too_long ? Result<bool>(false) : text_.more();
       if (!more) return tl::unexpected(more.error());
-      end = !*more;
+      whole = !*more;
     }
+    value.text = trimmed(text_.rest().substr(0, seen));
+    text_.take(seen);
+    if (value.too_long) cut_ = end;
+    return std::optional(std::move(value));
+  }
+
+  // Moves to the end of a value that was too long.
+  Result<void> skip_rest() {
+    for (auto end = std::exchange(cut_, std::nullopt); end;) {
+      auto const size = end->find(text_.rest());
+      text_.take(size.value_or(text_.rest().size()));
+      auto const more = size ? Result<bool>(false) : text_.more();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+    }
+    return {};
   }
 
   Text text_;
   bool started_ = false;
   bool array_ = false;
-  bool closed_ = false;       // the array is
-  bool inside_line_ = false;  // reading stands inside a line of which nothing more is wanted
+  bool closed_ = false;     // the array is
+  std::optional<End> cut_;  // reading stands inside a value of which nothing more is wanted
 };
 
 std::vector<std::string> names_of(Json const& object) {

@@ -177,21 +177,48 @@ TEST_CASE("every row keeps what the file has in its columns, and a bad one its n
 
 // mutant: behind a record that is too long reading goes on inside its line
 // mutant: reading goes on inside a line that was too long
+// mutant: a quote that is not closed in time is told like one that never is
 TEST_CASE("a record of megabytes costs one row") {
   Folder const folder;
   std::string const much(3 * longest_record, 'C');
-  for (auto const& bad : {much, "\"" + much, "\"" + much + "\"x"}) {
+  for (auto const& bad : {much, "\"" + much, "\"" + much + "\"x", "\"" + much + "\""}) {
     auto const rows = read({folder.write("in.csv", "smiles\n*CC*\n" + bad + "\n*CC(*)C\n"), Format::csv});
     REQUIRE(smiles_of(rows) == Texts{"*CC*", "", "*CC(*)C"});
-    CHECK(rows.rows[1].error);
+    auto const& sentence = rows.rows[1].error->message;
+    INFO(sentence);
+    CHECK(sentence.starts_with("line 3, byte 12 of the file: expected a "));
+    CHECK(sentence.find("1048576 bytes, got ") != std::string::npos);
   }
   auto const lines = read({folder.write("in.smi", "*CC*\n" + much + "\n*CC(*)C\n"), Format::lines});
   REQUIRE(lines.rows.size() == 3);
-  CHECK(lines.rows[1].error->message.find("a line of at most") != std::string::npos);
+  CHECK(lines.rows[1].error->message.starts_with(
+      "line 2, byte 5 of the file: expected a line of at most 1048576 bytes, got CCC"));
   CHECK(lines.rows[2].smiles == "*CC(*)C");
-  auto const json =
-      read({folder.write("in.jsonl", "\"*CC*\"\n\"" + much + "\"\n\"*CC(*)C\"\n"), Format::json});
-  CHECK(smiles_of(json) == Texts{"*CC*", "", "*CC(*)C"});
+}
+
+// mutant: behind a value that is too long reading goes on at the next line
+// mutant: an escaped quote ends a JSON text
+TEST_CASE("a JSON value of megabytes costs one row, in an array too") {
+  Folder const folder;
+  std::string const much = std::string(3 * longest_record, 'C') + "\\\", ]}[";
+  for (auto const& [name, text] : std::vector<std::pair<std::string, std::string>>{
+           {"in.jsonl", "\"*CC*\"\n\"" + much + "\"\n\"*CC(*)C\"\n"},
+           {"in.json", "[\"*CC*\",\"" + much + "\",\"*CC(*)C\"]"},
+           {"in.json", "[\"*CC*\",{\"smiles\":\"" + much + "\",\"a\":[1,2]},\"*CC(*)C\"]"}}) {
+    for (auto const& path : {folder.write(name, text), folder.compress(name + ".gz", text)}) {
+      auto const rows = read({path, Format::json});
+      CHECK(rows.failure == "");
+      REQUIRE(smiles_of(rows) == Texts{"*CC*", "", "*CC(*)C"});
+      auto const& sentence = rows.rows[1].error->message;
+      INFO(sentence);
+      CHECK(sentence.find(" of the file: expected a value of at most 1048576 bytes, got ") !=
+            std::string::npos);
+    }
+  }
+  auto const torn = read({folder.write("in.json", "[\"*CC*\",\"" + much), Format::json});
+  REQUIRE(torn.rows.size() == 2);
+  CHECK(torn.rows[1].error);
+  CHECK(torn.failure.find("a ] that closes the array") != std::string::npos);
 }
 
 // mutant: the SMILES of a line ends at its first blank
