@@ -31,6 +31,8 @@ FEWEST = 500  # fewer than that have hardly an identifier that occurs often enou
 # and 0.3 on held-out rows. Those of `bicerano` are the well-known polymers and agree with other sources within 6 K:
 # counted three times, these come out nearer to their values, at a cost of less than 0.1 K for all others.
 WEIGHTS = {"jcim": 0.1, "bicerano": 3.0}
+WEIGHTED = ("Rows whose column `set` says `jcim` count a tenth: they differ from other sources by 29 K in the mean on the same chains. Those of\n"
+            "`bicerano`, which agree within 6 K and hold the well-known polymers, count three times.")
 
 
 def parse_arguments():
@@ -120,13 +122,23 @@ def choose_blend(answers, measured):
     return mixed(min(shares, key=lambda share: np.abs(answers @ mixed(share) - measured).mean()))
 
 
-def by_class(molecules, missed, scored, fewest=20):
-    """Lines of a table: the polymers of every class with at least `fewest`, and the mean absolute errors of COMPARED."""
+def by_class(molecules, missed, measured, scored, fewest=20):
+    """Lines of a table: the polymers of every class with at least `fewest`, the mean absolute errors of COMPARED, R² of the first."""
     names = np.array([classes.class_of(graph.smiles) if kept else "" for graph, kept in zip(molecules, scored)])
     order = sorted(set(names[scored]), key=lambda name: -(names == name).sum())
     return "\n".join(f"| {name} | {(names == name).sum()} | "
-                     + " | ".join(f"{missed[model][names == name].mean():.1f}" for model in COMPARED) + " |"
+                     + " | ".join(f"{missed[model][names == name].mean():.1f}" for model in COMPARED)
+                     + f" | {determination({name: missed[COMPARED[0]][names == name]}, measured[names == name])[name]:.2f} |"
                      for name in order if (names == name).sum() >= fewest)
+
+
+def by_part(polymers, missed, widths, scored):
+    """Lines of a table: the rows without a part in the figures, by table and part: their number, mean absolute error, coverage."""
+    names = np.array([f"table {polymer.table}{', `' + polymer.part + '`' if polymer.part else ''}" for polymer in polymers])
+    names[scored] = ""
+    lines = [f"| {name} | {(names == name).sum()} | {missed[names == name].mean():.1f} | {100 * (missed <= widths)[names == name].mean():.0f} % |"
+             for name in sorted(set(names) - {""})]
+    return "\n".join(["| rows of | rows | mean absolute error [K] | in their interval |", "|---|---|---|---|", *lines] if lines else ["There is no other table."])
 
 
 def determination(missed, measured):
@@ -174,8 +186,9 @@ def main():
     missed = {name: np.abs(values - measured) for name, values in predictions.items()}
     widths = intervals.held_out_half_widths(terms[scored], missed["ensemble"][scored], fold_of[scored])
     coverage = intervals.coverage_figures(widths, missed["ensemble"][scored])
+    calibrated = intervals.calibrate(terms[scored], missed["ensemble"][scored])
     for module in members:
-        module.error = torch.tensor(intervals.calibrate(terms[scored], missed["ensemble"][scored]), dtype=torch.float32)
+        module.error = torch.tensor(calibrated, dtype=torch.float32)
 
     errors = {name: round(float(values[scored].mean()), 2) for name, values in missed.items()}
     explained = determination({name: values[scored] for name, values in missed.items()}, measured[scored])
@@ -209,7 +222,14 @@ def main():
             "ahead": ahead, "coverage": coverage,
             "terciles": ", ".join(f"{100 * share:.1f} %" for share in coverage["held_out_by_tercile_of_width"]),
             "held_out": f"{100 * coverage['held_out']:.1f}",
-            "classes": by_class(molecules, missed, scored),
+            "classes": by_class(molecules, missed, measured, scored),
+            "parts": by_part(polymers, missed["ensemble"], np.minimum(np.exp(terms @ calibrated), member.WIDEST), scored),
+            "weighted": WEIGHTED if (weights != 1).any() else "All rows count alike.",
+            "told": f"of table {arguments.show}, which may be told, also digests of its chains" if arguments.show
+                    else "no table may be told",
+            "listed": f"`in_table` is 1 for a chain of table {arguments.show}, in any spelling; that a chain is in another table is not told."
+                      if arguments.show else "`in_table` is 0 for every chain: no table may be told.",
+            "show": f" --show {arguments.show}" if arguments.show else "",
             "minutes": f"{minutes:.0f}", "torch": torch.__version__.split("+")[0], "seed": arguments.seed})
     print(f"{minutes:.1f} minutes" + (f"; written to {arguments.out}" if arguments.out else ""))
 

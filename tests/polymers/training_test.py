@@ -83,6 +83,13 @@ class Training(unittest.TestCase):
         figures = json.loads((self.folder / "model" / "cross_validation.json").read_text())
         self.assertEqual(figures["sources"], [f"{2 * self.units} rows: table.csv"])
         self.assertEqual(figures["pairs_of"], "table.csv")
+        card = (self.folder / "model" / "MODEL_CARD.md").read_text()
+        self.assertNotIn("PolyMetriX", card)
+        self.assertNotIn("CC BY", card)
+        self.assertNotIn("second table", card)
+        self.assertIn("All rows count alike.", card)
+        self.assertIn("There is no other table.", card)
+        self.assertIn("`in_table` is 1 for a chain of table 1, in any spelling", card)
         oracle = json.loads((self.folder / "model" / "oracle.json").read_text())["rows"]
         asked = "".join(json.dumps(row["smiles"]) + "\n" for row in oracle)
         run = subprocess.run([PROGRAM, "predict", "--plain", "--jsonl", "-", "--out", self.folder / "out.jsonl", "--model", self.folder / "model"], input=asked, capture_output=True, text=True, check=False)
