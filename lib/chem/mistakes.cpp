@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -31,6 +32,7 @@ std::string_view word_at(std::string_view text, std::size_t at) {
 
 /// Four small letters in a row, not all of them aromatic atoms, are a word and no chain of atoms.
 bool is_name(std::string_view word) {
+  if (lower(word) == "poly") return true;
   std::size_t run = 0;
   for (char const letter : word) {
     run = is_lower(letter) ? run + 1 : 0;
@@ -39,10 +41,40 @@ bool is_name(std::string_view word) {
   return false;
 }
 
+/// Two capitals or more up to the first blank, not all of them atoms: PVC, PA-6.
+bool is_abbreviation(std::string_view text) {
+  std::string_view const word = text.substr(0, text.find_first_of(" \t"));
+  auto const capital_or_number = [](char c) { return is_upper(c) || is_digit(c) || c == '-'; };
+  auto const atom = [](char c) {
+    return !is_upper(c) || std::string_view("BCFHINOPS").find(c) != std::string_view::npos;
+  };
+  return std::ranges::count_if(word, is_upper) > 1 && std::ranges::all_of(word, capital_or_number) &&
+         !std::ranges::all_of(word, atom);
+}
+
+/// What a letter that no SMILES has is often meant for: the rest of the sentence, and the byte where that begins.
+std::optional<Refusal> meant(std::string_view text, std::size_t at) {
+  for (std::string_view const group : {"Me", "Et", "Ph", "Bu"})
+    for (std::size_t const first : {at, at - std::min<std::size_t>(at, 1)})
+      if (text.substr(first, 2) == group)
+        return Refusal{first,
+                       fmt::format("{} at byte {} is the name of a group; write its atoms", group, first)};
+  if (text[at] == 'R')
+    return Refusal{at, fmt::format("R at byte {} is no element; write an open end as *", at)};
+  std::string_view const last = at == 0 ? std::string_view() : text.substr(at - 1, 2);
+  for (std::string_view const element : {"Cl", "Br"})
+    if (lower(last) == lower(element))
+      return Refusal{at - 1, fmt::format("{} at byte {}: the element is written {}", last, at - 1, element)};
+  return std::nullopt;
+}
+
 Refusal unexpected_letter(std::string_view text, std::size_t at) {
   std::string_view const word = word_at(text, at);
   if (is_name(word))
     return {at, fmt::format("unknown element {} at byte {}; '{}' reads like a name", text[at], at, word)};
+  if (is_abbreviation(text))
+    return {at, fmt::format("unknown element {} at byte {}; '{}' reads like an abbreviation", text[at], at,
+                            text.substr(0, text.find_first_of(" \t")))};
   if (std::string_view const split = split_element(text, at); !split.empty())
     return {at - 1,
             fmt::format("element {} at byte {} must be written in brackets, [{}]", split, at - 1, split)};
@@ -50,6 +82,7 @@ Refusal unexpected_letter(std::string_view text, std::size_t at) {
     if (std::string_view const symbol = text.substr(at, length);
         symbol.size() == length && atomic_number(symbol) > 0)
       return {at, fmt::format("element {} at byte {} must be written in brackets, [{}]", symbol, at, symbol)};
+  if (auto refusal = meant(text, at)) return *std::move(refusal);
   return {at, fmt::format("unknown element {} at byte {}", text[at], at)};
 }
 
@@ -99,6 +132,41 @@ bool is_formula(std::string_view text) {
   return hydrogen && number;
 }
 
+/// The hash of an InChI: 14, 10 and 1 capitals.
+bool is_key(std::string_view text) {
+  if (text.size() != 27) return false;
+  for (std::size_t at = 0; at < text.size(); ++at)
+    if (at == 14 || at == 25 ? text[at] != '-' : !is_upper(text[at])) return false;
+  return true;
+}
+
+/// Digits first, and no letter up to a blank: 373 K, -12,5.
+bool is_number(std::string_view text) {
+  std::string_view const word = text.substr(0, text.find_first_of(" \t"));
+  std::string_view const digits = word.substr(word.starts_with('-') || word.starts_with('+') ? 1 : 0);
+  return !digits.empty() && is_digit(digits.front()) &&
+         std::ranges::all_of(digits, [](char c) { return is_digit(c) || c == '.' || c == ','; });
+}
+
+/// A formula of a chain: (C2H4)n, -[CH2-CH2]-.
+bool is_chain_formula(std::string_view text) {
+  if (text.starts_with('-')) return text.ends_with('-') || text.ends_with("-n");
+  return (text.starts_with('(') || text.starts_with('[')) && (text.ends_with(")n") || text.ends_with("]n"));
+}
+
+/// Letters beyond ASCII that are seen as blanks, stars and bonds, or not at all.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> look_alikes = {{
+    {"\xC2\xA0", "a blank that does not break"},
+    {"\xE2\x80\x8B", "a blank without width"},
+    {"\xEF\xBB\xBF", "a byte order mark"},
+    {"\xE2\x88\x97", "a star that is no *"},
+    {"\xEF\xBC\x8A", "a star that is no *"},
+    {"\xE2\x80\x93", "a dash that is no -"},
+    {"\xE2\x88\x92", "a minus that is no -"},
+    {"\xE2\x80\x9C", "a quotation mark"},
+    {"\xE2\x80\x9D", "a quotation mark"},
+}};
+
 }  // namespace
 
 std::string_view split_element(std::string_view text, std::size_t at) {
@@ -113,6 +181,9 @@ Refusal unexpected_byte(std::string_view text, std::size_t at) {
   if (letter == '\0') return {at, fmt::format("NUL at byte {}", at)};
   if (letter == '\n' || letter == '\r') return {at, fmt::format("line break at byte {}", at)};
   if (letter == ' ' || letter == '\t') return {at, fmt::format("white space at byte {}", at)};
+  for (auto const& [letters, name] : look_alikes)
+    if (text.substr(at).starts_with(letters))
+      return {at, fmt::format("{} at byte {}; SMILES is ASCII", name, at)};
   if (byte >= 0x80) return {at, fmt::format("byte {} is 0x{:02x}; SMILES is ASCII", at, byte)};
   if (byte < 0x20 || byte == 0x7f)
     return {at, fmt::format("byte {} is the control character 0x{:02x}", at, byte)};
@@ -135,8 +206,14 @@ Refusal unknown_element(std::string_view text, std::size_t open, std::size_t at)
   if (first == '$' || first == '<' || first == '>')
     return {at, fmt::format("[{} at byte {} belongs to BigSMILES, which is not read; {}", first, open,
                             how_to_end)};
+  if (first == '#' || first == '!')
+    return {at, fmt::format("[{} at byte {} belongs to SMARTS; only SMILES is read", first, open)};
   if (first == 'R' && !is_lower(second))
     return {at, fmt::format("R at byte {} is no element; write an open end as *", at)};
+  if ((first == 'D' || first == 'T') && second == ']')
+    return {at, fmt::format("[{}] at byte {} is written [{}H]", first, open, first == 'D' ? 2 : 3)};
+  if (is_upper(first))
+    if (auto group = meant(text, at)) return *std::move(group);
   if (std::string_view("edtg").find(first) != std::string_view::npos && second == ']')
     return {at, fmt::format("[{}] at byte {} marks an end of a ladder polymer; ladder polymers are not read",
                             first, open)};
@@ -169,8 +246,14 @@ std::optional<std::string> other_text(std::string_view text) {
   if (text != "Na" && std::ranges::find(missing, small) != missing.end())
     return fmt::format("no SMILES: '{}' stands for a missing value", text);
   if (small.starts_with("inchi=")) return "an InChI, and only SMILES is read";
+  if (is_key(text)) return fmt::format("'{}' is an InChIKey, and only SMILES is read", text);
+  if (text.starts_with("{\"") || text.starts_with("[\"") || text.starts_with("[{\""))
+    return "JSON, and only SMILES is read here";
   if (is_registry_number(text)) return fmt::format("'{}' is a CAS number, and only SMILES is read", text);
   if (is_formula(text)) return fmt::format("'{}' reads like a formula, and only SMILES is read", text);
+  if (is_number(text)) return fmt::format("'{}' reads like a number, and only SMILES is read", text);
+  if (is_chain_formula(text))
+    return fmt::format("'{}' reads like the formula of a chain; {}", text, how_to_end);
   return std::nullopt;
 }
 

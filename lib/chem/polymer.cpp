@@ -180,6 +180,10 @@ tl::unexpected<Error> refuse_stars(Source const& source) {
                                 : stars == 4 ? ": ladder polymers and networks are not read"
                                 : stars > 2  ? ": networks are not read"
                                              : "";
+  std::size_t const end = static_cast<std::size_t>(source.facts.begin + source.facts.size);
+  if (stars < 2 && source.text.find('*', end) != std::string_view::npos)
+    return refuse("two * mark the ends of a repeat unit, this SMILES has {}: it ends at the blank at byte {}",
+                  stars, end);
   if (stars > 2 && source.place != nullptr) {
     std::size_t third = source.text.find('*');
     for (int i = 0; i < 2; ++i) third = source.text.find('*', third + 1);
@@ -221,6 +225,10 @@ std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions co
 }
 
 std::string no_polymer(SmilesFacts const& facts) {
+  if (facts.stars > 0 && facts.fragments > 1 && facts.charged == 0)
+    return fmt::format(
+        "a repeat unit and {} without a charge beside it, a mixture",
+        facts.fragments == 2 ? "a molecule" : fmt::format("{} molecules", facts.fragments - 1));
   if (facts.stars > 0) return {};
   if (facts.fragments > 1)
     return fmt::format("{} molecules side by side{}", facts.fragments,

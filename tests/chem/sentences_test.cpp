@@ -151,6 +151,44 @@ std::vector<Reported> const reports = {
     {"a number of a registry", "9003-53-6", "smiles: '9003-53-6' is a CAS number, and only SMILES is read"},
     {"an InChI", "InChI=1S/CH4/h1H4", "smiles: an InChI, and only SMILES is read"},
     {"an abbreviation", "PS", "", {}, "a molecule of 2 heavy atoms"},
+    {"an abbreviation", "PVC", "smiles: unknown element V at byte 1; 'PVC' reads like an abbreviation", 1},
+    {"an abbreviation", "PA-6 melt", "smiles: unknown element A at byte 1; 'PA-6' reads like an abbreviation",
+     1},
+    {"an abbreviation that is a formula", "CHO",
+     "smiles: element H at byte 1 must be written in brackets, [H]", 1},
+    {"a name", "Poly(1-butene)", "smiles: unknown element l at byte 2; 'Poly' reads like a name", 2},
+    {"a group", "*CC(*)Ph", "smiles: Ph at byte 6 is the name of a group; write its atoms", 6},
+    {"a group", "*CC(*)[Me]", "smiles: Me at byte 7 is the name of a group; write its atoms", 7},
+    {"a rest", "*CC(*)R", "smiles: R at byte 6 is no element; write an open end as *", 6},
+    {"capitals", "*CC(*)CL", "smiles: CL at byte 6: the element is written Cl", 6},
+    {"small letters", "*CC(*)br", "smiles: br at byte 6: the element is written Br", 6},
+    {"an isotope", "*CC([D])*", "smiles: [D] at byte 4 is written [2H]", 5},
+    {"SMARTS", "[#6]CC", "smiles: [# at byte 0 belongs to SMARTS; only SMILES is read", 1},
+    {"an InChIKey", "PPBRXRYQALVLMV-UHFFFAOYSA-N",
+     "smiles: 'PPBRXRYQALVLMV-UHFFFAOYSA-N' is an InChIKey, and only SMILES is read"},
+    {"a column of temperatures", "373 K", "smiles: '373 K' reads like a number, and only SMILES is read"},
+    {"a column of temperatures", "-12,5", "smiles: '-12,5' reads like a number, and only SMILES is read"},
+    {"the formula of a chain", "(C2H4)n",
+     "smiles: '(C2H4)n' reads like the formula of a chain; write a repeat unit with its two open ends as *"},
+    {"the formula of a chain", "-[CH2-CH2]-n",
+     "smiles: '-[CH2-CH2]-n' reads like the formula of a chain; write a repeat unit with its two open ends "
+     "as *"},
+    {"a ring that is not closed", "c1cc(C)n", "smiles: ring 1 opened at byte 1 is never closed", 1},
+    {"JSON", "{\"smiles\": \"*CC*\"}", "smiles: JSON, and only SMILES is read here"},
+    {"a page of the web", "*CC*C\xC2\xA0", "smiles: a blank that does not break at byte 5; SMILES is ASCII",
+     5},
+    {"a word processor",
+     "\xE2\x88\x97"
+     "CC*",
+     "smiles: a star that is no * at byte 0; SMILES is ASCII", 0},
+    {"a blank inside", "*CC (*)C",
+     "repeat unit: two * mark the ends of a repeat unit, this SMILES has 1: it ends at the blank at byte 3"},
+    {"a polymer in a solvent",
+     "*CC(*)c1ccccc1.c1ccccc1",
+     "",
+     {},
+     "a repeat unit and a molecule without a charge beside it, a mixture"},
+    {"an ionomer with water", "*CC(*)C(=O)[O-].[Na+].O", ""},
     {"a formula", "C8H8", "smiles: 'C8H8' reads like a formula, and only SMILES is read"},
     {"a reaction", "CC>>CO", "smiles: > at byte 2 belongs to a reaction; reactions are not read", 2},
     {"chemprop 397", "NaN", "smiles: no SMILES: 'NaN' stands for a missing value"},
@@ -170,6 +208,14 @@ std::vector<Reported> const reports = {
 // mutant: a name after a SMILES is refused
 // mutant: of two backslashes one is read
 // mutant: a text that is no SMILES at all is not named for what it is
+// mutant: an abbreviation is an element that nobody knows
+// mutant: a group is an element that nobody knows
+// mutant: any word of capitals is an abbreviation
+// mutant: a number is not told to be one
+// mutant: a ring that is not closed is the formula of a chain
+// mutant: blanks that are no ASCII are told by their bytes
+// mutant: a mixture of a polymer passes for the polymer
+// mutant: a repeat unit that a blank cuts is told without the blank
 TEST_CASE("what users reported has its stated answer, and a refusal its place") {
   for (auto const& [source, text, refusal, byte, phrase] : reports) {
     auto const fault = find_fault(text);

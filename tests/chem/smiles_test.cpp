@@ -51,7 +51,7 @@ TEST_CASE("a refusal names the byte and the reason") {
   CHECK(reason_of(".C") == "smiles: no atom before . at byte 0");
   CHECK(reason_of("C.") == "smiles: no atom after . at the end, byte 2");
   CHECK(reason_of("C=.C") == "smiles: bond before . at byte 2");
-  CHECK(reason_of("CCQ") == "smiles: unknown element Q at byte 2");
+  CHECK(reason_of("C(C)Q") == "smiles: unknown element Q at byte 4");
   CHECK(reason_of("CNa") == "smiles: element Na at byte 1 must be written in brackets, [Na]");
   CHECK(reason_of("CLi") == "smiles: element Li at byte 1 must be written in brackets, [Li]");
   CHECK(reason_of("C[Xx]") == "smiles: unknown element Xx at byte 2");
