@@ -56,7 +56,8 @@ Result<std::size_t> find_smiles(std::vector<std::string> const& names, std::stri
   std::optional<std::size_t> found;
   if (!wanted.empty()) {
     found = find_column(names, wanted);
-    if (!found) found = numbered(wanted, names.size());
+    if (!found)
+      if (auto const number = numbered(wanted, names.size())) return *number;
   } else {
     for (auto const name : known)
       if (!found) found = find_column(names, name);
@@ -70,7 +71,8 @@ Result<std::size_t> find_smiles(std::vector<std::string> const& names, std::stri
                 columns.empty() ? "none" : "the columns " + clipped(columns, 200));
   }
   if (std::ranges::count_if(names, [&](auto const& name) { return same_name(name, names[*found]); }) > 1)
-    return fail(Code::invalid_argument, Reason::syntax, "expected one column named {}, got several",
+    return fail(Code::invalid_argument, Reason::syntax,
+                "expected one column named {}, got several; --smiles-column takes one of them by its number",
                 clipped(trimmed(names[*found]), 40));
   return *found;
 }

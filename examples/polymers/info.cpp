@@ -56,7 +56,23 @@ void tell_errors(Json const& cross_validation) {
     tell(what, fmt::format("{:.1f} K  {}", error.get<double>(), name));
     what = "";
   }
-  if (auto const rows = text_of(cross_validation, "errors_of"); !rows.empty()) tell("", "on " + rows);
+  if (auto const rows = text_of(cross_validation, "errors_of"); !rows.empty())
+    tell("", "mean absolute errors on " + rows);
+}
+
+// What the intervals are made for, and how they came out.
+void tell_intervals(Json const& calibration) {
+  if (!calibration.contains("coverage") || !calibration.contains("held_out")) return;
+  auto text = fmt::format("made for {:.0f} % of polymers; {:.1f} % of those held out lie in theirs",
+                          100 * calibration.value("coverage", 0.0), 100 * calibration.value("held_out", 0.0));
+  if (auto const thirds = calibration.value("held_out_by_tercile_of_width", std::vector<double>());
+      thirds.size() == 3)
+    text += fmt::format(" ({:.1f}, {:.1f} and {:.1f} % of the narrow, middle and wide third)",
+                        100 * thirds[0], 100 * thirds[1], 100 * thirds[2]);
+  if (calibration.contains("median_half_width"))
+    text += fmt::format("; half of them end within {:.1f} K of the value",
+                        calibration.value("median_half_width", 0.0));
+  tell("interval", text);
 }
 
 }  // namespace
@@ -92,11 +108,7 @@ int print_info(std::string const& folder) {
   say("{}\n", painted(model_title(folder), Colour::bold));
   tell("what", text_of(manifest, "description"));
   tell_errors(read_json(folder + "/cross_validation.json"));
-  auto const calibration = read_json(folder + "/calibration.json");
-  if (calibration.contains("coverage") && calibration.contains("held_out"))
-    tell("interval",
-         fmt::format("made for {:.0f} % of polymers; {:.1f} % of those held out lie in theirs",
-                     100 * calibration.value("coverage", 0.0), 100 * calibration.value("held_out", 0.0)));
+  tell_intervals(read_json(folder + "/calibration.json"));
   auto const domain = read_json(folder + "/domain.json");
   tell("domain",
        fmt::format("{} atom environments of RDKit {}; {} chains of a table are listed",

@@ -12,6 +12,8 @@
 #include <optional>
 #include <system_error>
 
+#include <fmt/format.h>
+
 namespace polymers {
 
 using athanor::Code;
@@ -37,6 +39,9 @@ constexpr std::array kinds{
     Kind{"version https://git-lfs.github.com/spec/"sv,
          "a pointer of Git LFS in place of the data; fetch them with: git lfs pull"},
     Kind{"PAR1"sv, "a Parquet file; write it as CSV"},
+    Kind{"%PDF-"sv, "a PDF; save its table as CSV"},
+    Kind{"<!DOCTYPE html"sv, "a page of the web, not the data; some links give one in place of a file"},
+    Kind{"<html"sv, "a page of the web, not the data; some links give one in place of a file"},
     Kind{"BZh"sv, "compressed by bzip2; only gzip is read"},
     Kind{"\xFD\x37zXZ"sv, "compressed by xz; only gzip is read"},
     Kind{"\x28\xB5\x2F\xFD"sv, "compressed by zstd; only gzip is read"},
@@ -93,12 +98,15 @@ Result<bool> Text::more() {
   buffer_.resize(before + static_cast<std::size_t>(std::max(count, 0)));
   if (interruption.load() != 0) return false;
   int code = Z_OK;
-  char const* const sentence = gzerror(file_.get(), &code);
+  std::string_view sentence = gzerror(file_.get(), &code);
+  if (auto const colon = sentence.find(": "); colon != std::string_view::npos)
+    sentence.remove_prefix(colon + 2);  // which is behind the number of the file
   // The end inside a compressed block is told with the last bytes that it gave.
   if (code != Z_OK && count <= 0) {
     return fail(Code::not_found, Reason::file, "{}: cannot be read{}: {}", name_,
                 byte_ == 0 ? "" : " further",
-                code == Z_ERRNO ? std::generic_category().message(reason) : sentence);
+                code == Z_ERRNO ? std::generic_category().message(reason)
+                                : fmt::format("what gzip compressed is damaged: {}", sentence));
   }
   return count > 0;
 }

@@ -6,10 +6,12 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <athanor/chem/smiles.hpp>
 #include <athanor/core/version.hpp>
 
 #include "build.hpp"
@@ -67,6 +69,23 @@ struct Arguments {
   std::string smi;
 };
 
+void refuse_dash(std::string const& word) {
+  if (word.size() < 2 || word.front() != '-') return;
+  if (word[1] == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
+  throw CLI::ValidationError(word, "no option, and no SMILES begins with -; write an open end as *");
+}
+
+// A word that is no SMILES may be the name of what is there.
+void refuse_place(std::string const& word) {
+  std::error_code unknown;
+  auto const status = std::filesystem::status(word, unknown);
+  if (!std::filesystem::exists(status) || athanor::chem::check_smiles(word)) return;
+  throw CLI::ValidationError(
+      word, std::filesystem::is_directory(status)
+                ? "this is a folder; one file is predicted, or SMILES"
+                : "this is a file whose name does not tell how it is read; --csv, --jsonl or --smi does");
+}
+
 // An option of CLI11 would take [*]CC[*] for a list and drop its outer brackets, so SMILES are what no option
 // took.
 void take_words(CLI::App const& command, Arguments& arguments) {
@@ -81,9 +100,10 @@ void take_words(CLI::App const& command, Arguments& arguments) {
     }
   auto const words = command.remaining();
   for (auto const& word : words) {
-    if (word.size() > 1 && word.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
+    refuse_dash(word);
     auto const format = word == "-" ? Input::Format::lines : format_of(word);
     if (!format) {
+      refuse_place(word);
       run.smiles.push_back(word);
     } else if (words.size() > 1 || !input.path.empty()) {
       throw CLI::ValidationError(word, "expected one file, or SMILES, not both");
@@ -103,24 +123,27 @@ void take_words(CLI::App const& command, Arguments& arguments) {
 // no file.
 CLI::Validator path() {
   return {[](std::string& text) { return std::string(text.empty() ? "expected a path, got nothing" : ""); },
-          "PATH"};
+          ""};
 }
 
 CLI::Validator output_path() {
   return {[](std::string& text) {
             return text.empty() ? std::string("expected a path, got nothing") : unfit_output(text);
           },
-          "PATH"};
+          ""};
 }
 
 void add_input(CLI::App& command, Arguments& arguments) {
-  auto* csv =
-      command.add_option("--csv", arguments.csv, "read PATH as CSV, whatever its name")->check(path());
+  auto* csv = command.add_option("--csv", arguments.csv, "read PATH as CSV, whatever its name")
+                  ->type_name("PATH")
+                  ->check(path());
   auto* jsonl =
       command.add_option("--jsonl", arguments.jsonl, "read PATH as JSON, one value per line or one array")
+          ->type_name("PATH")
           ->check(path())
           ->excludes(csv);
   command.add_option("--smi", arguments.smi, "read PATH as lines of a SMILES and a name")
+      ->type_name("PATH")
       ->check(path())
       ->excludes(csv)
       ->excludes(jsonl);
@@ -128,14 +151,17 @@ void add_input(CLI::App& command, Arguments& arguments) {
       "--smiles-column", arguments.run.input.smiles_column,
       "the column with the SMILES, by name or number; otherwise smiles_polymer, psmiles, smiles or "
       "canonical_smiles");
-  command.add_flag("!--no-header", arguments.run.input.header,
-                   "the first line of the CSV file is a row; the SMILES are its first field");
+  command.add_flag_callback(
+      "--no-header", [&] { arguments.run.input.header = false; },
+      "the first line of the CSV file is a row; the SMILES are its first field");
 }
 
 void add_output(CLI::App& command, Arguments& arguments) {
   command.add_option("--out", arguments.run.out, "write the predictions there: .csv, .tsv, .json or .jsonl")
+      ->type_name("PATH")
       ->check(output_path());
   command.add_option("--html", arguments.run.html, "write a self-contained page with pictures there")
+      ->type_name("PATH")
       ->check(path());
   command.add_flag("--celsius", arguments.run.view.celsius, "temperatures in degrees Celsius");
   command.add_flag("--explain", arguments.run.view.explain, "say for every row where its time went");
@@ -145,6 +171,7 @@ void add_model(CLI::App& command, std::string& folder) {
   command
       .add_option("--model", folder,
                   "folder with athanor.json, in place of the model that comes with the program")
+      ->type_name("PATH")
       ->check(path());
 }
 
@@ -175,8 +202,9 @@ void add_build(CLI::App& command, Arguments& arguments) {
       ->delimiter(',');
   command.add_option("--meso", options.meso,
                      "fraction of neighbouring units with equal configuration: 1 isotactic, 0 syndiotactic");
-  command.add_flag("!--any-orientation", options.head_to_tail,
-                   "units join the chain by either side, as in m2p");
+  command.add_flag_callback(
+      "--any-orientation", [&] { arguments.build.options.head_to_tail = false; },
+      "units join the chain by either side, as in m2p");
   auto* predict = command.add_flag("--predict", arguments.predict_built,
                                    "predict the repeat unit, or the oligomers where there is none");
   add_output(command, arguments);
@@ -187,8 +215,7 @@ void add_build(CLI::App& command, Arguments& arguments) {
 
 void check_monomers(std::vector<std::string> const& words) {
   if (words.empty()) throw CLI::RequiredError("MONOMERS");
-  for (auto const& word : words)
-    if (word.size() > 1 && word.front() == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
+  for (auto const& word : words) refuse_dash(word);
 }
 
 int build_words(CLI::App const& command, Arguments& arguments) {
@@ -222,6 +249,9 @@ int run_words(int argc, char** argv) {
   CLI::App app{"Properties of polymers from their SMILES", "polymers"};
   app.set_version_flag("--version", fmt::format("polymers, of Athanor {}", athanor::version_text));
   app.require_subcommand(0, 1);
+  app.footer(
+      "`polymers predict --help` and so on tell more, among it the exit status. Begin with: polymers "
+      "predict");
   Arguments arguments;
   arguments.run.predictor.model_folder = shipped_model();
   auto* predict = app.add_subcommand(
@@ -237,6 +267,7 @@ int run_words(int argc, char** argv) {
   add_build(*build, arguments);
   auto* info =
       app.add_subcommand("info", "Says what the model is, how large its errors are, and where its limits.");
+  info->footer("Exit status: 0; 1 when no model is there; 2 for wrong usage.");
   add_model(*info, arguments.run.predictor.model_folder);
   arguments.run.command = command_line(argc, argv);
   // No SMILES starts with -, so the word that ends the options ends nothing.

@@ -40,6 +40,17 @@ std::vector<std::string> added_columns(std::vector<std::string> const& input, bo
   return names;
 }
 
+// The columns as members of an object, which has each name once and none that is empty.
+std::vector<std::string> member_names(std::vector<std::string> const& columns) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    std::string name = columns[i].empty() ? fmt::format("column_{}", i + 1) : columns[i];
+    while (std::ranges::find(names, name) != names.end()) name += fmt::format("_{}", i + 1);
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
 std::string message_of(Prediction const& prediction) {
   return prediction.error ? prediction.error->message : "";
 }
@@ -64,7 +75,7 @@ Result<Output> Output::open(std::string const& path, std::vector<std::string> co
   if (ends_with(path, {".json"})) output.format_ = Format::array;
   if (ends_with(path, {".tsv", ".tab"})) output.separator_ = '\t';
   output.celsius_ = celsius;
-  output.columns_ = columns;
+  output.columns_ = output.format_ == Format::csv ? columns : member_names(columns);
   output.added_ = added_columns(columns, celsius);
   std::string header = output.format_ == Format::array ? "[" : "";
   if (output.format_ == Format::csv) {

@@ -96,8 +96,11 @@ std::optional<Error> refusal(std::string_view smiles) {
   return Error{
       Code::invalid_argument,
       Reason::chemistry,
-      fmt::format("not a polymer: this is {}; a repeat unit has two *, and --plain predicts it all the same",
-                  why),
+      facts->stars > 0
+          ? fmt::format("not a polymer alone: this is {}; --plain predicts it all the same", why)
+          : fmt::format(
+                "not a polymer: this is {}; a repeat unit has two *, and --plain predicts it all the same",
+                why),
       {}};
 }
 

@@ -133,6 +133,7 @@ void print_comparison(std::span<Prediction const> predictions, std::vector<Handb
       say("{:<36}  {:>7}  {:>9}  {:>13}\n", handbook[i].name, known, temperature(p.tg_k, view),
           interval(p, view));
   }
+  if (std::ranges::none_of(handbook, &Handbook::trained_on)) return;
   say("* The model was trained on this value. Most polymers of textbooks are in its\n"
       "  larger table, too, whose rows are not listed: none of them tests the model.\n");
 }

@@ -187,6 +187,29 @@ Error in_file(std::string const& name, Error error) {
   return error;
 }
 
+// What a text is that begins with this line and holds no lines of SMILES; empty where it may.
+std::string_view other_kind(std::string_view line) {
+  if (line.starts_with("[\"") || line.starts_with("{\"") || line.starts_with("[{"))
+    return "JSON; --jsonl reads it";
+  if (line.find('*') != std::string_view::npos) return {};  // a repeat unit, whatever its name
+  char const separator = separator_of(line);
+  for (std::size_t first = 0; first < line.size();) {
+    std::size_t const end = std::min(line.find(separator, first), line.size());
+    bool const part = first > 0 || (end < line.size() && separator != '\t');
+    if (part && names_smiles(line.substr(first, end - first))) return "a table with a header; --csv reads it";
+    first = end + 1;
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Rows>> open_lines(Text text) {
+  auto const line = trimmed(text.rest().substr(0, text.rest().find('\n')));
+  if (auto const kind = other_kind(line); !kind.empty())
+    return fail(Code::invalid_argument, Reason::syntax,
+                "{}: expected lines of a SMILES and a name, this is {}", text.name(), kind);
+  return std::make_unique<Lines>(std::move(text));
+}
+
 Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
   std::string const name = text.name();
   auto const announced = announced_separator(text);
@@ -194,8 +217,11 @@ Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
   CsvRecords records(std::move(text), separator);
   auto first = records.next();
   if (!first) return tl::unexpected(std::move(first.error()));
-  if (*first && (*first)->fault) return tl::unexpected(in_file(name, *(*first)->fault));
-  std::vector<std::string> columns = *first ? (*first)->fields : std::vector<std::string>{""};
+  if (!*first)
+    return fail(Code::invalid_argument, Reason::missing_input,
+                "{}: expected a column of SMILES, such as smiles, got none: the file is empty", name);
+  if ((*first)->fault) return tl::unexpected(in_file(name, *(*first)->fault));
+  std::vector<std::string> columns = (*first)->fields;
   if (std::ranges::any_of(columns, [](auto const& column) { return column.find('\r') != std::string::npos; }))
     return fail(Code::invalid_argument, Reason::syntax,
                 "{}: expected lines that end with LF or CR LF, got CR", name);
@@ -265,7 +291,7 @@ Result<std::unique_ptr<Rows>> open_rows(Input const& input) {
     case Input::Format::json: return open_json(std::move(*text), input);
     case Input::Format::lines: break;
   }
-  return std::make_unique<Lines>(std::move(*text));
+  return open_lines(std::move(*text));
 }
 
 std::unique_ptr<Rows> rows_of(std::vector<std::string> smiles) {

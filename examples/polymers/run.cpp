@@ -129,7 +129,8 @@ class Run {
 
 void print_summary(Summary const& summary, View const& view) {
   double const rate = summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0;
-  say("{} rows, {} refused, {:.0f} rows/s\n", summary.rows, summary.errors, rate);
+  say("{} row{}, {} refused, {:.0f} rows/s\n", summary.rows, summary.rows == 1 ? "" : "s", summary.errors,
+      rate);
   if (view.explain) print_engine(summary);
 }
 
@@ -170,7 +171,11 @@ int predict_rows(RunSettings const& settings, std::vector<Handbook> const& handb
   auto const went = run.go();
   Summary const summary = predictor->finish();
   if (summary.rows == 0 && went && interruption.load() == 0)
-    return complain({Code::invalid_argument, Reason::missing_input, "the input holds no rows", {}});
+    return complain({Code::invalid_argument,
+                     Reason::missing_input,
+                     fmt::format("{}: expected at least one row of SMILES, got none",
+                                 settings.input.path == "-" ? "standard input" : settings.input.path),
+                     {}});
   run.print_refusals(summary.errors);
   run.print_left_out();
   print_summary(summary, told.view);
@@ -236,8 +241,11 @@ int complain(Error const& error) {
 
 int run(RunSettings const& settings) {
   if (settings.out == "-" || settings.html == "-") voice = stderr;
-  auto const handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
+  auto handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
   if (!handbook) return complain(handbook.error());
+  // What another model was trained on is not known.
+  if (settings.predictor.model_folder != shipped_model())
+    for (auto& entry : *handbook) entry.trained_on = false;
   bool const demonstration = settings.smiles.empty() && settings.input.path.empty();
   return demonstration ? demonstrate(settings, *handbook) : predict_rows(settings, *handbook);
 }

@@ -99,9 +99,9 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
     return fail(Code::invalid_argument, Reason::too_large,
                 "smiles: expected at most {} heavy atoms, as the model reads Morgan identifiers, got {}",
                 morgan_heavy_atoms,
-                prepared->polymer ? fmt::format("the {} of the repeat unit and those in sight of them",
+                prepared->polymer ? fmt::format("{} in the repeat unit, and those in sight of them",
                                                 prepared->graph.heavy_atoms)
-                                  : fmt::format("its {}", prepared->graph.heavy_atoms));
+                                  : fmt::format("{}", prepared->graph.heavy_atoms));
   std::span<MorganCount const> const identifiers =
       prepared->identifiers ? *prepared->identifiers : std::span<MorganCount const>{};
   std::int64_t const unseen =

@@ -129,11 +129,16 @@ TEST_CASE("the column of repeat units is found in the tables that people have") 
 
 // mutant: a column that is asked for is not looked for
 // mutant: without a header the first record is dropped
+// mutant: a column that is counted must have a name of its own
 TEST_CASE("a column can be named or counted, and a header be missing") {
   Folder const folder;
   auto const path = folder.write("in.csv", "smiles,Repeat unit\nCC,*CC*\n");
   CHECK(smiles_of(read({path, Format::csv, "repeat unit"})) == Texts{"*CC*"});
   CHECK(smiles_of(read({path, Format::csv, "2"})) == Texts{"*CC*"});
+  auto const twice = folder.write("twice.csv", "smiles,Smiles\nCC,*CC*\n");
+  CHECK(read({twice, Format::csv}).failure.find("one column named smiles, got several; --smiles-column") !=
+        std::string::npos);
+  CHECK(smiles_of(read({twice, Format::csv, "2"})) == Texts{"*CC*"});
   CHECK(
       read({path, Format::csv, "3"}).failure.find("a column named 3, got the columns smiles, Repeat unit") !=
       std::string::npos);
@@ -235,6 +240,21 @@ TEST_CASE("a line is a SMILES and, after a blank, a name") {
   CHECK(rows.rows[2].name == "named");
 }
 
+// mutant: a table is read as lines
+TEST_CASE("a table or JSON among lines is told with the option that reads it") {
+  Folder const folder;
+  for (auto const* text : {"name,smiles\nPE,*CC*\n", "smiles;Tg\n", "Name\tSMILES\n"})
+    CHECK_MESSAGE(read({folder.write("in.txt", text), Format::lines}).failure.find("--csv reads it") !=
+                      std::string::npos,
+                  text);
+  for (auto const* text : {"[\"*CC*\"]", "{\"smiles\": \"*CC*\"}\n", "[{\"smiles\": \"*CC*\"}]"})
+    CHECK_MESSAGE(read({folder.write("in.txt", text), Format::lines}).failure.find("--jsonl reads it") !=
+                      std::string::npos,
+                  text);
+  for (auto const* text : {"smiles\n*CC*\n", "SMILES\tName\n*CC*\tPE\n", "*CC* poly,smiles\n", "[*]CC[*]\n"})
+    CHECK_MESSAGE(read({folder.write("in.txt", text), Format::lines}).rows.size() == 1, text);
+}
+
 // mutant: brackets inside a JSON text count
 // mutant: a JSON value ends at its first comma
 TEST_CASE("JSON is one value per line or one array, and its members are kept") {
@@ -331,6 +351,7 @@ TEST_CASE("a backslash that JSON does not know is told how to be written") {
 }
 
 // mutant: what cannot be read is taken for the end
+// mutant: the number of a damaged file is told
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
   Folder const folder;
   std::string text = "smiles\n";
@@ -343,7 +364,8 @@ TEST_CASE("gzip is read as it comes, and what a torn file holds is given before 
   CHECK(whole.failure == "");
   std::filesystem::resize_file(path, std::filesystem::file_size(path) * 3 / 4);
   auto const torn = read({path, Format::csv});
-  CHECK(torn.failure.find("cannot be read further: ") != std::string::npos);
+  CHECK(torn.failure ==
+        path + ": cannot be read further: what gzip compressed is damaged: unexpected end of file");
   CHECK(torn.rows.size() > 5'000);
   for (auto const& row : torn.rows) REQUIRE(row.smiles.ends_with("C*"));
 }
@@ -359,7 +381,9 @@ TEST_CASE("what is no text is named for what it is") {
            {"\xD0\xCF\x11\xE0\xA1", ".xls"},
            {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"},
            {"BZh91AY", "bzip2"},
-           {"PAR1\x15", "Parquet"}}) {
+           {"PAR1\x15", "Parquet"},
+           {"%PDF-1.7\n", "PDF"},
+           {"<!DOCTYPE html>\n<html>", "page of the web"}}) {
     auto const failure = read({folder.write("in.csv", text), Format::csv}).failure;
     CHECK_MESSAGE(failure.find("this is ") != std::string::npos, failure);
     CHECK_MESSAGE(failure.find(words) != std::string::npos, failure);
