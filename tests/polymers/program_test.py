@@ -453,7 +453,7 @@ class Program(unittest.TestCase):
 
     # mutant: a polymer beside a solvent is no mixture
     def test_a_mixture_is_refused_unless_it_is_asked_for(self):
-        self.assertIn("no polymer alone: this is a repeat unit and a molecule", " ".join(self.predict("*CC*.c1ccccc1", status=1)[0].split()))
+        self.assertIn("not a polymer alone: this is a repeat unit and a molecule", " ".join(self.predict("*CC*.c1ccccc1", status=1)[0].split()))
         self.predict("*CC*.c1ccccc1", "--plain")
         self.predict("*CC(*)C(=O)[O-].[Na+]")
 
