@@ -19,6 +19,9 @@ thread_local void const* keeps_time_of = nullptr;  // the state of the executor 
 /// How long the deferred tasks of a worker wait for it before others take them over.
 constexpr Duration patience = std::chrono::microseconds(500);
 
+/// How long a worker goes on with deferred tasks while posted ones wait.
+constexpr Duration turn = std::chrono::milliseconds(1);
+
 /// A condition variable that is waited on with a SystemMutex held.
 class Condition {
  public:
@@ -52,7 +55,11 @@ class Condition {
 /// deadlines that pass together cost few wake-ups.
 ///
 /// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
-/// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
+/// runs, the worker's timer is armed; if it fires, they go to the head of the queue. A worker whose deferred tasks defer
+/// further ones looks whether posted tasks wait: after a turn it queues up what it has left behind them.
+///
+/// Room is what `queued` tasks leave of the workers that are not inside a task, and of those that may be started. Once
+/// the system has refused a thread the latter count as none, until it gives one again.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
   /// What belongs to one worker at a time; the timer is for its backlog.
   struct alignas(64) Worker : Timer {
@@ -79,6 +86,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   Task* tail ATH_GUARDED_BY(mutex) = nullptr;
   std::size_t queued ATH_GUARDED_BY(mutex) = 0;
   std::size_t workers ATH_GUARDED_BY(mutex) = 0;
+  bool starts_fail ATH_GUARDED_BY(mutex) = false;  // the last worker could not be started
   std::size_t idle ATH_GUARDED_BY(mutex) = 0;
   std::size_t coming ATH_GUARDED_BY(mutex) =
       0;  // woken or started workers that have not looked at the queue yet
@@ -93,6 +101,8 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   Worker* unused_worker ATH_GUARDED_BY(mutex) = nullptr;
   std::thread lingered_out ATH_GUARDED_BY(mutex);  // the last worker that ended, not joined yet
   std::shared_ptr<State> kept{};                   // itself, for ever: in a child
+  // Whether the queue holds a task: written under the mutex when that changes, read by workers between deferred tasks.
+  alignas(64) std::atomic<bool> others_wait{false};
 
   /// In a child no thread but the one that forked exists, and any mutex may be held by one that does not.
   bool is_in_child() const noexcept { return SystemEnv::forks() != forks; }
@@ -144,6 +154,16 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     return start(&State::run_tasks);
   }
 
+  /// False when there are as many as there may be, or the system gives no thread.
+  bool add_worker() noexcept ATH_REQUIRES(mutex) {
+    if (workers == limit) return false;
+    starts_fail = !start_worker();
+    if (starts_fail) return false;
+    ++workers;
+    ++coming;
+    return true;
+  }
+
   /// Makes sure that a worker will look at the queue. True when an idle one is to be notified.
   bool call_worker() noexcept ATH_REQUIRES(mutex) {
     if (coming > 0) return false;
@@ -151,32 +171,31 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
       ++coming;
       return true;
     }
-    if (workers < limit && start_worker()) {
-      ++workers;
-      ++coming;
-    }
+    add_worker();
     return false;
   }
 
   /// False when no thread is there to run it, nor can be started: the task was not taken.
   bool enqueue(Task& task, bool& notify) noexcept ATH_REQUIRES(mutex) {
     task.next = nullptr;
-    (tail != nullptr ? tail->next : head) = &task;
-    tail = &task;
-    ++queued;
-    if (keeps_time_of == this && workers != 0 && busy + queued < limit) {
+    put_at_tail(task);
+    if (keeps_time_of == this && workers != 0 && has_room()) {
       unannounced = true;
       return true;
     }
     notify = call_worker();
     if (workers != 0) return true;
-    head = tail = nullptr;  // without a worker nothing else was queued
-    queued = 0;
+    dequeue();  // without a worker nothing else was queued
     return false;
   }
 
   /// See SystemExecutor::idle.
-  bool has_room() const noexcept ATH_REQUIRES(mutex) { return busy + queued < limit; }
+  bool has_room() const noexcept ATH_REQUIRES(mutex) {
+    return busy + queued < (starts_fail ? workers : limit);
+  }
+
+  /// As has_room, of workers that exist: one more is started if need be.
+  bool make_room() noexcept ATH_REQUIRES(mutex) { return busy + queued < workers || add_worker(); }
 
   /// See SystemExecutor::post and post_if_idle.
   bool post(Task& task, bool may_wait) noexcept {
@@ -185,7 +204,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     {
       detail::Lock const lock(mutex);
       bool notify = false;
-      if (stopping || (!may_wait && !has_room()) || !enqueue(task, notify)) return false;
+      if (stopping || (!may_wait && !make_room()) || !enqueue(task, notify)) return false;
       if (notify) awaited = shared_from_this();
     }
     if (awaited != nullptr) awaited->work.notify_one();
@@ -196,7 +215,10 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     Task* const task = head;
     if (task == nullptr) return nullptr;
     head = task->next;
-    if (head == nullptr) tail = nullptr;
+    if (head == nullptr) {
+      tail = nullptr;
+      others_wait.store(false, std::memory_order_relaxed);
+    }
     --queued;
     return task;
   }
@@ -231,16 +253,36 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   }
 
   void run_deferred(Worker& worker) noexcept {
+    TimePoint turn_ends = no_deadline;
     while (Task* const task = worker.backlog.next()) {
-      bool const others_wait = worker.backlog.has_open();
+      if (is_over(turn_ends) && queue_up(worker, *task)) return;
+      bool const more = worker.backlog.has_open();
       bool const watched = worker.due.load(std::memory_order_relaxed) > Timer::suspended;
-      if (others_wait && !watched) {
+      if (more && !watched) {
         arm(worker, after(SystemEnv::now(), patience));
-      } else if (!others_wait && watched) {
+      } else if (!more && watched) {
         timers.suspend(worker);
       }
       task->run(*task);
     }
+  }
+
+  /// Whether posted tasks have waited for a turn, which begins when they are first seen.
+  bool is_over(TimePoint& turn_ends) const noexcept {
+    if (!others_wait.load(std::memory_order_relaxed)) return false;
+    TimePoint const now = SystemEnv::now();
+    if (turn_ends == no_deadline) turn_ends = after(now, turn);
+    return now >= turn_ends;
+  }
+
+  /// Puts what the worker has deferred behind the posted tasks. False if none waits any more, or the executor stops: what
+  /// is queued then may find no worker.
+  bool queue_up(Worker& worker, Task& first) noexcept {
+    detail::Lock const lock(mutex);
+    if (stopping || head == nullptr) return false;
+    first.next = worker.backlog.take_over();
+    put_at_tail(first);
+    return true;
   }
 
   /// The worker has been inside a task for a while, or has just come out and takes the next one.
@@ -261,10 +303,22 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   }
 
   void put_at_head(Task& first) noexcept ATH_REQUIRES(mutex) {
+    Task& last = count(first);
+    last.next = std::exchange(head, &first);
+    if (tail == nullptr) tail = &last;
+  }
+
+  void put_at_tail(Task& first) noexcept ATH_REQUIRES(mutex) {
+    (tail != nullptr ? tail->next : head) = &first;
+    tail = &count(first);
+  }
+
+  /// Counts linked tasks as queued. Returns the last of them.
+  Task& count(Task& first) noexcept ATH_REQUIRES(mutex) {
+    if (queued == 0) others_wait.store(true, std::memory_order_relaxed);
     Task* last = &first;
     for (++queued; last->next != nullptr; ++queued) last = last->next;
-    last->next = std::exchange(head, &first);
-    if (tail == nullptr) tail = last;
+    return *last;
   }
 
   /// What abandoned threads would have run. Callers wait for it.

@@ -83,6 +83,37 @@ TEST_CASE("S3-2 two lanes on one executor thread do not delay each other") {
   CHECK(busy.finished.size() == 200);
 }
 
+// mutant: an executor thread's turn lasts as long as nothing waits when a batch ends
+TEST_CASE("a lane that is filled again after each of its batches lets another one have its turn") {
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetClient busy;
+  PuppetClient other;
+  SimulatedLane<Immediate> busy_lane({.max_items = 1}, {}, busy, executor);
+  SimulatedLane<Immediate> other_lane({.max_items = 1}, {}, other, executor);
+  struct Again : Task {
+    SimulatedLane<Immediate>* lane = nullptr;
+    TestCall call;
+  } again;
+  again.lane = &busy_lane;
+  again.run = [](Task& self) noexcept {
+    auto& loop = static_cast<Again&>(self);
+    loop.lane->enter(loop.call, LendThread::no);
+  };
+  busy.during = [&](Batch const&) { world.advance(300us); };
+  busy.on_finish = [&](TestCall&) {
+    if (busy.finished.size() < 200) executor.defer(again);
+  };
+  busy_lane.enter(again.call, LendThread::no);
+  TestCall lone;
+  other_lane.enter(lone, LendThread::no);
+  while (lone.finished == 0 && world.step()) {
+  }
+  CHECK(busy.finished.size() <= 4);
+  world.run_until_idle();
+  CHECK(busy.finished.size() == 200);
+}
+
 // mutant: a failed batch is not tried again in pieces
 // mutant: the second half of a failed batch is not tried
 TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alone at most once") {

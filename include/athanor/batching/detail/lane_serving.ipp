@@ -215,8 +215,8 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
     coming_.fetch_add(1);
     give_back(*instance);
     finish(slots, now);
-    bool const over = now >= summons.turn_ends && waiting_.load(std::memory_order_relaxed) > 1;
-    if (!over && executor_.defer(summons)) return;
+    // Whatever waits now: what the slots defer runs first, and may fill the lane again.
+    if (now < summons.turn_ends && executor_.defer(summons)) return;
     summons.turn_ends = {};
     if (executor_.post(summons)) return;
   }
