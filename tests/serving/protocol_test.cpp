@@ -15,15 +15,15 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, before the
-// next one is deferred, and after the clock is read.
+// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, and after
+// the clock is read. Counts the atomics that are read.
 struct Hooks {
   static inline bool no_thread = false;      // executors take nothing
   static inline bool no_timekeeper = false;  // executors take no timer
   static inline std::function<void()> after_look;
   static inline std::function<void()> before_lock;
   static inline std::function<void()> after_post;
-  static inline std::function<void()> before_defer;
+  static inline std::uint64_t loads = 0;
   static void run(std::function<void()>& hook) {
     if (auto const once = std::exchange(hook, nullptr)) once();
   }
@@ -53,13 +53,20 @@ struct HookedExecutor : SimulatedExecutor {
     return taken;
   }
   bool post_if_idle(Task& task) noexcept { return idle() && post(task); }
-  bool defer(Task& task) noexcept {
-    Hooks::run(Hooks::before_defer);
-    return SimulatedExecutor::defer(task);
+};
+
+template <class T>
+struct CountedAtomic : SimulatedAtomic<T> {
+  using SimulatedAtomic<T>::SimulatedAtomic;
+  T load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
+    ++Hooks::loads;
+    return SimulatedAtomic<T>::load(order);
   }
 };
 
 struct HookedEnv : SimulatedEnv {
+  template <class T>
+  using Atomic = CountedAtomic<T>;
   using Mutex = HookedMutex;
   using Executor = HookedExecutor;
   static TimePoint now() noexcept {
@@ -275,7 +282,7 @@ TEST_CASE(
   REQUIRE(visited_first->submit(row(1), {}, outcome.completion()));
   reaped.reset();  // the task that destroys it has not begun
   std::uint64_t gone = 0;
-  Hooks::before_defer = [&] {  // of the call that the stop refuses
+  Hooks::after_post = [&] {  // of the answer of the call that the stop refuses
     visited.reset();
     while (rig.world.step_now()) {
     }
@@ -285,6 +292,23 @@ TEST_CASE(
   CHECK_FALSE(visited);
   CHECK(gone == 0);
   CHECK(outcome.reason() == Reason::stopping);
+}
+
+// mutant: the end of each call of a stop walks over all calls
+TEST_CASE("what a stop costs grows with its calls, and not with their square") {
+  auto const looks = [](std::size_t count) {
+    HookedEngine rig({.caller_runs = CallerRuns::never});
+    REQUIRE(rig.model.load());
+    std::vector<Outcome> outcomes(count);
+    for (std::size_t i = 0; i < count; ++i)
+      REQUIRE(rig.model.submit(row(static_cast<float>(i)), {}, outcomes[i].completion()));
+    Hooks::loads = 0;
+    rig.engine.stop(0s);
+    std::uint64_t const loads = Hooks::loads;
+    for (auto const& outcome : outcomes) CHECK(outcome.reason() == Reason::stopping);
+    return loads;
+  };
+  CHECK(looks(400) < 16 * looks(50));
 }
 
 // mutant: a second stop returns at once

@@ -40,6 +40,45 @@ TEST_CASE("a stop leaves no work behind that was queued for several callers") {
   CHECK(engine.control.runs.load() == 0);
 }
 
+// mutant: a stop runs the completions of queued calls before all are answered
+// mutant: a stop runs the completions of abandoned calls before all are answered
+TEST_CASE("a completion that a stop brings about may wait for another call, which the stop has answered") {
+  struct Waiting {
+    SimulatedEngine& engine;
+    std::unique_ptr<SimulatedEngine::Ticket> other{};
+    bool done = false;
+    bool met = false;
+    static void on_answer(void* context, Result<Answer>) noexcept {
+      auto& self = *static_cast<Waiting*>(context);
+      while (!self.other->done() && self.engine.world.step_now()) {
+      }
+      self.met = self.other->done();
+      self.done = true;
+    }
+  };
+  for (bool const loaded : {false, true}) {
+    for (bool const first : {false, true}) {
+      CAPTURE(loaded);
+      CAPTURE(first);
+      SimulatedEngine engine(R"("batching": {"max_items": 1},)");
+      if (loaded) REQUIRE(engine.infer(row(0)));
+      Waiting waiting{engine};
+      auto const submit = [&] {
+        auto call = engine.state->submit(engine.state->handle_of(*engine.served), row(1), {},
+                                         {&Waiting::on_answer, &waiting});
+        REQUIRE(call);
+        (*call)->unref();
+      };
+      if (first) submit();
+      waiting.other = engine.submit(row(2));
+      if (!first) submit();
+      engine.state->stop(0s);
+      CHECK(waiting.done);
+      CHECK(waiting.met);
+    }
+  }
+}
+
 // mutant: a stop waits for calls without a deadline
 // mutant: a stop does not refuse what is queued
 TEST_CASE("S3-19 what a stop's grace does not reach is answered with stopping, and is not run") {

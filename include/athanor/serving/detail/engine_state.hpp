@@ -132,8 +132,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Gate<Env>& gate() noexcept { return gate_; }
   /// Recycles a call that has no references left.
   void recycle(CallType& call) noexcept;
-  /// Calls in flight. Walks over all calls: for a stop and for tests. A call counts as in flight before it asks
-  /// whether the engine is stopping, so a stop that does not see it is seen by it.
+  /// Calls in flight. Walks over all calls: for tests. A call counts as in flight before it asks whether the engine is
+  /// stopping, so a stop that does not see it is seen by it.
   std::size_t routes() const noexcept;
   /// A stream calls its reader: a stop waits until that is over.
   void begin_reading() noexcept { reading_.fetch_add(1); }
@@ -224,6 +224,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   tl::unexpected<Error> refusal_of(CallType& call) noexcept;
   Error no_worker();
   bool begin_stop() noexcept;
+  bool any_route() noexcept;
+  void refuse_queued() noexcept;
   void drain(TimePoint deadline) noexcept;
   void answer_all() noexcept;
   void wait_for_readers() noexcept;
@@ -318,6 +320,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.
   std::vector<std::unique_ptr<CallType>> calls_ ATH_GUARDED_BY(mutex_);
+  std::size_t route_seen_at_ ATH_GUARDED_BY(mutex_) = 0;  // where one in flight was found last
   Pool<CallType, Env, PoolEnd::with_its_users> pool_;
   Closed closed_ ATH_GUARDED_BY(mutex_){};
   /// Until the engine, which may have no other owner, has stopped.

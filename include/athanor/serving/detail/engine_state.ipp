@@ -48,7 +48,7 @@ ModelLoaderOptions EngineState<T>::loader_options(EngineOptions const& options) 
 template <class T>
 void EngineState<T>::end_of_route(CallType& call, std::uint32_t references) noexcept {
   call.unref(references);
-  if (!stopping() || routes() != 0) return;
+  if (!stopping() || any_route()) return;
   drained_.store(1);
   drained_.wake_all();
   if (executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
@@ -61,12 +61,24 @@ std::size_t EngineState<T>::routes() const noexcept {
       std::ranges::count_if(calls_, [](auto const& call) { return call->in_flight(); }));
 }
 
+/// Whether a call is in flight. Looks first at the one that was found last: the calls that end while the engine stops
+/// cost one walk over all of them together.
+template <class T>
+bool EngineState<T>::any_route() noexcept {
+  detail::Lock const lock(mutex_);
+  for (std::size_t looked = 0; looked < calls_.size(); ++looked, ++route_seen_at_) {
+    if (route_seen_at_ >= calls_.size()) route_seen_at_ = 0;
+    if (calls_[route_seen_at_]->in_flight()) return true;
+  }
+  return false;
+}
+
 /// Waits until no call is in flight, or until the deadline.
 template <class T>
 void EngineState<T>::drain(TimePoint deadline) noexcept {
-  while (routes() != 0 && Env::now() < deadline) {
+  while (any_route() && Env::now() < deadline) {
     drained_.store(0);
-    if (routes() != 0) drained_.wait_until(0, deadline);
+    if (any_route()) drained_.wait_until(0, deadline);
   }
 }
 
@@ -105,7 +117,7 @@ void EngineState<T>::close(Duration grace, Closed closed) noexcept {
   close_timer_.engine = this;
   close_timer_.fire = &EngineState::on_close_timer;
   if (!executor_.arm(close_timer_, after(Env::now(), grace))) return on_close_timer(close_timer_);
-  if (routes() == 0 && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
+  if (!any_route() && executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
 }
 
 template <class T>
@@ -148,6 +160,13 @@ std::size_t EngineState<T>::wait_for_stop() noexcept {
   return abandoned_;
 }
 
+/// Answers what waits for a batch. Completions are for workers: one may wait for another call, and not all are answered.
+template <class T>
+void EngineState<T>::refuse_queued() noexcept {
+  CallerScope<Env> const scope;
+  visit_models([](ModelType& model) { model.lane().refuse_all(stop_error()); });
+}
+
 /// Answers every accepted call that is left, and returns when no completion runs any more. Allocates nothing, as
 /// all of a stop: when memory is short, stopping is what helps.
 template <class T>
@@ -161,6 +180,7 @@ void EngineState<T>::answer_all() noexcept {
   CallType* undelivered = nullptr;
   while (unanswered != nullptr) {
     CallType& call = *std::exchange(unanswered, unanswered->next_stopped);
+    CallerScope<Env> const scope;  // as in refuse_queued
     bool const of_its_caller = (call.word.fetch_or(call_bits::stopped) & call_bits::starting) != 0;
     if (!of_its_caller) abandon(call, stop_error());
     if (of_its_caller || !call.asynchronous()) {
@@ -169,7 +189,7 @@ void EngineState<T>::answer_all() noexcept {
       call.next_stopped = std::exchange(undelivered, &call);
     }
   }
-  // Only now: a completion may wait for another call.
+  // Those that no worker has taken yet.
   while (undelivered != nullptr) {
     CallType& call = *std::exchange(undelivered, undelivered->next_stopped);
     wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
@@ -204,7 +224,7 @@ void EngineState<T>::wait_for_readers() noexcept {
 
 template <class T>
 std::size_t EngineState<T>::finish_stop(TimePoint deadline) noexcept {
-  visit_models([](ModelType& model) { model.lane().refuse_all(stop_error()); });
+  refuse_queued();
   answer_all();
   wait_for_readers();
   loader_.stop();
