@@ -252,6 +252,28 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
   CHECK(engine.model.statistics()->requests_with(Code::resource_exhausted) == 0);
 }
 
+// mutant: a call that waited for room begins when it has it
+TEST_CASE("the time that a request waits for room is in its report, and in the error if it is late") {
+  EngineOptions options;
+  options.max_items = 1;
+  options.caller_runs = CallerRuns::never;
+  ManyEngine engine("", options);
+  REQUIRE(engine.model.load());
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.world.advance(4ms);
+    return Result<void>();
+  };
+  auto const first = engine.submit(row(100));
+  auto const answered = engine.run({1});
+  REQUIRE(answered[0]);
+  CHECK(answered[0]->report.total == 8ms);
+  auto const second = engine.submit(row(101));
+  auto const late = engine.run({2}, {.deadline = 6ms});
+  REQUIRE_FALSE(late[0]);
+  CHECK(late[0].error().code == Code::deadline_exceeded);
+  CHECK(late[0].error().message.find("within 6 ms") != std::string::npos);
+}
+
 // mutant: what calls give back goes to the gate, not to who waits
 TEST_CASE("newcomers do not overtake a call that waits for room") {
   EngineOptions options;

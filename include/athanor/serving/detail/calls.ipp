@@ -115,6 +115,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   };
   // A hint that was missed costs no more than this.
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
+  TimePoint const began = Env::now();
   PaddedLengths lengths{};
   auto const checked = check_request(model.description(), request, lengths, large_inputs(model, options));
   if (!checked) return tl::unexpected(checked.error());
@@ -124,7 +125,6 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).place.wake(); };
   bool const cancellable = options.cancellation != nullptr;
   bool wanted = !cancellable || options.cancellation->link(hook);
-  TimePoint const began = Env::now();
   TimePoint now = began;
   while (wanted && !stopping() && now < deadline && !room_line_.look(place)) {
     place.word.wait_until(0, std::min(after(now, longest_nap), deadline));
@@ -135,7 +135,9 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   if (wanted && now >= deadline)
     return tl::unexpected(deadline_passed(model.description(), now - began, false));
   auto call = make_checked_call(model, request, *checked, lengths, options, now, deadline, &place);
-  if (!call || model.sequences() == nullptr) return call;
+  if (!call) return call;
+  (*call)->began = began;
+  if (model.sequences() == nullptr) return call;
   return begin_steps(**call, now);
 }
 

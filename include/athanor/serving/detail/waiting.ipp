@@ -71,7 +71,8 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
   for (CallType* call : calls) call->leader = &leader;
   {
     CallerScope<Env> const scope;
-    for (CallType* call : calls) advance(*call, CallerKind::group, call->began);
+    TimePoint const now = Env::now();  // a call that waited for room has begun before
+    for (CallType* call : calls) advance(*call, CallerKind::group, now);
     auto lend = batching::LendThread::no;
     if (options_.caller_runs == CallerRuns::when_idle && !leader.model->description().steps)
       lend = leader.own_deadline ? batching::LendThread::yes : batching::LendThread::readily;
