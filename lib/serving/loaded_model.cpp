@@ -44,7 +44,7 @@ ModelSource source_of(Manifest const& manifest, MemberPlan const& member, std::s
 }  // namespace
 
 Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& description,
-                                                       std::size_t instances) {
+                                                       std::size_t instances, TrialTime const& trial) {
   auto model = std::unique_ptr<LoadedModel>(new LoadedModel);
   Manifest const& manifest = description.manifest;
   for (std::size_t i = 0; i < manifest.members.size(); ++i) {
@@ -76,8 +76,8 @@ Result<std::unique_ptr<LoadedModel>> LoadedModel::load(ModelDescription const& d
   }
   for (auto const& worker : model->workers_)
     if (auto passed = prove(description, *worker); !passed) return tl::unexpected(std::move(passed.error()));
-  auto note =
-      try_company(description, *model->workers_[0]);  // instances share what they execute: one shows it
+  auto note = try_company(description, *model->workers_[0],
+                          trial);  // instances share what they execute: one shows it
   if (!note) return tl::unexpected(std::move(note.error()));
   model->note_ = std::move(*note);
   return model;

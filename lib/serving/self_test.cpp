@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <set>
 #include <span>
 
@@ -251,17 +252,48 @@ Result<Company> gather(ModelDescription const& description, Worker const& worker
   return company;
 }
 
-/// Runs the first items alone. A model that refuses one of a later sample is tried with the first sample only.
-Result<void> run_alone(ModelDescription const& description, Worker& worker, Company& company) {
+/// What a dry run has used of its time.
+class Stopwatch {
+ public:
+  explicit Stopwatch(TrialTime const& time) noexcept : time_(time), began_(time.now()) {}
+  bool is_over() const noexcept { return used() >= time_.most; }
+  /// So many items ran alone since it was made.
+  void ran_alone(std::size_t items) noexcept { of_an_item_ = used() / static_cast<std::int64_t>(items); }
+  bool allows(std::int64_t items) const noexcept {
+    return of_an_item_ == Duration{0} || items <= (time_.most - used()) / of_an_item_;
+  }
+  /// Why it does not.
+  std::string left_out(std::int64_t items) const {
+    using Milliseconds = std::chrono::duration<double, std::milli>;
+    return fmt::format(
+        "batches of {} and more items were not tried: expected at most {:.3g} ms for the dry run, got {:.3g} "
+        "ms "
+        "for an item alone",
+        items, Milliseconds(time_.most).count(), Milliseconds(of_an_item_).count());
+  }
+
+ private:
+  Duration used() const noexcept { return time_.now() - began_; }
+
+  TrialTime time_;
+  TimePoint began_;
+  Duration of_an_item_{};
+};
+
+/// Runs the first items alone, the third and later ones while there is time. A model that refuses one of a later sample is
+/// tried with the first sample only.
+Result<void> run_alone(ModelDescription const& description, Worker& worker, Company& company,
+                       Stopwatch const& watch) {
   company.alone.clear();
   company.differs = false;
   auto const first = static_cast<std::size_t>(company.samples[0].checked.items);
   for (std::size_t item = 0; item < std::min(company.items(), most_alone); ++item) {
+    if (item >= 2 && watch.is_over()) break;
     auto const ran = run_samples(description, worker, company.samples, static_cast<std::int64_t>(item), 1);
     if (!ran && (item < first || is_written_input(ran.error()))) return tl::unexpected(ran.error());
     if (!ran) {
       company.samples.erase(company.samples.begin() + 1, company.samples.end());
-      return run_alone(description, worker, company);
+      return run_alone(description, worker, company, watch);
     }
     if (item > 0 &&
         !compare_company(description, *ran, std::span(company.alone).first(1), 1, 1, company.tolerance))
@@ -273,14 +305,15 @@ Result<void> run_alone(ModelDescription const& description, Worker& worker, Comp
 
 /// Puts the first item of a self-test together with half of itself, where its self-tests have no two items whose answers
 /// differ. Nothing changes for a model that refuses it, or that gives both the same answer.
-Result<void> halve_first(ModelDescription const& description, Worker& worker, Company& company) {
+Result<void> halve_first(ModelDescription const& description, Worker& worker, Company& company,
+                         Stopwatch const& watch) {
   auto const& tests = description.manifest.self_tests;
   if (company.differs || tests.empty()) return {};
   Request const first = first_item(description, tests[0].inputs);
   auto const half = halve(description, first);
   Company pair{.tolerance = company.tolerance, .halved = true};
   if (!half || !join(description, worker, first, pair) || !join(description, worker, *half, pair)) return {};
-  auto const ran = run_alone(description, worker, pair);
+  auto const ran = run_alone(description, worker, pair, watch);
   if (!ran && is_written_input(ran.error())) return ran;
   if (ran && pair.differs) company = std::move(pair);
   return {};
@@ -363,13 +396,15 @@ Result<void> prove(ModelDescription const& description, Worker& worker) {
   return {};
 }
 
-Result<std::string> try_company(ModelDescription const& description, Worker& worker) {
+Result<std::string> try_company(ModelDescription const& description, Worker& worker, TrialTime const& time) {
   auto company = gather(description, worker);
   if (!company) return company.error().message;
-  if (auto const ran = run_alone(description, worker, *company); !ran) {
+  Stopwatch watch(time);
+  if (auto const ran = run_alone(description, worker, *company, watch); !ran) {
     if (is_broken_promise(ran.error())) return refuse("dry run of one item: {}", ran.error().message);
     return ran.error().message;  // made-up values may be none that the model takes
   }
+  watch.ran_alone(company->alone.size());
   if (auto same = try_padding(description, worker, *company); !same)
     return tl::unexpected(std::move(same.error()));
   std::int64_t const largest = largest_batch(description, company->samples);
@@ -377,13 +412,18 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
     auto same = try_again(description, worker, *company);
     return same ? Result<std::string>("") : tl::unexpected(std::move(same.error()));
   }
-  if (auto unwritten = halve_first(description, worker, *company); !unwritten)
+  if (auto unwritten = halve_first(description, worker, *company, watch); !unwritten)
     return tl::unexpected(std::move(unwritten.error()));
   std::set<std::int64_t> batches{2, largest};
   batches.insert(description.manifest.batching.sizes.begin(), description.manifest.batching.sizes.end());
   std::string_view const on_half = company->halved ? advice_on_half : "";
+  std::string note(company->differs ? "" : nothing_seen);
   for (std::int64_t const items : batches) {
     if (items > largest || items < 2) continue;
+    if (items > 2 && !watch.allows(items)) {
+      note += (note.empty() ? "" : "; ") + watch.left_out(items);
+      break;
+    }
     auto const same =
         run_samples(description, worker, company->samples, 0, items).and_then([&](BatchRows const& ran) {
           return compare_company(description, ran, company->alone, company->items(), items,
@@ -392,7 +432,7 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
     if (!same && same.error().reason == Reason::out_of_memory) return same.error().message;
     if (!same) return refuse("dry run of {} items: {}{}{}", items, same.error().message, advice, on_half);
   }
-  return std::string(company->differs ? "" : nothing_seen);
+  return note;
 }
 
 }  // namespace athanor::inline v1::serving

@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include <athanor/core/simulation.hpp>
 #include <athanor/serving/detail/loaded_model.hpp>
 #include <athanor/serving/detail/pieces.hpp>
 #include <athanor/serving/detail/self_test.hpp>
@@ -22,6 +23,7 @@
 
 using namespace athanor;
 using namespace athanor_tests;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -146,6 +148,37 @@ TEST_CASE("a model that refuses made-up values, or has no memory for a full batc
   REQUIRE(good.engine.load(third.path()));
   CHECK(good.log.find("its dry run") == std::string::npos);
   CHECK(good.backend.batches == std::vector<std::int64_t>{1, 1, 2, 32});
+}
+
+// mutant: a dry run takes as long as its largest batch does
+// mutant: a dry run that has no time left runs more items alone
+TEST_CASE("a dry run takes a tenth of the time that a load has, and says what it could not try") {
+  for (auto const& [of_an_item, expected] :
+       {std::pair<Duration, std::vector<std::int64_t>>(1ms, {4, 1, 1, 1, 1, 2, 32}),
+        {2ms, {4, 1, 1, 1, 1, 2}},
+        {2h, {4, 1, 1, 2}}}) {
+    CAPTURE(of_an_item.count());
+    Simulation world(1);
+    std::vector<std::int64_t> batches;
+    ScriptedBackend backend{[&](Run const& run) -> Result<void> {
+      batches.push_back(run.batch.items);
+      world.advance(run.batch.items * of_an_item);
+      return add_one(run);
+    }};
+    ath_backend_table const table = make_table(backend);
+    serving::Tables tables;
+    REQUIRE(tables.add(table));
+    ModelFolder const folder(R"("self_test": [{"inputs": {"x": [[1, 2], [3, 4], [5, 6], [7, 8]]},
+                                               "outputs": {"y": [[2, 3], [4, 5], [6, 7], [8, 9]]}}],)");
+    auto const description = serving::describe_model(folder.path(), tables);
+    REQUIRE_MESSAGE(description, description.error().message);
+    auto const model = serving::LoadedModel::load(*description, 1, {.most = 50ms, .now = &SimulatedEnv::now});
+    REQUIRE_MESSAGE(model, model.error().message);
+    CHECK(batches == expected);
+    bool const said =
+        (*model)->note().find("batches of 32 and more items were not tried") != std::string::npos;
+    CHECK(said == (of_an_item > 1ms));
+  }
 }
 
 // mutant: outputs of another type than the manifest's are found at the first call only

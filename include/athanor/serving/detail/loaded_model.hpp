@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <athanor/batching/detail/slot.hpp>
+#include <athanor/core/env.hpp>
 #include <athanor/serving/detail/assembler.hpp>
 #include <athanor/serving/detail/carried_state.hpp>
 #include <athanor/serving/detail/ensemble.hpp>
@@ -30,15 +31,21 @@ struct Worker {
   CarriedState state;
 };
 
+/// How long a dry run should take at most, and the clock that tells.
+struct TrialTime {
+  Duration most = Duration::max();
+  TimePoint (*now)() = &SystemEnv::now;
+};
+
 class LoadedModel {
  public:
   /// Verifies digests, loads every member, makes `instances` workers, and proves each of them: the manifest's
   /// self-test vectors, then its warm-up batches. Then the dry run. Nothing stays behind on failure.
-  static Result<std::unique_ptr<LoadedModel>> load(ModelDescription const& description,
-                                                   std::size_t instances);
+  static Result<std::unique_ptr<LoadedModel>> load(ModelDescription const& description, std::size_t instances,
+                                                   TrialTime const& trial = {});
 
   std::uint64_t bytes() const noexcept { return bytes_; }
-  /// Why the dry run showed nothing; empty when it did.
+  /// Why the dry run showed nothing, or not all; empty when it did.
   std::string const& note() const noexcept { return note_; }
   Worker& worker(std::size_t instance) noexcept { return *workers_[instance]; }
 

@@ -229,7 +229,8 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
     auto& context = context_of(target);
     Manifest const& manifest = context.description.manifest;
     TimePoint const start = Env::now();
-    auto model = LoadedModel::load(context.description, context.instances());
+    TrialTime const trial{.most = options_.load_deadline / 10, .now = &Env::now};
+    auto model = LoadedModel::load(context.description, context.instances(), trial);
     (model ? context.worked : context.failed).store(true);
     emit(
         options_.sink,

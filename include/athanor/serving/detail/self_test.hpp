@@ -9,6 +9,7 @@
 
 namespace athanor::inline v1::serving {
 
+struct TrialTime;
 struct Worker;
 
 /// Checks the outputs that come from the processor against their specs, with the first self-test as the
@@ -24,6 +25,9 @@ Result<void> prove(ModelDescription const& description, Worker& worker);
 /// is not the row alone, when a batch fails whose items succeed alone, when outputs are not what the manifest
 /// declares, and when the model writes to its inputs. Returns why nothing was
 /// shown when the model refuses the items alone, gives all of them the same answer, or there is no memory; empty otherwise.
-Result<std::string> try_company(ModelDescription const& description, Worker& worker);
+///
+/// Two items alone and together are always tried, and what would end after `time.most` by how long the items alone took is
+/// not: that is returned, too.
+Result<std::string> try_company(ModelDescription const& description, Worker& worker, TrialTime const& time);
 
 }  // namespace athanor::inline v1::serving
