@@ -61,7 +61,7 @@ int compute_once() {
   return 0;
 }
 
-// What fails three times in a row is not called for a second.
+// After three failures in a row, calls are rejected for one second.
 int stop_calling() {
   auto breaker = athanor::CircuitBreaker<>::create({.consecutive = 3, .open_for = 1s});
   if (!breaker) return failed(breaker.error());

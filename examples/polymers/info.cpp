@@ -70,7 +70,7 @@ void tell_intervals(Json const& calibration) {
     text += fmt::format(" ({:.1f}, {:.1f} and {:.1f} % of the narrow, middle and wide third)",
                         100 * thirds[0], 100 * thirds[1], 100 * thirds[2]);
   if (calibration.contains("median_half_width"))
-    text += fmt::format("; half of them end within {:.1f} K of the value",
+    text += fmt::format("; half of the intervals reach at most {:.1f} K to either side",
                         calibration.value("median_half_width", 0.0));
   tell("interval", text);
 }

@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "columns.hpp"
+
 namespace polymers {
 
 using athanor::Code;
@@ -40,8 +42,6 @@ constexpr std::array kinds{
          "a pointer of Git LFS in place of the data; fetch them with: git lfs pull"},
     Kind{"PAR1"sv, "a Parquet file; write it as CSV"},
     Kind{"%PDF-"sv, "a PDF; save its table as CSV"},
-    Kind{"<!DOCTYPE html"sv, "a page of the web, not the data; some links give one in place of a file"},
-    Kind{"<html"sv, "a page of the web, not the data; some links give one in place of a file"},
     Kind{"BZh"sv, "compressed by bzip2; only gzip is read"},
     Kind{"\xFD\x37zXZ"sv, "compressed by xz; only gzip is read"},
     Kind{"\x28\xB5\x2F\xFD"sv, "compressed by zstd; only gzip is read"},
@@ -50,6 +50,9 @@ constexpr std::array kinds{
 std::string_view kind_of(std::string_view text) {
   for (auto const& [beginning, words] : kinds)
     if (text.starts_with(beginning)) return words;
+  for (auto const tag : {"<!doctype html"sv, "<html"sv})
+    if (same_name(trimmed(text).substr(0, tag.size()), tag))
+      return "a page of the web, not the data; some links give one in place of a file";
   bool const every_second_is_nul = text.size() >= 4 && text[0] != '\0' && text[1] == '\0' && text[3] == '\0';
   return every_second_is_nul ? "UTF-16 text; save it as CSV UTF-8" : "";
 }
@@ -106,7 +109,7 @@ Result<bool> Text::more() {
     return fail(Code::not_found, Reason::file, "{}: cannot be read{}: {}", name_,
                 byte_ == 0 ? "" : " further",
                 code == Z_ERRNO ? std::generic_category().message(reason)
-                                : fmt::format("what gzip compressed is damaged: {}", sentence));
+                                : fmt::format("damaged gzip data: {}", sentence));
   }
   return count > 0;
 }

@@ -72,7 +72,7 @@ struct Arguments {
 void refuse_dash(std::string const& word) {
   if (word.size() < 2 || word.front() != '-') return;
   if (word[1] == '-') throw CLI::ExtrasError(std::vector<std::string>{word});
-  throw CLI::ValidationError(word, "no option, and no SMILES begins with -; write an open end as *");
+  throw CLI::ValidationError(word, "expected an option or SMILES, which never begin with -");
 }
 
 // A word that is no SMILES may be the name of what is there.
@@ -81,9 +81,10 @@ void refuse_place(std::string const& word) {
   auto const status = std::filesystem::status(word, unknown);
   if (!std::filesystem::exists(status) || athanor::chem::check_smiles(word)) return;
   throw CLI::ValidationError(
-      word, std::filesystem::is_directory(status)
-                ? "this is a folder; one file is predicted, or SMILES"
-                : "this is a file whose name does not tell how it is read; --csv, --jsonl or --smi does");
+      word,
+      std::filesystem::is_directory(status)
+          ? "expected one file, or SMILES, got a folder"
+          : "expected a name that tells how the file is read, or one of --csv, --jsonl and --smi before it");
 }
 
 // An option of CLI11 would take [*]CC[*] for a list and drop its outer brackets, so SMILES are what no option
@@ -225,7 +226,7 @@ int build_words(CLI::App const& command, Arguments& arguments) {
   if (!built) return complain(built.error());
   if (!arguments.predict_built) return 0;
   say("\n");
-  if (arguments.build.options.meso && arguments.run.predictor.model_folder == shipped_model())
+  if (arguments.build.options.meso && is_shipped(arguments.run.predictor.model_folder))
     say("The model reads no stereo: --meso changes the SMILES, not the temperature.\n\n");
   arguments.run.smiles = std::move(*built);
   arguments.run.predictor.plain = true;  // a chain by how it was made, however short
@@ -250,8 +251,8 @@ int run_words(int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("polymers, of Athanor {}", athanor::version_text));
   app.require_subcommand(0, 1);
   app.footer(
-      "`polymers predict --help` and so on tell more, among it the exit status. Begin with: polymers "
-      "predict");
+      "`polymers predict --help`, `build --help` and `info --help` say more, with the exit status. Begin "
+      "with: polymers predict");
   Arguments arguments;
   arguments.run.predictor.model_folder = shipped_model();
   auto* predict = app.add_subcommand(
@@ -265,8 +266,8 @@ int run_words(int argc, char** argv) {
   build->allow_extras();
   build->footer(build_footer);
   add_build(*build, arguments);
-  auto* info =
-      app.add_subcommand("info", "Says what the model is, how large its errors are, and where its limits.");
+  auto* info = app.add_subcommand(
+      "info", "Says what the model is, how large its errors are, and where its limits are.");
   info->footer("Exit status: 0; 1 when no model is there; 2 for wrong usage.");
   add_model(*info, arguments.run.predictor.model_folder);
   arguments.run.command = command_line(argc, argv);

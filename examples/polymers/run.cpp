@@ -4,7 +4,9 @@
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -234,6 +236,11 @@ int demonstrate(RunSettings const& settings, std::vector<Handbook> const& handbo
 
 std::string shipped_model() { return POLYMERS_FOLDER "/model"; }
 
+bool is_shipped(std::string const& model_folder) {
+  std::error_code unknown;
+  return std::filesystem::equivalent(model_folder, shipped_model(), unknown);
+}
+
 int complain(Error const& error) {
   std::fputs(fmt::format("polymers: {}\n", error.message).c_str(), stderr);
   return exit_nothing;
@@ -244,7 +251,7 @@ int run(RunSettings const& settings) {
   auto handbook = read_handbook(POLYMERS_FOLDER "/handbook.json");
   if (!handbook) return complain(handbook.error());
   // What another model was trained on is not known.
-  if (settings.predictor.model_folder != shipped_model())
+  if (!is_shipped(settings.predictor.model_folder))
     for (auto& entry : *handbook) entry.trained_on = false;
   bool const demonstration = settings.smiles.empty() && settings.input.path.empty();
   return demonstration ? demonstrate(settings, *handbook) : predict_rows(settings, *handbook);

@@ -22,6 +22,8 @@ struct RunSettings {
 
 // The folder of the model that comes with the program.
 std::string shipped_model();
+// Whether a path names it, however that is written.
+bool is_shipped(std::string const& model_folder);
 
 constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could not be read or written
 

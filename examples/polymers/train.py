@@ -138,7 +138,7 @@ def by_part(polymers, missed, widths, scored):
     names[scored] = ""
     lines = [f"| {name} | {(names == name).sum()} | {missed[names == name].mean():.1f} | {100 * (missed <= widths)[names == name].mean():.0f} % |"
              for name in sorted(set(names) - {""})]
-    return "\n".join(["| rows of | rows | mean absolute error [K] | in their interval |", "|---|---|---|---|", *lines] if lines else ["There is no other table."])
+    return "\n".join(["Rows of other tables, each by the one member that did not see it, with the intervals of the first table:", "", "| rows of | rows | mean absolute error [K] | in their interval |", "|---|---|---|---|", *lines] if lines else ["There is no other table."])
 
 
 def determination(missed, measured):
@@ -225,8 +225,8 @@ def main():
             "classes": by_class(molecules, missed, measured, scored),
             "parts": by_part(polymers, missed["ensemble"], np.minimum(np.exp(terms @ calibrated), member.WIDEST), scored),
             "weighted": WEIGHTED if (weights != 1).any() else "All rows count alike.",
-            "told": f"of table {arguments.show}, which may be told, also digests of its chains" if arguments.show
-                    else "no table may be told",
+            "told": f"of table {arguments.show}, which may be told, also digests of its chains, and pairs of measured and predicted values (`cross_validation.json`)"
+                    if arguments.show else "no table may be told",
             "listed": f"`in_table` is 1 for a chain of table {arguments.show}, in any spelling; that a chain is in another table is not told."
                       if arguments.show else "`in_table` is 0 for every chain: no table may be told.",
             "show": f" --show {arguments.show}" if arguments.show else "",

@@ -34,16 +34,20 @@ std::string_view word_at(std::string_view text, std::size_t at) {
 bool is_name(std::string_view word) {
   if (lower(word) == "poly") return true;
   std::size_t run = 0;
+  bool other = false;  // a letter of the run is no aromatic atom
   for (char const letter : word) {
     run = is_lower(letter) ? run + 1 : 0;
-    if (run == 4) return true;
+    other = run > 0 && (other || std::string_view("bcnops").find(letter) == std::string_view::npos);
+    if (run >= 4 && other) return true;
   }
   return false;
 }
 
 /// Two capitals or more up to the first blank, not all of them atoms: PVC, PA-6.
 bool is_abbreviation(std::string_view text) {
+  constexpr std::size_t longest = 20;
   std::string_view const word = text.substr(0, text.find_first_of(" \t"));
+  if (word.size() > longest) return false;
   auto const capital_or_number = [](char c) { return is_upper(c) || is_digit(c) || c == '-'; };
   auto const atom = [](char c) {
     return !is_upper(c) || std::string_view("BCFHINOPS").find(c) != std::string_view::npos;
@@ -59,12 +63,12 @@ std::optional<Refusal> meant(std::string_view text, std::size_t at) {
       if (text.substr(first, 2) == group)
         return Refusal{first,
                        fmt::format("{} at byte {} is the name of a group; write its atoms", group, first)};
-  if (text[at] == 'R')
-    return Refusal{at, fmt::format("R at byte {} is no element; write an open end as *", at)};
   std::string_view const last = at == 0 ? std::string_view() : text.substr(at - 1, 2);
   for (std::string_view const element : {"Cl", "Br"})
     if (lower(last) == lower(element))
       return Refusal{at - 1, fmt::format("{} at byte {}: the element is written {}", last, at - 1, element)};
+  if (text[at] == 'R')
+    return Refusal{at, fmt::format("R at byte {} is no element; write an open end as *", at)};
   return std::nullopt;
 }
 
@@ -72,7 +76,11 @@ Refusal unexpected_letter(std::string_view text, std::size_t at) {
   std::string_view const word = word_at(text, at);
   if (is_name(word))
     return {at, fmt::format("unknown element {} at byte {}; '{}' reads like a name", text[at], at, word)};
-  if (is_abbreviation(text))
+  // PCL is polycaprolactone; CCCL and C1CCCCC1BR are not.
+  std::string_view const pair = text.substr(at - std::min<std::size_t>(at, 1), 2);
+  bool const halogen =
+      at > 1 && (pair == "CL" || pair == "BR") && (text[at - 2] == 'C' || is_digit(text[at - 2]));
+  if (!halogen && is_abbreviation(text))
     return {at, fmt::format("unknown element {} at byte {}; '{}' reads like an abbreviation", text[at], at,
                             text.substr(0, text.find_first_of(" \t")))};
   if (std::string_view const split = split_element(text, at); !split.empty())
@@ -150,19 +158,20 @@ bool is_number(std::string_view text) {
 
 /// A formula of a chain: (C2H4)n, -[CH2-CH2]-.
 bool is_chain_formula(std::string_view text) {
+  if (text.find('*') != std::string_view::npos) return false;  // a repeat unit with a mistake
   if (text.starts_with('-')) return text.ends_with('-') || text.ends_with("-n");
   return (text.starts_with('(') || text.starts_with('[')) && (text.ends_with(")n") || text.ends_with("]n"));
 }
 
 /// Letters beyond ASCII that are seen as blanks, stars and bonds, or not at all.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 9> look_alikes = {{
-    {"\xC2\xA0", "a blank that does not break"},
-    {"\xE2\x80\x8B", "a blank without width"},
+    {"\xC2\xA0", "a no-break space"},
+    {"\xE2\x80\x8B", "a zero-width space"},
     {"\xEF\xBB\xBF", "a byte order mark"},
-    {"\xE2\x88\x97", "a star that is no *"},
-    {"\xEF\xBC\x8A", "a star that is no *"},
-    {"\xE2\x80\x93", "a dash that is no -"},
-    {"\xE2\x88\x92", "a minus that is no -"},
+    {"\xE2\x88\x97", "a star other than *"},
+    {"\xEF\xBC\x8A", "a star other than *"},
+    {"\xE2\x80\x93", "a dash other than -"},
+    {"\xE2\x88\x92", "a minus sign other than -"},
     {"\xE2\x80\x9C", "a quotation mark"},
     {"\xE2\x80\x9D", "a quotation mark"},
 }};
@@ -246,9 +255,12 @@ std::optional<std::string> other_text(std::string_view text) {
   if (text != "Na" && std::ranges::find(missing, small) != missing.end())
     return fmt::format("no SMILES: '{}' stands for a missing value", text);
   if (small.starts_with("inchi=")) return "an InChI, and only SMILES is read";
-  if (is_key(text)) return fmt::format("'{}' is an InChIKey, and only SMILES is read", text);
   if (text.starts_with("{\"") || text.starts_with("[\"") || text.starts_with("[{\""))
     return "JSON, and only SMILES is read here";
+  // A sentence repeats the text, so it must be short and legible.
+  if (text.size() > 80 || !std::ranges::all_of(text, [](char c) { return c >= ' ' && c < 0x7f; }))
+    return std::nullopt;
+  if (is_key(text)) return fmt::format("'{}' is an InChIKey, and only SMILES is read", text);
   if (is_registry_number(text)) return fmt::format("'{}' is a CAS number, and only SMILES is read", text);
   if (is_formula(text)) return fmt::format("'{}' reads like a formula, and only SMILES is read", text);
   if (is_number(text)) return fmt::format("'{}' reads like a number, and only SMILES is read", text);

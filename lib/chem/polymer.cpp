@@ -225,7 +225,7 @@ std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions co
 }
 
 std::string no_polymer(SmilesFacts const& facts) {
-  if (facts.stars > 0 && facts.fragments > 1 && facts.charged == 0)
+  if (facts.stars > 0 && facts.fragments > 1 && facts.ions == 0)
     return fmt::format(
         "a repeat unit and {} without a charge beside it, a mixture",
         facts.fragments == 2 ? "a molecule" : fmt::format("{} molecules", facts.fragments - 1));

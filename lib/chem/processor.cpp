@@ -97,10 +97,9 @@ Result<Preprocessed> PolymerGraphProcessor::Opened::preprocess(Item const& given
 
   if (read_by_model_ && !prepared->identifiers)
     return fail(Code::invalid_argument, Reason::too_large,
-                "smiles: expected at most {} heavy atoms, as the model reads Morgan identifiers, got {}",
-                morgan_heavy_atoms,
-                prepared->polymer ? fmt::format("{} in the repeat unit, and those in sight of them",
-                                                prepared->graph.heavy_atoms)
+                "smiles: Morgan identifiers: expected at most {} heavy atoms{}, got {}", morgan_heavy_atoms,
+                prepared->polymer ? " in a repeat unit and its neighbours in sight" : "",
+                prepared->polymer ? fmt::format("more, with {} in the unit", prepared->graph.heavy_atoms)
                                   : fmt::format("{}", prepared->graph.heavy_atoms));
   std::span<MorganCount const> const identifiers =
       prepared->identifiers ? *prepared->identifiers : std::span<MorganCount const>{};

@@ -83,6 +83,7 @@ class Lexer {
       if (!step()) return refused(begin, last);
     if (!finish()) return refused(begin, last);
     facts_.fragments += 1;
+    end_fragment();
     facts_.begin = static_cast<std::int32_t>(begin);
     facts_.size = static_cast<std::int32_t>(end_ - begin);
     return facts_;
@@ -226,6 +227,7 @@ class Lexer {
       }
       if (charge != 0) facts_.charged += 1;
       if (charge < 0 || charge > max_charge) return refuse(from, "charge at byte {} is above {}", max_charge);
+      charge_ += sign == '-' ? -charge : charge;
     }
     if (look() == ':') {
       ++cursor;
@@ -317,9 +319,15 @@ class Lexer {
     if (after_ != After::atom && after_ != After::close) return refuse(at_, "no atom before . at byte {}");
     if (++facts_.fragments >= limits_.fragments)
       return refuse_size("more than {1} fragments, the limit, from byte {0} on", limits_.fragments);
+    end_fragment();
     after_ = After::dot;
     ++at_;
     return true;
+  }
+
+  void end_fragment() {
+    if (charge_ != 0) facts_.ions += 1;
+    charge_ = 0;
   }
 
   bool open_branch() {
@@ -442,6 +450,7 @@ class Lexer {
   std::vector<ClosedRing> closed_;
   std::vector<OpenBranch> branches_;
   SmilesFacts facts_;
+  std::int32_t charge_ = 0;  // of the fragment that is read
   Error error_;
 };
 

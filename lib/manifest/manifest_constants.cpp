@@ -41,7 +41,7 @@ std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
     if ((!spec.stacks() && !spec.shared) || spec.dtype == DType::bytes)
       node.reader().refuse(
           node["default"].path(),
-          "expected null only for numbers that begin with 'items' or are shared, got it for {}",
+          "expected null only for numbers whose shape begins with 'items' or that are shared, got it for {}",
           to_string(spec));
     return none_of(spec);
   }

@@ -437,7 +437,7 @@ class Program(unittest.TestCase):
     # mutant: a word with a dash is an option
     def test_a_word_that_is_no_smiles_is_told_for_what_it_is(self):
         table = self.write("table", "smiles\n*CC*\n")
-        for word, words in ((self.folder, "this is a folder"), (table, "--csv, --jsonl or --smi"), ("-[CH2-CH2]-", "no SMILES begins with -")):
+        for word, words in ((self.folder, "got a folder"), (table, "--csv, --jsonl and --smi"), ("-[CH2-CH2]-", "never begin with -")):
             output, errors = self.predict(word, status=2)
             self.assertEqual(output, "")
             self.assertIn(words, errors)
@@ -470,7 +470,7 @@ class Program(unittest.TestCase):
         version = subprocess.run([PROGRAM, "--version"], capture_output=True, check=True).stdout.decode()
         self.assertRegex(version, r"^polymers, of Athanor \d+\.\d+\.\d+\n$")
         info = subprocess.run([PROGRAM, "info"], capture_output=True, check=True).stdout.decode()
-        for words in ("glass-transition 2.", "K ensemble", "on the 6615 rows of the first source", "made for 90 % of polymers", "90.1, 90.7 and 89.2 % of the narrow, middle and wide third", "within 41.8 K of the value", "6615 rows: the curated table of PolyMetriX", "800 rows: S. Choi", "MODEL_CARD.md"):
+        for words in ("glass-transition 2.", "K ensemble", "on the 6615 rows of the first source", "made for 90 % of polymers", "90.1, 90.7 and 89.2 % of the narrow, middle and wide third", "at most 41.8 K to either side", "6615 rows: the curated table of PolyMetriX", "800 rows: S. Choi", "MODEL_CARD.md"):
             self.assertIn(words, " ".join(info.split()))
         nothing = subprocess.run([PROGRAM, "info", "--model", self.folder], capture_output=True, check=False)
         self.assertEqual((nothing.returncode, nothing.stdout), (1, b""))

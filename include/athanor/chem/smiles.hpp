@@ -27,6 +27,7 @@ struct SmilesFacts {
   std::int32_t fragments = 0;    ///< parts joined by `.`
   std::int32_t rings = 0;        ///< ring closures
   std::int32_t charged = 0;      ///< atoms with a charge
+  std::int32_t ions = 0;         ///< of the fragments, those whose charges do not cancel out
   std::int32_t begin = 0;        ///< the byte at which the SMILES begins
   std::int32_t size = 0;         ///< its bytes; what follows them in the text was set aside
 };
