@@ -19,9 +19,6 @@ thread_local void const* keeps_time_of = nullptr;  // the state of the executor 
 /// How long the deferred tasks of a worker wait for it before others take them over.
 constexpr Duration patience = std::chrono::microseconds(500);
 
-/// How long a worker goes on with deferred tasks while posted ones wait.
-constexpr Duration turn = std::chrono::milliseconds(1);
-
 /// A condition variable that is waited on with a SystemMutex held.
 class Condition {
  public:
@@ -55,8 +52,7 @@ class Condition {
 /// deadlines that pass together cost few wake-ups.
 ///
 /// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
-/// runs, the worker's timer is armed; if it fires, they go to the head of the queue. A worker whose deferred tasks defer
-/// further ones looks whether posted tasks wait: after a turn it queues up what it has left behind them.
+/// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
 ///
 /// Room is what `queued` tasks leave of the workers that are not inside a task, and of those that may be started. Once
 /// the system has refused a thread the latter count as none, until it gives one again.
@@ -101,8 +97,6 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   Worker* unused_worker ATH_GUARDED_BY(mutex) = nullptr;
   std::thread lingered_out ATH_GUARDED_BY(mutex);  // the last worker that ended, not joined yet
   std::shared_ptr<State> kept{};                   // itself, for ever: in a child
-  // Whether the queue holds a task: written under the mutex when that changes, read by workers between deferred tasks.
-  alignas(64) std::atomic<bool> others_wait{false};
 
   /// In a child no thread but the one that forked exists, and any mutex may be held by one that does not.
   bool is_in_child() const noexcept { return SystemEnv::forks() != forks; }
@@ -215,10 +209,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     Task* const task = head;
     if (task == nullptr) return nullptr;
     head = task->next;
-    if (head == nullptr) {
-      tail = nullptr;
-      others_wait.store(false, std::memory_order_relaxed);
-    }
+    if (head == nullptr) tail = nullptr;
     --queued;
     return task;
   }
@@ -253,9 +244,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   }
 
   void run_deferred(Worker& worker) noexcept {
-    TimePoint turn_ends = no_deadline;
     while (Task* const task = worker.backlog.next()) {
-      if (is_over(turn_ends) && queue_up(worker, *task)) return;
       bool const more = worker.backlog.has_open();
       bool const watched = worker.due.load(std::memory_order_relaxed) > Timer::suspended;
       if (more && !watched) {
@@ -265,24 +254,6 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
       }
       task->run(*task);
     }
-  }
-
-  /// Whether posted tasks have waited for a turn, which begins when they are first seen.
-  bool is_over(TimePoint& turn_ends) const noexcept {
-    if (!others_wait.load(std::memory_order_relaxed)) return false;
-    TimePoint const now = SystemEnv::now();
-    if (turn_ends == no_deadline) turn_ends = after(now, turn);
-    return now >= turn_ends;
-  }
-
-  /// Puts what the worker has deferred behind the posted tasks. False if none waits any more, or the executor stops: what
-  /// is queued then may find no worker.
-  bool queue_up(Worker& worker, Task& first) noexcept {
-    detail::Lock const lock(mutex);
-    if (stopping || head == nullptr) return false;
-    first.next = worker.backlog.take_over();
-    put_at_tail(first);
-    return true;
   }
 
   /// The worker has been inside a task for a while, or has just come out and takes the next one.
@@ -315,7 +286,6 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
 
   /// Counts linked tasks as queued. Returns the last of them.
   Task& count(Task& first) noexcept ATH_REQUIRES(mutex) {
-    if (queued == 0) others_wait.store(true, std::memory_order_relaxed);
     Task* last = &first;
     for (++queued; last->next != nullptr; ++queued) last = last->next;
     return *last;

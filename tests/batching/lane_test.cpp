@@ -114,6 +114,32 @@ TEST_CASE("a lane that is filled again after each of its batches lets another on
   CHECK(busy.finished.size() == 200);
 }
 
+// mutant: a turn that ends with nothing queued leaves a summons behind other tasks
+TEST_CASE("a turn that ends with nothing queued leaves the lane, whose destructor may be the next task") {
+  Simulation world(1);
+  SimulatedExecutor executor(1);
+  PuppetClient client;
+  SimulatedLane<Immediate> lane({}, {}, client, executor);
+  struct Next : Task {
+    Simulation* world = nullptr;
+    std::uint64_t ran_at = 0;
+  } next;
+  next.world = &world;
+  next.run = [](Task& self) noexcept {
+    auto& task = static_cast<Next&>(self);
+    task.ran_at = task.world->steps();
+  };
+  client.during = [&](Batch const&) {
+    world.advance(2ms);
+    CHECK(executor.post(next));
+  };
+  TestCall call;
+  lane.enter(call, LendThread::no);
+  world.run_until_idle();
+  CHECK(call.succeeded);
+  CHECK(next.ran_at == world.steps());
+}
+
 // mutant: a failed batch is not tried again in pieces
 // mutant: the second half of a failed batch is not tried
 TEST_CASE("S3-5 one poison request in a batch of 32 fails alone and is tried alone at most once") {

@@ -438,43 +438,6 @@ TEST_CASE("a worker that cannot be started is no room, beside one that is busy")
   executor.stop(no_deadline);
 }
 
-// mutant: a worker goes on with what is deferred for ever
-// mutant: of what a worker has left after its turn only the first is queued up
-TEST_CASE("tasks that defer others for ever let posted ones have their turn, and go on after them") {
-  SystemExecutor executor(1);
-  SystemWord over;
-  TimePoint const limit = give_up();
-  struct Chain : Task {
-    SystemExecutor* executor = nullptr;
-    SystemWord* over = nullptr;
-    TimePoint limit{};
-    bool ended = false;
-  };
-  std::array<Chain, 3> chains;
-  for (Chain& chain : chains) {
-    chain.executor = &executor;
-    chain.over = &over;
-    chain.limit = limit;
-    chain.run = [](Task& self) noexcept {
-      auto& link = static_cast<Chain&>(self);
-      link.ended = link.over->load() != 0;
-      if (!link.ended && SystemEnv::now() < link.limit) link.executor->defer(link);
-    };
-  }
-  Job posted([&] {
-    over.store(1);
-    over.wake_all();
-  });
-  Job first([&] {
-    CHECK(executor.post(posted));
-    for (Chain& chain : chains) executor.defer(chain);
-  });
-  executor.post(first);
-  CHECK(reaches(over, 1));
-  executor.stop(no_deadline);
-  for (Chain const& chain : chains) CHECK(chain.ended);
-}
-
 // mutant: a task is taken although no worker exists and none can be started
 // mutant: a timer is taken although no thread fires timers
 TEST_CASE("without a thread to run it, neither a task nor a timer is taken") {

@@ -97,10 +97,9 @@ class SystemExecutor {
   /// As post, but only if `idle()`, in one step: no task that is posted meanwhile comes between.
   bool post_if_idle(Task& task) noexcept;
   /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
-  /// posted tasks and in the order of deferring; after them once they have waited for a millisecond. No thread is woken
-  /// for it, but if the deferred tasks before it take longer than half a millisecond, other workers run the rest. What a
-  /// task defers waits until that task has returned, so it should be about to. Returns false, without taking the task, on
-  /// any other thread.
+  /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer
+  /// than half a millisecond, other workers run the rest. What a task defers waits until that task has returned, so it
+  /// should be about to. Returns false, without taking the task, on any other thread.
   bool defer(Task& task) noexcept;
   /// True if a task posted now would start without waiting for another one to end, possibly on a new worker. After a
   /// worker could not be started only those that exist count, until one can.

@@ -244,6 +244,7 @@ class Lane {
   bool next_for_caller(Instance& instance, Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
                        Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   void serve_on_executor(Summons& summons) noexcept;
+  void leave(Summons& summons, TimePoint now) noexcept;
   bool next_batch(Instance& instance, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
 
   // One batch.

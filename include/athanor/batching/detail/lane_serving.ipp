@@ -218,8 +218,21 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
     // Whatever waits now: what the slots defer runs first, and may fill the lane again.
     if (now < summons.turn_ends && executor_.defer(summons)) return;
     summons.turn_ends = {};
+    if (waiting_.load(std::memory_order_relaxed) <= 1) return leave(summons, now);
     if (executor_.post(summons)) return;
   }
+}
+
+/// Ends a turn after which nothing waits. A summons behind other tasks would have the lane's destructor, which may be one
+/// of them, wait for it.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::leave(Summons& summons, TimePoint now) noexcept {
+  Deferred deferred;
+  mutex_.lock();
+  coming_.fetch_sub(1);
+  summons.next_summons = std::exchange(unused_summons_, &summons);
+  unlock_and_dispatch(now, deferred);
+  count_out();
 }
 
 /// Runs the instance's batch. Returns when execution ended; its slots are then to be collected.
