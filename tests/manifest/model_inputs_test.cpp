@@ -223,7 +223,8 @@ TEST_CASE("arguments that are None, and inputs that may be, are told to the back
         "athanor.json: model_inputs[1]: unknown key 'shape'; known: name, constant");
   CHECK(refusal(text(
             "", R"("inputs": [{"name": "hint", "dtype": "bytes", "shape": ["items"], "default": null}, )")) ==
-        "athanor.json: inputs[0].default: expected null only for numbers whose shape begins with 'items' or that "
+        "athanor.json: inputs[0].default: expected null only for numbers whose shape begins with 'items' or "
+        "that "
         "are shared, got it for bytes [items]");
   std::string const as_it_is =
       "athanor.json: inputs[0].default: expected null only for an input that the model reads as it is, "
