@@ -590,6 +590,7 @@ TEST_CASE("an asynchronous call that no thread could run is refused, and leaves 
 }
 
 // mutant: a child of a fork is served like its parent
+// mutant: a call of the parent is cancelled in a child
 TEST_CASE("in a child of a fork calls are refused with a sentence, and the engine stops at once") {
   Puppet puppet;
   Held held(puppet.control);
@@ -597,7 +598,8 @@ TEST_CASE("in a child of a fork calls are refused with a sentence, and the engin
   auto engine = std::make_optional(Engine<>::create({.backends = {&puppet.table}}).value());
   auto model = engine->load(folder.path()).value();
   Outcome outcome;
-  REQUIRE(model.submit(row(1), {}, outcome.completion()));
+  auto submitted = model.submit(row(1), {}, outcome.completion());
+  REQUIRE(submitted);
   held.wait_until_inside();
   auto const refused = [](Error const& error) {
     return error.code == Code::failed_precondition && error.message.find("fork") != std::string::npos;
@@ -617,6 +619,8 @@ TEST_CASE("in a child of a fork calls are refused with a sentence, and the engin
     right = right && refused(engine->model("m").error()) && refused(engine->remove("m@1").error());
     right =
         right && refused(model.statistics().error()) && refused(engine->add_backend(puppet.table).error());
+    submitted->cancel();
+    right = right && !outcome.answer;
     model.forget_answers();
     right = right && !engine->health().live && engine->metrics_text().empty() && !engine->describe().empty();
     right = right && engine->stop(10s) == 0;

@@ -79,6 +79,36 @@ TEST_CASE("a completion that a stop brings about may wait for another call, whic
   }
 }
 
+// mutant: a stop waits for each completion before it runs the next
+TEST_CASE("a completion that a worker has taken may wait for one that the stop runs") {
+  struct Pair {
+    SimulatedEnv::Word answered{};
+    static void on_first(void* context, Result<Answer>) noexcept {
+      static_cast<void>(static_cast<Pair*>(context)->answered.wait_until(0, no_deadline));
+    }
+    static void on_second(void* context, Result<Answer>) noexcept {
+      auto& word = static_cast<Pair*>(context)->answered;
+      word.store(1);
+      word.wake_all();
+    }
+  };
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    CAPTURE(seed);
+    SimulatedEngine engine("", {.threads = 1, .caller_runs = CallerRuns::never, .cache_bytes = 0}, seed,
+                           {.order = Turns::Order::random, .switch_one_in = 2});
+    Pair pair;
+    for (auto const function : {&Pair::on_first, &Pair::on_second}) {
+      auto call =
+          engine.state->submit(engine.state->handle_of(*engine.served), row(1), {}, {function, &pair});
+      REQUIRE(call);
+      (*call)->unref();
+    }
+    TimePoint const before = SimulatedEnv::now();
+    engine.state->stop(0s);
+    CHECK(SimulatedEnv::now() == before);
+  }
+}
+
 // mutant: a stop waits for calls without a deadline
 // mutant: a stop does not refuse what is queued
 TEST_CASE("S3-19 what a stop's grace does not reach is answered with stopping, and is not run") {

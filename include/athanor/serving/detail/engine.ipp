@@ -150,17 +150,17 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     }
     unstarted.started = true;
     if (!calls.empty()) model_->engine().run_group(calls, options.cancellation);
-    std::vector<std::size_t> again;
+    std::size_t again = 0;  // so many are tried again: the first of `indices`
     for (std::size_t i = 0; i < calls.size(); ++i) {
       if (calls.size() > 1 && model_->engine().lacked_room(*calls[i])) {
-        again.push_back(indices[i]);
         model_->engine().forgo(*calls[i]);
+        indices[again++] = indices[i];
       } else {
         results[indices[i]] = model_->engine().collect(*calls[i]);
       }
     }
     // What was made of the others of the window has been given back.
-    for (std::size_t const index : again) {
+    for (std::size_t const index : std::span(indices).first(again)) {
       auto call = model_->engine().await_call(*model_, requests[index], options, deadline);
       if (!call) {
         refuse(index, std::move(call.error()));

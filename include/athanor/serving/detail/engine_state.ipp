@@ -189,14 +189,17 @@ void EngineState<T>::answer_all() noexcept {
       call.next_stopped = std::exchange(undelivered, &call);
     }
   }
-  // Those that no worker has taken yet.
+  // Those that no worker has taken yet, all before one is waited for: a worker may be inside a completion that waits for
+  // another call's.
+  for (CallType* call = undelivered; call != nullptr; call = call->next_stopped) {
+    wait_for(*call, call_bits::answered);  // the thread that claimed it is about to answer
+    if (auto const references = complete(*call); references != 0) call->unref(references);
+  }
   while (undelivered != nullptr) {
     CallType& call = *std::exchange(undelivered, undelivered->next_stopped);
-    wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
-    auto const references = 1 + complete(call);
     wait_for(call, call_bits::completed);
     if (call.stream != nullptr) call.stream->call_waiter();
-    call.unref(references);
+    call.unref();
   }
 }
 

@@ -48,6 +48,7 @@ void EngineState<T>::end_for_reader(CallType& call, Error error) noexcept {
 
 template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
+  if (in_child()) return;
   abandon(call, taken_back(call));
   if (call.stream != nullptr) call.stream->cut_off(taken_back(call));
 }
@@ -90,8 +91,7 @@ Stream<T>::~Stream() {
 
 template <ServingTraits T>
 void Stream<T>::cancel() const noexcept {
-  auto& engine = model_->engine();
-  if (!engine.in_child()) engine.cancel(*call_);
+  model_->engine().cancel(*call_);
 }
 
 /// Its call ends, and touches nothing of the host's any more.
