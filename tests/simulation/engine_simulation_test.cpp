@@ -8,6 +8,7 @@
 #include <string>
 
 #include <simulation/run.hpp>
+#include <simulation/seeds.hpp>
 
 using namespace athanor_tests;
 
@@ -21,12 +22,6 @@ constexpr std::uint64_t usual_schedules = 200'000;
 #endif
 
 constexpr std::size_t most_failures = 6;
-
-std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
-  char const* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 Scope const scope{.interrupts_one_in = static_cast<std::uint32_t>(
                       from_environment("ATHANOR_INTERRUPTS", Scope{}.interrupts_one_in))};

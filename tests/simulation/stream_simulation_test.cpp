@@ -3,9 +3,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
+#include <simulation/seeds.hpp>
 #include <simulation/stream_world.hpp>
 
 using namespace athanor_tests;
@@ -17,12 +17,6 @@ constexpr std::uint64_t usual_schedules = 1'000;
 #else
 constexpr std::uint64_t usual_schedules = 200'000;
 #endif
-
-std::uint64_t from_environment(char const* name, std::uint64_t otherwise) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets variables here
-  char const* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 }  // namespace
 
