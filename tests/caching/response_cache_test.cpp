@@ -187,6 +187,7 @@ TEST_CASE("integers are keys: each finds its own value until it is too old") {
   CHECK(cache.find(5) == nullptr);
 }
 
+// mutant: an integer key is not hashed
 TEST_CASE("S3-7 eight threads asking for the same thing share each computation") {
   auto cache = *ResponseCache<int, int>::create();
   std::atomic<int> computed{0};
