@@ -49,7 +49,8 @@ class Condition {
 /// worker that takes a task and leaves others behind calls the next one. So a burst costs one wake-up at its
 /// beginning, and no task waits for a worker that is inside another task while one is idle. What the thread that keeps
 /// time posts is `unannounced` until it is enough for all workers that are free, or no further timer is due: many
-/// deadlines that pass together cost few wake-ups.
+/// deadlines that pass together cost few wake-ups of workers that exist; what must begin at once (`post_if_idle`) starts the
+/// one that it needs.
 ///
 /// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
 /// runs, the worker's timer is armed; if it fires, they go to the head of the queue.

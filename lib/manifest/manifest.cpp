@@ -516,6 +516,11 @@ Signature Manifest::signature() const {
   return signature;
 }
 
+bool Manifest::has_none(manifest::Member const& member, std::string_view argument) const {
+  bool const own_format = member.backend == backend && member.format == format;
+  return member.inputs.empty() ? own_format : member.reads(argument);
+}
+
 std::string Manifest::full_format(manifest::Member const& member) const {
   std::vector<std::string> parts;
   bool const own_backend = member.backend == backend;
@@ -526,7 +531,7 @@ std::string Manifest::full_format(manifest::Member const& member) const {
     if (sequences && !sequences->reset.empty()) parts.push_back("reset=" + sequences->reset);
   }
   for (auto const& none : nones)
-    if (member.inputs.empty() ? own_format : member.reads(none.name)) parts.push_back("none=" + none.name);
+    if (has_none(member, none.name)) parts.push_back("none=" + none.name);
   // A backend must know which inputs may be absent; one that does not know the word refuses the format.
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (member.reads(inputs[i].name) && defaults[i] && is_none(inputs[i], *defaults[i]))

@@ -78,7 +78,8 @@ void check_nones(Manifest const& manifest, Reader& reader) {
           return input.spec.name;
         }) != manifest.model_inputs.end())
       return reader.refuse(path + ".name", "expected every name once, got '{}' again", none.name);
-    if (std::ranges::none_of(manifest.members, [&](Member const& member) { return member.reads(none.name); }))
+    if (std::ranges::none_of(manifest.members,
+                             [&](Member const& member) { return manifest.has_none(member, none.name); }))
       return reader.refuse(path, "expected a member that reads '{}', got none", none.name);
   }
   for (std::size_t i = 0; i < manifest.inputs.size(); ++i) {

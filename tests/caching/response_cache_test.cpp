@@ -268,7 +268,7 @@ TEST_CASE("a key inside its own computation is refused at once, unless a value i
 }
 
 // mutant: a cache's options are not looked at
-TEST_CASE("impossible options of a cache are refused by name") {
+TEST_CASE("a response cache is not made with impossible options") {
   CHECK(ResponseCache<int, int>::create({.ttl = -1ns}).error().message ==
         "cache: ttl: expected 0 ns (no limit) or more, got -1 ns");
   CHECK(ResponseCache<int, int>::create({.capacity_bytes = 10, .max_item_bytes = 11}).error().message ==

@@ -94,7 +94,8 @@ class SystemExecutor {
   /// Returns false, without taking the task, when the executor is stopping, or when no worker exists and none
   /// can be started.
   bool post(Task& task) noexcept;
-  /// As post, but only if `idle()`, in one step: no task that is posted meanwhile comes between.
+  /// As post, but only if a worker is free or can be started now, in one step: no task that is posted meanwhile comes
+  /// between.
   bool post_if_idle(Task& task) noexcept;
   /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
   /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer

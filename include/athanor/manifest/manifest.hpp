@@ -186,6 +186,8 @@ struct Manifest {
   /// a choice the arguments too, for those that also have its format. A backend that does not know them refuses them as a
   /// format it does not have.
   std::string full_format(manifest::Member const& member) const;
+  /// Whether an argument that is None is one of the member's.
+  bool has_none(manifest::Member const& member, std::string_view argument) const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }
   /// `name@version`.

@@ -108,14 +108,13 @@ Result<Call<T>*> EngineState<T>::make_sequence_call(ModelType& model, Request co
 
 template <class T>
 Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& request,
-                                            CallOptions const& options, TimePoint deadline) {
+                                            CallOptions const& options, TimePoint began, TimePoint deadline) {
   struct Hook : CancelHook {
     RoomPlace<Env>& place;
     explicit Hook(RoomPlace<Env>& of) noexcept : place(of) {}
   };
   // A hint that was missed costs no more than this.
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
-  TimePoint const began = Env::now();
   PaddedLengths lengths{};
   auto const checked = check_request(model.description(), request, lengths, large_inputs(model, options));
   if (!checked) return tl::unexpected(checked.error());
@@ -125,7 +124,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).place.wake(); };
   bool const cancellable = options.cancellation != nullptr;
   bool wanted = !cancellable || options.cancellation->link(hook);
-  TimePoint now = began;
+  TimePoint now = Env::now();
   while (wanted && !stopping() && now < deadline && !room_line_.look(place)) {
     place.word.wait_until(0, std::min(after(now, longest_nap), deadline));
     wanted = !cancellable || !options.cancellation->is_cancelled();

@@ -140,7 +140,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
           !call && (call.error().reason == Reason::queue_full || call.error().reason == Reason::memory_full);
       bool const no_place = !call && call.error().reason == Reason::sequences_full;
       if ((full || no_place) && !calls.empty()) break;  // tried again when those before it are done
-      if (full) call = model_->engine().await_call(*model_, requests[next], options, deadline);
+      if (full) call = model_->engine().await_call(*model_, requests[next], options, T::Env::now(), deadline);
       if (call) {
         calls.push_back(*call);
         indices.push_back(next);
@@ -161,7 +161,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
     }
     // What was made of the others of the window has been given back.
     for (std::size_t const index : std::span(indices).first(again)) {
-      auto call = model_->engine().await_call(*model_, requests[index], options, deadline);
+      auto call = model_->engine().await_call(*model_, requests[index], options, now, deadline);
       if (!call) {
         refuse(index, std::move(call.error()));
         continue;

@@ -65,9 +65,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// The same as make_call, for a call of a sequence.
   Result<CallType*> make_sequence_call(ModelType& model, Request const& request, CallOptions const& options,
                                        TimePoint now, SequenceId sequence);
-  /// The same as try_call, but waits for room at the gate until `deadline`, a cancellation or a stop.
+  /// The same as try_call, but waits for room at the gate until `deadline`, a cancellation or a stop. The call began at
+  /// `began`.
   Result<CallType*> await_call(ModelType& model, Request const& request, CallOptions const& options,
-                               TimePoint deadline);
+                               TimePoint began, TimePoint deadline);
   /// Takes a blocking call through the rooms, as far as it gets on this thread.
   void start(CallType& call) noexcept;
   /// Gives back a call that was made and has not started, with all that it holds.

@@ -33,6 +33,7 @@ struct TakenPart {
   bool raw = false;           ///< the part: as the model gave it
   Call<T>* parked = nullptr;  ///< to be resumed: there is room for another part, or none is left
   std::optional<Result<Report>> outcome{};
+  std::optional<Error> cut_off{};  ///< cancelled, and the end is about to come: no need to wait for it
 };
 
 /// The call of the stream writes, one thread at a time; the reader reads, one thread at a time, and either steps a call that
@@ -101,6 +102,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
       --count_;
     } else if (ended_) {
       taken.outcome.emplace(std::move(outcome_));
+    } else if (cut_off_) {
+      taken.cut_off = detail::copy_of(*cut_off_);
     } else {
       taken.parked = std::exchange(parked_, nullptr);
       word_.store(nothing);

@@ -144,6 +144,10 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       outcome_ = std::move(taken.outcome);
       return std::nullopt;
     }
+    if (taken.cut_off) {
+      end_with(std::move(*taken.cut_off));
+      return std::nullopt;
+    }
     if (taken.parked != nullptr)
       engine.resume_steps(*taken.parked, taken.part ? batching::LendThread::no : batching::LendThread::yes);
     if (taken.part) {

@@ -213,7 +213,11 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
     if (!mine) detach_inputs(call, false);
   } else {
     bool const needed = is_needed(call);
-    mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
+    {
+      CallerScope<Env> const
+          scope;  // what else the lane ends then is for workers: this call is not answered yet
+      mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
+    }
     if (!mine) detach_inputs(call, needed);
   }
   if (!mine && !call.asynchronous()) call.handle = handle_of(*call.model);
@@ -310,7 +314,7 @@ std::uint32_t EngineState<T>::run_completion(CallType& call) noexcept {
   return references;
 }
 
-/// True if no thread runs the completion, now or later.
+/// The completion has returned.
 template <class T>
 void EngineState<T>::note_completed(CallType& call) noexcept {
   if ((call.word.fetch_or(call_bits::completed) & call_bits::parked) != 0) call.word.wake_all();
