@@ -25,7 +25,8 @@ struct Lending : SimulatedEngine {
   CallType* call = nullptr;
   std::optional<Stream<SimulatedServing>> stream{};
 
-  explicit Lending(Turns const& turns = {}) : SimulatedEngine("", {.threads = 4}, 1, turns) {}
+  explicit Lending(Turns const& turns = {}, std::size_t threads = 4)
+      : SimulatedEngine("", {.threads = threads}, 1, turns) {}
 
   void open(Request request, CallOptions const& options) {
     auto const model = state->handle_of(*served);
@@ -77,6 +78,37 @@ TEST_CASE("a stream is over only when no thread copies what its request lends") 
     CHECK(engine.world.actors() == 0);
     CHECK(engine.state->routes() == 0);
   }
+}
+
+// mutant: a call that is given up ends others before it is answered
+TEST_CASE("a completion may destroy a stream whose call is given up at the same time") {
+  Lending engine({}, 1);
+  bool ended = false;
+  struct Session {
+    Lending& engine;
+    bool& ended;
+    static void on_answer(void* context, Result<Answer>) noexcept {
+      auto& self = *static_cast<Session*>(context);
+      self.engine.stream.reset();
+      self.ended = true;
+    }
+  } session{engine, ended};
+  engine.control.on_run = [&](ath_batch const&) {
+    engine.open(row(1), {.deadline = 5ms});
+    auto call = engine.state->submit(engine.state->handle_of(*engine.served), row(2), {.deadline = 5ms},
+                                     {&Session::on_answer, &session});
+    REQUIRE(call);
+    (*call)->unref();
+    engine.world.advance(5ms);
+    while (engine.world.step_now()) {
+    }
+    return Result<void>();
+  };
+  auto const running = engine.submit(row(3));
+  engine.world.run_until_idle();
+  CHECK(running->has_value());
+  CHECK(ended);
+  CHECK(engine.state->routes() == 0);
 }
 
 // mutant: a stream leaves its Cancellation to whoever delivers the answer

@@ -214,8 +214,8 @@ void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   } else {
     bool const needed = is_needed(call);
     {
-      CallerScope<Env> const
-          scope;  // what else the lane ends then is for workers: this call is not answered yet
+      // What else the lane ends then is for workers: this call is not answered yet.
+      CallerScope<Env> const scope;
       mine = !needed && (call.model->lane().withdraw(call) || loader_.withdraw(call));
     }
     if (!mine) detach_inputs(call, needed);
