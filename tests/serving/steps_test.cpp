@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <coroutine>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -458,6 +459,7 @@ struct TenTimes {
     }
     Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
                                             std::span<Tensor const> rows) const {
+      processor.on_postprocess();
       if (item.input(0).as<float>().data() == processor.lent) ++processor.lent_reads;
       if (kept == nullptr) return fail(Code::internal, Reason::none, "what was kept is gone");
       float const step = rows[0].as<float>()[0];
@@ -469,6 +471,7 @@ struct TenTimes {
       return made;
     }
   };
+  std::function<void()> on_postprocess = [] {};
   int fails_at = 0;
   float const* lent = nullptr;  // where a request has its x
   std::atomic<int> lent_reads{0};
@@ -477,9 +480,9 @@ struct TenTimes {
   }
 };
 
-std::string processed_tensors() {
+std::string processed_tensors(bool held = false) {
   std::string text =
-      counting_tensors(false, until_done, R"("processor": {"name": "ten-times", "rows": ["model:y"]},)");
+      counting_tensors(held, until_done, R"("processor": {"name": "ten-times", "rows": ["model:y"]},)");
   std::string const plain = R"("outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])";
   auto const at = text.find(plain);
   return text.replace(
@@ -536,6 +539,29 @@ TEST_CASE("a part is made of what the request lends where that lies, as its read
     expected += 10;
   }
   CHECK(processed.processor.lent_reads == 3);  // the last part is made on a worker
+}
+
+// mutant: a caller that is late is told that the state is lost
+TEST_CASE("a caller whose answer is late is told so, although the state is lost with it") {
+  struct Told {
+    std::optional<Code> code;
+    void on_answer(Result<Answer> answer) noexcept { code = answer ? Code::ok : answer.error().code; }
+  };
+  TenTimes processor;
+  auto const processor_table = make_table(processor);
+  Counting counting(processed_tensors(true), "", {.processors = {&processor_table}});
+  auto const ask = [&](CallOptions const& options) {
+    Told told;
+    REQUIRE(counting.model->submit(row(1, 1), options, callback<&Told::on_answer>(&told)));
+    counting.world.run_until_idle();
+    REQUIRE(told.code);
+    return *told.code;
+  };
+  CHECK(ask({}) == Code::ok);
+  processor.fails_at = 1;
+  CHECK(ask({}) == Code::aborted);
+  processor.on_postprocess = [&] { counting.world.advance(10ms); };
+  CHECK(ask({.deadline = 5ms}) == Code::deadline_exceeded);
 }
 
 // On threads of the system: each call has its own state, whoever shares its batches, and whatever its reader does.

@@ -188,7 +188,8 @@ StreamWorld::Call& StreamWorld::new_call(Added& added, std::uint64_t group) {
                                         .group = group,
                                         .began = world_.now(),
                                         .deadline = {},
-                                        .from = tick()});
+                                        .from = tick(),
+                                        .quiet = quiet_since_});
   if (world_.below(3) == 0) call.deadline = std::chrono::milliseconds(1 + world_.below(30));
   ++added.calls;
   return call;
@@ -465,7 +466,7 @@ std::string StreamWorld::unexplained(Call const& call, Error const& error) const
 bool StreamWorld::may_be_full(Call const& call) const {
   auto const holds_place = [&](Call const& other) {
     return &other.added == &call.added && other.group != call.group &&
-           (other.until == 0 || other.until > call.from || (other.abandoned && other.until > quiet_since_));
+           (other.until == 0 || other.until > call.from || (other.abandoned && other.until > call.quiet));
   };
   return std::ranges::count_if(calls_, holds_place) >= static_cast<std::ptrdiff_t>(most_places);
 }

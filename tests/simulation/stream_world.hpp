@@ -79,6 +79,7 @@ class StreamWorld final : public StepStage {
     TimePoint began;
     std::optional<Duration> deadline;
     Order from;
+    Order quiet;  // when the world was quiet last, before it
     bool streamed = false;
     bool cancel_asked = false;  // or about to be
     std::int64_t read = 0;      // parts
