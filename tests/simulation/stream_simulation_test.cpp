@@ -15,7 +15,7 @@ namespace {
 #if !defined(__OPTIMIZE__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr std::uint64_t usual_schedules = 1'000;
 #else
-constexpr std::uint64_t usual_schedules = 200'000;
+constexpr std::uint64_t usual_schedules = 100'000;
 #endif
 
 }  // namespace
