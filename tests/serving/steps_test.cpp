@@ -43,6 +43,7 @@ struct Counting {
                     EngineOptions const& options = {})
       : folder(more, "counting", "1.0.0", tensors), state(std::make_shared<State>(options)) {
     REQUIRE(state->add_backend(table));
+    for (ath_processor_table const* processor : options.processors) REQUIRE(state->add_processor(*processor));
     auto added = state->add(folder.path());
     REQUIRE_MESSAGE(added, added.error().message);
     model.emplace(*added);
