@@ -45,8 +45,7 @@ TEST_CASE("a stop leaves no work behind that was queued for several callers") {
   CHECK(engine.control.runs.load() == 0);
 }
 
-// mutant: a stop runs the completions of queued calls before all are answered
-// mutant: a stop runs the completions of abandoned calls before all are answered
+// mutant: a stop runs completions before all calls are answered
 TEST_CASE("a completion that a stop brings about may wait for another call, which the stop has answered") {
   struct Waiting {
     SimulatedEngine& engine;
