@@ -221,7 +221,9 @@ class Lane {
   Surroundings around(TimePoint now) const noexcept;
   void unlock_and_dispatch(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void unlock_and_leave(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
+  void unlock_and_post(TimePoint now, Deferred& deferred) noexcept ATH_RELEASE(mutex_);
   void summon(Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
+  void put_aside(Summons& summons) noexcept ATH_REQUIRES(mutex_);
   void store_counts() noexcept ATH_REQUIRES(mutex_);
   bool arm(TimePoint at) noexcept ATH_REQUIRES(mutex_);
   void post(Deferred& deferred) noexcept;
@@ -244,7 +246,7 @@ class Lane {
   bool next_for_caller(Instance& instance, Slot* first, Brought const& own, TimePoint deadline, TimePoint now,
                        Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
   void serve_on_executor(Summons& summons) noexcept;
-  void leave(Summons& summons, TimePoint now) noexcept;
+  void end_turn(Summons& summons, TimePoint now) noexcept;
   bool next_batch(Instance& instance, TimePoint now, Deferred& deferred) noexcept ATH_REQUIRES(mutex_);
 
   // One batch.

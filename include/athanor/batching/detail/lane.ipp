@@ -198,6 +198,12 @@ void Lane<Env, Policy, H>::unlock_and_dispatch(TimePoint now, Deferred& deferred
     std::uint64_t const wanted = std::min<std::uint64_t>(plan.batches, surroundings.idle_instances);
     while (coming_.load() < wanted && unused_summons_ != nullptr) summon(deferred);
   }
+  unlock_and_post(now, deferred);
+}
+
+/// Does what was decided under the mutex.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::unlock_and_post(TimePoint now, Deferred& deferred) noexcept {
   mutex_.unlock();
   post(deferred);
   finish(deferred.finished, now);
@@ -210,9 +216,7 @@ void Lane<Env, Policy, H>::unlock_and_leave(TimePoint now, Deferred& deferred) n
   if (inbox_.load() == nullptr) return unlock_and_dispatch(now, deferred);
   store_counts();
   if (!is_attended() && unused_summons_ != nullptr) summon(deferred);
-  mutex_.unlock();
-  post(deferred);
-  finish(deferred.finished, now);
+  unlock_and_post(now, deferred);
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -223,6 +227,13 @@ void Lane<Env, Policy, H>::summon(Deferred& deferred) noexcept {
   count_in();
 }
 
+/// No thread comes for it any more.
+template <Environment Env, BatchingPolicy Policy, class H>
+void Lane<Env, Policy, H>::put_aside(Summons& summons) noexcept {
+  summons.turn_ends = {};
+  summons.next_summons = std::exchange(unused_summons_, &summons);
+}
+
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
   while (Summons* summons = deferred.summons) {
@@ -231,7 +242,7 @@ void Lane<Env, Policy, H>::post(Deferred& deferred) noexcept {
     // No thread would run what is queued. What enters later may find one again.
     Deferred refused;
     mutex_.lock();
-    summons->next_summons = std::exchange(unused_summons_, summons);
+    put_aside(*summons);
     coming_.fetch_sub(1);
     machine_.refuse(make_error(Code::resource_exhausted, Reason::none,
                                "no thread runs the batch: none can be started, or the executor is stopping"),

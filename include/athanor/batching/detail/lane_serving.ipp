@@ -203,10 +203,7 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
     empty_inbox(now, deferred);
     Instance* const instance = take_idle(0);
     bool const found = instance != nullptr && next_batch(*instance, now, deferred);
-    if (!found) {
-      summons.turn_ends = {};
-      summons.next_summons = std::exchange(unused_summons_, &summons);
-    }
+    if (!found) put_aside(summons);
     unlock_and_dispatch(now, deferred);
     if (!found) return count_out();
     if (summons.turn_ends == TimePoint{}) summons.turn_ends = after(now, detail::executor_turn);
@@ -218,7 +215,7 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
     // Whatever waits now: what the slots defer runs first, and may fill the lane again.
     if (now < summons.turn_ends && executor_.defer(summons)) return;
     summons.turn_ends = {};
-    if (waiting_.load(std::memory_order_relaxed) <= 1) return leave(summons, now);
+    if (waiting_.load(std::memory_order_relaxed) <= 1) return end_turn(summons, now);
     if (executor_.post(summons)) return;
   }
 }
@@ -226,11 +223,11 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
 /// Ends a turn after which nothing waits. A summons behind other tasks would have the lane's destructor, which may be one
 /// of them, wait for it.
 template <Environment Env, BatchingPolicy Policy, class H>
-void Lane<Env, Policy, H>::leave(Summons& summons, TimePoint now) noexcept {
+void Lane<Env, Policy, H>::end_turn(Summons& summons, TimePoint now) noexcept {
   Deferred deferred;
   mutex_.lock();
   coming_.fetch_sub(1);
-  summons.next_summons = std::exchange(unused_summons_, &summons);
+  put_aside(summons);
   unlock_and_dispatch(now, deferred);
   count_out();
 }
