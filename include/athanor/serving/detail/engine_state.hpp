@@ -88,6 +88,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// Abandons the call of a stream whose reader has left the queue, and returns when no thread reads what the request lends,
   /// nor knows the Cancellation.
   void end_for_reader(CallType& call, Error error) noexcept;
+  /// Whether a stream's Cancellation was cancelled or its deadline has passed, also once its call has been answered.
+  static bool reader_gave_up(CallType const& call) noexcept;
   /// Parks until the reader of the queue may find something there.
   void wait_for_part(PartQueue<T>& queue) noexcept;
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.

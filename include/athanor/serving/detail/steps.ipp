@@ -124,8 +124,7 @@ Result<void> EngineState<T>::finish_part(CallType& call, Outputs& part) noexcept
     if (!inputs) return tl::unexpected(inputs.error());
     auto const is_cut_off = [](void const* asked) -> std::int32_t {
       auto const& streamed = *static_cast<CallType const*>(asked);
-      bool const revoked = streamed.cancellation != nullptr && streamed.cancellation->is_cancelled();
-      return revoked || streamed.stream->is_cut_off() || Env::now() > streamed.deadline ? 1 : 0;
+      return streamed.stream->is_cut_off() || reader_gave_up(streamed) ? 1 : 0;
     };
     auto made = postprocess_item(description, *inputs, {call.parameters.values(), is_cut_off, &call},
                                  call.made.empty() ? nullptr : call.made.data(),

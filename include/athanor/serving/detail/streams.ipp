@@ -47,6 +47,11 @@ void EngineState<T>::end_for_reader(CallType& call, Error error) noexcept {
 }
 
 template <class T>
+bool EngineState<T>::reader_gave_up(CallType const& call) noexcept {
+  return (call.cancellation != nullptr && call.cancellation->is_cancelled()) || Env::now() > call.deadline;
+}
+
+template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
   if (in_child()) return;
   abandon(call, taken_back(call));
@@ -152,8 +157,7 @@ std::optional<Outputs> Stream<T>::next() noexcept {
       engine.resume_steps(*taken.parked, taken.part ? batching::LendThread::no : batching::LendThread::yes);
     if (taken.part) {
       auto finished = taken.raw ? engine.finish_part(*call_, *taken.part) : Result<void>();
-      bool const wanted = call_->cancellation == nullptr || !call_->cancellation->is_cancelled();
-      if (finished && wanted && T::Env::now() <= call_->deadline) return std::move(taken.part);
+      if (finished && !engine.reader_gave_up(*call_)) return std::move(taken.part);
       end_with(finished ? engine.end_of_wait(*call_) : std::move(finished.error()));
       return std::nullopt;
     }
