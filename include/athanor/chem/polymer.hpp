@@ -55,8 +55,8 @@ std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions co
 inline constexpr std::int32_t smallest_oligomer = 30;
 
 /// Why a SMILES is no polymer, as a phrase such as `a molecule of 8 heavy atoms` or `2 molecules side by side`; empty for
-/// a repeat unit, also with counter-ions (parts whose charges do not cancel out), and for a molecule of at least smallest_oligomer heavy atoms. A model of polymers
-/// answers for the others too, but its training says nothing about them.
+/// a repeat unit, also with counter-ions (parts whose charges do not cancel out), and for a molecule of at least
+/// smallest_oligomer heavy atoms. A model of polymers answers for the others too, but its training says nothing about them.
 std::string no_polymer(SmilesFacts const& facts);
 
 }  // namespace athanor::inline v1::chem

@@ -129,8 +129,9 @@ class OpenProcessor {
   bool preprocesses() const noexcept { return table_->preprocess != nullptr; }
   bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor does, and with internal / backend_contract if a tensor is not whole,
-  /// if number or types differ from what the processor declared, or if the cost is out of range.
+  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor does, and with
+  /// internal / backend_contract if a tensor is not whole, if number or types differ from what the processor declared, or if
+  /// the cost is out of range.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs, ItemFacts const& facts) const;
 
   /// As preprocess, with `rows`, the model's results for the item, and `made`, the result of preprocess; null without it.
