@@ -60,6 +60,14 @@ struct HeldEngine : Puppet {
   }
 };
 
+// Room for one request, which a worker runs.
+EngineOptions one_at_a_time() {
+  EngineOptions options;
+  options.max_items = 1;
+  options.caller_runs = CallerRuns::never;
+  return options;
+}
+
 std::vector<float> numbers(std::size_t count) {
   std::vector<float> values;
   for (std::size_t i = 0; i < count; ++i) values.push_back(static_cast<float>(i));
@@ -237,10 +245,7 @@ TEST_CASE("many requests that wait for room are refused when the engine stops") 
 
 // mutant: who is given room is not woken
 TEST_CASE("many requests that wait for room go on when a call gives it back, and not a nap later") {
-  EngineOptions options;
-  options.max_items = 1;
-  options.caller_runs = CallerRuns::never;
-  ManyEngine engine("", options);
+  ManyEngine engine("", one_at_a_time());
   REQUIRE(engine.model.load());
   auto const other = engine.submit(row(100));
   TimePoint const start = engine.world.now();
@@ -254,10 +259,7 @@ TEST_CASE("many requests that wait for room go on when a call gives it back, and
 
 // mutant: a call that waited for room begins when it has it
 TEST_CASE("the time that a request waits for room is in its report, and in the error if it is late") {
-  EngineOptions options;
-  options.max_items = 1;
-  options.caller_runs = CallerRuns::never;
-  ManyEngine engine("", options);
+  ManyEngine engine("", one_at_a_time());
   REQUIRE(engine.model.load());
   engine.control.on_run = [&](ath_batch const&) {
     engine.world.advance(4ms);
@@ -278,10 +280,7 @@ TEST_CASE("the time that a request waits for room is in its report, and in the e
 
 // mutant: what calls give back goes to the gate, not to who waits
 TEST_CASE("newcomers do not overtake a call that waits for room") {
-  EngineOptions options;
-  options.max_items = 1;
-  options.caller_runs = CallerRuns::never;
-  ManyEngine engine("", options);
+  ManyEngine engine("", one_at_a_time());
   REQUIRE(engine.model.load());
   engine.control.on_run = [&](ath_batch const&) {
     engine.world.advance(1ms);

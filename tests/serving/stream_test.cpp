@@ -2,8 +2,6 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <coroutine>
-#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -13,6 +11,7 @@
 
 #include <athanor/core/cancellation.hpp>
 #include <serving/simulated_engine.hpp>
+#include <support/detached.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -46,17 +45,6 @@ struct Callbacks {
     ends.push_back(std::move(outcome));
   }
   StreamCallbacks callbacks() { return stream_callbacks<&Callbacks::part, &Callbacks::end>(this); }
-};
-
-// A coroutine that nobody waits for.
-struct Detached {
-  struct promise_type {
-    Detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
 };
 
 Detached read_all(Parts stream, std::vector<float>& parts, std::optional<Result<Report>>& outcome) {

@@ -429,25 +429,45 @@ float first_of_answer(ModelKind kind, SeenRow const& item) {
   return base_of(item.value) + static_cast<float>(2 * item.row + 1) + shift_in_answer(kind, item.value);
 }
 
-}  // namespace
-
-std::span<Port const> StageProcessor::Opened::made() const {
-  static constexpr Port ports[] = {{"z", DType::f32}};
-  return ports;
-}
-
-Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const {
-  SparedMemory const spared;
+// What the item's text and its parameter say. `right`: what else the item has.
+Result<SeenRow> read_item(Stage& stage, Item const& item, bool right) {
   Tensor const text = item.input(0);
-  Tensor const x = item.input(1);
-  if (text.text_at(0).empty()) return fail(Code::invalid_argument, Reason::value_range, "not an item");
   auto seen = read_text(text.text_at(0));
-  if (!seen || !read_numbers(x.as<float>().data())) {
+  if (!seen || !right) {
     stage.wrong("the processor was given an item that nobody asked for");
     return fail(Code::internal, Reason::backend_failure, "not an item");
   }
   seen->value = value_with_parameter(stage, item, seen->value);
   if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
+  return *seen;
+}
+
+// That `row`, of so many numbers, is what a model of that kind answers for the item, whose preprocess kept `seen`.
+void check_answer(Stage& stage, ModelKind kind, Item const& item, SeenRow const& seen, Tensor const& row,
+                  std::int64_t width) {
+  stage.postprocess();
+  Tensor const text = item.input(0);
+  auto const read = read_text(text.text_at(0));
+  bool const own = row.shape() == Shape{1, width} && read && read->value == content_of(seen.value) &&
+                   read->row == seen.row && item.parameter<double>(0).value() == shift_of(seen.value);
+  if (!own || row.as<float>()[0] != first_of_answer(kind, seen))
+    stage.wrong("postprocess was given what belongs to another item");
+}
+
+}  // namespace
+
+std::span<Port const> MadeRows::made() const {
+  static constexpr Port ports[] = {{"z", DType::f32}};
+  return ports;
+}
+
+Result<Preprocessed> MadeRows::preprocess(Item const& item) const {
+  SparedMemory const spared;
+  Tensor const text = item.input(0);
+  Tensor const x = item.input(1);
+  if (text.text_at(0).empty()) return fail(Code::invalid_argument, Reason::value_range, "not an item");
+  auto const seen = read_item(stage, item, read_numbers(x.as<float>().data()).has_value());
+  if (!seen) return tl::unexpected(seen.error());
   auto z = Tensor::allocate(DType::f32, Shape{1, made_length_of(seen->row)}).value();
   std::ranges::fill(z.mutable_as<float>(), more_of_made);
   float const made[4] = {x.as<float>()[0], x.as<float>()[1], static_cast<float>(seen->value),
@@ -460,68 +480,48 @@ Result<Preprocessed> StageProcessor::Opened::preprocess(Item const& item) const 
   return result;
 }
 
-std::span<Port const> StageProcessor::Opened::outputs() const {
+std::span<Port const> MadeRows::outputs() const {
   static constexpr Port ports[] = {{"y", DType::f32}};
   return ports;
 }
 
-Result<std::vector<Tensor>> StageProcessor::Opened::postprocess(Item const& item, void const* kept,
-                                                                std::span<Tensor const> rows) const {
+Result<std::vector<Tensor>> MadeRows::postprocess(Item const& item, void const* kept,
+                                                  std::span<Tensor const> rows) const {
   SparedMemory const spared;
-  stage.postprocess();
   SeenRow const& seen = *static_cast<SeenRow const*>(kept);
-  Tensor const text = item.input(0);
-  auto const read = read_text(text.text_at(0));
-  auto const w = rows[0].as<float>();
-  bool const own = rows[0].shape() == Shape{1, made_length_of(seen.row)} && read &&
-                   read->value == content_of(seen.value) && read->row == seen.row &&
-                   item.parameter<double>(0).value() == shift_of(seen.value);
-  if (!own || w[0] != first_of_answer(ModelKind::made, seen))
-    stage.wrong("postprocess was given what belongs to another item");
-  return std::vector{Tensor::view<float>(w.first(2), Shape{1, 2}).clone().value()};
+  check_answer(stage, ModelKind::made, item, seen, rows[0], made_length_of(seen.row));
+  return std::vector{Tensor::view<float>(rows[0].as<float>().first(2), Shape{1, 2}).clone().value()};
 }
 
 // Graphs.
 
-std::span<Port const> StageGrapher::Opened::made() const {
+std::span<Port const> MadeGraphs::made() const {
   static constexpr Port ports[] = {{"atom", DType::i64}, {"edge", DType::i64}};
   return ports;
 }
 
-Result<Preprocessed> StageGrapher::Opened::preprocess(Item const& item) const {
+Result<Preprocessed> MadeGraphs::preprocess(Item const& item) const {
   SparedMemory const spared;
   Tensor const text = item.input(0);
   if (text.text_at(0).size() < 2) return fail(Code::invalid_argument, Reason::value_range, "not an item");
-  auto seen = read_text(text.text_at(0));
-  if (!seen) {
-    stage.wrong("the processor was given an item that nobody asked for");
-    return fail(Code::internal, Reason::backend_failure, "not an item");
-  }
-  seen->value = value_with_parameter(stage, item, seen->value);
-  if (auto told = stage.preprocess(seen->value); !told) return tl::unexpected(told.error());
+  auto const seen = read_item(stage, item, true);
+  if (!seen) return tl::unexpected(seen.error());
   Preprocessed result;
   result.kept = std::make_shared<SeenRow const>(*seen);
   result.tensors = tensors_of(graph_of(mark_of(*seen)));
   return result;
 }
 
-std::span<Port const> StageGrapher::Opened::outputs() const {
+std::span<Port const> MadeGraphs::outputs() const {
   static constexpr Port ports[] = {{"label", DType::bytes}, {"words", DType::bytes}};
   return ports;
 }
 
-Result<std::vector<Tensor>> StageGrapher::Opened::postprocess(Item const& item, void const* kept,
-                                                              std::span<Tensor const> rows) const {
+Result<std::vector<Tensor>> MadeGraphs::postprocess(Item const& item, void const* kept,
+                                                    std::span<Tensor const> rows) const {
   SparedMemory const spared;
-  stage.postprocess();
   SeenRow const& seen = *static_cast<SeenRow const*>(kept);
-  Tensor const text = item.input(0);
-  auto const read = read_text(text.text_at(0));
-  auto const y = rows[0].as<float>();
-  bool const own = rows[0].shape() == Shape{1, 2} && read && read->value == content_of(seen.value) &&
-                   read->row == seen.row && item.parameter<double>(0).value() == shift_of(seen.value);
-  if (!own || y[0] != first_of_answer(ModelKind::graph, seen))
-    stage.wrong("postprocess was given what belongs to another item");
+  check_answer(stage, ModelKind::graph, item, seen, rows[0], 2);
   return texts_of(mark_of(seen), 0);
 }
 

@@ -194,21 +194,12 @@ class StageBackend {
   Stage& stage_;
 };
 
-// Makes z, four numbers and more of them in some rows: the two of x, the value and the row that the text says, and fives. These are kept until the model's
-// answer, which becomes the caller's.
-class StageProcessor {
+// A processor whose halves are those of `T`, which has the stage and nothing else.
+template <class T>
+class StagedProcessor {
  public:
-  static constexpr char const* name = "stage-processor";
-  explicit StageProcessor(Stage& stage) : stage_(stage) {}
-
-  struct Opened {
-    Stage& stage;
-    std::span<Port const> made() const;
-    std::span<Port const> outputs() const;
-    Result<Preprocessed> preprocess(Item const& item) const;
-    Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
-                                            std::span<Tensor const> rows) const;
-  };
+  using Opened = T;
+  explicit StagedProcessor(Stage& stage) : stage_(stage) {}
   Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
     return std::make_unique<Opened>(Opened{stage_});
   }
@@ -217,26 +208,33 @@ class StageProcessor {
   Stage& stage_;
 };
 
+// Makes z, four numbers and more of them in some rows: the two of x, the value and the row that the text says, and fives.
+// These are kept until the model's answer, which becomes the caller's.
+struct MadeRows {
+  Stage& stage;
+  std::span<Port const> made() const;
+  std::span<Port const> outputs() const;
+  Result<Preprocessed> preprocess(Item const& item) const;
+  Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
+                                          std::span<Tensor const> rows) const;
+};
+struct StageProcessor : StagedProcessor<MadeRows> {
+  static constexpr char const* name = "stage-processor";
+  using StagedProcessor::StagedProcessor;
+};
+
 // Makes the graph that the text names, and names the model's answer.
-class StageGrapher {
- public:
+struct MadeGraphs {
+  Stage& stage;
+  std::span<Port const> made() const;
+  std::span<Port const> outputs() const;
+  Result<Preprocessed> preprocess(Item const& item) const;
+  Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
+                                          std::span<Tensor const> rows) const;
+};
+struct StageGrapher : StagedProcessor<MadeGraphs> {
   static constexpr char const* name = "stage-grapher";
-  explicit StageGrapher(Stage& stage) : stage_(stage) {}
-
-  struct Opened {
-    Stage& stage;
-    std::span<Port const> made() const;
-    std::span<Port const> outputs() const;
-    Result<Preprocessed> preprocess(Item const& item) const;
-    Result<std::vector<Tensor>> postprocess(Item const& item, void const* kept,
-                                            std::span<Tensor const> rows) const;
-  };
-  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
-    return std::make_unique<Opened>(Opened{stage_});
-  }
-
- private:
-  Stage& stage_;
+  using StagedProcessor::StagedProcessor;
 };
 
 }  // namespace athanor_tests

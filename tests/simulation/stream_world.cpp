@@ -321,7 +321,7 @@ void StreamWorld::await(Added& added) {
   follow(stream, call);
 }
 
-StreamWorld::Detached StreamWorld::follow(std::shared_ptr<Parts> stream, Call& call) {
+Detached StreamWorld::follow(std::shared_ptr<Parts> stream, Call& call) {
   while (auto const part = co_await stream->next_async()) {
     part_comes(call, *part);
     dawdle(4);

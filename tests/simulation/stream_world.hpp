@@ -2,10 +2,8 @@
 // and replaced meanwhile; and the judge, who knows what every part must be.
 #pragma once
 
-#include <coroutine>
 #include <cstdint>
 #include <deque>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +12,7 @@
 #include <athanor/core/simulation.hpp>
 #include <simulation/sequences.hpp>
 #include <simulation/stepped.hpp>
+#include <support/detached.hpp>
 #include <support/simulated_serving.hpp>
 
 namespace athanor_tests {
@@ -95,15 +94,6 @@ class StreamWorld final : public StepStage {
     }
     void end(Result<Report> outcome) noexcept { world.stream_ends(*this, outcome); }
     void on_answer(Result<Answer> answer) noexcept { world.answer_comes(*this, answer); }
-  };
-  struct Detached {
-    struct promise_type {
-      Detached get_return_object() noexcept { return {}; }
-      std::suspend_never initial_suspend() noexcept { return {}; }
-      std::suspend_never final_suspend() noexcept { return {}; }
-      void return_void() noexcept {}
-      void unhandled_exception() noexcept { std::terminate(); }
-    };
   };
 
   void finish();
