@@ -24,6 +24,8 @@ struct SteppingClient : PuppetClient {
   std::vector<std::vector<SteppedCall*>> batches{};
   bool keeps = false;  // what goes on is not put back by the lane
 
+  using PuppetClient::PuppetClient;
+
   Result<void> execute(Batch const& batch) noexcept {
     auto& seen = batches.emplace_back();
     for (Part const& part : batch.parts) seen.push_back(static_cast<SteppedCall*>(part.slot));
@@ -48,7 +50,7 @@ struct Stepping {
 
   explicit Stepping(LaneOptions options = {}, Policy policy = {}, std::uint64_t seed = 1,
                     Turns const& turns = {})
-      : world(seed, turns), lane(options, policy, client, executor) {
+      : world(seed, turns), client(options.instances), lane(options, policy, client, executor) {
     client.max_items = options.max_items;
   }
   SteppedCall& enter(int steps, std::uint64_t key = 0, TimePoint deadline = no_deadline) {
