@@ -294,7 +294,7 @@ std::string Judge::unexplained_stop(CallRecord const& call, Error const& error) 
   if (error.retry_after.count() <= 0) return "nobody stopped the engine";
   Facts const& model = facts(call.model);
   Order const from = since(call);
-  if (model.unloading > 0 || model.unloaded > from) return "";
+  if (model.unloaded > from || load_may_be_given_up(model)) return "";
   bool const in_use = std::ranges::any_of(calls_, [&](CallRecord const* other) {
     return other != &call && other->model == call.model && other->from < model.unloaded &&
            may_overlap(*other, from);
@@ -306,9 +306,12 @@ std::string Judge::unexplained_load(ModelKind kind, TimePoint now) {
   Facts const& model = facts(kind);
   if (model.failed_loads > 0 || memory_failed_ != 0 || threads_refused_) return "";
   if (now - *model.wanted >= script_.options.load_deadline) return "";
-  // One that an unload gave up may be running until all is quiet.
-  bool const given_up = model.unloading > 0 || (model.unloaded != 0 && model.unloaded >= quiet_since_);
-  return given_up ? "" : "no load failed, or took so long";
+  return load_may_be_given_up(model) ? "" : "no load failed, or took so long";
+}
+
+/// One that an unload gave up may be running until all is quiet.
+bool Judge::load_may_be_given_up(Facts const& model) const {
+  return model.unloading > 0 || (model.unloaded != 0 && model.unloaded >= quiet_since_);
 }
 
 bool Judge::may_overlap(CallRecord const& other, Order from) const {
@@ -370,7 +373,10 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   if (error.retry_after.count() <= 0) return "no time to come back";
   if (may_be_held(call, error.reason)) return "";
   if (error.reason == Reason::queue_full) return "the engine was not full";
-  bool const lacks = facts(call.model).lacked_budget || others_use_budget(call.model, since(call));
+  // The call may be told of the load before it, which was measured some time after its files had been loaded.
+  Facts const& model = facts(call.model);
+  Order const from = model.files_loaded != 0 ? std::min(since(call), model.files_loaded) : since(call);
+  bool const lacks = model.lacked_budget || others_use_budget(call.model, from);
   return lacks ? "" : "neither the engine nor the budget of models was full";
 }
 

@@ -208,6 +208,7 @@ class Judge {
   bool may_overlap(CallRecord const& other, Order from) const;
   Order since(CallRecord const& call) const;
   bool others_use_budget(ModelKind model, Order from) const;
+  bool load_may_be_given_up(Facts const& model) const;
   bool may_lack_memory(CallRecord const& call) const;
   void call_is_over(CallRecord& call);
 
