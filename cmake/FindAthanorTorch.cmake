@@ -1,7 +1,7 @@
 # Finds LibTorch and makes two imported targets of it: athanor::libtorch_cpu and athanor::libtorch_c10.
 #
-# LibTorch's own package file is not used: it enables the CUDA language and so wants a CUDA toolkit even where nothing is
-# compiled for a GPU. The places are tried in this order, and the first that holds release 2.11 or later decides:
+# LibTorch's own package file is not used: it enables the CUDA language and so requires a CUDA toolkit even where nothing
+# is compiled for a GPU. The places are tried in this order, and the first that holds release 2.11 or later decides:
 #   1. ATHANOR_TORCH_ROOT (CMake variable, else environment variable): the folder that has include/ and lib/; if it is
 #      set, no other place is tried
 #   2. CMAKE_PREFIX_PATH: each folder, or torch/ in it

@@ -28,7 +28,7 @@ take_turn() {
   exec 9>>"$logs/turn"
   turn=taken
   flock -n 9 && return
-  printf '%s: waits until another script of this clone has ended\n' "$script" >&2
+  printf '%s: waiting until another script of this clone has ended\n' "$script" >&2
   flock 9
 }
 
@@ -49,7 +49,7 @@ step() {
   else
     printf 'failed after %d s\n' $((SECONDS - begun))
     sed 's/^/  | /' <(tail -n 40 "$log") >&2
-    fail "$name (whole log: $log)" "${advice:-read the last lines above, mend it, and run the same command again: what is done already is kept}"
+    fail "$name (whole log: $log)" "${advice:-read the last lines above, fix the cause, and run the same command again: steps that are done are kept}"
   fi
 }
 
@@ -62,7 +62,7 @@ build() {
   if ! cmake --build "$project/out/$preset" --target "${@:-all}" 2>&1 </dev/null 9>&- | tee "$log" | show_tenths; then
     printf ' failed after %d s\n' $((SECONDS - begun))
     grep -m 5 -A 12 -E 'error: |^FAILED' "$log" | sed 's/^/  | /' >&2 || tail -n 20 "$log" >&2
-    fail "build ($preset) (whole log: $log)" "mend what the compiler names above, and run the same command again"
+    fail "build ($preset) (whole log: $log)" "fix what the compiler reports above, and run the same command again"
   fi
   printf ' %4d s\n' $((SECONDS - begun))
 }

@@ -117,7 +117,7 @@ class Scripts(unittest.TestCase):
         first = self.start("demo", stdout=subprocess.PIPE)
         with open(gate, "w", encoding="utf-8") as opened:  # returns when the first cmake has come there
             second = self.start("demo", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            self.assertEqual(second.stderr.readline(), "demo: waits until another script of this clone has ended\n")
+            self.assertEqual(second.stderr.readline(), "demo: waiting until another script of this clone has ended\n")
             opened.write("go\n")
         self.assertIn("ready", first.communicate()[0])
         second.communicate()
