@@ -55,6 +55,8 @@ class Condition {
 /// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
 /// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
 ///
+/// What must begin at once is `promised`, and comes before the queue: it was counted on a worker that is free.
+///
 /// Room is what `queued` tasks leave of the workers that are not inside a task, and of those that may be started. Once
 /// the system has refused a thread the latter count as none, until it gives one again.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
@@ -81,6 +83,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   Condition finished;  // a thread ended
   Task* head ATH_GUARDED_BY(mutex) = nullptr;
   Task* tail ATH_GUARDED_BY(mutex) = nullptr;
+  Task* promised ATH_GUARDED_BY(mutex) = nullptr;  // in any order: there is a worker for each
   std::size_t queued ATH_GUARDED_BY(mutex) = 0;
   std::size_t workers ATH_GUARDED_BY(mutex) = 0;
   bool starts_fail ATH_GUARDED_BY(mutex) = false;  // the last worker could not be started
@@ -171,9 +174,14 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   }
 
   /// False when no thread is there to run it, nor can be started: the task was not taken.
-  bool enqueue(Task& task, bool& notify) noexcept ATH_REQUIRES(mutex) {
-    task.next = nullptr;
-    put_at_tail(task);
+  bool enqueue(Task& task, bool may_wait, bool& notify) noexcept ATH_REQUIRES(mutex) {
+    if (may_wait) {
+      task.next = nullptr;
+      put_at_tail(task);
+    } else {
+      task.next = std::exchange(promised, &task);
+      ++queued;
+    }
     if (keeps_time_of == this && workers != 0 && has_room()) {
       unannounced = true;
       return true;
@@ -196,20 +204,29 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   bool post(Task& task, bool may_wait) noexcept {
     if (is_in_child()) return false;
     std::shared_ptr<State> awaited;  // once the lock is free, the task may run and end the executor
+    bool taken = false;
     {
       detail::Lock const lock(mutex);
       bool notify = false;
-      if (stopping || (!may_wait && !make_room()) || !enqueue(task, notify)) return false;
+      taken = !stopping && (may_wait || make_room()) && enqueue(task, may_wait, notify);
+      // The thread that keeps time may run a refused task itself, which must not delay those that it has posted.
+      if (!taken) notify = announce();
       if (notify) awaited = shared_from_this();
     }
     if (awaited != nullptr) awaited->work.notify_one();
-    return true;
+    return taken;
+  }
+
+  /// For what the thread that keeps time has posted. True when an idle worker is to be notified.
+  bool announce() noexcept ATH_REQUIRES(mutex) {
+    return queued != 0 && std::exchange(unannounced, false) && call_worker();
   }
 
   Task* dequeue() noexcept ATH_REQUIRES(mutex) {
-    Task* const task = head;
+    Task*& first = promised != nullptr ? promised : head;
+    Task* const task = first;
     if (task == nullptr) return nullptr;
-    head = task->next;
+    first = task->next;
     if (head == nullptr) tail = nullptr;
     --queued;
     return task;
@@ -227,7 +244,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
   void serve_queue(Worker& worker) ATH_REQUIRES(mutex) {
     while (!abandoned) {
       if (Task* const task = dequeue(); task != nullptr) {
-        bool const notify = head != nullptr && call_worker();
+        bool const notify = queued != 0 && call_worker();
         ++busy;
         mutex.unlock();
         if (notify) work.notify_one();
@@ -326,7 +343,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     }
     --idle;
     if (coming > 0) --coming;
-    return woken || head != nullptr || stopping;
+    return woken || queued != 0 || stopping;
   }
 
   void fire_timers() ATH_REQUIRES(mutex) {
@@ -334,7 +351,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     while (!stopping) {
       Timer* const timer = timers.take_due(SystemEnv::now());
       firing = timer != nullptr;
-      bool const notify = !firing && std::exchange(unannounced, false) && queued != 0 && call_worker();
+      bool const notify = !firing && announce();
       mutex.unlock();
       if (notify) work.notify_one();
       if (timer != nullptr) {

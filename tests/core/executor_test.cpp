@@ -347,6 +347,93 @@ TEST_CASE("a worker that cannot be started is no room, beside one that is busy")
   executor.stop(no_deadline);
 }
 
+// Keeps the thread that fires timers until `time`.
+void hold_until(TimePoint time) {
+  while (SystemEnv::now() < time) std::this_thread::yield();
+}
+
+/// A timer that calls a function.
+template <class Function>
+struct Call : Timer {
+  explicit Call(Function function_) : function(std::move(function_)) {
+    fire = [](Timer& self) noexcept { static_cast<Call&>(self).function(); };
+  }
+  Function function;
+};
+
+// mutant: what is to begin at once waits behind what is taken over
+TEST_CASE("what is to begin at once begins before what is taken over from another worker") {
+  SystemExecutor executor(3);
+  SystemWord ran;
+  std::vector<int> order;
+  Job late([&] {
+    order.push_back(2);
+    ran.store(2);
+    ran.wake_all();
+  });
+  Job at_once([&] { order.push_back(1); });
+  SystemWord blocked;
+  Job blocks([&] {
+    blocked.store(1);
+    blocked.wake_all();
+    reaches(ran, 2);
+  });
+  // Both wait for the second worker, which is called when both are there.
+  Call timer([&] {
+    CHECK(reaches(blocked, 1));
+    hold_until(SystemEnv::now() + 5ms);  // by then that worker is idle, and the first one's timer is due
+    while (!executor.post_if_idle(at_once)) std::this_thread::yield();
+  });
+  Job begins([&] {
+    executor.defer(blocks);
+    executor.defer(late);
+    executor.arm(timer, SystemEnv::now());
+  });
+  SystemWord here;
+  Job waits([&] { reaches(here, 1); });
+  Job nothing([&] {
+    here.store(1);
+    here.wake_all();
+  });
+  executor.post(waits);
+  executor.post(nothing);
+  CHECK(reaches(here, 1));                // two workers exist, and are to be all;
+  executor.arm(timer, no_deadline - 1s);  // so does the thread that fires timers
+  detail::refuse_threads = true;
+  executor.post(begins);
+  CHECK(reaches(ran, 2));
+  detail::refuse_threads = false;
+  executor.stop(no_deadline);
+  CHECK(order == std::vector<int>{1, 2});
+}
+
+// mutant: a task is refused before a worker is called for the one before it
+TEST_CASE("a refused task of a timer may wait for one that was taken") {
+  SystemExecutor executor(4);
+  SystemWord begun;
+  SystemWord over;
+  Job first([&] {
+    begun.store(1);
+    begun.wake_all();
+  });
+  Job nothing([] {});
+  Job refused([] { FAIL("this task was not taken"); });
+  Call timer([&] {
+    CHECK(executor.post_if_idle(first));
+    CHECK_FALSE(executor.post_if_idle(refused));
+    CHECK(reaches(begun, 1));
+    over.store(1);
+    over.wake_all();
+  });
+  executor.post(nothing);                 // starts a worker,
+  executor.arm(timer, no_deadline - 1s);  // and the thread that fires timers
+  detail::refuse_threads = true;
+  executor.arm(timer, SystemEnv::now());
+  CHECK(reaches(over, 1));
+  detail::refuse_threads = false;
+  executor.stop(no_deadline);
+}
+
 // mutant: a task is taken although no worker exists and none can be started
 // mutant: a timer is taken although no thread fires timers
 TEST_CASE("without a thread to run it, neither a task nor a timer is taken") {
