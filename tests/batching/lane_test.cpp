@@ -518,3 +518,26 @@ TEST_CASE("a lane that could not run anything is refused by name") {
   CHECK(validate({.max_items = 0}).error().reason == Reason::option);
   CHECK_FALSE(validate({.max_cost = 0}));
 }
+
+// mutant: a lane is retired although its timer is armed
+TEST_CASE("a lane is retired once no executor thread is inside or on its way, and the last one tells") {
+  Bench<SizeOrDelay> bench({}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
+  struct Left : Task {
+    int times = 0;
+  } left;
+  left.run = [](Task& self) noexcept { ++static_cast<Left&>(self).times; };
+  bool inside = true;
+  bench.client.during = [&](Batch const&) { inside = !bench.lane.retire(left); };
+  bench.enter();
+  bench.world.run_until_idle();
+  CHECK(inside);
+  CHECK(left.times == 1);
+  CHECK(bench.lane.retire(left));
+  CHECK(left.times == 1);
+
+  Bench<SizeOrDelay> unused({}, SizeOrDelay{.max_items = 8, .max_delay = 10ms});
+  auto& call = unused.enter();  // arms the timer
+  REQUIRE(unused.lane.withdraw(call));
+  CHECK(unused.lane.retire(left));
+  CHECK(left.times == 1);
+}

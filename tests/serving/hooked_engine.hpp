@@ -12,13 +12,14 @@
 
 namespace athanor_tests {
 
-// Lets a test act where another thread could: before the next mutex is locked, after the next task is posted, and after
-// the clock is read. Counts the atomics that are read.
+// Lets a test act where another thread could: before the next mutex is locked, before and after the next task is posted,
+// and after the clock is read. Counts the atomics that are read.
 struct Hooks {
   static inline bool no_thread = false;      // executors take nothing
   static inline bool no_timekeeper = false;  // executors take no timer
   static inline std::function<void()> after_look;
   static inline std::function<void()> before_lock;
+  static inline std::function<void()> before_post;
   static inline std::function<void()> after_post;
   static inline std::uint64_t loads = 0;
   static void run(std::function<void()>& hook) {
@@ -45,6 +46,7 @@ struct HookedExecutor : SimulatedExecutor {
     return !Hooks::no_thread && !Hooks::no_timekeeper && SimulatedExecutor::arm(timer, at);
   }
   bool post(Task& task) noexcept {
+    Hooks::run(Hooks::before_post);
     bool const taken = !Hooks::no_thread && SimulatedExecutor::post(task);
     Hooks::run(Hooks::after_post);
     return taken;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <athanor/core/cancellation.hpp>
+#include <serving/hooked_engine.hpp>
 #include <serving/simulated_engine.hpp>
 
 using namespace athanor;
@@ -170,6 +171,44 @@ TEST_CASE("a model that is found while its last handle goes away lives on when i
     CHECK(answered);
     CHECK(engine.control.unloads.load() == 1);
   }
+}
+
+// mutant: a dead model is destroyed although a thread is on its way to its lane
+// mutant: the last thread that leaves a retired lane tells nobody
+TEST_CASE("with a single worker, what is to destroy a model does not wait for what is queued behind it") {
+  Puppet puppet;
+  Simulation world(1, {.order = Turns::Order::random});
+  ModelFolder const folder(R"("batching": {"policy": "size_or_delay", "max_delay_us": 500},)", "held");
+  ModelFolder const other_folder("", "other");
+  auto engine = HookedEngine::make(puppet.table, {.threads = 1, .caller_runs = CallerRuns::never});
+  Outcome cancelled;
+  Outcome other;
+  std::uint64_t gone = 0;
+  world.spawn([&] {
+    std::optional held = engine.load(folder.path()).value();
+    auto const model = engine.load(other_folder.path()).value();
+    REQUIRE(held->load());
+    REQUIRE(model.load());
+    REQUIRE(engine.remove(held->id()));
+    std::optional call = held->submit(row(1), {}, cancelled.completion()).value();
+    held.reset();
+    // The delay is over: the thread that keeps time has counted a worker in and is about to post.
+    Hooks::before_post = [&] {
+      world.spawn([&] {
+        call->cancel();
+        call.reset();  // the last that uses the model
+      });
+      world.sleep(1us);
+    };
+    world.sleep(1ms);
+    gone = puppet.control.unloads.load();
+    REQUIRE(model.submit(row(1), {}, other.completion()));
+    world.sleep(1ms);
+  });
+  world.run_until_idle();
+  CHECK(cancelled.reason() == Reason::cancelled);
+  CHECK(gone == 1);
+  CHECK(other.reason() == Reason::none);
 }
 
 TEST_CASE("a stop answers what waits for a removed model") {

@@ -81,7 +81,11 @@ TEST_CASE("a stream is over only when no thread copies what its request lends") 
 }
 
 // mutant: a call that is given up ends others before it is answered
+// mutant: a call that is given up ends those that no worker takes before it is answered
 TEST_CASE("a completion may destroy a stream whose call is given up at the same time") {
+  bool workers = true;
+  SUBCASE("beside a worker") {}
+  SUBCASE("while the system gives no thread") { workers = false; }
   Lending engine({}, 1);
   bool ended = false;
   struct Session {
@@ -99,14 +103,20 @@ TEST_CASE("a completion may destroy a stream whose call is given up at the same 
                                      {&Session::on_answer, &session});
     REQUIRE(call);
     (*call)->unref();
+    engine.world.refuse_threads(!workers);
     engine.world.advance(5ms);
     while (engine.world.step_now()) {
     }
     return Result<void>();
   };
-  auto const running = engine.submit(row(3));
-  engine.world.run_until_idle();
-  CHECK(running->has_value());
+  if (workers) {
+    auto const running = engine.submit(row(3));
+    engine.world.run_until_idle();
+    CHECK(running->has_value());
+  } else {
+    CHECK(engine.infer(row(3)));
+    engine.world.run_until_idle();
+  }
   CHECK(ended);
   CHECK(engine.state->routes() == 0);
 }

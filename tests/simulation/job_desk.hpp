@@ -30,6 +30,7 @@ struct JobFacts {
   bool to_be_forgotten = false;        // or it may have been
   Order forgotten = 0;                 // since then it is gone for certain; 0: it may be there
   JobState state = JobState::pending;  // as it was seen
+  Order seen = 0;                      // that it is not pending
   TimePoint finished{};
   Order settled = 0;  // its end was seen, or nobody will see it
 };
@@ -103,9 +104,9 @@ class JobDesk {
     if (!state) return judge_missing(look, state.error());
     if (*state == JobState::pending) judge_.wrong("a cancelled job is pending");
     if (JobFacts* const job = only_one(look)) {
-      if (job->state != JobState::pending && job->state != *state)
+      if (has_changed(*job, look, *state))
         judge_.wrong("a job that had ended ended again, by a cancellation");
-      if (*state == JobState::cancelled) job->state = *state;
+      if (*state == JobState::cancelled) see(*job, *state);
     }
     judge_status(look, table->status(name_of(look.key)));
   }
@@ -244,17 +245,26 @@ class JobDesk {
       return judge_.wrong("a job that nobody submitted, or that was to be forgotten");
     JobFacts* const job = only_one(look);
     if (job == nullptr || job->table != tables_) return;
-    if (job->state != JobState::pending && job->state != status->state)
+    if (has_changed(*job, look, status->state))
       return judge_.wrong("a job that had ended changed its state to " +
                           std::string(to_string(status->state)));
     if (status->state == JobState::cancelled && !job->cancel_asked && cancelling_[look.key] == 0)
       judge_.wrong("a job was cancelled, and by nobody");
     if (pending || job->settled != 0 || job->until == 0) return;
-    job->state = status->state;
+    see(*job, status->state);
     job->finished = status->finished;
     if (status->state == JobState::cancelled) return settle(*job);
     job->settled = judge_.tick();
     judge_.call_ends(*job->call, *status->outcome, simulation_.now());
+  }
+
+  void see(JobFacts& job, JobState state) {
+    if (job.seen == 0) job.seen = judge_.tick();
+    job.state = state;
+  }
+  // Whether it had been seen to end otherwise before that look.
+  static bool has_changed(JobFacts const& job, Look const& look, JobState state) {
+    return job.seen != 0 && job.seen < look.from && job.state != state;
   }
 
   void be_gone(JobFacts& job) {

@@ -111,6 +111,11 @@ class Lane {
   ~Lane();
   Lane(Lane const&) = delete;
   Lane& operator=(Lane const&) = delete;
+  /// For an owner that may not wait in the destructor; what holds for that holds here. True if it will not wait: no
+  /// executor thread is inside the lane or on its way. Otherwise the last of them calls `left.run(left)`, on its own
+  /// thread, and the next `retire` returns true. `left` must outlive that call, and be the same each time. Not
+  /// thread-safe.
+  bool retire(Task& left) noexcept;
 
   /// Takes the slot until `finish` is called for it or `withdraw` returns true for it. `finish` may be called
   /// before this returns: by another thread; on this one if the slot ran here, its deadline has passed or the
@@ -273,6 +278,7 @@ class Lane {
   // Executor threads inside.
   void count_in() noexcept;
   void count_out() noexcept;
+  std::pair<std::uint32_t, Task*> drop_visit() noexcept;
 
   H& client_;
   typename Env::Executor& executor_;
@@ -281,8 +287,9 @@ class Lane {
   Policy const policy_;
   std::unique_ptr<Instance[]> instances_;
   std::unique_ptr<Summons[]> all_summons_;
-  // Summonses from their posting to their end, timers that are armed or fire; the highest bit: the destructor waits.
+  // Summonses from their posting to their end, timers that are armed or fire; the highest bit: the last one is awaited.
   typename Env::Word executor_visits_;
+  Task* left_ = nullptr;  // whom the last one tells, written before that bit; none: the destructor
   LaneTimer timer_;
   std::uint64_t const forks_ = Env::forks();
 

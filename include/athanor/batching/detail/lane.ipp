@@ -15,7 +15,7 @@ namespace detail {
 /// An executor thread goes to the back of the executor's queue after so long, so that other lanes get their
 /// turn.
 inline constexpr Duration executor_turn = std::chrono::milliseconds(1);
-inline constexpr std::uint32_t destructor_waits = 1U << 31;
+inline constexpr std::uint32_t last_is_awaited = 1U << 31;
 }  // namespace detail
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -54,11 +54,17 @@ Lane<Env, Policy, H>::~Lane() {
   if (executor_.disarm(timer_)) count_out();
   // In a child of a fork those that are counted are not there.
   while (executor_visits_.load() != 0 && Env::forks() == forks_) {
-    std::uint32_t const visits =
-        executor_visits_.fetch_or(detail::destructor_waits) | detail::destructor_waits;
-    if (visits == detail::destructor_waits) return;
+    std::uint32_t const visits = executor_visits_.fetch_or(detail::last_is_awaited) | detail::last_is_awaited;
+    if (visits == detail::last_is_awaited) return;
     executor_visits_.wait_until(visits, no_deadline);
   }
+}
+
+template <Environment Env, BatchingPolicy Policy, class H>
+bool Lane<Env, Policy, H>::retire(Task& left) noexcept {
+  if (left_ == nullptr) left_ = &left;
+  if (executor_.disarm(timer_)) drop_visit();
+  return (executor_visits_.fetch_or(detail::last_is_awaited) & ~detail::last_is_awaited) == 0;
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -71,10 +77,24 @@ void Lane<Env, Policy, H>::count_in() noexcept {
 /// The last thing an executor thread does here.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::count_out() noexcept {
-  std::uint32_t visits = executor_visits_.load();
-  while (!executor_visits_.compare_exchange(visits, visits - 1)) {
+  auto const [visits, left] = drop_visit();
+  if (visits != detail::last_is_awaited) return;
+  if (left != nullptr) {
+    left->run(*left);
+  } else {
+    executor_visits_.wake_all();
   }
-  if (visits - 1 == detail::destructor_waits) executor_visits_.wake_all();
+}
+
+/// Returns what is left in the word, and whom the last one tells. After the last one the lane may be gone.
+template <Environment Env, BatchingPolicy Policy, class H>
+std::pair<std::uint32_t, Task*> Lane<Env, Policy, H>::drop_visit() noexcept {
+  std::uint32_t visits = executor_visits_.load();
+  Task* left = nullptr;
+  do {
+    left = (visits & detail::last_is_awaited) != 0 ? left_ : nullptr;
+  } while (!executor_visits_.compare_exchange(visits, visits - 1));
+  return {visits - 1, left};
 }
 
 template <Environment Env, BatchingPolicy Policy, class H>

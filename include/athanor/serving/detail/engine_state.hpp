@@ -193,8 +193,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
     std::shared_ptr<EngineState> engine;  // none while the engine is being destroyed
     ModelType& model;
   };
-  struct Reaper : Task {
-    EngineState* engine = nullptr;
+  struct OwnTask : Task {
+    OwnTask(EngineState& of, void (*function)(Task&) noexcept) : engine(of) { run = function; }
+    EngineState& engine;
   };
 
   std::vector<ModelPointer> models();
@@ -206,6 +207,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   ModelPointer keep_model(CallType const& call) noexcept;
   void reap() noexcept;
   static void on_reap(Task& task) noexcept;
+  static void on_lane_left(Task& task) noexcept;
+  std::unique_ptr<ModelType> take_dead() noexcept;
   Tables tables_now();
   ModelFacts facts_of(ModelType& model);
   EngineFacts facts();
@@ -316,9 +319,10 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ModelType>> removed_ ATH_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ModelType>> dead_ ATH_GUARDED_BY(mutex_);
-  Reaper reaper_{};
+  OwnTask reaper_{*this, &EngineState::on_reap};
+  OwnTask lane_left_{*this, &EngineState::on_lane_left};
   bool reaping_ ATH_GUARDED_BY(mutex_) = false;     // the reaper is posted or runs
-  std::size_t due_ ATH_GUARDED_BY(mutex_) = 0;      // of the dead, those that it destroys
+  std::size_t due_ ATH_GUARDED_BY(mutex_) = 0;      // of the dead, those that it has yet to look at
   bool keeps_dead_ ATH_GUARDED_BY(mutex_) = false;  // it destroys nothing: the stop visits models
   ModelLoader<LoadedModel, Env> loader_;  // after the models: its load functions tell of them to the end
   // Those in flight, those whose callers keep them, and those in the pool.

@@ -161,43 +161,45 @@ template <class T>
 void EngineState<T>::reap() noexcept {
   {
     detail::Lock const lock(mutex_);
-    if (dead_.empty() || keeps_dead_ || std::exchange(reaping_, true)) return;
     due_ = dead_.size();
+    if (due_ == 0 || keeps_dead_ || std::exchange(reaping_, true)) return;
   }
-  reaper_.engine = this;
-  reaper_.run = &EngineState::on_reap;
   if (executor_.post(reaper_)) return;
   detail::Lock const lock(mutex_);  // the next one that is let go, or the end of the engine, takes it along
   reaping_ = false;
 }
 
-/// Destroys those that were dead when it was posted: what their lanes had posted has run by now. A lane's destructor waits
-/// for that, so that for a model that died since, with a single worker, it would wait for what is queued behind it.
+/// Destroys the dead. Those whose lane an executor thread has not left yet stay, until the last such thread calls `reap`
+/// again: with a single worker, what brings it may be queued behind this task.
 template <class T>
 void EngineState<T>::on_reap(Task& task) noexcept {
-  EngineState& engine = *static_cast<Reaper&>(task).engine;
-  for (;;) {
-    std::unique_ptr<ModelType> model;
-    {
-      detail::Lock const lock(engine.mutex_);
-      if (engine.dead_.empty() || engine.keeps_dead_) {
-        engine.reaping_ = false;
-        return;
-      }
-      if (engine.due_ == 0) break;
-      --engine.due_;
-      model = std::move(engine.dead_.front());
-      engine.dead_.erase(engine.dead_.begin());
-    }
+  EngineState& engine = static_cast<OwnTask&>(task).engine;
+  while (auto model = engine.take_dead()) {
     auto& record = model->load_record();
     model.reset();
     engine.loader_.forget(record);
   }
-  {
-    detail::Lock const lock(engine.mutex_);
-    engine.reaping_ = false;
+}
+
+template <class T>
+void EngineState<T>::on_lane_left(Task& task) noexcept {
+  static_cast<OwnTask&>(task).engine.reap();
+}
+
+/// The next one that can be destroyed without waiting. None: the reaper ends.
+template <class T>
+std::unique_ptr<typename EngineState<T>::ModelType> EngineState<T>::take_dead() noexcept {
+  detail::Lock const lock(mutex_);
+  while (due_ != 0 && !keeps_dead_) {
+    --due_;
+    std::rotate(dead_.begin(), dead_.begin() + 1, dead_.end());
+    if (!dead_.back()->lane().retire(lane_left_)) continue;
+    auto model = std::move(dead_.back());
+    dead_.pop_back();
+    return model;
   }
-  engine.reap();
+  reaping_ = false;
+  return nullptr;
 }
 
 /// Visits the registered models and the removed ones without memory, and destroys none meanwhile. For the one stop.
