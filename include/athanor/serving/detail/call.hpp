@@ -94,6 +94,38 @@ struct CallerScope {
 struct Continuation : Task {};
 struct Delivery : Task {};
 
+/// While an object of this class exists, its thread answers a call, and keeps the completions of others that no worker
+/// takes because none can be started. They run at its end.
+template <class Env>
+class LeftDeliveries {
+ public:
+  LeftDeliveries() noexcept : outer_(std::exchange(here(), this)) {}
+  ~LeftDeliveries() {
+    here() = outer_;
+    while (Task* const task = first_) {
+      first_ = task->next;
+      task->run(*task);
+    }
+  }
+  LeftDeliveries(LeftDeliveries const&) = delete;
+  LeftDeliveries& operator=(LeftDeliveries const&) = delete;
+  /// False, and nothing is done, if the thread answers no call.
+  static bool take(Delivery& delivery) noexcept {
+    if (here() == nullptr) return false;
+    delivery.next = std::exchange(here()->first_, &delivery);
+    return true;
+  }
+
+ private:
+  struct Here {
+    using Value = LeftDeliveries*;
+  };
+  static LeftDeliveries*& here() noexcept { return detail::local<Env, Here>(); }
+
+  LeftDeliveries* const outer_;
+  Task* first_ = nullptr;
+};
+
 template <class T>
 struct Call : admission::Slot,
               caching::Slot<typename T::Env, StoredAnswerPointer>,

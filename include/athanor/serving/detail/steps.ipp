@@ -121,7 +121,7 @@ Result<void> EngineState<T>::finish_part(CallType& call, Outputs& part) noexcept
   try {
     // The reader is inside `next`: what it lent stays where it is.
     auto const inputs = processor_inputs(call, CallerKind::caller);
-    if (!inputs) return tl::unexpected(inputs.error());
+    if (!inputs) return tl::unexpected(end_of_wait(call));  // whoever gave the call up has taken them back
     auto const is_cut_off = [](void const* asked) -> std::int32_t {
       auto const& streamed = *static_cast<CallType const*>(asked);
       return streamed.stream->is_cut_off() || reader_gave_up(streamed) ? 1 : 0;

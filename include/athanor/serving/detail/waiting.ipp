@@ -206,6 +206,7 @@ void EngineState<T>::detach_inputs(CallType& call, bool needed) noexcept {
 template <class T>
 void EngineState<T>::abandon(CallType& call, Error error) noexcept {
   if (!claim(call)) return;
+  LeftDeliveries<Env> const left;  // until this call is answered
   call.answer_end = {true, std::move(error)};
   bool mine = false;  // the call was withdrawn from a room: its route ends here
   if (call.role() == caching::Join::waiter) {
@@ -256,8 +257,9 @@ std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
 /// Leaves the completion to a worker where it may not run, and where time is kept if one is idle.
 template <class T>
 bool EngineState<T>::leave_delivery(CallType& call) noexcept {
-  if (CallerScope<Env>::depth() > 0) return executor_.post(static_cast<Delivery&>(call));
-  return Env::Executor::on_timer_thread() && executor_.post_if_idle(static_cast<Delivery&>(call));
+  auto& delivery = static_cast<Delivery&>(call);
+  if (CallerScope<Env>::depth() > 0) return executor_.post(delivery) || LeftDeliveries<Env>::take(delivery);
+  return Env::Executor::on_timer_thread() && executor_.post_if_idle(delivery);
 }
 
 /// Claims, answers and delivers the call of a route that ended with a value, all at once. False, and nothing is done, if
