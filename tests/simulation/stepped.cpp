@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include <athanor/core/hash.hpp>
+#include <support/thread_memory.hpp>
 
 namespace athanor_tests {
 
@@ -35,7 +36,7 @@ StepModel model_at(std::string const& folder) {
 
 constexpr std::int64_t constant_of(StepModel const& model) { return 100 + std::int64_t{model.edition}; }
 
-// How many inputs come before `gain`, `mode`, the constant and the state.
+// How many inputs come before `gain`, `mode`, the constant, `seed` and the state.
 std::size_t first_inputs(StepModel const& model) {
   return model.kind == StepKind::plain ? 1 : model.kind == StepKind::padded ? 2 : 5;
 }
@@ -66,7 +67,7 @@ std::string id_of(StepModel const& model) { return name_of(model) + "@" + versio
 
 std::uint32_t addend_of(StepModel const& model, Wish const& wish) noexcept {
   std::uint32_t const numbers = model.kind == StepKind::padded ? static_cast<std::uint32_t>(wish.length) : 2;
-  return wish.mark * wish.gain + 64 * wish.mode + 128 * model.edition + 256 * numbers;
+  return wish.mark * wish.gain + 64 * wish.mode + 128 * model.edition + 256 * numbers + 2048 * wish.seed;
 }
 
 Request request_of(StepModel const& model, Wish const& wish) {
@@ -82,6 +83,7 @@ Request request_of(StepModel const& model, Wish const& wish) {
   }
   if (wish.gain != 1) request.set("gain", 1.0 * wish.gain);
   if (wish.mode != 0) request.set("mode", static_cast<std::int64_t>(wish.mode));
+  if (wish.seed != 0) request.set("seed", static_cast<std::int64_t>(wish.seed));
   if (wish.most != most_steps) request.set("most", wish.most);
   return request;
 }
@@ -145,11 +147,14 @@ void StepFolders::write(StepModel const& model) const {
       << R"({"athanor": 1, "name": ")" << name_of(model) << R"(", "version": ")" << version_of(model)
       << R"(", "backend": "stepped", "format": "any", )" << processor << R"("inputs": [)" << inputs
       << R"(], "parameters": [{"name": "gain", "type": "f64", "default": 1}, {"name": "mode", "type": "i64",
-      "default": 0}, {"name": "most", "type": "i64", "default": 12, "min": 1, "max": 12}], "model_inputs": [)"
+      "default": 0}, {"name": "most", "type": "i64", "default": 12, "min": 1, "max": 12},
+      {"name": "seed", "type": "i64", "default": 0, "seed": true}], "model_inputs": [)"
       << model_inputs << R"(, {"name": "gain", "dtype": "f32", "shape": ["items"], "from": "parameter:gain"},
       {"name": "mode", "dtype": "i64", "shape": [], "from": "parameter:mode"},
       {"name": "edition", "dtype": "i64", "shape": [], "constant": )"
-      << constant_of(model) << "}" << (model.held ? "" : state) << R"(], "model_outputs": [)" << model_outputs
+      << constant_of(model)
+      << R"(}, {"name": "seed", "dtype": "i64", "shape": ["items"], "from": "parameter:seed"})"
+      << (model.held ? "" : state) << R"(], "model_outputs": [)" << model_outputs
       << (model.held ? "" : R"(, {"name": "next", "dtype": "f32", "shape": ["items", 2]})")
       << R"(, {"name": "done", "dtype": "bool", "shape": ["items"]}], "outputs": [)" << outputs
       << R"(], "batching": {"max_items": 3}, "sequences": {"max": 4, "steps": {"until": "done", "max": "most"})"
@@ -160,6 +165,7 @@ void StepFolders::write(StepModel const& model) const {
 // The backend.
 
 Result<std::unique_ptr<StepBackend::Model>> StepBackend::load(ModelSource const& source) {
+  SparedMemory const spared;
   auto const folder = std::filesystem::path(source.path).parent_path().filename().string();
   return std::make_unique<Model>(stage_, model_at(folder));
 }
@@ -169,12 +175,13 @@ float const* StepBackend::Instance::row(ath_batch const& batch, std::int64_t ite
 }
 
 Result<void> StepBackend::Instance::run(ath_batch& batch) {
+  SparedMemory spared;
   if (float const first = *row(batch, 0); first == 0.015625F || first == 0.03125F || first == -0.015625F)
     return fail(Code::invalid_argument, Reason::value_range, "not a row");
   if (std::exchange(entered_, true)) stage_.wrong("an instance was entered twice at once");
   auto const marks = read_marks(batch);
   auto states = read_states(batch);
-  auto const told = stage_.run(model_, marks, states);
+  StepEnd const end = stage_.run(model_, marks, states);
   if (read_marks(batch) != marks) stage_.wrong("the inputs of a batch changed while it ran");
   entered_ = false;
   for (std::size_t i = 0; i < marks.size(); ++i) {
@@ -183,9 +190,10 @@ Result<void> StepBackend::Instance::run(ath_batch& batch) {
     // What is held moves on also where the run fails: nobody may go on from there.
     if (model_.held) held_[batch.slots[i]] = states[i];
   }
-  if (!told) return tl::unexpected(told.error());
+  spared.then(end.memory);
+  if (!end.result) return end.result;
   answer(batch, marks, states);
-  if (*told) {
+  if (end.one_row_more) {
     y_.resize(y_.size() + static_cast<std::size_t>(batch.inputs[0].shape[1]));
     give(batch.outputs[0], DType::f32, y_.data(), Shape{batch.items + 1, batch.inputs[0].shape[1]});
     return {};
@@ -218,7 +226,8 @@ void StepBackend::Instance::check_row(ath_batch const& batch, std::int64_t item,
   float const* const x = row(batch, item);
   if (x[0] != static_cast<float>(wish.until)) stage_.wrong("the model was given a row of mixed calls");
   if (static_cast<float const*>(inputs[0].data)[item] != static_cast<float>(wish.gain) ||
-      *static_cast<std::int64_t const*>(inputs[1].data) != std::int64_t{wish.mode})
+      *static_cast<std::int64_t const*>(inputs[1].data) != std::int64_t{wish.mode} ||
+      static_cast<std::int64_t const*>(inputs[3].data)[item] != std::int64_t{wish.seed})
     stage_.wrong("the model was given the parameter of another call");
   if (*static_cast<std::int64_t const*>(inputs[2].data) != constant_of(model_))
     stage_.wrong("the model was given the constant of another model");
@@ -243,7 +252,7 @@ std::vector<StepState> StepBackend::Instance::read_states(ath_batch const& batch
       states.push_back(held_[batch.slots[i]]);
       continue;
     }
-    auto const* const state = static_cast<float const*>(batch.inputs[first_inputs(model_) + 3].data) + 2 * i;
+    auto const* const state = static_cast<float const*>(batch.inputs[first_inputs(model_) + 4].data) + 2 * i;
     states.push_back({std::lround(state[0]), static_cast<std::uint32_t>(std::lround(state[1]))});
   }
   return states;
@@ -278,6 +287,7 @@ void StepBackend::Instance::answer(ath_batch& batch, std::vector<std::uint32_t> 
 
 Result<std::unique_ptr<StepProcessor::Opened>> StepProcessor::open(std::string_view folder,
                                                                    std::string_view) {
+  SparedMemory const spared;
   auto const id = std::filesystem::path(folder).filename().string();
   return std::unique_ptr<Opened>(new Opened{stage_, model_at(id)});
 }
@@ -302,12 +312,14 @@ Wish const* StepProcessor::Opened::wish_of(Item const& item) const {
   }
   if (item.parameter<double>(0).value() != wish->gain ||
       item.parameter<std::int64_t>(1).value() != std::int64_t{wish->mode} ||
-      item.parameter<std::int64_t>(2).value() != wish->most)
+      item.parameter<std::int64_t>(2).value() != wish->most ||
+      item.parameter<std::int64_t>(3).value() != std::int64_t{wish->seed})
     stage.wrong("the processor was given the parameter of another call");
   return wish;
 }
 
 Result<Preprocessed> StepProcessor::Opened::preprocess(Item const& item) const {
+  SparedMemory const spared;
   if (item.input(0).text_at(0).size() < 2)
     return fail(Code::invalid_argument, Reason::value_range, "not an item");
   stage.process();
@@ -323,6 +335,7 @@ Result<Preprocessed> StepProcessor::Opened::preprocess(Item const& item) const {
 
 Result<std::vector<Tensor>> StepProcessor::Opened::postprocess(Item const& item, void const* kept,
                                                                std::span<Tensor const> rows) const {
+  SparedMemory const spared;
   stage.process();
   Wish const* const wish = wish_of(item);
   if (wish == nullptr) return fail(Code::internal, Reason::backend_failure, "not an item");

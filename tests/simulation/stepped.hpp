@@ -1,7 +1,7 @@
 // The models that the engine steps in the simulated world of streams: their folders, and a backend and a processor for them.
 //
 // A request is a wish. It has a mark of its own, says with which step its call is over, by its input and by the parameter `most`,
-// and has two parameters that go into every step: `gain`, of each item, and `mode`, for a whole batch. Its state is how many
+// and has three parameters that go into every step: `gain` and `seed`, of each item, and `mode`, for a whole batch. Its state is how many
 // steps it has made and a sum to which every step adds what the wish and the edition of the model say. An answer is the state
 // after the step. `plain` and `padded` read numbers, the second so many of them as the wish says; `graph` reads a text, of
 // which its processor makes numbers and a graph, and answers with forces and texts, too (see graphs.hpp).
@@ -45,6 +45,7 @@ struct Wish {
   std::int64_t most = most_steps;
   std::uint32_t gain = 1;
   std::uint32_t mode = 0;
+  std::uint32_t seed = 0;
   std::int64_t length = 2;  // of `padded`, from 2 to 5
 
   std::int64_t steps() const noexcept { return std::min(until, most); }
@@ -77,6 +78,13 @@ struct StepState {
   friend bool operator==(StepState const&, StepState const&) = default;
 };
 
+// How a run ends.
+struct StepEnd {
+  Result<void> result{};
+  bool one_row_more = false;  // than there should be
+  std::size_t memory = 0;     // the allocation after it that fails on its thread; 0: none
+};
+
 // What the backend and the processor ask.
 class StepStage {
  public:
@@ -84,9 +92,9 @@ class StepStage {
   virtual Wish const* wish(StepModel const& model, std::uint32_t mark) = 0;
   virtual void loaded(StepModel const& model) = 0;
   virtual void unloaded() = 0;
-  // Before anything is computed; `found` is the state of each. True: more rows than there should be.
-  virtual Result<bool> run(StepModel const& model, std::vector<std::uint32_t> const& marks,
-                           std::vector<StepState> const& found) = 0;
+  // Before anything is computed; `found` is the state of each.
+  virtual StepEnd run(StepModel const& model, std::vector<std::uint32_t> const& marks,
+                      std::vector<StepState> const& found) = 0;
   virtual void stepped(std::vector<std::uint32_t> const& marks) = 0;
   virtual void process() = 0;
   virtual void wrong(std::string text) = 0;

@@ -29,6 +29,8 @@ constexpr std::uint64_t usual_schedules = 100'000;
 // mutant: a call is stepped once more than its parameter says
 // mutant: a report counts the last step alone
 // mutant: parameters for the whole batch that differ by little have one key
+// mutant: a step that finds no memory for its part goes on without it
+// mutant: a stream goes on in the child of a fork
 TEST_CASE("every stream of every seeded schedule gives its parts in order, each once, and ends once") {
   StepFolders const folders;
   std::uint64_t const only = from_environment("ATHANOR_SEED", 0);

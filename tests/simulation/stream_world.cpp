@@ -1,6 +1,8 @@
 #include <simulation/stream_world.hpp>
 
 #include <algorithm>
+#include <new>
+#include <span>
 
 namespace athanor_tests {
 
@@ -8,7 +10,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr Duration usual_deadline = 200ms;
 constexpr std::uint64_t most_callers = 6;
 constexpr std::uint64_t most_turns = 300'000;
 
@@ -29,12 +30,14 @@ Turns draw_turns(std::uint64_t& state) {
 
 StreamWorld::StreamWorld(std::uint64_t seed, StepFolders const& folders)
     : drawn_(seed * 0x9e3779b97f4a7c15ULL + 1), world_(seed, draw_turns(drawn_)), folders_(folders) {
+  world_.give_each_actor(thread_memory().fails_at);
   EngineOptions options;
   options.threads = 1 + draw_below(drawn_, 3);
   options.default_deadline = usual_deadline;
   options.breaker = breaks_ = draw_below(drawn_, 4) == 0;
   fails_one_in_ = draw_below(drawn_, 2) == 0 ? 0 : 4 + draw_below(drawn_, 20);
   slow_one_in_ = draw_below(drawn_, 2) == 0 ? 0 : 2 + draw_below(drawn_, 6);
+  memory_fails_ = draw_below(drawn_, 4) == 0;
   state_ = std::make_shared<State>(options);
   state_->executor().keep_alive_with(state_);
   if (!state_->add_backend(backend_table_) || !state_->add_processor(processor_table_))
@@ -49,6 +52,9 @@ std::string StreamWorld::play(StreamTotals& totals) {
   if (draw_below(drawn_, 3) == 0) world_.spawn([this] { unload_some(); });
   if (draw_below(drawn_, 3) == 0) world_.spawn([this] { replace_some(); });
   if (draw_below(drawn_, 4) == 0) world_.spawn([this] { stop(); });
+  if (draw_below(drawn_, 6) == 0) world_.spawn([this] { leap_some(); });
+  if (draw_below(drawn_, 8) == 0) world_.spawn([this] { fork_some(); });
+  if (draw_below(drawn_, 16) == 0) world_.spawn([this] { refuse_threads_some(); });
   do {
     while (wrong_.empty() && world_.step_now())
       if (world_.steps() > most_turns) wrong("the run does not end");
@@ -91,7 +97,7 @@ void StreamWorld::compare(Added const& added) {
   std::uint64_t calls = 0;
   for (auto const of_code : counted.requests) calls += of_code;
   std::uint64_t const answered = counted.requests_with(Code::ok);
-  if (calls != added.calls) differs("calls", calls, added.calls);
+  if (calls > added.calls || calls + added.maybe < added.calls) differs("calls", calls, added.calls);
   if (answered < added.answered || answered > added.answered + added.unseen)
     differs("answers", answered, added.answered);
   if (counted.sequences != 0) differs("places that are taken", counted.sequences, 0);
@@ -128,15 +134,20 @@ Wish const* StreamWorld::wish(StepModel const& model, std::uint32_t mark) {
   return call.added.model == model ? &call.wish : nullptr;
 }
 
-Result<bool> StreamWorld::run(StepModel const& model, std::vector<std::uint32_t> const& marks,
-                              std::vector<StepState> const& found) {
+StepEnd StreamWorld::run(StepModel const& model, std::vector<std::uint32_t> const& marks,
+                         std::vector<StepState> const& found) {
+  notice_memory();
   if (marks.size() > static_cast<std::size_t>(most_stepped)) wrong("a batch above its limit");
   for (std::size_t i = 0; i < marks.size(); ++i) {
-    if (wish(model, marks[i]) == nullptr) return fail(Code::internal, Reason::backend_failure, "not a row");
+    if (wish(model, marks[i]) == nullptr)
+      return {.result = fail(Code::internal, Reason::backend_failure, "not a row")};
     Call& call = call_of(marks[i]);
     ++call.runs;
-    require(found[i] == call.state, "a step begins with the state that the one before left, of its own call",
-            call);
+    // What a step left is not kept where memory lacked for the rest of its batch's work.
+    bool const undone = !model.held && memory_failed_ > call.stepped && found[i] == call.before;
+    require(found[i] == call.state || undone,
+            "a step begins with the state that the one before left, of its own call", call);
+    call.state = call.before = found[i];
     require(call.state.steps < call.wish.steps(), "no step comes after the last", call);
     require(call.until == 0 || call.abandoned, "no step comes after the end", call);
     // A reader that has taken a part may not have noted it yet.
@@ -154,21 +165,28 @@ Result<bool> StreamWorld::run(StepModel const& model, std::vector<std::uint32_t>
   if (slow_one_in_ != 0 && world_.below(slow_one_in_) == 0)
     world_.sleep(std::chrono::milliseconds(1 + world_.below(10)));
   --inside_;
-  if (fails_one_in_ == 0 || world_.below(fails_one_in_) != 0) return false;
+  StepEnd end{.memory = next_failure()};
+  if (fails_one_in_ == 0 || world_.below(fails_one_in_) != 0) return end;
   ++added.failed_runs;
   for (std::uint32_t const mark : marks) ++call_of(mark).faults;
-  if (world_.below(4) == 0) return true;
-  return fail(Code::internal, Reason::backend_failure, "a fault");
+  end.one_row_more = world_.below(4) == 0;
+  if (!end.one_row_more) end.result = fail(Code::internal, Reason::backend_failure, "a fault");
+  return end;
 }
 
 void StreamWorld::stepped(std::vector<std::uint32_t> const& marks) {
   for (std::uint32_t const mark : marks) {
     Call& call = call_of(mark);
     call.state = {call.state.steps + 1, call.state.sum + addend_of(call.added.model, call.wish)};
+    call.stepped = tick();
   }
 }
 
 // Actors.
+
+std::size_t StreamWorld::next_failure() {
+  return memory_fails_ && world_.below(4) == 0 ? 1 + world_.below(16) : 0;
+}
 
 void StreamWorld::dawdle(std::uint64_t one_in) {
   if (world_.below(one_in) == 0) world_.sleep(std::chrono::milliseconds(world_.below(12)));
@@ -181,6 +199,7 @@ StreamWorld::Call& StreamWorld::new_call(Added& added, std::uint64_t group) {
   if (world_.below(3) == 0) wish.most = static_cast<std::int64_t>(1 + world_.below(most_steps));
   wish.gain = static_cast<std::uint32_t>(1 + world_.below(3));
   wish.mode = static_cast<std::uint32_t>(world_.below(4) == 0 ? 1 + world_.below(2) : 0);
+  wish.seed = static_cast<std::uint32_t>(world_.below(3));
   wish.length = static_cast<std::int64_t>(2 + world_.below(4));
   Call& call = calls_.emplace_back(Call{.world = *this,
                                         .added = added,
@@ -217,10 +236,23 @@ void StreamWorld::call_some() {
   }
 }
 
+template <class Body>
+auto StreamWorld::call_engine(Call& call, Body body) -> std::optional<decltype(body())> {
+  try {
+    FailingMemory const failing(next_failure());
+    return body();
+  } catch (std::bad_alloc const&) {
+    call_throws(call);
+    return std::nullopt;
+  }
+}
+
 void StreamWorld::infer(Added& added) {
   Handle const model(added.served);
   Call& call = new_call(added);
-  answer_comes(call, model.infer(request_of(call), options_of(call)));
+  Request const request = request_of(call);
+  auto const answer = call_engine(call, [&] { return model.infer(request, options_of(call)); });
+  if (answer) answer_comes(call, *answer);
 }
 
 // More of them than there are places.
@@ -234,29 +266,38 @@ void StreamWorld::infer_many(Added& added) {
     calls.back()->deadline = calls.front()->deadline;
     requests.push_back(request_of(*calls.back()));
   }
-  auto const answers = model.infer_many(requests, options_of(*calls.front()));
-  if (answers.size() != calls.size()) return wrong("infer_many gave another number of results");
-  for (std::size_t i = 0; i < calls.size(); ++i) answer_comes(*calls[i], answers[i]);
+  auto const answers =
+      call_engine(*calls.front(), [&] { return model.infer_many(requests, options_of(*calls.front())); });
+  if (!answers)
+    return std::for_each(calls.begin() + 1, calls.end(), [this](Call* call) { call_throws(*call); }), void();
+  if (answers->size() != calls.size()) return wrong("infer_many gave another number of results");
+  for (std::size_t i = 0; i < calls.size(); ++i) answer_comes(*calls[i], (*answers)[i]);
 }
 
 void StreamWorld::submit(Added& added) {
   Handle const model(added.served);
   Call& call = new_call(added);
-  auto submission = model.submit(request_of(call), options_of(call), callback<&Call::on_answer>(&call));
-  if (!submission) return refused(call, submission.error());
+  auto submission = call_engine(call, [&, request = request_of(call)]() mutable {
+    return model.submit(std::move(request), options_of(call), callback<&Call::on_answer>(&call));
+  });
+  if (!submission) return;
+  if (!*submission) return refused(call, submission->error());
   if (world_.below(4) != 0) return;
   dawdle(2);
   call.cancel_asked = true;
-  submission->cancel();
+  (*submission)->cancel();
 }
 
 void StreamWorld::run_job(Added& added) {
   Handle const model(added.served);
   Call& call = new_call(added);
   std::string const key = "job " + std::to_string(call.wish.mark);
-  auto const begun = jobs_->submit(key, model, request_of(call), options_of(call));
-  if (!begun) return refused(call, begun.error());
-  require(*begun, "there is one job of a key", call);
+  auto const begun = call_engine(call, [&, request = request_of(call)]() mutable {
+    return jobs_->submit(key, model, std::move(request), options_of(call));
+  });
+  if (!begun) return;
+  if (!*begun) return refused(call, begun->error());
+  require(**begun, "there is one job of a key", call);
   auto const status = jobs_->wait(key, 1h);
   require(status && status->outcome != nullptr, "who waits for a job is given its outcome", call);
   if (status && status->outcome != nullptr) answer_comes(call, *status->outcome);
@@ -264,9 +305,12 @@ void StreamWorld::run_job(Added& added) {
 
 std::shared_ptr<StreamWorld::Parts> StreamWorld::open(Added& added, Call& call) {
   call.streamed = true;
-  auto opened = Handle(added.served).stream(request_of(call), options_of(call));
-  if (opened) return std::make_shared<Parts>(std::move(*opened));
-  refused(call, opened.error());
+  auto opened = call_engine(call, [&, request = request_of(call)]() mutable {
+    return Handle(added.served).stream(std::move(request), options_of(call));
+  });
+  if (!opened) return nullptr;
+  if (*opened) return std::make_shared<Parts>(std::move(**opened));
+  refused(call, opened->error());
   return nullptr;
 }
 
@@ -287,9 +331,9 @@ void StreamWorld::read(Added& added) {
       world_.below(4) == 0 ? static_cast<std::int64_t>(world_.below(5)) : most_steps + 1;
   cancel_later(call, stream);
   while (call.read < leaves_after) {
-    auto const part = stream->next();
-    if (!part) break;
-    part_comes(call, *part);
+    auto const part = call_engine(call, [&] { return stream->next(); });
+    if (!*part) break;
+    part_comes(call, **part);
     dawdle(3);
   }
   if (call.read >= leaves_after) {
@@ -303,14 +347,16 @@ void StreamWorld::read(Added& added) {
 void StreamWorld::call_back(Added& added) {
   Call& call = new_call(added);
   call.streamed = true;
-  auto submission =
-      Handle(added.served)
-          .stream(request_of(call), options_of(call), stream_callbacks<&Call::part, &Call::end>(&call));
-  if (!submission) return refused(call, submission.error());
+  auto submission = call_engine(call, [&, request = request_of(call)]() mutable {
+    return Handle(added.served)
+        .stream(std::move(request), options_of(call), stream_callbacks<&Call::part, &Call::end>(&call));
+  });
+  if (!submission) return;
+  if (!*submission) return refused(call, submission->error());
   if (world_.below(3) != 0) return;
   dawdle(3);
   call.cancel_asked = true;
-  submission->cancel();
+  (*submission)->cancel();
 }
 
 void StreamWorld::await(Added& added) {
@@ -357,118 +403,67 @@ void StreamWorld::replace_some() {
   }
 }
 
+// What is without a thread then is refused, or left to its reader.
+void StreamWorld::refuse_threads_some() {
+  dawdle(2);
+  threads_refused_ = true;
+  world_.refuse_threads(true);
+  dawdle(2);
+  if (world_.below(2) == 0) world_.refuse_threads(false);
+}
+
+void StreamWorld::leap_some() {
+  for (int i = 0; i < 3; ++i) {
+    world_.sleep(std::chrono::milliseconds(world_.below(20)));
+    leaped_ = tick();
+    world_.advance(std::chrono::milliseconds(world_.below(world_.below(4) == 0 ? 2000 : 30)));
+  }
+}
+
+void StreamWorld::fork_some() {
+  for (int i = 0; i < 2; ++i) {
+    world_.sleep(std::chrono::milliseconds(world_.below(20)));
+    fork(choose());
+  }
+}
+
+/// A child has this thread alone, and what the others held at that moment is held for ever. It gets nothing of a stream that
+/// its parent opened, and its parent may cancel that.
+void StreamWorld::fork(Added& added) {
+  Handle const model(added.served);
+  Call& call = new_call(added);
+  auto const stream = open(added, call);
+  dawdle(2);
+  Request const request = request_of(call);
+  {
+    Simulation::Child const child(world_);
+    auto const refused = [&](auto const& result) {
+      if (result || result.error().code != Code::failed_precondition)
+        wrong("not refused in the child of a fork");
+    };
+    refused(model.infer(request));
+    refused(model.infer_many(std::span(&request, 1)).front());
+    refused(model.submit(request, {}, callback<&StreamWorld::answer_in_child>(this)));
+    refused(model.stream(request));
+    refused(model.stream(request, {},
+                         stream_callbacks<&StreamWorld::part_in_child, &StreamWorld::end_in_child>(this)));
+    added.calls += 5;
+    refused(jobs_->submit("child", model, request));
+    if (stream != nullptr) {
+      stream->cancel();
+      if (!stream->ready() || stream->next()) wrong("a stream goes on in the child of a fork");
+      refused(stream->outcome());
+    }
+  }
+  if (stream == nullptr) return;
+  leaves(call);
+  stream->cancel();
+}
+
 void StreamWorld::stop() {
   world_.sleep(std::chrono::milliseconds(world_.below(40)));
   stopping_ = true;
   static_cast<void>(state_->stop(std::chrono::milliseconds(world_.below(30))));
-}
-
-// The judge.
-
-void StreamWorld::require(bool holds, char const* what, Call const& call) {
-  if (!holds) wrong("expected: " + std::string(what) + " [call " + std::to_string(call.wish.mark) + "]");
-}
-
-void StreamWorld::part_comes(Call& call, Outputs const& part) {
-  ++call.read;
-  require(call.until == 0, "no part comes after the end", call);
-  require(call.read <= call.wish.steps(), "a call ends with the step that is its last", call);
-  if (auto const why = judge_part(call.added.model, call.wish, call.read, part); !why.empty()) wrong(why);
-}
-
-void StreamWorld::call_is_over(Call& call) {
-  require(call.until == 0, "every call ends once", call);
-  call.until = tick();
-}
-
-void StreamWorld::stream_ends(Call& call, Result<Report> const& outcome) {
-  if (!outcome) return refused(call, outcome.error());
-  call_is_over(call);
-  ++call.added.answered;
-  require(call.read == call.wish.steps(), "a stream that ends well has given every part", call);
-  judge_report(call, *outcome);
-}
-
-void StreamWorld::answer_comes(Call& call, Result<Answer> const& answer) {
-  if (!answer) return refused(call, answer.error());
-  call_is_over(call);
-  ++call.added.answered;
-  call.read = call.wish.steps();
-  if (auto const why = judge_part(call.added.model, call.wish, call.read, answer->outputs); !why.empty())
-    wrong(why);
-  judge_report(call, answer->report);
-}
-
-void StreamWorld::leaves(Call& call) {
-  call_is_over(call);
-  call.abandoned = call.cancel_asked = true;
-  ++call.added.unseen;
-}
-
-void StreamWorld::refused(Call& call, Error const& error) {
-  call_is_over(call);
-  call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
-                   error.reason == Reason::stopping;
-  // The call had its answer, and its reader was too late for it.
-  if (call.streamed && call.abandoned && call.state.steps == call.wish.steps()) ++call.added.unseen;
-  if (error.message.empty()) wrong("an error without a sentence");
-  if (auto const why = unexplained(call, error); !why.empty())
-    wrong("unexplained: " + to_string(error) + " [" + why + "]");
-}
-
-void StreamWorld::judge_report(Call const& call, Report const& report) {
-  require(report.attempts == call.runs, "a report counts the steps that its call was in", call);
-  require(report.batch_items >= 1 && report.batch_items <= most_stepped,
-          "a report says how large the batch was", call);
-  require(report.cache == CacheState::off && report.members == 0, "a step is neither cached nor of members",
-          call);
-  require(report.model == id_of(call.added.model), "a report names the model that answered", call);
-  Duration const there_was = world_.now() - call.began;
-  require(report.total >= 0ms && report.total <= there_was && report.delivered <= there_was,
-          "a report has no more time than there was", call);
-  require(report.total <= call.deadline.value_or(usual_deadline), "a success comes before the deadline",
-          call);
-}
-
-// Empty when the error is one that the schedule explains.
-std::string StreamWorld::unexplained(Call const& call, Error const& error) const {
-  Added const& added = call.added;
-  bool const unloads = added.unloading > 0 || added.unloaded > call.from;
-  switch (error.code) {
-    case Code::deadline_exceeded:
-      return world_.now() - call.began >= call.deadline.value_or(usual_deadline)
-                 ? ""
-                 : "its deadline has not passed";
-    // A load that an unload gave up cancels the calls that wait for it.
-    case Code::cancelled: return call.cancel_asked || unloads ? "" : "nobody cancelled it";
-    case Code::internal: return call.faults > 0 && !added.model.held ? "" : "no run with it failed";
-    case Code::aborted:
-      if (error.reason != Reason::sequence_lost) return "a reason that does not fit";
-      return call.faults > 0 && added.model.held ? "" : "nothing has happened to its state";
-    case Code::resource_exhausted:
-      if (error.retry_after <= 0ms) return "no time to come back";
-      if (error.reason == Reason::sequences_full) return may_be_full(call) ? "" : "there is a place for it";
-      // Steps are few and runs are slow in places: what is predicted is as long as the slowest.
-      return error.reason == Reason::expected_wait && slow_one_in_ != 0 ? "" : "no run was slow";
-    case Code::unavailable:
-      if (error.reason == Reason::breaker_open)
-        return breaks_ && added.failed_runs >= 5 ? "" : "the breaker had no reason to open";
-      if (error.reason == Reason::stopping && stopping_) return "";
-      if (error.reason != Reason::stopping && error.reason != Reason::model_load)
-        return "a reason that does not fit";
-      // While the model is on its way out, or its load is that was given up, no call begins.
-      return error.retry_after > 0ms && (unloads || added.unloaded != 0) ? "" : "nobody stops";
-    default: return "a code that does not fit";
-  }
-}
-
-/// An upper bound: everybody but its own group who was there at any time of this call, or whose work may have been.
-bool StreamWorld::may_be_full(Call const& call) const {
-  auto const holds_place = [&](Call const& other) {
-    return &other.added == &call.added && other.group != call.group &&
-           (other.until == 0 || other.until > call.from || (other.abandoned && other.until > call.quiet));
-  };
-  return std::ranges::count_if(calls_, holds_place) >= static_cast<std::ptrdiff_t>(most_places);
 }
 
 }  // namespace athanor_tests

@@ -1,5 +1,6 @@
 // One schedule of streams: callers who read, dawdle, leave and cancel, over models that the engine steps, which are unloaded
-// and replaced meanwhile; and the judge, who knows what every part must be.
+// and replaced meanwhile, while memory and threads lack, the clock leaps and the process forks; and the judge, who knows what
+// every part must be.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,11 @@
 #include <simulation/stepped.hpp>
 #include <support/detached.hpp>
 #include <support/simulated_serving.hpp>
+#include <support/thread_memory.hpp>
 
 namespace athanor_tests {
+
+inline constexpr Duration usual_deadline = std::chrono::milliseconds(200);  // of a call that names none
 
 struct StreamTotals {
   std::uint64_t calls = 0;
@@ -41,8 +45,8 @@ class StreamWorld final : public StepStage {
   Wish const* wish(StepModel const& model, std::uint32_t mark) override;
   void loaded(StepModel const&) override { ++loads_; }
   void unloaded() override { --loads_; }
-  Result<bool> run(StepModel const& model, std::vector<std::uint32_t> const& marks,
-                   std::vector<StepState> const& found) override;
+  StepEnd run(StepModel const& model, std::vector<std::uint32_t> const& marks,
+              std::vector<StepState> const& found) override;
   void stepped(std::vector<std::uint32_t> const& marks) override;
   void process() override { dawdle(8); }
   void wrong(std::string text) override {
@@ -62,6 +66,7 @@ class StreamWorld final : public StepStage {
     std::uint64_t calls = 0;
     std::uint64_t answered = 0;
     std::uint64_t unseen = 0;  // calls whose end nobody saw
+    std::uint64_t maybe = 0;   // calls that were refused for lack of memory, perhaps before they were any
     std::uint64_t runs = 0;
     std::uint64_t failed_runs = 0;
     std::uint64_t positions = 0;  // of `padded`: in the items of all runs,
@@ -84,7 +89,9 @@ class StreamWorld final : public StepStage {
     std::int64_t read = 0;      // parts
     Order until = 0;
     bool abandoned = false;  // ended while its work may have gone on
-    StepState state{};       // that its last step left
+    StepState state{};       // that its last step left,
+    StepState before{};      // and found,
+    Order stepped = 0;       // when
     std::uint32_t runs = 0;
     std::uint32_t faults = 0;  // runs that failed
 
@@ -111,6 +118,10 @@ class StreamWorld final : public StepStage {
   Detached follow(std::shared_ptr<Parts> stream, Call& call);
   void unload_some();
   void replace_some();
+  void refuse_threads_some();
+  void leap_some();
+  void fork_some();
+  void fork(Added& added);
   void stop();
 
   Added& add(StepModel const& model);
@@ -123,6 +134,14 @@ class StreamWorld final : public StepStage {
   }
   static CallOptions options_of(Call const& call);
   void dawdle(std::uint64_t one_in);
+  // Which allocation of a thread fails next; 0: none.
+  std::size_t next_failure();
+  void answer_in_child(Result<Answer> const&) noexcept { wrong("a completion in the child of a fork"); }
+  void part_in_child(Outputs const&) noexcept { wrong("a part in the child of a fork"); }
+  void end_in_child(Result<Report> const&) noexcept { wrong("an end in the child of a fork"); }
+  // Calls the engine on this thread, which may lack memory. Nothing: an exception told so, and the call is over.
+  template <class Body>
+  auto call_engine(Call& call, Body body) -> std::optional<decltype(body())>;
   std::shared_ptr<Parts> open(Added& added, Call& call);
   void cancel_later(Call& call, std::shared_ptr<Parts> const& stream);
 
@@ -135,6 +154,14 @@ class StreamWorld final : public StepStage {
   void leaves(Call& call);
   void refused(Call& call, Error const& error);
   void call_is_over(Call& call);
+  void call_throws(Call& call);
+  // Whether an allocation of somebody's thread has failed since the last look.
+  void notice_memory() {
+    if (std::exchange(thread_memory().failed, false)) memory_failed_ = tick();
+  }
+  bool may_lack_memory(Call const& call) const noexcept { return memory_failed_ > call.from; }
+  std::string unexplained_exhaustion(Call const& call, Error const& error) const;
+  std::string unexplained_absence(Call const& call, Error const& error) const;
   void judge_report(Call const& call, Report const& report);
   std::string unexplained(Call const& call, Error const& error) const;
   bool may_be_full(Call const& call) const;
@@ -153,12 +180,16 @@ class StreamWorld final : public StepStage {
   std::uint64_t fails_one_in_ = 0;
   std::uint64_t slow_one_in_ = 0;
   bool breaks_ = false;
+  bool memory_fails_ = false;
+  bool threads_refused_ = false;  // for a while at least
   bool stopping_ = false;
   int inside_ = 0;  // threads in the backend
   int loads_ = 0;
   std::uint64_t groups_ = 0;
   std::uint64_t shared_ = 0;
   Order order_ = 0;
+  Order memory_failed_ = 0;
+  Order leaped_ = 0;
   Order quiet_since_ = 0;  // what was abandoned before holds no place any more
   std::string wrong_;
 };
