@@ -238,8 +238,8 @@ class Lane {
 
   // Instances.
   Instance* take_idle(std::uint32_t first) noexcept;
-  Instance* take_soon(std::uint32_t first, TimePoint& now) noexcept;
-  bool is_nearly_done(Instance const& instance) const noexcept;
+  Instance* take_soon(Slot const& slot, TimePoint& now) noexcept;
+  bool is_nearly_done(Instance const& instance, Slot const& slot) const noexcept;
   void give_back(Instance& instance) noexcept { instance.busy.store(0); }
   Instance const& informed() const noexcept;
   void load(Instance& instance, FormedBatch const& formed, bool on_caller) noexcept;

@@ -36,6 +36,11 @@ inline std::size_t middle(std::span<Part const> parts) noexcept {
   return cut;
 }
 
+/// When a caller looks at an instance that was taken when it came, while that is known to take less than 2 us.
+inline constexpr Duration first_look = std::chrono::nanoseconds(150);
+inline constexpr Duration further_looks = std::chrono::microseconds(1);
+inline constexpr int pauses_between_looks = 4;
+
 }  // namespace detail
 
 template <Environment Env, BatchingPolicy Policy, class H>
@@ -70,26 +75,35 @@ auto Lane<Env, Policy, H>::take_idle(std::uint32_t first) noexcept -> Instance* 
   return nullptr;
 }
 
-/// As take_idle, also an instance that will be idle before another thread could have been woken.
+/// As take_idle, also an instance that will be idle before another thread could have been woken. Each look takes a line
+/// from the thread that has the instance, and each change of hands a dozen. So there is one look soon, and where the
+/// thread still has the instance, or has taken it again, further ones only after it has run several batches.
 template <Environment Env, BatchingPolicy Policy, class H>
-auto Lane<Env, Policy, H>::take_soon(std::uint32_t first, TimePoint& now) noexcept -> Instance* {
+auto Lane<Env, Policy, H>::take_soon(Slot const& slot, TimePoint& now) noexcept -> Instance* {
+  std::uint32_t const first = slot.last_instance;
   if (Instance* const instance = take_idle(first)) return instance;
   if constexpr (!Env::simulated) {
-    if (!is_nearly_done(instances_[first < options_.instances ? first : 0])) return nullptr;
-    for (int spin = 0; spin < athanor::detail::spins_before_parking && waiting_.load() == 0; ++spin) {
+    if (!is_nearly_done(instances_[first < options_.instances ? first : 0], slot)) return nullptr;
+    TimePoint const came = Env::now();
+    TimePoint next_look = came + detail::first_look;
+    for (int spin = 1; spin <= athanor::detail::spins_before_parking && waiting_.load() == 0; ++spin) {
       Env::relax();
+      if (spin % detail::pauses_between_looks != 0 || Env::now() < next_look) continue;
       if (Instance* const instance = take_idle(first)) {
         now = Env::now();  // what was waited is no run time, by which the next caller decides whether to wait
         return instance;
       }
+      next_look = came + detail::further_looks;
     }
   }
   return nullptr;
 }
 
+/// A batch whose size is not published, since it begins or has just ended, is taken for one of the caller's size.
 template <Environment Env, BatchingPolicy Policy, class H>
-bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance) const noexcept {
-  std::uint32_t const size = instance.running_size.load(std::memory_order_relaxed);
+bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance, Slot const& slot) const noexcept {
+  std::uint32_t size = instance.running_size.load(std::memory_order_relaxed);
+  if (size == 0) size = learned_size(limits_, {slot.batch_items, slot.batch_cost});
   return instance.cost.trusts(size) && instance.cost.predicted_p95(size) < std::chrono::microseconds(2);
 }
 
@@ -108,7 +122,7 @@ std::optional<TimePoint> Lane<Env, Policy, H>::run_alone(Slot& slot, TimePoint n
   if (!fits || slot.batch_deadline <= now || waiting_.load() != 0) return std::nullopt;
   if (!options_.caller_runs || !client_.wanted(slot)) return std::nullopt;
   slot.entered = now;
-  Instance* const instance = take_soon(slot.last_instance, now);
+  Instance* const instance = take_soon(slot, now);
   if (instance == nullptr) return std::nullopt;
   if ((!continues && !policy_dispatches(slot, *instance, now)) ||
       !ends_in_time(instance->cost, limits_, {slot.batch_items, slot.batch_cost}, slot.batch_deadline, now)) {
