@@ -9,6 +9,7 @@
 
 #include "columns.hpp"
 #include "csv.hpp"
+#include "json_tables.hpp"
 #include "text.hpp"
 
 namespace polymers {
@@ -29,14 +30,21 @@ struct Value {
   bool too_long = false;
 };
 
+// How the values of a text lie.
+enum class Layout : std::uint8_t {
+  lines,    // one per line
+  objects,  // each over several lines, as programs write them that indent
+  array
+};
+
 // Finds where a value ends, in one part of the text after the other.
 class End {
  public:
-  explicit End(bool in_array) : in_array_(in_array) {}
+  explicit End(Layout layout) : layout_(layout) {}
 
   // The first byte behind the value; no value when it goes on behind `part`.
   std::optional<std::size_t> find(std::string_view part) {
-    if (!in_array_) {
+    if (layout_ == Layout::lines) {
       std::size_t const end = part.find('\n');
       return end == std::string_view::npos ? std::nullopt : std::optional(end);
     }
@@ -47,6 +55,7 @@ class End {
 
  private:
   bool ends_at(char c) {
+    if (layout_ == Layout::objects && c == '\n') inside_ = false;  // JSON has no text of several lines
     if (inside_) {
       inside_ = c != '"' || escaped_;
       escaped_ = c == '\\' && !escaped_;
@@ -55,20 +64,20 @@ class End {
     } else if (c == '{' || c == '[') {
       ++depth_;
     } else if (depth_ == 0) {
-      return c == ',' || c == ']';
+      return layout_ == Layout::array ? c == ',' || c == ']' : c == '\n';
     } else if (c == '}' || c == ']') {
       --depth_;
     }
     return false;
   }
 
-  bool in_array_;
+  Layout layout_;
   std::size_t depth_ = 0;
   bool inside_ = false;   // a text
   bool escaped_ = false;  // the next byte of that text is
 };
 
-// The values of a text, one after the other: one per line, or the elements of one array.
+// The values of a text, one after the other.
 class Values {
  public:
   explicit Values(Text text) : text_(std::move(text)) {}
@@ -79,24 +88,43 @@ class Values {
     bool const first = !std::exchange(started_, true);
     if (auto const skipped = skip_rest(); !skipped) return tl::unexpected(skipped.error());
     auto something = to_something();
-    if (first && something && *something && text_.rest().front() == '[') {
-      array_ = true;
-      text_.take(1);
+    if (first && something && *something) {
+      if (auto const known = take_layout(); !known) return tl::unexpected(known.error());
       something = to_something();
-    } else if (array_ && something && *something && text_.rest().front() == ',') {
+    } else if (in_array() && something && *something && text_.rest().front() == ',') {
       text_.take(1);
       something = to_something();
     }
     if (!something) return tl::unexpected(something.error());
     if (!*something)
-      return array_ ? torn("a ] that closes the array", "the end of the file")
-                    : Result<std::optional<Value>>(std::nullopt);
-    return array_ && text_.rest().front() == ']' ? close() : read();
+      return in_array() ? torn("a ] that closes the array", "the end of the file")
+                        : Result<std::optional<Value>>(std::nullopt);
+    return in_array() && text_.rest().front() == ']' ? close() : read();
   }
 
   Text const& text() const { return text_; }
+  bool in_array() const { return layout_ == Layout::array; }
 
  private:
+  // Who indents leaves the first { alone in its line.
+  Result<void> take_layout() {
+    if (text_.rest().front() == '[') {
+      layout_ = Layout::array;
+      text_.take(1);
+    }
+    for (bool more = text_.rest().starts_with('{'); more && layout_ == Layout::lines;) {
+      std::size_t const at = text_.rest().find_first_not_of(" \t\r", 1);
+      if (at != std::string_view::npos) {
+        if (text_.rest()[at] == '\n') layout_ = Layout::objects;
+        break;
+      }
+      auto const read = text_.more();
+      if (!read) return tl::unexpected(read.error());
+      more = *read && text_.rest().size() < longest_record;
+    }
+    return {};
+  }
+
   // Moves to the next byte that is no blank; false at the end.
   Result<bool> to_something() {
     for (;;) {
@@ -126,7 +154,7 @@ class Values {
 
   Result<std::optional<Value>> read() {
     Value value{{}, text_.line(), text_.byte()};
-    End end(array_);
+    End end(layout_);
     std::size_t seen = 0;
     for (bool whole = false; !whole;) {
       auto const size = end.find(text_.rest().substr(seen));
@@ -156,16 +184,10 @@ class Values {
 
   Text text_;
   bool started_ = false;
-  bool array_ = false;
+  Layout layout_ = Layout::lines;
   bool closed_ = false;     // the array is
   std::optional<End> cut_;  // reading stands inside a value of which nothing more is wanted
 };
-
-std::vector<std::string> names_of(Json const& object) {
-  std::vector<std::string> names;
-  for (auto const& [name, member] : object.items()) names.push_back(name);
-  return names;
-}
 
 std::string cell_of(Json const& member) {
   if (member.is_null()) return {};
@@ -212,7 +234,10 @@ class JsonRows : public Rows {
       row.error = misread(value.line, value.byte + at, expected, std::string_view(value.text).substr(at));
     };
     if (value.too_long) {
-      refuse(0, fmt::format("a value of at most {} bytes", longest_record));
+      bool const table = value.text.starts_with('{') && !values_.in_array();
+      refuse(0, fmt::format(
+                    "a value of at most {} bytes{}", longest_record,
+                    table ? ", or a table with an object for each row (in pandas orient='records')" : ""));
       return row;
     }
     Json json;
@@ -235,7 +260,10 @@ class JsonRows : public Rows {
     auto const smiles = find_smiles(names, wanted_);
     if (json.is_object()) fill(row, json, names, smiles ? std::string_view(names[*smiles]) : "", value.text);
     if (!smiles || !json[names[*smiles]].is_string()) {
-      refuse(0, fmt::format("a JSON text, or an object with a text named {}",
+      refuse(0, fmt::format("{} text named {}",
+                            json.is_array()
+                                ? "columns with names (in pandas orient='records'), as in an object with a"
+                                : "a JSON text, or an object with a",
                             wanted_.empty() ? "smiles" : wanted_));
       return row;
     }
@@ -280,16 +308,34 @@ std::optional<std::pair<std::vector<std::string>, std::size_t>> columns_of(Value
   return std::pair(std::move(names), *smiles);
 }
 
+// The first value, or the rows of the table that it is.
+Ahead first_of(Values& values, std::string const& wanted) {
+  Ahead ahead;
+  ahead.push_back(values.next());
+  auto const& value = ahead.front();
+  if (!value || !*value) return ahead;
+  auto const rows = rows_of_table(Json::parse((*value)->text, nullptr, false), wanted);
+  if (!rows) return ahead;
+  Value row{{}, (*value)->line, (*value)->byte};
+  ahead.clear();
+  for (auto const& object : *rows) {
+    row.text = object.dump(-1, ' ', false, Json::error_handler_t::replace);
+    ahead.emplace_back(row);
+  }
+  return ahead;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Rows>> open_json(Text text, Input const& input) {
   Values values(std::move(text));
-  Ahead ahead;
+  Ahead ahead = first_of(values, input.smiles_column);
+  if (!ahead.empty() && !ahead.front()) return tl::unexpected(ahead.front().error());
   std::vector<std::string> columns{"smiles", "name"};
   std::string smiles_column;
-  for (std::size_t bytes = 0; ahead.size() < most_ahead && bytes < longest_record;) {
-    auto const& value = ahead.emplace_back(values.next());
-    if (!value && ahead.size() == 1) return tl::unexpected(value.error());
+  for (std::size_t bytes = 0, seen = 0; seen < most_ahead && bytes < longest_record; ++seen) {
+    if (seen == ahead.size()) ahead.push_back(values.next());
+    auto const& value = ahead[seen];
     if (!value || !*value) break;
     bytes += (*value)->text.size();
     if (auto found = columns_of(**value, input.smiles_column)) {

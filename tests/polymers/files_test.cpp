@@ -317,6 +317,87 @@ TEST_CASE("the cell of the SMILES holds what is predicted, and another SMILES wi
   CHECK((*rows)->left_out() == Texts{"canonical_smiles"});
 }
 
+// mutant: JSON that is indented is read line by line
+// mutant: a text that is not closed swallows the objects behind it
+TEST_CASE("JSON may be indented: each object goes over several lines") {
+  Folder const folder;
+  auto const rows = read({folder.write("in.jsonl",
+                                       "{ \n  \"smiles\": \"*CC*\",\n  \"more\": {\n    \"a\": [1]\n  }\n}\n"
+                                       "{\n  \"smiles\": \"*CO*\n}\njunk\n\n{\n  \"smiles\": \"*CS*\"\n}"),
+                          Format::json});
+  REQUIRE(smiles_of(rows) == Texts{"*CC*", "", "", "*CS*"});
+  CHECK(rows.rows[0].cells == Texts{"*CC*", "{\"a\":[1]}"});
+  CHECK(rows.rows[1].line == 7);
+  CHECK(rows.rows[2].error->message.find("line 10, byte ") == 0);
+  CHECK(rows.rows[3].line == 12);
+  auto const one = read({folder.write("in.json", "{\n \"smiles\": \"*CC*\"\n}\n"), Format::json});
+  CHECK(smiles_of(one) == Texts{"*CC*"});
+}
+
+// What is read of `text`: the columns, and the cells of each row.
+std::string table_of(Folder const& folder, std::string const& text) {
+  auto rows = open_rows({folder.write("in.json", text), Format::json});
+  if (!rows) return rows.error().message;
+  std::string table = fmt::format("{}", fmt::join((*rows)->columns(), " "));
+  auto const read = (*rows)->next(10);
+  for (auto const& row : *read)
+    table +=
+        fmt::format("; {}", row.error ? row.error->message : fmt::format("{}", fmt::join(row.cells, " ")));
+  return table;
+}
+
+// mutant: a table by columns is one value
+// mutant: the columns of a table are taken for those of all lengths
+// mutant: a table by rows is one value
+// mutant: a table that is split is one value
+// mutant: a table inside an object is one value
+// mutant: names of rows are dropped
+// mutant: rows that count are named
+TEST_CASE("a table may be one JSON value, in each of the orientations of pandas that name columns") {
+  Folder const folder;
+  for (std::string const text :
+       {R"({"id":{"0":7,"1":8},"smiles":{"0":"*CC*","1":"*CO*"}})",
+        R"({"id":[7,8],"smiles":["*CC*","*CO*"]})",
+        "{\n  \"id\": [\n    7,\n    8\n  ],\n  \"smiles\": [\n    \"*CC*\",\n    \"*CO*\"\n  ]\n}\n",
+        R"({"0":{"id":7,"smiles":"*CC*"},"1":{"id":8,"smiles":"*CO*"}})",
+        R"({"columns":["id","smiles"],"index":[0,1],"data":[[7,"*CC*"],[8,"*CO*"]]})",
+        R"({"columns":["id","smiles"],"data":[[7,"*CC*"],[8,"*CO*"]]})",
+        R"({"schema":{"fields":[]},"data":[{"id":7,"smiles":"*CC*"},{"id":8,"smiles":"*CO*"}]})"})
+    CHECK_MESSAGE(table_of(folder, text) == "id smiles; 7 *CC*; 8 *CO*", text);
+  CHECK(table_of(folder, R"({"smiles":{"PE":"*CC*","POM":"*CO*"}})") == "index smiles; PE *CC*; POM *CO*");
+  CHECK(table_of(folder, R"({"PE":{"smiles":"*CC*"},"POM":{"smiles":"*CO*"}})") ==
+        "index smiles; PE *CC*; POM *CO*");
+  CHECK(table_of(folder, R"({"columns":["smiles"],"index":[5],"data":[["*CC*"]]})") ==
+        "index smiles; 5 *CC*");
+  CHECK(table_of(folder, R"({"smiles":{"0":null,"1":"*CC*"},"SMILES_2":{"0":1,"1":2}})") ==
+        "smiles SMILES_2; line 1, byte 0 of the file: expected a JSON text, or an object with a text named "
+        "smiles, got "
+        R"({"smiles":null,"SMILES_2":1}; *CC* 2)");
+}
+
+// mutant: a list is asked for a text
+// mutant: a table that is too long is not told how to be written
+TEST_CASE("a table in JSON whose columns have no names, or not the same rows, is refused in words") {
+  Folder const folder;
+  CHECK(table_of(folder, R"([["*CC*",1]])") ==
+        "smiles name; line 1, byte 1 of the file: expected columns with names (in pandas orient='records'), "
+        "as in an object "
+        R"(with a text named smiles, got ["*CC*",1])");
+  for (std::string const text :
+       {R"({"smiles":["*CC*","*CO*"],"id":[7]})", R"({"smiles":{"0":"*CC*"},"id":{"1":7}})",
+        R"({"smiles":["*CC*"],"id":7})", R"({"columns":["smiles","id"],"data":[["*CC*"]]})",
+        R"({"columns":[1],"data":[["*CC*"]]})", R"({"data":[{"smiles":"*CC*"},1]})"})
+    CHECK_MESSAGE(
+        table_of(folder, text).find("expected a JSON text, or an object with a text named smiles") !=
+            std::string::npos,
+        text);
+  CHECK_MESSAGE(
+      table_of(folder, "{\"smiles\":[\"" + std::string(std::size_t{1} << 20, 'C') + "\"]}")
+              .find("expected a value of at most 1048576 bytes, or a table with an object for each row "
+                    "(in pandas orient='records'), got {\"smiles\"") != std::string::npos,
+      "a long table");
+}
+
 // mutant: an array that is not closed passes for a whole one
 // mutant: what stands behind an array is not looked at
 // mutant: a comma too many is no value
