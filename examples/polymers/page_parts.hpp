@@ -23,6 +23,18 @@ inline constexpr char const* page_style = R"(
   table { border-collapse: collapse; width: 100%; font-size: .85rem; } td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); }
   th { position: sticky; top: 0; background: var(--back); cursor: pointer; white-space: nowrap; } summary { cursor: pointer; margin: 1.5rem 0 .8rem; }
   text { font: 12px system-ui, sans-serif; fill: var(--dim); }
+  @media (max-width: 40rem) {
+    body { padding: 1rem .8rem; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; }
+    table { font-size: .75rem; } td, th { padding: .25rem .35rem; } td code { display: block; min-width: 6.5rem; } td:last-child { min-width: 7rem; }
+    #filter { box-sizing: border-box; width: 100%; margin-bottom: .4rem; }
+  }
+  @media print {
+    @page { margin: 14mm; }
+    body { font-size: 12px; background: none; padding: 0; } .cards { grid-template-columns: repeat(3, 1fr); gap: .6rem; }
+    .wide { grid-column: span 2; } .whole { grid-column: 1 / -1; } .card, .plot { padding: .6rem; } h2 { break-after: avoid; }
+    .tools, details:not([open]) { display: none; } .scroll { max-height: none; overflow: visible; border: 0; }
+    thead { display: table-header-group; } th { position: static; } tr { break-inside: avoid; } td, th { padding: .15rem .4rem; }
+  }
 )";
 
 // Sorts the table by the column that is clicked, hides rows without the text of the filter, and offers what is shown as a

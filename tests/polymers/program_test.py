@@ -128,12 +128,12 @@ class Program(unittest.TestCase):
     # mutant: the object of a row is dropped
     # mutant: cells that a row does not have are written
     def test_json_lines_in_and_out(self):
-        path = self.write("in.jsonl", '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene"}\n{"smiles": "(("}\n')
+        path = self.write("in.jsonl", '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene", "more": {"a": [1, 2]}}\n{"smiles": "(("}\n')
         out = self.folder / "out.jsonl"
         self.predict("--jsonl", path, "--out", out)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         self.assertEqual([row["smiles"] for row in rows], ["*CC*", "*CC(*)C", "(("])
-        self.assertEqual(rows[1]["name"], "polypropylene")
+        self.assertEqual((rows[1]["name"], rows[1]["more"]), ("polypropylene", {"a": [1, 2]}))
         self.assertNotIn("name", rows[0])
         self.assertTrue(rows[0]["repeat_unit"])
         self.assertGreater(rows[0]["tg_k"], 50)
@@ -246,6 +246,14 @@ class Program(unittest.TestCase):
         self.assertIn("the first 200 of 401 rows", text)
         self.assertRegex(text, "known: 373 K <small>[^<]*model was trained on it")
         self.assertRegex(text, "known: 328 K <small>[^<]*may have been trained on it")
+
+    # mutant: paper shows as many rows as a screen
+    def test_paper_has_all_rows_of_the_table_and_no_controls(self):
+        page = self.folder / "page.html"
+        self.predict("*CC*", "--html", page)
+        print_rules = page.read_text(encoding="utf-8").partition("@media print")[2].partition("</style>")[0]
+        self.assertRegex(print_rules, r"\.scroll \{[^}]*max-height: none; overflow: visible")
+        self.assertRegex(print_rules, r"\.tools[^}]*\{ display: none; \}")
 
     # mutant: only the first round of the first caller is counted
     def test_the_histogram_holds_every_answer_of_every_caller(self):
