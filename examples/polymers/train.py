@@ -3,7 +3,8 @@
 
 Each TABLE is a CSV file with the columns smiles (a repeat unit with two `*`) and tg_k (measured, kelvin); a column
 `set` names parts of it. Figures are those of the rows of the first table. The tables of the committed model are
-named in its card; they are not part of this repository. `scripts/setup --train` makes the Python environment, and a
+named in its card; they are not part of this repository. With --label further columns are trained together with the
+temperature; tables and rows may then lack some of the values. `scripts/setup --train` makes the Python environment, and a
 build of the project makes the graph tool `athanor-chem-graph`. An interrupted training resumes where it stopped.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import hashlib
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -26,7 +28,8 @@ FOLDS = 5
 FOLD_SEED = 1
 BOOSTING = "boosted trees on Morgan counts"
 COMPARED = ("ensemble", BOOSTING, "ridge regression")  # columns of the card's table by class
-FEWEST = 500  # fewer than that have hardly an identifier that occurs often enough
+FEWEST = 500  # temperatures; fewer than that have hardly an identifier that occurs often enough
+FEWEST_OF_LABEL = 50
 # Parts of the smaller table. Values of `jcim` differ from other sources by 29 K in the mean: 0.1 was the best of 0, 0.1
 # and 0.3 on held-out rows. Those of `bicerano` are the well-known polymers and agree with other sources within 6 K:
 # counted three times, these come out nearer to their values, at a cost of less than 0.1 K for all others.
@@ -46,9 +49,16 @@ def parse_arguments():
                         "chains are listed, pairs of measured and predicted values lie beside the model")
     parser.add_argument("--source", action="append", metavar="TEXT", help="where a table is from, once for each and in their "
                         "order, for the model's description (default: the names of the files)")
+    parser.add_argument("--label", action="append", default=[], metavar="NAME:UNIT", help="a further column, such as "
+                        "density:g/cm3, that the networks learn together with tg_k; a row may lack either. The model's outputs "
+                        "are NAME_mean and NAME_std")
     parser.add_argument("--graph-tool", metavar="PATH", help="athanor-chem-graph (default: the newest under out/)")
     parser.add_argument("--seed", type=int, default=1, help="of weights and order (default %(default)s)")
     arguments = parser.parse_args()
+    arguments.labels = dict(text.partition(":")[::2] for text in arguments.label)
+    for name, unit in arguments.labels.items():
+        if not unit or not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("tg", "tg_k", "low", "high", "smiles", "set"):
+            parser.error(f"--label {name}: expected NAME:UNIT, a name of small letters, digits and _ that means nothing else here")
     arguments.source = arguments.source or [path.name for path in arguments.tables]
     if len(arguments.source) != len(arguments.tables):
         parser.error(f"expected a --source for each of {len(arguments.tables)} tables, or none, got {len(arguments.source)}")
@@ -65,21 +75,31 @@ def find_graph_tool(given):
     return tool
 
 
-def fingerprint_of(tables, seed):
+def fingerprint_of(tables, seed, labels):
     """What a kept fold must have been trained from to be used again."""
     digest = hashlib.sha256()
     for path in [*tables, *sorted((pathlib.Path(__file__).parent / "training").glob("*.py"))]:
         if path.name not in ("export.py", "intervals.py", "classes.py", "member.py"):
             digest.update(path.read_bytes())
-    digest.update(repr((seed, WEIGHTS)).encode())
+    digest.update(repr((seed, WEIGHTS, list(labels))).encode())
     return digest.hexdigest()
+
+
+def check_numbers(measured, values, labels):
+    """Ends the program when there are too few values to train with."""
+    found = np.isfinite(measured).sum()
+    if found < FEWEST:
+        raise SystemExit(f"{found} temperatures in all; {FEWEST} are the fewest to train {FOLDS} folds with")
+    for name, found in zip(labels, np.isfinite(values).sum(0)):
+        if found < FEWEST_OF_LABEL:
+            raise SystemExit(f"{found} values of {name} in all; {FEWEST_OF_LABEL} are the fewest to train with")
 
 
 def train(polymers, weights, groups, fold_of, arguments):
     """Trains the five folds, each without the rows that carry its number, or takes those that were kept."""
     arguments.work.mkdir(parents=True, exist_ok=True)
-    fingerprint = fingerprint_of(arguments.tables, arguments.seed)
-    molecules, measured = [polymer.graph for polymer in polymers], np.array([row.measured for row in polymers])
+    fingerprint = fingerprint_of(arguments.tables, arguments.seed, arguments.labels)
+    molecules, measured = [polymer.graph for polymer in polymers], np.array([[row.measured, *row.labels] for row in polymers])
     start, trained = time.monotonic(), []
     for number in range(FOLDS):
         path = arguments.work / f"fold{number}.kept"
@@ -102,16 +122,17 @@ def train(polymers, weights, groups, fold_of, arguments):
 
 
 def out_of_fold(members, trained, molecules, measured, fold_of):
-    """What the one member that did not see a row says about it: every model's answer, the terms of its error."""
+    """What the one member that did not see a row says about it: every model's answer, the terms of its error, other labels."""
     answers, facts = np.empty((len(molecules), 1 + folds.NETWORKS)), np.empty((len(molecules), 2))
+    labels = np.empty((len(molecules), len(members[0].names)))
     references = {"training mean": np.empty(len(molecules)), "ridge regression": np.empty(len(molecules))}
     for number, (module, fold) in enumerate(zip(members, trained)):
         rows = np.flatnonzero(fold_of == number)
         found = member.guesses(module, [molecules[row] for row in rows])
-        answers[rows], facts[rows] = found[0].numpy(), found[1].numpy()
+        answers[rows], facts[rows], labels[rows] = (part.numpy() for part in found)
         references["ridge regression"][rows] = fold.ridge
-        references["training mean"][rows] = measured[fold_of != number].mean()
-    return answers, facts, references
+        references["training mean"][rows] = np.nanmean(measured[fold_of != number])
+    return answers, facts, references, labels
 
 
 def choose_blend(answers, measured):
@@ -132,10 +153,26 @@ def by_class(molecules, missed, measured, scored, fewest=20):
                      for name in order if (names == name).sum() >= fewest)
 
 
+def by_label(labels, values, guesses, fold_of):
+    """Lines of a table: each further label, its rows, the mean absolute error of the member that did not see a row, and of the
+    mean of the rows that it saw, R²."""
+    lines = []
+    for place, (name, unit) in enumerate(labels.items()):
+        known = np.isfinite(values[:, place])
+        measured, found, fold = values[known, place], guesses[known, place], fold_of[known]
+        mean = np.array([measured[fold != number].mean() for number in range(FOLDS)])[fold]
+        explained = determination({name: found - measured}, measured)[name]
+        lines.append(f"| {name} [{unit}] | {known.sum()} | {np.abs(found - measured).mean():.3g} | {np.abs(mean - measured).mean():.3g} "
+                     f"| {explained:.3f} |")
+    head = ["Further labels, of all rows that have them, each by the one member that did not see it; the networks answer them, without an interval:",
+            "", "| label | rows | mean absolute error | of the training mean | R² |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *lines]) if lines else "No further label was trained."
+
+
 def by_part(polymers, missed, widths, scored):
     """Lines of a table: the rows without a part in the figures, by table and part: their number, mean absolute error, coverage."""
     names = np.array([f"table {polymer.table}{', `' + polymer.part + '`' if polymer.part else ''}" for polymer in polymers])
-    names[scored] = ""
+    names[scored | np.isnan(missed)] = ""
     lines = [f"| {name} | {(names == name).sum()} | {missed[names == name].mean():.1f} | {100 * (missed <= widths)[names == name].mean():.0f} % |"
              for name in sorted(set(names) - {""})]
     return "\n".join(["Rows of other tables, each by the one member that did not see it, with the intervals of the first table:", "", "| rows of | rows | mean absolute error [K] | in their interval |", "|---|---|---|---|", *lines] if lines else ["There is no other table."])
@@ -157,12 +194,15 @@ def main():
     arguments = parse_arguments()
     torch.set_num_threads(1)
     tool = find_graph_tool(arguments.graph_tool)
-    polymers = [row for number, path in enumerate(arguments.tables, 1) for row in graphs.read_table(path, number, tool)]
-    if len(polymers) < FEWEST:
-        raise SystemExit(f"{len(polymers)} polymers in all; {FEWEST} are the fewest to train {FOLDS} folds with")
+    polymers = [row for number, path in enumerate(arguments.tables, 1) for row in graphs.read_table(path, number, tool, arguments.labels)]
     molecules, measured = [polymer.graph for polymer in polymers], np.array([row.measured for row in polymers])
+    values = np.array([row.labels for row in polymers])
+    check_numbers(measured, values, arguments.labels)
     weights = np.array([WEIGHTS.get(polymer.part, 1.0) for polymer in polymers])
     table = np.array([polymer.table for polymer in polymers])
+    scored = (table == 1) & np.isfinite(measured)
+    if not scored.any():
+        raise SystemExit(f"{arguments.tables[0]}: expected temperatures in the first table, whose rows the figures are of, got none")
     groups = graphs.group_by_chain(molecules)
     fold_of = folds.assign_folds(groups, FOLDS, FOLD_SEED)
     repeated = graphs.repeated_chains(polymers, groups)
@@ -171,10 +211,9 @@ def main():
     print(f"{contradictions}\n{graphs.list_contradictions(repeated)}", flush=True)
 
     trained = train(polymers, weights, groups, fold_of, arguments)
-    members = [member.Member(torch.from_numpy(fold.vocabulary.identifiers), fold.trees, fold.networks).eval()
+    members = [member.Member(torch.from_numpy(fold.vocabulary.identifiers), fold.trees, fold.networks, arguments.labels).eval()
                for fold in trained]
-    answers, facts, predictions = out_of_fold(members, trained, molecules, measured, fold_of)
-    scored = table == 1
+    answers, facts, predictions, guesses = out_of_fold(members, trained, molecules, measured, fold_of)
     blend = choose_blend(answers[scored], measured[scored])
     terms = []
     for module in members:
@@ -197,13 +236,15 @@ def main():
     print(f"\nMean absolute error on the {scored.sum()} rows of the first table, each predicted by the fold that did not see it:")
     for name, error in errors.items():
         print(f"  {name:40s} {error:6.2f} K  R² {explained[name]:6.3f}")
+    labels = by_label(arguments.labels, values, guesses, fold_of)
+    print(labels)
     print(f"ahead of boosted trees by {ahead}; share of the trees {blend[0]:.2f}\nintervals: {coverage}")
     if arguments.out:
         chains = [molecules[row] for row in np.unique(groups, return_index=True)[1]]
         listed = [graph for graph, number in zip(molecules, table) if number == arguments.show]
         sources = [f"{rows} rows: {source}" for rows, source in zip(np.bincount(table)[1:], arguments.source)]
-        export.export(arguments.out, members, trained, chains, listed, coverage, tool, sources)
-        shown = (table == arguments.show) & (weights >= 1)
+        export.export(arguments.out, members, trained, chains, listed, coverage, tool, sources, arguments.labels)
+        shown = (table == arguments.show) & (weights >= 1) & np.isfinite(measured)
         export.write_cross_validation(
             arguments.out / "cross_validation.json",
             {"sources": sources,
@@ -223,6 +264,7 @@ def main():
             "terciles": ", ".join(f"{100 * share:.1f} %" for share in coverage["held_out_by_tercile_of_width"]),
             "held_out": f"{100 * coverage['held_out']:.1f}",
             "classes": by_class(molecules, missed, measured, scored),
+            "labels": labels,
             "parts": by_part(polymers, missed["ensemble"], np.minimum(np.exp(terms @ calibrated), member.WIDEST), scored),
             "weighted": WEIGHTED if (weights != 1).any() else "All rows count alike.",
             "told": f"of table {arguments.show}, which may be told, also digests of its chains, and pairs of measured and predicted values (`cross_validation.json`)"

@@ -5,6 +5,8 @@ training_test.py GRAPH_TOOL PROGRAM, by a Python that has what `scripts/setup --
 
 import csv
 import json
+import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,8 +15,9 @@ from pathlib import Path
 
 try:
     import lightgbm  # noqa: F401
+    import numpy as np
     import rdkit  # noqa: F401
-    import torch  # noqa: F401
+    import torch
     import xxhash  # noqa: F401
 except ImportError as missing:
     print(f"left out: {missing}")
@@ -24,21 +27,27 @@ GRAPH_TOOL = sys.argv.pop(1)
 PROGRAM = sys.argv.pop(1)
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "polymers"
 sys.path.insert(0, str(EXAMPLE))
-from training import folds, graphs  # noqa: E402
+import train  # noqa: E402
+from training import folds, graphs, network  # noqa: E402
 
 ENDS = ["C", "CC", "O", "OC", "Cl", "F", "C#N", "c1ccccc1", "C(=O)OC", "OC(C)=O", "C(N)=O", "C(F)(F)F"]
 
 
+def density_of(smiles):
+    """A made value that the chain decides and its temperature does not."""
+    return 1 + 0.1 * smiles.count("O") + 0.2 * smiles.count("F") + 0.3 * smiles.count("Cl")
+
+
 def write_table(path):
-    """300 vinyl polymers, each in two spellings with its own value; returns their number."""
+    """300 vinyl polymers, each in two spellings with its own value, and a density for one of the two; returns their number."""
     tails = [first + second for first in ("", "C", "CC", "CCC", "CCCC") for second in ENDS]
     units = [(f"*C{middle}C(*){tail}", f"*C({tail})C{middle}*") for middle in ("", "C", "CC", "O", "N") for tail in tails]
     with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["smiles", "tg_k"])
+        rows.writerow(["smiles", "tg_k", "density"])
         for number, spellings in enumerate(units):
-            for spelling in spellings:
-                rows.writerow([spelling, 200 + 7 * len(spelling) + number % 5])
+            for place, spelling in enumerate(spellings):
+                rows.writerow([spelling, 200 + 7 * len(spelling) + number % 5, "" if place else density_of(spelling)])
     return len(units)
 
 
@@ -51,7 +60,7 @@ class Training(unittest.TestCase):
         self.units = write_table(self.table)
 
     def training(self):
-        return subprocess.Popen([sys.executable, "-u", EXAMPLE / "train.py", self.table, "--show", "1", "--graph-tool", GRAPH_TOOL, "--work", self.folder / "work", "--out", self.folder / "model"], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([sys.executable, "-u", EXAMPLE / "train.py", self.table, "--show", "1", "--label", "density:g/cm3", "--graph-tool", GRAPH_TOOL, "--work", self.folder / "work", "--out", self.folder / "model"], stdout=subprocess.PIPE, text=True)
 
     def test_all_spellings_of_a_chain_are_in_one_fold(self):
         rows = graphs.read_table(self.table, 1, GRAPH_TOOL)
@@ -60,6 +69,45 @@ class Training(unittest.TestCase):
         fold_of = folds.assign_folds(groups, 5, 1)
         self.assertTrue((fold_of[::2] == fold_of[1::2]).all())
         self.assertLess(max(map(list(fold_of).count, range(5))) - min(map(list(fold_of).count, range(5))), 10)
+
+    def test_rows_and_tables_may_lack_some_of_several_labels(self):
+        self.table.write_text("smiles,density\n*CC*,0.85\n*CC(*)C,0.84\n")
+        rows = graphs.read_table(self.table, 1, GRAPH_TOOL, ["density", "band_gap"])
+        self.assertEqual([row.labels[0] for row in rows], [0.85, 0.84])
+        self.assertTrue(all(math.isnan(value) for row in rows for value in (row.measured, row.labels[1])))
+        self.assertEqual(graphs.repeated_chains(rows, [0, 0]), [])
+        self.table.write_text("smiles,tg_k,density\n*CC*,,\n")
+        with self.assertRaisesRegex(SystemExit, r"row 1: tg_k, density: expected at least one value, got none"):
+            graphs.read_table(self.table, 1, GRAPH_TOOL, ["density"])
+        self.table.write_text("smiles,tg_k,density\n*CC*,,much\n")
+        with self.assertRaisesRegex(SystemExit, r"row 1: density: expected a number, got 'much'"):
+            graphs.read_table(self.table, 1, GRAPH_TOOL, ["density"])
+        with self.assertRaisesRegex(SystemExit, r"row 1: tg_k: expected a temperature in kelvin, got ''"):
+            graphs.read_table(self.table, 1, GRAPH_TOOL)
+        self.table.write_text("smiles,density\n*CC*,0.85\n")
+        with self.assertRaisesRegex(SystemExit, r"no column tg_k$"):
+            graphs.read_table(self.table, 1, GRAPH_TOOL)
+
+    def test_nothing_is_learned_of_a_label_that_a_row_lacks(self):
+        rows = [(np.array([number % 4]), np.ones(1, np.float32)) for number in range(400)]
+        place = np.array([row[0][0] for row in rows], float)
+        measured = np.column_stack([300 + 10 * place, place])
+        measured[100:, 1] = np.nan
+        recipe = network.Recipe(epochs=40, dropout=0, forget=0)
+        fitted = network.train(rows, measured, np.ones(400), 4, recipe, 1, lambda epoch, loss: None)
+        with torch.inference_mode():
+            found = fitted.network(*network.joined(rows[:4])).numpy() * fitted.scale + fitted.center
+        for row in range(4):
+            self.assertAlmostEqual(found[row, 0], 300 + 10 * row, delta=3)
+            self.assertAlmostEqual(found[row, 1], row, delta=0.3)
+
+    def test_too_few_values_to_train_with_are_told(self):
+        values = np.full((600, 1), np.nan)
+        values[:49] = 1
+        with self.assertRaisesRegex(SystemExit, "^49 values of density in all; 50 are the fewest to train with$"):
+            train.check_numbers(np.ones(600), values, ["density"])
+        with self.assertRaisesRegex(SystemExit, "^499 temperatures in all; 500 are the fewest to train 5 folds with$"):
+            train.check_numbers(np.where(np.arange(600) < 499, 300, np.nan), values, ["density"])
 
     def test_values_that_contradict_each_other_are_named_with_their_rows(self):
         self.table.write_text("smiles,tg_k\n*CC(*)C,250\n*CC*,200\n*CCCC*,231\n*C(C)C*,255\n")
@@ -89,6 +137,12 @@ class Training(unittest.TestCase):
         self.assertNotIn("second table", card)
         self.assertIn("All rows count alike.", card)
         self.assertIn("There is no other table.", card)
+        label = re.search(r"\| density \[g/cm3\] \| 300 \| ([\d.]+) \| ([\d.]+) \|", card)
+        self.assertLess(float(label[1]), 0.5 * float(label[2]), card)
+        manifest = json.loads((self.folder / "model" / "athanor.json").read_text())
+        self.assertEqual({one["name"]: one.get("unit") for one in manifest["outputs"] if "density" in one["name"]},
+                         {"density_mean": "g/cm3", "density_std": "g/cm3"})
+        self.assertTrue(all("density_mean" in test["outputs"] for test in manifest["self_test"]))
         self.assertIn("`in_table` is 1 for a chain of table 1, in any spelling", card)
         oracle = json.loads((self.folder / "model" / "oracle.json").read_text())["rows"]
         asked = "".join(json.dumps(row["smiles"]) + "\n" for row in oracle)

@@ -101,13 +101,16 @@ def write_domain(path, chains, shown, tool):
                       "chains": sorted({chain_digest(graph) for graph in shown})})
 
 
-def answers(members, tool, smiles):
+def answers(members, tool, smiles, labels):
     """What the ensemble says about each SMILES, one at a time; the spread is the population standard deviation."""
     rows = []
     for graph in run_graph_tool(tool, smiles):
-        values, low, high = np.array([member.answer(module, graph) for module in members]).T
+        each = [member.answer(module, graph) for module in members]
+        found = {name: np.array([one[name] for one in each]) for name in each[0]}
+        values = found["tg"]
         rows.append({"smiles": graph.smiles, "folds": values.tolist(), "mean": float(values.mean()),
-                     "std": float(values.std()), "low": float(low.mean()), "high": float(high.mean())})
+                     "std": float(values.std()), "low": float(found["low"].mean()), "high": float(found["high"].mean()),
+                     **{f"{name}_mean": float(found[name].mean()) for name in labels}})
     return rows
 
 
@@ -116,8 +119,8 @@ def member_entry(fold, path):
     return {"file": path.name, "digest": digest(path), "lookups": {"atom": fold.atoms, "bond": fold.bonds}}
 
 
-def signature():
-    """Inputs and outputs: what callers see, and what the members want."""
+def signature(labels):
+    """Inputs and outputs: what callers see, and what the members want; `labels` are names and units."""
     def column(name, dtype, rows, **more):
         return {"name": name, "dtype": dtype, "shape": [rows], **more}
     return {
@@ -129,24 +132,27 @@ def signature():
             column("bond_graph", "i64", "bonds", make="segment"),
             column("identifier_graph", "i64", "identifiers", make="segment"),
             column("graphs", "i64", 1, make="count")],
-        "model_outputs": [column(name, "f32", "items") for name in ("tg", "low", "high")],
+        "model_outputs": [column(name, "f32", "items") for name in ("tg", "low", "high", *labels)],
         "outputs": [
             column("tg_mean", "f32", "items", unit="K", **{"from": "mean:tg"}),
             column("tg_std", "f32", "items", unit="K", **{"from": "std:tg"}),
             column("tg_low", "f32", "items", unit="K", **{"from": "mean:low"}),
             column("tg_high", "f32", "items", unit="K", **{"from": "mean:high"}),
+            *(column(f"{name}_{how}", "f32", "items", unit=unit, **{"from": f"{how}:{name}"})
+              for name, unit in labels.items() for how in ("mean", "std")),
             column("unknown_tokens", "i64", "items", **{"from": "unknown"}),
             column("unseen_identifiers", "i64", "items", **{"from": "processor:unseen_identifiers"}),
             column("repeat_unit", "i64", "items", **{"from": "processor:polymer"}),
             column("in_table", "i64", "items", **{"from": "processor:listed"})]}
 
 
-def write_manifest(folder, folds, rows, coverage, sources):
+def write_manifest(folder, folds, rows, coverage, sources, labels):
     """Writes `athanor.json`; `rows` become its self-tests."""
     entries = [member_entry(fold, folder / f"fold{number}.pt") for number, fold in enumerate(folds)]
     tests = [{"inputs": {"smiles": [row["smiles"]]},
               "outputs": {"tg_mean": [row["mean"]], "tg_std": [row["std"]], "tg_low": [row["low"]],
-                          "tg_high": [row["high"]]}, "tolerance": TOLERANCE} for row in rows]
+                          "tg_high": [row["high"]], **{f"{name}_mean": [row[f"{name}_mean"]] for name in labels}},
+              "tolerance": TOLERANCE} for row in rows]
     write_json(folder / "athanor.json", {
         "athanor": 1, "name": "glass-transition", "version": VERSION,
         "description": "Glass transition temperature of homopolymers from the repeat unit, in kelvin: five members of "
@@ -157,7 +163,7 @@ def write_manifest(folder, folds, rows, coverage, sources):
         "processor": {"name": "polymer-graph", "inputs": ["smiles"],
                      "options": {"domain": "domain.json", "identifiers": True},
                      "digests": {"domain.json": digest(folder / "domain.json")}},
-        **signature(), "members": entries, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
+        **signature(labels), "members": entries, "batching": {"max_items": 64, "max_cost": 8000}, "self_test": tests})
 
 
 def write_oracle(path, rows):
@@ -179,14 +185,15 @@ def write_card(folder, figures):
     (folder / "MODEL_CARD.md").write_text(template.format_map(figures), encoding="utf-8")
 
 
-def export(folder, members, folds, chains, shown, coverage, tool, sources):
+def export(folder, members, folds, chains, shown, coverage, tool, sources, labels):
     """Writes everything that serving needs; `chains` are one graph each, `shown` those of a table that
-    may be told; `coverage` are the figures of the intervals; `sources` say where each table is from."""
+    may be told; `coverage` are the figures of the intervals; `sources` say where each table is from; `labels` are the units of
+    the further labels by their names."""
     folder.mkdir(parents=True, exist_ok=True)
     exported = write_members(members, folder)
     write_domain(folder / "domain.json", chains, shown, tool)
     write_json(folder / "calibration.json", coverage)
     tested = DEMO + PLAIN + DRIFTING
-    rows = answers(exported, tool, tested + FURTHER)
+    rows = answers(exported, tool, tested + FURTHER, labels)
     write_oracle(folder / "oracle.json", rows)
-    write_manifest(folder, folds, rows[:len(tested)], coverage["coverage"], sources)
+    write_manifest(folder, folds, rows[:len(tested)], coverage["coverage"], sources, labels)

@@ -46,16 +46,18 @@ class Fold:
 
 
 def train_fold(graphs, measured, weights, groups, unseen, recipe, seed, report):
-    """Trains the parts on the given rows; `report(part, progress)` is called now and then."""
+    """Trains the parts on the given rows and their values [rows, labels], kelvin first, NaN where there is none: trees and the
+    ridge regression on the temperatures, networks on all labels. `report(part, progress)` is called now and then."""
     start = time.monotonic()
     vocabulary = Vocabulary.of(graphs, FEWEST)
     rows = [vocabulary.row(graph) for graph in graphs]
     dense = vocabulary.matrix(graphs)
     report("ridge", f"{len(vocabulary)} identifiers")
-    trusted = weights >= 1
-    ridge = baseline.predict_ridge(dense[trusted], measured[trusted], vocabulary.matrix(unseen), groups[trusted])
+    known, kelvin = np.isfinite(measured[:, 0]), measured[:, 0]
+    trusted = known & (weights >= 1)
+    ridge = baseline.predict_ridge(dense[trusted], kelvin[trusted], vocabulary.matrix(unseen), groups[trusted])
     report("trees", f"{trees.SETTINGS['n_estimators']} of up to {trees.SETTINGS['num_leaves']} leaves")
-    boosted = trees.as_tensors(trees.fit(dense, measured, weights, seed))
+    boosted = trees.as_tensors(trees.fit(dense[known], kelvin[known], weights[known], seed))
     networks = []
     for number in range(NETWORKS):
         def progress(epoch, loss, number=number):

@@ -27,10 +27,12 @@ class Graph:
 
 @dataclass
 class Polymer:
-    """One row of a table: its graph, a measured glass transition temperature in kelvin, and where it stands."""
+    """One row of a table: its graph, a measured glass transition temperature in kelvin, the values of further labels, and where
+    it stands. A value that the row lacks is NaN."""
 
     graph: Graph
     measured: float
+    labels: list
     table: int
     part: str
     row: int
@@ -58,30 +60,50 @@ def parse_graph(line, smiles):
                  int(row["heavy_atoms"]))
 
 
-def read_table(path, number, tool):
-    """Reads a table (columns smiles, tg_k; a column set names parts of it) and featurises every repeat unit."""
+def read_table(path, number, tool, labels=()):
+    """Reads a table (columns smiles, tg_k; a column set names parts of it) and featurises every repeat unit. With `labels`,
+    further columns, a table and a row may lack some of the values, but not all."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets mark UTF-8
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise SystemExit(f"{path}: cannot be read: {error}") from None
-    missing = {"smiles", "tg_k"} - set(rows[0] if rows else {})
+    columns = set(rows[0] if rows else {})
+    missing = {"smiles"} - columns | ({"tg_k"} - columns if columns.isdisjoint(labels) else set())
     if missing:
         raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}")
     graphs = run_graph_tool(tool, [row["smiles"] for row in rows])
-    return [Polymer(graph, kelvin(path, line, row["tg_k"]), number, row.get("set") or "", line)
+    return [Polymer(graph, *values_of(path, line, row, labels), number, row.get("set") or "", line)
             for line, (row, graph) in enumerate(zip(rows, graphs), 1)]
 
 
-def kelvin(path, number, text):
-    """The measured value of a row of a table."""
+def values_of(path, number, row, labels):
+    """The temperature and the further labels of a row of a table."""
+    def place(name):
+        return f"{path}: row {number}: {name}"
+    if not labels:
+        return kelvin(place("tg_k"), row["tg_k"]), []
+    texts = {name: (row.get(name) or "").strip() for name in ("tg_k", *labels)}
+    if not any(texts.values()):
+        raise SystemExit(f"{place(', '.join(texts))}: expected at least one value, got none")
+    measured = kelvin(place("tg_k"), texts["tg_k"]) if texts["tg_k"] else math.nan
+    return measured, [number_of(place(name), texts[name]) if texts[name] else math.nan for name in labels]
+
+
+def number_of(place, text, expected="a number", lowest=-math.inf):
+    """A value of a table."""
     try:
         value = float(text)
     except (TypeError, ValueError):
         value = math.nan
-    if not 0 < value < math.inf:
-        raise SystemExit(f"{path}: row {number}: tg_k: expected a temperature in kelvin, got {text!r}")
+    if not lowest < value < math.inf:
+        raise SystemExit(f"{place}: expected {expected}, got {text!r}")
     return value
+
+
+def kelvin(place, text):
+    """A temperature of a table."""
+    return number_of(place, text, "a temperature in kelvin", 0)
 
 
 def chain_key(graph):
@@ -100,7 +122,8 @@ def repeated_chains(polymers, groups):
     """The rows of every chain that occurs more than once, each by ascending value; those that differ most come first."""
     chains = {}
     for polymer, group in zip(polymers, groups):
-        chains.setdefault(group, []).append(polymer)
+        if not math.isnan(polymer.measured):
+            chains.setdefault(group, []).append(polymer)
     repeated = [sorted(rows, key=lambda row: row.measured) for rows in chains.values() if len(rows) > 1]
     return sorted(repeated, key=lambda rows: rows[0].measured - rows[-1].measured)
 

@@ -1,5 +1,6 @@
 """One member of the ensemble as it is exported: boosted trees and networks on the same Morgan counts, and an interval."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +12,13 @@ WIDEST = 350.0
 
 
 class Member(nn.Module):
-    """Answers kelvin: the value, and the lower and upper end of its interval."""
+    """Answers kelvin: the value, and the lower and upper end of its interval; and the further labels, by the networks alone."""
 
-    def __init__(self, identifiers: Tensor, trees, networks):
+    names: list[str]
+
+    def __init__(self, identifiers: Tensor, trees, networks, names=()):
         super().__init__()
+        self.names = list(names)
         self.register_buffer("identifiers", identifiers)
         self.register_buffer("column", trees.column)
         self.register_buffer("threshold", trees.threshold)
@@ -25,8 +29,8 @@ class Member(nn.Module):
         self.register_buffer("tables", torch.stack([fitted.network.table.detach().half() for fitted in networks]))
         self.register_buffer("shifts", torch.stack([fitted.network.shift.detach() for fitted in networks]))
         self.layers = nn.ModuleList([fitted.network.layers for fitted in networks])
-        self.register_buffer("center", torch.tensor([fitted.center for fitted in networks]))
-        self.register_buffer("scale", torch.tensor([fitted.scale for fitted in networks]))
+        self.register_buffer("center", torch.tensor(np.array([fitted.center for fitted in networks]), dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(np.array([fitted.scale for fitted in networks]), dtype=torch.float32))
         self.register_buffer("blend", torch.full([1 + len(networks)], 1 / (1 + len(networks))))
         self.register_buffer("error", torch.zeros(len(ERROR_TERMS)))
         self.requires_grad_(False)
@@ -45,8 +49,9 @@ class Member(nn.Module):
 
     @torch.jit.export
     def guesses(self, identifier: Tensor, identifier_count: Tensor, heavy_atoms: Tensor, identifier_graph: Tensor,
-                count: int) -> tuple[Tensor, Tensor]:
-        """Kelvin of every model, trees first [items, models], and what predicts the error besides the answer."""
+                count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Kelvin of every model, trees first [items, models], what predicts the error besides the answer, and the further labels
+        [items, labels]."""
         place = torch.searchsorted(self.identifiers, identifier).clamp(max=self.identifiers.size(0) - 1)
         known = self.identifiers[place] == identifier
         value = 6.0 * torch.sqrt(identifier_count.to(torch.float32) / heavy_atoms.to(torch.float32)[identifier_graph])
@@ -57,12 +62,14 @@ class Member(nn.Module):
         width = self.identifiers.size(0)
         dense = torch.zeros([width * count], device=value.device).index_add(0, place * count + segment, value)
         answers = [self.grown(dense.reshape(width, count))]
+        labels = torch.zeros([count, len(self.names)], device=value.device)
         for number, layers in enumerate(self.layers):
             weighted = self.tables[number][place].to(torch.float32) * value.unsqueeze(1)
             pooled = torch.zeros([count, weighted.size(1)], device=value.device).index_add(0, segment, weighted)
-            scaled = layers(pooled + self.shifts[number]).squeeze(1)
-            answers.append(scaled * self.scale[number] + self.center[number])
-        return torch.stack(answers, 1), torch.stack([missing, torch.log(total)], 1)
+            values = layers(pooled + self.shifts[number]) * self.scale[number] + self.center[number]
+            answers.append(values[:, 0])
+            labels = labels + values[:, 1:] / self.tables.size(0)
+        return torch.stack(answers, 1), torch.stack([missing, torch.log(total)], 1), labels
 
     @torch.jit.export
     def terms(self, answers: Tensor, facts: Tensor) -> Tensor:
@@ -74,13 +81,16 @@ class Member(nn.Module):
 
     def forward(self, atom: Tensor, bond: Tensor, identifier: Tensor, identifier_count: Tensor, heavy_atoms: Tensor,
                 atom_graph: Tensor, bond_graph: Tensor, identifier_graph: Tensor,
-                graphs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                graphs: Tensor) -> dict[str, Tensor]:
         # Atoms and bonds are here for their token tables alone: the engine counts the unknown ones.
-        answers, facts = self.guesses(identifier, identifier_count, heavy_atoms, identifier_graph, int(graphs[0]))
+        answers, facts, labels = self.guesses(identifier, identifier_count, heavy_atoms, identifier_graph, int(graphs[0]))
         # Far from what training has seen the expected error is an extrapolation; WIDEST spans the whole table.
         half = torch.exp(self.terms(answers, facts) @ self.error).clamp(max=self.widest)
         value = answers @ self.blend
-        return value, (value - half).clamp(min=0.0), value + half
+        found = {"tg": value, "low": (value - half).clamp(min=0.0), "high": value + half}
+        for number, name in enumerate(self.names):
+            found[name] = labels[:, number]
+        return found
 
 
 def inputs_of(graphs):
@@ -93,16 +103,16 @@ def inputs_of(graphs):
 
 
 def guesses(member, graphs, batch=64):
-    """What the models of a member answer for a list of graphs, in order: kelvin and facts."""
+    """What the models of a member answer for a list of graphs, in order: kelvin, facts and further labels."""
     with torch.inference_mode():
         parts = [member.guesses(*inputs_of(graphs[first:first + batch])) for first in range(0, len(graphs), batch)]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    return tuple(torch.cat(kind) for kind in zip(*parts))
 
 
 def answer(member, graph):
-    """Kelvin for one graph: the value, lower and upper end."""
+    """The outputs for one graph, by their names."""
     identifier, count, heavy, segment, graphs = inputs_of([graph])
     nothing = torch.zeros([0], dtype=torch.int64)
     with torch.inference_mode():
-        return [float(value) for value in member(nothing, nothing, identifier, count, heavy, nothing, nothing, segment,
-                                                 torch.tensor([graphs]))]
+        found = member(nothing, nothing, identifier, count, heavy, nothing, nothing, segment, torch.tensor([graphs]))
+    return {name: float(value) for name, value in found.items()}

@@ -27,33 +27,27 @@ class Recipe:
 
 
 class CountNetwork(nn.Module):
-    """Identifiers and their values in, one scaled value per chain out; rows of a batch lie end to end."""
+    """Identifiers and their values in, a scaled value of each label per chain out; rows of a batch lie end to end."""
 
-    def __init__(self, identifiers: int, recipe: Recipe):
+    def __init__(self, identifiers: int, labels: int, recipe: Recipe):
         super().__init__()
         self.table = nn.Parameter(0.03 * torch.randn(identifiers, recipe.width))
         self.shift = nn.Parameter(torch.zeros(recipe.width))
         self.layers = nn.Sequential(nn.SiLU(), nn.Dropout(recipe.dropout), nn.Linear(recipe.width, recipe.hidden),
-                                    nn.SiLU(), nn.Dropout(recipe.dropout / 2), nn.Linear(recipe.hidden, 1))
+                                    nn.SiLU(), nn.Dropout(recipe.dropout / 2), nn.Linear(recipe.hidden, labels))
 
     def forward(self, place: Tensor, value: Tensor, offset: Tensor) -> Tensor:
         pooled = nn.functional.embedding_bag(place, self.table, offset, mode="sum", per_sample_weights=value)
-        return self.layers(pooled + self.shift).squeeze(1)
+        return self.layers(pooled + self.shift)
 
 
 @dataclass
 class Fitted:
-    """A trained network and how its scaled answer becomes kelvin."""
+    """A trained network, and how its scaled answers become values: for each label a center and a scale."""
 
     network: CountNetwork
-    center: float
-    scale: float
-
-    def predict(self, rows):
-        """Kelvin for each row of a vocabulary, in order."""
-        with torch.inference_mode():
-            scaled = self.network(*joined(rows))
-        return scaled.double().numpy() * self.scale + self.center
+    center: np.ndarray
+    scale: np.ndarray
 
 
 def joined(rows):
@@ -70,10 +64,15 @@ def learning_rate_at(progress, warm_up):
 
 
 def train(rows, measured, weights, identifiers, recipe, seed, report):
-    """Trains one network; `report(epoch, loss)` is called after each epoch. Gives back the averaged weights."""
+    """Trains one network on `measured` [rows, labels], kelvin first; where a row has no value (NaN), nothing is learned of that
+    label. `report(epoch, loss)` is called after each epoch. Gives back the averaged weights."""
     torch.manual_seed(seed)
-    fitted = Fitted(CountNetwork(identifiers, recipe), float(np.median(measured)), 100.0)
-    targets = torch.tensor((measured - fitted.center) / fitted.scale, dtype=torch.float32)
+    scale = np.nanstd(measured, 0)
+    scale[scale == 0] = 1.0
+    scale[0] = 100.0
+    fitted = Fitted(CountNetwork(identifiers, measured.shape[1], recipe), np.nanmedian(measured, 0), scale)
+    known = torch.tensor(np.isfinite(measured))
+    targets = torch.tensor(np.nan_to_num((measured - fitted.center) / fitted.scale), dtype=torch.float32)
     weights = torch.tensor(weights, dtype=torch.float32)
     network = fitted.network
     averaged = copy.deepcopy(network).eval()
@@ -88,7 +87,8 @@ def train(rows, measured, weights, identifiers, recipe, seed, report):
             kept = (torch.rand_like(value) > recipe.forget) / (1 - recipe.forget)
             scaled = network(place, value * kept, offset)
             missed = nn.functional.smooth_l1_loss(scaled, targets[chosen], beta=recipe.huber, reduction="none")
-            loss = (weights[chosen] * missed).mean()
+            told = known[chosen]
+            loss = (weights[chosen].unsqueeze(1) * missed * told).sum() / told.sum().clamp(min=1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
