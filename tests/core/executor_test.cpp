@@ -411,17 +411,21 @@ TEST_CASE("what is to begin at once begins before what is taken over from anothe
 TEST_CASE("a refused task of a timer may wait for one that was taken") {
   SystemExecutor executor(4);
   SystemWord begun;
+  SystemWord go_on;
   SystemWord over;
   Job first([&] {
     begun.store(1);
     begun.wake_all();
+    reaches(go_on, 1);
   });
   Job nothing([] {});
   Job refused([] { FAIL("this task was not taken"); });
   Call timer([&] {
-    CHECK(executor.post_if_idle(first));
+    while (!executor.post_if_idle(first)) std::this_thread::yield();  // until the worker has nothing to do
     CHECK_FALSE(executor.post_if_idle(refused));
     CHECK(reaches(begun, 1));
+    go_on.store(1);
+    go_on.wake_all();
     over.store(1);
     over.wake_all();
   });
