@@ -437,3 +437,32 @@ TEST_CASE("a caller with many who wait for its work answers a few and leaves the
     CHECK(engine.control.runs.load() == 1);
   }
 }
+
+// mutant: who waits for a caller that is refused is told why, where no worker can go on
+TEST_CASE("who waits for a caller that has too little time learns of its own fate only") {
+  int without_worker = 0;
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    CAPTURE(seed);
+    SimulatedEngine engine("", {}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
+    engine.control.on_run = [&](ath_batch const&) {
+      engine.world.advance(10ms);
+      return Result<void>();
+    };
+    std::optional<Result<Answer>> waiting;
+    engine.world.spawn([&] {
+      for (int i = 0; i < 20; ++i) REQUIRE(engine.infer(row(static_cast<float>(100 + i))));
+      static_cast<void>(
+          engine.infer(row(2), {.deadline = 5ms}));  // the one that may try, whatever is predicted
+      engine.world.refuse_threads(true);
+      // Known to end too late, unless it comes after the other one.
+      engine.world.spawn([&] { static_cast<void>(engine.infer(row(1), {.deadline = 5ms})); });
+      engine.world.spawn([&] { waiting = engine.infer(row(1), {.deadline = 10s}); });
+    });
+    engine.world.run_until_idle();
+    REQUIRE(waiting);
+    if (*waiting) continue;
+    ++without_worker;
+    CHECK(waiting->error().message == "no thread can be started for an asynchronous call");
+  }
+  CHECK(without_worker > 0);
+}

@@ -148,6 +148,7 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
   if (others_wait(call)) {
     abandon(call, detail::copy_of(admitted.error()));  // this caller has no time for it; the others may have
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
+    admitted = tl::unexpected(no_worker());  // which is what the others learn
   }
   return end_route(call, std::move(admitted.error()));
 }
