@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <athanor/core/detail/reason_table.hpp>
+#include <athanor/core/detail/split_mix.hpp>
 
 namespace athanor::inline v1::breaking {
 
@@ -220,11 +221,9 @@ Duration BreakerMachine::open_time() noexcept {
   double time = static_cast<double>(options_.open_for.count());
   double const cap = std::min(static_cast<double>(options_.open_cap.count()), longest_open);
   for (std::uint32_t i = 0; i < reopened_ && time < cap; ++i) time *= 2;
-  // SplitMix64: good for jitter, and seeded once: drawing from the environment may cost a thread 20 us.
-  std::uint64_t random = random_ += 0x9e3779b97f4a7c15;
-  random = (random ^ (random >> 30U)) * 0xbf58476d1ce4e5b9;
-  random = (random ^ (random >> 27U)) * 0x94d049bb133111eb;
-  double const share = static_cast<double>((random ^ (random >> 31U)) >> 11U) * 0x1p-53;
+  // A generator of its own, seeded once: drawing from the environment may cost a thread 20 us.
+  std::uint64_t const random = detail::split_mix(random_ += detail::split_mix_step);
+  double const share = static_cast<double>(random >> 11U) * 0x1p-53;
   return Duration(static_cast<Duration::rep>(std::min(time, cap) * (1.0 - options_.jitter * (1.0 - share))));
 }
 

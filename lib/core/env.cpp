@@ -4,6 +4,8 @@
 #include <climits>
 #include <random>
 
+#include <athanor/core/detail/split_mix.hpp>
+
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -55,14 +57,6 @@ namespace {
 
 std::atomic<std::uint64_t> forks_so_far{0};
 
-// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15ULL;
-std::uint64_t mix(std::uint64_t z) noexcept {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
-
 /// From the system; where it has none to give, from the clock and from where things lie in memory.
 std::uint64_t system_seed() noexcept {
   try {
@@ -70,7 +64,7 @@ std::uint64_t system_seed() noexcept {
     return (static_cast<std::uint64_t>(device()) << 32) ^ device();
   } catch (...) {
     auto const time = static_cast<std::uint64_t>(SystemEnv::now().time_since_epoch().count());
-    return mix(time) ^ mix(reinterpret_cast<std::uintptr_t>(&time));
+    return detail::split_mix(time) ^ detail::split_mix(reinterpret_cast<std::uintptr_t>(&time));
   }
 }
 
@@ -80,9 +74,10 @@ std::uint64_t next_sequence() noexcept {
   static std::atomic<std::uint64_t> sequences{0};
   std::uint64_t process = 0;
 #if defined(__unix__) || defined(__APPLE__)
-  process = mix(static_cast<std::uint64_t>(::getpid()));
+  process = detail::split_mix(static_cast<std::uint64_t>(::getpid()));
 #endif
-  return mix((seed ^ process) + golden * sequences.fetch_add(1, std::memory_order_relaxed));
+  return detail::split_mix((seed ^ process) +
+                           detail::split_mix_step * sequences.fetch_add(1, std::memory_order_relaxed));
 }
 
 }  // namespace
@@ -103,7 +98,7 @@ std::uint64_t SystemEnv::random() noexcept {
     begun_after = forks;
     state = next_sequence();
   }
-  return mix(state += golden);
+  return detail::split_mix(state += detail::split_mix_step);
 }
 
 }  // namespace athanor::inline v1

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include <athanor/core/detail/split_mix.hpp>
+
 #include "fiber.hpp"
 
 namespace athanor::inline v1 {
@@ -41,7 +43,7 @@ struct Simulation::Actor {
 };
 
 Simulation::Simulation(std::uint64_t seed, Turns const& turns)
-    : state_(seed ^ 0x9e3779b97f4a7c15ULL),
+    : state_(seed ^ detail::split_mix_step),
       outer_(std::exchange(current_, this)),
       turns_(turns),
       lowest_(middle_priority) {
@@ -63,13 +65,7 @@ Simulation& Simulation::current() noexcept {
   return *current_;
 }
 
-// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-std::uint64_t Simulation::random() noexcept {
-  std::uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
+std::uint64_t Simulation::random() noexcept { return detail::split_mix(state_ += detail::split_mix_step); }
 
 // Actors.
 
