@@ -92,8 +92,8 @@ Result<void> check_finite(TensorSpec const& spec, Tensor const& tensor) {
 Result<void> check_bytes(TensorSpec const& spec, Tensor const& tensor) {
   std::int64_t const count = tensor.shape().elements();
   if (tensor.offsets() == nullptr && count != 1)
-    return fail(Code::invalid_argument, Reason::shape, "{}: {} texts need offsets, got none", spec.name,
-                count);
+    return fail(Code::invalid_argument, Reason::shape, "{}: expected offsets for {} texts, got none",
+                spec.name, count);
   if (auto const* offsets = tensor.offsets()) {
     for (std::int64_t i = 0; i < count; ++i)
       if (offsets[i] < 0 || offsets[i + 1] < offsets[i] ||

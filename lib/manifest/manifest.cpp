@@ -125,7 +125,8 @@ void read_encoding(Node const& node, TensorSpec& spec) {
   if (text != "utf8" && text != "any")
     node.reader().refuse(node.path(), "expected 'utf8' or 'any', got '{}'", text);
   if (spec.dtype != DType::bytes)
-    node.reader().refuse(node.path(), "expected only for dtype bytes, got it for {}", to_string(spec.dtype));
+    node.reader().refuse(node.path(), "expected no value except for dtype bytes, got one for {}",
+                         to_string(spec.dtype));
   spec.encoding = text == "any" ? Encoding::any : Encoding::utf8;
 }
 
@@ -139,7 +140,7 @@ TensorSpec read_input(Node const& node) {
   if (auto const limit = node["max_bytes"]; limit.present()) {
     spec.max_bytes = limit.integer(1, no_limit);
     if (spec.dtype != DType::bytes)
-      node.reader().refuse(limit.path(), "expected only for dtype bytes, got it for {}",
+      node.reader().refuse(limit.path(), "expected no value except for dtype bytes, got one for {}",
                            to_string(spec.dtype));
   }
   read_encoding(node["encoding"], spec);
@@ -220,7 +221,7 @@ ModelInput read_model_input(Node const& node, Manifest& manifest) {
     node.reader().refuse(make.path(), "expected 'segment', 'count', 'mask' or 'length', got '{}'", how);
   }
   if (node["axis"].present() && input.assemble != Assemble::length)
-    node.reader().refuse(node["axis"].path(), "expected only for \"make\": \"length\", got a value");
+    node.reader().refuse(node["axis"].path(), "expected no value except with \"make\": \"length\", got one");
   if (node["index_of"].present()) input.index_of = node["index_of"].name();
   if (node["pad"].present()) read_padding(node["pad"], input, manifest.padded_axes);
   return input;
@@ -452,7 +453,7 @@ void read_tensors(Node const& root, Manifest& manifest) {
   if (std::ranges::none_of(manifest.inputs, [&](TensorSpec const& spec) {
         return !spec.shared && !manifest.defaults[static_cast<std::size_t>(&spec - manifest.inputs.data())];
       }))
-    root.reader().refuse("inputs", "expected at least one input that each item has to bring, got none");
+    root.reader().refuse("inputs", "expected at least one input that every item must provide, got none");
   for (Node const& node : root["outputs"].list(1, max_tensors)) manifest.outputs.push_back(read_output(node));
   for (Node const& node : root["parameters"].list(0, max_parameters))
     manifest.parameters.push_back(read_parameter(node));

@@ -108,13 +108,13 @@ void check_made_input(Manifest const& manifest, ModelInput const& input, std::st
     if (!is_ragged_axis(manifest, input.axis))
       reader.refuse(path + ".shape", "expected the axis of a ragged model input first, got '{}'", input.axis);
     if (spec.dtype != DType::i64 || spec.dims.size() != 1)
-      reader.refuse(path, "expected i64 of one dimension for '{}', which is made; got {}", spec.name,
+      reader.refuse(path, "expected i64 of one dimension for '{}', which is generated; got {}", spec.name,
                     to_string(spec));
     return;
   }
   bool const single = spec.dims.empty() || (spec.dims.size() == 1 && spec.dims[0] == Dim::fixed(1));
   if (spec.dtype != DType::i64 || !single)
-    reader.refuse(path, "expected i64 [] or i64 [1] for '{}', which is made; got {}", spec.name,
+    reader.refuse(path, "expected i64 [] or i64 [1] for '{}', which is generated; got {}", spec.name,
                   to_string(spec));
 }
 
@@ -266,14 +266,15 @@ void check_output(Manifest const& manifest, OutputSection const& output, std::st
 void check_lookup(Manifest const& manifest, Lookup const& lookup, std::string const& place, Reader& reader) {
   ModelInput const* input = find_input(manifest, lookup.input);
   if (input == nullptr || is_made(*input) || input->spec.dtype != DType::i64)
-    reader.refuse(place, "expected the name of an i64 model input that is not made, got {}",
+    reader.refuse(place,
+                  "expected the name of an i64 model input that a request or a processor gives, got {}",
                   input == nullptr ? fmt::format("'{}'", lookup.input) : to_string(input->spec));
   if (input != nullptr && !input->index_of.empty())
     reader.refuse(place, "expected codes or positions, got lookups of '{}', which has index_of",
                   lookup.input);
   if (input != nullptr && input->fill)
     reader.refuse(place,
-                  "expected an input that is not padded, got lookups of '{}', whose padding is no code",
+                  "expected an input that is not padded, got lookups of '{}', whose padding is not a code",
                   lookup.input);
   // Tokens for one member and bare codes for the next cannot both be what the model was trained with.
   for (std::size_t i = 0; i < manifest.members.size(); ++i)

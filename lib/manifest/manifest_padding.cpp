@@ -88,8 +88,10 @@ void fit_input(Manifest const& manifest, ModelInput& input, std::string const& p
 void read_padding(Node const& node, ModelInput& input, std::vector<PaddedAxis>& axes) {
   if (!node.object({"buckets", "value"})) return;
   if (is_made(input))
-    node.reader().refuse(node.path(), "expected only for an input that is given, got it for '{}'",
-                         input.spec.name);
+    node.reader().refuse(
+        node.path(),
+        "expected no value except for an input that a request or a processor gives, got one for '{}'",
+        input.spec.name);
   for (auto const& [name, buckets] : node["buckets"].named()) {
     if (!runs_along(input.spec, name))
       node.reader().refuse(buckets.path(), "expected an axis of '{}' beyond the first, got {}",

@@ -46,7 +46,7 @@ void read_range(Node const& node, ParameterSpec& spec) {
     Node const bound = node[key];
     if (!bound.present()) continue;
     if (!ordered)
-      node.reader().refuse(bound.path(), "expected only for i64 and f64, got one for {}",
+      node.reader().refuse(bound.path(), "expected no value except for i64 and f64, got one for {}",
                            to_string(spec.type));
     (key[1] == 'i' ? spec.least : spec.most) = read_any(spec.type, bound);
   }
@@ -58,7 +58,7 @@ void read_range(Node const& node, ParameterSpec& spec) {
 void read_choices(Node const& node, ParameterSpec& spec) {
   if (!node.present()) return;
   if (spec.type != ParameterType::i64 && spec.type != ParameterType::text)
-    node.reader().refuse(node.path(), "expected only for i64 and text, got some for {}",
+    node.reader().refuse(node.path(), "expected no value except for i64 and text, got one for {}",
                          to_string(spec.type));
   std::vector<ParameterValue> choices;
   for (Node const& entry : node.list(1, most_choices)) {

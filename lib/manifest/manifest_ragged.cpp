@@ -77,7 +77,8 @@ void read_ragged_axis(Node const& node, TensorSpec const& spec, std::vector<Ragg
   if (!node.present()) return;
   std::string const counts = node.name();
   if (!is_ragged(spec))
-    return node.reader().refuse(node.path(), "expected only for an output along a ragged axis, got it for {}",
+    return node.reader().refuse(node.path(),
+                                "expected no value except for an output along a ragged axis, got one for {}",
                                 to_string(spec));
   auto const known = std::ranges::find(axes, spec.dims[0].name, &RaggedAxis::name);
   if (known == axes.end()) return axes.push_back({spec.dims[0].name, counts});

@@ -326,7 +326,7 @@ Result<void> try_again(ModelDescription const& description, Worker& worker, Comp
         return compare_company(description, ran, company.alone, company.items(), 1, company.tolerance);
       });
   if (same || same.error().reason == Reason::out_of_memory) return {};
-  return refuse("dry run of an item for the second time: {}; a model may not keep state between calls",
+  return refuse("second dry run of an item: {}; a model may not keep state between calls",
                 same.error().message);
 }
 
@@ -346,7 +346,7 @@ Result<void> try_padding(ModelDescription const& description, Worker& worker, Co
       });
   if (same || same.error().reason == Reason::out_of_memory) return {};
   return refuse(
-      "dry run of an item with more padding: {}; a model that is given padding must know it, by a mask or "
+      "dry run of an item with more padding: {}; a model that gets padding must recognise it, by a mask or "
       "lengths",
       same.error().message);
 }

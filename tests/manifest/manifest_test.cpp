@@ -217,7 +217,8 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
        "athanor.json: outputs[0].from: expected mean:tg, median:tg or std:tg of 2 members, got the output of "
        "one model"},
       {R"("lookups": {"atom": [70, 5]})", R"("lookups": {"tg": [70, 5]})",
-       "athanor.json: members[0].lookups.tg: expected the name of an i64 model input that is not made, "
+       "athanor.json: members[0].lookups.tg: expected the name of an i64 model input that a request or a "
+       "processor gives, "
        "got 'tg'"},
       {"[70, 5]", "[70, 5, 70]",
        "athanor.json: members[0].lookups.atom: expected every code once, got 70 twice"},
@@ -291,7 +292,8 @@ TEST_CASE("what is made of inputs and members is refused where there is nothing 
       refusal(with(R"("shape": ["atoms"], "make": "segment")", R"("shape": ["bonds"], "make": "segment")")) ==
       "athanor.json: model_inputs[2].shape: expected the axis of a ragged model input first, got 'bonds'");
   CHECK(refusal(with(R"({"atom": [70, 5]})", R"({"segment": [70, 5]})")) ==
-        "athanor.json: members[0].lookups.segment: expected the name of an i64 model input that is not made, "
+        "athanor.json: members[0].lookups.segment: expected the name of an i64 model input that a "
+        "request or a processor gives, "
         "got i64 [atoms]");
   auto const given = [](char const* dtype, std::string text) {
     return with(
@@ -371,12 +373,12 @@ TEST_CASE("an input that is made has the shape that it is made in") {
   for (auto const* shape : {"[5]", R"(["items"])", "[null]", "[1, 1]"})
     CHECK_MESSAGE(refusal(shaped("graphs", "[1]", shape))
                       .starts_with("athanor.json: model_inputs[3]: expected i64 [] or i64 [1] for 'graphs', "
-                                   "which is made; got i64 ["),
+                                   "which is generated; got i64 ["),
                   shape);
   CHECK(parse_manifest(shaped("graphs", "[1]", "[]")));
   CHECK(refusal(shaped("segment", R"(["atoms"])", R"(["atoms", 1])")) ==
-        "athanor.json: model_inputs[2]: expected i64 of one dimension for 'segment', which is made; got i64 "
-        "[atoms, 1]");
+        "athanor.json: model_inputs[2]: expected i64 of one dimension for 'segment', which is generated; got "
+        "i64 [atoms, 1]");
   CHECK(
       refusal(shaped("segment", R"(["atoms"])", "[]"))
           .starts_with("athanor.json: model_inputs[2].shape: expected 'items' or the name of a ragged axis"));
@@ -388,10 +390,9 @@ TEST_CASE("lookups make i64 tokens for every member of an ensemble") {
   CHECK(refusal(with(R"(, "lookups": {"atom": [5]})", "")) ==
         "athanor.json: members[0].lookups.atom: expected lookups of 'atom' for all members or for none, got "
         "none for members[1]");
-  CHECK(
-      refusal(with(R"("atom", "dtype": "i64")", R"("atom", "dtype": "i32")")) ==
-      "athanor.json: members[0].lookups.atom: expected the name of an i64 model input that is not made, got "
-      "i32 [atoms]");
+  CHECK(refusal(with(R"("atom", "dtype": "i64")", R"("atom", "dtype": "i32")")) ==
+        "athanor.json: members[0].lookups.atom: expected the name of an i64 model input that a request "
+        "or a processor gives, got i32 [atoms]");
   CHECK(refusal(with(R"({"name": "segment", "dtype": "i64", "shape": ["atoms"], "make": "segment"},)", "")) ==
         "athanor.json: outputs[2].from: expected a segment input along the axis of 'atom', to tell the items "
         "apart; got none");
@@ -554,7 +555,7 @@ TEST_CASE("bytes may be opaque") {
   CHECK(refusal(with(R"("max_bytes": 4096)", R"("encoding": "latin1")")) ==
         "athanor.json: inputs[0].encoding: expected 'utf8' or 'any', got 'latin1'");
   CHECK(refusal(with(R"("shape": ["items", 3])", R"("shape": ["items", 3], "encoding": "any")", plain)) ==
-        "athanor.json: inputs[0].encoding: expected only for dtype bytes, got it for f32");
+        "athanor.json: inputs[0].encoding: expected no value except for dtype bytes, got one for f32");
   CHECK(refusal(with(R"("shape": ["items", null])", R"("shape": ["items", null], "encoding": "any")", plain))
             .starts_with("athanor.json: outputs[0]: unknown key 'encoding'"));
 }

@@ -118,7 +118,8 @@ TEST_CASE("a constant has no lookups and is no input of a request") {
           .find("self_test[0].inputs.c: expected one of x, got 'c'") != std::string::npos);
   auto text = manifest_of(R"(, {"name": "c", "dtype": "i64", "shape": [1], "constant": [7]})");
   text.replace(text.find(R"("file": "m.pt2",)"), 16, R"("file": "m.pt2", "lookups": {"c": [7]},)");
-  CHECK(refusal(text).find("lookups.c: expected the name of an i64 model input that is not made") !=
+  CHECK(refusal(text).find(
+            "lookups.c: expected the name of an i64 model input that a request or a processor gives") !=
         std::string::npos);
 }
 

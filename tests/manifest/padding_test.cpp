@@ -116,9 +116,10 @@ TEST_CASE("what is made of the padding has a shape and a type that can hold it")
   CHECK(with(R"({"name": "l", "dtype": "i64", "shape": ["items"], "make": "length"})")
             .starts_with("model_inputs[1].axis: expected"));
   CHECK(with(R"({"name": "c", "dtype": "i64", "shape": [1], "make": "count", "axis": "tokens"})") ==
-        "model_inputs[1].axis: expected only for \"make\": \"length\", got a value");
+        "model_inputs[1].axis: expected no value except with \"make\": \"length\", got one");
   CHECK(with(R"({"name": "c", "dtype": "i64", "shape": [1], "make": "count", "pad": {"value": 1}})") ==
-        "model_inputs[1].pad: expected only for an input that is given, got it for 'c'");
+        "model_inputs[1].pad: expected no value except for an input that a request or a processor gives, got "
+        "one for 'c'");
   CHECK(
       with(
           R"({"name": "types", "dtype": "f16", "shape": ["items", "tokens"], "pad": {"buckets": {"tokens": [4]}}})") ==
@@ -138,5 +139,5 @@ TEST_CASE("an answer is cut back only along an axis that the model's output name
 TEST_CASE("a padded input has no lookups, since its padding is no code") {
   CHECK(refusal(manifest_of(buckets, "", R"(["items", "tokens"])", R"(, "lookups": {"ids": [5]})")) ==
         "members[0].lookups.ids: expected an input that is not padded, got lookups of 'ids', whose padding "
-        "is no code");
+        "is not a code");
 }

@@ -65,9 +65,9 @@ TEST_CASE("a mistake in a parameter's declaration is named by its place") {
   CHECK(refusal(R"({"name": "a", "type": "f64", "min": 2, "max": 1})") ==
         "athanor.json: parameters[0].max: expected at least min, which is 2, got 1");
   CHECK(refusal(R"({"name": "a", "type": "text", "min": 2})") ==
-        "athanor.json: parameters[0].min: expected only for i64 and f64, got one for text");
+        "athanor.json: parameters[0].min: expected no value except for i64 and f64, got one for text");
   CHECK(refusal(R"({"name": "a", "type": "f64", "choices": [1]})") ==
-        "athanor.json: parameters[0].choices: expected only for i64 and text, got some for f64");
+        "athanor.json: parameters[0].choices: expected no value except for i64 and text, got one for f64");
   CHECK(refusal(R"({"name": "a", "type": "i64", "choices": []})").find("parameters[0].choices: expected") !=
         std::string::npos);
   CHECK(refusal(R"({"name": "a", "type": "i64", "choices": [1, 1]})") ==

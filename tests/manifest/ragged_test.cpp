@@ -81,7 +81,8 @@ TEST_CASE("a mistake in the declaration of ragged rows is named by its place") {
         "model_outputs[1].rows: expected a model output of i64 [items], got f32 [items]");
   CHECK(refusal(manifest_of(points + count,
                             R"({"name": "n", "dtype": "i64", "shape": ["items"], "rows": "n"})")) ==
-        "model_outputs[0].rows: expected only for an output along a ragged axis, got it for i64 [items]");
+        "model_outputs[0].rows: expected no value except for an output along a ragged axis, got one for i64 "
+        "[items]");
   CHECK(refusal(manifest_of(points + count,
                             std::string(plain_model_outputs) +
                                 R"(, {"name": "o", "dtype": "f32", "shape": ["points"], "rows": "o"})")) ==

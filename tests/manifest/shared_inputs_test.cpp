@@ -65,7 +65,7 @@ TEST_CASE("a shared input that is none for all of a batch is refused by name") {
         "athanor.json: inputs[1].shape: expected 'items' as the first dimension of an input with a default, "
         "got f32 [2]");
   CHECK(refusal(manifest_of(table, "", R"("shape": [2], "shared": true)")) ==
-        "athanor.json: inputs: expected at least one input that each item has to bring, got none");
+        "athanor.json: inputs: expected at least one input that every item must provide, got none");
   CHECK(refusal(manifest_of(table,
                             R"("model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],)")) ==
         "athanor.json: inputs[1]: expected a model input 'labels' that reads it, as no processor reads a "
