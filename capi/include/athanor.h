@@ -104,7 +104,7 @@ extern "C" {
 enum ath_code_number {
   ATH_OK = 0,                  /**< success */
   ATH_CANCELLED = 1,           /**< the caller cancelled the call, or unloaded the model */
-  ATH_UNKNOWN = 2,             /**< a backend gave no usable code */
+  ATH_UNKNOWN = 2,             /**< an error without a code, of a backend or a processor */
   ATH_INVALID_ARGUMENT = 3,    /**< the caller's fault: the same call fails again */
   ATH_DEADLINE_EXCEEDED = 4,   /**< the deadline passed before the answer was ready */
   ATH_NOT_FOUND = 5,           /**< no such file, model, output or cached answer */
@@ -112,7 +112,7 @@ enum ath_code_number {
   ATH_PERMISSION_DENIED = 7,   /**< a file may not be read */
   ATH_RESOURCE_EXHAUSTED = 8,  /**< a limit, or no memory; see ath_error_retry_after_ns */
   ATH_FAILED_PRECONDITION = 9, /**< something must be set up first, or is not allowed here */
-  ATH_ABORTED = 10,            /**< abandoned in favour of something else */
+  ATH_ABORTED = 10,            /**< the state of the sequence of the call is lost */
   ATH_OUT_OF_RANGE = 11,       /**< an index beyond the count */
   ATH_UNIMPLEMENTED = 12,      /**< this version cannot do it */
   ATH_INTERNAL = 13,           /**< the model's or the library's fault */
@@ -401,9 +401,9 @@ ATH_API int32_t ath_model_find(ath_engine *engine, const char *name, ath_model *
                                ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Releases the model's memory: on this thread if no call of it is in flight, else after the last one, without waiting for
- * that. A later call loads it again. A load in
- * progress is abandoned: calls that wait for it are answered with ATH_CANCELLED, and until it has ended, new calls are
- * rejected with ATH_UNAVAILABLE. A no-op for a model that is not loaded.
+ * that. A later call loads it again. A load in progress is abandoned: calls that wait for it are answered with
+ * ATH_CANCELLED, and until it has ended, new calls are rejected with ATH_UNAVAILABLE. A no-op for a model that is not
+ * loaded.
  */
 ATH_API int32_t ath_model_unload(ath_model *model, ath_error **out_error) ATH_NOEXCEPT;
 /** Releases the object; the model stays loaded. NULL is a no-op. */

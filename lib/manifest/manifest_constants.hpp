@@ -15,15 +15,15 @@ namespace athanor::inline v1::manifest {
 /// is none.
 std::optional<Tensor> read_default(TensorSpec const& spec, json::Node const& node);
 
-/// Whether an entry of `model_inputs` is an argument that is None, `{"name": NAME, "constant": null}`, which is then among the
-/// manifest's.
+/// True if an entry of `model_inputs` is an argument that is None, `{"name": NAME, "constant": null}`; adds
+/// it to the manifest's.
 bool take_none(json::Node const& node, Manifest& manifest);
 
 /// Where a model input stands in the manifest, whose list may have arguments that are None before it.
 std::string place_of_input(Manifest const& manifest, std::size_t index);
 
-/// Arguments that are None have names and readers of their own, and inputs that may be are read by the model as they are. Reports as
-/// check_references.
+/// Arguments that are None have names of their own and a member that reads them, and the model reads inputs
+/// that may be None as they are. Reports as check_references.
 void check_nones(Manifest const& manifest, json::Reader& reader);
 
 /// Makes an entry of `model_inputs` an input that holds its `constant`: one row per item, or one value for the whole

@@ -55,7 +55,8 @@ void put_numbers(TensorView& view, Values const& values) {
   }
 }
 
-/// The median, which lies halfway between the two in the middle of an even number; NaN if any of the values is. Reorders them.
+/// The median; of an even number, halfway between the two in the middle. NaN if any value is NaN. Reorders
+/// the values.
 double median_of(std::span<double> values) {
   if (std::ranges::any_of(values, [](double value) { return std::isnan(value); }))
     return std::numeric_limits<double>::quiet_NaN();

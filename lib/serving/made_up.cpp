@@ -118,7 +118,8 @@ void halve_elements(Tensor& tensor) noexcept {
   }
 }
 
-/// Halves the normal numbers of a half-precision type: `exponent` has the bits of their exponent, `unit` the lowest of these.
+/// Halves the normal numbers of a half-precision type. `exponent`: the bits of the exponent; `unit`: the
+/// lowest of these.
 void halve_bits(Tensor& tensor, std::uint16_t exponent, std::uint16_t unit) noexcept {
   auto* const bits = reinterpret_cast<std::uint16_t*>(tensor.mutable_data());
   for (std::int64_t i = 0; i < tensor.shape().elements(); ++i) {

@@ -38,9 +38,10 @@ struct BatchRows {
 
 Result<Sample> make_sample(ModelDescription const& description, Request const& request);
 
-/// Runs one batch of `items` items: those of the samples, which may share a batch and have one `longest`, from item `first`
-/// on, again and again; padded at least to the buckets of `least`. What it returns is valid until the next run. Fails as the model does, also when a member of an ensemble broke the manifest's promises while
-/// enough others answered, and with failed_precondition / model_load when it wrote to an input.
+/// Runs one batch of `items` items: those of the samples, which may share a batch and have one `longest`,
+/// cyclically from item `first` on; padded at least to the buckets of `least`. The result is valid until the
+/// next run. Fails as the model does, also if a member of an ensemble broke the manifest's promises while
+/// enough others answered, and with failed_precondition / model_load if the model wrote to an input.
 Result<BatchRows> run_samples(ModelDescription const& description, Worker& worker,
                               std::span<Sample const> samples, std::int64_t first, std::int64_t items,
                               PaddedLengths const& least = {});

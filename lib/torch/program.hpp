@@ -45,10 +45,10 @@ class Program {
   virtual bool writes_inputs() const = 0;
   /// The state of a sequence that begins, for a source with slots.
   virtual c10::IValue make_state() const { return {}; }
-  /// A text comes as the tensor of its bytes, None as an undefined tensor. `state` is what make_state gave and earlier calls have changed; none for a
-  /// source without slots. Replaces what is in `outputs`, in the order of the manifest. Fails with
-  /// backend_contract when forward returns anything but tensors, and with invalid_argument / shape when an argument
-  /// takes one value and is given several.
+  /// A text is passed as the tensor of its bytes, None as an undefined tensor. `state` is what make_state
+  /// returned and earlier calls have changed; none for a source without slots. Replaces the contents of
+  /// `outputs`, in the order of the manifest. Fails with backend_contract when forward returns anything but
+  /// tensors, and with invalid_argument / shape when an argument takes one value and is given several.
   virtual Result<void> forward(std::vector<at::Tensor> const& inputs, c10::IValue const& state,
                                std::vector<at::Tensor>& outputs) const = 0;
 };

@@ -1,6 +1,6 @@
-// A processor one of whose halves makes anything of an item, in memory of the stated size: the caller gets what the model
-// makes of it, or what is made of what the model has made, or one typed error, and what was made is released once. Each input
-// is for the first half of one model and for the second half of another.
+// A processor one of whose halves makes anything of an item, in memory of the stated size: the caller gets
+// what the model makes of it, or what is made of what the model has made, or one typed error, and what was
+// made is released once. Each input is for the first half of one model and for the second half of another.
 #include <memory>
 #include <span>
 #include <string>

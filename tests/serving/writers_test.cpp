@@ -1,6 +1,6 @@
-// Who writes which memory: the table in docs/performance.md. Two threads act in turns; atomics, words and mutexes tell who wrote
-// them, and in a library with ATHANOR_RECORD_WRITES also the reference counts of buffers and the cells of metrics. What else an
-// engine and its models hold is compared before and after.
+// Who writes which memory: the table in docs/performance.md. Two threads act in turns; atomics, words and
+// mutexes tell who wrote them, and in a library with ATHANOR_RECORD_WRITES also the reference counts of
+// buffers and the cells of metrics. What else an engine and its models hold is compared before and after.
 #include <condition_variable>
 #include <cstring>
 #include <functional>

@@ -102,8 +102,8 @@ typedef struct ath_model_source {
  * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used after the call. The
  * backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same
  * instance; its batch axis, axis 0 unless the manifest names another or none, must be `items` long. Axis 0 of an output along a
- * ragged axis is as long as the rows of all items add up to. An input that may be None, which the source's format says as
- * `optional=NAME`, is so when its data is NULL and its ndim 0.
+ * ragged axis is as long as the rows of all items add up to. An input that may be None (`optional=NAME` in the source's
+ * format) is None if its data is NULL and its ndim is 0.
  */
 typedef struct ath_batch {
   size_t struct_size;                         /**< set by the engine */
@@ -157,8 +157,8 @@ typedef struct ath_item {
   size_t input_count;                        /**< of `inputs` */
   const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
   size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
-  /** Nonzero: no caller waits for the item any more, because all have cancelled or their deadlines have passed, and what the
-   * function returns reaches nobody. May be called on any thread until the function has returned. NULL while the model is
+  /** Nonzero: no caller waits for the item any more, because all have cancelled or their deadlines have passed, and the
+   * result of the function is discarded. May be called on any thread until the function has returned. NULL while the model is
    * loaded. */
   int32_t (*is_cancelled)(const void *call);
   const void *call;                          /**< passed to `is_cancelled` */

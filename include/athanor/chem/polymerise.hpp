@@ -1,9 +1,9 @@
 /// Polymers from monomers: the oligomer and the repeat unit that a named mechanism forms from monomer molecules.
 ///
-/// The mechanisms, the groups that react and the growth of a chain are those of m2p (Monomers to
-/// Polymers, National Renewable Energy Laboratory, https://github.com/NREL/m2p, BSD 3-clause; used by PolyID: Wilson et al.,
-/// PolyID: Artificial Intelligence for Discovering Performance-Advantaged and Sustainable Polymers, Macromolecules 56, 2023).
-/// The mechanisms diene, acetylene, ring_opening, urea and epoxy are additions.
+/// The mechanisms, the groups that react and the growth of a chain are those of m2p (Monomers to Polymers,
+/// National Renewable Energy Laboratory, https://github.com/NREL/m2p, BSD 3-clause; used by PolyID: Wilson et
+/// al., PolyID: Artificial Intelligence for Discovering Performance-Advantaged and Sustainable Polymers,
+/// Macromolecules 56, 2023). The mechanisms diene, acetylene, ring_opening, urea and epoxy are additions.
 #pragma once
 
 #include <array>

@@ -140,9 +140,9 @@ class Item {
     if constexpr (std::is_same_v<T, std::string_view>)
       return std::string_view((*value)->text, (*value)->length);
   }
-  /// Whether no caller waits for the item any more: all have cancelled, or their deadlines have passed. What a half that was
-  /// told so returns reaches nobody. May be asked on any thread until that half has returned; takes about as long as a look at
-  /// the clock. False while the model is loaded.
+  /// Whether no caller waits for the item any more: all have cancelled, or their deadlines have passed. The
+  /// result of the half is then discarded. May be called on any thread until the half has returned; costs
+  /// about as much as reading the clock. False while the model is loaded.
   bool is_cancelled() const noexcept {
     return raw_->is_cancelled != nullptr && raw_->is_cancelled(raw_->call) != 0;
   }

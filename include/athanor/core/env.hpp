@@ -94,8 +94,8 @@ class SystemExecutor {
   /// Returns false, without taking the task, when the executor is stopping, or when no worker exists and none
   /// can be started.
   bool post(Task& task) noexcept;
-  /// As post, but only if a worker is free or can be started now, in one step: no task that is posted meanwhile comes
-  /// between.
+  /// As post, but only if a worker is free or can be started now. Check and post are atomic: no task posted
+  /// meanwhile gets ahead.
   bool post_if_idle(Task& task) noexcept;
   /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
   /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer
@@ -116,7 +116,7 @@ class SystemExecutor {
   bool disarm(Timer& timer) noexcept;
   /// As disarm, for a timer that is soon armed again, mostly for a later time: both then take one atomic
   /// operation on the timer. The executor still refers to the timer, which must not be destroyed before
-  /// `disarm`; at its former time the thread that fires timers may wake once and forget it.
+  /// `disarm`; at its former time the thread that fires timers may wake once and drop it.
   bool suspend(Timer& timer) noexcept;
   /// Runs the tasks already posted, fires no further timer, and joins the threads. A thread still inside a
   /// task or timer at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called

@@ -114,8 +114,8 @@ struct CheckedRequest {
   bool unread = false;      ///< whether large inputs hold NaN or infinity is not known: LargeInputs::leave
 };
 
-/// Whether check() reads inputs of `large_input` bytes and more, or leaves that to whoever hashes them, so that they are
-/// read once: see KeyHasher::add_finite.
+/// Whether check() reads inputs of `large_input` bytes and more, or leaves that to the caller, who hashes
+/// them, so that they are read once: see KeyHasher::add_finite.
 enum class LargeInputs : std::uint8_t { read, leave };
 inline constexpr std::size_t large_input = std::size_t{16} << 10;
 
@@ -130,8 +130,8 @@ ath_value parameter_of(Signature const& signature, Request const& request, Check
 Result<CheckedRequest> check(Signature const& signature, Request const& request,
                              LargeInputs large = LargeInputs::read);
 
-/// The default of an input without which a model gets its own None: no elements, and another rank than the input has.
-/// Throws std::bad_alloc.
+/// The default that stands for None: a tensor without elements, of another rank than the input. Throws
+/// std::bad_alloc.
 Tensor none_of(TensorSpec const& spec);
 inline bool is_none(TensorSpec const& spec, Tensor const& tensor) noexcept {
   return tensor.shape().rank() != spec.dims.size();

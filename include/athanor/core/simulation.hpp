@@ -378,14 +378,14 @@ struct SimulatedEnv {
   using Executor = SimulatedExecutor;
   static constexpr bool simulated = true;
 
-  /// All refer to the current simulation; `relax` lets another actor run.
+  /// These functions refer to the current simulation; `relax` lets another actor run.
   static TimePoint now() noexcept { return Simulation::current().now(); }
   static std::uint64_t random() noexcept { return Simulation::current().random(); }
   static std::uint64_t forks() noexcept { return Simulation::current().forks(); }
-  /// Drawn for each actor.
+  /// A small number, drawn once for each actor.
   static std::size_t thread_number() noexcept { return Simulation::current().thread_number(); }
   static void relax() noexcept { Simulation::current().relax(); }
-  /// Each actor's own; what is outside of actors has one.
+  /// One value for each actor, and one for all code outside of actors.
   template <class Variable>
   static typename Variable::Value& local() noexcept {
     if (Simulation::current_ == nullptr) return detail::thread_value<Variable>;

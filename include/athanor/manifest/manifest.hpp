@@ -139,8 +139,8 @@ struct SelfTest {
 
 }  // namespace manifest
 
-/// True for an input that items do not bring, as tensors of a request or of a processor: it is made with the batch, or is one
-/// tensor for all of it.
+/// True for an input that is not part of the items of a request or of a processor: it is generated with the
+/// batch, or is one tensor for the whole batch.
 inline bool is_made(ModelInput const& input) noexcept {
   return input.assemble != Assemble::stack && input.assemble != Assemble::ragged;
 }
@@ -179,14 +179,14 @@ struct Manifest {
 
   /// What callers see: `inputs` and their defaults, `parameters` and the specs of `outputs`.
   Signature signature() const;
-  /// The member's format as its backend is given it: followed by `?` and, with `&` between them, `method=NAME`,
-  /// `autograd=true`, `reset=NAME`, an `operators=NAME` for each library, a `none=NAME` for each argument that is None and an
-  /// `optional=NAME` for each input that may be None, where the manifest says so: the libraries for members of the
-  /// manifest's own backend, inputs and arguments for members whose own choice of inputs names them, the rest, and without such
-  /// a choice the arguments too, for those that also have its format. A backend that does not know them refuses them as a
-  /// format it does not have.
+  /// The member's format as it is passed to its backend: followed by `?` and the options that apply, joined
+  /// by `&`. Members with the manifest's backend and format get `method=NAME`, `autograd=true` and
+  /// `reset=NAME`; members that read the argument or input get `none=NAME` (see has_none) and
+  /// `optional=NAME`; members with the manifest's backend get an `operators=NAME` for each library. A backend
+  /// that does not know an option rejects the format.
   std::string full_format(manifest::Member const& member) const;
-  /// Whether an argument that is None is one of the member's.
+  /// Whether the member's program has that argument, which is None: members that choose their inputs name it
+  /// among them, others have it if their backend and format are the manifest's.
   bool has_none(manifest::Member const& member, std::string_view argument) const;
   /// Whether batches may hold padding: along padded axes, or up to a size that the model takes.
   bool pads() const noexcept { return !padded_axes.empty() || !batching.sizes.empty(); }

@@ -95,8 +95,8 @@ class Submission {
   ~Submission();
 
   /// Cancels the call. Its completion runs before this returns or soon after, with `cancelled`, or with the
-  /// answer if that was ready first. Queued work is not executed; the result of running work is discarded. Of a stream, parts
-  /// that wait for their callback are dropped.
+  /// answer if that was ready first. Queued work is not executed; the result of running work is discarded.
+  /// Parts of a stream that wait for their callback are dropped.
   void cancel() noexcept;
 
  private:
@@ -152,8 +152,9 @@ class Model {
   /// it delays the deadlines of all others. Blocking calls whose thread may run the model go on.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
-  /// Starts a request whose answer comes in parts, and returns. See serving/stream.hpp, which a program includes that calls
-  /// these. Fails as `submit`. With callbacks the stream is read for them; the Submission cancels it.
+  /// Starts a request whose answer comes in parts, and returns. A program that calls these must include
+  /// serving/stream.hpp. Fails as `submit`. With callbacks the stream is read for them; the Submission
+  /// cancels it.
   Result<Stream<T>> stream(Request request, CallOptions const& options = {}) const;
   Result<Submission<T>> stream(Request request, CallOptions const& options, StreamCallbacks callbacks) const;
 
@@ -217,11 +218,12 @@ class Sequence {
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
-  /// Begins anew, also when the state was lost. Fails with failed_precondition / sequence_busy while a call is in flight,
-  /// and with aborted / sequence_lost when the sequence is closed, or was idle and has lost its place to another one.
+  /// Starts over, also after the state was lost. Fails with failed_precondition / sequence_busy while a call
+  /// is in flight, and with aborted / sequence_lost when the sequence is closed, or was idle and has lost its
+  /// slot to another one.
   [[nodiscard]] Result<void> reset() const;
-  /// Gives the place to others, after the call in flight, which is answered. Later calls fail with aborted /
-  /// sequence_lost. Fails with failed_precondition / sequence_lost when the sequence is closed already.
+  /// Frees its slot once the call in flight has been answered. Later calls fail with aborted / sequence_lost.
+  /// Fails with failed_precondition / sequence_lost when the sequence is closed already.
   Result<void> close() const;
 
  private:
@@ -277,8 +279,8 @@ class Engine {
   std::size_t stop(Duration grace);
   /// Does what the destructor does, for a host that must know when the engine has stopped: stops with
   /// `default_stop_grace` and empties this handle. Inside a completion of this engine it returns at once, and
-  /// a worker stops the engine later, or where no thread can be had this one, after the completion. `closed(context)` is
-  /// called once the engine has stopped, there or before this returns.
+  /// a worker stops the engine later; if no thread can be started, this one does so after the completion.
+  /// `closed(context)` is called once the engine has stopped, there or before this returns.
   void close(void (*closed)(void* context) noexcept = nullptr, void* context = nullptr) noexcept;
 
   /// Whether the engine is live and ready, and why not, with the state of each model.

@@ -27,7 +27,7 @@ struct ModelHealth {
 
 /// The state of an engine and of its models.
 struct Health {
-  /// True, except in a child of a fork: its engine's threads are not there.
+  /// True, except in a child of a fork, which has none of the engine's threads.
   bool live = true;
   /// The engine is not stopping, has a model, and no model failed to load or has its circuit breaker open. A
   /// model that has not been used yet is loaded by its first call and does not count against readiness.

@@ -24,13 +24,15 @@ struct StreamPump;
 
 /// The parts of one answer. Made by `Model::stream`. A model that answers in one piece has a stream of one part.
 ///
-/// A stream ends exactly once: after its last part, or with an error. Cancellation and the deadline apply to every part: from
-/// then on there is none, also none that waited. An error of the model comes after the parts that were made before it. A
-/// reader that leaves, by destroying the stream, cancels what has not ended. Nothing is cached, nor shared with equal requests.
+/// A stream ends exactly once: after its last part, or with an error. Cancellation and the deadline apply to
+/// every part: afterwards none is given, not even one that waited. An error of the model comes after the
+/// parts that were made before it. Destroying a stream that has not ended cancels it. Nothing is cached, nor
+/// shared with equal requests.
 ///
-/// One thread at a time reads; `cancel` may be called by any. Keeps the model alive. Borrowed tensors of the request, and the
-/// Cancellation, must stay valid until `next` has returned nothing (or `StreamCallbacks::end` is called), or until the stream is
-/// destroyed: that waits for a thread that copies a tensor. A stream that was moved from may only be assigned to or destroyed.
+/// One thread at a time reads; `cancel` may be called by any. Keeps the model alive. Borrowed tensors of the
+/// request, and the Cancellation, must stay valid until `next` has returned nothing (or
+/// `StreamCallbacks::end` is called), or until the stream is destroyed; the destructor waits for a thread
+/// that is copying a tensor. A stream that was moved from may only be assigned to or destroyed.
 template <ServingTraits T = DefaultServing>
 class Stream {
  public:
@@ -59,9 +61,10 @@ class Stream {
   /// Cancels it, unless it has ended. Must not be called while another thread reads.
   ~Stream();
 
-  /// Blocks until the next part is there. This thread makes the next step itself if that takes less time than to wake
-  /// another one, and no other call would share the step. Nothing: the stream has ended, and `outcome` says how. Inside a backend of the
-  /// engine a stream that would wait for itself ends with failed_precondition / reentrant.
+  /// Blocks until the next part is ready; returns no value once the stream has ended, and `outcome` then says
+  /// how. This thread runs the next step itself if that takes less time than waking another one, and no other
+  /// call would share the step. Inside a backend of the engine a stream that would wait for itself ends with
+  /// failed_precondition / reentrant.
   std::optional<Outputs> next() noexcept;
   /// Whether `next` would return at once.
   bool ready() const noexcept;
@@ -74,8 +77,8 @@ class Stream {
   Iterator begin() noexcept;
   static std::default_sentinel_t end() noexcept { return {}; }
 
-  /// For a coroutine: `while (auto part = co_await stream.next_async())`. The coroutine goes on at once if there is
-  /// something to read, otherwise on a thread of the engine. The stream must outlive the wait.
+  /// For a coroutine: `while (auto part = co_await stream.next_async())`. The coroutine continues at once if
+  /// a part is ready, otherwise on a thread of the engine. The stream must outlive the wait.
   Awaiter next_async() noexcept { return Awaiter(*this); }
 
  private:
@@ -105,7 +108,7 @@ class Stream<T>::Iterator {
   Outputs& operator*() const noexcept { return *part_; }
   /// As `operator*`.
   Outputs* operator->() const noexcept { return &*part_; }
-  /// Blocks until the next part is there, or the stream has ended.
+  /// Blocks until the next part is ready, or the stream has ended.
   Iterator& operator++() noexcept {
     part_ = stream_->next();
     return *this;
@@ -126,7 +129,7 @@ class Stream<T>::Awaiter {
 
   /// Whether the coroutine need not be suspended.
   bool await_ready() const noexcept { return stream_.ready(); }
-  /// False if it need not be after all.
+  /// False if a part has become ready meanwhile: the coroutine is then not suspended.
   bool await_suspend(std::coroutine_handle<> reader) noexcept {
     auto const resume = [](void* address) noexcept {
       std::coroutine_handle<>::from_address(address).resume();

@@ -86,12 +86,12 @@ struct LaneSnapshot {
 /// nothing that they defer delays the instance, which a caller may take at once, nor for long the next batch: another
 /// executor thread takes over the summons.
 ///
-/// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then reads the
-/// instances' words and `coming_`; a caller's thread that gives an instance back stores its word, then reads `waiting_`
-/// (and summons a thread for what is in the inbox); a summons that comes takes itself off `coming_`, then empties the inbox. All are
-/// sequentially consistent, so at least one of the two sees the other. A thread that sees work and an idle instance
-/// takes the mutex, asks the machine how many batches there are to run, and posts as many summonses, less those that
-/// are coming.
+/// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then
+/// reads the instances' words and `coming_`; a caller's thread that gives an instance back stores its word,
+/// then reads `waiting_` (and summons a thread for what is in the inbox); a summons that comes takes itself
+/// off `coming_`, then empties the inbox. All are sequentially consistent, so at least one of the two sees
+/// the other. A thread that sees work and an idle instance takes the mutex, asks the machine how many batches
+/// there are to run, and posts as many summonses, less those that are coming.
 ///
 /// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
 /// batch. If a batch in company fails, it runs its own requests again by themselves, and leaves the others, with the

@@ -85,8 +85,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// The same for a call whose parts, or whose one answer, go to `queue`. Not cached, and shared with no other call.
   Result<CallType*> stream(ModelPointer const& model, Request&& request, CallOptions options,
                            std::shared_ptr<PartQueue<T>> queue);
-  /// Abandons the call of a stream whose reader has left the queue, and returns when no thread reads what the request lends,
-  /// nor knows the Cancellation.
+  /// Abandons the call of a stream whose reader has left the queue, and returns when no thread reads the
+  /// memory that the request borrows, or refers to the Cancellation.
   void end_for_reader(CallType& call, Error error) noexcept;
   /// Whether a stream's Cancellation was cancelled or its deadline has passed, also once its call has been answered.
   static bool reader_gave_up(CallType const& call) noexcept;

@@ -36,9 +36,9 @@ struct TakenPart {
   std::optional<Error> cut_off{};  ///< cancelled, and the end is about to come: no need to wait for it
 };
 
-/// The call of the stream writes, one thread at a time; the reader reads, one thread at a time, and either steps a call that
-/// was left to it, parks or leaves a waiter. Ends exactly once: what comes after the end is dropped. Shared by the call, the reader and a task that is on
-/// its way to the waiter.
+/// One thread at a time writes, for the call of the stream, and one reads: the reader steps a call that was
+/// left to it, parks, or leaves a waiter. Ends exactly once: what comes after the end is dropped. Shared by
+/// the call, the reader and a task that is on its way to the waiter.
 template <class T>
 class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
  public:
@@ -48,9 +48,9 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
 
   explicit PartQueue(EngineState<T>& engine) noexcept : engine_(engine) { wake_.run = &PartQueue::on_wake; }
 
-  /// The call was answered: the last part, or an error. Parts that wait are dropped when it is the caller's time or will
-  /// that ended the call, and can be read before the error otherwise.
-  /// Returns the call if it waited for room: it is the caller's of this function to end.
+  /// The call was answered: the last part, or an error. Parts that wait are dropped if the deadline or a
+  /// cancellation ended the call; otherwise they can be read before the error. Returns the call if it waited
+  /// for room: the caller of this function must then end it.
   Call<T>* end(Result<Answer> answer) noexcept {
     Call<T>* waiting = nullptr;
     {
@@ -71,9 +71,9 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     return waiting;
   }
 
-  /// How a part was received that is not the last one. `parked`: there is no room for another one, or the reader blocks and
-  /// is to make the next step itself, as `to_reader` proposes; the call belongs to the queue. `ended`: the stream has, and the
-  /// part is dropped.
+  /// How a part other than the last one was received. `parked`: there is no room for another one, or the
+  /// reader blocks and is to make the next step itself, as `to_reader` proposes; the call belongs to the
+  /// queue. `ended`: the stream has ended, and the part is dropped.
   enum class Put : std::uint8_t { taken, parked, ended };
   Put put(Outputs&& part, Call<T>& call, bool to_reader) noexcept {
     bool parks = false;

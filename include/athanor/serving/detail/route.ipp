@@ -499,7 +499,7 @@ template <class T>
 void EngineState<T>::end_sequence_work(CallType& call) noexcept {
   bool const lost = call.model->sequences()->with(
       [&](auto& places) { return places.end_work(call.ticket, call.route_end.failed); });
-  // A caller that was late or has cancelled hears of that, and later calls of the state.
+  // A caller that was late or has cancelled gets that error; later calls get that of the lost state.
   Code const code = call.route_end.error.code;
   if (!lost || code == Code::deadline_exceeded || code == Code::cancelled) return;
   end_route(call, make_error(Code::aborted, Reason::sequence_lost, "the state of the sequence is lost: {}",

@@ -20,14 +20,15 @@ Result<void> check_processor_rows(ModelDescription const& description);
 /// compares every row with the known answers.
 Result<void> prove(ModelDescription const& description, Worker& worker);
 
-/// The dry run: items of the self-tests, half of the first of them where their answers do not differ, or made-up ones; alone,
-/// then in batches of two and of as many as the manifest allows; where that is one, the first item twice. Fails with failed_precondition / model_load when a row
-/// is not the row alone, when a batch fails whose items succeed alone, when outputs are not what the manifest
-/// declares, and when the model writes to its inputs. Returns why nothing was
-/// shown when the model refuses the items alone, gives all of them the same answer, or there is no memory; empty otherwise.
+/// The dry run: items of the self-tests, half of the first of them where their answers do not differ, or
+/// made-up items; alone, then in batches of two and of as many as the manifest allows; where that is one, the
+/// first item twice. Fails with failed_precondition / model_load if a row differs from that of the item
+/// alone, if a batch fails whose items succeed alone, if outputs are not what the manifest declares, or if
+/// the model writes to its inputs. Returns why nothing was verified if the model rejects the items alone,
+/// gives all of them the same answer, or there is no memory; empty otherwise.
 ///
-/// Two items alone and together are always tried, and what would end after `time.most` by how long the items alone took is
-/// not: that is returned, too.
+/// Two items alone and together are always tried; larger batches that, by the time of the items alone, would
+/// end after `time.most` are not, and the result says so.
 Result<std::string> try_company(ModelDescription const& description, Worker& worker, TrialTime const& time);
 
 }  // namespace athanor::inline v1::serving

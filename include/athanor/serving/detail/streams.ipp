@@ -34,8 +34,8 @@ void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcep
   engine.finish_step(*waiting, CallerKind::worker, Env::now());
 }
 
-/// The completion has no user's code to run by now, so that this thread, which may be a user's inside another one, may run it
-/// or wait for the thread that does.
+/// The completion runs no user's code any more, so this thread, which may be inside a completion of a user's,
+/// may run it or wait for the thread that does.
 template <class T>
 void EngineState<T>::end_for_reader(CallType& call, Error error) noexcept {
   abandon(call, std::move(error));
