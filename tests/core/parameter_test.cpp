@@ -185,7 +185,7 @@ TEST_CASE("the key of a parameter's value holds its type and all of it") {
 }
 
 // mutant: the name of a type that a later host has is looked for behind the list
-TEST_CASE("a processor that asks for another parameter than there is learns what is there") {
+TEST_CASE("a processor that asks for an undeclared parameter gets an error that names the declared one") {
   ath_value values[2] = {{}, {}};
   values[0].type = ATH_VALUE_F64;
   values[0].real = 0.5;

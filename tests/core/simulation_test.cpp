@@ -309,7 +309,7 @@ TEST_CASE("actors exclude each other, in an order that the seed alone decides") 
 }
 
 // mutant: a store wakes who is parked on a simulated word
-TEST_CASE("an actor that nobody wakes sleeps on, and is seen") {
+TEST_CASE("an actor stays parked until it is woken, and is counted meanwhile") {
   Simulation world(1, {.order = Turns::Order::priorities});
   SimulatedWord word;
   bool woken = false;

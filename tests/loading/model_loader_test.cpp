@@ -209,7 +209,7 @@ TEST_CASE("a load function that throws or gives nothing is a failed load") {
 }
 
 // mutant: a stop leaves those who wait for a load
-TEST_CASE("stopping answers everybody who waits and refuses everybody who comes") {
+TEST_CASE("a stop answers all waiting callers and rejects new ones") {
   Simulation world(1);
   Disk disk;
   auto loader = Loader::create({}, disk.functions()).value();
@@ -243,7 +243,7 @@ TEST_CASE("an explicit load does not wait for the back-off") {
   CHECK(loader.list()[0].state == ModelState::ready);
 }
 
-TEST_CASE("a caller that waits no longer than its time is told so, and the load goes on for others") {
+TEST_CASE("a caller whose time is up fails with deadline_exceeded, and the load continues for others") {
   Simulation world(1);
   Disk disk;
   auto loader = Loader::create({.load_deadline = 1h}, disk.functions()).value();
@@ -314,7 +314,7 @@ TEST_CASE("a model that was too large for the budget is loaded when it was repla
 
 // mutant: what expected_bytes throws is let through
 // mutant: a loader knows any number of models
-TEST_CASE("a throw of expected_bytes is an error, and a loader knows no more models than it may") {
+TEST_CASE("an exception of expected_bytes is an error, and a loader has at most max_models records") {
   Simulation world(1);
   Disk disk;
   auto functions = disk.functions();
@@ -467,7 +467,7 @@ TEST_CASE("loads run on threads of the loader's own, at most load_threads at a t
 
 // mutant: models are freed by load threads
 // mutant: a forgotten model is freed on the thread that forgets it
-TEST_CASE("a model is freed on another thread than those that load, and than the one that forgets it") {
+TEST_CASE("a model is freed on a thread that neither loads models nor forgets this one") {
   Simulation world(1);
   Disk disk;
   SimulatedExecutor host(1);

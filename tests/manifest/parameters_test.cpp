@@ -153,7 +153,7 @@ TEST_CASE("a model input that cannot hold its parameter is refused") {
 }
 
 // mutant: a parameter needs no reader
-TEST_CASE("a parameter that nobody reads is refused") {
+TEST_CASE("a parameter without a reader is rejected") {
   auto text = manifest_of(R"({"name": "p", "type": "f64"})");
   std::string const processed =
       R"("processor": {"name": "p"}, "model_inputs": [{"name": "z", "dtype": "f32", "shape": ["items"]}],)";

@@ -59,7 +59,7 @@ TEST_CASE("a model input that is the state of a sequence names the output that i
 
 // mutant: a backend is not told what clears its state
 // mutant: a reset of carried state is ignored
-TEST_CASE("a backend that holds state is told what clears it") {
+TEST_CASE("a backend that holds state gets the name of the method that clears it") {
   auto const manifest = parse_manifest(
       manifest_of(R"(, "sequences": {"held": true, "reset": "reset_states"}, "method": "step")"));
   REQUIRE(manifest);

@@ -161,7 +161,7 @@ TEST_CASE("a caller's own thread inside a backend is counted when the engine sto
 }
 
 // mutant: a stored answer forgets how many members gave it
-TEST_CASE("who joins or hits the answer of an ensemble is told how many members gave it") {
+TEST_CASE("joined and cached answers of an ensemble report how many members answered") {
   EnsembleEngine engine;
   auto const first = engine.submit(row(3));
   auto const joined = engine.submit(row(3));

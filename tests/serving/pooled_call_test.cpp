@@ -361,7 +361,8 @@ TEST_CASE("a bare name means the newest version, and a stopped engine takes no f
 }
 
 // mutant: items of unlike shapes go into one batch
-TEST_CASE("items of a processor whose shapes cannot share a batch are refused by name, and harm nobody") {
+TEST_CASE(
+    "items of a processor whose shapes cannot share a batch are rejected by name, and no other call fails") {
   LengthProcessor processor;
   ath_processor_table const table = make_table(processor);
   SimulatedEngine engine("", only_workers());

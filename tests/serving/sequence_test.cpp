@@ -392,7 +392,9 @@ TEST_CASE("sequences are bounded, and one without a call for long loses its stat
 }
 
 // mutant: a sequence is found by its slot
-TEST_CASE("a sequence that is closed twice, or used after that, gets one typed error and harms nobody") {
+TEST_CASE(
+    "a sequence that is closed twice, or used after that, gets one typed error, and no other sequence is "
+    "affected") {
   Sums sums(Kept::carried, R"("max": 1)");
   auto sequence = sums.open();
   CHECK(sum_of(sequence.infer(number(1))) == 1);

@@ -65,7 +65,9 @@ TEST_CASE("the queue time is counted of calls that waited for their batch") {
 }
 
 // mutant: nobody looks whether an answer has an output
-TEST_CASE("asking an answer for an output that it does not have ends the process with those that it has") {
+TEST_CASE(
+    "asking an answer for an output that it does not have terminates the process with the names of those it "
+    "has") {
   SimulatedEngine engine;
   auto const answer = engine.infer(row(1)).value();
   CHECK(last_words([&] { static_cast<void>(answer.outputs["z"]); }) ==

@@ -422,7 +422,7 @@ TEST_CASE("unknown codes are those of the member that knows fewest") {
 }
 
 // mutant: an output that somebody holds is written over
-TEST_CASE("an output that somebody holds is not written over") {
+TEST_CASE("an output that is still referenced is not overwritten") {
   Tensor output;
   REQUIRE(serving::make_output(output, DType::f32, Shape{4}));
   auto const* const first = output.data();
