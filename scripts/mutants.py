@@ -44,7 +44,7 @@ JOINED = ("serving", "manifest", "capi", "simulation")
 PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory"),
             "polymers": ("athanor-polymers-files-tests", "athanor-polymers-tests")}
 # Per suite: what runs its examples' program, and where that program is built.
-SCRIPTS = {"polymers": ("program_test.py", "examples/polymers/polymers")}
+SCRIPTS = {"polymers": (("program_test.py", "terminal_test.py"), "examples/polymers/polymers")}
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30
@@ -324,10 +324,13 @@ class Suite:
         self.by_file = dict(self.commands) if takes_options else {}  # the programs that take the name of a file of tests
         self.files = [self.folder / target for target in self.targets]
         if name in SCRIPTS:
-            script, program = SCRIPTS[name]
+            scripts, program = SCRIPTS[name]
             self.targets += (Path(program).name,)
-            self.files += [self.build / program, project / "tests" / name / script]
-            self.commands[script] = [sys.executable, str(project / "tests" / name / script), str(self.build / program), "--failfast"]
+            self.files.append(self.build / program)
+            for script in scripts:
+                path = project / "tests" / name / script
+                self.files.append(path)
+                self.commands[script] = [sys.executable, str(path), str(self.build / program), "--failfast"]
 
     def prepare(self):
         began = time.monotonic()

@@ -42,6 +42,8 @@ class Terminal(unittest.TestCase):
                 self.assertGreater(len(shown), 3)
                 self.assertTrue(all(len(line) < columns for line in shown), shown)
                 self.assertNotIn("left", shown[0])
+                if columns > 12:
+                    self.assertRegex(shown[-1], r"\b600 rows  \d+ rows/s  0 s left$")
         self.assertRegex(shown[-1], r"^\[#{30}\] 600 rows  \d+ rows/s  0 s left$")
 
     # mutant: the first column of a table is as wide as its longest SMILES
