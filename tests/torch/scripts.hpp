@@ -2,6 +2,7 @@
 /// Names no LibTorch type: only scripts.cpp pays for its headers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -17,6 +18,18 @@ struct Parameter {
 
 inline float parameter_value(std::int64_t index) {
   return 0.125F * static_cast<float>((index * 7 + 3) % 11) - 0.5F;
+}
+
+/// What a perceptron of ten inputs, sixteen hidden values and one answer gives whose parameters are w1 [10, 16], b1 [16],
+/// w2 [16, 1] and b2 [1]. `x`: the ten.
+inline double perceptron_by_hand(float const* x) {
+  double answer = parameter_value(0);
+  for (std::int64_t j = 0; j < 16; ++j) {
+    double h = parameter_value(j);
+    for (std::int64_t i = 0; i < 10; ++i) h += static_cast<double>(x[i]) * parameter_value(i * 16 + j);
+    answer += std::max(h, 0.0) * parameter_value(j);
+  }
+  return answer;
 }
 
 /// Writes a module with these parameters and the methods of `source`, TorchScript text, to `path`. With
