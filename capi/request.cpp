@@ -50,10 +50,11 @@ Result<void> check_size(char const* name, char const* what, std::size_t size, st
 Result<void> put_tensor(ath_request& request, char const* function, char const* name,
                         ath_tensor_view const* view, bool copy) {
   if (auto given = need(function, {{"name", name}, {"view", view}}); !given) return given;
-  auto tensor = tensor_of(name, *view);
+  std::string_view const input = name;
+  auto tensor = tensor_of(input, *view);
   if (tensor && copy && !tensor->owned()) tensor = tensor->clone();
   if (!tensor) return tl::unexpected(std::move(tensor.error()));
-  request.inputs.set(name, std::move(*tensor));
+  request.inputs.set(input, std::move(*tensor));
   return {};
 }
 

@@ -18,7 +18,8 @@ inline constexpr std::size_t first_size<ath_report> = 72;
 
 namespace athanor::capi {
 
-using athanor::detail::read_struct;
+using athanor::detail::fill_struct;
+using athanor::detail::see_struct;
 using athanor::detail::write_struct;
 
 }  // namespace athanor::capi

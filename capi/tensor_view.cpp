@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -22,24 +24,27 @@ static_assert(sizeof(ath_tensor_view) % 8 == 0 && offsetof(ath_tensor_view, data
 namespace {
 
 template <class... Args>
-tl::unexpected<Error> refuse(Reason reason, char const* input, fmt::format_string<Args...> sentence,
+tl::unexpected<Error> refuse(Reason reason, std::string_view input, fmt::format_string<Args...> sentence,
                              Args&&... args) {
   return fail(Code::invalid_argument, reason, "{}: {}", input,
               fmt::format(sentence, std::forward<Args>(args)...));
 }
 
-Result<Shape> shape_of(char const* input, ath_tensor_view const& view, std::size_t width) {
+Result<void> read_shape(std::string_view input, ath_tensor_view const& view, std::size_t width,
+                        Shape& shape) {
   if (view.ndim < 0 || view.ndim > ATH_MAX_RANK)
     return refuse(Reason::shape, input, "ndim: expected 0 to {}, got {}", ATH_MAX_RANK, view.ndim);
   std::int64_t bytes = static_cast<std::int64_t>(width);
   for (std::int32_t axis = 0; axis < view.ndim; ++axis) {
-    if (view.shape[axis] < 0)
-      return refuse(Reason::shape, input, "shape[{}]: expected 0 or more, got {}", axis, view.shape[axis]);
+    std::int64_t const length = view.shape[axis];
+    if (length < 0)
+      return refuse(Reason::shape, input, "shape[{}]: expected 0 or more, got {}", axis, length);
     // Checked without the zero of an empty dimension, which would hide that the others overflow.
-    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(view.shape[axis], 1), &bytes))
+    if (__builtin_mul_overflow(bytes, std::max<std::int64_t>(length, 1), &bytes))
       return refuse(Reason::too_large, input, "shape: the size in bytes does not fit into 63 bits");
+    shape.append(length);
   }
-  return Shape(std::span<std::int64_t const>(view.shape, static_cast<std::size_t>(view.ndim)));
+  return {};
 }
 
 /// The first and the last byte that the elements lie in, counted from the first element.
@@ -48,28 +53,21 @@ struct Extent {
   std::int64_t end = 0;
 };
 
-Result<Extent> extent_of(char const* input, ath_tensor_view const& view, Shape const& shape,
-                         std::int64_t width) {
-  if (shape.elements() == 0) return Extent{};
+/// Of elements with strides; nullopt where it does not fit into 63 bits. The shape has elements, and its size fits.
+std::optional<Extent> extent_of(std::int64_t const* strides, Shape const& shape, std::int64_t width) {
   Extent extent{0, width};
-  bool fits = true;
-  std::int64_t dense = width;
-  for (std::size_t axis = shape.rank(); axis-- > 0;) {
-    std::int64_t reach = dense;
-    if (view.strides != nullptr) fits = fits && !__builtin_mul_overflow(view.strides[axis], width, &reach);
+  for (std::size_t axis = 0; axis < shape.rank(); ++axis) {
     std::int64_t span = 0;
-    fits = fits && !__builtin_mul_overflow(reach, shape[axis] - 1, &span);
+    if (__builtin_mul_overflow(strides[axis], width, &span) ||
+        __builtin_mul_overflow(span, shape[axis] - 1, &span))
+      return std::nullopt;
     std::int64_t& side = span < 0 ? extent.first : extent.end;
-    fits = fits && !__builtin_add_overflow(side, span, &side);
-    fits = fits && !__builtin_mul_overflow(dense, shape[axis], &dense);
+    if (__builtin_add_overflow(side, span, &side)) return std::nullopt;
   }
-  if (!fits)
-    return refuse(Reason::too_large, input,
-                  "shape and strides: the bytes between the elements do not fit into 63 bits");
   return extent;
 }
 
-Result<void> check_extent(char const* input, ath_tensor_view const& view, Extent const& extent) {
+Result<void> check_extent(std::string_view input, ath_tensor_view const& view, Extent const& extent) {
   if (view.size_bytes == 0) return {};
   constexpr auto largest = static_cast<std::uint64_t>(INT64_MAX);
   std::int64_t first = 0;
@@ -110,21 +108,29 @@ bool is_compact(std::int64_t const* strides, Shape const& shape) noexcept {
 }
 
 /// To read another byte as a `bool` is undefined behaviour in C and C++.
-Result<void> check_booleans(char const* input, Tensor const& tensor) {
+Result<void> check_booleans(std::string_view input, Tensor const& tensor) {
   std::span const bytes(reinterpret_cast<std::uint8_t const*>(tensor.data()), tensor.size_bytes());
   auto const odd = std::ranges::find_if(bytes, [](std::uint8_t byte) { return byte > 1; });
   if (odd == bytes.end()) return {};
   return refuse(Reason::value_range, input, "element {}: expected 0 or 1, got {}", odd - bytes.begin(), *odd);
 }
 
-Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType dtype, Shape const& shape) {
+Result<Tensor> numbers_of(std::string_view input, ath_tensor_view const& view, DType dtype,
+                          Shape const& shape) {
   std::size_t const width = element_size(dtype);
-  auto extent = extent_of(input, view, shape, static_cast<std::int64_t>(width));
-  if (!extent) return tl::unexpected(std::move(extent.error()));
-  if (auto inside = check_extent(input, view, *extent); !inside)
+  std::int64_t const elements = shape.elements();
+  Extent extent{0, elements * static_cast<std::int64_t>(width)};
+  if (view.strides != nullptr && elements != 0) {
+    auto const strided = extent_of(view.strides, shape, static_cast<std::int64_t>(width));
+    if (!strided)
+      return refuse(Reason::too_large, input,
+                    "shape and strides: the bytes between the elements do not fit into 63 bits");
+    extent = *strided;
+  }
+  if (auto inside = check_extent(input, view, extent); !inside)
     return tl::unexpected(std::move(inside.error()));
   static constexpr std::byte nothing{};
-  if (shape.elements() == 0) return Tensor::view(dtype, &nothing, shape);
+  if (elements == 0) return Tensor::view(dtype, &nothing, shape);
   auto const* const first = static_cast<std::byte const*>(view.data) + view.byte_offset;
   if (reinterpret_cast<std::uintptr_t>(first) % width != 0)
     return refuse(Reason::value_range, input,
@@ -141,7 +147,7 @@ Result<Tensor> numbers_of(char const* input, ath_tensor_view const& view, DType 
 }
 
 /// Done before there is a tensor: to copy one is to follow its offsets.
-Result<void> check_offsets(char const* input, std::int64_t const* offsets, std::int64_t texts,
+Result<void> check_offsets(std::string_view input, std::int64_t const* offsets, std::int64_t texts,
                            std::int64_t bytes) {
   if (reinterpret_cast<std::uintptr_t>(offsets) % alignof(std::int64_t) != 0)
     return refuse(Reason::value_range, input, "offsets: not aligned to {} bytes", alignof(std::int64_t));
@@ -156,7 +162,7 @@ Result<void> check_offsets(char const* input, std::int64_t const* offsets, std::
   return {};
 }
 
-Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape const& shape) {
+Result<Tensor> texts_of(std::string_view input, ath_tensor_view const& view, Shape const& shape) {
   if (view.strides != nullptr) return refuse(Reason::shape, input, "strides: a bytes tensor has none");
   if (view.size_bytes > static_cast<std::uint64_t>(PTRDIFF_MAX))
     return refuse(Reason::too_large, input, "size_bytes: expected at most {}, got {}", PTRDIFF_MAX,
@@ -164,8 +170,8 @@ Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape co
   if (view.byte_offset > view.size_bytes)
     return refuse(Reason::shape, input, "byte_offset: expected at most {} (size_bytes), got {}",
                   view.size_bytes, view.byte_offset);
-  std::string_view const text(static_cast<char const*>(view.data) + view.byte_offset,
-                              view.size_bytes - view.byte_offset);
+  auto const* const data = static_cast<char const*>(view.data != nullptr ? view.data : "");
+  std::string_view const text(data + view.byte_offset, view.size_bytes - view.byte_offset);
   // Of no texts, some libraries make offsets that are no memory at all: never handed on.
   static constexpr std::int64_t no_texts[1] = {0};
   if (shape.elements() == 0) return Tensor::texts(no_texts, {}, shape);
@@ -182,38 +188,43 @@ Result<Tensor> texts_of(char const* input, ath_tensor_view const& view, Shape co
 
 }  // namespace
 
-Result<Tensor> tensor_of(char const* input, ath_tensor_view const& given) {
-  auto view = read_struct(&given, input);
-  if (!view) return tl::unexpected(std::move(view.error()));
-  auto const dtype = static_cast<DType>(view->dtype);
-  if (!is_dtype(view->dtype))
+Result<Tensor> tensor_of(std::string_view input, ath_tensor_view const& given) {
+  ath_tensor_view room;
+  auto const seen = see_struct(&given, room, input);
+  if (!seen) return tl::unexpected(seen.error());
+  ath_tensor_view const& view = **seen;
+  auto const dtype = static_cast<DType>(view.dtype);
+  if (!is_dtype(view.dtype))
     return refuse(Reason::dtype, input, "dtype: expected 1 to {}, got {}", static_cast<int>(ATH_DTYPE_U64),
-                  view->dtype);
-  if (view->device_type != 0 && view->device_type != ATH_DEVICE_CPU)
+                  view.dtype);
+  if (view.device_type != 0 && view.device_type != ATH_DEVICE_CPU)
     return fail(Code::unimplemented, Reason::value_range, "{}: device_type: expected {} (cpu), got {}", input,
-                static_cast<int>(ATH_DEVICE_CPU), view->device_type);
-  if (view->device_index != 0)
-    return refuse(Reason::value_range, input, "device_index: expected 0, got {}", view->device_index);
-  auto shape = shape_of(input, *view, dtype == DType::bytes ? 1 : element_size(dtype));
-  if (!shape) return tl::unexpected(std::move(shape.error()));
-  bool const empty = dtype == DType::bytes ? view->size_bytes == 0 : shape->elements() == 0;
-  if (view->data == nullptr && !empty)
+                static_cast<int>(ATH_DEVICE_CPU), view.device_type);
+  if (view.device_index != 0)
+    return refuse(Reason::value_range, input, "device_index: expected 0, got {}", view.device_index);
+  Shape shape;
+  if (auto read = read_shape(input, view, dtype == DType::bytes ? 1 : element_size(dtype), shape); !read)
+    return tl::unexpected(std::move(read.error()));
+  bool const empty = dtype == DType::bytes ? view.size_bytes == 0 : shape.elements() == 0;
+  if (view.data == nullptr && !empty)
     return refuse(Reason::value_range, input, "data: expected memory, got NULL");
-  if (view->data == nullptr) view->data = "";
-  return dtype == DType::bytes ? texts_of(input, *view, *shape) : numbers_of(input, *view, dtype, *shape);
+  return dtype == DType::bytes ? texts_of(input, view, shape) : numbers_of(input, view, dtype, shape);
 }
 
 bool fill_view(ath_tensor_view* view, Tensor const& tensor) noexcept {
-  ath_tensor_view filled = ATH_TENSOR_VIEW_INIT;
-  filled.data = tensor.data();
-  filled.offsets = tensor.offsets();
-  filled.size_bytes = tensor.size_bytes();
-  filled.ndim = static_cast<std::int32_t>(tensor.shape().rank());
-  for (std::size_t axis = 0; axis < tensor.shape().rank(); ++axis) filled.shape[axis] = tensor.shape()[axis];
-  filled.dtype = static_cast<std::int32_t>(tensor.dtype());
-  filled.device_type = static_cast<std::int32_t>(tensor.device().type);
-  filled.device_index = tensor.device().index;
-  return write_struct(view, filled);
+  Shape const& shape = tensor.shape();
+  return fill_struct(view, [&](ath_tensor_view& filled) {
+    filled.data = tensor.data();
+    filled.strides = nullptr;
+    filled.offsets = tensor.offsets();
+    filled.size_bytes = tensor.size_bytes();
+    filled.byte_offset = 0;
+    for (std::size_t axis = 0; axis < Shape::max_rank; ++axis) filled.shape[axis] = shape[axis];
+    filled.ndim = static_cast<std::int32_t>(shape.rank());
+    filled.dtype = static_cast<std::int32_t>(tensor.dtype());
+    filled.device_type = static_cast<std::int32_t>(tensor.device().type);
+    filled.device_index = tensor.device().index;
+  });
 }
 
 }  // namespace athanor::capi

@@ -87,6 +87,10 @@ TEST_CASE("shapes count their elements, and rank zero is one element") {
   CHECK(Shape{2, 5}.elements() == 10);
   CHECK(Shape{2, 5} != Shape{2, 5, 0});
   CHECK(Shape{0} != Shape{});
+  Shape grown;
+  grown.append(2);
+  grown.append(5);
+  CHECK(grown == Shape{2, 5});
   CHECK(to_string(Shape{2, 10}) == "[2, 10]");
   CHECK(to_string(Shape{}) == "[]");
 }

@@ -92,10 +92,15 @@ class Shape {
   constexpr Shape() = default;
   /// The given dimensions, at most `max_rank` of them.
   constexpr Shape(std::initializer_list<std::int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
-  constexpr explicit Shape(std::span<std::int64_t const> dims)
-      : rank_(static_cast<std::int32_t>(dims.size())) {
-    detail::require(dims.size() <= max_rank, "Shape: expected at most 8 dimensions, got more");
-    for (std::size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
+  constexpr explicit Shape(std::span<std::int64_t const> dims) {
+    for (auto dim : dims) append(dim);
+  }
+
+  /// Adds a dimension behind the others, of which there are fewer than `max_rank` (checked).
+  constexpr void append(std::int64_t dim) {
+    detail::require(rank() < max_rank, "Shape: expected at most 8 dimensions, got more");
+    dims_[rank()] = dim;
+    ++rank_;
   }
 
   /// The number of dimensions, one dimension, all dimensions, and their product.

@@ -42,9 +42,10 @@ Error wrong_size(std::string_view what, std::size_t size) {
                     what, first_size<Struct>, largest_struct, size);
 }
 
-/// A copy of `*from`, which is not null, with the fields of later versions zeroed. `what` names it in the error.
+/// `*from`, which is not null, if it has every field that this version knows; otherwise a copy of it in `room`, with the
+/// other fields zeroed. `what` names it in the error.
 template <class Struct>
-Result<Struct> read_struct(Struct const* from, std::string_view what) {
+Result<Struct const*> see_struct(Struct const* from, Struct& room, std::string_view what) {
   std::size_t const size = from->struct_size;
   if (!is_size_of<Struct>(size)) return tl::unexpected(wrong_size<Struct>(what, size));
   auto const* bytes = reinterpret_cast<unsigned char const*>(from);
@@ -53,21 +54,42 @@ Result<Struct> read_struct(Struct const* from, std::string_view what) {
     return fail(Code::unimplemented, Reason::value_range,
                 "{}: fields beyond byte {} are set, which this version of the library does not know", what,
                 sizeof(Struct));
-  Struct copy{};
-  std::memcpy(&copy, from, std::min(size, sizeof(Struct)));
-  return copy;
+  if (size >= sizeof(Struct)) return from;
+  room = {};
+  std::memcpy(&room, from, size);
+  return &room;
 }
 
-/// Copies as much of `from` as `*to` has room for and keeps its struct_size. False when that is impossible.
+/// A copy of `*from`, as see_struct.
 template <class Struct>
-bool write_struct(Struct* to, Struct from) noexcept {
+Result<Struct> read_struct(Struct const* from, std::string_view what) {
+  Struct room;
+  return see_struct(from, room, what).map([](Struct const* seen) { return *seen; });
+}
+
+/// Fills `*to` as far as it has room and keeps its struct_size. `fill(filled)` sets every field but that one. False when
+/// that is impossible.
+template <class Struct, class Fill>
+bool fill_struct(Struct* to, Fill const& fill) noexcept {
   std::size_t const size = to->struct_size;
   if (!is_size_of<Struct>(size)) return false;
-  from.struct_size = size;
-  std::memcpy(to, &from, std::min(size, sizeof(Struct)));
-  if (size > sizeof(Struct))
-    std::memset(reinterpret_cast<unsigned char*>(to) + sizeof(Struct), 0, size - sizeof(Struct));
+  if (size >= sizeof(Struct)) {
+    fill(*to);
+    if (size > sizeof(Struct))
+      std::memset(reinterpret_cast<unsigned char*>(to) + sizeof(Struct), 0, size - sizeof(Struct));
+  } else {
+    Struct filled;
+    fill(filled);
+    std::memcpy(to, &filled, size);
+  }
+  to->struct_size = size;
   return true;
+}
+
+/// Copies as much of `from` as `*to` has room for, as fill_struct.
+template <class Struct>
+bool write_struct(Struct* to, Struct const& from) noexcept {
+  return fill_struct(to, [&](Struct& filled) { filled = from; });
 }
 
 }  // namespace athanor::inline v1::detail
