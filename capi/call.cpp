@@ -1,9 +1,8 @@
 #include <optional>
 
-#include <athanor/serving/detail/pool.hpp>
-
 #include "guard.hpp"
 #include "handles.hpp"
+#include "kept.hpp"
 #include "structs.hpp"
 #include "tensor_view.hpp"
 
@@ -12,30 +11,16 @@ using namespace athanor::capi;
 
 namespace {
 
-/// Empty responses, kept for calls of all engines to come. Never destroyed: while the process ends, threads of the host
-/// may still use them.
-union KeptResponses {
-  constexpr KeptResponses() noexcept : pool() {}
-  ~KeptResponses() {}  // NOLINT(modernize-use-equals-default): that of a union would be deleted
-  serving::Pool<ath_response, SystemEnv, serving::PoolEnd::with_its_users> pool;
-};
-constinit KeptResponses kept_responses;
-
 struct GiveResponseBack {
   void operator()(ath_response* response) const noexcept {
     response->answer.outputs = {};
-    if (!kept_responses.pool.keep(*response, response->home)) delete response;
+    Kept<ath_response>::give_back(response);
   }
 };
 using ResponsePointer = std::unique_ptr<ath_response, GiveResponseBack>;
 
 /// Throws std::bad_alloc.
-ResponsePointer make_response() {
-  ath_response* response = kept_responses.pool.take();
-  if (response == nullptr) response = new ath_response;
-  response->home = SystemEnv::thread_number();
-  return ResponsePointer(response);
-}
+ResponsePointer make_response() { return ResponsePointer(Kept<ath_response>::take()); }
 
 }  // namespace
 
@@ -65,7 +50,7 @@ static_assert(sizeof(ath_report) % 8 == 0 && offsetof(ath_report, model) == size
 
 Result<void> check_request(char const* function, ath_request const* request) {
   if (auto given = need(function, {{"request", request}}); !given) return given;
-  if (auto own = request->origin->check_process(function); !own) return own;
+  if (auto own = request->origin().check_process(function); !own) return own;
   return request->refusals.check();
 }
 
@@ -90,12 +75,12 @@ void on_answer(void* context, Result<Answer> answer) noexcept {
 Result<ath_call*> start(ath_request const& request, ath_completion completion, void* user_data,
                         ath_finalizer finalizer) {
   auto call = std::make_unique<ath_call>();
-  call->origin = request.origin;
+  call->origin = request.source->origin;
   call->completion = completion;
   call->user_data = user_data;
   call->finalizer = finalizer;
   call->response = make_response();
-  auto submission = request.model.submit(request.inputs, request.options(), {&on_answer, call.get()});
+  auto submission = request.model().submit(request.inputs, request.options(), {&on_answer, call.get()});
   if (!submission) return tl::unexpected(std::move(submission.error()));
   call->submission.emplace(std::move(*submission));
   return call.release();
@@ -104,7 +89,7 @@ Result<ath_call*> start(ath_request const& request, ath_completion completion, v
 /// The finalizer of a call that was not accepted: a callback of the request's engine like any other.
 void finish_refused(ath_request const* request, ath_finalizer finalizer, void* user_data) noexcept {
   if (request == nullptr) return finalizer(user_data);
-  auto const origin = request->origin;  // the finalizer may destroy the request
+  auto const origin = request->source->origin;  // the finalizer may destroy the request
   Inside<Origin, SystemEnv> const inside(origin.get());
   finalizer(user_data);
 }
@@ -117,12 +102,12 @@ std::int32_t ath_infer(const ath_request* request, ath_response** out_response,
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_infer", {{"out_response", out_response}}); !given) return given;
     if (auto valid = check_request("ath_infer", request); !valid) return valid;
-    if (request->origin->in_callback())
+    if (request->origin().in_callback())
       return fail(Code::failed_precondition, Reason::reentrant,
                   "ath_infer: called from a callback of the same engine, where it would wait for itself; use "
                   "ath_submit");
     ResponsePointer response = make_response();
-    auto answer = request->model.infer(request->inputs, request->options());
+    auto answer = request->model().infer(request->inputs, request->options());
     if (!answer) return tl::unexpected(std::move(answer.error()));
     response->answer = std::move(*answer);
     *out_response = response.release();

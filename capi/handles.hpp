@@ -37,6 +37,12 @@ class Origin {
   std::uint64_t const forks_ = SystemEnv::forks();
 };
 
+/// A model and the engine that it is of, as its object and all requests for it share them: by one count.
+struct Source {
+  Model<> model;
+  std::shared_ptr<Origin> origin;
+};
+
 }  // namespace athanor::capi
 
 struct ath_text {
@@ -50,19 +56,24 @@ struct ath_engine {
 };
 
 struct ath_model {
-  athanor::Model<> model;
-  std::shared_ptr<athanor::capi::Origin> origin;
+  std::shared_ptr<athanor::capi::Source const> source;
+
+  athanor::Model<> const& model() const noexcept { return source->model; }
+  athanor::capi::Origin const& origin() const noexcept { return *source->origin; }
 };
 
 struct ath_request {
-  athanor::Model<> model;
-  std::shared_ptr<athanor::capi::Origin> origin;
+  std::shared_ptr<athanor::capi::Source const> source;
   athanor::Request inputs;
   std::int64_t deadline_ns = ATH_DEADLINE_DEFAULT;
   athanor::CacheMode cache = athanor::CacheMode::use;
   std::vector<std::string> output_names;
   std::vector<std::string_view> outputs;  // of output_names
   athanor::capi::Refusals refusals;       // by input, or by function where no input is set
+  std::size_t home = 0;                   // of Kept
+
+  athanor::Model<> const& model() const noexcept { return source->model; }
+  athanor::capi::Origin const& origin() const noexcept { return *source->origin; }
 
   athanor::CallOptions options() const noexcept {
     athanor::CallOptions options;
@@ -71,9 +82,19 @@ struct ath_request {
     options.outputs = outputs;
     return options;
   }
+
+  /// Keeps only the memory of the list of inputs.
+  void clear() noexcept {
+    inputs.clear();
+    deadline_ns = ATH_DEADLINE_DEFAULT;
+    cache = athanor::CacheMode::use;
+    outputs = std::vector<std::string_view>();
+    output_names = std::vector<std::string>();
+    refusals = athanor::capi::Refusals();
+  }
 };
 
 struct ath_response {
   athanor::Answer answer;
-  std::size_t home = 0;  // the thread that took it from the pool, for which it is kept again
+  std::size_t home = 0;  // of Kept
 };

@@ -23,7 +23,7 @@ std::int32_t give_model(Needed const& text, char const* function, ath_engine* en
     Result<Model<>> model = find();
     if (!model) return tl::unexpected(std::move(model.error()));
     // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-    *out_model = new ath_model{std::move(*model), engine->origin};
+    *out_model = new ath_model{std::make_shared<Source>(std::move(*model), engine->origin)};
     return {};
   });
 }
@@ -84,31 +84,31 @@ std::int32_t ath_model_find(ath_engine* engine, const char* name, ath_model** ou
 std::int32_t ath_model_unload(ath_model* model, ath_error** out_error) noexcept {
   return guard(out_error, [&]() -> Result<void> {
     if (auto given = need("ath_model_unload", {{"model", model}}); !given) return given;
-    if (auto own = model->origin->check_process("ath_model_unload"); !own) return own;
-    return model->model.unload();
+    if (auto own = model->origin().check_process("ath_model_unload"); !own) return own;
+    return model->model().unload();
   });
 }
 
 void ath_model_release(ath_model* model) noexcept {
-  if (model != nullptr && !model->origin->forked()) delete model;
+  if (model != nullptr && !model->origin().forked()) delete model;
 }
 
 const char* ath_model_id(const ath_model* model) noexcept {
-  return model != nullptr ? model->model.id().c_str() : nullptr;
+  return model != nullptr ? model->model().id().c_str() : nullptr;
 }
 
 std::size_t ath_model_input_count(const ath_model* model) noexcept {
-  return model != nullptr ? model->model.signature().inputs.size() : 0;
+  return model != nullptr ? model->model().signature().inputs.size() : 0;
 }
 
 std::size_t ath_model_output_count(const ath_model* model) noexcept {
-  return model != nullptr ? model->model.signature().outputs.size() : 0;
+  return model != nullptr ? model->model().signature().outputs.size() : 0;
 }
 
 std::int32_t ath_model_input(const ath_model* model, std::size_t index, ath_tensor_spec* spec) noexcept {
-  return model != nullptr ? fill_spec(model->model.signature().inputs, index, spec) : ATH_INVALID_ARGUMENT;
+  return model != nullptr ? fill_spec(model->model().signature().inputs, index, spec) : ATH_INVALID_ARGUMENT;
 }
 
 std::int32_t ath_model_output(const ath_model* model, std::size_t index, ath_tensor_spec* spec) noexcept {
-  return model != nullptr ? fill_spec(model->model.signature().outputs, index, spec) : ATH_INVALID_ARGUMENT;
+  return model != nullptr ? fill_spec(model->model().signature().outputs, index, spec) : ATH_INVALID_ARGUMENT;
 }

@@ -14,7 +14,7 @@ namespace athanor::capi {
 /// refused.
 class Refusals {
  public:
-  /// Nothing throws: where memory for an entry is lacking, the request is refused until clear().
+  /// Nothing throws: where memory for an entry is lacking, the request is refused from then on.
   void keep(std::string_view name, Error const& error) noexcept {
     try {
       forget(name);
@@ -35,11 +35,6 @@ class Refusals {
 
   void forget(std::string_view name) noexcept {
     std::erase_if(rows_, [&](Row const& row) { return row.name == name; });
-  }
-
-  void clear() noexcept {
-    rows_.clear();
-    lost_ = false;
   }
 
   /// The failure that stands longest.

@@ -3,6 +3,7 @@
 
 #include "guard.hpp"
 #include "handles.hpp"
+#include "kept.hpp"
 #include "tensor_view.hpp"
 
 using namespace athanor;
@@ -84,26 +85,26 @@ Result<std::vector<std::string_view>> texts_of(char const* name, char const* con
 ath_request* ath_request_create(const ath_model* model) noexcept {
   ath_request* made = nullptr;
   guard(nullptr, [&]() -> Result<void> {
-    if (model != nullptr)
-      made =  // NOLINTNEXTLINE(bugprone-unhandled-exception-at-new): guard handles it
-          new ath_request{model->model, model->origin, {}, ATH_DEADLINE_DEFAULT, CacheMode::use, {}, {}, {}};
+    if (model == nullptr) return {};
+    made = Kept<ath_request>::take();
+    made->source = model->source;
     return {};
   });
   return made;
 }
 
 void ath_request_destroy(ath_request* request) noexcept {
-  if (request != nullptr && !request->origin->forked()) delete request;
+  if (request == nullptr || request->origin().forked()) return;
+  // Of the memory of a request that asks for more than a model reads, nothing is kept.
+  request->clear();
+  if (request->inputs.inputs().capacity() > max_tensors + max_parameters) request->inputs = Request();
+  request->source.reset();
+  Kept<ath_request>::give_back(request);
 }
 
 std::int32_t ath_request_reset(ath_request* request) noexcept {
   if (request == nullptr) return ATH_INVALID_ARGUMENT;
-  request->inputs.clear();
-  request->deadline_ns = ATH_DEADLINE_DEFAULT;
-  request->cache = CacheMode::use;
-  request->outputs.clear();
-  request->output_names.clear();
-  request->refusals.clear();
+  request->clear();
   return ATH_OK;
 }
 

@@ -109,6 +109,27 @@ static void outputs_and_reset(void) {
   puppet_end(&on);
 }
 
+/* mutant: a request begins with the failures of the last one */
+static void nothing_is_left(void) {
+  static const float row[2] = {3, 4};
+  static const char* const unknown[] = {"tg"};
+  puppet_world on = puppet_begin(NULL, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  int i;
+  for (i = 0; i < 3; ++i) {
+    ath_request* request = ath_request_create(on.model);
+    CHECK_OK(ath_request_error(request, &error));
+    CHECK_REFUSED(ath_infer(request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
+    CHECK(ath_request_set_text(request, "x", "text", 4) == ATH_OK);
+    CHECK(ath_request_set_deadline_ns(request, 0) == ATH_OK);
+    CHECK(ath_request_set_outputs(request, unknown, 1) == ATH_OK);
+    CHECK(ath_request_set_cache_mode(request, 17) == ATH_INVALID_ARGUMENT);
+    ath_request_destroy(request);
+  }
+  puppet_end(&on);
+}
+
 /* mutant: every negative deadline is the default */
 static void deadlines(void) {
   static const float row[2] = {3, 4};
@@ -352,6 +373,7 @@ static void stop(void) {
 const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
                            {"a report says how many members of an ensemble have answered", members},
                            {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
+                           {"of a request that was destroyed nothing is left in the next one", nothing_is_left},
                            {"a deadline in the past has passed; the default is a value of its own", deadlines},
                            {"a relative folder survives a change of the working directory", relative_folder},
                            {"texts go through a processor, one or many at a time", texts},

@@ -1,11 +1,12 @@
 // Every allocation of a call at the border fails once, in turn: the call must say resource_exhausted and
-// leave nothing behind, and the next one must succeed. A warm call allocates nothing. The library takes operator new from the program that
+// leave nothing behind, and the next one must succeed. A warm call allocates nothing, nor does its request. The library takes operator new from the program that
 // it is loaded into.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <new>
+#include <string>
 #include <utility>
 
 extern "C" {
@@ -56,6 +57,17 @@ void exhaust(char const* name, std::function<std::int32_t(ath_error**)> const& c
   }
 }
 
+// Whether a request can be made and filled without memory.
+bool makes_request_for_nothing(ath_model const* model, ath_tensor_view const& view) {
+  allocations_left = 0;
+  refused = false;
+  ath_request* request = ath_request_create(model);
+  bool const filled = request != nullptr && ath_request_set_tensor(request, "x", &view, nullptr) == ATH_OK;
+  allocations_left = -1;
+  ath_request_destroy(request);
+  return filled && !refused;
+}
+
 // Whether the request is let through to its model.
 bool runs(ath_request const* request) {
   ath_response* response = nullptr;
@@ -71,7 +83,8 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 // mutant: a setter that throws leaves no mark
-// mutant: a response is made anew for each call
+// mutant: a request and a response are made anew for each call
+// mutant: the memory of a large request is kept
 // mutant: an error without memory for its message says nothing
 int main() {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
@@ -139,6 +152,12 @@ int main() {
     CHECK(answered && !refused);
   }
   ath_request_destroy(request);
+  CHECK(makes_request_for_nothing(model, view));
+  request = ath_request_create(model);
+  for (int i = 0; i < 1000; ++i)
+    CHECK(ath_request_set_tensor(request, std::to_string(i).c_str(), &view, nullptr) == ATH_OK);
+  ath_request_destroy(request);
+  CHECK(!makes_request_for_nothing(model, view));
   ath_model_release(model);
   ath_engine_destroy(engine);
   return failures == 0 && failed_checks == 0 ? 0 : 1;
