@@ -21,6 +21,12 @@ MODEL = Path(__file__).resolve().parents[2] / "examples" / "polymers" / "model"
 GIB = 1 << 30
 
 
+def limit_files(size):
+    """Before a program starts: its files are full at so many bytes, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 class Program(unittest.TestCase):
     def setUp(self):
         self.temporary = tempfile.TemporaryDirectory()
@@ -128,16 +134,20 @@ class Program(unittest.TestCase):
     # mutant: the object of a row is dropped
     # mutant: cells that a row does not have are written
     def test_json_lines_in_and_out(self):
-        path = self.write("in.jsonl", '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene", "more": {"a": [1, 2]}}\n{"smiles": "(("}\n')
+        path = self.write(
+            "in.jsonl",
+            '"*CC*"\n\n{"smiles": "*CC(*)C", "name": "polypropylene", "lot": 7, "more": {"a": [1, 2]}}\n'
+            '{"smiles": "((", "note": [1, null]}\n')
         out = self.folder / "out.jsonl"
         self.predict("--jsonl", path, "--out", out)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         self.assertEqual([row["smiles"] for row in rows], ["*CC*", "*CC(*)C", "(("])
-        self.assertEqual((rows[1]["name"], rows[1]["more"]), ("polypropylene", {"a": [1, 2]}))
+        self.assertEqual((rows[1]["name"], rows[1]["lot"], rows[1]["more"]), ("polypropylene", 7, {"a": [1, 2]}))
         self.assertNotIn("name", rows[0])
         self.assertTrue(rows[0]["repeat_unit"])
         self.assertGreater(rows[0]["tg_k"], 50)
         self.assertIn("error", rows[2])
+        self.assertEqual(rows[2]["note"], [1, None])
 
     # mutant: a line that is no JSON ends the run
     # mutant: the byte of a JSON fault is counted from its line
@@ -398,7 +408,6 @@ class Program(unittest.TestCase):
         _, errors = self.predict("--threads", "64", status=1, prepare=large_stacks)
         self.assertRegex(errors, r"^polymers: [^\n]*thread[^\n]*\n$")
 
-    # mutant: nobody looks whether a page reached its file
     def test_output_that_cannot_be_written_is_one_sentence(self):
         for place in ("/dev/full", self.folder / "no" / "such" / "folder.csv"):
             for option in ("--out", "--html"):
@@ -407,6 +416,14 @@ class Program(unittest.TestCase):
         with open("/dev/full", "wb") as full:
             _, errors = self.predict("-", stdin=b"*CC*\n" * 2000, stdout=full, status=1)
         self.assertIn("standard output", errors)
+
+    # mutant: nobody looks whether a page reached its file
+    def test_a_page_whose_last_bytes_do_not_fit_is_an_error(self):
+        page = self.folder / "page.html"
+        self.predict("*CC*", "--html", page)
+        room = page.stat().st_size - 100  # a stream writes them when it is closed
+        _, errors = self.predict("*CC*", "--html", page, status=1, prepare=lambda: limit_files(room))
+        self.assertRegex(errors, r"page\.html: cannot be written: File too large\n$")
 
     # mutant: an option takes an empty path
     def test_an_empty_path_is_wrong_usage(self):
@@ -455,8 +472,9 @@ class Program(unittest.TestCase):
 
     # mutant: of columns of one name JSON keeps the last
     def test_no_cell_is_lost_in_json(self):
-        path = self.write("in.csv", "id,id,,smiles,\n1,2,3,*CC*,4\n")
-        (row,) = (json.loads(line) for line in self.predict(path, "--out", self.folder / "out.jsonl") and (self.folder / "out.jsonl").read_text().splitlines())
+        out = self.folder / "out.jsonl"
+        self.predict(self.write("in.csv", "id,id,,smiles,\n1,2,3,*CC*,4\n"), "--out", out)
+        row = json.loads(out.read_text())
         self.assertEqual([row[name] for name in ("id", "id_2", "column_3", "smiles", "column_5")], ["1", "2", "3", "*CC*", "4"])
 
     # mutant: a polymer beside a solvent is no mixture
@@ -514,7 +532,9 @@ class Program(unittest.TestCase):
         status, errors = self.shell(f"- --out '{path}' < '{path}'")
         self.assertEqual(status, 1, errors)
         self.assertEqual(path.read_text(), "smiles,id\n*CC*,1\n")
-        self.predict("*CC*", "--out", self.folder / "both", "--html", self.folder / "x" / ".." / "both", status=1)
+        (self.folder / "x").mkdir()
+        _, errors = self.predict("*CC*", "--out", self.folder / "both", "--html", self.folder / "x" / ".." / "both", status=1)
+        self.assertIn("both: this cannot be both the predictions and the page", errors)
 
     # mutant: a refusal draws no mark
     # mutant: an error tells its code
@@ -548,12 +568,8 @@ class Program(unittest.TestCase):
     # mutant: half a row stays in a file on a full disk
     # mutant: a file on a full disk is said to hold one row more
     def test_a_full_disk_leaves_whole_rows_and_says_how_many(self):
-        def small_files():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
         out = self.folder / "out.csv"
-        _, errors = self.predict("-", "--out", out, stdin=b"*CC*\n" * 5000, status=1, prepare=small_files)
+        _, errors = self.predict("-", "--out", out, stdin=b"*CC*\n" * 5000, status=1, prepare=lambda: limit_files(60_000))
         text = out.read_text()
         count = int(re.search(r"cannot be written behind its first (\d+) rows: File too large", errors)[1])
         self.assertGreater(count, 0)
