@@ -84,7 +84,7 @@ TEST_CASE("rows come in windows, in their order, however the parts of the file f
   Folder const folder;
   std::string text = "name,smiles\n";
   for (std::size_t i = 0; i < 30'000; ++i)
-    text += fmt::format("\"row, \"\"{}\"\"\n{}\",{}\r\n", i, i, std::string(1 + i % 7, 'C'));
+    text += fmt::format("\"row, \"\"{}\"\"\n{}\",{}\r\n", i, i, std::string(1 + i % 97, 'C'));
   auto const path = folder.write("in.csv", text);
   auto rows = open_rows({path, Format::csv});
   REQUIRE(rows);
@@ -97,7 +97,7 @@ TEST_CASE("rows come in windows, in their order, however the parts of the file f
     for (auto const& row : *part) {
       REQUIRE(!row.error);
       REQUIRE(row.name == fmt::format("row, \"{}\"\n{}", number, number));
-      REQUIRE(row.smiles.size() == 1 + number % 7);
+      REQUIRE(row.smiles.size() == 1 + number % 97);
       REQUIRE(row.line == 2 + 2 * number);
       REQUIRE(row.number == ++number);
     }
@@ -485,11 +485,9 @@ TEST_CASE("one file is one file by whatever path") {
   auto const path = folder.write("in.csv", "smiles\n");
   std::filesystem::create_symlink(path, folder.at("link.csv"));
   std::filesystem::create_hard_link(path, folder.at("hard.csv"));
-  for (auto const* other : {"in.csv", "link.csv", "hard.csv", "./in.csv", "../x/../in.csv"}) {
-    if (std::string(other).starts_with("../")) std::filesystem::create_directories(folder.at("x"));
-    auto const place = std::string(other).starts_with("../") ? folder.at("x/../in.csv") : folder.at(other);
-    CHECK_MESSAGE(same_file(place, 1, path, 0), place);
-  }
+  std::filesystem::create_directories(folder.at("x"));
+  for (auto const* other : {"in.csv", "link.csv", "hard.csv", "./in.csv", "x/../in.csv"})
+    CHECK_MESSAGE(same_file(folder.at(other), 1, path, 0), other);
   CHECK(!same_file(folder.write("other.csv", ""), 1, path, 0));
   CHECK(same_file(folder.at("new.csv"), 1, folder.at("x/../new.csv"), 1));
   CHECK(!same_file("/dev/null", 1, "/dev/zero", 0));

@@ -208,7 +208,6 @@ class Program(unittest.TestCase):
         self.assertEqual(oligomer["error"], "")
         self.assertGreater(abs(float(endless["tg_k"]) - float(oligomer["tg_k"])), 0.5)
 
-    # mutant: the demonstration runs one round
     def test_without_input_nine_polymers_show_the_cache_at_work(self):
         output, _ = self.predict()
         self.assertLess(output.count("\n"), 30)
@@ -265,6 +264,7 @@ class Program(unittest.TestCase):
         self.assertRegex(print_rules, r"\.scroll \{[^}]*max-height: none; overflow: visible")
         self.assertRegex(print_rules, r"\.tools[^}]*\{ display: none; \}")
 
+    # mutant: the demonstration runs one round
     # mutant: only the first round of the first caller is counted
     def test_the_histogram_holds_every_answer_of_every_caller(self):
         page = self.folder / "page.html"
