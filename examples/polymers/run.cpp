@@ -131,8 +131,8 @@ class Run {
 
 void print_summary(Summary const& summary, View const& view) {
   double const rate = summary.seconds > 0 ? static_cast<double>(summary.rows) / summary.seconds : 0;
-  say("{} row{}, {} refused, {:.0f} rows/s\n", summary.rows, summary.rows == 1 ? "" : "s", summary.errors,
-      rate);
+  say("{} row{}, {} refused, {:.{}f} rows/s\n", summary.rows, summary.rows == 1 ? "" : "s", summary.errors,
+      rate, rate < 10 ? 2 : 0);
   if (view.explain) print_engine(summary);
 }
 

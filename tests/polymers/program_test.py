@@ -124,7 +124,7 @@ class Program(unittest.TestCase):
         rows = [(f"{number}", bad[number // 20 % len(bad)] if number % 20 == 13 else good[number % len(good)]) for number in range(10_000)]
         path = self.write("in.csv", "id,smiles\n" + "".join(f"{number},{smiles}\n" for number, smiles in rows))
         output, _ = self.predict(path, "--out", self.folder / "out.csv")
-        self.assertRegex(output, r"(?m)^10000 rows, 500 refused, \d+ rows/s$")
+        self.assertRegex(output, r"(?m)^10000 rows, 500 refused, [\d.]+ rows/s$")
         with open(self.folder / "out.csv", newline="", encoding="utf-8") as file:
             answers = list(csv.DictReader(file))
         self.assertEqual([(answer["id"], answer["smiles"]) for answer in answers], rows)
@@ -189,7 +189,7 @@ class Program(unittest.TestCase):
         self.assertNotIn("\x1b", output)
         self.assertNotIn("\0", output)
         self.assertIn("NUL at byte 1", output)
-        self.assertRegex(output, r"(?m)^3 rows, 2 refused, \d+ rows/s$")
+        self.assertRegex(output, r"(?m)^3 rows, 2 refused, [\d.]+ rows/s$")
 
     # mutant: a dash is a file of that name
     # mutant: what is said goes where the predictions go
