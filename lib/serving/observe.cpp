@@ -64,8 +64,8 @@ void write_calls(MetricsText& text, ModelFacts const& facts) {
   text.histogram("athanor_batch_items", "Items per batch.", {model, version}, metrics.batch_items,
                  HistogramUnit::count);
   text.histogram("athanor_request_seconds",
-                 "From a call to its answer; calls refused on arrival are left out.", {model, version},
-                 metrics.latency, HistogramUnit::nanoseconds);
+                 "From a call to its answer; calls refused before anything was done for them are left out.",
+                 {model, version}, metrics.latency, HistogramUnit::nanoseconds);
   text.histogram("athanor_queue_seconds",
                  "From entering the queue to the start of the batch; calls that ran at once are left out.",
                  {model, version}, metrics.queue, HistogramUnit::nanoseconds);

@@ -64,6 +64,27 @@ TEST_CASE("the queue time is counted of calls that waited for their batch") {
             "athanor_queue_seconds_count{model=\"puppet\",version=\"1.0.0\"} 1") != std::string::npos);
 }
 
+// mutant: how fast an open breaker refuses is counted as latency
+// mutant: a refusal on the way is told as a failure
+TEST_CASE("the latency of calls for which nothing was done is left out") {
+  SimulatedEngine engine;
+  engine.control.on_run = [](ath_batch const&) {
+    return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
+  };
+  Model<SimulatedServing> const model(engine.state, *engine.served);
+  for (int i = 0; i < 5; ++i)
+    CHECK(engine.infer(row(1), {.cache = CacheMode::skip}).error().reason == Reason::backend_failure);
+  REQUIRE(model.statistics()->latency.count == 5);
+
+  CHECK(engine.infer(row(1)).error().reason == Reason::breaker_open);
+  CHECK(engine.submit(row(1))->refusal->reason == Reason::breaker_open);
+  CHECK(engine.infer(row(1), {.cache = CacheMode::only_if_cached}).error().reason == Reason::not_cached);
+  auto const seen = model.statistics().value();
+  CHECK(seen.latency.count == 5);
+  CHECK(seen.requests_with(Code::unavailable) == 2);
+  CHECK(seen.requests_with(Code::not_found) == 1);
+}
+
 // mutant: nobody looks whether an answer has an output
 TEST_CASE(
     "asking an answer for an output that it does not have terminates the process with the names of those it "

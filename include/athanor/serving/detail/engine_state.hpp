@@ -264,6 +264,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress end_route(CallType& call, Error error) noexcept;
+  Progress turn_away(CallType& call, Error error) noexcept;
   void end_sequence_work(CallType& call) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;

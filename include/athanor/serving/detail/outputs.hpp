@@ -24,6 +24,8 @@ namespace athanor::inline v1::serving {
 struct Ending {
   bool failed = false;
   Error error{};  ///< undefined unless `failed`
+  bool turned_away =
+      false;  ///< nothing was done for the call and it waited for nothing; undefined unless `failed`
 };
 
 /// Chooses the named outputs, in that order. invalid_argument for unknown names and for more than
@@ -142,6 +144,7 @@ inline void record_answer(ModelMetrics& metrics, ModelDescription const& descrip
                           Report const& report) noexcept {
   auto const code = ending.failed ? ending.error.code : Code::ok;
   metrics.count_request(code);
+  if (ending.failed && ending.turned_away) return;
   metrics.latency.record(static_cast<std::uint64_t>(std::max<std::int64_t>(report.total.count(), 0)));
   // The report of a failed call may still be written: its caller may have abandoned work that runs.
   if (ending.failed) return;

@@ -64,6 +64,14 @@ typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Erro
   return Progress::next;
 }
 
+/// Ends a route on which nothing was done for the call and it waited for nothing: how long that took is no latency.
+template <class T>
+typename EngineState<T>::Progress EngineState<T>::turn_away(CallType& call, Error error) noexcept {
+  end_route(call, std::move(error));
+  call.route_end.turned_away = true;
+  return Progress::next;
+}
+
 /// Looks for NaN and infinities in the inputs, which check() has left to this, and adds them to the key, if there is one.
 template <class T>
 std::optional<Error> EngineState<T>::read_inputs(CallType const& call, KeyHasher* hasher) noexcept {
@@ -97,10 +105,10 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
     if (call.cache_mode != CacheMode::only_if_cached) {
       // Without a key, what was left to the hash is read here.
       if (call.inputs.checked().unread)
-        if (auto refused = read_inputs(call, nullptr)) return end_route(call, std::move(*refused));
+        if (auto refused = read_inputs(call, nullptr)) return turn_away(call, std::move(*refused));
       return Progress::next;
     }
-    return end_route(call, make_error(Code::not_found, Reason::not_cached,
+    return turn_away(call, make_error(Code::not_found, Reason::not_cached,
                                       "{}: expected {}, as the call reads the cache only", description.id,
                                       own ? "a value for the seed" : "a model whose answers are cached"));
   }
@@ -109,7 +117,7 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
   if (!call.inputs.checked().unread) {
     for (std::size_t i = 0; i < signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
   } else if (auto refused = read_inputs(call, &hasher)) {
-    return end_route(call, std::move(*refused));
+    return turn_away(call, std::move(*refused));
   }
   if (parametric)
     for (ath_value const& value : call.parameters.values()) hasher.add(value);
@@ -121,7 +129,7 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
     call.report.members = call.outputs->stored->members;
     call.step = RouteStep::finish;
   } else if (joined == caching::Join::refused) {
-    return end_route(call, caching::refusal_error(call.refusal, cache_.options()));
+    return turn_away(call, caching::refusal_error(call.refusal, cache_.options()));
   } else if (joined == caching::Join::owner) {
     call.report.cache = call.cache_mode == CacheMode::refresh ? CacheState::refreshed : CacheState::miss;
   }
@@ -150,7 +158,7 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
     admitted = tl::unexpected(no_worker());  // which is what the others learn
   }
-  return end_route(call, std::move(admitted.error()));
+  return turn_away(call, std::move(admitted.error()));
 }
 
 /// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the execution
@@ -163,7 +171,7 @@ inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& ca
   auto lease = breaker.reserve(now);
   if (!lease) {
     lease.error().message = detail::format("{}: {}", call.model->description().id, lease.error().message);
-    return end_route(call, std::move(lease.error()));
+    return turn_away(call, std::move(lease.error()));
   }
   if (lease->probe >= 0) {
     call.lease = *lease;
@@ -249,7 +257,7 @@ inline typename EngineState<T>::Progress EngineState<T>::prepare_step(CallType& 
   if (call.model->description().preprocesses) {
     if (caller == CallerKind::submitter || caller == CallerKind::group) {
       if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
-      return end_route(call, no_worker());
+      return turn_away(call, no_worker());
     }
     auto prepared = [&]() -> Result<void> {
       try {
@@ -281,7 +289,7 @@ template <class T>
 inline typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
   call.step = call.ticket.number == 0 ? RouteStep::push : RouteStep::slot;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
-  if (!acquired) return end_route(call, std::move(acquired.error()));
+  if (!acquired) return turn_away(call, std::move(acquired.error()));
   return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
 }
 
@@ -522,7 +530,9 @@ inline bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
 template <class T>
 inline void EngineState<T>::take_ending(CallType& call) noexcept {
   call.answer_end.failed = call.route_end.failed;
-  if (call.route_end.failed) call.answer_end.error = std::move(call.route_end.error);
+  if (!call.route_end.failed) return;
+  call.answer_end.error = std::move(call.route_end.error);
+  call.answer_end.turned_away = call.route_end.turned_away;
 }
 
 /// The end of every route: the rooms that were entered get the outcome in reverse order, then the caller does. A worker
