@@ -121,6 +121,16 @@ TEST_CASE("infer_into has no room for texts") {
         "infer");
 }
 
+// mutant: infer_into looks at outputs that nobody asked for
+TEST_CASE("infer_into writes the numbers of a model that has texts as well") {
+  NamingRig rig(R"("batching": {"max_items": 1},)");
+  std::array<std::string_view, 1> const names{"count"};
+  std::array<std::int64_t, 1> counted{};
+  std::array<Tensor, 1> outputs{Tensor::view<std::int64_t>(counted, Shape{1})};
+  REQUIRE(rig.model.infer_into(asking({2}), outputs, {.outputs = names}));
+  CHECK(counted[0] == 3);
+}
+
 // mutant: a self-test takes any text for the one expected
 TEST_CASE("a self-test knows the texts that its answers hold") {
   auto const load = [](std::string const& label, std::string const& words) {

@@ -130,7 +130,7 @@ class Model {
   /// retry_after), internal (the model).
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
-  /// element types and shapes must be those of the answer.
+  /// element types and shapes must be those of the answer. Each of them must have one row of numbers per item.
   Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
                             CallOptions const& options = {}) const;
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the

@@ -62,8 +62,12 @@ inline Result<Answer> Model<T>::finish_made(Result<serving::Call<T>*> call) cons
 template <ServingTraits T>
 Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
                                     CallOptions const& options) const {
+  auto const is_asked_for = [&](TensorSpec const& output) {
+    return options.outputs.empty() ||
+           std::ranges::find(options.outputs, output.name) != options.outputs.end();
+  };
   for (TensorSpec const& output : model_->description().signature.outputs)
-    if (!output.stacks() || output.dtype == DType::bytes)
+    if ((!output.stacks() || output.dtype == DType::bytes) && is_asked_for(output))
       return fail(Code::invalid_argument, Reason::shape,
                   "{}: output {}: expected an output with one row of numbers per item, got {}: use infer",
                   id(), output.name, to_string(output));
