@@ -172,7 +172,7 @@ std::int32_t ath_request_set_cache_mode(ath_request* request, std::int32_t mode)
 std::int32_t ath_request_set_outputs(ath_request* request, const char* const* names,
                                      std::size_t count) noexcept {
   return change(request, "ath_request_set_outputs", nullptr, [&]() -> Result<void> {
-    if (auto fits = check_size("ath_request_set_outputs", "count", count, most_texts); !fits) return fits;
+    if (auto fits = check_size("ath_request_set_outputs", "count", count, max_tensors); !fits) return fits;
     std::vector<std::string> copies;
     for (std::size_t i = 0; i < count; ++i) {
       if (names == nullptr || names[i] == nullptr)

@@ -473,8 +473,9 @@ ATH_API int32_t ath_request_set_deadline_ns(ath_request *request, int64_t deadli
  */
 ATH_API int32_t ath_request_set_cache_mode(ath_request *request, int32_t mode) ATH_NOEXCEPT;
 /**
- * Selects the outputs that the answer holds, in this order, at most ATH_MAX_TENSORS; the names are copied. A count of 0
- * means all. A name that the model does not have is rejected by the call, with ATH_REASON_OUTPUT_MISSING.
+ * Selects the outputs that the answer holds, in this order, at most ATH_MAX_TENSORS; a larger count is rejected before a
+ * name is read. The names are copied. A count of 0 means all. A name that the model does not have is rejected by the call,
+ * with ATH_REASON_OUTPUT_MISSING.
  */
 ATH_API int32_t ath_request_set_outputs(ath_request *request, const char *const *names, size_t count) ATH_NOEXCEPT;
 

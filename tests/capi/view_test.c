@@ -257,8 +257,19 @@ static void absurd_counts(void) {
   refused_call(&on, "x: length: expected at most 9223372036854775807, got 18446744073709551615");
   CHECK_OK(ath_request_set_tensor(on.request, "x", &good, &error));
   check_answer(&on, row, 2);
-  CHECK(ath_request_set_outputs(on.request, words, most) == ATH_INVALID_ARGUMENT);
-  refused_call(&on, "ath_request_set_outputs: count");
+  puppet_end(&on);
+}
+
+/* mutant: more outputs than a model can have are copied */
+static void too_many_outputs(void) {
+  const char* names[ATH_MAX_TENSORS + 1];
+  puppet_world on = puppet_begin(no_cache, NULL);
+  size_t i = 0;
+  for (; i <= ATH_MAX_TENSORS; ++i) names[i] = "y";
+  CHECK(ath_request_set_outputs(on.request, names, ATH_MAX_TENSORS) == ATH_OK);
+  CHECK(ath_request_set_outputs(on.request, names, ATH_MAX_TENSORS + 1) == ATH_INVALID_ARGUMENT);
+  refused_call(&on, "ath_request_set_outputs: count: expected at most 16, got 17");
+  CHECK(ath_request_set_outputs(on.request, names, (size_t)-1) == ATH_INVALID_ARGUMENT);
   puppet_end(&on);
 }
 
@@ -453,6 +464,7 @@ const test view_tests[] = {
      overlooked_failures},
     {"a request says which setter failed, and why", told_where_it_happened},
     {"counts and lengths that no memory holds are refused and remembered", absurd_counts},
+    {"an answer has no more outputs than a model", too_many_outputs},
     {"tensors that do not fit the model are refused by name", wrong_for_the_model},
     {"texts can be given as offsets into one block", text_views},
     {"texts of an answer are read by their offsets", text_outputs},
