@@ -1,5 +1,6 @@
 #include <athanor/core/tensor.hpp>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
@@ -97,8 +98,8 @@ std::string to_string(Shape const& shape) { return fmt::format("[{}]", fmt::join
 
 Buffer Buffer::allocate(std::size_t bytes) noexcept {
   if (bytes > std::numeric_limits<std::size_t>::max() - alignment) return {};
-  std::size_t const rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* data = std::aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+  std::size_t const rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, rounded);
   if (data == nullptr) return {};
   return adopt(data, rounded, &free_aligned, nullptr);
 }

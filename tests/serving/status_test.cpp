@@ -85,6 +85,20 @@ TEST_CASE("the latency of calls for which nothing was done is left out") {
   CHECK(seen.requests_with(Code::not_found) == 1);
 }
 
+// mutant: the memory of a cached output is charged without its alignment
+// mutant: the list of outputs of a cached answer is not charged
+TEST_CASE("a cached answer of eight bytes is charged with all the memory that it takes") {
+  SimulatedEngine engine;
+  REQUIRE(engine.infer(row(1)));
+  std::size_t const allocator = 16;
+  std::size_t const numbers = 64 + allocator;
+  std::size_t const block = 2 * sizeof(std::size_t) + 3 * sizeof(void*) + allocator;  // of the Buffer
+  std::size_t const answer = sizeof(serving::StoredAnswer) + 2 * sizeof(void*) + allocator;
+  std::size_t const outputs = sizeof(Tensor) + allocator;
+  CHECK(engine.state->cache().statistics().bytes ==
+        numbers + block + answer + outputs + serving::EngineState<SimulatedServing>::Cache::entry_overhead());
+}
+
 // mutant: nobody looks whether an answer has an output
 TEST_CASE(
     "asking an answer for an output that it does not have terminates the process with the names of those it "

@@ -45,7 +45,7 @@ EngineOptions draw_options(Draw& draw, std::size_t models) {
   options.threads = 1 + draw.below(3);
   options.max_items = 4 + static_cast<std::int64_t>(draw.below(40));
   if (draw.one_in(8)) options.max_bytes = 256;
-  std::size_t const caches[] = {0, 4096, std::size_t{1} << 20, std::size_t{1} << 20};
+  std::size_t const caches[] = {0, 8192, std::size_t{1} << 20, std::size_t{1} << 20};
   options.cache_bytes = caches[draw.below(4)];
   options.breaker = !draw.one_in(3);
   options.caller_runs = draw.one_in(3) ? CallerRuns::never : CallerRuns::when_idle;

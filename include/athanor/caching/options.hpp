@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <athanor/core/cache_mode.hpp>
+#include <athanor/core/detail/block_overhead.hpp>
 #include <athanor/core/error.hpp>
 #include <athanor/core/hash.hpp>
 #include <athanor/core/time.hpp>
@@ -13,8 +14,10 @@ namespace athanor::inline v1 {
 
 /// How much a cache keeps, and for how long.
 struct ResponseCacheOptions {
-  /// Bytes that all stored entries together may hold, overhead included; never exceeded. 0 stores nothing:
-  /// only concurrent equal computations are shared.
+  /// Bytes of memory that all stored entries together may take; never exceeded. Charged are an entry's value, the entry
+  /// itself and its share of the table, each block of memory with its alignment and 16 bytes for the allocator. The free
+  /// memory that an allocator keeps between blocks in use is not: a process that stores many small values may grow by
+  /// half as much again. 0 stores nothing: only concurrent equal computations are shared.
   std::size_t capacity_bytes = std::size_t{64} << 20;
   /// A value that would be charged more than this, overhead included, is returned but not stored. 0 means an
   /// eighth of the capacity.
@@ -26,6 +29,9 @@ struct ResponseCacheOptions {
 };
 
 namespace caching {
+
+/// What a value behind a std::shared_ptr takes beside its own bytes: the counts of its owners, and its block.
+inline constexpr std::size_t shared_overhead = 2 * sizeof(void*) + detail::block_overhead;
 
 /// invalid_argument (Reason::option) naming the option, its value and what it may be.
 Result<void> validate(ResponseCacheOptions const& options);

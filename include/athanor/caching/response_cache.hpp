@@ -62,13 +62,14 @@ concept VectorOfPlain = std::ranges::contiguous_range<Value const> &&
                         requires(Value const& value) { value.capacity(); };
 
 /// The bytes charged for a value: its `cache_bytes` if it has one; else its size, plus the capacity of a
-/// string or vector of trivially copyable elements.
+/// string or vector of trivially copyable elements, with its block.
 template <class Value>
 std::size_t charged_bytes(Value const& value) {
   if constexpr (HasCacheBytes<Value>) {
     return cache_bytes(value);
   } else if constexpr (VectorOfPlain<Value>) {
-    return sizeof(Value) + value.capacity() * sizeof(std::ranges::range_value_t<Value const>);
+    return sizeof(Value) + value.capacity() * sizeof(std::ranges::range_value_t<Value const>) +
+           detail::block_overhead;
   } else {
     static_assert(std::is_trivially_copyable_v<Value>,
                   "athanor::ResponseCache: give this value a function std::size_t cache_bytes(Value const&)");

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/block_overhead.hpp>
 #include <athanor/core/detail/recorded.hpp>
 #include <athanor/core/detail/require.hpp>
 #include <athanor/core/error.hpp>
@@ -159,6 +160,10 @@ class Buffer {
   }
   /// Usable bytes; may exceed what was requested.
   std::size_t capacity() const noexcept { return block_ != nullptr ? block_->bytes : 0; }
+  /// Bytes of memory that an allocated block takes, with its bookkeeping and what an allocator adds; 0 without a block.
+  std::size_t footprint() const noexcept {
+    return block_ != nullptr ? block_->bytes + sizeof(Block) + 2 * detail::block_overhead : 0;
+  }
   /// True if this is the only owner of the block, so that its bytes may be overwritten.
   bool unique() const noexcept {
     return block_ != nullptr && block_->owners.load(std::memory_order_acquire) == 1;

@@ -78,7 +78,7 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) noexcept -> Result
     } else {
       computed.value = std::make_shared<Value const>(compute());
     }
-    computed.bytes = caching::charged_bytes(*computed.value);
+    computed.bytes = caching::charged_bytes(*computed.value) + caching::shared_overhead;
     return computed;
   } catch (...) {
     return tl::unexpected(detail::caught(Code::internal, Reason::none, "cache: the computation threw"));

@@ -147,9 +147,9 @@ class Store {
   /// Const. Exact if no other thread uses the store at the same time.
   CacheStatistics statistics() const noexcept;
 
-  /// What an entry costs beyond its value: the node, and its share of the table.
+  /// What an entry costs beyond its value: the node, and its share of the table, which is up to half empty.
   static constexpr std::size_t entry_overhead() noexcept {
-    return sizeof(StoredValue) + sizeof(StoredValue*);
+    return sizeof(StoredValue) + detail::block_overhead + 2 * sizeof(StoredValue*);
   }
 
  private:

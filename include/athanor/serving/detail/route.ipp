@@ -427,14 +427,13 @@ Result<StoredAnswerPointer> EngineState<T>::copy_answer(CallType& call, std::siz
   try {
     auto answer = std::make_shared<StoredAnswer>();
     answer->members = call.report.members;
-    bytes = sizeof(StoredAnswer);
     auto const outputs = call.outputs->computed().first(call.model->description().signature.outputs.size());
+    answer->outputs.reserve(outputs.size());
+    bytes = sizeof(StoredAnswer) + caching::shared_overhead + detail::block_overhead;
     for (Tensor const& output : outputs) {
       auto copy = output.clone();
       if (!copy) return tl::unexpected(std::move(copy.error()));
-      bytes += copy->size_bytes() + sizeof(Tensor);
-      if (copy->offsets() != nullptr)
-        bytes += static_cast<std::size_t>(copy->shape().elements() + 1) * sizeof(std::int64_t);
+      bytes += sizeof(Tensor) + copy->buffer().footprint();
       answer->outputs.push_back(std::move(*copy));
     }
     return answer;
