@@ -12,7 +12,8 @@ Result<void> PolicySettings::check(std::string_view name,
   for (auto const& parameter : parameters) {
     if (std::ranges::find(known, parameter.name) != known.end()) continue;
     return fail(
-        Code::invalid_argument, Reason::manifest, "unknown key '{}'; the policy '{}' takes {}",
+        Code::invalid_argument, Reason::manifest,
+        "unknown key '{}'; known: max_items, max_cost, sizes, instances, policy; the policy '{}' takes {}",
         parameter.name, name,
         known.size() == 0 ? "no parameters" : fmt::format("{}", fmt::join(known.begin(), known.end(), ", ")));
   }

@@ -207,6 +207,7 @@ TEST_CASE("settings choose one of the shipped policies by its name and configure
 
 // mutant: a policy does not look at the name in its settings
 // mutant: a policy ignores parameters that it does not know
+// mutant: a misspelt key of a batching section is not told which there are
 // mutant: a parameter of a policy may be out of range
 TEST_CASE("S3-22 a policy refuses settings that it would not heed") {
   auto const unknown = ShippedPolicy::configure({.policy = "eager"});
@@ -216,9 +217,11 @@ TEST_CASE("S3-22 a policy refuses settings that it would not heed") {
   CHECK(refusal(SizeOrDelay::configure({.policy = "immediate"})) ==
         "policy: expected 'size_or_delay', got 'immediate'");
   CHECK(refusal(ShippedPolicy::configure({.parameters = {{"max_delay_us", 500}}})) ==
-        "unknown key 'max_delay_us'; the policy 'immediate' takes no parameters");
+        "unknown key 'max_delay_us'; known: max_items, max_cost, sizes, instances, policy; the policy "
+        "'immediate' takes no parameters");
   CHECK(refusal(ShippedPolicy::configure({.policy = "size_or_delay", .parameters = {{"max_costs", 9}}})) ==
-        "unknown key 'max_costs'; the policy 'size_or_delay' takes max_delay_us");
+        "unknown key 'max_costs'; known: max_items, max_cost, sizes, instances, policy; the policy "
+        "'size_or_delay' takes max_delay_us");
   for (std::int64_t const delay : {-1, 60'000'001})
     CHECK(refusal(SizeOrDelay::configure({.parameters = {{"max_delay_us", delay}}})) ==
           "max_delay_us: expected a whole number from 0 to 60000000, got " + std::to_string(delay));

@@ -162,9 +162,11 @@ TEST_CASE("a model whose batching section its policy refuses is not added") {
   CHECK(unknown.starts_with("puppet@1.0.0: batching: policy: expected 'immediate' or "));
   CHECK(unknown.ends_with(", got 'eager'"));
   CHECK(refusal(R"("batching": {"max_delay_us": 500},)") ==
-        "puppet@1.0.0: batching: unknown key 'max_delay_us'; the policy 'immediate' takes no parameters");
+        "puppet@1.0.0: batching: unknown key 'max_delay_us'; known: max_items, max_cost, sizes, instances, "
+        "policy; the policy 'immediate' takes no parameters");
   CHECK(refusal(R"("batching": {"max_costs": 20000},)") ==
-        "puppet@1.0.0: batching: unknown key 'max_costs'; the policy 'immediate' takes no parameters");
+        "puppet@1.0.0: batching: unknown key 'max_costs'; known: max_items, max_cost, sizes, instances, "
+        "policy; the policy 'immediate' takes no parameters");
   CHECK(engine.health().models.empty());
   ModelFolder const folder(R"("batching": {"policy": "size_or_delay", "max_delay_us": 1},)");
   CHECK(engine.load(folder.path()));
