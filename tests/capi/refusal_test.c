@@ -141,12 +141,15 @@ static void nulls(void) {
 }
 
 /* mutant: a plugin that cannot be opened is passed over */
+/* mutant: bytes of an error that are no UTF-8 are left as they are */
 static void missing_files(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = NULL;
   ath_error* error = NULL;
   CHECK_REFUSED(ath_model_load(engine, "/nowhere/at/all", &model, &error), ATH_NOT_FOUND, ATH_REASON_FILE,
                 "/nowhere/at/all");
+  CHECK_REFUSED(ath_model_load(engine, "/nowhere/\xff\xc3\xa9\xc3", &model, &error), ATH_NOT_FOUND,
+                ATH_REASON_FILE, "/nowhere/\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd/athanor.json");
   CHECK(model == NULL);
   ath_engine_destroy(engine);
   engine = puppet_engine("{\"plugins\": [\"telepathy\"]}");
