@@ -52,6 +52,7 @@ TEST_CASE("an engine whose only model exceeds the budget is not ready, and says 
         std::string::npos);
 }
 
+// mutant: the error of a run does not say which model ran
 // mutant: the metrics leave out what a breaker refused
 TEST_CASE("a breaker that opens and refuses shows in the metrics") {
   Opened processor;
@@ -59,7 +60,8 @@ TEST_CASE("a breaker that opens and refuses shows in the metrics") {
     return Result<void>(fail(Code::internal, Reason::backend_failure, "down"));
   };
   CallOptions const options{.cache = CacheMode::skip};
-  for (int i = 0; i < 5; ++i) CHECK(processor.model.infer(row(1), options).error().message == "down");
+  for (int i = 0; i < 5; ++i)
+    CHECK(processor.model.infer(row(1), options).error().message == "puppet@1.0.0: down");
   CHECK(processor.model.infer(row(1), options).error().reason == Reason::breaker_open);
   auto const text = processor.engine.metrics_text();
   for (auto const* line : {"athanor_breaker_open{model=\"puppet\",version=\"1.0.0\"} 1\n",

@@ -33,7 +33,7 @@ struct Rig : Puppet {
   Request request() { return {{"x", Tensor::view<float>(values, Shape{1, width})}}; }
 };
 
-constexpr char refusal[] = "x: element 19999: expected a finite value, got NaN or infinity";
+constexpr char refusal[] = "large@1.0.0: x: element 19999: expected a finite value, got NaN or infinity";
 
 void check_refused(Result<Answer> const& answer) {
   REQUIRE_FALSE(answer);

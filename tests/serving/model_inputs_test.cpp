@@ -159,6 +159,7 @@ TEST_CASE(
   CHECK(rig.mask == std::vector<float>{2, 1});
 }
 
+// mutant: a request that does not fit is refused without the name of its model
 TEST_CASE("asynchronous calls and many at once leave out inputs, too, and those they say are checked") {
   MaskedRig rig(R"("cache": false,)");
   auto const model = rig.engine.load(rig.folder.path()).value();
@@ -169,9 +170,9 @@ TEST_CASE("asynchronous calls and many at once leave out inputs, too, and those 
     if (i % 2 == 1) requests.back().set("mask", Tensor::view(std::span(own), Shape{1, 2}).clone().value());
   }
   for (auto const& answer : model.infer_many(requests)) REQUIRE_MESSAGE(answer, answer.error().message);
-  CHECK(model.infer(row(1).set("mask", 1.0)).error().message == "mask: expected f32, got f64");
+  CHECK(model.infer(row(1).set("mask", 1.0)).error().message == "masked@1.0.0: mask: expected f32, got f64");
   CHECK(model.infer(row(1).set("musk", 1.0)).error().message ==
-        "musk: not an input of the model; the model takes mask, x");
+        "masked@1.0.0: musk: not an input of the model; the model takes mask, x");
   std::optional<Result<Answer>> answer;  // read when the engine has stopped
   REQUIRE(model.submit(row(7), {},
                        {[](void* context, Result<Answer> given) noexcept {

@@ -135,11 +135,12 @@ TEST_CASE("an item that no bucket holds, or an empty one, is refused before anyt
   REQUIRE_FALSE(too_long);
   CHECK(too_long.error().code == Code::invalid_argument);
   CHECK(too_long.error().reason == Reason::too_large);
-  CHECK(too_long.error().message == "x: axis 'tokens': expected a length of 1 to 16, got 1000000");
+  CHECK(too_long.error().message ==
+        "puppet@1.0.0: x: axis 'tokens': expected a length of 1 to 16, got 1000000");
   auto const empty = engine.submit(counting(0, 0));
   REQUIRE(empty->refusal);
   CHECK(empty->refusal->reason == Reason::shape);
-  CHECK(empty->refusal->message == "x: axis 'tokens': expected a length of 1 to 16, got 0");
+  CHECK(empty->refusal->message == "puppet@1.0.0: x: axis 'tokens': expected a length of 1 to 16, got 0");
   CHECK(engine.batches.empty());
   CHECK(y_of(engine.infer(counting(5, 2))) == std::vector<float>{6, 7});
 }
@@ -246,7 +247,7 @@ TEST_CASE("a model that returns another length than it was given is at fault, by
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::backend_contract);
   CHECK(answer.error().message ==
-        "model.bin: output y: expected [1, 8] as the batch is padded, the backend returned "
+        "puppet@1.0.0: model.bin: output y: expected [1, 8] as the batch is padded, the backend returned "
         "[1, 7]");
 }
 

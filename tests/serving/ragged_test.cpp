@@ -231,11 +231,14 @@ TEST_CASE("counts that do not add up are the model's fault, by name, and others 
     return answer.error().message;
   };
   CHECK(fault(Wrong::too_few_rows) ==
-        "model.bin: output points: expected 3 rows, as those of all items add up to, the backend returned 2");
+        "points@1.0.0: model.bin: output points: expected 3 rows, as those of all items add up to, the "
+        "backend returned 2");
   CHECK(fault(Wrong::too_many_rows) ==
-        "model.bin: output points: expected 3 rows, as those of all items add up to, the backend returned 4");
-  CHECK(fault(Wrong::negative_count) == "model.bin: output n: item 0: expected a number of rows, got -1");
-  CHECK(fault(Wrong::wide_rows).starts_with("model.bin: output points: expected 3 rows"));
+        "points@1.0.0: model.bin: output points: expected 3 rows, as those of all items add up to, the "
+        "backend returned 4");
+  CHECK(fault(Wrong::negative_count) ==
+        "points@1.0.0: model.bin: output n: item 0: expected a number of rows, got -1");
+  CHECK(fault(Wrong::wide_rows).starts_with("points@1.0.0: model.bin: output points: expected 3 rows"));
   CHECK(list<float>(rig.model.infer(PointsRig::asking({1})), "points") == Floats{1, 0});
 }
 

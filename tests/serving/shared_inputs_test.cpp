@@ -139,7 +139,8 @@ TEST_CASE("a lone caller's labels are not copied, and an answer is cached for it
   CHECK(engine.infer(row(1).set("labels", labels_of(11)))->report.cache == CacheState::miss);
   auto const missing = engine.infer(row(1));
   REQUIRE_FALSE(missing);
-  CHECK(missing.error().message == "labels: expected f32 [labels, 2], got no input of that name");
+  CHECK(missing.error().message ==
+        "puppet@1.0.0: labels: expected f32 [labels, 2], got no input of that name");
 }
 
 // mutant: labels cost a batch as much as items do

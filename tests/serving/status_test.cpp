@@ -66,6 +66,7 @@ TEST_CASE("the queue time is counted of calls that waited for their batch") {
 
 // mutant: how fast an open breaker refuses is counted as latency
 // mutant: a refusal on the way is told as a failure
+// mutant: a cache that has no answer does not say of which model
 TEST_CASE("the latency of calls for which nothing was done is left out") {
   SimulatedEngine engine;
   engine.control.on_run = [](ath_batch const&) {
@@ -78,7 +79,9 @@ TEST_CASE("the latency of calls for which nothing was done is left out") {
 
   CHECK(engine.infer(row(1)).error().reason == Reason::breaker_open);
   CHECK(engine.submit(row(1))->refusal->reason == Reason::breaker_open);
-  CHECK(engine.infer(row(1), {.cache = CacheMode::only_if_cached}).error().reason == Reason::not_cached);
+  Error const not_cached = engine.infer(row(1), {.cache = CacheMode::only_if_cached}).error();
+  CHECK(not_cached.reason == Reason::not_cached);
+  CHECK(not_cached.message.starts_with("puppet@1.0.0: cache: "));
   auto const seen = model.statistics().value();
   CHECK(seen.latency.count == 5);
   CHECK(seen.requests_with(Code::unavailable) == 2);

@@ -80,8 +80,8 @@ inline Result<Call<T>*> EngineState<T>::try_call(ModelType& model, Request const
   if (stopping()) return tl::unexpected(stop_error());
   if (model.sequences() != nullptr) return try_stepped_call(model, request, options, now, deadline);
   PaddedLengths lengths{};
-  auto checked = check_request(model.description(), request, lengths, large_inputs(model, options));
-  if (!checked) return tl::unexpected(std::move(checked.error()));
+  auto const checked = check_request(model.description(), request, lengths, large_inputs(model, options));
+  if (!checked) return tl::unexpected(named(model, checked.error()));
   return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr);
 }
 
@@ -94,7 +94,7 @@ Result<Call<T>*> EngineState<T>::make_sequence_call(ModelType& model, Request co
     if (stopping()) return tl::unexpected(stop_error());
     PaddedLengths lengths{};
     auto const checked = check_request(model.description(), request, lengths);
-    if (!checked) return tl::unexpected(checked.error());
+    if (!checked) return tl::unexpected(named(model, checked.error()));
     if (checked->items != 1)
       return fail(Code::invalid_argument, Reason::shape, "{}: a call of a sequence: expected 1 item, got {}",
                   model.description().id, checked->items);
@@ -117,7 +117,7 @@ Result<Call<T>*> EngineState<T>::await_call(ModelType& model, Request const& req
   constexpr Duration longest_nap = std::chrono::milliseconds(10);
   PaddedLengths lengths{};
   auto const checked = check_request(model.description(), request, lengths, large_inputs(model, options));
-  if (!checked) return tl::unexpected(checked.error());
+  if (!checked) return tl::unexpected(named(model, checked.error()));
   RoomPlace<Env> place(room_line_, checked->items,
                        held_bytes(model.description(), request, *checked, lengths));
   Hook hook(place);
@@ -199,6 +199,7 @@ Result<Call<T>*> EngineState<T>::make_checked_call(ModelType& model, Request con
   } else if (admitted) {
     admitted = gate_.admit_caller(call, checked.items,
                                   held_bytes(model.description(), request, checked, lengths), now);
+    if (!admitted) admitted = tl::unexpected(named(model, admitted.error()));
   }
   if (admitted && checked.incomplete) call.inputs.complete(model.description().signature);
   if (admitted) return unstarted.release();

@@ -105,7 +105,8 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
     if (call.cache_mode != CacheMode::only_if_cached) {
       // Without a key, what was left to the hash is read here.
       if (call.inputs.checked().unread)
-        if (auto refused = read_inputs(call, nullptr)) return turn_away(call, std::move(*refused));
+        if (auto const refused = read_inputs(call, nullptr))
+          return turn_away(call, named(*call.model, *refused));
       return Progress::next;
     }
     return turn_away(call, make_error(Code::not_found, Reason::not_cached,
@@ -116,8 +117,8 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
   hasher.add(description.content);
   if (!call.inputs.checked().unread) {
     for (std::size_t i = 0; i < signature.inputs.size(); ++i) hasher.add(call.inputs[i]);
-  } else if (auto refused = read_inputs(call, &hasher)) {
-    return turn_away(call, std::move(*refused));
+  } else if (auto const refused = read_inputs(call, &hasher)) {
+    return turn_away(call, named(*call.model, *refused));
   }
   if (parametric)
     for (ath_value const& value : call.parameters.values()) hasher.add(value);
@@ -129,7 +130,7 @@ inline typename EngineState<T>::Progress EngineState<T>::join_step(CallType& cal
     call.report.members = call.outputs->stored->members;
     call.step = RouteStep::finish;
   } else if (joined == caching::Join::refused) {
-    return turn_away(call, caching::refusal_error(call.refusal, cache_.options()));
+    return turn_away(call, named(*call.model, caching::refusal_error(call.refusal, cache_.options())));
   } else if (joined == caching::Join::owner) {
     call.report.cache = call.cache_mode == CacheMode::refresh ? CacheState::refreshed : CacheState::miss;
   }
@@ -154,11 +155,12 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
   if (admitted) return Progress::next;
   if (queue == Duration{} && call.deadline > now && call.model->allow_trial(now, wait)) return Progress::next;
   if (others_wait(call)) {
-    abandon(call, detail::copy_of(admitted.error()));  // this caller has no time for it; the others may have
+    abandon(call,
+            named(*call.model, admitted.error()));  // this caller has no time for it; the others may have
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
     admitted = tl::unexpected(no_worker());  // which is what the others learn
   }
-  return turn_away(call, std::move(admitted.error()));
+  return turn_away(call, named(*call.model, admitted.error()));
 }
 
 /// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the execution
@@ -169,10 +171,7 @@ inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& ca
   auto& breaker = call.model->breaker();
   if (breaker.state() == breaking::State::closed) return Progress::next;
   auto lease = breaker.reserve(now);
-  if (!lease) {
-    lease.error().message = detail::format("{}: {}", call.model->description().id, lease.error().message);
-    return turn_away(call, std::move(lease.error()));
-  }
+  if (!lease) return turn_away(call, named(*call.model, lease.error()));
   if (lease->probe >= 0) {
     call.lease = *lease;
     call.alone = true;

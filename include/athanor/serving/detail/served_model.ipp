@@ -115,7 +115,7 @@ Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   if (!lease && description_.steps && first.report.attempts > 0 &&
       breaker_.state() == breaking::State::half_open)
     return {};
-  if (!lease) return tl::unexpected(std::move(lease.error()));
+  if (!lease) return tl::unexpected(engine_.named(*this, lease.error()));
   instances_[batch.instance].lease = *lease;
   return {};
 }
@@ -127,7 +127,7 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
     try {
       return run(batch, instance);
     } catch (...) {
-      return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, "a batch"));
+      return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, description_.id));
     }
   }();
   instance.outcome = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
@@ -142,7 +142,7 @@ inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceSt
   instance.taken_back = false;
   if (auto gathered = gather(batch, worker); !gathered) {
     instance.taken_back = gathered.error().reason == Reason::cancelled;
-    return gathered;
+    return tl::unexpected(engine_.named(*this, gathered.error()));
   }
   if (description_.manifest.pads()) count_positions(worker);
   if (sequences_ != nullptr) take_slots(worker);
@@ -152,7 +152,7 @@ inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceSt
     return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(), worker.assembler.widths(),
                                worker.assembler.starts());
   }();
-  if (!members) return tl::unexpected(std::move(members.error()));
+  if (!members) return tl::unexpected(engine_.named(*this, members.error()));
   return scatter(batch, worker, *members);
 }
 

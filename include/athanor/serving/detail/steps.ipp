@@ -24,7 +24,7 @@ Result<Call<T>*> EngineState<T>::try_stepped_call(ModelType& model, Request cons
                 description.id);
   PaddedLengths lengths{};
   auto const checked = check_request(description, request, lengths);
-  if (!checked) return tl::unexpected(checked.error());
+  if (!checked) return tl::unexpected(named(model, checked.error()));
   return make_checked_call(model, request, *checked, lengths, options, now, deadline, nullptr)
       .and_then([&](CallType* made) { return begin_steps(*made, now); });
 }
