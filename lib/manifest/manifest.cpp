@@ -555,6 +555,9 @@ Result<Manifest> parse_manifest(std::string_view text) {
 }
 
 Result<Manifest> read_manifest(std::string const& folder) {
+  if (folder.empty())
+    return fail(Code::invalid_argument, Reason::option,
+                "folder: expected the path of a model, got an empty one");
   std::string const path = folder + "/" + std::string(manifest_file);
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;

@@ -574,8 +574,10 @@ TEST_CASE("a manifest knows the hash of the text that it was read from") {
   CHECK(parse_manifest(spaced)->content == hash128(spaced));
 }
 
+// mutant: an empty path is the root of the file system
 TEST_CASE("a manifest is read from its folder, and its absence is a file error") {
   Folder folder;
+  CHECK(read_manifest("").error().message == "folder: expected the path of a model, got an empty one");
   auto const missing = read_manifest(folder.path.string());
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == Code::not_found);

@@ -201,7 +201,7 @@ Result<void> check_request_inputs(Manifest const& manifest);
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
 /// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, backend, format, inputs, lookups, scale`.
 Result<Manifest> parse_manifest(std::string_view text);
-/// Reads `athanor.json` in `folder`; not_found / file when it cannot be read.
+/// Reads `athanor.json` in `folder`; not_found / file when it cannot be read, invalid_argument / option for an empty path.
 Result<Manifest> read_manifest(std::string const& folder);
 
 }  // namespace athanor::inline v1
