@@ -155,6 +155,16 @@ TEST_CASE("a model without state opens no sequence") {
   CHECK(opened.error().code == Code::failed_precondition);
 }
 
+// mutant: a sequence is opened although the engine has stopped
+TEST_CASE("an engine that has stopped opens no sequence") {
+  Sums sums(Kept::carried, R"("max": 1)");
+  sums.state->stop(Duration{0});
+  auto const opened = sums.model->open_sequence();
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().code == Code::unavailable);
+  CHECK(opened.error().reason == Reason::stopping);
+}
+
 // mutant: every item of a batch is given the state of slot 0
 // mutant: a batch names the slot of its first item for all
 TEST_CASE("calls of different sequences share a batch, each with its own slot and state") {

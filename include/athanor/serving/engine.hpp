@@ -159,8 +159,8 @@ class Model {
   Result<Submission<T>> stream(Request request, CallOptions const& options, StreamCallbacks callbacks) const;
 
   /// Opens a sequence of a model whose manifest declares state; loads nothing. Fails with failed_precondition for any
-  /// other model, and with resource_exhausted / sequences_full (and retry_after) when as many are open as the manifest
-  /// allows.
+  /// other model, with resource_exhausted / sequences_full (and retry_after) when as many are open as the manifest allows,
+  /// and with unavailable / stopping once the engine stops.
   Result<Sequence<T>> open_sequence() const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.

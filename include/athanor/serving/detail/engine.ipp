@@ -180,6 +180,7 @@ std::vector<Result<Answer>> Model<T>::infer_many(std::span<Request const> reques
 template <ServingTraits T>
 Result<Sequence<T>> Model<T>::open_sequence() const {
   if (model_->engine().in_child()) return tl::unexpected(model_->engine().child_error());
+  if (model_->engine().stopping()) return tl::unexpected(model_->engine().stop_error());
   if (model_->sequences() == nullptr)
     return fail(Code::failed_precondition, Reason::none, "{}: expected a model with state, got one without",
                 id());
