@@ -127,7 +127,14 @@ void Buffer::release() noexcept {
 }
 
 Result<Tensor> Tensor::allocate(DType dtype, Shape const& shape) {
+  if (dtype == DType::bytes)
+    return fail(Code::invalid_argument, Reason::dtype,
+                "tensor bytes {}: expected an element type of a fixed size; see copy_texts",
+                to_string(shape));
   auto const bytes = bytes_of(dtype, shape);
+  if (!bytes && std::ranges::any_of(shape.dims(), [](std::int64_t dim) { return dim < 0; }))
+    return fail(Code::invalid_argument, Reason::shape, "tensor {} {}: expected lengths of at least 0",
+                to_string(dtype), to_string(shape));
   if (!bytes)
     return fail(Code::resource_exhausted, Reason::out_of_memory,
                 "tensor {} {}: expected a size that fits in memory", to_string(dtype), to_string(shape));

@@ -38,11 +38,13 @@ std::optional<Tensor> read_value_of(TensorSpec const& spec, Node const& node, ch
 std::optional<Tensor> read_default(TensorSpec const& spec, Node const& node) {
   if (!node["default"].present() || node.reader().failed()) return std::nullopt;
   if (node["default"].json()->is_null()) {
-    if ((!spec.stacks() && !spec.shared) || spec.dtype == DType::bytes)
+    if ((!spec.stacks() && !spec.shared) || spec.dtype == DType::bytes) {
       node.reader().refuse(
           node["default"].path(),
           "expected null only for numbers whose shape begins with 'items' or that are shared, got it for {}",
           to_string(spec));
+      return std::nullopt;
+    }
     return none_of(spec);
   }
   if (!spec.stacks())

@@ -111,16 +111,31 @@ TEST_CASE("allocated memory is aligned to 64 bytes and owned") {
 }
 
 // mutant: a negative length has bytes
+// mutant: a negative length is told as a lack of memory
 // mutant: the bytes of a shape overflow
 TEST_CASE("a shape that no memory can hold is refused") {
   constexpr std::int64_t huge = std::int64_t{1} << 62;
-  for (auto const& shape : {Shape{huge}, Shape{huge, huge}, Shape{-1}, Shape{4, -2}, Shape{0, -1}}) {
+  for (auto const& shape : {Shape{huge}, Shape{huge, huge}}) {
     auto const refused = Tensor::allocate(DType::f32, shape);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().reason == Reason::out_of_memory);
     CHECK(refused.error().message.find(to_string(shape)) != std::string::npos);
   }
+  for (auto const& shape : {Shape{-1}, Shape{4, -2}, Shape{0, -1}}) {
+    auto const refused = Tensor::allocate(DType::f32, shape);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Code::invalid_argument);
+    CHECK(refused.error().message == "tensor f32 " + to_string(shape) + ": expected lengths of at least 0");
+  }
   CHECK(Tensor::allocate(DType::f32, Shape{0, huge}));
+}
+
+// mutant: memory is allocated for texts that nobody has given
+TEST_CASE("a tensor of texts is not allocated without them") {
+  auto const refused = Tensor::allocate(DType::bytes, Shape{1});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::invalid_argument);
+  CHECK(refused.error().reason == Reason::dtype);
 }
 
 // mutant: a copy of a buffer does not count

@@ -190,8 +190,8 @@ class Tensor {
  public:
   Tensor() = default;
 
-  /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking. Not for `bytes`: see
-  /// `texts`.
+  /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking, and with invalid_argument for a negative
+  /// length and for `bytes`: see `copy_texts`.
   static Result<Tensor> allocate(DType dtype, Shape const& shape);
   /// Shares ownership of `buffer`, whose capacity must suffice for the shape (checked).
   static Tensor over(DType dtype, Shape const& shape, Buffer buffer);
