@@ -16,12 +16,13 @@ static_assert(static_cast<int>(CacheMode::use) == ATH_CACHE_USE &&
 static_assert(static_cast<int>(CacheMode::refresh) == ATH_CACHE_REFRESH &&
               static_cast<int>(CacheMode::only_if_cached) == ATH_CACHE_ONLY_IF_CACHED);
 
-/// Runs a setter of what is called `name`. Its failure, returned or thrown, is kept in the request, so that
+/// Runs a setter, `function`, of what is called `name`. Its failure, returned or thrown, is kept in the request, so that
 /// one which is overlooked cannot send an older value.
 template <class Set>
-std::int32_t change(ath_request* request, char const* name, ath_error** out_error, Set set) noexcept {
+std::int32_t change(char const* function, ath_request* request, char const* name, ath_error** out_error,
+                    Set set) noexcept {
   return guard(out_error, [&]() -> Result<void> {
-    if (auto given = need("ath_request", {{"request", request}}); !given) return given;
+    if (auto given = need(function, {{"request", request}}); !given) return given;
     std::string_view const key = name != nullptr ? name : "";
     try {
       Result<void> done = set();
@@ -117,19 +118,19 @@ std::int32_t ath_request_error(const ath_request* request, ath_error** out_error
 
 std::int32_t ath_request_set_tensor(ath_request* request, const char* name, const ath_tensor_view* view,
                                     ath_error** out_error) noexcept {
-  return change(request, name, out_error,
+  return change("ath_request_set_tensor", request, name, out_error,
                 [&] { return put_tensor(*request, "ath_request_set_tensor", name, view, false); });
 }
 
 std::int32_t ath_request_copy_tensor(ath_request* request, const char* name, const ath_tensor_view* view,
                                      ath_error** out_error) noexcept {
-  return change(request, name, out_error,
+  return change("ath_request_copy_tensor", request, name, out_error,
                 [&] { return put_tensor(*request, "ath_request_copy_tensor", name, view, true); });
 }
 
 std::int32_t ath_request_set_text(ath_request* request, const char* name, const char* text,
                                   std::size_t length) noexcept {
-  return change(request, name, nullptr, [&]() -> Result<void> {
+  return change("ath_request_set_text", request, name, nullptr, [&]() -> Result<void> {
     if (auto given = need("ath_request_set_text", {{"name", name}, {"text", length != 0 ? text : ""}});
         !given)
       return given;
@@ -141,7 +142,7 @@ std::int32_t ath_request_set_text(ath_request* request, const char* name, const 
 
 std::int32_t ath_request_copy_texts(ath_request* request, const char* name, const char* const* texts,
                                     const std::size_t* lengths, std::size_t count) noexcept {
-  return change(request, name, nullptr, [&]() -> Result<void> {
+  return change("ath_request_copy_texts", request, name, nullptr, [&]() -> Result<void> {
     if (auto given = need("ath_request_copy_texts", {{"name", name}, {"texts", texts}}); !given) return given;
     auto const views = texts_of(name, texts, lengths, count);
     if (!views) return tl::unexpected(views.error());
@@ -159,31 +160,34 @@ std::int32_t ath_request_set_deadline_ns(ath_request* request, std::int64_t dead
 }
 
 std::int32_t ath_request_set_cache_mode(ath_request* request, std::int32_t mode) noexcept {
-  return change(request, "ath_request_set_cache_mode", nullptr, [&]() -> Result<void> {
-    if (mode < ATH_CACHE_USE || mode > ATH_CACHE_ONLY_IF_CACHED)
-      return fail(Code::invalid_argument, Reason::value_range,
-                  "ath_request_set_cache_mode: mode: expected 0 to {}, got {}",
-                  static_cast<int>(ATH_CACHE_ONLY_IF_CACHED), mode);
-    request->cache = static_cast<CacheMode>(mode);
-    return {};
-  });
+  return change("ath_request_set_cache_mode", request, "ath_request_set_cache_mode", nullptr,
+                [&]() -> Result<void> {
+                  if (mode < ATH_CACHE_USE || mode > ATH_CACHE_ONLY_IF_CACHED)
+                    return fail(Code::invalid_argument, Reason::value_range,
+                                "ath_request_set_cache_mode: mode: expected 0 to {}, got {}",
+                                static_cast<int>(ATH_CACHE_ONLY_IF_CACHED), mode);
+                  request->cache = static_cast<CacheMode>(mode);
+                  return {};
+                });
 }
 
 std::int32_t ath_request_set_outputs(ath_request* request, const char* const* names,
                                      std::size_t count) noexcept {
-  return change(request, "ath_request_set_outputs", nullptr, [&]() -> Result<void> {
-    if (auto fits = check_size("ath_request_set_outputs", "count", count, max_tensors); !fits) return fits;
-    std::vector<std::string> copies;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (names == nullptr || names[i] == nullptr)
-        return fail(Code::invalid_argument, Reason::none,
-                    "ath_request_set_outputs: names[{}]: expected a text, got NULL", i);
-      copies.emplace_back(names[i]);
-    }
-    request->output_names = std::move(copies);
-    request->outputs.clear();
-    request->outputs.reserve(count);
-    for (auto const& name : request->output_names) request->outputs.emplace_back(name);
-    return {};
-  });
+  return change("ath_request_set_outputs", request, "ath_request_set_outputs", nullptr,
+                [&]() -> Result<void> {
+                  if (auto fits = check_size("ath_request_set_outputs", "count", count, max_tensors); !fits)
+                    return fits;
+                  std::vector<std::string> copies;
+                  for (std::size_t i = 0; i < count; ++i) {
+                    if (names == nullptr || names[i] == nullptr)
+                      return fail(Code::invalid_argument, Reason::none,
+                                  "ath_request_set_outputs: names[{}]: expected a text, got NULL", i);
+                    copies.emplace_back(names[i]);
+                  }
+                  request->output_names = std::move(copies);
+                  request->outputs.clear();
+                  request->outputs.reserve(count);
+                  for (auto const& name : request->output_names) request->outputs.emplace_back(name);
+                  return {};
+                });
 }

@@ -77,8 +77,10 @@ Result<void> check_extent(std::string_view input, ath_tensor_view const& view, E
       !__builtin_add_overflow(static_cast<std::int64_t>(view.byte_offset), extent.first, &first) &&
       !__builtin_add_overflow(static_cast<std::int64_t>(view.byte_offset), extent.end, &end);
   if (fits && first >= 0 && end <= static_cast<std::int64_t>(view.size_bytes)) return {};
-  return refuse(Reason::shape, input, "the elements do not lie in the {} bytes that size_bytes states",
-                view.size_bytes);
+  return refuse(
+      Reason::shape, input,
+      "expected elements inside the {} bytes that size_bytes states, got bytes {} to {} from byte {} on",
+      view.size_bytes, extent.first, extent.end, view.byte_offset);
 }
 
 /// Copies row by row; the last axis is the inner loop.

@@ -201,8 +201,9 @@ std::int64_t Node::integer(std::int64_t least, std::int64_t most) const {
     std::int64_t const value = fits ? value_->get<std::int64_t>() : 0;
     if (fits && value >= least && value <= most) return value;
   }
-  expected(most == INT64_MAX ? fmt::format("a whole number of at least {}", least)
-                             : fmt::format("a whole number from {} to {}", least, most));
+  expected(most != INT64_MAX    ? fmt::format("a whole number from {} to {}", least, most)
+           : least != INT64_MIN ? fmt::format("a whole number of at least {}", least)
+                                : "a whole number");
   return least;
 }
 

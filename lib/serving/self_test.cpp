@@ -171,7 +171,7 @@ Result<void> compare_company(ModelDescription const& description, BatchRows cons
         auto const difference = find_ragged_difference(description, ran, output, row, expected,
                                                        tolerance_of(plan.spec.dtype, tolerance));
         if (!difference) continue;
-        return refuse("output {}: item {} of {}: {} as for the item alone", plan.spec.name, row, items,
+        return refuse("output {}: item {} of {}: as for the item alone, {}", plan.spec.name, row, items,
                       *difference);
       }
       auto const width = static_cast<std::size_t>(shape_of(expected).elements());
@@ -181,8 +181,8 @@ Result<void> compare_company(ModelDescription const& description, BatchRows cons
       for (std::size_t i = 0; i < width; ++i)
         if (auto const difference =
                 find_difference(got, row * width + i, expected, i, tolerance_of(plan.spec.dtype, tolerance)))
-          return refuse("output {}: element {} of item {} of {}: {} as for the item alone", plan.spec.name, i,
-                        row, items, *difference);
+          return refuse("output {}: element {} of item {} of {}: as for the item alone, {}", plan.spec.name,
+                        i, row, items, *difference);
     }
   }
   return {};

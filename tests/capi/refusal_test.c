@@ -80,6 +80,7 @@ static void hostile_options(void) {
 }
 
 /* mutant: NULL is not looked for */
+/* mutant: a setter without a request does not say which it is */
 /* mutant: a negative grace stops at once */
 static void nulls(void) {
   static const float row[2] = {1, 2};
@@ -108,7 +109,8 @@ static void nulls(void) {
   CHECK_OK(ath_model_find(on.engine, "puppet", &other, &error));
   ath_model_release(other);
   CHECK_REFUSED(ath_model_unload(NULL, &error), bad, ATH_REASON_NONE, "model");
-  CHECK_REFUSED(ath_request_set_tensor(NULL, "x", &view, &error), bad, ATH_REASON_NONE, "request");
+  CHECK_REFUSED(ath_request_set_tensor(NULL, "x", &view, &error), bad, ATH_REASON_NONE,
+                "ath_request_set_tensor: request");
   CHECK_REFUSED(ath_request_set_tensor(on.request, NULL, &view, &error), bad, ATH_REASON_NONE, "name");
   CHECK_REFUSED(ath_request_copy_tensor(on.request, "x", NULL, &error), bad, ATH_REASON_NONE, "view");
   CHECK_REFUSED(ath_infer(NULL, &response, &error), bad, ATH_REASON_NONE, "ath_infer: request");

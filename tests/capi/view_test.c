@@ -130,10 +130,10 @@ static void bad_views(void) {
   refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_VALUE_RANGE, "aligned to 4 bytes");
   view = good;
   view.size_bytes = 7;
-  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 7 bytes");
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 7 bytes that size_bytes states, got bytes 0 to 8 from byte 0 on");
   view.size_bytes = 8;
   view.byte_offset = 4;
-  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 8 bytes");
+  refuse(&on, &view, ATH_INVALID_ARGUMENT, ATH_REASON_SHAPE, "the 8 bytes that size_bytes states, got bytes 0 to 8 from byte 4 on");
   view = good;
   view.device_type = ATH_DEVICE_CUDA;
   refuse(&on, &view, ATH_UNIMPLEMENTED, ATH_REASON_VALUE_RANGE, "device_type");

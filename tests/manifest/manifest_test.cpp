@@ -179,6 +179,7 @@ TEST_CASE("S3-22 unknown keys and impossible values are refused by name") {
 // mutant: index_of may name an axis that no ragged input has
 // mutant: one member's output is accepted for several
 // mutant: a code may stand twice in a lookup
+// mutant: a number without bounds is told the least that there is
 TEST_CASE("every mistake in a manifest is named with its place, what was expected and what came") {
   struct Row {
     char const* piece;
@@ -238,8 +239,7 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
        "athanor.json: batching.policy: expected a name of 1 to 128 letters, digits, '.', '_' or '-', got "
        "\"eager policy\""},
       {R"("max_delay_us": 500)", R"("max_delay_us": "500")",
-       "athanor.json: batching.max_delay_us: expected a whole number of at least -9223372036854775808, got "
-       "\"500\""},
+       "athanor.json: batching.max_delay_us: expected a whole number, got \"500\""},
       {R"("cuda:1")", R"("gpu")", "athanor.json: device: device: expected cpu, cuda or cuda:N; got 'gpu'"},
       {R"("cache": false)", R"("cache": 0)", "athanor.json: cache: expected true or false, got 0"},
       {R"({"tg_mean": [251.5]})", R"({"tg_mean": ["hot"]})",
