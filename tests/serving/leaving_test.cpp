@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include <serving/hooked_engine.hpp>
 #include <serving/simulated_engine.hpp>
 
 using namespace athanor;
@@ -440,29 +441,31 @@ TEST_CASE("a caller with many who wait for its work answers a few and leaves the
 
 // mutant: who waits for a caller that is refused is told why, where no worker can go on
 TEST_CASE("who waits for a caller that has too little time learns of its own fate only") {
-  int without_worker = 0;
-  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
-    CAPTURE(seed);
-    SimulatedEngine engine("", {}, seed, {.order = Turns::Order::random, .switch_one_in = 2});
-    engine.control.on_run = [&](ath_batch const&) {
-      engine.world.advance(10ms);
-      return Result<void>();
-    };
-    std::optional<Result<Answer>> waiting;
-    engine.world.spawn([&] {
-      for (int i = 0; i < 20; ++i) REQUIRE(engine.infer(row(static_cast<float>(100 + i))));
-      static_cast<void>(
-          engine.infer(row(2), {.deadline = 5ms}));  // the one that may try, whatever is predicted
-      engine.world.refuse_threads(true);
-      // Known to end too late, unless it comes after the other one.
-      engine.world.spawn([&] { static_cast<void>(engine.infer(row(1), {.deadline = 5ms})); });
-      engine.world.spawn([&] { waiting = engine.infer(row(1), {.deadline = 10s}); });
-    });
-    engine.world.run_until_idle();
-    REQUIRE(waiting);
-    if (*waiting) continue;
-    ++without_worker;
-    CHECK(waiting->error().message == "no thread can be started for an asynchronous call");
-  }
-  CHECK(without_worker > 0);
+  HookedEngine rig;
+  Duration takes = 10ms;
+  rig.control.on_run = [&](ath_batch const&) {
+    rig.world.advance(takes);
+    return Result<void>();
+  };
+  for (int i = 0; i < 20; ++i) REQUIRE(rig.model.infer(row(static_cast<float>(-i))));
+  takes = 9ms;
+  REQUIRE_FALSE(rig.model.infer(row(100), {.deadline = 5ms}));  // as a trial, so that the next call is none
+  takes = 10ms;
+  Outcome waiting;
+  int locks = 4;  // the fourth is that of the caller who looks whether others wait
+  std::function<void()> const joins = [&] {
+    if (--locks > 0) {
+      Hooks::before_lock = joins;
+      return;
+    }
+    REQUIRE(rig.model.submit(row(1), {}, waiting.completion()));
+    Hooks::no_thread = true;
+  };
+  Hooks::before_lock = joins;
+  REQUIRE_FALSE(rig.model.infer(row(1), {.deadline = 5ms}));  // it is predicted to end too late
+  Hooks::no_thread = false;
+  rig.world.run_until_idle();
+  REQUIRE(waiting.answer);
+  REQUIRE_FALSE(*waiting.answer);
+  CHECK(waiting.answer->error().message == "puppet@1.0.0: no thread can be started for an asynchronous call");
 }
