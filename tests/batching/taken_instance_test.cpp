@@ -41,10 +41,10 @@ struct Contention {
     client.during = nullptr;
     SpinningEnv::pauses = 0;
   }
-  /// Once, by the owner: until the other caller has paused that often.
+  /// Once, by the owner: until the other caller has paused that often, or queues.
   void keep(int pauses) {
     if (std::exchange(taken, true)) return;
-    while (SpinningEnv::pauses < pauses) SimulatedEnv::relax();
+    while (SpinningEnv::pauses < pauses && lane.snapshot().queued_requests == 0) SimulatedEnv::relax();
   }
   /// How long after it came the second caller's batch began.
   Duration play() {
@@ -99,10 +99,7 @@ TEST_CASE("a caller pauses at most 200 times for an instance, and not at all for
   SUBCASE("short") { run_time = 100ns, pauses = 200; }
   SUBCASE("long") { run_time = 3us; }
   Contention contention(run_time);
-  contention.client.during = [&](Batch const&) {
-    if (std::exchange(contention.taken, true)) return;
-    while (contention.lane.snapshot().queued_requests == 0) SimulatedEnv::relax();
-  };
+  contention.client.during = [&](Batch const&) { contention.keep(1000); };
   contention.play();
   CHECK(SpinningEnv::pauses == pauses);
   CHECK_FALSE(contention.client.executed.back().on_caller);
