@@ -314,7 +314,6 @@ TEST_CASE("a stream that is cancelled between two parts ends there, and so does 
   }
 }
 
-// mutant: a part comes after the end of its stream
 TEST_CASE("a stream that is cancelled while its step runs gets no part of it") {
   for (bool const held : {false, true}) {
     Counting counting(counting_tensors(held, until_done));

@@ -230,19 +230,28 @@ TEST_CASE(
 
 // mutant: the end of each call of a stop walks over all calls
 TEST_CASE("what a stop costs grows with its calls, and not with their square") {
-  auto const looks = [](std::size_t count) {
-    HookedEngine rig({.caller_runs = CallerRuns::never, .max_items = 2000});
-    REQUIRE(rig.model.load());
-    std::vector<Outcome> outcomes(count);
-    for (std::size_t i = 0; i < count; ++i)
-      REQUIRE(rig.model.submit(row(static_cast<float>(i)), {}, outcomes[i].completion()));
-    Hooks::loads = 0;
-    rig.engine.stop(0s);
-    std::uint64_t const loads = Hooks::loads;
-    for (auto const& outcome : outcomes) CHECK(outcome.reason() == Reason::stopping);
-    return loads;
+  struct Kind {
+    Duration grace;
+    Reason reason;  // of each answer
   };
-  CHECK(looks(1600) < 6 * looks(400));  // more than the pool of calls keeps
+  for (Kind const& kind : {Kind{0s, Reason::stopping}, Kind{10s, Reason::none}}) {
+    CAPTURE(kind.grace.count());
+    auto const looks = [&](std::size_t count) {
+      HookedEngine rig({.caller_runs = CallerRuns::never, .max_items = 2000});
+      REQUIRE(rig.model.load());
+      std::vector<Outcome> outcomes(count);
+      for (std::size_t i = 0; i < count; ++i)
+        REQUIRE(rig.model.submit(row(static_cast<float>(i)), {}, outcomes[i].completion()));
+      Hooks::loads = 0;
+      rig.engine.stop(kind.grace);
+      std::uint64_t const loads = Hooks::loads;
+      for (auto const& outcome : outcomes) CHECK(outcome.reason() == kind.reason);
+      return loads;
+    };
+    std::uint64_t const many = looks(1600);  // more than the pool of calls keeps
+    CHECK(many < 6 * looks(400));
+    CHECK(many < 60 * 1600);  // each call that ends looks at few others
+  }
 }
 
 // mutant: a second stop returns at once
