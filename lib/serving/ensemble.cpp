@@ -307,7 +307,7 @@ Result<void> Ensemble::check_outputs(std::size_t member, std::int64_t items,
 }
 
 Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
-                                  InputStarts const& starts) {
+                                  InputStarts const& starts, BatchWork const& work) {
   if (maps_tokens_) {
     map_tokens(member, inputs);
     inputs = mapped_;
@@ -324,13 +324,15 @@ Result<void> Ensemble::run_member(std::size_t member, std::span<TensorView const
   batch.outputs = out.data();
   batch.output_count = out.size();
   if (!slots_.empty()) batch.slots = slots_.data();
+  batch.is_cancelled = work.is_cancelled;
+  batch.work = work.work;
   if (auto ran = members_[member].run(batch); !ran) return ran;
   return plan_.ragged.empty() ? check_outputs(member, items, order_)
                               : check_ragged_outputs(member, items, starts);
 }
 
 Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int64_t items,
-                                    PaddedLengths const& widths, InputStarts starts) {
+                                    PaddedLengths const& widths, InputStarts starts, BatchWork work) {
   if (widths != widths_)
     std::ranges::fill(passed_, TensorView{});  // of other lengths: everything is checked anew
   widths_ = widths;
@@ -341,7 +343,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
   std::uint32_t good = 0;
   std::optional<Error> first;
   for (std::size_t member = 0; member < members_.size(); ++member) {
-    auto ran = run_member(member, inputs, items, starts);
+    auto ran = run_member(member, inputs, items, starts, work);
     answered_[member] = ran ? 1 : 0;
     if (ran) {
       ++good;

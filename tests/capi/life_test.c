@@ -356,6 +356,18 @@ static void backend_failure(void) {
   puppet_end(&on);
 }
 
+/* mutant: a backend is never told that nobody waits */
+static void given_up(void) {
+  static const float row[2] = {PUPPET_ASK, 0};
+  puppet_world on = puppet_begin(NULL, row);
+  ath_response* response = NULL;
+  ath_error* error = NULL;
+  CHECK(ath_request_set_deadline_ns(on.request, 20000000) == ATH_OK);
+  CHECK(ath_infer(on.request, &response, &error) == ATH_DEADLINE_EXCEEDED);
+  ath_error_destroy(error);
+  puppet_end(&on);
+}
+
 /* mutant: a stop stops nothing */
 static void stop(void) {
   static const float row[2] = {7, 8};
@@ -384,5 +396,6 @@ const test life_tests[] = {{"a model is loaded and answers, with outputs and a r
                            {"what an engine made can be read when it is gone", outliving},
                            {"a hundred engines come and go", many_engines},
                            {"a model that fails says why", backend_failure},
+                           {"a backend is told that nobody waits for its batch", given_up},
                            {"a stopped engine refuses", stop},
                            {NULL, NULL}};

@@ -62,6 +62,9 @@ static void destroy_instance(void* context, void* raw) {
   free(made);
 }
 
+/* More than anybody can ask in a millisecond, fewer than in a minute. */
+enum { most_questions = 100000000 };
+
 static int holds(const float* x, size_t count, float order) {
   size_t i;
   for (i = 0; i < count; ++i)
@@ -89,6 +92,10 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
     }
   }
   pthread_mutex_unlock(&mutex);
+  if (holds(x, count, PUPPET_ASK)) {
+    for (i = 0; i < most_questions; ++i)
+      if (batch->is_cancelled(batch->work)) return refuse(failure, ATH_INTERNAL, ATH_REASON_NONE, "given up");
+  }
   if (holds(x, count, PUPPET_FAIL))
     return refuse(failure, ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE, "the puppet was told to fail");
   free(made->memory);
@@ -155,9 +162,6 @@ static void close_letters(void* context, void* processor) {
   (void)context;
   free(processor);
 }
-
-/* More than a processor can ask in a millisecond, fewer than it can in a minute. */
-enum { most_questions = 100000000 };
 
 typedef struct letters {
   ath_tensor tensor;

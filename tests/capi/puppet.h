@@ -10,6 +10,7 @@
 /* What an engine makes up to try a model before it serves: answered, and not counted. */
 #define PUPPET_IS_MADE_UP(number) ((number) == 0.015625f || (number) == 0.03125f)
 #define PUPPET_HOLD 99.0f /* run until puppet_let_go is called */
+#define PUPPET_ASK 98.0f  /* run until nobody waits, and give up */
 
 /* y = x + 1 on f32 [items, 2], and a second input of one element is added. */
 extern const ath_backend_table puppet_table;

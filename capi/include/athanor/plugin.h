@@ -113,7 +113,10 @@ typedef struct ath_batch {
   ath_tensor *outputs;                        /**< zeroed by the engine, filled in by the backend */
   size_t output_count;                        /**< of `outputs` */
   const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
-  int32_t (*is_cancelled)(const void *work);  /**< NULL in this version; else nonzero: all callers of the batch have gone */
+  /** Nonzero: no caller waits for anything of the batch any more, because all have cancelled or their deadlines have passed.
+   * What the function returns then reaches nobody, nor does it count as a failure. May be called on any thread until the
+   * function has returned. NULL while the model is loaded. */
+  int32_t (*is_cancelled)(const void *work);
   const void *work;                           /**< passed to `is_cancelled` */
 } ath_batch;
 

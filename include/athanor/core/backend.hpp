@@ -69,6 +69,13 @@ Error take_failure(std::int32_t code, ath_failure const& failure);
 /// The argument of a backend's `load`.
 using ModelSource = ath_model_source;
 
+/// Whether no caller waits for anything of the batch any more: all have cancelled, or their deadlines have passed. What a run
+/// that was told so returns reaches nobody, nor does it count as a failure. May be asked on any thread until that run has
+/// returned; takes about as long as a look at the clock for each call of the batch. False while the model is loaded.
+inline bool is_cancelled(ath_batch const& batch) noexcept {
+  return batch.is_cancelled != nullptr && batch.is_cancelled(batch.work) != 0;
+}
+
 template <class I>
 concept BackendInstance = requires(I& instance, ath_batch& batch) {
   { instance.run(batch) } -> std::same_as<Result<void>>;

@@ -155,6 +155,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<void> finish_part(CallType& call, Outputs& part) noexcept;
   /// False if the caller has been answered and no other call waits for the work.
   bool is_needed(CallType& call) noexcept;
+  /// Whether nobody waits for the call's answer any more. `caller`: the blocking caller's own thread moves it.
+  bool is_given_up(CallType& call, CallerKind caller) noexcept;
 
  private:
   /// Gives a call back unless it is released: also when an error that is being made finds no memory.
@@ -268,7 +270,6 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void end_sequence_work(CallType& call) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;
-  bool is_given_up(CallType& call, CallerKind caller) noexcept;
   struct Asking;
   static Result<std::vector<Tensor>> processor_inputs(CallType& call, CallerKind caller);
   Result<void> prepare_items(CallType& call, CallerKind caller, TimePoint now);

@@ -121,6 +121,12 @@ struct ExecutionPlan {
   std::size_t slots = 0;          ///< of state; 0 for a model without
 };
 
+/// How a backend asks whether anybody waits for the batch that it runs; none: nobody knows.
+struct BatchWork {
+  std::int32_t (*is_cancelled)(void const* work) = nullptr;
+  void const* work = nullptr;
+};
+
 /// One instance of every member. Not thread-safe: one run at a time.
 class Ensemble {
  public:
@@ -132,7 +138,7 @@ class Ensemble {
   /// axes. Fewer than `min_members` good answers fail the batch with the first member's error, named by its file.
   /// `starts`: where the items of the batch begin along the axes of ragged inputs, by model input.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items,
-                            PaddedLengths const& widths = {}, InputStarts starts = {});
+                            PaddedLengths const& widths = {}, InputStarts starts = {}, BatchWork work = {});
 
   /// What a member gave, or failed to give, against the manifest, in any run since the last call; nothing while all kept
   /// to it. It stands also where enough others answered.
@@ -154,7 +160,7 @@ class Ensemble {
 
  private:
   Result<void> run_member(std::size_t member, std::span<TensorView const> inputs, std::int64_t items,
-                          InputStarts const& starts);
+                          InputStarts const& starts, BatchWork const& work);
   void map_tokens(std::size_t member, std::span<TensorView const> inputs);
   std::span<TensorView const> choose(MemberPlan const& member, std::span<TensorView const> inputs);
   Result<void> check_ragged_outputs(std::size_t member, std::int64_t items, InputStarts const& starts);

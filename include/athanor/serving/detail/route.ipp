@@ -353,7 +353,9 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
     return call.model->lane().queue(call, batching::LendThread::no, now);
   }
   if (error != nullptr) {
-    end_route(call, detail::copy_of(*error));
+    // Of a batch that was given up, each call ends for a reason of its own.
+    bool const given_up = error->code == Code::cancelled && is_given_up(call, caller);
+    end_route(call, given_up ? end_of_wait(call) : detail::copy_of(*error));
   } else if (call.incomplete.load(std::memory_order_relaxed)) {
     end_route(call, make_error(Code::cancelled, Reason::cancelled,
                                "the call was not executed: its caller left with its inputs"));

@@ -98,7 +98,7 @@ class ServedModel {
   struct alignas(64) InstanceState {
     breaking::Lease lease{};      // of the batch at hand
     breaking::Outcome outcome{};  // of its last execution
-    bool taken_back = false;      // it was not executed: its inputs are gone
+    bool taken_back = false;      // it was not executed, or was given up: its callers have left
     typename Env::template Atomic<bool> caller_inside{false};
   };
   /// While one lives, a thread of the host is inside the backend, if this is one.
@@ -126,6 +126,14 @@ class ServedModel {
     batching::Part items_of(std::size_t piece) const noexcept;
     static bool begin(void* context, std::size_t piece) noexcept;
     static void end(void* context, std::size_t piece) noexcept;
+  };
+  /// A batch while its backend may ask about it.
+  struct Asking {
+    EngineState<T>& engine;
+    batching::Batch const& batch;
+    mutable typename Env::template Atomic<bool> told{false};  ///< that nobody waits; on any thread
+    bool nobody_waits() const noexcept;
+    BatchWork work() const noexcept;
   };
   Result<void> run(batching::Batch const& batch, InstanceState& instance);
   Result<void> gather(batching::Batch const& batch, Worker& worker);

@@ -146,14 +146,38 @@ inline Result<void> ServedModel<T>::run(batching::Batch const& batch, InstanceSt
   }
   if (description_.manifest.pads()) count_positions(worker);
   if (sequences_ != nullptr) take_slots(worker);
+  Asking const asking{engine_, batch};
   auto members = [&] {
     Inside<ServedModel, Env> const here(this);
     CallerInside const caller(instance);
     return worker.ensemble.run(worker.assembler.inputs(), worker.assembler.items(), worker.assembler.widths(),
-                               worker.assembler.starts());
+                               worker.assembler.starts(), asking.work());
   }();
-  if (!members) return tl::unexpected(engine_.named(*this, members.error()));
-  return scatter(batch, worker, *members);
+  if (members) return scatter(batch, worker, *members);
+  // A backend that was told so may end with any error. Any other has failed, whoever is still there.
+  instance.taken_back = asking.told.load();
+  if (instance.taken_back)
+    return fail(Code::cancelled, Reason::cancelled, "the batch was given up, because nobody waits for it");
+  return tl::unexpected(engine_.named(*this, members.error()));
+}
+
+template <class T>
+bool ServedModel<T>::Asking::nobody_waits() const noexcept {
+  auto const caller = batch.on_caller ? CallerKind::caller : CallerKind::worker;
+  return std::ranges::all_of(batch.parts, [&](batching::Part const& part) {
+    return engine.is_given_up(static_cast<CallType&>(*part.slot), caller);
+  });
+}
+
+template <class T>
+BatchWork ServedModel<T>::Asking::work() const noexcept {
+  auto const is_cancelled = [](void const* asked) noexcept -> std::int32_t {
+    auto const& asking = *static_cast<Asking const*>(asked);
+    if (!asking.nobody_waits()) return 0;
+    asking.told.store(true);
+    return 1;
+  };
+  return {is_cancelled, this};
 }
 
 /// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose
