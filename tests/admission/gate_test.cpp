@@ -78,10 +78,11 @@ TEST_CASE("a request that can never fit is told so, without a time to come back"
   auto const items = gate.admit_caller(slot, 5, 1, at(0s));
   REQUIRE_FALSE(items);
   CHECK(items.error().reason == Reason::too_large);
+  CHECK(items.error().message == "admission: expected at most 4 items in one request (max_items), got 5");
   CHECK(items.error().retry_after == 0ns);
   auto const bytes = gate.admit_caller(slot, 1, 101, at(0s));
   REQUIRE_FALSE(bytes);
-  CHECK(bytes.error().message == "admission: expected at most 100 bytes in one request, got 101");
+  CHECK(bytes.error().message == "admission: expected at most 100 bytes in one request (max_bytes), got 101");
   CHECK(gate.statistics().refused_too_large == 2);
 }
 
@@ -100,7 +101,8 @@ TEST_CASE("a slot that holds something may hold more, within the same limit") {
   auto const large = gate.admit_more(first, 401, at(0s));
   REQUIRE_FALSE(large);
   CHECK(large.error().reason == Reason::too_large);
-  CHECK(large.error().message == "admission: expected at most 1000 bytes in one request, got 1001");
+  CHECK(large.error().message ==
+        "admission: expected at most 1000 bytes in one request (max_bytes), got 1001");
   CHECK(large.error().retry_after == 0ns);
   CHECK(gate.admit_more(first, std::numeric_limits<std::int64_t>::max(), at(0s)).error().reason ==
         Reason::too_large);

@@ -217,7 +217,7 @@ TEST_CASE(
   CHECK(too_large->error().code == Code::resource_exhausted);
   CHECK(too_large->error().reason == Reason::too_large);
   CHECK(too_large->error().message ==
-        "posted@1.0.0: admission: expected at most 40 bytes in one request, got 48");
+        "posted@1.0.0: admission: expected at most 40 bytes in one request (max_bytes), got 48");
   CHECK(too_large->error().retry_after == Duration{0});
   CHECK(rig.sum.alive.load() == 0);  // though the ticket keeps the call
 
