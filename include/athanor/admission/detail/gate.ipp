@@ -198,7 +198,7 @@ template <Environment Env>
 tl::unexpected<Error> Gate<Env>::refuse_large(std::int64_t limit, char const* unit, std::int64_t got) {
   counts_.add(too_large);
   return fail(Code::resource_exhausted, Reason::too_large,
-              "admission: expected at most {0} {1} in one request (max_{1}), got {2}", limit, unit, got);
+              "admission: expected at most {} {} in one request (max_{}), got {}", limit, unit, unit, got);
 }
 
 template <Environment Env>
