@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 struct ScaleBackend {
@@ -37,6 +38,13 @@ struct ScaleBackend {
   };
 
   athanor::Result<std::unique_ptr<Model>> load(athanor::ModelSource const& source) {
+    if (std::string_view(source.format) != "text")
+      return athanor::fail(athanor::Code::invalid_argument, athanor::Reason::model_load,
+                           "{}: expected the format 'text' without options, got '{}'", source.path,
+                           source.format);
+    if (static_cast<athanor::DeviceType>(source.device_type) != athanor::DeviceType::cpu)
+      return athanor::fail(athanor::Code::invalid_argument, athanor::Reason::model_load,
+                           "{}: expected the device cpu, got another one", source.path);
     float factor = 0;
     if (!(std::ifstream(source.path) >> factor))
       return athanor::fail(athanor::Code::invalid_argument, athanor::Reason::model_load,
