@@ -374,9 +374,12 @@ ATH_API int32_t ath_engine_add_backend(ath_engine *engine, const struct ath_back
  */
 ATH_API int32_t ath_engine_add_processor(ath_engine *engine, const struct ath_processor_table *table,
                                         ath_error **out_error) ATH_NOEXCEPT;
-/** Version, settings, plugins, backends, processors and models, as a JSON object. */
+/** Version, settings, plugins, backends, processors, and models with their inputs, outputs and parameters, as a JSON object. */
 ATH_API int32_t ath_engine_describe(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
-/** Whether the engine is live and ready, and why not, with the state of each model, as a JSON object. */
+/**
+ * Whether the engine is live and ready, and why not, with the state of each model and what its last load could not verify
+ * (`note`), as a JSON object.
+ */
 ATH_API int32_t ath_engine_health(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 /** All metrics of this engine, and of no other, in the Prometheus text format. */
 ATH_API int32_t ath_engine_metrics(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;

@@ -20,6 +20,7 @@ ModelHealth health_of(ModelFacts const& facts) {
   model.id = facts.manifest.id();
   model.state = to_string(facts.load.state);
   model.breaker = breaking::to_string(facts.breaker.state);
+  model.note = facts.load_note;
   model.bytes = facts.load.bytes;
   model.queued_items = static_cast<std::int64_t>(facts.lane.queued_items);
   bool const open = facts.breaker.state == breaking::State::open;

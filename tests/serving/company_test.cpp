@@ -181,16 +181,19 @@ TEST_CASE("items that may not share a batch are not tried together") {
 }
 
 // mutant: nothing is said where no company was shown
-TEST_CASE("where no two items differ the event says that nothing was seen") {
+// mutant: health does not say what a load has not verified
+TEST_CASE("where no two items differ the event and the health say that nothing was seen") {
   Rig rig(&swap_rows);
   ModelFolder const folder(known_copy("true"), "typed", "1.0.0", column("bool"));
   REQUIRE(rig.engine.load(folder.path()));
   CHECK_MESSAGE(rig.log.find(nothing_seen) != std::string::npos, rig.log);
+  CHECK(rig.engine.health().models[0].note.starts_with("no two items with different answers shared a batch"));
   Rig single(&swap_rows);
   ModelFolder const alone(known_copy("true") + R"("batching": {"max_items": 1},)", "typed", "1.0.0",
                           column("bool"));
   REQUIRE(single.engine.load(alone.path()));
   CHECK(single.log.find("its dry run") == std::string::npos);
+  CHECK(single.engine.health().models[0].note.empty());
 }
 
 // mutant: what refuses one made-up item is not tried with the other

@@ -116,7 +116,11 @@ TEST_CASE(
 
 // mutant: health tells no bytes
 TEST_CASE("health is written as JSON, member by member") {
-  ModelHealth model{.id = "m@1.0.0", .state = "failed", .reason = "it broke: \"x\"", .breaker = "open"};
+  ModelHealth model{.id = "m@1.0.0",
+                    .state = "failed",
+                    .reason = "it broke: \"x\"",
+                    .note = "no batch was tried",
+                    .breaker = "open"};
   model.bytes = 5;
   model.queued_items = 7;
   Health const health{.reason = "m@1.0.0: it broke", .models = {model}};
@@ -130,6 +134,7 @@ TEST_CASE("health is written as JSON, member by member") {
       "state": "failed",
       "ready": false,
       "reason": "it broke: \"x\"",
+      "note": "no batch was tried",
       "breaker": "open",
       "bytes": 5,
       "queued_items": 7
@@ -145,4 +150,30 @@ TEST_CASE("an engine's description ends with the members that its caller adds") 
   std::string const text = engine.describe(std::array{JsonMember{"abi", "1"}});
   CHECK(text.find("\"backends\": []") != std::string::npos);
   CHECK(text.ends_with("\"abi\": 1\n}"));
+}
+
+// mutant: nobody is told which inputs may be left out
+// mutant: the bounds of a parameter are not described
+TEST_CASE("an engine's description says what a request of each model may hold") {
+  Puppet puppet;
+  ModelFolder const folder(
+      R"("parameters": [{"name": "seed", "type": "i64", "default": 5, "min": 0, "seed": true},
+      {"name": "mode", "type": "i64", "choices": [1, 2]}],
+      "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+          {"name": "seed", "dtype": "i64", "shape": ["items"], "from": "parameter:seed"},
+          {"name": "mode", "dtype": "i64", "shape": ["items"], "from": "parameter:mode"}],)",
+      "puppet", "1.0.0",
+      R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2], "default": [1, 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)");
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto const added = engine.add(folder.path());
+  REQUIRE_MESSAGE(added, added.error().message);
+  std::string text = engine.describe();
+  std::erase_if(text, [](char letter) { return letter == ' ' || letter == '\n'; });
+  CHECK_MESSAGE(
+      text.find(R"("inputs":[{"name":"x","dtype":"f32","shape":["items",2],"optional":true,"shared":false}],)"
+                R"("outputs":[{"name":"y","dtype":"f32","shape":["items",2]}],)"
+                R"("parameters":[{"name":"seed","type":"i64","default":5,"min":0,"seed":true},)"
+                R"({"name":"mode","type":"i64","choices":[1,2]}])") != std::string::npos,
+      text);
 }

@@ -23,6 +23,7 @@ struct ModelFacts {
   ModelMetrics const& metrics;
   batching::LaneSnapshot lane;
   ModelStatus load;
+  std::string load_note;
   breaking::BreakerStatistics breaker;
   std::uint64_t sequences = 0;                ///< open
   std::shared_ptr<void const> keeps_model{};  ///< and with it what the references refer to

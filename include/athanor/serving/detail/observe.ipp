@@ -21,6 +21,7 @@ ModelFacts EngineState<T>::facts_of(ModelType& model) {
           .metrics = model.metrics(),
           .lane = model.lane().snapshot(),
           .load = loader_.status(model.load_record()),
+          .load_note = model.load_note(),
           .breaker = model.breaker().statistics(),
           .sequences = model.open_sequences(),
           .keeps_model = {}};
@@ -57,7 +58,9 @@ std::string EngineState<T>::metrics_text() {
 
 template <class T>
 std::string EngineState<T>::describe(std::span<JsonMember const> more) {
-  return serving::describe(options_, in_child() ? Tables{} : tables_now(), health(), more);
+  if (in_child()) return serving::describe(options_, {}, health(), {}, more);
+  EngineFacts const known = facts();
+  return serving::describe(options_, tables_now(), health_of(known), known.models, more);
 }
 
 }  // namespace athanor::inline v1::serving

@@ -241,6 +241,7 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
                                      (*model)->note().empty() ? "" : "; its dry run: ", (*model)->note())
                     : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
+    context.set_note((*model)->note());
     (*model)->number = context.loads.fetch_add(1) + 1;
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};

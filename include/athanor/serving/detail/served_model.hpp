@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include <athanor/core/detail/lock.hpp>
 #include <athanor/serving/detail/call.hpp>
 #include <athanor/serving/detail/model_metrics.hpp>
 
@@ -14,7 +16,8 @@ namespace athanor::inline v1::serving {
 
 /// What loading a model needs of it, and tells. Shared with the loader's record of the model.
 template <class Env>
-struct LoadContext {
+class LoadContext {
+ public:
   explicit LoadContext(ModelDescription about) : description(std::move(about)) {}
 
   /// How many batches may run at once.
@@ -22,10 +25,24 @@ struct LoadContext {
     return static_cast<std::size_t>(description.manifest.batching.instances.value_or(1));
   }
 
+  /// LoadedModel::note of the last load that succeeded.
+  std::string note() const {
+    detail::Lock const lock(mutex_);
+    return note_;
+  }
+  void set_note(std::string const& note) {
+    detail::Lock const lock(mutex_);
+    note_ = note;
+  }
+
   ModelDescription const description;
   typename Env::template Atomic<bool> failed{false};  // a load
   typename Env::template Atomic<bool> worked{false};
   typename Env::template Atomic<std::uint64_t> loads{0};
+
+ private:
+  mutable typename Env::Mutex mutex_;
+  std::string note_ ATH_GUARDED_BY(mutex_);
 };
 
 /// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it is
@@ -51,6 +68,8 @@ class ServedModel {
   Lane& lane() noexcept { return lane_; }
   ModelMetrics& metrics() noexcept { return metrics_; }
   LoadRecord& load_record() noexcept { return load_record_; }
+  /// What the dry run of its last load could not verify.
+  std::string load_note() const { return context_->note(); }
   OutputPool<Env>& outputs() noexcept { return *outputs_; }
   /// Null for a model without state.
   Sequences<Env>* sequences() noexcept { return sequences_.get(); }
