@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdio>
 #include <future>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "mean_backend.hpp"
@@ -23,6 +25,11 @@ void print(char const* what, athanor::Tensor const& means) {
   std::printf("%s:", what);
   for (float const mean : means.as<float>()) std::printf(" %g", static_cast<double>(mean));
   std::printf("\n");
+}
+
+void log_line(void* /*context*/, athanor::Level level, std::string_view message) noexcept {
+  if (level == athanor::Level::debug) return;
+  std::printf("%s: %s\n", std::string(to_string(level)).c_str(), std::string(message).c_str());
 }
 
 using MeanModel = athanor::Model<>;
@@ -124,7 +131,7 @@ int look(athanor::Engine<> const& engine, MeanModel const& model) {
 int main(int count, char** arguments) {
   MeanBackend backend;
   ath_backend_table const table = athanor::make_table(backend);
-  auto engine = athanor::Engine<>::create({.backends = {&table}});
+  auto engine = athanor::Engine<>::create({.backends = {&table}, .sink = {.log = &log_line}});
   if (!engine) return failed(engine.error());
   auto model = engine->load(count > 1 ? arguments[1] : "examples/calls/model");
   if (!model) return failed(model.error());
