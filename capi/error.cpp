@@ -28,8 +28,8 @@ static_assert(static_cast<int>(Reason::sequences_full) == ATH_REASON_SEQUENCES_F
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
 
-/// Copies the text, ended with a NUL; each byte that is no UTF-8, such as one of a path or of a backend's message, becomes
-/// U+FFFD. `to` has room for as many of these as the text has bytes.
+/// Copies the text, ended with a NUL; each byte that is no UTF-8, such as one of a path or of a backend's
+/// message, becomes U+FFFD. `to` has room for as many of these as the text has bytes.
 void copy_utf8(char* to, std::string_view text) noexcept {
   std::size_t good = 0;
   while (!is_utf8(text, &good)) {

@@ -22,8 +22,8 @@ class Origin {
  public:
   /// True on a thread that is inside a callback of the engine.
   bool in_callback() const noexcept { return Inside<Origin, SystemEnv>::holds(this); }
-  /// True in a child of the process that made the engine. There the engine has no threads, and its locks may be
-  /// held by ones that do not exist: nothing of it may be used, nor destroyed.
+  /// True in a child of the process that made the engine. There the engine has no threads, and its locks may
+  /// be held by ones that do not exist: nothing of it may be used, nor destroyed.
   bool forked() const noexcept { return SystemEnv::forks() != forks_; }
   Result<void> check_process(char const* function) const {
     if (!forked()) return {};

@@ -7,8 +7,8 @@
 
 namespace athanor::capi {
 
-/// Empty objects, kept for calls of all engines to come. `T::home` is the thread that took an object, for which it is kept
-/// again.
+/// Empty objects, kept for calls of all engines to come. `T::home` is the thread that took an object, for
+/// which it is kept again.
 template <class T>
 class Kept {
  public:

@@ -1,4 +1,5 @@
-/// The first error while a request was being filled, kept so that the call reports it if the caller ignored it.
+/// The first error while a request was being filled, kept so that the call reports it if the caller ignored
+/// it.
 #pragma once
 
 #include <new>

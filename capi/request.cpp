@@ -16,8 +16,8 @@ static_assert(static_cast<int>(CacheMode::use) == ATH_CACHE_USE &&
 static_assert(static_cast<int>(CacheMode::refresh) == ATH_CACHE_REFRESH &&
               static_cast<int>(CacheMode::only_if_cached) == ATH_CACHE_ONLY_IF_CACHED);
 
-/// Runs a setter, `function`, of what is called `name`. Its failure, returned or thrown, is kept in the request, so that
-/// one which is overlooked cannot send an older value.
+/// Runs a setter, `function`, of what is called `name`. Its failure, returned or thrown, is kept in the
+/// request, so that one which is overlooked cannot send an older value.
 template <class Set>
 std::int32_t change(char const* function, ath_request* request, char const* name, ath_error** out_error,
                     Set set) noexcept {

@@ -53,7 +53,8 @@ struct Extent {
   std::int64_t end = 0;
 };
 
-/// Of elements with strides; nullopt where it does not fit into 63 bits. The shape has elements, and its size fits.
+/// Of elements with strides; nullopt where it does not fit into 63 bits. The shape has elements, and its size
+/// fits.
 std::optional<Extent> extent_of(std::int64_t const* strides, Shape const& shape, std::int64_t width) {
   Extent extent{0, width};
   for (std::size_t axis = 0; axis < shape.rank(); ++axis) {

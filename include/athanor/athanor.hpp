@@ -1,6 +1,6 @@
-/// The engine, and the five templates that can be used alone: Batcher, ResponseCache, CircuitBreaker, ModelLoader and
-/// Gate. Streams (`serving/stream.hpp`), jobs (`serving/jobs.hpp`) and the simulator (`core/simulation.hpp`) are
-/// included separately.
+/// The engine, and the five templates that can be used alone: Batcher, ResponseCache, CircuitBreaker,
+/// ModelLoader and Gate. Streams (`serving/stream.hpp`), jobs (`serving/jobs.hpp`) and the simulator
+/// (`core/simulation.hpp`) are included separately.
 #pragma once
 
 #include <athanor/admission/gate.hpp>

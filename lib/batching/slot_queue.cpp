@@ -134,8 +134,8 @@ Slot& SlotQueue::add(Slot& slot) noexcept {
   return count_in(first, slot);
 }
 
-/// Most of a group are younger than a slot that comes from a batch, and one that waited for its reader may be younger than
-/// most: the walk begins at the end that is nearer by age.
+/// Most of a group are younger than a slot that comes from a batch, and one that waited for its reader may be
+/// younger than most: the walk begins at the end that is nearer by age.
 Slot& SlotQueue::put_back(Slot& slot) noexcept {
   Slot* first = &open_group(slot);
   if (slot.sequence < first->sequence) {

@@ -38,7 +38,8 @@ class StepGrowth {
   }
 
  private:
-  /// The monomers that may come next; none if the chain has fewer than two unreacted groups, as its last one must stay.
+  /// The monomers that may come next; none if the chain has fewer than two unreacted groups, as its last one
+  /// must stay.
   std::vector<std::size_t> find_candidates() const {
     std::vector<std::size_t> candidates;
     if (first_.size() + second_.size() < 2) return candidates;

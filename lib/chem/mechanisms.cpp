@@ -6,7 +6,8 @@ namespace athanor::inline v1::chem {
 
 namespace {
 
-// The patterns of vinyl, acrylate, ester, amide, imide, carbonate, urethane and nipu are those of m2p 0.1.8.3.
+// The patterns of vinyl, acrylate, ester, amide, imide, carbonate, urethane and nipu are those of m2p
+// 0.1.8.3.
 
 GroupRule const aliphatic_alcohol{
     .name = "aliphatic alcohol", .smarts = "[C;!$(C=O);!$([a])][OH]", .ways = {{.entry = 1}}};
@@ -16,7 +17,8 @@ GroupRule const acid{.name = "carboxylic acid or acyl halide",
                      .ways = {{.entry = 1, .leaving = 3}}};
 GroupRule const amine{
     .name = "primary amine", .smarts = "[#6;!$(C=O)][NH2;!$([NH2+])]", .ways = {{.entry = 1}}};
-// The nitrogen of an imide has two bonds into the anhydride's ring, so a repeat unit is cut on its other side.
+// The nitrogen of an imide has two bonds into the anhydride's ring, so a repeat unit is cut on its other
+// side.
 GroupRule const imide_amine{.name = "primary amine",
                             .smarts = "[#6;!$(C=O)][NH2;!$([NH2+])]",
                             .ways = {{.entry = 1}},

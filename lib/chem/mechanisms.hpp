@@ -20,7 +20,8 @@ struct BondChange {
 /// No atom.
 inline constexpr std::uint32_t nowhere = 0xffffffff;
 
-/// One way in which a group reacts. Atoms are indices into the pattern in a GroupRule, into the monomer in a Group.
+/// One way in which a group reacts. Atoms are indices into the pattern in a GroupRule, into the monomer in a
+/// Group.
 struct Way {
   std::uint32_t entry = 0;  ///< gets the bond to the unit before it (chain growth), or to the other group
   std::uint32_t second = nowhere;  ///< gets a bond to the same atom as `entry`
@@ -52,8 +53,9 @@ struct GroupRule {
   std::optional<Way> open_way = {};
 };
 
-/// A row of the table. In chain growth a monomer reacts by the first group of `chain` that it has. In step growth a `first`
-/// group reacts with a `second` one; a monomer that has both joins a chain that has both by its second.
+/// A row of the table. In chain growth a monomer reacts by the first group of `chain` that it has. In step
+/// growth a `first` group reacts with a `second` one; a monomer that has both joins a chain that has both by
+/// its second.
 struct MechanismRow {
   Mechanism mechanism;
   std::string_view name;

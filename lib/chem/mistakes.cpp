@@ -56,7 +56,8 @@ bool is_abbreviation(std::string_view text) {
          !std::ranges::all_of(word, atom);
 }
 
-/// What a letter that no SMILES has is often meant for: the rest of the sentence, and the byte where that begins.
+/// What a letter that no SMILES has is often meant for: the rest of the sentence, and the byte where that
+/// begins.
 std::optional<Refusal> meant(std::string_view text, std::size_t at) {
   for (std::string_view const group : {"Me", "Et", "Ph", "Bu"})
     for (std::size_t const first : {at, at - std::min<std::size_t>(at, 1)})

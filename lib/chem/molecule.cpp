@@ -86,8 +86,8 @@ std::string lone_aromatic_sentence(Source const& source, std::uint32_t atom) {
   return sentence;
 }
 
-/// The first of `atoms` that is written `n` or `p` and has two bonds: in a ring of five it is likely to lack the
-/// hydrogen that its lone pair needs.
+/// The first of `atoms` that is written `n` or `p` and has two bonds: in a ring of five it is likely to lack
+/// the hydrogen that its lone pair needs.
 std::optional<std::uint32_t> without_hydrogen(Source const& source, std::vector<unsigned int> const& atoms) {
   auto const written = parse_text(source.smiles());
   if (!written) return std::nullopt;
@@ -116,9 +116,9 @@ std::string no_double_bonds_sentence(Source const& source, std::vector<unsigned 
 /// The most `*` atoms inside a molecule that has aromatic bonds.
 constexpr int most_dummies = 8;
 
-/// Where an aromatic ring has no arrangement of double bonds, RDKit tries again with every subset of the `*` atoms
-/// of its ring system: 2^n arrangements for n of them, which nothing can interrupt. Those at the end of a chain are in
-/// no ring.
+/// Where an aromatic ring has no arrangement of double bonds, RDKit tries again with every subset of the `*`
+/// atoms of its ring system: 2^n arrangements for n of them, which nothing can interrupt. Those at the end of
+/// a chain are in no ring.
 Result<void> check_dummies(RDKit::ROMol const& molecule) {
   bool aromatic = false;
   for (auto const* bond : molecule.bonds()) aromatic = aromatic || bond->getIsAromatic();

@@ -26,7 +26,8 @@ struct Source {
   SmilesFacts facts;
   /// Receives the position of the byte that an error is about; may be null.
   std::optional<std::int32_t>* place = nullptr;
-  /// Atom numbers of the text by atom of the molecule, or of the first unit of a chain; empty when they are the same.
+  /// Atom numbers of the text by atom of the molecule, or of the first unit of a chain; empty when they are
+  /// the same.
   std::vector<std::int32_t> atoms;
 
   /// The SMILES without what was set aside.
@@ -39,7 +40,8 @@ struct Source {
 Result<Source> read_source(std::string_view text, SmilesLimits const& limits,
                            std::optional<std::int32_t>* place = nullptr);
 
-/// The byte at which the atom `atom` of the molecule stands in the text; it is noted as the place of a refusal.
+/// The byte at which the atom `atom` of the molecule stands in the text; it is noted as the place of a
+/// refusal.
 std::optional<std::int32_t> locate(Source const& source, std::uint32_t atom);
 
 /// Runs `body`, which returns a Result, and turns what RDKit throws into an Error that names the byte in

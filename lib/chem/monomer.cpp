@@ -29,8 +29,8 @@ bool halogen(RDKit::Atom const& atom) {
   return number == 9 || number == 17 || number == 35 || number == 53;
 }
 
-/// Whether `leaving` can leave the carbonate carbon `carbon`: a halogen, or, if the carbon has none, the oxygen of an
-/// acyclic ester.
+/// Whether `leaving` can leave the carbonate carbon `carbon`: a halogen, or, if the carbon has none, the
+/// oxygen of an acyclic ester.
 bool leaves_carbonate(RDKit::ROMol const& molecule, std::uint32_t carbon, std::uint32_t leaving) {
   RDKit::Atom const& atom = *molecule.getAtomWithIdx(leaving);
   if (halogen(atom)) return true;

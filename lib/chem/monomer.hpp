@@ -39,8 +39,8 @@ std::vector<bool> leaving_part(RDKit::ROMol const& molecule, Way const& way);
 /// The monomer with two acids in place of each anhydride; no value if it has none. Throws what RDKit throws.
 std::optional<Monomer> without_anhydrides(Monomer const& monomer);
 
-/// The way, among those of one group or of several, whose entry is the least substituted atom. Independent of the order of
-/// the atoms in the SMILES.
+/// The way, among those of one group or of several, whose entry is the least substituted atom. Independent of
+/// the order of the atoms in the SMILES.
 Way least_hindered(RDKit::ROMol const& molecule, std::vector<Way> const& ways);
 
 }  // namespace athanor::inline v1::chem

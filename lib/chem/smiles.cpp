@@ -94,7 +94,8 @@ class Lexer {
   static constexpr auto twice_bonded = "ring {1} at byte {0} joins two atoms that are bonded already";
   static constexpr auto never_closed = "ring {1} opened at byte {0} is never closed";
 
-  /// The refusal of the text from `begin` to `last`, which may be no SMILES with a mistake but something else.
+  /// The refusal of the text from `begin` to `last`, which may be no SMILES with a mistake but something
+  /// else.
   tl::unexpected<Error> refused(std::size_t begin, std::size_t last) {
     auto const other = error_.reason == Reason::syntax ? other_text(text_.substr(begin, last + 1 - begin))
                                                        : std::optional<std::string>();

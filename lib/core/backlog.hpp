@@ -5,11 +5,11 @@
 
 namespace athanor::inline v1 {
 
-/// Ownership: `add` and `next` are called by the worker only. Tasks added while a task runs go to a list that only the
-/// worker reads. `next` appends that list to the *open* tasks and removes the first of them; any thread removes all open
-/// tasks with `take_over`. Open tasks are linked through Task::next. Only the thread that holds the list reads and writes
-/// these links: the worker, for the few instructions while `open_` is `held`, or the thread that took the list over.
-/// Only the worker sets `open_` to other than null.
+/// Ownership: `add` and `next` are called by the worker only. Tasks added while a task runs go to a list that
+/// only the worker reads. `next` appends that list to the *open* tasks and removes the first of them; any
+/// thread removes all open tasks with `take_over`. Open tasks are linked through Task::next. Only the thread
+/// that holds the list reads and writes these links: the worker, for the few instructions while `open_` is
+/// `held`, or the thread that took the list over. Only the worker sets `open_` to other than null.
 template <Environment Env>
 class Backlog {
  public:

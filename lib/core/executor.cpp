@@ -45,20 +45,21 @@ class Condition {
 
 /// Everything the threads touch; shared so that an abandoned one keeps it.
 ///
-/// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes no thread; a
-/// worker that takes a task and leaves others behind calls the next one. So a burst costs one wake-up at its
-/// beginning, and no task waits for a worker that is inside another task while one is idle. What the thread that keeps
-/// time posts is `unannounced` until it is enough for all workers that are free, or no further timer is due: many
-/// deadlines that pass together cost few wake-ups of workers that exist; what must begin at once (`post_if_idle`) starts the
-/// one that it needs.
+/// Wake-ups: `coming` counts the threads on their way to look at the queue. While there is one, a post wakes
+/// no thread; a worker that takes a task and leaves others behind calls the next one. So a burst costs one
+/// wake-up at its beginning, and no task waits for a worker that is inside another task while one is idle.
+/// What the thread that keeps time posts is `unannounced` until it is enough for all workers that are free,
+/// or no further timer is due: many deadlines that pass together cost few wake-ups of workers that exist;
+/// what must begin at once (`post_if_idle`) starts the one that it needs.
 ///
-/// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there behind one that
-/// runs, the worker's timer is armed; if it fires, they go to the head of the queue.
+/// What a task defers is in the backlog of its worker, and wakes no thread. As long as tasks wait there
+/// behind one that runs, the worker's timer is armed; if it fires, they go to the head of the queue.
 ///
-/// What must begin at once is `promised`, and comes before the queue: it was counted on a worker that is free.
+/// What must begin at once is `promised`, and comes before the queue: it was counted on a worker that is
+/// free.
 ///
-/// Room is what `queued` tasks leave of the workers that are not inside a task, and of those that may be started. Once
-/// the system has refused a thread the latter count as none, until it gives one again.
+/// Room is what `queued` tasks leave of the workers that are not inside a task, and of those that may be
+/// started. Once the system has refused a thread the latter count as none, until it gives one again.
 struct SystemExecutor::State : std::enable_shared_from_this<State> {
   /// What belongs to one worker at a time; the timer is for its backlog.
   struct alignas(64) Worker : Timer {
@@ -209,7 +210,8 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
       detail::Lock const lock(mutex);
       bool notify = false;
       taken = !stopping && (may_wait || make_room()) && enqueue(task, may_wait, notify);
-      // The thread that keeps time may run a refused task itself, which must not delay those that it has posted.
+      // The thread that keeps time may run a refused task itself, which must not delay those that it has
+      // posted.
       if (!taken) notify = announce();
       if (notify) awaited = shared_from_this();
     }

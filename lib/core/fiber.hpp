@@ -6,7 +6,8 @@
 
 namespace athanor::inline v1::detail {
 
-/// A stack that runs one body after the other. Taken from a pool of this thread, and given back between bodies.
+/// A stack that runs one body after the other. Taken from a pool of this thread, and given back between
+/// bodies.
 class Fiber {
  public:
   /// A fiber that will run `body(context)` at its first resume().

@@ -1,4 +1,5 @@
-/// The hash once more, compiled for processors with AVX2, where it is about three times as fast on large inputs.
+/// The hash once more, compiled for processors with AVX2, where it is about three times as fast on large
+/// inputs.
 #pragma once
 
 #include <cstddef>

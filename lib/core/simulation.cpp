@@ -19,7 +19,8 @@ constexpr std::uint64_t middle_priority = std::uint64_t{1} << 32U;
 constexpr std::uint64_t turns_per_false_wake = 512;
 /// Few, so that some actors share one.
 constexpr std::size_t thread_numbers = 4;
-/// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own code.
+/// A step with no more choices allocates nothing: a test that lets allocations fail means those of its own
+/// code.
 constexpr std::size_t usual_choices = 64;
 
 }  // namespace
@@ -318,8 +319,8 @@ bool SimulatedExecutor::take(Task& task) noexcept {
   return true;
 }
 
-/// Any worker may run the task at once, as if it had taken over; but one is kept for what is deferred, so that it
-/// never waits for what is posted.
+/// Any worker may run the task at once, as if it had taken over; but one is kept for what is deferred, so
+/// that it never waits for what is posted.
 bool SimulatedExecutor::defer(Task& task) noexcept {
   Simulation::point();
   auto& world = Simulation::current();

@@ -13,23 +13,26 @@
 
 namespace athanor::inline v1 {
 
-/// Timers by their address in shards, each a binary heap under a mutex of its own: two calls seldom share one.
-/// Thread-safe, but that `take_due` and `wait` are called by one thread, the one that fires.
+/// Timers by their address in shards, each a binary heap under a mutex of its own: two calls seldom share
+/// one. Thread-safe, but that `take_due` and `wait` are called by one thread, the one that fires.
 ///
-/// A timer is *filed* in its shard's heap, under a time that is not later than the one at which it is due. Once that
-/// comes, the thread that fires takes it out and fires it, files it again when it is due later, or forgets it when it
-/// was suspended. So a timer that is armed and suspended for every call moves in the heap once per deadline.
+/// A timer is *filed* in its shard's heap, under a time that is not later than the one at which it is due.
+/// Once that comes, the thread that fires takes it out and fires it, files it again when it is due later, or
+/// forgets it when it was suspended. So a timer that is armed and suspended for every call moves in the heap
+/// once per deadline.
 ///
-/// Where a timer is filed, and `filed`, change under the shard's mutex only, and so does `due` from or to `idle`.
-/// The owner of a filed timer changes its `due` without the mutex when it arms or suspends it. Then `arm` looks at `filed`:
-/// it is too late if the thread that fires has just filed the timer by its former due time. That thread writes `filed`
-/// and then looks at `due`, so in the one total order of these at least one of the two sees the other.
+/// Where a timer is filed, and `filed`, change under the shard's mutex only, and so does `due` from or to
+/// `idle`. The owner of a filed timer changes its `due` without the mutex when it arms or suspends it. Then
+/// `arm` looks at `filed`: it is too late if the thread that fires has just filed the timer by its former due
+/// time. That thread writes `filed` and then looks at `due`, so in the one total order of these at least one
+/// of the two sees the other.
 ///
-/// No wake-up is lost: `arm` writes the shard's `first` and then reads `sleeps_until_`; `wait` writes `sleeps_until_`
-/// and then reads every `first`; all in one total order, so that one of the two sees the other.
+/// No wake-up is lost: `arm` writes the shard's `first` and then reads `sleeps_until_`; `wait` writes
+/// `sleeps_until_` and then reads every `first`; all in one total order, so that one of the two sees the
+/// other.
 ///
-/// `Clocked` is `Timer`. A simulation interleaves only what goes through `Env`, so it brings a type of its own whose `due`
-/// and `filed` are atomics of `Env`.
+/// `Clocked` is `Timer`. A simulation interleaves only what goes through `Env`, so it brings a type of its
+/// own whose `due` and `filed` are atomics of `Env`.
 template <Environment Env, class Clocked = Timer>
 class TimerShards {
  public:
@@ -124,7 +127,8 @@ void TimerShards<Env, Clocked>::Shard::file(Clocked& timer, TimePoint at) {
   rise(timer.place);
 }
 
-/// The first timer, no longer armed, if it is due. One that is due later than it is filed goes to its place first.
+/// The first timer, no longer armed, if it is due. One that is due later than it is filed goes to its place
+/// first.
 template <Environment Env, class Clocked>
 Clocked* TimerShards<Env, Clocked>::Shard::take_first(TimePoint now) {
   if (heap.empty() || heap.front()->filed.load(std::memory_order_relaxed) > now) return nullptr;

@@ -10,8 +10,8 @@
 
 namespace athanor::inline v1::manifest {
 
-/// Numbers of 1 to `largest` in ascending order, at least one and at most `most` of them; `what` names them in an error.
-/// Reports to the node's reader, which keeps the first mistake.
+/// Numbers of 1 to `largest` in ascending order, at least one and at most `most` of them; `what` names them
+/// in an error. Reports to the node's reader, which keeps the first mistake.
 std::vector<std::int64_t> read_ascending(json::Node const& node, std::string_view what, std::size_t most,
                                          std::int64_t largest);
 

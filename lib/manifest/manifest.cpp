@@ -33,7 +33,8 @@ constexpr std::uintmax_t largest_manifest = 64U << 20;
 constexpr std::size_t most_members = 256;
 constexpr std::size_t most_self_tests = 1024;
 constexpr std::size_t most_operators = 16;
-/// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of f64.
+/// What a scale is made of, so that neither it nor its product with a value of f32's range leaves that of
+/// f64.
 constexpr double least_scale = 1e-37;
 constexpr double most_scale = 1e37;
 
@@ -163,9 +164,9 @@ void place_in_batch(ModelInput& input, Node const& node) {
   if (!stacks) input.axis = dims[0].name;
 }
 
-/// How an input that is not generated joins a batch: stacked along the axis that is `items`; one item per run if there is no
-/// such axis; ragged if its first axis has a name. A name is an axis of the item if the model reads the request's input of
-/// that name and this has `items` before it.
+/// How an input that is not generated joins a batch: stacked along the axis that is `items`; one item per run
+/// if there is no such axis; ragged if its first axis has a name. A name is an axis of the item if the model
+/// reads the request's input of that name and this has `items` before it.
 void find_batch_axis(ModelInput& input, Node const& node, TensorSpec const* source) {
   auto const& dims = input.spec.dims;
   std::size_t const axis = batch_axis_of(input.spec);
@@ -425,7 +426,8 @@ void describe_rows(Manifest& manifest) {
   }
 }
 
-/// Without a list of its own, the model gives what the outputs take from it, then the next values of its states.
+/// Without a list of its own, the model gives what the outputs take from it, then the next values of its
+/// states.
 void name_model_outputs(Manifest& manifest) {
   for (auto const& output : manifest.outputs) {
     bool const taken = output.source == OutputSource::model || output.source == OutputSource::mean ||

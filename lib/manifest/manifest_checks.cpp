@@ -353,7 +353,8 @@ void check_processor_section(Manifest const& manifest, Reader& reader) {
   }
 }
 
-/// The least and the greatest value of a parameter of that type that `dtype` can hold; nothing if it holds none.
+/// The least and the greatest value of a parameter of that type that `dtype` can hold; nothing if it holds
+/// none.
 struct Bounds {
   ParameterValue least;
   ParameterValue most;

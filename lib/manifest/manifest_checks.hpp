@@ -11,8 +11,8 @@ using json::Json;
 using json::Node;
 using json::Reader;
 
-/// Each parameter has a reader, and those that a model input reads have values that fit into its type: bounds that are not
-/// declared become those of the type. Reports as check_references.
+/// Each parameter has a reader, and those that a model input reads have values that fit into its type: bounds
+/// that are not declared become those of the type. Reports as check_references.
 void fit_parameters(Manifest& manifest, Reader& reader);
 
 /// Each model input that is not generated is an input of the request, of the same type and shape.

@@ -13,7 +13,8 @@ using json::Reader;
 
 namespace {
 
-/// The value under `key`: one row if `spec` begins with `items`, otherwise the whole tensor. Nothing after a mistake.
+/// The value under `key`: one row if `spec` begins with `items`, otherwise the whole tensor. Nothing after a
+/// mistake.
 std::optional<Tensor> read_value_of(TensorSpec const& spec, Node const& node, char const* key) {
   bool const stacks = spec.stacks();
   TensorSpec value = spec;

@@ -1,4 +1,5 @@
-/// Tensors whose values are in the manifest. Mistakes are reported to the node's reader, which keeps the first one.
+/// Tensors whose values are in the manifest. Mistakes are reported to the node's reader, which keeps the
+/// first one.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 
 namespace athanor::inline v1::manifest {
 
-/// The `default` of an entry of `inputs`: the row that each item gets if a request leaves the input out. Nothing if there
-/// is none.
+/// The `default` of an entry of `inputs`: the row that each item gets if a request leaves the input out.
+/// Nothing if there is none.
 std::optional<Tensor> read_default(TensorSpec const& spec, json::Node const& node);
 
 /// True if an entry of `model_inputs` is an argument that is None, `{"name": NAME, "constant": null}`; adds
@@ -26,8 +27,8 @@ std::string place_of_input(Manifest const& manifest, std::size_t index);
 /// that may be None as they are. Reports as check_references.
 void check_nones(Manifest const& manifest, json::Reader& reader);
 
-/// Makes an entry of `model_inputs` an input that holds its `constant`: one row per item, or one value for the whole
-/// batch.
+/// Makes an entry of `model_inputs` an input that holds its `constant`: one row per item, or one value for
+/// the whole batch.
 void take_constant(ModelInput& input, json::Node const& node);
 
 }  // namespace athanor::inline v1::manifest

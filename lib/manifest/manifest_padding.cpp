@@ -17,7 +17,8 @@ using json::Node;
 using json::Reader;
 
 constexpr std::size_t most_buckets = 64;
-/// The most positions of one item along all padded axes together, so that items and cost are counted in 63 bits.
+/// The most positions of one item along all padded axes together, so that items and cost are counted in 63
+/// bits.
 constexpr std::int64_t most_positions = std::numeric_limits<std::int32_t>::max();
 
 /// One element of the input's type.

@@ -9,12 +9,12 @@
 
 namespace athanor::inline v1::manifest {
 
-/// `pad` of a model input: its fill, and the buckets of its axes, which are added to `axes`. Reports to the node's
-/// reader, which keeps the first mistake.
+/// `pad` of a model input: its fill, and the buckets of its axes, which are added to `axes`. Reports to the
+/// node's reader, which keeps the first mistake.
 void read_padding(json::Node const& node, ModelInput& input, std::vector<PaddedAxis>& axes);
 
-/// Every input along a padded axis gets a fill, 0 or an empty text where it declares none; masks and lengths have an axis
-/// to be made of. Reports as check_references.
+/// Every input along a padded axis gets a fill, 0 or an empty text where it declares none; masks and lengths
+/// have an axis to be made of. Reports as check_references.
 void fit_padding(Manifest& manifest, json::Reader& reader);
 
 /// True when `declared` names padded axes only where `source`, a model output, has them: these are cut back.

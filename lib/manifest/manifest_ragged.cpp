@@ -49,7 +49,8 @@ void fit_model_output(Manifest& manifest, TensorSpec const& spec, std::string co
         counts == manifest.model_outputs.end() ? fmt::format("'{}'", known->counts) : to_string(*counts));
 }
 
-/// Of an output: it has a companion that counts its rows, and an axis that is the model's or the processor's alone.
+/// Of an output: it has a companion that counts its rows, and an axis that is the model's or the processor's
+/// alone.
 void fit_output(Manifest const& manifest, OutputSection const& output, std::string const& path,
                 Reader& reader) {
   if (!is_ragged(output.spec)) return;

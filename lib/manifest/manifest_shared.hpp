@@ -15,8 +15,8 @@ void read_shared(json::Node const& node, TensorSpec& spec);
 /// Makes an entry of `model_inputs` the shared input of the request that has its name.
 void take_shared(ModelInput& input, json::Node const& node);
 
-/// Of a model input that is shared: it is as the request's input of its name, and no axis of it is one along which items
-/// differ. Reports as check_references.
+/// Of a model input that is shared: it is as the request's input of its name, and no axis of it is one along
+/// which items differ. Reports as check_references.
 void check_shared_input(Manifest const& manifest, ModelInput const& input, std::string const& path,
                         json::Reader& reader);
 

@@ -112,7 +112,8 @@ std::byte* put_value(TensorView const& value, DType dtype, std::byte* to, std::s
   }
 }
 
-/// Whether an item's elements are not contiguous once the items of `tensor`, which come first, lie along `batch_axis`.
+/// Whether an item's elements are not contiguous once the items of `tensor`, which come first, lie along
+/// `batch_axis`.
 bool is_laid_apart(TensorView const& tensor, std::size_t batch_axis) noexcept {
   return batch_axis != 0 && batch_axis != no_batch_axis &&
          std::any_of(tensor.shape + 1, tensor.shape + batch_axis + 1,
@@ -420,7 +421,8 @@ Result<void> Assembler::copy_elements(std::size_t index, Pieces const& pieces) {
   return {};
 }
 
-/// Copies of each piece the bytes of its texts and no others, so that a model sees the same texts in any company.
+/// Copies of each piece the bytes of its texts and no others, so that a model sees the same texts in any
+/// company.
 Result<void> Assembler::copy_bytes(std::size_t index, Pieces const& pieces) {
   Input& input = inputs_[index];
   std::int64_t const in_row = row_elements(pieces.tensor(0, index));
@@ -519,7 +521,8 @@ Result<void> Assembler::share_value(std::size_t index, Pieces const& pieces) {
   return {};
 }
 
-/// As share_value. Compared with the copy, since the caller of the first piece may take its memory back meanwhile.
+/// As share_value. Compared with the copy, since the caller of the first piece may take its memory back
+/// meanwhile.
 Result<void> Assembler::take_common(std::size_t index, Pieces const& pieces, bool view) {
   Input& input = inputs_[index];
   void const* last = nullptr;  // where the piece before has it: those of one request have it in common

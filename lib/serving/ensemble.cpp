@@ -82,8 +82,8 @@ bool is_passed(ExecutionPlan const& plan, std::size_t output) {
          scaler.scale == 1 && scaler.center == 0;
 }
 
-/// Whether `got` equals a tensor that has passed the checks in every field that they look at. `passed` without dimensions
-/// stands for none. Texts are always checked, because their offsets may have changed.
+/// Whether `got` equals a tensor that has passed the checks in every field that they look at. `passed`
+/// without dimensions stands for none. Texts are always checked, because their offsets may have changed.
 bool is_like(TensorView const& got, TensorView const& passed) noexcept {
   return passed.ndim > 0 && got.ndim == passed.ndim && got.dtype == passed.dtype &&
          got.size_bytes == passed.size_bytes && got.device_type == passed.device_type &&
@@ -190,7 +190,8 @@ std::int64_t Ensemble::rows_of(std::size_t output, std::int64_t items) const noe
   return axis == OutputPlan::not_ragged ? items : starts_[axis].back();
 }
 
-/// Finds out where the rows of items begin along every ragged axis. Outputs that count them have passed their checks.
+/// Finds out where the rows of items begin along every ragged axis. Outputs that count them have passed their
+/// checks.
 Result<void> Ensemble::count_rows(std::size_t member, std::int64_t items, InputStarts const& starts) {
   for (std::size_t axis = 0; axis < plan_.ragged.size(); ++axis) {
     RaggedPlan const& ragged = plan_.ragged[axis];
@@ -243,8 +244,8 @@ Result<void> Ensemble::check_output(std::size_t member, std::size_t output, std:
                                    to_string(padded), to_string(shape)));
 }
 
-/// Makes the items the first axis of an output, as in answers: gathers rows that are not contiguous, and repeats for every
-/// item a value that all items of a run have in common.
+/// Makes the items the first axis of an output, as in answers: gathers rows that are not contiguous, and
+/// repeats for every item a value that all items of a run have in common.
 void Ensemble::put_items_first(std::size_t slot, std::size_t axis, std::int64_t items) {
   TensorView& got = raw_[slot];
   auto const count = static_cast<std::size_t>(items);

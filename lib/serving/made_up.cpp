@@ -13,9 +13,9 @@ namespace athanor::inline v1::serving {
 
 namespace {
 
-/// What an element of the first made-up item is: small, so that few functions refuse it, of both signs, and neither 0 nor 1,
-/// with which a mistake may be no mistake. Each further item has twice the numbers of the one before, so that a model that
-/// mixes them is seen.
+/// What an element of the first made-up item is: small, so that few functions refuse it, of both signs, and
+/// neither 0 nor 1, with which a mistake may be no mistake. Each further item has twice the numbers of the
+/// one before, so that a model that mixes them is seen.
 constexpr float made_up = 0.015625F;
 constexpr int made_up_items = 2;
 

@@ -155,7 +155,8 @@ double tolerance_of(DType dtype, double stated) noexcept {
   return std::max(stated, 1e-4);
 }
 
-/// Compares the rows of a batch of `items` items, which are `tested` items again and again, with those that each gave alone.
+/// Compares the rows of a batch of `items` items, which are `tested` items again and again, with those that
+/// each gave alone.
 Result<void> compare_company(ModelDescription const& description, BatchRows const& ran,
                              std::span<KeptRows const> alone, std::size_t tested, std::int64_t items,
                              double tolerance) {
@@ -188,8 +189,8 @@ Result<void> compare_company(ModelDescription const& description, BatchRows cons
   return {};
 }
 
-/// Whether what fails an item alone is no fault of made-up values: whatever a model is given, its outputs are what its
-/// manifest declares, and its inputs stay as they are.
+/// Whether what fails an item alone is no fault of made-up values: whatever a model is given, its outputs are
+/// what its manifest declares, and its inputs stay as they are.
 bool is_broken_promise(Error const& error) noexcept {
   return error.reason == Reason::backend_contract || is_written_input(error);
 }
@@ -233,7 +234,8 @@ Result<void> join(ModelDescription const& description, Worker const& worker, Req
   return {};
 }
 
-/// Items of the self-tests, or made-up ones. Fails if there is none, for a reason that is no fault of the model.
+/// Items of the self-tests, or made-up ones. Fails if there is none, for a reason that is no fault of the
+/// model.
 Result<Company> gather(ModelDescription const& description, Worker const& worker) {
   Company company;
   for (auto const& test : description.manifest.self_tests) {
@@ -280,8 +282,8 @@ class Stopwatch {
   Duration of_an_item_{};
 };
 
-/// Runs the first items alone, the third and later ones while there is time. A model that refuses one of a later sample is
-/// tried with the first sample only.
+/// Runs the first items alone, the third and later ones while there is time. A model that refuses one of a
+/// later sample is tried with the first sample only.
 Result<void> run_alone(ModelDescription const& description, Worker& worker, Company& company,
                        Stopwatch const& watch) {
   company.alone.clear();
@@ -303,8 +305,8 @@ Result<void> run_alone(ModelDescription const& description, Worker& worker, Comp
   return {};
 }
 
-/// Puts the first item of a self-test together with half of itself, where its self-tests have no two items whose answers
-/// differ. Nothing changes for a model that refuses it, or that gives both the same answer.
+/// Puts the first item of a self-test together with half of itself, where its self-tests have no two items
+/// whose answers differ. Nothing changes for a model that refuses it, or that gives both the same answer.
 Result<void> halve_first(ModelDescription const& description, Worker& worker, Company& company,
                          Stopwatch const& watch) {
   auto const& tests = description.manifest.self_tests;
@@ -330,7 +332,8 @@ Result<void> try_again(ModelDescription const& description, Worker& worker, Comp
                 same.error().message);
 }
 
-/// Runs the first item padded to the next buckets, which may not show: in which one it runs depends on its company.
+/// Runs the first item padded to the next buckets, which may not show: in which one it runs depends on its
+/// company.
 Result<void> try_padding(ModelDescription const& description, Worker& worker, Company const& company) {
   Padding const& padding = description.plan.padding;
   if (padding.empty()) return {};

@@ -27,8 +27,8 @@ struct Sample {
   PaddedLengths longest{};
 };
 
-/// What a batch of samples gave, by output of the plan: in the memory of worker.ensemble, or cut back to their longest item
-/// along padded axes. Empty for outputs of the processor.
+/// What a batch of samples gave, by output of the plan: in the memory of worker.ensemble, or cut back to
+/// their longest item along padded axes. Empty for outputs of the processor.
 struct BatchRows {
   std::vector<TensorView> views;
   std::vector<Tensor> cut;
@@ -53,8 +53,8 @@ std::int64_t items_of(std::span<Sample const> samples) noexcept;
 bool is_written_input(Error const& error) noexcept;
 
 /// Why element `at` of `got` is not element `index` of `expected`, as `expected ... within ..., got ...`. The
-/// tolerance is relative, absolute below 1, and for floating-point types only. Nothing when they are equal; so
-/// are two NaN.
+/// tolerance is relative, absolute below 1, and for floating-point types only. Nothing when they are equal;
+/// so are two NaN.
 std::optional<std::string> find_difference(TensorView const& got, std::size_t at, TensorView const& expected,
                                            std::size_t index, double tolerance);
 

@@ -189,8 +189,8 @@ class InstanceState {
     return state;
   }
 
-  /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device. Of a text,
-  /// its bytes.
+  /// A view of the caller's bytes; a copy where forward would write to them, or must have them on a device.
+  /// Of a text, its bytes.
   at::Tensor borrow(ath_tensor const& input) const {
     if (dtype_of(input) == DType::bytes) {
       auto const text = text_in(input);

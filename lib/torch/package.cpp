@@ -43,8 +43,8 @@ Result<void> check_metadata(ProgramSource const& source) {
 /// How many threads can be inside one package at a time; a further one waits. A runner holds no weights.
 std::size_t runner_count() { return std::max<std::size_t>(1, std::thread::hardware_concurrency()); }
 
-/// The leaves of a tree of Python containers, in their order: a leaf right under a dict by its key, any other by
-/// an empty name.
+/// The leaves of a tree of Python containers, in their order: a leaf right under a dict by its key, any other
+/// by an empty name.
 void collect_leaves(json::Json const& tree, std::string const& name, std::vector<std::string>& leaves) {
   auto const& children = tree.at("children_spec");
   if (tree.at("type").is_null()) return leaves.push_back(name);

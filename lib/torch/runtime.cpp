@@ -173,7 +173,8 @@ Result<void> load_operators(std::string_view subject, std::vector<std::string> c
           "{}: operators '{}': expected the library that has them in TorchOptions::operators, or in {} as "
           "{}=FILE; got none",
           subject, name, operators_variable, name);
-    // The same file is loaded once, however often it is opened. What it registers stays in use, so it is never closed.
+    // The same file is loaded once, however often it is opened. What it registers stays in use, so it is
+    // never closed.
     if (::dlopen(file->second.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
       return fail(Code::failed_precondition, Reason::option,
                   "{}: the library of the operators '{}' could not be loaded: {}", subject, name,

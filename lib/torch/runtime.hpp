@@ -25,8 +25,8 @@ Result<c10::Device> open_device(std::int32_t type, std::int32_t index);
 /// they use of it is in libtorch_cpu.so, and the real one would pull in the CUDA libraries.
 Result<void> provide_libtorch();
 
-/// Loads these libraries of operators, from the files that `options` names, and leaves them loaded. `subject`, the model
-/// that needs them, begins the sentence of an error.
+/// Loads these libraries of operators, from the files that `options` names, and leaves them loaded.
+/// `subject`, the model that needs them, begins the sentence of an error.
 Result<void> load_operators(std::string_view subject, std::vector<std::string> const& names,
                             TorchOptions const& options);
 

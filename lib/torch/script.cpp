@@ -59,8 +59,8 @@ std::uint64_t held_bytes(jit::Module const& module, jit::Graph const& graph) {
   return bytes.total();
 }
 
-/// The attribute that a program changes: one that it sets, or whose content it writes to. Empty when it changes
-/// none; what it never changes is no attribute any more, since freezing made it a constant.
+/// The attribute that a program changes: one that it sets, or whose content it writes to. Empty when it
+/// changes none; what it never changes is no attribute any more, since freezing made it a constant.
 std::string find_changed_attribute(jit::Block const& block, jit::AliasDb const& aliases) {
   for (auto const* node : block.nodes()) {
     if (node->kind() == c10::prim::SetAttr) return node->s(c10::attr::name);

@@ -71,11 +71,12 @@ class Gate {
   /// `too_large`, without one, for a request that can never fit; and with invalid_argument / value_range for
   /// negative sizes, which would raise the limits for other callers.
   Result<void> admit_caller(admission::Slot& slot, std::int64_t items, std::int64_t bytes, TimePoint now);
-  /// Counts `bytes`, at least 0, as held by `slot`, too, which holds something already. Rejects with resource_exhausted:
-  /// `memory_full` with `retry_after`; `too_large`, without one, if all that it holds can never fit.
+  /// Counts `bytes`, at least 0, as held by `slot`, too, which holds something already. Rejects with
+  /// resource_exhausted: `memory_full` with `retry_after`; `too_large`, without one, if all that it holds can
+  /// never fit.
   Result<void> admit_more(admission::Slot& slot, std::int64_t bytes, TimePoint now);
-  /// The same as admit_caller without an error, for callers that poll: returns false when the request does not fit now.
-  /// Rejections are not counted. Precondition: neither size is negative.
+  /// The same as admit_caller without an error, for callers that poll: returns false when the request does
+  /// not fit now. Rejections are not counted. Precondition: neither size is negative.
   bool try_admit(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
   /// Transfers `items` and `bytes` of what `from` holds to `to`. Both slots must belong to the same gate;
   /// nothing is released.
@@ -95,12 +96,12 @@ class Gate {
   GateOptions const& options() const noexcept { return options_; }
 
  private:
-  // Capacity is handed out in two ways. Threads have cells with a credit each, a sixteenth of the limits, from
-  // which calls are admitted, and to which they give back, by one operation on that cell's line: below half of
-  // the limits two threads with cells of their own write no common word. What a cell does not cover is
-  // counted in held_, under the mutex. held_ is at any moment what all slots hold and all cells have for
-  // credit. Before a call is rejected, the cells are closed and their credit is taken back: then everything is
-  // counted in held_, exactly, until a quarter of the limits or less is held.
+  // Capacity is handed out in two ways. Threads have cells with a credit each, a sixteenth of the limits,
+  // from which calls are admitted, and to which they give back, by one operation on that cell's line: below
+  // half of the limits two threads with cells of their own write no common word. What a cell does not cover
+  // is counted in held_, under the mutex. held_ is at any moment what all slots hold and all cells have for
+  // credit. Before a call is rejected, the cells are closed and their credit is taken back: then everything
+  // is counted in held_, exactly, until a quarter of the limits or less is held.
   static constexpr std::size_t cell_count = 8;
   struct alignas(64) Cell {
     typename Env::template Atomic<std::uint64_t> credit{0};

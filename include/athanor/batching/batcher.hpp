@@ -38,18 +38,18 @@ concept BatchFunction = requires(F& function, std::span<In const> inputs, std::s
 
 }  // namespace batching
 
-/// Thread-safe. Owns up to `instances` worker threads and one that keeps time, started when first needed, and the
-/// function. Once warm, `run` allocates only what copying an In or an Out does. Copies of inputs are destroyed before
-/// their callers of `run` are answered, inputs of `submit` right after.
+/// Thread-safe. Owns up to `instances` worker threads and one that keeps time, started when first needed, and
+/// the function. Once warm, `run` allocates only what copying an In or an Out does. Copies of inputs are
+/// destroyed before their callers of `run` are answered, inputs of `submit` right after.
 template <std::copyable In, std::default_initializable Out, Environment Env = SystemEnv>
   requires std::movable<Out>
 class Batcher {
  public:
-  /// Called exactly once for every accepted call, on a worker's thread or the destructor's: never inside the `submit`
-  /// that it belongs to, and inside another caller's `run` or `submit` only if no worker can be started. It delays that
-  /// thread, and must not wait for a lock that any thread holds while calling the batcher. If it blocks a worker, the
-  /// others take over within about half a millisecond; one that blocks the last worker delays all that no caller's
-  /// thread runs, and all other completions.
+  /// Called exactly once for every accepted call, on a worker's thread or the destructor's: never inside the
+  /// `submit` that it belongs to, and inside another caller's `run` or `submit` only if no worker can be
+  /// started. It delays that thread, and must not wait for a lock that any thread holds while calling the
+  /// batcher. If it blocks a worker, the others take over within about half a millisecond; one that blocks
+  /// the last worker delays all that no caller's thread runs, and all other completions.
   using Completion = void (*)(void* context, Result<Out> result) noexcept;
 
   /// Refuses with invalid_argument / option what `batching::validate` refuses, and an empty function. Throws

@@ -30,12 +30,12 @@ struct QueueSnapshot {
   std::uint32_t idle_instances = 0;  ///< a lower bound
   std::uint32_t instances = 1;
   CostModel const* cost = nullptr;  ///< what batches took so far; null when nothing is known
-  /// What `cost` counts for one of the queued items: 1, or where batches are as long as they cost (padded items: their
-  /// positions), the cost of one.
+  /// What `cost` counts for one of the queued items: 1, or where batches are as long as they cost (padded
+  /// items: their positions), the cost of one.
   std::uint32_t item_size = 1;
 
-  /// The time to reserve for a batch of so many of the queued items that must end before a deadline; zero when nothing is
-  /// known.
+  /// The time to reserve for a batch of so many of the queued items that must end before a deadline; zero
+  /// when nothing is known.
   Duration time_to_allow(std::uint64_t items) const noexcept {
     constexpr std::uint64_t most = std::numeric_limits<std::uint32_t>::max();
     if (cost == nullptr) return {};

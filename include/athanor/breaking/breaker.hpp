@@ -93,9 +93,9 @@ class CircuitBreaker {
     return (word & 3U) == static_cast<std::uint64_t>(State::closed);
   }
 
-  // While the breaker is closed, a success only increments successes_, without the lock. A thread that takes the lock,
-  // for a failure or to read, first folds the new successes into the window, so that a failure sees every success
-  // before it. Successes counted while the breaker opens are folded afterwards, as stale.
+  // While the breaker is closed, a success only increments successes_, without the lock. A thread that takes
+  // the lock, for a failure or to read, first folds the new successes into the window, so that a failure sees
+  // every success before it. Successes counted while the breaker opens are folded afterwards, as stale.
   typename Env::template Atomic<std::uint64_t> word_{0};  // generation << 2 | state, of the machine
   Counter successes_;
   mutable typename Env::Mutex mutex_;

@@ -14,10 +14,11 @@ namespace athanor::inline v1 {
 
 /// How much a cache keeps, and for how long.
 struct ResponseCacheOptions {
-  /// Bytes of memory that all stored entries together may take; never exceeded. Charged are an entry's value, the entry
-  /// itself and its share of the table, each block of memory with its alignment and 16 bytes for the allocator. The free
-  /// memory that an allocator keeps between blocks in use is not: a process that stores many small values may grow by
-  /// half as much again. 0 stores nothing: only concurrent equal computations are shared.
+  /// Bytes of memory that all stored entries together may take; never exceeded. Charged are an entry's value,
+  /// the entry itself and its share of the table, each block of memory with its alignment and 16 bytes for
+  /// the allocator. The free memory that an allocator keeps between blocks in use is not: a process that
+  /// stores many small values may grow by half as much again. 0 stores nothing: only concurrent equal
+  /// computations are shared.
   std::size_t capacity_bytes = std::size_t{64} << 20;
   /// A value that would be charged more than this, overhead included, is returned but not stored. 0 means an
   /// eighth of the capacity.

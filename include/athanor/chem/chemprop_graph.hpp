@@ -1,5 +1,5 @@
-/// Molecular graphs with the features of chemprop (https://github.com/chemprop/chemprop): a vector of numbers for every
-/// atom and bond, where molecular_graph gives classes.
+/// Molecular graphs with the features of chemprop (https://github.com/chemprop/chemprop): a vector of numbers
+/// for every atom and bond, where molecular_graph gives classes.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,12 @@ constexpr std::int64_t chemprop_atom_width(ChempropTable table) noexcept {
 }
 inline constexpr std::int64_t chemprop_bond_width = 14;
 
-/// The most heavy atoms of a molecule whose SMILES has marks of stereo (`@`, `/`, `\`): the time that RDKit takes to
-/// perceive stereo grows with the cube of a chain.
+/// The most heavy atoms of a molecule whose SMILES has marks of stereo (`@`, `/`, `\`): the time that RDKit
+/// takes to perceive stereo grows with the cube of a chain.
 inline constexpr std::int32_t chemprop_stereo_heavy_atoms = 300;
 
-/// One molecule. Atoms are those of RDKit, hydrogens being counted by their neighbours; a `*` is an atom like any other.
-/// Every bond is two directed edges that follow one another.
+/// One molecule. Atoms are those of RDKit, hydrogens being counted by their neighbours; a `*` is an atom like
+/// any other. Every bond is two directed edges that follow one another.
 struct ChempropGraph {
   std::vector<float> atom;           ///< [atoms, chemprop_atom_width]
   std::vector<float> bond;           ///< [edges, chemprop_bond_width]
@@ -36,9 +36,9 @@ struct ChempropGraph {
       reverse;  ///< [edges] the edge of the same bond the other way; `b2revb` of version 1
 };
 
-/// The graph of `smiles` as chemprop makes it with its default settings. Fails with invalid_argument: `syntax` and
-/// `too_large` as check_smiles, `too_large` above chemprop_stereo_heavy_atoms too, `chemistry` for an impossible molecule. A
-/// molecule without bonds has a graph without edges. Thread-safe.
+/// The graph of `smiles` as chemprop makes it with its default settings. Fails with invalid_argument:
+/// `syntax` and `too_large` as check_smiles, `too_large` above chemprop_stereo_heavy_atoms too, `chemistry`
+/// for an impossible molecule. A molecule without bonds has a graph without edges. Thread-safe.
 Result<ChempropGraph> chemprop_graph(std::string_view smiles, ChempropTable table = ChempropTable::v2,
                                      SmilesLimits const& limits = {});
 

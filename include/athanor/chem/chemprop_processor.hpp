@@ -20,8 +20,8 @@ namespace athanor::inline v1::chem {
 /// | `source`, `target` | i64 [edges] | ends of the edges; `edge_index` |
 /// | `reverse` | i64 [edges] | the edge of the same bond the other way; `rev_edge_index` |
 ///
-/// `f_bonds` of chemprop 1 are the rows of `atom` at `source`, followed by those of `bond`. The cost of an item is its
-/// number of atoms and edges.
+/// `f_bonds` of chemprop 1 are the rows of `atom` at `source`, followed by those of `bond`. The cost of an
+/// item is its number of atoms and edges.
 class ChempropGraphProcessor {
  public:
   static constexpr char const* name = "chemprop-graph";
@@ -37,15 +37,17 @@ class ChempropGraphProcessor {
     explicit Opened(ChempropTable table) : table_(table) {}
     /// What preprocess makes: the table above.
     std::span<Port const> made() const noexcept { return ports; }
-    /// Fails as chemprop_graph does, and with invalid_argument / dtype or shape for an item that is not one text.
+    /// Fails as chemprop_graph does, and with invalid_argument / dtype or shape for an item that is not one
+    /// text.
     Result<Preprocessed> preprocess(Item const& item) const;
 
    private:
     ChempropTable table_;
   };
 
-  /// `options` is empty or a JSON object: `atoms`, the table of atom features, `"v2"` (the default) or `"v1"`. The
-  /// folder is not read. Fails with invalid_argument / option, naming an unknown key or a wrong value.
+  /// `options` is empty or a JSON object: `atoms`, the table of atom features, `"v2"` (the default) or
+  /// `"v1"`. The folder is not read. Fails with invalid_argument / option, naming an unknown key or a wrong
+  /// value.
   Result<std::unique_ptr<Opened>> open(std::string_view folder, std::string_view options) const;
 };
 

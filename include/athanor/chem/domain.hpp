@@ -28,9 +28,9 @@ inline constexpr std::int32_t morgan_heavy_atoms = 1000;
 /// does, and with `too_large` above morgan_heavy_atoms. Thread-safe.
 Result<std::vector<MorganCount>> morgan_identifiers(std::string_view smiles, SmilesLimits const& limits = {});
 
-/// What all spellings of one endless chain share, over however many units it is written: the XXH3-128 digest, as 32
-/// hexadecimal digits, of its identifiers (ascending) in the form `3:2 17:1`, where the counts are divided by their
-/// greatest common divisor. Chains that differ only beyond morgan_radius have equal keys.
+/// What all spellings of one endless chain share, over however many units it is written: the XXH3-128 digest,
+/// as 32 hexadecimal digits, of its identifiers (ascending) in the form `3:2 17:1`, where the counts are
+/// divided by their greatest common divisor. Chains that differ only beyond morgan_radius have equal keys.
 std::string chain_key(std::span<MorganCount const> chain);
 
 /// The identifiers that occur in a model's training set. Immutable, so one serves all threads.

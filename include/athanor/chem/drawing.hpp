@@ -21,9 +21,9 @@ struct Drawing {
   std::int32_t height = 0;
 };
 
-/// `smiles` as a picture, all molecules at one scale: a bond has about drawing_bond pixels, and the picture the size that
-/// this takes. Open ends (`*`) are wavy lines, stereo marks are left out. Fails as molecular_graph does, with `too_large`
-/// above drawing_heavy_atoms. Thread-safe.
+/// `smiles` as a picture, all molecules at one scale: a bond has about drawing_bond pixels, and the picture
+/// the size that this takes. Open ends (`*`) are wavy lines, stereo marks are left out. Fails as
+/// molecular_graph does, with `too_large` above drawing_heavy_atoms. Thread-safe.
 Result<Drawing> draw_svg(std::string_view smiles);
 
 }  // namespace athanor::inline v1::chem

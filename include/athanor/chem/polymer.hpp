@@ -45,18 +45,19 @@ struct PreparedMolecule {
 /// differ in bond, ends in separate fragments. `option` when `units` is below 1. Thread-safe.
 Result<PreparedMolecule> prepare_polymer(std::string_view smiles, PolymerOptions const& options = {});
 
-/// Why prepare_polymer refuses `smiles`, and the byte where; no value when it does not. As costly as prepare_polymer.
-/// Thread-safe.
+/// Why prepare_polymer refuses `smiles`, and the byte where; no value when it does not. As costly as
+/// prepare_polymer. Thread-safe.
 std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions const& options = {});
 
-/// The fewest heavy atoms of a molecule without `*` that is taken for a polymer written out as an oligomer. PolyID's
-/// files hold chains of eight units and more, 33 atoms for the smallest hydroxy acid; most monomers and additives have
-/// fewer than 30. Size alone does not tell a chain from another large molecule.
+/// The fewest heavy atoms of a molecule without `*` that is taken for a polymer written out as an oligomer.
+/// PolyID's files hold chains of eight units and more, 33 atoms for the smallest hydroxy acid; most monomers
+/// and additives have fewer than 30. Size alone does not tell a chain from another large molecule.
 inline constexpr std::int32_t smallest_oligomer = 30;
 
-/// Why a SMILES is no polymer, as a phrase such as `a molecule of 8 heavy atoms` or `2 molecules side by side`; empty for
-/// a repeat unit, also with counter-ions (parts whose charges do not cancel out), and for a molecule of at least
-/// smallest_oligomer heavy atoms. A model of polymers answers for the others too, but its training says nothing about them.
+/// Why a SMILES is no polymer, as a phrase such as `a molecule of 8 heavy atoms` or `2 molecules side by
+/// side`; empty for a repeat unit, also with counter-ions (parts whose charges do not cancel out), and for a
+/// molecule of at least smallest_oligomer heavy atoms. A model of polymers answers for the others too, but
+/// its training says nothing about them.
 std::string no_polymer(SmilesFacts const& facts);
 
 }  // namespace athanor::inline v1::chem

@@ -1,4 +1,5 @@
-/// Polymers from monomers: the oligomer and the repeat unit that a named mechanism forms from monomer molecules.
+/// Polymers from monomers: the oligomer and the repeat unit that a named mechanism forms from monomer
+/// molecules.
 ///
 /// The mechanisms, the groups that react and the growth of a chain are those of m2p (Monomers to Polymers,
 /// National Renewable Energy Laboratory, https://github.com/NREL/m2p, BSD 3-clause; used by PolyID: Wilson et
@@ -53,32 +54,33 @@ struct PolymeriseOptions {
   std::optional<Mechanism> mechanism = {};
   /// Monomers in the oligomer, at least 2.
   std::int32_t degree = 18;
-  /// Equal seeds and equal inputs give equal polymers on every machine. Another release of RDKit may list the atoms of a
-  /// SMILES in another order.
+  /// Equal seeds and equal inputs give equal polymers on every machine. Another release of RDKit may list the
+  /// atoms of a SMILES in another order.
   std::uint64_t seed = 0;
   /// Relative frequencies of the monomers, where several can react; empty: equal. Above 0, at most 1e9.
   std::vector<double> proportions = {};
-  /// Chain growth and epoxides: a unit joins the chain by its less substituted atom. False: by either, at random, as in
-  /// m2p.
+  /// Chain growth and epoxides: a unit joins the chain by its less substituted atom. False: by either, at
+  /// random, as in m2p.
   bool head_to_tail = true;
-  /// The fraction of meso diads, 0 (syndiotactic) to 1 (isotactic), in a polymer of one monomer. Vinyl and acrylate form
-  /// the stereocentre; for other mechanisms it must be marked in the monomer, whose mirror image is the other configuration.
+  /// The fraction of meso diads, 0 (syndiotactic) to 1 (isotactic), in a polymer of one monomer. Vinyl and
+  /// acrylate form the stereocentre; for other mechanisms it must be marked in the monomer, whose mirror
+  /// image is the other configuration.
   std::optional<double> meso = {};
   SmilesLimits limits = {};
 };
 
-/// The maximum number of heavy atoms of an oligomer with stereocentres: RDKit's time to perceive them grows with the cube of
-/// the chain's length.
+/// The maximum number of heavy atoms of an oligomer with stereocentres: RDKit's time to perceive them grows
+/// with the cube of the chain's length.
 inline constexpr std::int32_t stereo_heavy_atoms = 600;
 
 /// A polymer as SMILES, canonical for the RDKit in use.
 struct Polymer {
   Mechanism mechanism = Mechanism::vinyl;
-  /// A chain of `degree` monomers. Its ends are hydrogens after addition to multiple bonds, H and OH after the opening of
-  /// rings, and in step growth the groups that have not reacted.
+  /// A chain of `degree` monomers. Its ends are hydrogens after addition to multiple bonds, H and OH after
+  /// the opening of rings, and in step growth the groups that have not reacted.
   std::string oligomer;
-  /// One unit of the infinite chain, with two `*`: one monomer, or two that alternate. Empty if there is none: for random
-  /// copolymers, and for monomers with more than two groups, which branch.
+  /// One unit of the infinite chain, with two `*`: one monomer, or two that alternate. Empty if there is
+  /// none: for random copolymers, and for monomers with more than two groups, which branch.
   std::string repeat_unit;
   /// The monomers of the oligomer, as indices, in the order in which they joined it.
   std::vector<std::int32_t> units;
@@ -86,14 +88,15 @@ struct Polymer {
 
 /// Makes a polymer from `monomers`, each one molecule as SMILES.
 ///
-/// Step growth begins with a random monomer. While the chain has unreacted groups of both kinds any monomer may follow,
-/// otherwise one that has the matching group; it joins at a random one of the places that can react. So monomers with more
-/// than two groups branch, and a chain of two alternating monomers and odd degree ends with either.
+/// Step growth begins with a random monomer. While the chain has unreacted groups of both kinds any monomer
+/// may follow, otherwise one that has the matching group; it joins at a random one of the places that can
+/// react. So monomers with more than two groups branch, and a chain of two alternating monomers and odd
+/// degree ends with either.
 ///
-/// Fails with invalid_argument: as check_smiles and prepare_polymer do for a monomer's text, with the number of the monomer;
-/// with `chemistry` if a monomer lacks the groups of the mechanism, if no mechanism or several fit, if the chain ends before
-/// its degree, or if `meso` finds no stereocentre; with `too_large` for an oligomer above the limits; and with `option` for
-/// options outside their range. Thread-safe.
+/// Fails with invalid_argument: as check_smiles and prepare_polymer do for a monomer's text, with the number
+/// of the monomer; with `chemistry` if a monomer lacks the groups of the mechanism, if no mechanism or
+/// several fit, if the chain ends before its degree, or if `meso` finds no stereocentre; with `too_large` for
+/// an oligomer above the limits; and with `option` for options outside their range. Thread-safe.
 Result<Polymer> polymerise(std::span<std::string const> monomers, PolymeriseOptions const& options = {});
 
 }  // namespace athanor::inline v1::chem

@@ -35,18 +35,19 @@ struct SmilesFacts {
 /// A refusal and its place, for programs that point at it.
 struct SmilesFault {
   Error error;
-  /// The byte of the text that `error` is about, counted from 0; without a value it is about the text as a whole.
+  /// The byte of the text that `error` is about, counted from 0; without a value it is about the text as a
+  /// whole.
   std::optional<std::int32_t> byte;
 };
 
-/// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may go on with a CXSMILES
-/// extension (between two `|`) and a name, which are set aside; an extension that changes the molecule is refused. Two
-/// backslashes are read as one, as RDKit does. Refused though RDKit reads it: `~`, a bond of any kind, which no feature
-/// describes.
+/// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may go on
+/// with a CXSMILES extension (between two `|`) and a name, which are set aside; an extension that changes the
+/// molecule is refused. Two backslashes are read as one, as RDKit does. Refused though RDKit reads it: `~`, a
+/// bond of any kind, which no feature describes.
 ///
-/// Fails with invalid_argument: `too_large` above a limit, `syntax` otherwise, and the sentence names the byte, counted
-/// from 0, or what was written in place of a SMILES. Accepts text that later chemistry checks may still reject.
-/// Thread-safe.
+/// Fails with invalid_argument: `too_large` above a limit, `syntax` otherwise, and the sentence names the
+/// byte, counted from 0, or what was written in place of a SMILES. Accepts text that later chemistry checks
+/// may still reject. Thread-safe.
 Result<SmilesFacts> check_smiles(std::string_view text, SmilesLimits const& limits = {});
 
 }  // namespace athanor::inline v1::chem

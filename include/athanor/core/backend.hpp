@@ -12,7 +12,8 @@
 /// | `i.clear_slot(slot)` | | only where an instance holds state between runs: empties a slot, before another sequence uses it; `batch.slots` names the slot of each item of a run, and none twice. `source.slot_count` says how many there are; their memory is part of `footprint()`. Never called concurrently with `run`; noexcept |
 /// | `i.run(batch)` | `Result<void>` | fills every output with `items` rows in memory of the instance, valid until its next run; never called concurrently on one instance; must not read inputs after it returns |
 ///
-/// A Processor turns one item of a request into model inputs, the model's results for the item into answers, or both:
+/// A Processor turns one item of a request into model inputs, the model's results for the item into answers,
+/// or both:
 ///
 /// | expression | returns | duty |
 /// |---|---|---|
@@ -69,9 +70,10 @@ Error take_failure(std::int32_t code, ath_failure const& failure);
 /// The argument of a backend's `load`.
 using ModelSource = ath_model_source;
 
-/// Whether no caller waits for anything of the batch any more: all have cancelled, or their deadlines have passed. What a run
-/// that was told so returns reaches nobody, nor does it count as a failure. May be asked on any thread until that run has
-/// returned; takes about as long as a look at the clock for each call of the batch. False while the model is loaded.
+/// Whether no caller waits for anything of the batch any more: all have cancelled, or their deadlines have
+/// passed. What a run that was told so returns reaches nobody, nor does it count as a failure. May be asked
+/// on any thread until that run has returned; takes about as long as a look at the clock for each call of the
+/// batch. False while the model is loaded.
 inline bool is_cancelled(ath_batch const& batch) noexcept {
   return batch.is_cancelled != nullptr && batch.is_cancelled(batch.work) != 0;
 }
@@ -130,13 +132,14 @@ class Item {
 
   /// How many inputs the processor reads.
   std::size_t input_count() const noexcept { return raw_->input_count; }
-  /// The item's row of an input that the processor reads, in the manifest's order: axis 0 has length 1. Borrows
-  /// the item's memory.
+  /// The item's row of an input that the processor reads, in the manifest's order: axis 0 has length 1.
+  /// Borrows the item's memory.
   Tensor input(std::size_t index) const noexcept { return from_view(raw_->inputs[index]); }
   /// How many parameters the manifest declares.
   std::size_t parameter_count() const noexcept { return raw_->parameter_count; }
-  /// The value of a parameter, by its position in the manifest, as `bool`, `std::int64_t`, `double` or `std::string_view`.
-  /// Borrows a text. Fails with failed_precondition / manifest if the manifest declares no parameter of that type there.
+  /// The value of a parameter, by its position in the manifest, as `bool`, `std::int64_t`, `double` or
+  /// `std::string_view`. Borrows a text. Fails with failed_precondition / manifest if the manifest declares
+  /// no parameter of that type there.
   template <class T>
   Result<T> parameter(std::size_t index) const {
     auto const value = detail::find_parameter(*raw_, index, detail::value_type_of<T>());
@@ -158,9 +161,9 @@ class Item {
   ath_item const* raw_;
 };
 
-/// The result of preprocess for one item: tensors that own their memory, in the order of `made()`; the item's share of a
-/// batch's cost limit, at least 1; and what postprocess needs later, which is freed once, on any thread, however the call
-/// ends.
+/// The result of preprocess for one item: tensors that own their memory, in the order of `made()`; the item's
+/// share of a batch's cost limit, at least 1; and what postprocess needs later, which is freed once, on any
+/// thread, however the call ends.
 struct Preprocessed {
   std::vector<Tensor> tensors;
   std::int64_t cost = 1;

@@ -75,9 +75,9 @@ class SystemWord {
 };
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
-/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the order of
-/// posting. Timers fire one at a time, never early, on a dedicated thread that the first `arm` starts, so that busy
-/// workers do not delay them. Posting, arming and disarming are thread-safe.
+/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the
+/// order of posting. Timers fire one at a time, never early, on a dedicated thread that the first `arm`
+/// starts, so that busy workers do not delay them. Posting, arming and disarming are thread-safe.
 ///
 /// In a child of a fork nothing runs: `post` and `arm` return false there, and `stop` and the destructor
 /// return at once.
@@ -97,13 +97,14 @@ class SystemExecutor {
   /// As post, but only if a worker is free or can be started now. Check and post are atomic: no task posted
   /// meanwhile gets ahead.
   bool post_if_idle(Task& task) noexcept;
-  /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has returned, before
-  /// posted tasks and in the order of deferring. No thread is woken for it, but if the deferred tasks before it take longer
-  /// than half a millisecond, other workers run the rest. What a task defers waits until that task has returned, so it
-  /// should be about to. Returns false, without taking the task, on any other thread.
+  /// On a worker of this executor, inside a task: runs `task` on this thread once the running task has
+  /// returned, before posted tasks and in the order of deferring. No thread is woken for it, but if the
+  /// deferred tasks before it take longer than half a millisecond, other workers run the rest. What a task
+  /// defers waits until that task has returned, so it should be about to. Returns false, without taking the
+  /// task, on any other thread.
   bool defer(Task& task) noexcept;
-  /// True if a task posted now would start without waiting for another one to end, possibly on a new worker. After a
-  /// worker could not be started only those that exist count, until one can.
+  /// True if a task posted now would start without waiting for another one to end, possibly on a new worker.
+  /// After a worker could not be started only those that exist count, until one can.
   bool idle() const noexcept;
   /// True on a thread that fires timers: post long work from there instead of running it.
   static bool on_timer_thread() noexcept;

@@ -70,8 +70,8 @@ class KeyHasher {
   /// memory (asserted).
   void add(Tensor const& tensor) noexcept;
 
-  /// As add(tensor), and looks for NaN and infinities in the same pass over memory: the index of the first one, after which
-  /// the key is of no use, or -1.
+  /// As add(tensor), and looks for NaN and infinities in the same pass over memory: the index of the first
+  /// one, after which the key is of no use, or -1.
   std::int64_t add_finite(Tensor const& tensor) noexcept;
 
   /// The key of all fields since construction or reset(). More fields may be added afterwards.
@@ -88,8 +88,8 @@ class KeyHasher {
 
   static constexpr std::size_t state_size = 576;
   static constexpr std::size_t short_key = 240;  // bytes
-  // Fields are gathered here and hashed at once, until there are more than make a short key: then it is the library's
-  // state, whose preparation takes longer than the hash of a short key.
+  // Fields are gathered here and hashed at once, until there are more than make a short key: then it is the
+  // library's state, whose preparation takes longer than the hash of a short key.
   alignas(64) std::array<std::byte, state_size> state_;
   std::size_t gathered_ = 0;
   bool streams_ = false;  // state_ is the library's

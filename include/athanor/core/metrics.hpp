@@ -36,7 +36,8 @@ inline void add_beside_others(std::atomic<std::uint64_t>& to, std::uint64_t coun
 }  // namespace detail
 
 /// `size` monotonic counters. Thread-safe. Those of one thread lie together, and threads rarely share a cache
-/// line: the first ones have cells of their own, to which they add without a locked instruction; others share.
+/// line: the first ones have cells of their own, to which they add without a locked instruction; others
+/// share.
 template <std::size_t size>
 class Counters {
  public:
@@ -71,8 +72,8 @@ class Counter {
 };
 
 /// A histogram of whole numbers in log-linear buckets, 16 per octave: quantiles are at most 6.25 % too high.
-/// Values above 2^44 are counted in the last bucket. Thread-safe. The first threads that record have buckets of
-/// their own, which their first record allocates; others, and those that find no memory, share some.
+/// Values above 2^44 are counted in the last bucket. Thread-safe. The first threads that record have buckets
+/// of their own, which their first record allocates; others, and those that find no memory, share some.
 class Histogram {
  public:
   static constexpr std::size_t sub_buckets = 16;

@@ -47,14 +47,14 @@ struct ParameterSpec {
 /// `f64 from 0 to 1`, `text, one of 'fast', 'exact'`.
 std::string to_string(ParameterSpec const& spec);
 
-/// Checks the value that a request gives a parameter: a single element of the spec's type (or, for an f64, an i64 of at
-/// most 2^53 in magnitude, which converts exactly), finite, within the bounds, and one of the choices; a text of at most
-/// max_parameter_text bytes of UTF-8 without NUL. Fails with invalid_argument and a message that names the parameter, what
-/// was expected and what was given.
+/// Checks the value that a request gives a parameter: a single element of the spec's type (or, for an f64, an
+/// i64 of at most 2^53 in magnitude, which converts exactly), finite, within the bounds, and one of the
+/// choices; a text of at most max_parameter_text bytes of UTF-8 without NUL. Fails with invalid_argument and
+/// a message that names the parameter, what was expected and what was given.
 Result<void> check(ParameterSpec const& spec, Tensor const& value);
 
-/// The value in effect: `given`, or the spec's initial value if `given` is null. -0.0 becomes 0.0. Precondition: `given`
-/// has passed check(), or is null and there is an initial value. Borrows texts.
+/// The value in effect: `given`, or the spec's initial value if `given` is null. -0.0 becomes 0.0.
+/// Precondition: `given` has passed check(), or is null and there is an initial value. Borrows texts.
 ath_value effective_value(ParameterSpec const& spec, Tensor const* given) noexcept;
 
 }  // namespace athanor::inline v1

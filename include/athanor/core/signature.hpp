@@ -60,14 +60,14 @@ struct TensorSpec {
 /// `f32 [items, 10]`.
 std::string to_string(TensorSpec const& spec);
 
-/// Inputs, outputs and parameters by name: at most `max_tensors` inputs, as many outputs, and `max_parameters` parameters
-/// (checked where a manifest is read). No parameter has the name of an input.
+/// Inputs, outputs and parameters by name: at most `max_tensors` inputs, as many outputs, and
+/// `max_parameters` parameters (checked where a manifest is read). No parameter has the name of an input.
 struct Signature {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<ParameterSpec> parameters{};
-  /// By input: the row that every item gets if a request leaves the input out, or none_of() it. An input without one, or
-  /// beyond the end, is required.
+  /// By input: the row that every item gets if a request leaves the input out, or none_of() it. An input
+  /// without one, or beyond the end, is required.
   std::vector<std::optional<Tensor>> defaults{};
 
   /// Whether a request may leave out the input at that index.
@@ -76,8 +76,8 @@ struct Signature {
   }
 };
 
-/// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed memory must
-/// stay valid for as long as the function that takes the request requires.
+/// The inputs and parameters of one request by name, in any order. Not thread-safe; may be reused. Borrowed
+/// memory must stay valid for as long as the function that takes the request requires.
 class Request {
  public:
   Request() = default;
@@ -123,10 +123,10 @@ inline constexpr std::size_t large_input = std::size_t{16} << 10;
 ath_value parameter_of(Signature const& signature, Request const& request, CheckedRequest const& checked,
                        std::size_t index) noexcept;
 
-/// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, byte limits, the
-/// encoding of `bytes`, finiteness and parameters. Fails with invalid_argument and a message that names the tensor, the
-/// index of a bad element, what was expected and what was given. Reads every byte of floating-point and text
-/// inputs. Allocates only on failure.
+/// Checks names, element types, ranks, fixed and named dimensions, batch sizes of at least one, byte limits,
+/// the encoding of `bytes`, finiteness and parameters. Fails with invalid_argument and a message that names
+/// the tensor, the index of a bad element, what was expected and what was given. Reads every byte of
+/// floating-point and text inputs. Allocates only on failure.
 Result<CheckedRequest> check(Signature const& signature, Request const& request,
                              LargeInputs large = LargeInputs::read);
 

@@ -92,9 +92,9 @@ class Simulation {
   /// Continues as the child of a fork: executors made before this call run nothing more.
   void fork() noexcept { ++forks_; }
   std::uint64_t forks() const noexcept { return forks_; }
-  /// While an object of this class exists, the calling actor is the only thread of a child of a fork: no other
-  /// actor runs, executors made before run nothing, and a mutex that another actor holds stays held. At its
-  /// end the simulation continues as the parent, with what the child did to the memory.
+  /// While an object of this class exists, the calling actor is the only thread of a child of a fork: no
+  /// other actor runs, executors made before run nothing, and a mutex that another actor holds stays held. At
+  /// its end the simulation continues as the parent, with what the child did to the memory.
   class Child {
    public:
     explicit Child(Simulation& world) noexcept

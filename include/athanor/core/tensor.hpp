@@ -160,7 +160,8 @@ class Buffer {
   }
   /// Usable bytes; may exceed what was requested.
   std::size_t capacity() const noexcept { return block_ != nullptr ? block_->bytes : 0; }
-  /// Bytes of memory that an allocated block takes, with its bookkeeping and what an allocator adds; 0 without a block.
+  /// Bytes of memory that an allocated block takes, with its bookkeeping and what an allocator adds; 0
+  /// without a block.
   std::size_t footprint() const noexcept {
     return block_ != nullptr ? block_->bytes + sizeof(Block) + 2 * detail::block_overhead : 0;
   }
@@ -183,15 +184,15 @@ class Buffer {
 
 /// A dense row-major array: element type, shape, device and bytes. The bytes are owned (a shared Buffer) or
 /// borrowed (`view`, `text`): borrowed bytes must outlive the tensor, and stay valid for as long as a
-/// function that takes it requires. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of `data()`;
-/// without offsets the only element is all of `data()`. A precondition marked "checked" is checked in every build: a
-/// violation terminates the process with a message.
+/// function that takes it requires. Element i of a `bytes` tensor is `offsets()[i] .. offsets()[i+1]` of
+/// `data()`; without offsets the only element is all of `data()`. A precondition marked "checked" is checked
+/// in every build: a violation terminates the process with a message.
 class Tensor {
  public:
   Tensor() = default;
 
-  /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking, and with invalid_argument for a negative
-  /// length and for `bytes`: see `copy_texts`.
+  /// Owned and uninitialised. Fails with resource_exhausted if memory is lacking, and with invalid_argument
+  /// for a negative length and for `bytes`: see `copy_texts`.
   static Result<Tensor> allocate(DType dtype, Shape const& shape);
   /// Shares ownership of `buffer`, whose capacity must suffice for the shape (checked).
   static Tensor over(DType dtype, Shape const& shape, Buffer buffer);
@@ -211,15 +212,15 @@ class Tensor {
   static Tensor view(DType dtype, void const* data, Shape const& shape);
   /// Borrows one text; shape [1].
   static Tensor text(std::string_view text);
-  /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending and inside `data`
-  /// (check() verifies it); bytes before the first offset and after the last belong to no element. Without
-  /// elements the offsets are not read.
+  /// Borrows many texts. `offsets` has one entry more than the shape has elements, ascending and inside
+  /// `data` (check() verifies it); bytes before the first offset and after the last belong to no element.
+  /// Without elements the offsets are not read.
   static Tensor texts(std::span<std::int64_t const> offsets, std::string_view data, Shape const& shape);
   /// Copies many texts into owned memory; shape [n].
   static Result<Tensor> copy_texts(std::span<std::string_view const> texts);
 
-  /// A number in owned memory, shape []: `bool`, `i64` for the other integers, or `f64`. Throws std::bad_alloc if
-  /// memory is lacking.
+  /// A number in owned memory, shape []: `bool`, `i64` for the other integers, or `f64`. Throws
+  /// std::bad_alloc if memory is lacking.
   static Tensor scalar(bool value);
   static Tensor scalar(std::int64_t value);
   static Tensor scalar(double value);

@@ -38,8 +38,8 @@ struct LoadFunctions {
   /// later loads reserve what was last measured. Called again by `load`, on its thread, in case the model was
   /// replaced by one that fits the budget. Optional: nothing is reserved without it.
   std::function<std::uint64_t(LoadTarget const& target)> expected_bytes{};
-  /// Called after the last pin is gone and before the payload is destroyed, on the thread that destroys it: one
-  /// of the loader's own, or that of `unload`, `stop` or the destructor. Optional.
+  /// Called after the last pin is gone and before the payload is destroyed, on the thread that destroys it:
+  /// one of the loader's own, or that of `unload`, `stop` or the destructor. Optional.
   std::function<void(LoadTarget const& target, P& payload)> released{};
 };
 

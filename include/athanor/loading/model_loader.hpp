@@ -5,8 +5,8 @@
 ///     auto index = indices->acquire("places@2", 2s);  // pinned while held; others are evicted if necessary
 ///
 /// Loads run on threads of the loader's own, never on a caller's thread. A failed load is remembered and not
-/// retried before its back-off ends. Payloads are never freed while they are pinned, and on further threads of the
-/// loader's own, unless `unload`, a load that needs the memory, or the loader's end frees them.
+/// retried before its back-off ends. Payloads are never freed while they are pinned, and on further threads
+/// of the loader's own, unless `unload`, a load that needs the memory, or the loader's end frees them.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ class ModelLoader {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// Loads and warms up models on at most `options.load_threads` threads of its own, and frees them on at most as many
-  /// others. The threads end when there is nothing to do. Rejects invalid options with invalid_argument / option.
-  /// Destroying the loader stops it and waits for loads in progress; no pin may exist by then. In a child of a fork it
-  /// waits for nothing.
-  /// `policy` chooses the models that are unloaded when a load needs memory.
+  /// Loads and warms up models on at most `options.load_threads` threads of its own, and frees them on at
+  /// most as many others. The threads end when there is nothing to do. Rejects invalid options with
+  /// invalid_argument / option. Destroying the loader stops it and waits for loads in progress; no pin may
+  /// exist by then. In a child of a fork it waits for nothing. `policy` chooses the models that are unloaded
+  /// when a load needs memory.
   template <class L = loading::LeastRecentlyUsed>
     requires(loading::check_loading_policy<L>())
   static Result<ModelLoader> create(ModelLoaderOptions const& options, LoadFunctions<P> functions,
@@ -62,9 +62,9 @@ class ModelLoader {
                       std::shared_ptr<void> context = {}) {
     return shell_->add(name, expected_bytes, std::move(context));
   }
-  /// Unloads the model as `unload` does, but never on this thread, and destroys its record and releases its context as
-  /// soon as the last pin is gone and any load in progress has ended. After this call the record must not be used,
-  /// except that parked slots may be withdrawn and pinned slots unpinned.
+  /// Unloads the model as `unload` does, but never on this thread, and destroys its record and releases its
+  /// context as soon as the last pin is gone and any load in progress has ended. After this call the record
+  /// must not be used, except that parked slots may be withdrawn and pinned slots unpinned.
   void forget(Record& record) { shell_->forget(record); }
 
   /// Requests a model without blocking. For a ready model: one atomic addition, no lock, no allocation.
@@ -87,10 +87,10 @@ class ModelLoader {
   /// it. A no-op when it is ready.
   Result<void> load(std::string_view name, Duration wait) { return shell_->load(name, wait); }
   Result<void> load(Record& record, Duration wait) { return shell_->load(record, wait); }
-  /// Frees a model: at once and on this thread if it is not pinned, so that its memory is free when this returns; else
-  /// after the last pin; until then new requests for it are rejected. A load in progress is abandoned; until it has
-  /// ended, requests are rejected with a retry_after.
-  /// A later acquire loads the model again. Fails with not_found if the name is unknown.
+  /// Frees a model: at once and on this thread if it is not pinned, so that its memory is free when this
+  /// returns; else after the last pin; until then new requests for it are rejected. A load in progress is
+  /// abandoned; until it has ended, requests are rejected with a retry_after. A later acquire loads the model
+  /// again. Fails with not_found if the name is unknown.
   Result<void> unload(std::string_view name) { return shell_->unload(name); }
   void unload(Record& record) { shell_->unload(record); }
 
@@ -103,8 +103,8 @@ class ModelLoader {
 
   /// Fails parked slots, rejects new requests, and frees every model as soon as it is not pinned.
   void stop() { shell_->stop(); }
-  /// After `stop`: waits for the load threads. One that is still inside a function of the loader at `deadline` is
-  /// abandoned. Returns the number of abandoned threads. Called once.
+  /// After `stop`: waits for the load threads. One that is still inside a function of the loader at
+  /// `deadline` is abandoned. Returns the number of abandoned threads. Called once.
   std::size_t join(TimePoint deadline) noexcept { return shell_->join(deadline); }
   /// Every load thread that starts after this call shares ownership of `owner` until the thread ends.
   void keep_alive_with(std::weak_ptr<void> owner) noexcept { shell_->keep_alive_with(std::move(owner)); }

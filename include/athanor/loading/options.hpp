@@ -39,7 +39,8 @@ struct ModelLoaderOptions {
   Duration longest_backoff = std::chrono::seconds(60);
   /// The retry_after of a rejection for lack of memory.
   Duration busy_retry = std::chrono::milliseconds(100);
-  /// Threads for loads and warm-ups, at most; each model takes one while it loads. As many others free models.
+  /// Threads for loads and warm-ups, at most; each model takes one while it loads. As many others free
+  /// models.
   std::uint32_t load_threads = 2;
   /// The most models that the loader can have records of at a time.
   std::uint32_t max_models = 4096;

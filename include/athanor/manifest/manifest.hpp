@@ -53,7 +53,8 @@ struct OutputSection {
 /// A ragged axis of model outputs: an item has any number of rows along it.
 struct RaggedAxis {
   std::string name;
-  /// The model output `i64 [items]` with the number of rows. Empty: as many as the item has along that axis of the inputs.
+  /// The model output `i64 [items]` with the number of rows. Empty: as many as the item has along that axis
+  /// of the inputs.
   std::string counts;
 };
 
@@ -194,14 +195,16 @@ struct Manifest {
   std::string id() const { return name + "@" + version; }
 };
 
-/// Checks that every model input that is not generated is an input of the request. To be called for a model whose inputs no
-/// processor makes.
+/// Checks that every model input that is not generated is an input of the request. To be called for a model
+/// whose inputs no processor makes.
 Result<void> check_request_inputs(Manifest const& manifest);
 
 /// Reads a manifest's text. Every error is invalid_argument / manifest and names the place, what was expected
-/// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, backend, format, inputs, lookups, scale`.
+/// and what was found: `athanor.json: members[2]: unknown key 'digst'; known: file, digest, backend, format,
+/// inputs, lookups, scale`.
 Result<Manifest> parse_manifest(std::string_view text);
-/// Reads `athanor.json` in `folder`; not_found / file when it cannot be read, invalid_argument / option for an empty path.
+/// Reads `athanor.json` in `folder`; not_found / file when it cannot be read, invalid_argument / option for
+/// an empty path.
 Result<Manifest> read_manifest(std::string const& folder);
 
 }  // namespace athanor::inline v1

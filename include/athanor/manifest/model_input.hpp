@@ -13,7 +13,8 @@
 
 namespace athanor::inline v1 {
 
-/// The batch axis of a tensor that has none, because it belongs to the only item of a run, or to all its items.
+/// The batch axis of a tensor that has none, because it belongs to the only item of a run, or to all its
+/// items.
 inline constexpr std::size_t no_batch_axis = SIZE_MAX;
 /// The axis of `spec` that is `items`, or no_batch_axis.
 std::size_t batch_axis_of(TensorSpec const& spec) noexcept;
@@ -42,7 +43,8 @@ inline constexpr std::size_t max_padded_axes = 4;
 /// An axis along which items of different length share a batch: each is padded to the length of the batch.
 struct PaddedAxis {
   std::string name;
-  /// Lengths of batches, ascending: the smallest one that holds the longest item of a request is the request's.
+  /// Lengths of batches, ascending: the smallest one that holds the longest item of a request is the
+  /// request's.
   std::vector<std::int64_t> buckets;
 };
 
@@ -51,8 +53,8 @@ struct ModelInput {
   /// For a `stack` input as the items bring it, with `items` first; for any other as the model has it.
   TensorSpec spec;
   Assemble assemble = Assemble::stack;
-  /// The ragged axis that axis 0 runs along (`ragged`, `segment`), or the padded axis that is measured (`length`); empty
-  /// otherwise.
+  /// The ragged axis that axis 0 runs along (`ragged`, `segment`), or the padded axis that is measured
+  /// (`length`); empty otherwise.
   std::string axis;
   /// For a ragged input whose values are positions along another ragged axis, the name of that axis; empty
   /// otherwise. Each value is increased by the number of elements that earlier items of the batch have along
@@ -64,7 +66,8 @@ struct ModelInput {
   Tensor constant{};
   /// For a `stack` input: the model's batch axis, or no_batch_axis if each run has one item.
   std::size_t batch_axis = 0;
-  /// One element of its type, with which a `stack` input is filled up along padded axes; nothing without such an axis.
+  /// One element of its type, with which a `stack` input is filled up along padded axes; nothing without such
+  /// an axis.
   std::optional<Tensor> fill{};
   /// The model output that is its next value (`state`); empty otherwise.
   std::string state;

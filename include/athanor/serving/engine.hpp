@@ -9,9 +9,9 @@
 /// Thread-safe. `Model` handles may be copied; an engine has one `Engine` handle, which may be
 /// moved; it stops when `stop` is called or that handle is destroyed.
 ///
-/// An engine works in the process that made it. In a child of a fork every function that returns a Result fails
-/// with failed_precondition, `stop` and the destructors return at once, `health` is not live, and the rest
-/// does nothing and returns nothing.
+/// An engine works in the process that made it. In a child of a fork every function that returns a Result
+/// fails with failed_precondition, `stop` and the destructors return at once, `health` is not live, and the
+/// rest does nothing and returns nothing.
 #pragma once
 
 #include <memory>
@@ -130,26 +130,28 @@ class Model {
   /// retry_after), internal (the model).
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
-  /// element types and shapes must be those of the answer. Each of them must have one row of numbers per item.
+  /// element types and shapes must be those of the answer. Each of them must have one row of numbers per
+  /// item.
   Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
                             CallOptions const& options = {}) const;
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the
   /// requests. They enter the queue together: an idle model runs them on this thread, in full batches, unless
   /// that might miss the deadline, which applies to all of them. Otherwise this thread is woken once per
   /// window of requests in flight. While other calls fill the queue this function blocks, until the deadline.
-  /// What a processor makes counts against `max_bytes` as well: a request for which that leaves no room beside the others is
-  /// tried once more, by itself.
+  /// What a processor makes counts against `max_bytes` as well: a request for which that leaves no room
+  /// beside the others is tried once more, by itself.
   std::vector<Result<Answer>> infer_many(std::span<Request const> requests,
                                          CallOptions const& options = {}) const;
   /// Starts a request and returns. A rejection is returned as an error, and `completion` is then not called;
-  /// otherwise it is called exactly once. Borrowed tensors must stay valid until then. Fails as infer, and with
-  /// invalid_argument when `completion` has no function.
+  /// otherwise it is called exactly once. Borrowed tensors must stay valid until then. Fails as infer, and
+  /// with invalid_argument when `completion` has no function.
   ///
-  /// A completion occupies one of the engine's `EngineOptions::threads` workers while it runs. If it blocks, other
-  /// workers take over what that one has in hand, answers and batches, within about half a millisecond. Once every
-  /// worker is inside a completion, asynchronous calls wait for one: no batch of theirs begins, and each is answered
-  /// with deadline_exceeded when its deadline passes, by the thread that keeps time. Should that completion block, too,
-  /// it delays the deadlines of all others. Blocking calls whose thread may run the model go on.
+  /// A completion occupies one of the engine's `EngineOptions::threads` workers while it runs. If it blocks,
+  /// other workers take over what that one has in hand, answers and batches, within about half a millisecond.
+  /// Once every worker is inside a completion, asynchronous calls wait for one: no batch of theirs begins,
+  /// and each is answered with deadline_exceeded when its deadline passes, by the thread that keeps time.
+  /// Should that completion block, too, it delays the deadlines of all others. Blocking calls whose thread
+  /// may run the model go on.
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 
   /// Starts a request whose answer comes in parts, and returns. A program that calls these must include
@@ -158,16 +160,16 @@ class Model {
   Result<Stream<T>> stream(Request request, CallOptions const& options = {}) const;
   Result<Submission<T>> stream(Request request, CallOptions const& options, StreamCallbacks callbacks) const;
 
-  /// Opens a sequence of a model whose manifest declares state; loads nothing. Fails with failed_precondition for any
-  /// other model, with resource_exhausted / sequences_full (and retry_after) when as many are open as the manifest allows,
-  /// and with unavailable / stopping once the engine stops.
+  /// Opens a sequence of a model whose manifest declares state; loads nothing. Fails with failed_precondition
+  /// for any other model, with resource_exhausted / sequences_full (and retry_after) when as many are open as
+  /// the manifest allows, and with unavailable / stopping once the engine stops.
   Result<Sequence<T>> open_sequence() const;
 
   /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
   [[nodiscard]] Result<void> load() const;
-  /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A load
-  /// in progress is abandoned: calls that wait for it fail with `cancelled`. A later call loads the model again;
-  /// cached answers are served without loading it.
+  /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A
+  /// load in progress is abandoned: calls that wait for it fail with `cancelled`. A later call loads the
+  /// model again; cached answers are served without loading it.
   [[nodiscard]] Result<void> unload() const;
   /// Removes this model's answers from the response cache; answers being computed now are not stored. Not
   /// needed after a change of the model: a different manifest or file has different cache keys.
@@ -187,16 +189,18 @@ class Model {
 };
 
 /// Calls of a model that build on each other: each begins with the state that the one before it left. Made by
-/// `Model::open_sequence`; the first call begins with zeros, or with what the backend holds for an empty slot. Calls of
-/// different sequences share batches; those of one have one item, use no cache, and come one at a time.
+/// `Model::open_sequence`; the first call begins with zeros, or with what the backend holds for an empty
+/// slot. Calls of different sequences share batches; those of one have one item, use no cache, and come one
+/// at a time.
 ///
-/// A call that is answered with a value has stepped the state once. A call that fails has not, or it has lost the
-/// state: then every later call fails with aborted / sequence_lost until `reset`. It is lost when a call was given up
-/// (deadline, cancellation, stop) after its batch had begun; when the model was unloaded or evicted since the last call;
-/// when no call came for `idle_ms` of the manifest; and when a call failed whose state the backend holds.
+/// A call that is answered with a value has stepped the state once. A call that fails has not, or it has lost
+/// the state: then every later call fails with aborted / sequence_lost until `reset`. It is lost when a call
+/// was given up (deadline, cancellation, stop) after its batch had begun; when the model was unloaded or
+/// evicted since the last call; when no call came for `idle_ms` of the manifest; and when a call failed whose
+/// state the backend holds.
 ///
-/// Thread-safe, except that moving it needs exclusive use. Keeps the model alive. A sequence that was moved from may only
-/// be assigned to or destroyed.
+/// Thread-safe, except that moving it needs exclusive use. Keeps the model alive. A sequence that was moved
+/// from may only be assigned to or destroyed.
 template <ServingTraits T = DefaultServing>
 class Sequence {
  public:
@@ -213,8 +217,8 @@ class Sequence {
   /// Closes it, unless it was closed.
   ~Sequence();
 
-  /// As those of Model. Fail also with failed_precondition / sequence_busy while another call of the sequence is in
-  /// flight, and with aborted / sequence_lost.
+  /// As those of Model. Fail also with failed_precondition / sequence_busy while another call of the sequence
+  /// is in flight, and with aborted / sequence_lost.
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   Result<Submission<T>> submit(Request request, CallOptions const& options, Completion completion) const;
 

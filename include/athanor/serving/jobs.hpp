@@ -1,5 +1,5 @@
-/// Jobs: calls that are identified by a key and outlive the function that submitted them. Any thread that has the key can
-/// ask for the state, wait for the end, or cancel; a finished job is kept for a time.
+/// Jobs: calls that are identified by a key and outlive the function that submitted them. Any thread that has
+/// the key can ask for the state, wait for the end, or cancel; a finished job is kept for a time.
 ///
 ///     auto jobs = athanor::Jobs<>::create({.retention = 1h}).value();
 ///     jobs.submit("order-17", model, {{"smiles", "*CC(*)c1ccccc1"}}, {.deadline = 10min}).value();
@@ -33,8 +33,8 @@ std::string_view to_string(JobState state) noexcept;
 struct JobOptions {
   /// How long a finished job is kept. More than 0.
   Duration retention = std::chrono::hours(24);
-  /// Maximum number of jobs kept, pending or finished, at least 1. In a full table an accepted job replaces the one that
-  /// finished first; it is rejected if all are pending.
+  /// Maximum number of jobs kept, pending or finished, at least 1. In a full table an accepted job replaces
+  /// the one that finished first; it is rejected if all are pending.
   std::size_t max_jobs = 10'000;
 };
 
@@ -43,7 +43,8 @@ struct JobStatus {
   JobState state = JobState::pending;
   TimePoint submitted{};  ///< when `submit` accepted the job
   TimePoint finished{};   ///< when it was answered, failed or cancelled; undefined while pending
-  /// The answer or the error; null while the job is pending. Remains valid after the table has dropped the job.
+  /// The answer or the error; null while the job is pending. Remains valid after the table has dropped the
+  /// job.
   std::shared_ptr<Result<Answer> const> outcome{};
 };
 
@@ -55,8 +56,8 @@ template <ServingTraits T>
 class JobTable;
 }  // namespace serving
 
-/// A table of jobs, which may call models of several engines. Thread-safe. In a child of a fork, every function that
-/// returns a Result fails with failed_precondition.
+/// A table of jobs, which may call models of several engines. Thread-safe. In a child of a fork, every
+/// function that returns a Result fails with failed_precondition.
 template <ServingTraits T = DefaultServing>
 class Jobs {
  public:
@@ -72,23 +73,25 @@ class Jobs {
   /// Cancels the pending jobs. Does not wait for them.
   ~Jobs();
 
-  /// Submits `request` under `key` and returns true. If there already is a job of that key, pending or finished, returns
-  /// false and starts nothing: however many threads submit one key, there is one job. The job can be found before its call
-  /// begins. Borrowed tensors of the request are copied. Fails like Model::submit, and then keeps no job; with
-  /// invalid_argument for an empty key or a non-null `options.cancellation`, as a job is cancelled by its key; and with
-  /// resource_exhausted if the table is full of pending jobs.
+  /// Submits `request` under `key` and returns true. If there already is a job of that key, pending or
+  /// finished, returns false and starts nothing: however many threads submit one key, there is one job. The
+  /// job can be found before its call begins. Borrowed tensors of the request are copied. Fails like
+  /// Model::submit, and then keeps no job; with invalid_argument for an empty key or a non-null
+  /// `options.cancellation`, as a job is cancelled by its key; and with resource_exhausted if the table is
+  /// full of pending jobs.
   Result<bool> submit(std::string key, Model<T> const& model, Request request,
                       CallOptions const& options = {});
   /// The job as it is now. This and the functions below fail with not_found if there is no job of that key.
   Result<JobStatus> status(std::string_view key) const;
-  /// Blocks until the job is finished or `time` has passed; in the latter case the state is `pending`. Any number of
-  /// threads may wait for one job. Like every blocking call, must not be called inside a backend or a completion of the
-  /// job's engine.
+  /// Blocks until the job is finished or `time` has passed; in the latter case the state is `pending`. Any
+  /// number of threads may wait for one job. Like every blocking call, must not be called inside a backend or
+  /// a completion of the job's engine.
   Result<JobStatus> wait(std::string_view key, Duration time) const;
-  /// Cancels the job if it is pending. Returns its final state: `cancelled`, even if an answer arrives later, or the state
-  /// in which it had already finished.
+  /// Cancels the job if it is pending. Returns its final state: `cancelled`, even if an answer arrives later,
+  /// or the state in which it had already finished.
   Result<JobState> cancel(std::string_view key);
-  /// Drops a finished job, so that its key may be used again. Fails with failed_precondition while it is pending.
+  /// Drops a finished job, so that its key may be used again. Fails with failed_precondition while it is
+  /// pending.
   [[nodiscard]] Result<void> forget(std::string_view key);
   /// The number of jobs kept, pending or finished.
   std::size_t size() const;

@@ -32,9 +32,9 @@ struct EngineOptions {
   std::vector<ath_backend_table const*> backends{};
   /// Processors that manifests may name, under the same rule.
   std::vector<ath_processor_table const*> processors{};
-  /// Maximum number of worker threads, for work that no caller's thread runs: asynchronous calls and handed-over
-  /// batches. Started on demand; the first timer starts one more thread, and loads have threads of their own.
-  /// 0 means one per core, at least two.
+  /// Maximum number of worker threads, for work that no caller's thread runs: asynchronous calls and
+  /// handed-over batches. Started on demand; the first timer starts one more thread, and loads have threads
+  /// of their own. 0 means one per core, at least two.
   std::size_t threads = 0;
   /// Whether a lone blocking call may run the model on its own thread.
   CallerRuns caller_runs = CallerRuns::when_idle;

@@ -46,8 +46,9 @@ struct ModelStatistics {
   ValueSummary queue;
   /// Run time of a batch, in nanoseconds.
   ValueSummary compute;
-  /// Positions along padded axes, such as the tokens of a text, that the items of executed batches had; the items themselves
-  /// for a model that takes certain batch sizes only and has no such axes. 0 for a model whose batches hold no padding.
+  /// Positions along padded axes, such as the tokens of a text, that the items of executed batches had; the
+  /// items themselves for a model that takes certain batch sizes only and has no such axes. 0 for a model
+  /// whose batches hold no padding.
   std::uint64_t positions = 0;
   /// Positions of padding in those batches: `padding / (positions + padding)` of the model's work is wasted.
   std::uint64_t padding = 0;

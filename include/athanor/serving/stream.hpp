@@ -22,7 +22,8 @@ template <class T>
 struct StreamPump;
 }  // namespace serving
 
-/// The parts of one answer. Made by `Model::stream`. A model that answers in one piece has a stream of one part.
+/// The parts of one answer. Made by `Model::stream`. A model that answers in one piece has a stream of one
+/// part.
 ///
 /// A stream ends exactly once: after its last part, or with an error. Cancellation and the deadline apply to
 /// every part: afterwards none is given, not even one that waited. An error of the model comes after the
@@ -68,7 +69,8 @@ class Stream {
   std::optional<Outputs> next() noexcept;
   /// Whether `next` would return at once.
   bool ready() const noexcept;
-  /// How it ended: the report of the whole, or the error. failed_precondition before `next` has returned nothing.
+  /// How it ended: the report of the whole, or the error. failed_precondition before `next` has returned
+  /// nothing.
   Result<Report> outcome() const noexcept;
   /// Ends the stream with `cancelled`, unless it has ended. Thread-safe.
   void cancel() const noexcept;
@@ -148,9 +150,9 @@ typename Stream<T>::Iterator Stream<T>::begin() noexcept {
   return Iterator(*this);
 }
 
-/// The callbacks of a stream. They are called one at a time, in order, on threads of the engine (on the thread inside `stop`
-/// or `stream` if a stop leaves no worker), under the rules of a Completion. `end` is called exactly once, after the last
-/// part, and is the last call.
+/// The callbacks of a stream. They are called one at a time, in order, on threads of the engine (on the
+/// thread inside `stop` or `stream` if a stop leaves no worker), under the rules of a Completion. `end` is
+/// called exactly once, after the last part, and is the last call.
 struct StreamCallbacks {
   void (*part)(void* context, Outputs part) noexcept = nullptr;           ///< receives the next part
   void (*end)(void* context, Result<Report> outcome) noexcept = nullptr;  ///< receives how the stream ended

@@ -6,13 +6,13 @@
 /// appears here.
 ///
 /// Requirements on a model:
-/// - its `forward` takes the inputs of the model (`model_inputs` of the manifest) as tensors, by name or in their
-///   order, and returns a tensor, or a tuple, list or dict of tensors, for `model_outputs` (docs/manifest.md says
-///   when names decide); an argument of TorchScript may also be a bool, int, float or str: it takes the value of an
-///   input of one element;
+/// - its `forward` takes the inputs of the model (`model_inputs` of the manifest) as tensors, by name or in
+///   their order, and returns a tensor, or a tuple, list or dict of tensors, for `model_outputs`
+///   (docs/manifest.md says when names decide); an argument of TorchScript may also be a bool, int, float or
+///   str: it takes the value of an input of one element;
 /// - it keeps no state of its own between calls, since all instances share one copy of it, and any number of
-///   them run at the same time: TorchScript that changes an attribute is refused, unless its manifest declares held state
-///   (docs/sequences.md), whereupon each slot has a copy of what it changes;
+///   them run at the same time: TorchScript that changes an attribute is refused, unless its manifest
+///   declares held state (docs/sequences.md), whereupon each slot has a copy of what it changes;
 /// - the libraries of its operators, beyond those of LibTorch, are named in its manifest and in TorchOptions;
 /// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its
 ///   inputs, and it does not check their shapes (the signature does that, before the backend is reached).
@@ -79,9 +79,9 @@ class TorchModel {
 
 /// What the host tells the backend.
 struct TorchOptions {
-  /// The file of each library of operators, by the name that manifests use: `{{"torchvision", "/opt/libtorchvision.so"}}`.
-  /// It is loaded when the first model needs it, and stays loaded until the process ends. It must be built against the
-  /// same release of LibTorch.
+  /// The file of each library of operators, by the name that manifests use: `{{"torchvision",
+  /// "/opt/libtorchvision.so"}}`. It is loaded when the first model needs it, and stays loaded until the
+  /// process ends. It must be built against the same release of LibTorch.
   std::map<std::string, std::string, std::less<>> operators{};
 };
 
@@ -111,8 +111,8 @@ class TorchBackend {
   TorchOptions options_;
 };
 
-/// The options that the environment variable ATHANOR_TORCH_OPERATORS sets: `torchvision=/opt/libtorchvision.so`, with `:`
-/// between several.
+/// The options that the environment variable ATHANOR_TORCH_OPERATORS sets:
+/// `torchvision=/opt/libtorchvision.so`, with `:` between several.
 TorchOptions options_of_environment();
 
 /// Fails, naming both releases, when the LibTorch of this process is of another minor release than the one
@@ -120,8 +120,8 @@ TorchOptions options_of_environment();
 /// check it first.
 Result<void> check_release();
 
-/// The table of the one TorchBackend of the process, which has options_of_environment(), like the plugin; valid until the
-/// process ends.
+/// The table of the one TorchBackend of the process, which has options_of_environment(), like the plugin;
+/// valid until the process ends.
 ath_backend_table const& backend() noexcept;
 
 }  // namespace athanor::inline v1::libtorch

@@ -68,8 +68,8 @@ Reason Gate<Env>::excess(Amount amount) const noexcept {
   return amount.bytes > options_.max_bytes - held_.bytes ? Reason::memory_full : Reason::none;
 }
 
-/// Replaces a cell's credit by as much as fills it once `taken` is given back, as long as no more than half of
-/// the limits is held or handed out then.
+/// Replaces a cell's credit by as much as fills it once `taken` is given back, as long as no more than half
+/// of the limits is held or handed out then.
 template <Environment Env>
 void Gate<Env>::refill(Cell& cell, Amount taken) noexcept {
   Amount const credit{share_.items - std::min(taken.items, share_.items),

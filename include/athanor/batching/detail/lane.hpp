@@ -29,8 +29,8 @@ struct LaneOptions {
   std::uint32_t max_items = 32;
   /// Assembly cost of one batch, in the unit of Slot::cost. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
-  /// Cost of the dearest item, for a lane whose batches take as long as they cost (items that are padded: their
-  /// positions): run times are learned by it. 0: they are learned by items.
+  /// Cost of the dearest item, for a lane whose batches take as long as they cost (items that are padded:
+  /// their positions): run times are learned by it. 0: they are learned by items.
   std::int64_t dearest_item = 0;
   /// Whether a lone caller may run its batch on its own thread. Off for backends that need a worker of their
   /// own.
@@ -66,25 +66,25 @@ struct LaneSnapshot {
 
 /// Thread-safe. Outlives every call of its functions, and every slot it holds.
 ///
-/// An **instance** belongs to the thread that changed its `busy` word from 0 to 1, until that thread stores 0:
-/// everything else in it (its buffers, its cost model, its counters) is that thread's to write. The **queue**
-/// (machine, tasks, timer) is guarded by the mutex.
+/// An **instance** belongs to the thread that changed its `busy` word from 0 to 1, until that thread stores
+/// 0: everything else in it (its buffers, its cost model, its counters) is that thread's to write. The
+/// **queue** (machine, tasks, timer) is guarded by the mutex.
 ///
-/// A blocking caller that finds nothing queued takes an instance by its word, asks the policy about its request as a
-/// queue of one, runs it and returns the instance without the mutex: callers at different instances write no common
-/// memory. Every other request enters the queue, under the mutex.
+/// A blocking caller that finds nothing queued takes an instance by its word, asks the policy about its
+/// request as a queue of one, runs it and returns the instance without the mutex: callers at different
+/// instances write no common memory. Every other request enters the queue, under the mutex.
 ///
-/// A request that lends no thread while a thread is on its way to every idle instance goes into the **inbox**: a list to
-/// which any thread adds without the mutex, and from which only the holder of the mutex takes, all at once. So no
-/// submitter waits for the mutex, and the queue's lines stay with the thread that serves it. `waiting_` and the other
-/// published numbers count a request before it is in the inbox.
+/// A request that lends no thread while a thread is on its way to every idle instance goes into the
+/// **inbox**: a list to which any thread adds without the mutex, and from which only the holder of the mutex
+/// takes, all at once. So no submitter waits for the mutex, and the queue's lines stay with the thread that
+/// serves it. `waiting_` and the other published numbers count a request before it is in the inbox.
 ///
-/// Executor threads come by **summons**: a task that is a hint, and reserves nothing. The thread takes any idle
-/// instance and the next batch; it leaves when there is none, because the threads that hold the instances plan again.
-/// `coming_` counts the summonses that are on their way. A thread that has run a batch counts its own again before it
-/// gives the instance back, and only then finishes the slots; the summons follows what these defer, by `defer`. Thus
-/// nothing that they defer delays the instance, which a caller may take at once, nor for long the next batch: another
-/// executor thread takes over the summons.
+/// Executor threads come by **summons**: a task that is a hint, and reserves nothing. The thread takes any
+/// idle instance and the next batch; it leaves when there is none, because the threads that hold the
+/// instances plan again. `coming_` counts the summonses that are on their way. A thread that has run a batch
+/// counts its own again before it gives the instance back, and only then finishes the slots; the summons
+/// follows what these defer, by `defer`. Thus nothing that they defer delays the instance, which a caller may
+/// take at once, nor for long the next batch: another executor thread takes over the summons.
 ///
 /// Nothing that is queued is forgotten. A thread that queues adds to `waiting_` (and to the inbox), then
 /// reads the instances' words and `coming_`; a caller's thread that gives an instance back stores its word,
@@ -94,12 +94,12 @@ struct LaneSnapshot {
 /// there are to run, and posts as many summonses, less those that are coming.
 ///
 /// A caller's thread runs batches only while its own requests are in them: alone, or with the company of the
-/// batch. If a batch in company fails, it runs its own requests again by themselves, and leaves the others, with the
-/// instance, to an executor thread if one is idle. Executor threads run what comes next, for a turn, then queue up
-/// behind the executor's other tasks.
+/// batch. If a batch in company fails, it runs its own requests again by themselves, and leaves the others,
+/// with the instance, to an executor thread if one is idle. Executor threads run what comes next, for a turn,
+/// then queue up behind the executor's other tasks.
 ///
-/// A slot is finished after its instance has been given back, or has its next batch: a caller that is answered finds
-/// the instance as it will be.
+/// A slot is finished after its instance has been given back, or has its next batch: a caller that is
+/// answered finds the instance as it will be.
 template <Environment Env, BatchingPolicy Policy, class H>
 class Lane {
  public:
@@ -111,10 +111,10 @@ class Lane {
   ~Lane();
   Lane(Lane const&) = delete;
   Lane& operator=(Lane const&) = delete;
-  /// For an owner that may not wait in the destructor; what holds for that holds here. True if it will not wait: no
-  /// executor thread is inside the lane or on its way. Otherwise the last of them calls `left.run(left)`, on its own
-  /// thread, and the next `retire` returns true. `left` must outlive that call, and be the same each time. Not
-  /// thread-safe.
+  /// For an owner that may not wait in the destructor; what holds for that holds here. True if it will not
+  /// wait: no executor thread is inside the lane or on its way. Otherwise the last of them calls
+  /// `left.run(left)`, on its own thread, and the next `retire` returns true. `left` must outlive that call,
+  /// and be the same each time. Not thread-safe.
   bool retire(Task& left) noexcept;
 
   /// Takes the slot until `finish` is called for it or `withdraw` returns true for it. `finish` may be called
@@ -122,19 +122,20 @@ class Lane {
   /// lane refuses. This thread may also finish slots of others. Never waits for another slot: it returns once
   /// its own has run, or is queued. Allocates nothing. `now` is of the environment's clock.
   void enter(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
-  /// Runs the slot here and now, without the queue, if that may be. Returns when it ended; the slot is then the
-  /// caller's again, and `finish` is not called: `batch_failed` says whether there is a `batch_error`. Nothing when
-  /// it may not be, and nothing has happened: the slot may be queued. The policy does not hold one that continues.
+  /// Runs the slot here and now, without the queue, if that may be. Returns when it ended; the slot is then
+  /// the caller's again, and `finish` is not called: `batch_failed` says whether there is a `batch_error`.
+  /// Nothing when it may not be, and nothing has happened: the slot may be queued. The policy does not hold
+  /// one that continues.
   std::optional<TimePoint> run_alone(Slot& slot, TimePoint now, bool continues = false) noexcept;
   /// As `enter`, for a slot that `run_alone` did not run.
   void queue(Slot& slot, LendThread lend, TimePoint now) noexcept;
   /// Enters them together, in their order, and leaves `slots` empty: an idle instance sees all of them when
   /// it forms its first batch. A caller that lends its thread runs the batches that hold any of them, as long
-  /// as no older ones are in the way and each is known to end before the earliest of their deadlines; if it lends it
-  /// readily, also while nothing is known.
+  /// as no older ones are in the way and each is known to end before the earliest of their deadlines; if it
+  /// lends it readily, also while nothing is known.
   void enter_all(SlotList& slots, LendThread lend, TimePoint now = Env::now()) noexcept;
-  /// Queues a slot again that its client kept when it was to be finished, as if it had answered `again`. With a thread
-  /// lent it runs here instead if `run_alone` may, and is finished before this returns.
+  /// Queues a slot again that its client kept when it was to be finished, as if it had answered `again`. With
+  /// a thread lent it runs here instead if `run_alone` may, and is finished before this returns.
   void put_back(Slot& slot, LendThread lend, TimePoint now = Env::now()) noexcept;
   /// True when the slot was still wholly queued: it is the caller's again and will not be finished. False
   /// when it is in execution or finished (or never entered).
@@ -150,8 +151,8 @@ class Lane {
   /// left of those that run, and what is queued. Zero when an instance is idle and nothing queued, or batches
   /// of that size are not known well enough to refuse work by it. `first` is the instance to look at first.
   Duration predicted_wait(TimePoint now, std::uint32_t first = 0) const noexcept;
-  /// Several times the predicted wait of something that enters now, with its batch: three loads of what is hardly
-  /// ever written, for deadlines much later than that.
+  /// Several times the predicted wait of something that enters now, with its batch: three loads of what is
+  /// hardly ever written, for deadlines much later than that.
   Duration longest_wait() const noexcept {
     std::uint64_t const queued = queued_items_.load(std::memory_order_relaxed);
     std::uint64_t const batches = (queued == 0 ? 0 : queued / limits_.max_items) + 3;
@@ -287,7 +288,8 @@ class Lane {
   Policy const policy_;
   std::unique_ptr<Instance[]> instances_;
   std::unique_ptr<Summons[]> all_summons_;
-  // Summonses from their posting to their end, timers that are armed or fire; the highest bit: the last one is awaited.
+  // Summonses from their posting to their end, timers that are armed or fire; the highest bit: the last one
+  // is awaited.
   typename Env::Word executor_visits_;
   Task* left_ = nullptr;  // whom the last one tells, written before that bit; none: the destructor
   LaneTimer timer_;

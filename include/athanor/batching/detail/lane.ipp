@@ -47,8 +47,8 @@ Lane<Env, Policy, H>::Lane(LaneOptions const& options, Policy policy, H& client,
   }
 }
 
-/// Waits for the executor's threads: also for those that are still inside while the executor stops, which runs
-/// whatever it has taken.
+/// Waits for the executor's threads: also for those that are still inside while the executor stops, which
+/// runs whatever it has taken.
 template <Environment Env, BatchingPolicy Policy, class H>
 Lane<Env, Policy, H>::~Lane() {
   if (executor_.disarm(timer_)) count_out();
@@ -126,8 +126,8 @@ bool Lane<Env, Policy, H>::is_attended() const noexcept {
   return idle == 0 || idle <= coming_.load();
 }
 
-/// False, and nothing has happened, if an instance is idle without a thread on its way to it, or if the lane refuses.
-/// Once the slot is in the inbox it is no longer this thread's.
+/// False, and nothing has happened, if an instance is idle without a thread on its way to it, or if the lane
+/// refuses. Once the slot is in the inbox it is no longer this thread's.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::leave_in_inbox(Slot& slot, TimePoint now) noexcept {
   if ((waiting_.load() & 1U) != 0 || !is_attended()) return false;
@@ -229,8 +229,8 @@ void Lane<Env, Policy, H>::unlock_and_post(TimePoint now, Deferred& deferred) no
   finish(deferred.finished, now);
 }
 
-/// As unlock_and_dispatch, for a caller whose own answers are ready: what lies in the inbox, which may be much, is left to
-/// an executor thread.
+/// As unlock_and_dispatch, for a caller whose own answers are ready: what lies in the inbox, which may be
+/// much, is left to an executor thread.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::unlock_and_leave(TimePoint now, Deferred& deferred) noexcept {
   if (inbox_.load() == nullptr) return unlock_and_dispatch(now, deferred);

@@ -36,7 +36,8 @@ inline std::size_t middle(std::span<Part const> parts) noexcept {
   return cut;
 }
 
-/// When a caller looks at an instance that was taken when it came, while that is known to take less than 2 us.
+/// When a caller looks at an instance that was taken when it came, while that is known to take less than 2
+/// us.
 inline constexpr Duration first_look = std::chrono::nanoseconds(150);
 inline constexpr Duration further_looks = std::chrono::microseconds(1);
 inline constexpr int pauses_between_looks = 4;
@@ -75,9 +76,10 @@ auto Lane<Env, Policy, H>::take_idle(std::uint32_t first) noexcept -> Instance* 
   return nullptr;
 }
 
-/// As take_idle, also an instance that will be idle before another thread could have been woken. Each look takes a line
-/// from the thread that has the instance, and each change of hands a dozen. So there is one look soon, and where the
-/// thread still has the instance, or has taken it again, further ones only after it has run several batches.
+/// As take_idle, also an instance that will be idle before another thread could have been woken. Each look
+/// takes a line from the thread that has the instance, and each change of hands a dozen. So there is one look
+/// soon, and where the thread still has the instance, or has taken it again, further ones only after it has
+/// run several batches.
 template <Environment Env, BatchingPolicy Policy, class H>
 auto Lane<Env, Policy, H>::take_soon(Slot const& slot, TimePoint& now) noexcept -> Instance* {
   std::uint32_t const first = slot.last_instance;
@@ -99,7 +101,8 @@ auto Lane<Env, Policy, H>::take_soon(Slot const& slot, TimePoint& now) noexcept 
   return nullptr;
 }
 
-/// A batch whose size is not published, since it begins or has just ended, is taken for one of the caller's size.
+/// A batch whose size is not published, since it begins or has just ended, is taken for one of the caller's
+/// size.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::is_nearly_done(Instance const& instance, Slot const& slot) const noexcept {
   std::uint32_t size = instance.running_size.load(std::memory_order_relaxed);
@@ -234,8 +237,8 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
   }
 }
 
-/// Ends a turn after which nothing waits. A summons behind other tasks would have the lane's destructor, which may be one
-/// of them, wait for it.
+/// Ends a turn after which nothing waits. A summons behind other tasks would have the lane's destructor,
+/// which may be one of them, wait for it.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::end_turn(Summons& summons, TimePoint now) noexcept {
   Deferred deferred;
@@ -291,8 +294,8 @@ void Lane<Env, Policy, H>::note(Instance& instance, Duration run_time, bool fail
     return;
   }
   instance.cost.record(learned_size(limits_, {instance.batch.items, instance.batch.cost}), run_time);
-  // Every call reads it: it is raised at once, but lowered only when it says far too much, and looked at again
-  // only now and then.
+  // Every call reads it: it is raised at once, but lowered only when it says far too much, and looked at
+  // again only now and then.
   std::int64_t const known = largest_batch_.load(relaxed);
   if (run_time.count() <= known && instance.cost.recorded() % 8 != 0) return;
   std::int64_t const largest = instance.cost.predicted_p95(largest_size(limits_)).count();
@@ -349,7 +352,8 @@ Verdict Lane<Env, Policy, H>::isolate(Instance& instance, Error const& error, Re
   return verdict_of(rework);
 }
 
-/// As isolate, for a caller that has brought the first parts only: whether these fail decides what it waits for.
+/// As isolate, for a caller that has brought the first parts only: whether these fail decides what it waits
+/// for.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::isolate_company(Instance& instance, std::size_t own, Error const& error,
                                            Rework& rework, Leaver& caller) noexcept {
@@ -370,8 +374,8 @@ std::size_t Lane<Env, Policy, H>::bring_first(Instance& instance, Brought const&
   return static_cast<std::size_t>(last - first);
 }
 
-/// Leaves what follows the caller's own parts to an executor thread. False, and it is still this thread's to run again,
-/// if none is idle.
+/// Leaves what follows the caller's own parts to an executor thread. False, and it is still this thread's to
+/// run again, if none is idle.
 template <Environment Env, BatchingPolicy Policy, class H>
 bool Lane<Env, Policy, H>::leave(Instance& instance, std::size_t own, Error const& error,
                                  Rework const& rework, Leaver& caller) noexcept {
@@ -396,7 +400,8 @@ void Lane<Env, Policy, H>::on_left(Task& task) noexcept {
   lane.count_out();
 }
 
-/// Runs the rest of a failed batch again and ends the batch. Its callers may have left while it waited for this thread.
+/// Runs the rest of a failed batch again and ends the batch. Its callers may have left while it waited for
+/// this thread.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::end_left(Instance& instance) noexcept {
   Batch& batch = instance.batch;

@@ -50,7 +50,8 @@ struct PairingHeap {
     if (of.next != nullptr) (of.next->*links).previous = of.previous;
   }
 
-  /// Children become one heap: in pairs from the first to the last, then the pairs from the last to the first.
+  /// Children become one heap: in pairs from the first to the last, then the pairs from the last to the
+  /// first.
   static Node* merge(Node* children) noexcept {
     Node* pairs = nullptr;
     while (children != nullptr) {

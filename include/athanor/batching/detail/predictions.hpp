@@ -15,11 +15,13 @@ struct BatchLimits {
   std::uint32_t max_items = 32;  ///< items of one batch
   /// Assembly cost of one batch. A single item above it runs alone.
   std::int64_t max_cost = std::numeric_limits<std::int64_t>::max();
-  /// Cost of the dearest item, where run times are learned by the cost of batches; 0: they are learned by items.
+  /// Cost of the dearest item, where run times are learned by the cost of batches; 0: they are learned by
+  /// items.
   std::int64_t dearest_item = 0;
 };
 
-/// What is to be run: items, and what they cost together, which counts only where run times are learned by it.
+/// What is to be run: items, and what they cost together, which counts only where run times are learned by
+/// it.
 struct Work {
   constexpr Work(std::uint64_t count, std::int64_t together = 0) noexcept : items(count), cost(together) {}
   std::uint64_t items;
@@ -30,8 +32,8 @@ struct Work {
 constexpr Work share_of(Work const& work, std::uint64_t items) noexcept {
   return {items, work.cost / static_cast<std::int64_t>(work.items) * static_cast<std::int64_t>(items)};
 }
-/// The size by which the run time of a batch is learned: its items or its cost, at least 1. The batch holds all of the work,
-/// or that many of its items.
+/// The size by which the run time of a batch is learned: its items or its cost, at least 1. The batch holds
+/// all of the work, or that many of its items.
 constexpr std::uint32_t learned_size(BatchLimits const& limits, Work const& work) noexcept {
   constexpr std::uint32_t most = std::numeric_limits<std::uint32_t>::max();
   if (limits.dearest_item == 0) return static_cast<std::uint32_t>(work.items);

@@ -43,8 +43,8 @@ struct Brought {
   bool holds(Slot const& slot) const noexcept { return slot.sequence >= first && slot.sequence < end; }
 };
 
-/// A batch is formed when an instance is about to execute it, not when a thread is summoned to do so: requests that
-/// enter in between still share it.
+/// A batch is formed when an instance is about to execute it, not when a thread is summoned to do so:
+/// requests that enter in between still share it.
 ///
 /// The policy is asked about a group whenever a request enters or leaves it, when the time that it named has
 /// come, and again when a batch is formed. Only groups that changed or are due are looked at.
@@ -61,8 +61,8 @@ class QueueMachine {
 
   /// Queues the slot, or, when its deadline has passed, appends it to `finished` with that error.
   void add(Slot& slot, Surroundings const& around, SlotList& finished) noexcept;
-  /// The same for a slot that came out of a batch and goes on: its place is that of its age, and the policy does not hold
-  /// it, nor what shares its batch.
+  /// The same for a slot that came out of a batch and goes on: its place is that of its age, and the policy
+  /// does not hold it, nor what shares its batch.
   void put_back(Slot& slot, Surroundings const& around, SlotList& finished) noexcept;
   /// True when the slot was wholly queued and now is outside.
   bool withdraw(Slot& slot, Surroundings const& around) noexcept;
@@ -70,14 +70,14 @@ class QueueMachine {
   void refuse(Error const& error, SlotList& finished) noexcept;
 
   Plan plan(Surroundings const& around) noexcept;
-  /// No timer can be armed for a hold: until the queue has been empty, what the policy would hold for some time is
-  /// dispatched.
+  /// No timer can be armed for a hold: until the queue has been empty, what the policy would hold for some
+  /// time is dispatched.
   void hold_nothing(Surroundings const& around) noexcept;
   /// Forms the next batch. Slots whose deadline has passed are appended to `finished` instead.
   FormedBatch take(Surroundings const& around, std::span<Part> buffer, SlotList& finished) noexcept;
-  /// Forms the next batch of the group of `first`, for the caller that brought the slots in `own`: if it holds
-  /// any of them, the policy dispatches it, and it will, as far as is known, end well before `deadline`; if its caller
-  /// lends its thread readily, also if nothing is known.
+  /// Forms the next batch of the group of `first`, for the caller that brought the slots in `own`: if it
+  /// holds any of them, the policy dispatches it, and it will, as far as is known, end well before
+  /// `deadline`; if its caller lends its thread readily, also if nothing is known.
   FormedBatch take_for_caller(Slot* first, Brought const& own, TimePoint deadline, Surroundings const& around,
                               std::span<Part> buffer, SlotList& finished) noexcept;
 

@@ -113,7 +113,8 @@ BatchDecision QueueMachine<Policy>::decide(Slot const& first, Surroundings const
   return goes_at_once ? BatchDecision::dispatch(limits_.max_items) : decision;
 }
 
-/// Into how many batches the policy dispatches the group now: full ones, and the rest if it does not hold that.
+/// Into how many batches the policy dispatches the group now: full ones, and the rest if it does not hold
+/// that.
 template <BatchingPolicy Policy>
 std::uint64_t QueueMachine<Policy>::batches_of(Slot const& first, std::uint64_t batch_items,
                                                Surroundings const& around) const noexcept {

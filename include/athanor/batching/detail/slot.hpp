@@ -93,8 +93,8 @@ enum class Verdict : std::uint8_t {
 /// Whether a slot is finished, or is to be put back for another batch.
 enum class Finished : std::uint8_t { done, again };
 
-/// Whether a blocking caller lends its thread: only to batches that are known to end before its deadline, or readily, to
-/// all that are not known to end after it.
+/// Whether a blocking caller lends its thread: only to batches that are known to end before its deadline, or
+/// readily, to all that are not known to end after it.
 enum class LendThread : std::uint8_t { no, yes, readily };
 
 /// What a lane needs from outside. Duties, beyond the syntax:

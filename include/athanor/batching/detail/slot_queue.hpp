@@ -1,5 +1,5 @@
-/// Queued slots, grouped by batch key. Links live in the slots: nothing here allocates, and no operation but `put_back`
-/// takes more than logarithmic time, however many keys are queued. Not thread-safe.
+/// Queued slots, grouped by batch key. Links live in the slots: nothing here allocates, and no operation but
+/// `put_back` takes more than logarithmic time, however many keys are queued. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -44,14 +44,14 @@ class SlotQueue {
 
   /// Appends to its key's group, whose first slot is returned.
   Slot& add(Slot& slot) noexcept;
-  /// Queues a slot again that was in batches, in the place that its age gives it. Walks over those of its group between
-  /// that place and the nearer end: what was put back from the same batch, as a rule.
+  /// Queues a slot again that was in batches, in the place that its age gives it. Walks over those of its
+  /// group between that place and the nearer end: what was put back from the same batch, as a rule.
   Slot& put_back(Slot& slot) noexcept;
   /// Takes out a slot that is queued or partly_queued. Its state is then the caller's to set. Returns the
   /// first slot of what is left of the group; null when it is empty.
   Slot* remove(Slot& slot) noexcept;
-  /// Moves the next `count` items of a group's first slot into a batch, and the slot out of the queue with its
-  /// last ones. Returns the first slot of the group after that; null when it is empty.
+  /// Moves the next `count` items of a group's first slot into a batch, and the slot out of the queue with
+  /// its last ones. Returns the first slot of the group after that; null when it is empty.
   Slot* take(Slot& first, std::uint32_t count) noexcept;
 
   /// What the policy decided about the group of `first`.

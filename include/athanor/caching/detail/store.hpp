@@ -24,9 +24,9 @@ struct Flight;
 /// belongs to the store.
 ///
 /// The thread that joins owns the slot until `join` returns waiter. `role` is stored under the lock of the
-/// key's shard, after the key and the flight; these and the links then change only under that lock. So another
-/// thread may cancel at any moment of a join: it finds no role and does nothing, or finds the role and with it
-/// the shard to lock.
+/// key's shard, after the key and the flight; these and the links then change only under that lock. So
+/// another thread may cancel at any moment of a join: it finds no role and does nothing, or finds the role
+/// and with it the shard to lock.
 template <class Env, class Value>
 struct Slot {
   std::uint64_t tag = 0;  ///< the model, for invalidate
@@ -79,8 +79,8 @@ concept StoreTraits = Environment<typename T::Env> && std::default_initializable
 /// Stored values and running computations, in shards, under one exact byte budget. Thread-safe. Values are
 /// destroyed, and clients called, outside the locks.
 ///
-/// A **flight** is one computation of a key, from the join that found neither value nor flight to `publish` or
-/// `fail`. The call that began it is its owner; equal calls that join later are its waiters.
+/// A **flight** is one computation of a key, from the join that found neither value nor flight to `publish`
+/// or `fail`. The call that began it is its owner; equal calls that join later are its waiters.
 /// - An owner ends its flight exactly once, and thereby every waiter: each gets `resume` exactly once, unless
 ///   `cancel_wait` removed it first. Both happen under the shard's lock, so exactly one of them finds the
 ///   waiter in the flight's list, and the thread that removed it owns the call from then on.
@@ -115,8 +115,8 @@ class Store {
 
   ResponseCacheOptions const& options() const noexcept { return options_; }
 
-  /// Looks up, and parks or leads on a miss; slot.role() says the same, and then value or refusal are set. Once
-  /// it returns waiter another thread may have ended the call. A hit allocates nothing.
+  /// Looks up, and parks or leads on a miss; slot.role() says the same, and then value or refusal are set.
+  /// Once it returns waiter another thread may have ended the call. A hit allocates nothing.
   Join join(Slot& slot, Hash128 key, CacheMode mode, TimePoint now) noexcept;
 
   /// The owner's result: stored if it fits and is still wanted, and given to every waiter. `bytes` is what
@@ -132,8 +132,8 @@ class Store {
   /// waiter, yet or any more; a waiter's end is on the way.
   bool cancel_wait(Slot& slot) noexcept;
   /// The owner's caller leaves. True: there are no waiters, the flight is removed and the work may be dropped
-  /// (or finished, then `publish` still stores it); also for a slot that owns nothing. False: the work must go
-  /// on for the waiters, with the owner as its carrier.
+  /// (or finished, then `publish` still stores it); also for a slot that owns nothing. False: the work must
+  /// go on for the waiters, with the owner as its carrier.
   bool cancel_owner(Slot& slot) noexcept;
 
   /// Removes all entries with this tag and only those. Results of computations begun before are not stored

@@ -292,8 +292,8 @@ void Store<Traits>::fail(Slot& owner, Error const& error, H& client) noexcept {
   resume_all(waiters, Value{}, &error, client);
 }
 
-/// Whether the owner's value may be stored: its flight is current, or there was no waiter and the key has not changed
-/// since.
+/// Whether the owner's value may be stored: its flight is current, or there was no waiter and the key has not
+/// changed since.
 template <StoreTraits Traits>
 bool Store<Traits>::wanted(Shard const& shard, Slot const& owner) const noexcept {
   if (!owner.may_store) return false;

@@ -10,8 +10,8 @@
 
 namespace athanor::inline v1::detail {
 
-/// Has `work()` run by an idle thread of `executor`, which takes its contents over. False, and it is still for this thread
-/// to do, if none is idle or there is no memory.
+/// Has `work()` run by an idle thread of `executor`, which takes its contents over. False, and it is still
+/// for this thread to do, if none is idle or there is no memory.
 template <class Executor, std::default_initializable Work>
 bool leave_to_idle_thread(Executor& executor, Work& work) noexcept {
   struct Left : Task {

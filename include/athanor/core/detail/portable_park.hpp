@@ -11,8 +11,8 @@
 
 namespace athanor::inline v1::detail {
 
-/// Where the threads that park on some words wait. Words share lots by their address: a wake-up touches the lot,
-/// never the word, which a woken thread may have destroyed.
+/// Where the threads that park on some words wait. Words share lots by their address: a wake-up touches the
+/// lot, never the word, which a woken thread may have destroyed.
 struct ParkingLot {
   std::mutex mutex;
   std::condition_variable changed;

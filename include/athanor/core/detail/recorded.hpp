@@ -1,5 +1,6 @@
-/// What tells a test who writes the words that are not an Environment's: the reference counts of buffers and the cells of
-/// metrics. Only a library configured with ATHANOR_RECORD_WRITES reports them; any other does nothing here.
+/// What tells a test who writes the words that are not an Environment's: the reference counts of buffers and
+/// the cells of metrics. Only a library configured with ATHANOR_RECORD_WRITES reports them; any other does
+/// nothing here.
 #pragma once
 
 #ifdef ATHANOR_RECORDS_WRITES

@@ -42,8 +42,8 @@ Error wrong_size(std::string_view what, std::size_t size) {
                     what, first_size<Struct>, largest_struct, size);
 }
 
-/// `*from`, which is not null, if it has every field that this version knows; otherwise a copy of it in `room`, with the
-/// other fields zeroed. `what` names it in the error.
+/// `*from`, which is not null, if it has every field that this version knows; otherwise a copy of it in
+/// `room`, with the other fields zeroed. `what` names it in the error.
 template <class Struct>
 Result<Struct const*> see_struct(Struct const* from, Struct& room, std::string_view what) {
   std::size_t const size = from->struct_size;
@@ -67,8 +67,8 @@ Result<Struct> read_struct(Struct const* from, std::string_view what) {
   return see_struct(from, room, what).map([](Struct const* seen) { return *seen; });
 }
 
-/// Fills `*to` as far as it has room and keeps its struct_size. `fill(filled)` sets every field but that one. False when
-/// that is impossible.
+/// Fills `*to` as far as it has room and keeps its struct_size. `fill(filled)` sets every field but that one.
+/// False when that is impossible.
 template <class Struct, class Fill>
 bool fill_struct(Struct* to, Fill const& fill) noexcept {
   std::size_t const size = to->struct_size;

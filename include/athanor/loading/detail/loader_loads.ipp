@@ -139,8 +139,8 @@ struct LoaderShell<P, Env>::LateCallers {
   void operator()() noexcept { resume_all(chain, &error); }
 };
 
-/// Tells those who waited for an overdue load. The thread that keeps time leaves many of them to an idle load thread,
-/// because every other deadline waits for it.
+/// Tells those who waited for an overdue load. The thread that keeps time leaves many of them to an idle load
+/// thread, because every other deadline waits for it.
 template <class P, Environment Env>
 void LoaderShell<P, Env>::tell_late(LateCallers late) noexcept {
   std::size_t many = 0;

@@ -15,8 +15,8 @@
 
 namespace athanor::inline v1::loading {
 
-/// Not thread-safe: the shell's lock guards it. Models are numbered from 0; the number of one that was removed is
-/// given to a later one.
+/// Not thread-safe: the shell's lock guards it. Models are numbered from 0; the number of one that was
+/// removed is given to a later one.
 ///
 /// Invariants: committed() <= budget: what is promised fits. occupied() <= budget: what lies in memory, is
 /// being loaded, or is being freed fits too. A model has at most one load in progress.

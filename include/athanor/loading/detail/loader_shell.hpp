@@ -1,5 +1,5 @@
-/// ModelLoader's shell: the lock, the executor and the payloads around a LoaderMachine. ModelLoader holds one;
-/// its functions are described there.
+/// ModelLoader's shell: the lock, the executor and the payloads around a LoaderMachine. ModelLoader holds
+/// one; its functions are described there.
 #pragma once
 
 #include <memory>
@@ -37,8 +37,9 @@ class LoaderShell {
   using Slot = loading::Slot<P>;
   using Pin = loading::Pin<P, Env>;
 
-  /// For options that `validate` accepts. Loads run on threads of its own, and models are freed on others of its own, so
-  /// that neither waits for the other. Load deadlines are kept by `timekeeper`, or by the load threads if it is null.
+  /// For options that `validate` accepts. Loads run on threads of its own, and models are freed on others of
+  /// its own, so that neither waits for the other. Load deadlines are kept by `timekeeper`, or by the load
+  /// threads if it is null.
   LoaderShell(ModelLoaderOptions const& options, LoadFunctions<P> functions, ChooseVictims choose_victims,
               typename Env::Executor* timekeeper = nullptr);
   ~LoaderShell();

@@ -96,8 +96,8 @@ auto LoaderShell<P, Env>::take_if_over(Record& record) noexcept -> std::unique_p
 
 template <class P, Environment Env>
 bool LoaderShell<P, Env>::try_pin(Slot& slot, Record& record, TimePoint now) noexcept {
-  // Closed concurrently, it may have hidden the last release: the slow path, which every caller takes next, looks
-  // again (finish_drain).
+  // Closed concurrently, it may have hidden the last release: the slow path, which every caller takes next,
+  // looks again (finish_drain).
   if (!record.pins.take(now)) return false;
   slot.payload = record.payload.get();
   slot.wanted = &record;

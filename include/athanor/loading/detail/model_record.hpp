@@ -17,8 +17,8 @@ namespace athanor::inline v1::loading {
 template <class P, Environment Env>
 class LoaderShell;
 
-/// Never moves; its fields are the loader's. Lives until the loader is destroyed, or until it was forgotten and no
-/// pin, load, freeing or timer of it is left.
+/// Never moves; its fields are the loader's. Lives until the loader is destroyed, or until it was forgotten
+/// and no pin, load, freeing or timer of it is left.
 template <class P, Environment Env>
 struct ModelRecord {
   using Loader = LoaderShell<P, Env>;

@@ -10,13 +10,13 @@
 
 namespace athanor::inline v1::loading {
 
-/// A reference count with an open flag, divided into cells: a thread counts in the cell of its number, so threads with
-/// different cells write no common word. Thread-safe, except that calls of open, reopen and close must exclude each
-/// other (the loader's lock).
+/// A reference count with an open flag, divided into cells: a thread counts in the cell of its number, so
+/// threads with different cells write no common word. Thread-safe, except that calls of open, reopen and
+/// close must exclude each other (the loader's lock).
 ///
-/// A cell holds the flag and the pins taken in it, less those released in it. One atomic operation takes a pin and
-/// reads the flag. So once every cell is closed, the sum of the cells is the number of pins; a reader that adds them
-/// one by one may miss a release, but never a pin.
+/// A cell holds the flag and the pins taken in it, less those released in it. One atomic operation takes a
+/// pin and reads the flag. So once every cell is closed, the sum of the cells is the number of pins; a reader
+/// that adds them one by one may miss a release, but never a pin.
 template <Environment Env>
 class Pins {
  public:
@@ -31,8 +31,8 @@ class Pins {
     cell.last_used.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     return true;
   }
-  /// False if it is closed: the caller must notify the thread that waits for the last release. The object may already
-  /// be destroyed.
+  /// False if it is closed: the caller must notify the thread that waits for the last release. The object may
+  /// already be destroyed.
   bool release() noexcept {
     return (own_cell().word.fetch_sub(one, std::memory_order_acq_rel) & open_bit) != 0;
   }

@@ -19,10 +19,10 @@
 
 namespace athanor::inline v1::serving {
 
-/// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack`, `ragged` or
-/// `common`, and one element of i64 or f64 for every one that is `repeat` or `share`, at that input's index (others are
-/// ignored). Axis 0 of a `stack` input is `items` long. A piece of a model with `ragged` inputs is one item. Borrows
-/// the tensors' bytes; clear() keeps capacity.
+/// The pieces of a batch. A piece is one or more items, with a tensor for every model input that is `stack`,
+/// `ragged` or `common`, and one element of i64 or f64 for every one that is `repeat` or `share`, at that
+/// input's index (others are ignored). Axis 0 of a `stack` input is `items` long. A piece of a model with
+/// `ragged` inputs is one item. Borrows the tensors' bytes; clear() keeps capacity.
 class Pieces {
  public:
   /// `inputs` of the model.
@@ -67,8 +67,8 @@ class Pieces {
   PaddedLengths least_{};
 };
 
-/// How to read pieces whose owners may take them back. `begin` is called before a piece's memory is read and `end`
-/// after it, for one piece at a time; between the two it stays. By default pieces just stay.
+/// How to read pieces whose owners may take them back. `begin` is called before a piece's memory is read and
+/// `end` after it, for one piece at a time; between the two it stays. By default pieces just stay.
 struct PieceAccess {
   void* context = nullptr;
   /// False when the piece is gone; then `end` is not called. May change the piece's tensors to equal ones.
@@ -76,29 +76,31 @@ struct PieceAccess {
   void (*end)(void* context, std::size_t piece) noexcept = nullptr;
 };
 
-/// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions but
-/// the first of every `stack` and `ragged` input, and the value of every `share` input. `tensors` are those of a piece.
+/// Hash of the properties in which requests of one batch must agree: element type, rank and all dimensions
+/// but the first of every `stack` and `ragged` input, and the value of every `share` input. `tensors` are
+/// those of a piece.
 std::uint64_t shape_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
-/// Hash of the shape and the content of every `common` input, which requests of one batch must have alike, too.
+/// Hash of the shape and the content of every `common` input, which requests of one batch must have alike,
+/// too.
 std::uint64_t content_key(std::span<ModelInput const> inputs, std::span<TensorView const> tensors) noexcept;
 
-/// One per instance of a model. Buffers are kept: after warm-up, gathering does not allocate while batches are of like
-/// sizes. Not thread-safe.
+/// One per instance of a model. Buffers are kept: after warm-up, gathering does not allocate while batches
+/// are of like sizes. Not thread-safe.
 class Assembler {
  public:
   /// At most max_tensors inputs; the order of `inputs` is that of the model.
   explicit Assembler(std::span<ModelInput const> inputs, Padding padding = {});
 
   /// Assembles the inputs of a batch of these pieces, in their order. With `may_view`, a batch of one piece
-  /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied. Fails
-  /// with invalid_argument, naming the input, if pieces do not fit together or an index lies outside its item,
-  /// and with resource_exhausted / out_of_memory; inputs() is then undefined.
-  /// aborted / cancelled when a piece is gone.
+  /// borrows the piece's tensors, which must then outlive the execution; otherwise everything is copied.
+  /// Fails with invalid_argument, naming the input, if pieces do not fit together or an index lies outside
+  /// its item, and with resource_exhausted / out_of_memory; inputs() is then undefined. aborted / cancelled
+  /// when a piece is gone.
   Result<void> gather(Pieces const& pieces, bool may_view, PieceAccess access = {}) noexcept;
 
-  /// Where the caller puts the inputs of a batch itself, by model input: tensors of one piece, for a model whose
-  /// inputs are all given and need no copy; constants for a whole batch are there already. They are the batch's
-  /// inputs, and must outlive the execution.
+  /// Where the caller puts the inputs of a batch itself, by model input: tensors of one piece, for a model
+  /// whose inputs are all given and need no copy; constants for a whole batch are there already. They are the
+  /// batch's inputs, and must outlive the execution.
   std::span<TensorView> borrow(std::int64_t items) noexcept {
     items_ = items;
     return views_;

@@ -10,8 +10,9 @@
 
 namespace athanor::inline v1::serving {
 
-/// Kept from batch to batch, and replaced by more for one that needs more. Of more than `always_kept` bytes, what is too
-/// much is given back once `uses_to_shrink` uses in a row have needed less than a quarter. Not thread-safe.
+/// Kept from batch to batch, and replaced by more for one that needs more. Of more than `always_kept` bytes,
+/// what is too much is given back once `uses_to_shrink` uses in a row have needed less than a quarter. Not
+/// thread-safe.
 class BatchBuffer {
  public:
   static constexpr std::size_t always_kept = std::size_t{1} << 20;

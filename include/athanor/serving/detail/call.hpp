@@ -47,17 +47,17 @@ enum class RouteStep : std::uint8_t {
 /// of a `submit` which has not returned, or a worker's.
 enum class CallerKind : std::uint8_t { caller, group, submitter, worker };
 
-/// Bits of a call's word, and the ownership rules that they encode. One thread at a time moves a call through the
-/// rooms. The thread that sets `claimed` decides the answer; any other outcome is dropped.
+/// Bits of a call's word, and the ownership rules that they encode. One thread at a time moves a call through
+/// the rooms. The thread that sets `claimed` decides the answer; any other outcome is dropped.
 ///
-/// While `starting` is set, the thread inside `submit`, `infer` or `infer_many` moves the call or has just handed it
-/// to a room. Until it clears the bit, no other thread may take the call out of a room, release its inputs or run its
-/// completion: a thread that wants the call answered sets `revoked` or `stopped`, and the caller's thread acts on
-/// them before it returns. The route may end on another thread, which then sets `claimed` and `answered` and leaves
-/// the completion to the submitting thread, which posts it.
+/// While `starting` is set, the thread inside `submit`, `infer` or `infer_many` moves the call or has just
+/// handed it to a room. Until it clears the bit, no other thread may take the call out of a room, release its
+/// inputs or run its completion: a thread that wants the call answered sets `revoked` or `stopped`, and the
+/// caller's thread acts on them before it returns. The route may end on another thread, which then sets
+/// `claimed` and `answered` and leaves the completion to the submitting thread, which posts it.
 ///
-/// `completion`, `leader` and the hooks are written while `starting` is set; any thread that has seen it cleared may
-/// read them.
+/// `completion`, `leader` and the hooks are written while `starting` is set; any thread that has seen it
+/// cleared may read them.
 namespace call_bits {
 inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being written, or is written
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
@@ -89,13 +89,13 @@ struct CallerScope {
   static int& depth() noexcept { return detail::local<Env, Depth>(); }
 };
 
-/// The two tasks of a call: its route continues on a worker, up to the answer; and its completion runs there, where the
-/// route ended elsewhere.
+/// The two tasks of a call: its route continues on a worker, up to the answer; and its completion runs there,
+/// where the route ended elsewhere.
 struct Continuation : Task {};
 struct Delivery : Task {};
 
-/// While an object of this class exists, its thread answers a call, and keeps the completions of others that no worker
-/// takes because none can be started. They run at its end.
+/// While an object of this class exists, its thread answers a call, and keeps the completions of others that
+/// no worker takes because none can be started. They run at its end.
 template <class Env>
 class LeftDeliveries {
  public:
@@ -138,8 +138,8 @@ struct Call : admission::Slot,
               CancelHook {
   using Env = typename T::Env;
 
-  /// References: those of callers, of the timer and the delivery of an asynchronous call, and `engine_reference` while
-  /// the call is in flight.
+  /// References: those of callers, of the timer and the delivery of an asynchronous call, and
+  /// `engine_reference` while the call is in flight.
   typename Env::template Atomic<std::uint32_t> owners{0};
   static constexpr std::uint32_t engine_reference = 1U << 16U;
   std::size_t number = 0;        ///< in the engine's list of calls
@@ -161,7 +161,8 @@ struct Call : admission::Slot,
 
   // The route.
   EngineState<T>* engine = nullptr;  ///< whose pool the call is of
-  /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may release the model.
+  /// Not to be touched once a blocking call is answered, unless `handle` is set: its caller may release the
+  /// model.
   ServedModel<T>* model = nullptr;
   /// Keeps model and engine alive: of an asynchronous call, and of a blocking one whose caller left while its
   /// work continues. Otherwise a blocking call relies on its caller's handle.
@@ -187,7 +188,8 @@ struct Call : admission::Slot,
   std::shared_ptr<PartQueue<T>> stream{};  ///< of a call that is answered in parts
   std::int64_t steps_left = 0;             ///< of a call that the engine steps, with the one at hand
 
-  /// Prepares a pooled call for a request, with one reference for its caller and one for the engine. It is starting.
+  /// Prepares a pooled call for a request, with one reference for its caller and one for the engine. It is
+  /// starting.
   void reset(ServedModel<T>& served, Request const& given, CheckedRequest const& result,
              CallOptions const& options) noexcept {
     // A call that ended on its caller's thread left it so.

@@ -47,15 +47,16 @@ class CallInputs {
     lent_ = true;
     gone_ = false;
   }
-  /// Takes over the borrowed request, unless completing it has copied it already. Its tensors stay borrowed unless they
-  /// all own their memory.
+  /// Takes over the borrowed request, unless completing it has copied it already. Its tensors stay borrowed
+  /// unless they all own their memory.
   void own(Request&& request) noexcept;
   /// Adds the inputs that the borrowed request leaves out, in the call's memory. Throws std::bad_alloc.
   void complete(Signature const& signature);
-  /// A copy of the borrowed request, or none if there is no memory for one. Needs no lock on the thread that detaches.
+  /// A copy of the borrowed request, or none if there is no memory for one. Needs no lock on the thread that
+  /// detaches.
   std::optional<Request> copy() const noexcept;
-  /// The caller takes its memory back: the call continues with the copy, or the inputs are gone. No-op when nothing is
-  /// borrowed.
+  /// The caller takes its memory back: the call continues with the copy, or the inputs are gone. No-op when
+  /// nothing is borrowed.
   void detach(std::optional<Request> copied) noexcept;
   /// Releases the request.
   void clear() noexcept {

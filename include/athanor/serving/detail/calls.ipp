@@ -29,7 +29,8 @@ typename EngineState<T>::CallType& EngineState<T>::take_call() {
   return call;
 }
 
-/// Returns the call to the pool, or frees it when that is full. The call may hold the last handle of its model.
+/// Returns the call to the pool, or frees it when that is full. The call may hold the last handle of its
+/// model.
 template <class T>
 void EngineState<T>::recycle(CallType& call) noexcept {
   auto const handle = std::move(call.handle);

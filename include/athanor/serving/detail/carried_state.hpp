@@ -11,9 +11,9 @@
 
 namespace athanor::inline v1::serving {
 
-/// The memory of the carried state of one instance: for each state of the plan and each slot two rows, the present value
-/// and the next one, and a row of zeros for whoever begins. Not thread-safe: only the thread that runs the instance's
-/// batch has it.
+/// The memory of the carried state of one instance: for each state of the plan and each slot two rows, the
+/// present value and the next one, and a row of zeros for whoever begins. Not thread-safe: only the thread
+/// that runs the instance's batch has it.
 class CarriedState {
  public:
   /// resource_exhausted / out_of_memory.
@@ -21,7 +21,8 @@ class CarriedState {
   /// What `allocate` takes.
   static std::uint64_t bytes_of(ExecutionPlan const& plan) noexcept;
 
-  /// The present value of state `state`, as one row; without a ticket, or with a fresh one, zeros. Valid while this is.
+  /// The present value of state `state`, as one row; without a ticket, or with a fresh one, zeros. Valid
+  /// while this is.
   TensorView present(std::size_t state, SequenceTicket const* ticket) const noexcept;
   /// Keeps row `row` of `outputs`, which is what the model gave for that state, as the next value.
   void keep_next(std::size_t state, SequenceTicket const& ticket, TensorView const& outputs,

@@ -49,8 +49,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<ModelPointer> add(std::string const& folder);
   Result<ModelPointer> find(std::string_view name);
   Result<void> remove(std::string_view id);
-  /// A handle of a model that is registered, or of which the caller knows that a handle exists. Allocates only if none
-  /// does.
+  /// A handle of a model that is registered, or of which the caller knows that a handle exists. Allocates
+  /// only if none does.
   ModelPointer handle_of(ModelType& model);
 
   LargeInputs large_inputs(ModelType const& model, CallOptions const& options) const noexcept;
@@ -65,8 +65,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// The same as make_call, for a call of a sequence.
   Result<CallType*> make_sequence_call(ModelType& model, Request const& request, CallOptions const& options,
                                        TimePoint now, SequenceId sequence);
-  /// The same as try_call, but waits for room at the gate until `deadline`, a cancellation or a stop. The call began at
-  /// `began`.
+  /// The same as try_call, but waits for room at the gate until `deadline`, a cancellation or a stop. The
+  /// call began at `began`.
   Result<CallType*> await_call(ModelType& model, Request const& request, CallOptions const& options,
                                TimePoint began, TimePoint deadline);
   /// Takes a blocking call through the rooms, as far as it gets on this thread.
@@ -82,19 +82,22 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   /// not called.
   Result<CallType*> submit(ModelPointer const& model, Request&& request, CallOptions const& options,
                            Completion completion, SequenceId sequence = {});
-  /// The same for a call whose parts, or whose one answer, go to `queue`. Not cached, and shared with no other call.
+  /// The same for a call whose parts, or whose one answer, go to `queue`. Not cached, and shared with no
+  /// other call.
   Result<CallType*> stream(ModelPointer const& model, Request&& request, CallOptions options,
                            std::shared_ptr<PartQueue<T>> queue);
   /// Abandons the call of a stream whose reader has left the queue, and returns when no thread reads the
   /// memory that the request borrows, or refers to the Cancellation.
   void end_for_reader(CallType& call, Error error) noexcept;
-  /// Whether a stream's Cancellation was cancelled or its deadline has passed, also once its call has been answered.
+  /// Whether a stream's Cancellation was cancelled or its deadline has passed, also once its call has been
+  /// answered.
   static bool reader_gave_up(CallType const& call) noexcept;
   /// Parks until the reader of the queue may find something there.
   void wait_for_part(PartQueue<T>& queue) noexcept;
   /// Parks until the call is answered; cancels it at its deadline or when it is revoked.
   void wait(CallType& call) noexcept;
-  /// Whether an answered call failed because what its processor made found no room: those beside it may have taken that.
+  /// Whether an answered call failed because what its processor made found no room: those beside it may have
+  /// taken that.
   static bool lacked_room(CallType const& call) noexcept;
   /// Leaves the answer of an answered call of a group, whose request is tried again and counted then.
   void forgo(CallType& call) noexcept;
@@ -115,8 +118,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static Error unknown_model(std::string_view name);
 
   std::size_t stop(Duration grace) noexcept;
-  /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops it
-  /// once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
+  /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops
+  /// it once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
   void close(Duration grace, Closed closed) noexcept;
   /// True in a child of the process that made the engine: its threads are not there.
   bool in_child() const noexcept { return Env::forks() != forks_; }
@@ -135,8 +138,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Gate<Env>& gate() noexcept { return gate_; }
   /// Recycles a call that has no references left.
   void recycle(CallType& call) noexcept;
-  /// Calls in flight. Walks over all calls: for tests. A call counts as in flight before it asks whether the engine is
-  /// stopping, so a stop that does not see it is seen by it.
+  /// Calls in flight. Walks over all calls: for tests. A call counts as in flight before it asks whether the
+  /// engine is stopping, so a stop that does not see it is seen by it.
   std::size_t routes() const noexcept;
   /// A stream calls its reader: a stop waits until that is over.
   void begin_reading() noexcept { reading_.fetch_add(1); }
@@ -145,8 +148,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   // As the client of the loader. The lane's clients, the served models, call batched().
   void resume(loading::Slot<LoadedModel>& slot, Error const* error) noexcept;
   void batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept;
-  /// A step of a call that the engine steps ended with a value: `again` when another one follows now. Otherwise the call is
-  /// the lane's no more.
+  /// A step of a call that the engine steps ended with a value: `again` when another one follows now.
+  /// Otherwise the call is the lane's no more.
   batching::Finished step_ended(CallType& call, TimePoint now) noexcept;
   static bool suits_reader(CallType const& call) noexcept;
   /// Its reader has made room, or makes the next step.
@@ -155,7 +158,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<void> finish_part(CallType& call, Outputs& part) noexcept;
   /// False if the caller has been answered and no other call waits for the work.
   bool is_needed(CallType& call) noexcept;
-  /// Whether nobody waits for the call's answer any more. `caller`: the blocking caller's own thread moves it.
+  /// Whether nobody waits for the call's answer any more. `caller`: the blocking caller's own thread moves
+  /// it.
   bool is_given_up(CallType& call, CallerKind caller) noexcept;
 
  private:
@@ -173,8 +177,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
    private:
     CallType* call_;
   };
-  /// Stops an engine that was closed inside one of its completions: the timer fires when no call is in flight or
-  /// its grace is over, and posts the task.
+  /// Stops an engine that was closed inside one of its completions: the timer fires when no call is in flight
+  /// or its grace is over, and posts the task.
   struct CloseTimer : Timer {
     EngineState* engine = nullptr;
   };
@@ -248,8 +252,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static void on_cancelled(CancelHook& hook) noexcept;
   static void revoke(CallType& call) noexcept;
 
-  // The route, room by room. Each step returns whether the call continues or is parked: then another thread may
-  // own it already.
+  // The route, room by room. Each step returns whether the call continues or is parked: then another thread
+  // may own it already.
   enum class Progress : std::uint8_t { next, parked };
   void advance(CallType& call, CallerKind caller, TimePoint now) noexcept;
   static std::optional<Error> read_inputs(CallType const& call, KeyHasher* hasher) noexcept;
@@ -316,8 +320,8 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
 
   mutable typename Env::Mutex mutex_;
   typename Env::template Atomic<std::uint32_t> reading_{0};  // readers that streams call, inside
-  // A model is in one of these: registered by id, removed with handles that are still in use, or dead. The dead
-  // are destroyed by a task, never inside a lock, a completion or a thread that is in the model's lane.
+  // A model is in one of these: registered by id, removed with handles that are still in use, or dead. The
+  // dead are destroyed by a task, never inside a lock, a completion or a thread that is in the model's lane.
   std::map<std::string, std::unique_ptr<ModelType>, std::less<>> models_ ATH_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ModelType>> removed_ ATH_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<ModelType>> dead_ ATH_GUARDED_BY(mutex_);

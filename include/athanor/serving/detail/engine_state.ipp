@@ -61,8 +61,8 @@ std::size_t EngineState<T>::routes() const noexcept {
       std::ranges::count_if(calls_, [](auto const& call) { return call->in_flight(); }));
 }
 
-/// Whether a call is in flight. Looks first at the one that was found last: the calls that end while the engine stops
-/// cost one walk over all of them together.
+/// Whether a call is in flight. Looks first at the one that was found last: the calls that end while the
+/// engine stops cost one walk over all of them together.
 template <class T>
 bool EngineState<T>::any_route() noexcept {
   detail::Lock const lock(mutex_);
@@ -99,7 +99,8 @@ template <class T>
 void EngineState<T>::close(Duration grace, Closed closed) noexcept {
   if (in_child()) {
     if (closed.function != nullptr) closed.function(closed.context);
-    // What other threads held when the process forked is held for ever, so nothing of the engine is destroyed.
+    // What other threads held when the process forked is held for ever, so nothing of the engine is
+    // destroyed.
     closing_self_ = this->shared_from_this();
     return;
   }
@@ -137,7 +138,8 @@ void EngineState<T>::end_left_close() noexcept {
   if (!inside && close_left_.exchange(false)) on_close(close_task_);
 }
 
-/// On a thread of the engine, which is not abandoned but ends as soon as it returns from here; on any, if there is none.
+/// On a thread of the engine, which is not abandoned but ends as soon as it returns from here; on any, if
+/// there is none.
 template <class T>
 void EngineState<T>::on_close(Task& task) noexcept {
   EngineState& engine = *static_cast<CloseTask&>(task).engine;
@@ -160,15 +162,16 @@ std::size_t EngineState<T>::wait_for_stop() noexcept {
   return abandoned_;
 }
 
-/// Answers what waits for a batch. Completions are for workers: one may wait for another call, and not all are answered.
+/// Answers what waits for a batch. Completions are for workers: one may wait for another call, and not all
+/// are answered.
 template <class T>
 void EngineState<T>::refuse_queued() noexcept {
   CallerScope<Env> const scope;
   visit_models([](ModelType& model) { model.lane().refuse_all(stop_error()); });
 }
 
-/// Answers every accepted call that is left, and returns when no completion runs any more. Allocates nothing, as
-/// all of a stop: when memory is short, stopping is what helps.
+/// Answers every accepted call that is left, and returns when no completion runs any more. Allocates nothing,
+/// as all of a stop: when memory is short, stopping is what helps.
 template <class T>
 void EngineState<T>::answer_all() noexcept {
   CallType* unanswered = nullptr;
@@ -189,8 +192,8 @@ void EngineState<T>::answer_all() noexcept {
       call.next_stopped = std::exchange(undelivered, &call);
     }
   }
-  // Those that no worker has taken yet, all before one is waited for: a worker may be inside a completion that waits for
-  // another call's.
+  // Those that no worker has taken yet, all before one is waited for: a worker may be inside a completion
+  // that waits for another call's.
   for (CallType* call = undelivered; call != nullptr; call = call->next_stopped) {
     wait_for(*call, call_bits::answered);  // the thread that claimed it is about to answer
     if (auto const references = complete(*call); references != 0) call->unref(references);

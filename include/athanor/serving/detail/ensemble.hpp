@@ -1,5 +1,5 @@
-/// Execution of a model: one member, or an ensemble whose members read the same assembled batch, each with its
-/// own choice of inputs, token table and scaler.
+/// Execution of a model: one member, or an ensemble whose members read the same assembled batch, each with
+/// its own choice of inputs, token table and scaler.
 #pragma once
 
 #include <cstdint>
@@ -76,8 +76,8 @@ struct OutputPlan {
   From from = From::model;
   std::size_t index = 0;  ///< of the model output, or of the tensor that preprocess or postprocess makes
   PaddedDims padded{};    ///< of the model output: along these it is cut back
-  /// Of an output with rows along a ragged axis, or that counts them: which axis of the plan; of what postprocess makes,
-  /// the output that counts them.
+  /// Of an output with rows along a ragged axis, or that counts them: which axis of the plan; of what
+  /// postprocess makes, the output that counts them.
   std::size_t ragged = not_ragged;
 
   /// Whether the processor makes it, rather than the model.
@@ -134,21 +134,23 @@ class Ensemble {
   Ensemble(ExecutionPlan const& plan, std::vector<Instance> members);
 
   /// Runs every member over the assembled inputs (in the order of plan.inputs) and aggregates. Returns how
-  /// many members answered. Checks what each returns: count, element type, rows, and the batch's `widths` along padded
-  /// axes. Fewer than `min_members` good answers fail the batch with the first member's error, named by its file.
-  /// `starts`: where the items of the batch begin along the axes of ragged inputs, by model input.
+  /// many members answered. Checks what each returns: count, element type, rows, and the batch's `widths`
+  /// along padded axes. Fewer than `min_members` good answers fail the batch with the first member's error,
+  /// named by its file. `starts`: where the items of the batch begin along the axes of ragged inputs, by
+  /// model input.
   Result<std::uint32_t> run(std::span<TensorView const> inputs, std::int64_t items,
                             PaddedLengths const& widths = {}, InputStarts starts = {}, BatchWork work = {});
 
-  /// What a member gave, or failed to give, against the manifest, in any run since the last call; nothing while all kept
-  /// to it. It stands also where enough others answered.
+  /// What a member gave, or failed to give, against the manifest, in any run since the last call; nothing
+  /// while all kept to it. It stands also where enough others answered.
   std::optional<Error> take_broken_promise() noexcept { return std::exchange(broken_promise_, std::nullopt); }
 
-  /// Where the rows of each item begin along a ragged axis of the plan, in the last run; one more for the end.
+  /// Where the rows of each item begin along a ragged axis of the plan, in the last run; one more for the
+  /// end.
   std::span<std::int64_t const> starts(std::size_t ragged) const noexcept { return starts_[ragged]; }
 
-  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the processor
-  /// makes are left empty. Valid until the next run.
+  /// The public outputs of the last run, each with `items` rows, in the plan's order; those that the
+  /// processor makes are left empty. Valid until the next run.
   std::span<TensorView const> outputs() const noexcept { return passes_outputs_ ? raw_ : outputs_; }
   /// A model output of the last run of the only member, as that gives it. Valid until the next run.
   TensorView const& model_output(std::size_t output) const noexcept { return raw_[output]; }

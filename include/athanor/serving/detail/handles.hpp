@@ -1,5 +1,5 @@
-/// Owning handles over the C tables: a backend's model and instance, an opened processor, and its result for one item.
-/// Each shares the ownership of its table.
+/// Owning handles over the C tables: a backend's model and instance, an opened processor, and its result for
+/// one item. Each shares the ownership of its table.
 #pragma once
 
 #include <memory>
@@ -129,12 +129,13 @@ class OpenProcessor {
   bool preprocesses() const noexcept { return table_->preprocess != nullptr; }
   bool postprocesses() const noexcept { return table_->postprocess != nullptr; }
 
-  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor does, and with
-  /// internal / backend_contract if a tensor is not whole, if number or types differ from what the processor declared, or if
-  /// the cost is out of range.
+  /// `inputs`: the item's row of each input that the processor reads, in its order. Fails as the processor
+  /// does, and with internal / backend_contract if a tensor is not whole, if number or types differ from what
+  /// the processor declared, or if the cost is out of range.
   Result<MadeItem> preprocess(std::span<TensorView const> inputs, ItemFacts const& facts) const;
 
-  /// As preprocess, with `rows`, the model's results for the item, and `made`, the result of preprocess; null without it.
+  /// As preprocess, with `rows`, the model's results for the item, and `made`, the result of preprocess; null
+  /// without it.
   Result<MadeItem> postprocess(std::span<TensorView const> inputs, ItemFacts const& facts,
                                MadeItem const* made, std::span<TensorView const> rows) const;
 

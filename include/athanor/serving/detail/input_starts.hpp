@@ -7,7 +7,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// Where the items of a batch begin along the ragged axes of its inputs: by item, and one more for the end, then by axis.
+/// Where the items of a batch begin along the ragged axes of its inputs: by item, and one more for the end,
+/// then by axis.
 struct InputStarts {
   std::span<std::int64_t const> starts{};
   std::size_t axes = 0;

@@ -175,8 +175,8 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     return true;
   }
 
-  /// Gives the accepted call to the job if that is still pending. Finished jobs make place only now, so that a refused
-  /// call evicts none of them.
+  /// Gives the accepted call to the job if that is still pending. Finished jobs make place only now, so that
+  /// a refused call evicts none of them.
   void keep(Job<T>& job, typename Job<T>::Running running) noexcept {
     List dropped;
     {
@@ -197,7 +197,8 @@ class JobTable : public std::enable_shared_from_this<JobTable<T>> {
     if (running) running->submission.cancel();
   }
 
-  /// The only transition out of `pending`; returns the call, which the job no longer owns. No-op for a finished job.
+  /// The only transition out of `pending`; returns the call, which the job no longer owns. No-op for a
+  /// finished job.
   std::optional<typename Job<T>::Running> finish(Job<T>& job, JobState state,
                                                  Result<Answer> outcome) noexcept {
     detail::Lock const lock(mutex_);

@@ -49,7 +49,8 @@ class LoadedModel {
   std::string const& note() const noexcept { return note_; }
   Worker& worker(std::size_t instance) noexcept { return *workers_[instance]; }
 
-  /// Which of the loads of its model it is, from 1 on: state that sequences left in another one is not in this one.
+  /// Which of the loads of its model it is, from 1 on: state that sequences left in another one is not in
+  /// this one.
   std::uint64_t number = 0;
 
  private:

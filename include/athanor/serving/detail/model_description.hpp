@@ -49,15 +49,15 @@ struct ModelDescription {
   std::vector<std::size_t> request_index;
   /// A model input i that is `repeat` or `share` holds signature parameter parameter_of_input[i].
   std::vector<std::size_t> parameter_of_input;
-  /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row, and a
-  /// batch may have any size. A batch of one request may read the request's memory.
+  /// Without preprocessing: every model input is an input of the request, unchanged, with one item per row,
+  /// and a batch may have any size. A batch of one request may read the request's memory.
   bool shows_requests = false;
   bool pads_requests = false;        ///< without preprocessing: requests have lengths along padded axes
   bool adds_bytes = false;           ///< a batch takes more bytes than its requests, see held_bytes
   std::optional<StepsPlan> steps{};  ///< of a model whose sequences the engine steps
   bool has_ragged_outputs = false;   ///< the model itself gives outputs with rows along a ragged axis
-  /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not fixed, or one
-  /// value for the whole batch.
+  /// Not all calls can share a batch, because some model input has dimensions beyond axis 0 that are not
+  /// fixed, or one value for the whole batch.
   bool batches_differ = false;
   bool has_common = false;  ///< some model input is a tensor that a request has for all its items
   bool has_none = false;    ///< some model input may be None

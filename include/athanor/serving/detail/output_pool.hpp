@@ -13,8 +13,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// Makes and keeps the output sets of one model. Lives until its model has closed it and its last set is gone:
-/// answers may outlive their model and their engine. Thread-safe.
+/// Makes and keeps the output sets of one model. Lives until its model has closed it and its last set is
+/// gone: answers may outlive their model and their engine. Thread-safe.
 template <Environment Env>
 class OutputPool : public OutputOwner {
  public:

@@ -64,8 +64,8 @@ inline Shape shape_with_items(TensorView const& view, std::int64_t items) {
   return shape;
 }
 
-/// Whether `output`, which no answer holds any more, already has that type and the shape of `view` with `items` rows, as
-/// it has if the last call that used it had as many items.
+/// Whether `output`, which no answer holds any more, already has that type and the shape of `view` with
+/// `items` rows, as it has if the last call that used it had as many items.
 inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, std::int64_t items) noexcept {
   auto const dims = output.shape().dims();
   return output.buffer().unique() && output.dtype() == dtype &&
@@ -73,8 +73,9 @@ inline bool is_ready(Tensor const& output, DType dtype, TensorView const& view, 
          equal_lengths(dims.data() + 1, view.shape + 1, dims.size() - 1);
 }
 
-/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch but `longest` along padded axes,
-/// and fills those that preprocess made; those of postprocess and those with rows along ragged axes come later.
+/// Makes `computed` hold `items` rows of every output, shaped like `outputs` of one batch but `longest` along
+/// padded axes, and fills those that preprocess made; those of postprocess and those with rows along ragged
+/// axes come later.
 inline Result<void> make_outputs(ModelDescription const& description, std::span<TensorView const> outputs,
                                  std::span<MadeItem const> made, std::int64_t items,
                                  PaddedLengths const& longest, std::span<Tensor> computed) {
@@ -94,8 +95,8 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
 }
 
 /// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`.
-/// backend_contract when the rows are of another size than those of the call's first batch. Outputs along padded axes are
-/// left to cut_rows.
+/// backend_contract when the rows are of another size than those of the call's first batch. Outputs along
+/// padded axes are left to cut_rows.
 inline Result<void> copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                               std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
                               std::size_t call_items, std::span<Tensor> computed) {
@@ -117,8 +118,8 @@ inline Result<void> copy_rows(ModelDescription const& description, std::span<Ten
   return {};
 }
 
-/// The same for outputs along padded axes, of rows that are all `lengths` long: what is padding in them is left out, and
-/// what `computed` is longer is zero.
+/// The same for outputs along padded axes, of rows that are all `lengths` long: what is padding in them is
+/// left out, and what `computed` is longer is zero.
 Result<void> cut_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                       std::size_t row, std::size_t first, std::size_t count, PaddedLengths const& lengths,
                       std::span<Tensor> computed);

@@ -20,7 +20,8 @@ namespace athanor::inline v1::serving {
 struct ModelDescription;
 class MadeItem;
 
-/// By padded axis: a length along it, of an item, a request or a batch. 0 for axes that a model does not have.
+/// By padded axis: a length along it, of an item, a request or a batch. 0 for axes that a model does not
+/// have.
 using PaddedLengths = std::array<std::int64_t, max_padded_axes>;
 
 /// By dimension: which padded axis it runs along, or `not_padded`. Empty when no dimension runs along one.
@@ -36,11 +37,12 @@ class Padding {
 
   bool empty() const noexcept { return axes_.empty(); }
   std::span<PaddedAxis const> axes() const noexcept { return axes_; }
-  /// Of that model input: of a `stack` or a `mask`, its dimensions; of a `length`, one entry, the axis that it measures.
+  /// Of that model input: of a `stack` or a `mask`, its dimensions; of a `length`, one entry, the axis that
+  /// it measures.
   PaddedDims const& dims(std::size_t input) const noexcept { return dims_[input]; }
 
-  /// The lengths of a piece, whose `stack` inputs are among `tensors`, by model input: the same in all of them.
-  /// invalid_argument / shape when they differ or are 0, too_large when no bucket holds them.
+  /// The lengths of a piece, whose `stack` inputs are among `tensors`, by model input: the same in all of
+  /// them. invalid_argument / shape when they differ or are 0, too_large when no bucket holds them.
   Result<PaddedLengths> lengths_of(std::span<TensorView const> tensors) const;
   /// By axis, the smallest bucket that holds that length. Lengths must fit into the largest.
   PaddedLengths buckets_of(PaddedLengths const& lengths) const noexcept;
@@ -68,16 +70,16 @@ inline PaddedLengths longest_of(PaddedLengths const& one, PaddedLengths const& o
 /// `shape` with other lengths along padded axes.
 Shape with_lengths(Shape shape, PaddedDims const& dims, PaddedLengths const& lengths) noexcept;
 
-/// A block of an array that becomes a block of another: `extent` elements by dimension, from the start of `from` to the
-/// start of `to`. What `to` has beyond it is filled up.
+/// A block of an array that becomes a block of another: `extent` elements by dimension, from the start of
+/// `from` to the start of `to`. What `to` has beyond it is filled up.
 struct Block {
   Shape from;
   Shape extent;
   Shape to;
 };
 
-/// Calls copy(first element of `from`, count) and fill(count) so that their elements, one after the other, are those of
-/// `to`.
+/// Calls copy(first element of `from`, count) and fill(count) so that their elements, one after the other,
+/// are those of `to`.
 template <class Copy, class Fill>
 void walk_block(Block const& block, Copy const& copy, Fill const& fill, std::size_t dim = 0,
                 std::int64_t from = 0) {
@@ -98,7 +100,8 @@ void walk_block(Block const& block, Copy const& copy, Fill const& fill, std::siz
   if (auto const rest = (block.to[dim] - block.extent[dim]) * in_to; rest > 0) fill(rest);
 }
 
-/// Writes the elements of `to`, each `width` bytes, with `fill` as the element that fills up. Returns where they end.
+/// Writes the elements of `to`, each `width` bytes, with `fill` as the element that fills up. Returns where
+/// they end.
 std::byte* copy_block(Block const& block, std::byte const* from, std::byte* to, std::size_t width,
                       std::byte const* fill) noexcept;
 
@@ -113,8 +116,8 @@ Tensor const& given_input(ModelDescription const& description, Request const& re
 /// The lengths of what a processor made of an item.
 Result<PaddedLengths> made_lengths(ModelDescription const& description, MadeItem const& made);
 
-/// Sets `lengths` to those of a checked request, all of whose items are of one length, of a model that pads requests;
-/// `checked` becomes an error if they do not fit into the model's buckets.
+/// Sets `lengths` to those of a checked request, all of whose items are of one length, of a model that pads
+/// requests; `checked` becomes an error if they do not fit into the model's buckets.
 void measure_request(ModelDescription const& description, Request const& request,
                      Result<CheckedRequest>& checked, PaddedLengths& lengths);
 

@@ -125,8 +125,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     if (!word_.compare_exchange(seen, parked)) return;
     while (word_.load() == parked) word_.wait_until(parked, no_deadline);
   }
-  /// The waiter is called once there is something to take. False, and it is not called, if there is now; with `always` it
-  /// is called then, too.
+  /// The waiter is called once there is something to take. False, and it is not called, if there is now; with
+  /// `always` it is called then, too.
   bool call_when_ready(StreamWaiter waiter, bool always) noexcept {
     bool ready = false;
     {
@@ -157,8 +157,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     }
     engine_.end_reading();
   }
-  /// The stream was cancelled, though its call has been answered or is about to be: parts that wait are dropped. Changes
-  /// nothing if only the end is left to read.
+  /// The stream was cancelled, though its call has been answered or is about to be: parts that wait are
+  /// dropped. Changes nothing if only the end is left to read.
   void cut_off(Error error) noexcept {
     detail::Lock const lock(mutex_);
     if (ended_ && count_ == 0) return;

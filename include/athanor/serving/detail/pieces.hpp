@@ -19,7 +19,8 @@ namespace athanor::inline v1::serving {
 /// else refers to it.
 Result<void> make_output(Tensor& tensor, DType dtype, Shape const& shape);
 
-/// check(), and that the request's lengths fit into the model's buckets: those are `lengths`, if the model pads requests.
+/// check(), and that the request's lengths fit into the model's buckets: those are `lengths`, if the model
+/// pads requests.
 inline Result<CheckedRequest> check_request(ModelDescription const& description, Request const& request,
                                             PaddedLengths& lengths, LargeInputs large = LargeInputs::read) {
   auto checked = check(description.signature, request, large);
@@ -42,8 +43,9 @@ struct PieceSource {
 void fill_piece(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                 std::uint32_t count, std::span<TensorView> tensors) noexcept;
 
-/// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor or with state as one
-/// piece per item. For a model that takes certain batch sizes only, the last of them becomes the filler.
+/// Adds items `first .. first + count` of a request to a batch: as one piece, or with a processor or with
+/// state as one piece per item. For a model that takes certain batch sizes only, the last of them becomes the
+/// filler.
 void append_pieces(ModelDescription const& description, PieceSource const& source, std::uint32_t first,
                    std::uint32_t count, Pieces& pieces);
 
@@ -69,14 +71,15 @@ class ItemRows {
   std::size_t count_ = 0;
 };
 
-/// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With several
-/// items the error names the item. internal / backend_contract if the result is not one item of the model's inputs.
+/// Preprocesses item `index` of `inputs`, which are those that the processor reads, in its order. With
+/// several items the error names the item. internal / backend_contract if the result is not one item of the
+/// model's inputs.
 Result<MadeItem> preprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                  ItemFacts const& facts, std::int64_t index);
 
-/// Postprocesses item `index` of `inputs`, as preprocess_item, with row `row` of `rows`: the tensors that the manifest
-/// gives the processor, in its order. `kept`: the result of preprocess for the item; null without it. Along padded
-/// axes the item gets its own lengths, of the `longest` that `rows` have.
+/// Postprocesses item `index` of `inputs`, as preprocess_item, with row `row` of `rows`: the tensors that the
+/// manifest gives the processor, in its order. `kept`: the result of preprocess for the item; null without
+/// it. Along padded axes the item gets its own lengths, of the `longest` that `rows` have.
 Result<MadeItem> postprocess_item(ModelDescription const& description, std::span<Tensor const> inputs,
                                   ItemFacts const& facts, MadeItem const* kept, std::span<Tensor const> rows,
                                   PaddedLengths const& longest, std::int64_t index, std::int64_t row);
@@ -85,12 +88,14 @@ Result<MadeItem> postprocess_item(ModelDescription const& description, std::span
 PaddedLengths item_lengths(ModelDescription const& description, MadeItem const* made,
                            PaddedLengths const& longest);
 
-/// The bytes of what the items of a request bring, which is what they cost in a batch without a processor; at least 1.
+/// The bytes of what the items of a request bring, which is what they cost in a batch without a processor; at
+/// least 1.
 std::int64_t bytes_of_items(ModelDescription const& description, Request const& request,
                             CheckedRequest const& checked) noexcept;
 
-/// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them, which no
-/// caller sends (an empty ragged input may ask for a segment of any length; a short text is padded). Saturates.
+/// The bytes that a request occupies until it is answered: its inputs, and what the batch makes of them,
+/// which no caller sends (an empty ragged input may ask for a segment of any length; a short text is padded).
+/// Saturates.
 std::int64_t held_bytes_of_batch(ModelDescription const& description, Request const& request,
                                  CheckedRequest const& checked, PaddedLengths const& lengths) noexcept;
 /// The same. A processor's tensors are in memory already, so they need no estimate.

@@ -16,14 +16,14 @@ enum class PoolEnd : std::uint8_t {
   before_its_users
 };
 
-/// Bounded, lock-free and thread-safe. Each thread has a cell, made when it first takes: a *magazine* for what it gives
-/// back itself, last in first out, and a ring of places for what other threads give back for it, first in first
-/// out. Where a thread's number is its own, only that thread takes from its cell: taking is then two plain stores, and so
-/// is giving back to the magazine, unless the pool may be closed meanwhile. Threads with other numbers share cells, of
-/// which they use the rings, by a compare-and-exchange each.
+/// Bounded, lock-free and thread-safe. Each thread has a cell, made when it first takes: a *magazine* for
+/// what it gives back itself, last in first out, and a ring of places for what other threads give back for
+/// it, first in first out. Where a thread's number is its own, only that thread takes from its cell: taking
+/// is then two plain stores, and so is giving back to the magazine, unless the pool may be closed meanwhile.
+/// Threads with other numbers share cells, of which they use the rings, by a compare-and-exchange each.
 ///
-/// No object holds a link, so none is read from an object that has been reused, and no tag has to tell two uses of one
-/// object apart. Owns no object: the user frees those that are kept.
+/// No object holds a link, so none is read from an object that has been reused, and no tag has to tell two
+/// uses of one object apart. Owns no object: the user frees those that are kept.
 template <class T, Environment Env, PoolEnd end>
 class Pool {
  public:
@@ -34,8 +34,8 @@ class Pool {
   Pool(Pool const&) = delete;
   Pool& operator=(Pool const&) = delete;
 
-  /// A kept object, which is the caller's now; nullptr when none is found. Precondition: the pool is neither closed nor
-  /// being closed.
+  /// A kept object, which is the caller's now; nullptr when none is found. Precondition: the pool is neither
+  /// closed nor being closed.
   T* take() noexcept {
     std::size_t const thread = Env::thread_number();
     Cell* const cell = cell_of(thread).load(std::memory_order_acquire);
@@ -44,9 +44,9 @@ class Pool {
     T* const object = take_own(*cell);
     return object != nullptr ? object : take_returned<true>(*cell);
   }
-  /// Keeps the object for the thread of that number, which has taken from the pool before. False when there is no place
-  /// or the pool is closed: the object is still the caller's. Once it is kept, the pool is not touched any more: the
-  /// thread that closes it may destroy it.
+  /// Keeps the object for the thread of that number, which has taken from the pool before. False when there
+  /// is no place or the pool is closed: the object is still the caller's. Once it is kept, the pool is not
+  /// touched any more: the thread that closes it may destroy it.
   bool keep(T& object, std::size_t thread) noexcept {
     Cell* const cell = cell_of(thread).load(std::memory_order_acquire);
     if (cell == nullptr) return false;
@@ -168,8 +168,8 @@ class Pool {
     return false;
   }
 
-  /// Another thread has written the object last: its lines are fetched together, not one after the other where each is
-  /// first written.
+  /// Another thread has written the object last: its lines are fetched together, not one after the other
+  /// where each is first written.
   static void fetch(T& object) noexcept {
 #if defined(__GNUC__)
     auto* const bytes = reinterpret_cast<std::byte*>(&object);

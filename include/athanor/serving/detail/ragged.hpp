@@ -25,19 +25,19 @@ struct RaggedPart {
 /// True when the model itself gives outputs with rows along a ragged axis.
 bool has_ragged_outputs(ModelDescription const& description) noexcept;
 
-/// Copies the rows of items `row .. row + count` of the batch that ran last, of every output with ragged rows that the
-/// model gave, to `to`, by output of the plan.
+/// Copies the rows of items `row .. row + count` of the batch that ran last, of every output with ragged rows
+/// that the model gave, to `to`, by output of the plan.
 Result<void> copy_ragged(ModelDescription const& description, Ensemble const& ensemble, std::size_t row,
                          std::size_t count, std::span<Tensor> to);
 
-/// Keeps a part of a call of `items` items, in place of those with any of the same items: they come from a batch that
-/// failed after it had been copied, and is run again in pieces. With the last of the items, all are joined in their order
-/// in `computed`, and none is kept.
+/// Keeps a part of a call of `items` items, in place of those with any of the same items: they come from a
+/// batch that failed after it had been copied, and is run again in pieces. With the last of the items, all
+/// are joined in their order in `computed`, and none is kept.
 Result<void> keep_part(ModelDescription const& description, RaggedPart part, std::size_t items,
                        std::vector<RaggedPart>& kept, std::span<Tensor> computed);
 
-/// Stores how many rows postprocess made of each item, in output `index` of the plan: along one axis it makes as many of
-/// every output.
+/// Stores how many rows postprocess made of each item, in output `index` of the plan: along one axis it makes
+/// as many of every output.
 Result<void> count_made(ModelDescription const& description, std::size_t index,
                         std::span<MadeItem const> made, Tensor& counts);
 

@@ -122,8 +122,8 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::handle_locked(ModelType& model) 
   return handle;
 }
 
-/// Moves a model from the registry to the removed ones. Without the handle that is returned, and others, it is
-/// let go.
+/// Moves a model from the registry to the removed ones. Without the handle that is returned, and others, it
+/// is let go.
 template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelType>& registered) {
   // Allocated first, so that a failure drops no handle inside the lock, and let_go() cannot fail.
@@ -134,8 +134,9 @@ std::shared_ptr<ServedModel<T>> EngineState<T>::take_out(std::unique_ptr<ModelTy
   return handle;
 }
 
-/// Keeps the model of a call on its route alive, as its caller may be answered and release the model before the route
-/// ends. Until it is answered, the caller of a blocking call has a handle; afterwards the call has its own.
+/// Keeps the model of a call on its route alive, as its caller may be answered and release the model before
+/// the route ends. Until it is answered, the caller of a blocking call has a handle; afterwards the call has
+/// its own.
 template <class T>
 std::shared_ptr<ServedModel<T>> EngineState<T>::keep_model(CallType const& call) noexcept {
   return call.asynchronous() ? call.handle : handle_of(*call.model);
@@ -169,8 +170,8 @@ void EngineState<T>::reap() noexcept {
   reaping_ = false;
 }
 
-/// Destroys the dead. Those whose lane an executor thread has not left yet stay, until the last such thread calls `reap`
-/// again: with a single worker, what brings it may be queued behind this task.
+/// Destroys the dead. Those whose lane an executor thread has not left yet stay, until the last such thread
+/// calls `reap` again: with a single worker, what brings it may be queued behind this task.
 template <class T>
 void EngineState<T>::on_reap(Task& task) noexcept {
   EngineState& engine = static_cast<OwnTask&>(task).engine;
@@ -202,7 +203,8 @@ std::unique_ptr<typename EngineState<T>::ModelType> EngineState<T>::take_dead() 
   return nullptr;
 }
 
-/// Visits the registered models and the removed ones without memory, and destroys none meanwhile. For the one stop.
+/// Visits the registered models and the removed ones without memory, and destroys none meanwhile. For the one
+/// stop.
 template <class T>
 template <class Visit>
 void EngineState<T>::visit_models(Visit visit) noexcept {

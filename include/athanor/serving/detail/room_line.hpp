@@ -39,9 +39,9 @@ struct RoomPlace : admission::Slot {
   RoomPlace* next = nullptr;
 };
 
-/// Serves its places in the order of arrival: what calls give back goes to the first place until that has what
-/// it wants, so newcomers cannot overtake it for ever. Without a place in line, giving back takes no lock.
-/// Thread-safe.
+/// Serves its places in the order of arrival: what calls give back goes to the first place until that has
+/// what it wants, so newcomers cannot overtake it for ever. Without a place in line, giving back takes no
+/// lock. Thread-safe.
 template <Environment Env>
 class RoomLine {
  public:
@@ -52,8 +52,8 @@ class RoomLine {
   RoomLine& operator=(RoomLine const&) = delete;
 
   /// Takes what the gate has free if `place` is the next to be served. True when it has what it wants. To be
-  /// asked at first and now and then while it waits: on weakly ordered machines a call that gives back may not
-  /// have seen a place that has just joined.
+  /// asked at first and now and then while it waits: on weakly ordered machines a call that gives back may
+  /// not have seen a place that has just joined.
   bool look(Place& place) noexcept {
     Lock const lock(mutex_);
     if (&place == next_to_serve()) {

@@ -13,7 +13,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// Inputs that take longer to check and to hash than a look at the clock, and outputs that take longer to check.
+/// Inputs that take longer to check and to hash than a look at the clock, and outputs that take longer to
+/// check.
 inline constexpr std::int64_t bytes_worth_a_clock = 4096;
 
 inline bool is_worth_a_clock(std::span<Tensor const> outputs) noexcept {
@@ -22,8 +23,8 @@ inline bool is_worth_a_clock(std::span<Tensor const> outputs) noexcept {
   return false;
 }
 
-// The route. Every room is entered at most once, in this order. The room that holds a parked call resumes it; the
-// thread that removes a call from a room owns the call's next step.
+// The route. Every room is entered at most once, in this order. The room that holds a parked call resumes it;
+// the thread that removes a call from a room owns the call's next step.
 template <class T>
 void EngineState<T>::advance(CallType& call, CallerKind caller, TimePoint now) noexcept {
   for (;;) {
@@ -64,7 +65,8 @@ typename EngineState<T>::Progress EngineState<T>::end_route(CallType& call, Erro
   return Progress::next;
 }
 
-/// Ends a route on which nothing was done for the call and it waited for nothing: how long that took is no latency.
+/// Ends a route on which nothing was done for the call and it waited for nothing: how long that took is no
+/// latency.
 template <class T>
 typename EngineState<T>::Progress EngineState<T>::turn_away(CallType& call, Error error) noexcept {
   end_route(call, std::move(error));
@@ -72,7 +74,8 @@ typename EngineState<T>::Progress EngineState<T>::turn_away(CallType& call, Erro
   return Progress::next;
 }
 
-/// Looks for NaN and infinities in the inputs, which check() has left to this, and adds them to the key, if there is one.
+/// Looks for NaN and infinities in the inputs, which check() has left to this, and adds them to the key, if
+/// there is one.
 template <class T>
 std::optional<Error> EngineState<T>::read_inputs(CallType const& call, KeyHasher* hasher) noexcept {
   Signature const& signature = call.model->description().signature;
@@ -163,8 +166,8 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
   return turn_away(call, named(*call.model, admitted.error()));
 }
 
-/// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the execution
-/// on. Closed, leases belong to batches.
+/// Half-open, a call reserves a probe's place here, and its batch is its own; the lease runs from the
+/// execution on. Closed, leases belong to batches.
 template <class T>
 inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& call, TimePoint now) noexcept {
   call.step = RouteStep::prepare;
@@ -179,8 +182,8 @@ inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& ca
   return Progress::next;
 }
 
-/// Whether nobody waits for the call's answer any more. While a blocking caller's own thread moves it, nothing else sees
-/// that its cancellation was cancelled, or its deadline has passed.
+/// Whether nobody waits for the call's answer any more. While a blocking caller's own thread moves it,
+/// nothing else sees that its cancellation was cancelled, or its deadline has passed.
 template <class T>
 bool EngineState<T>::is_given_up(CallType& call, CallerKind caller) noexcept {
   constexpr std::uint32_t ended = call_bits::claimed | call_bits::revoked | call_bits::stopped;
@@ -307,7 +310,8 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   call.step = RouteStep::finish;
   batching::Slot& slot = call;
   slot.batch_items = static_cast<std::uint32_t>(call.inputs.checked().items);
-  // The default deadline bounds the wait, but a lone caller may run its own work under it. A group has many batches.
+  // The default deadline bounds the wait, but a lone caller may run its own work under it. A group has many
+  // batches.
   bool const bounded = call.own_deadline || caller == CallerKind::group;
   slot.batch_deadline = bounded ? call.deadline : no_deadline;
   slot.batch_key = 0;
@@ -370,8 +374,8 @@ void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, 
   finish_step(call, caller, now);
 }
 
-/// Items are postprocessed on the thread of a caller that ran the model, otherwise on a worker: the thread that ends a
-/// batch continues with the lane.
+/// Items are postprocessed on the thread of a caller that ran the model, otherwise on a worker: the thread
+/// that ends a batch continues with the lane.
 template <class T>
 void EngineState<T>::begin_postprocess(CallType& call, CallerKind caller, TimePoint now) noexcept {
   call.step = RouteStep::postprocess;
@@ -469,8 +473,8 @@ struct EngineState<T>::Waiters {
   }
 };
 
-/// Answers those who wait for an owner's work. Each may have to be woken: a caller whose own answer is ready leaves all
-/// but a few to a worker, if one is idle.
+/// Answers those who wait for an owner's work. Each may have to be woken: a caller whose own answer is ready
+/// leaves all but a few to a worker, if one is idle.
 template <class T>
 void EngineState<T>::end_flight(CallType& call, CallerKind caller, TimePoint now) noexcept {
   constexpr int few = 16;
@@ -514,8 +518,9 @@ void EngineState<T>::end_sequence_work(CallType& call) noexcept {
                              call.route_end.error.message));
 }
 
-/// Ends a call on its caller's thread, which is inside `start`: no other thread answers it, so its word is left unchanged,
-/// and the engine's reference is dropped with the caller's. False if it has been answered already while others wait.
+/// Ends a call on its caller's thread, which is inside `start`: no other thread answers it, so its word is
+/// left unchanged, and the engine's reference is dropped with the caller's. False if it has been answered
+/// already while others wait.
 template <class T>
 inline bool EngineState<T>::end_here(CallType& call, TimePoint now) noexcept {
   auto const seen = call.word.load();
@@ -535,9 +540,9 @@ inline void EngineState<T>::take_ending(CallType& call) noexcept {
   call.answer_end.turned_away = call.route_end.turned_away;
 }
 
-/// The end of every route: the rooms that were entered get the outcome in reverse order, then the caller does. A worker
-/// ends all its calls and wakes their blocking callers before it runs the first completion, so that no user code
-/// delays the end of a call or the next batch of an instance.
+/// The end of every route: the rooms that were entered get the outcome in reverse order, then the caller
+/// does. A worker ends all its calls and wakes their blocking callers before it runs the first completion, so
+/// that no user code delays the end of a call or the next batch of an instance.
 template <class T>
 void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint now) noexcept {
   // A hit found by submit completes on a worker: never inside submit.
@@ -550,8 +555,8 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);
   call.lease = {};
-  // Before what it is charged, and before the caller is answered. Parts that wait for a reader need it still: it goes
-  // with the reader's reference.
+  // Before what it is charged, and before the caller is answered. Parts that wait for a reader need it still:
+  // it goes with the reader's reference.
   if (call.stream == nullptr && !call.made.empty()) call.made.clear();
   room_line_.give_back(call);
   if (caller == CallerKind::caller && end_here(call, now)) return;

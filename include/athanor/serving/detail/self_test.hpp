@@ -1,5 +1,5 @@
-/// What a model must show before it serves: the known answers of its manifest, and rows that do not depend on their
-/// company.
+/// What a model must show before it serves: the known answers of its manifest, and rows that do not depend on
+/// their company.
 #pragma once
 
 #include <string>

@@ -45,8 +45,9 @@ class LoadContext {
   std::string note_ ATH_GUARDED_BY(mutex_);
 };
 
-/// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it is
-/// in use; the loader owns the memory of the model itself. As the lane's client it gathers, runs and scatters batches.
+/// One model version: its description, its queue, its breaker. Lives while it is registered or a handle of it
+/// is in use; the loader owns the memory of the model itself. As the lane's client it gathers, runs and
+/// scatters batches.
 template <class T>
 class ServedModel {
  public:
@@ -82,14 +83,15 @@ class ServedModel {
   /// Admits one trial call per predicted run time although it is predicted to miss its deadline; otherwise a
   /// model would never be measured again.
   bool allow_trial(TimePoint now, Duration predicted) noexcept;
-  /// True on a thread that is inside a backend of this engine right now, while no instance of this model is idle.
+  /// True on a thread that is inside a backend of this engine right now, while no instance of this model is
+  /// idle.
   bool would_wait_for_itself() const noexcept;
 
   /// True if loads failed and none succeeded: a corrected manifest may take its name and version.
   bool has_only_failed_loads() const noexcept { return context_->failed.load() && !context_->worked.load(); }
 
-  /// Items with different keys never share a batch: their inputs differ beyond axis 0, or in a value for the whole batch.
-  /// Only for a model whose batches differ.
+  /// Items with different keys never share a batch: their inputs differ beyond axis 0, or in a value for the
+  /// whole batch. Only for a model whose batches differ.
   std::uint64_t shape_key(CallType const& call, std::uint32_t item = 0) const;
   /// The same of calls, which may also differ in a tensor for the whole batch.
   std::uint64_t batch_key(CallType const& call) const;
@@ -105,9 +107,10 @@ class ServedModel {
   void end(batching::Batch const& batch, batching::Verdict verdict, TimePoint now) noexcept;
   batching::Finished finish(batching::Slot& slot, Error const* error, TimePoint now) noexcept;
 
-  // Both are read and written under the engine's mutex. Handles that share one ModelHandle form a generation: a removed
-  // model may be destroyed once every generation has been released. A thread that sees under the mutex that none is left
-  // also sees all that was done through the handles; reading a `shared_ptr` count as zero would not guarantee that.
+  // Both are read and written under the engine's mutex. Handles that share one ModelHandle form a generation:
+  // a removed model may be destroyed once every generation has been released. A thread that sees under the
+  // mutex that none is left also sees all that was done through the handles; reading a `shared_ptr` count as
+  // zero would not guarantee that.
   std::weak_ptr<ServedModel> handles{};  ///< of the newest generation
   std::size_t generations = 0;           ///< not yet released
   ServedModel* next_visited = nullptr;   ///< by the engine's stop

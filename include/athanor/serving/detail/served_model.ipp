@@ -180,10 +180,10 @@ BatchWork ServedModel<T>::Asking::work() const noexcept {
   return {is_cancelled, this};
 }
 
-/// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part whose
-/// inputs are gone by now is left out of the batch; no caller waits for it.
-/// The inputs of a batch on its caller need no lock: until the caller returns no other thread releases them. A step on the
-/// thread of a stream's reader has no such caller.
+/// The one copy on the way in; a lone part of a model that reads requests as they are needs none. A part
+/// whose inputs are gone by now is left out of the batch; no caller waits for it. The inputs of a batch on
+/// its caller need no lock: until the caller returns no other thread releases them. A step on the thread of a
+/// stream's reader has no such caller.
 template <class T>
 Result<void> ServedModel<T>::gather(batching::Batch const& batch, Worker& worker) {
   bool owned = true;
@@ -263,8 +263,8 @@ void ServedModel<T>::note_last_step(CallType& call, Worker const& worker, std::s
                    static_cast<std::uint8_t const*>(worker.ensemble.model_output(until).data)[row] != 0;
 }
 
-/// Without a processor a part is one piece, with one it has a piece for each item; pieces that fill up are the last item of
-/// the last part.
+/// Without a processor a part is one piece, with one it has a piece for each item; pieces that fill up are
+/// the last item of the last part.
 template <class T>
 batching::Part ServedModel<T>::Gathering::items_of(std::size_t piece) const noexcept {
   bool const single = model.description_.preprocesses;
@@ -278,8 +278,8 @@ batching::Part ServedModel<T>::Gathering::items_of(std::size_t piece) const noex
   return {last.slot, last.first + last.count - 1, 1};
 }
 
-/// Locks its call while the piece is read, so that a caller that detaches its inputs waits for at most one tensor of its own
-/// part.
+/// Locks its call while the piece is read, so that a caller that detaches its inputs waits for at most one
+/// tensor of its own part.
 template <class T>
 bool ServedModel<T>::Gathering::begin(void* context, std::size_t piece) noexcept {
   auto& self = *static_cast<Gathering*>(context);
@@ -338,7 +338,8 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   return {};
 }
 
-/// Copies the outputs along padded axes of a part, whose first row and piece of the batch those are; its pieces are passed.
+/// Copies the outputs along padded axes of a part, whose first row and piece of the batch those are; its
+/// pieces are passed.
 template <class T>
 Result<void> ServedModel<T>::cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
                                       std::size_t& piece) noexcept {
@@ -353,8 +354,8 @@ Result<void> ServedModel<T>::cut_part(batching::Part const& part, Worker const& 
   return {};
 }
 
-/// Copies the outputs with ragged rows of a part, whose first row of the batch that is. Parts of an oversize call wait for
-/// each other: where their rows go is known with the last of them.
+/// Copies the outputs with ragged rows of a part, whose first row of the batch that is. Parts of an oversize
+/// call wait for each other: where their rows go is known with the last of them.
 template <class T>
 Result<void> ServedModel<T>::copy_ragged_part(batching::Part const& part, Worker const& worker,
                                               std::size_t row) {
@@ -381,8 +382,8 @@ void ServedModel<T>::count_positions(Worker const& worker) noexcept {
   metrics_.counts.add(ModelMetrics::padding, static_cast<std::uint64_t>(all - real));
 }
 
-/// Allocates outputs for all items of the call, shaped like the batch's. One part of a call in parts does it for
-/// all.
+/// Allocates outputs for all items of the call, shaped like the batch's. One part of a call in parts does it
+/// for all.
 template <class T>
 inline Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
                                                  std::span<TensorView const> outputs) noexcept {

@@ -11,8 +11,8 @@
 
 namespace athanor::inline v1::serving {
 
-/// Version, settings, backends, processors and models as a JSON object that ends with the members `more`. `models` are those
-/// of `health`, in its order.
+/// Version, settings, backends, processors and models as a JSON object that ends with the members `more`.
+/// `models` are those of `health`, in its order.
 std::string describe(EngineOptions const& options, Tables const& tables, Health const& health,
                      std::span<ModelFacts const> models, std::span<JsonMember const> more);
 

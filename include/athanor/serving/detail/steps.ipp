@@ -51,8 +51,8 @@ Result<Call<T>*> EngineState<T>::begin_steps(CallType& call, TimePoint now) noex
   return &call;
 }
 
-/// Whether the next step is better made by the reader, once it comes for the part: it would be made alone, in less time than
-/// it takes to wake a thread.
+/// Whether the next step is better made by the reader, once it comes for the part: it would be made alone, in
+/// less time than it takes to wake a thread.
 template <class T>
 bool EngineState<T>::suits_reader(CallType const& call) noexcept {
   constexpr Duration waking = std::chrono::microseconds(50);
@@ -60,7 +60,8 @@ bool EngineState<T>::suits_reader(CallType const& call) noexcept {
          call.model->lane().options().caller_runs;
 }
 
-/// Its state is what the step has left, whoever reads the parts: a stream whose reader is late keeps its place.
+/// Its state is what the step has left, whoever reads the parts: a stream whose reader is late keeps its
+/// place.
 template <class T>
 batching::Finished EngineState<T>::step_ended(CallType& call, TimePoint now) noexcept {
   bool const over =
@@ -106,7 +107,8 @@ Result<Outputs> EngineState<T>::take_part(CallType& call) noexcept {
   }
 }
 
-/// Makes the next step on this thread if it is lent and the lane has nothing else to do, otherwise on a worker.
+/// Makes the next step on this thread if it is lent and the lane has nothing else to do, otherwise on a
+/// worker.
 template <class T>
 void EngineState<T>::resume_steps(CallType& call, batching::LendThread lend) noexcept {
   CallerScope<Env> const scope;

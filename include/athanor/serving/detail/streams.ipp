@@ -41,7 +41,8 @@ void EngineState<T>::end_for_reader(CallType& call, Error error) noexcept {
   abandon(call, std::move(error));
   wait_for(call, call_bits::answered);  // the thread that claimed it is about to answer
   auto const references = complete(call);
-  // Its end is the completion's last act that the host could notice, and this thread may be inside what follows it.
+  // Its end is the completion's last act that the host could notice, and this thread may be inside what
+  // follows it.
   if (!call.stream->ready()) wait_for(call, call_bits::completed);
   if (references != 0) call.unref(references);
 }

@@ -114,8 +114,9 @@ void EngineState<T>::wait_for_group(std::span<CallType* const> calls) noexcept {
   }
 }
 
-/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. From here on the thread
-/// that fires or suspends the timer owns the timer's reference. False if the timer cannot be armed.
+/// Starts the timer and the cancellation of an asynchronous call, while it is still starting. From here on
+/// the thread that fires or suspends the timer owns the timer's reference. False if the timer cannot be
+/// armed.
 template <class T>
 bool EngineState<T>::watch(CallType& call) noexcept {
   if (!executor_.arm(call, call.deadline)) return false;
@@ -132,8 +133,8 @@ std::uint32_t EngineState<T>::unwatch(CallType& call) noexcept {
   return executor_.suspend(call) ? 1 : 0;
 }
 
-/// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker while none is idle
-/// is delivered from here: no thread may be free until long after the deadline.
+/// The deadline, or a cancellation that brought it forward. An answer that still waits for a worker while
+/// none is idle is delivered from here: no thread may be free until long after the deadline.
 template <class T>
 void EngineState<T>::on_timer(Timer& timer) noexcept {
   auto& call = static_cast<CallType&>(timer);
@@ -150,8 +151,8 @@ void EngineState<T>::on_timer(Timer& timer) noexcept {
   call.unref(references);
 }
 
-/// Leaves the answer of a call whose deadline has passed to a worker, if one is idle and the call has to take its inputs
-/// back: that may make a copy, or wait for one. False if the inputs are its own.
+/// Leaves the answer of a call whose deadline has passed to a worker, if one is idle and the call has to take
+/// its inputs back: that may make a copy, or wait for one. False if the inputs are its own.
 template <class T>
 bool EngineState<T>::hand_over(CallType& call) noexcept {
   if (!call.inputs.lent()) return false;
@@ -163,8 +164,8 @@ bool EngineState<T>::hand_over(CallType& call) noexcept {
   return true;
 }
 
-// Runs under the Cancellation's mutex, so it only signals the waiting thread or brings the timer forward. A timer
-// that cannot be suspended has fired, and the call is being answered.
+// Runs under the Cancellation's mutex, so it only signals the waiting thread or brings the timer forward. A
+// timer that cannot be suspended has fired, and the call is being answered.
 template <class T>
 void EngineState<T>::on_cancelled(CancelHook& hook) noexcept {
   auto& call = static_cast<CallType&>(hook);
@@ -234,8 +235,8 @@ bool EngineState<T>::claim(CallType& call) noexcept {
   return (call.word.fetch_or(call_bits::claimed) & call_bits::claimed) == 0;
 }
 
-/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread. Returns how many references
-/// are this thread's to give back.
+/// Hands the answer to the caller. Precondition: claim(call) returned true on this thread. Returns how many
+/// references are this thread's to give back.
 template <class T>
 std::uint32_t EngineState<T>::answer(CallType& call, TimePoint now) noexcept {
   call.report.total = now - call.began;
@@ -262,8 +263,9 @@ bool EngineState<T>::leave_delivery(CallType& call) noexcept {
   return Env::Executor::on_timer_thread() && executor_.post_if_idle(delivery);
 }
 
-/// Claims, answers and delivers the call of a route that ended with a value, all at once. False, and nothing is done, if
-/// another thread takes part in the call. Otherwise its completion has run, and `references` are this thread's to give back.
+/// Claims, answers and delivers the call of a route that ended with a value, all at once. False, and nothing
+/// is done, if another thread takes part in the call. Otherwise its completion has run, and `references` are
+/// this thread's to give back.
 template <class T>
 bool EngineState<T>::answer_at_once(CallType& call, TimePoint now, std::uint32_t& references) noexcept {
   constexpr std::uint32_t others =
@@ -295,8 +297,8 @@ void EngineState<T>::on_delivery(Task& task) noexcept {
   call.unref(1 + engine.complete(call));
 }
 
-/// Runs the completion of an answered call, unless another thread does or did. Returns how many references are this
-/// thread's to give back then.
+/// Runs the completion of an answered call, unless another thread does or did. Returns how many references
+/// are this thread's to give back then.
 template <class T>
 std::uint32_t EngineState<T>::complete(CallType& call) noexcept {
   if ((call.word.fetch_or(call_bits::delivered) & call_bits::delivered) != 0) return 0;
@@ -323,12 +325,14 @@ void EngineState<T>::note_completed(CallType& call) noexcept {
 }
 
 /// What the caller gets, as of now: the last thing before its function returns or its completion begins. Of a
-/// group each call counts as delivered when its own answer was ready: one that was late costs the others nothing.
+/// group each call counts as delivered when its own answer was ready: one that was late costs the others
+/// nothing.
 template <class T>
 Result<Answer> EngineState<T>::collect(CallType& call) noexcept {
   if (!call.asynchronous() && call.cancellation != nullptr && !call.ended_here)
     call.cancellation->unlink(call);
-  // Nothing that takes long has come between the end of a batch with its checks, or of a hit, and this moment.
+  // Nothing that takes long has come between the end of a batch with its checks, or of a hit, and this
+  // moment.
   bool const just_ended = call.ended_here && call.role() != caching::Join::owner;
   TimePoint const now = just_ended || call.leader != nullptr ? call.began + call.report.total : Env::now();
   if (!call.answer_end.failed && now > call.deadline) call.answer_end = {true, late(call)};
