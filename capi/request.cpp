@@ -160,34 +160,33 @@ std::int32_t ath_request_set_deadline_ns(ath_request* request, std::int64_t dead
 }
 
 std::int32_t ath_request_set_cache_mode(ath_request* request, std::int32_t mode) noexcept {
-  return change("ath_request_set_cache_mode", request, "ath_request_set_cache_mode", nullptr,
-                [&]() -> Result<void> {
-                  if (mode < ATH_CACHE_USE || mode > ATH_CACHE_ONLY_IF_CACHED)
-                    return fail(Code::invalid_argument, Reason::value_range,
-                                "ath_request_set_cache_mode: mode: expected 0 to {}, got {}",
-                                static_cast<int>(ATH_CACHE_ONLY_IF_CACHED), mode);
-                  request->cache = static_cast<CacheMode>(mode);
-                  return {};
-                });
+  char const* const function = "ath_request_set_cache_mode";
+  return change(function, request, function, nullptr, [&]() -> Result<void> {
+    if (mode < ATH_CACHE_USE || mode > ATH_CACHE_ONLY_IF_CACHED)
+      return fail(Code::invalid_argument, Reason::value_range,
+                  "ath_request_set_cache_mode: mode: expected 0 to {}, got {}",
+                  static_cast<int>(ATH_CACHE_ONLY_IF_CACHED), mode);
+    request->cache = static_cast<CacheMode>(mode);
+    return {};
+  });
 }
 
 std::int32_t ath_request_set_outputs(ath_request* request, const char* const* names,
                                      std::size_t count) noexcept {
-  return change("ath_request_set_outputs", request, "ath_request_set_outputs", nullptr,
-                [&]() -> Result<void> {
-                  if (auto fits = check_size("ath_request_set_outputs", "count", count, max_tensors); !fits)
-                    return fits;
-                  std::vector<std::string> copies;
-                  for (std::size_t i = 0; i < count; ++i) {
-                    if (names == nullptr || names[i] == nullptr)
-                      return fail(Code::invalid_argument, Reason::none,
-                                  "ath_request_set_outputs: names[{}]: expected a text, got NULL", i);
-                    copies.emplace_back(names[i]);
-                  }
-                  request->output_names = std::move(copies);
-                  request->outputs.clear();
-                  request->outputs.reserve(count);
-                  for (auto const& name : request->output_names) request->outputs.emplace_back(name);
-                  return {};
-                });
+  char const* const function = "ath_request_set_outputs";
+  return change(function, request, function, nullptr, [&]() -> Result<void> {
+    if (auto fits = check_size("ath_request_set_outputs", "count", count, max_tensors); !fits) return fits;
+    std::vector<std::string> copies;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (names == nullptr || names[i] == nullptr)
+        return fail(Code::invalid_argument, Reason::none,
+                    "ath_request_set_outputs: names[{}]: expected a text, got NULL", i);
+      copies.emplace_back(names[i]);
+    }
+    request->output_names = std::move(copies);
+    request->outputs.clear();
+    request->outputs.reserve(count);
+    for (auto const& name : request->output_names) request->outputs.emplace_back(name);
+    return {};
+  });
 }

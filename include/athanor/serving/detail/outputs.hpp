@@ -23,9 +23,9 @@ namespace athanor::inline v1::serving {
 /// How a call's route, or its answer, ended: with an error, or with a value that is kept elsewhere.
 struct Ending {
   bool failed = false;
-  Error error{};  ///< undefined unless `failed`
-  bool turned_away =
-      false;  ///< nothing was done for the call and it waited for nothing; undefined unless `failed`
+  // Undefined unless `failed`:
+  Error error{};
+  bool turned_away = false;  ///< nothing was done for the call, and it waited for nothing
 };
 
 /// Chooses the named outputs, in that order. invalid_argument for unknown names and for more than

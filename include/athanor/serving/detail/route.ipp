@@ -158,8 +158,8 @@ inline typename EngineState<T>::Progress EngineState<T>::admit_work_step(CallTyp
   if (admitted) return Progress::next;
   if (queue == Duration{} && call.deadline > now && call.model->allow_trial(now, wait)) return Progress::next;
   if (others_wait(call)) {
-    abandon(call,
-            named(*call.model, admitted.error()));  // this caller has no time for it; the others may have
+    // This caller has no time for it; the others may have.
+    abandon(call, named(*call.model, admitted.error()));
     if (executor_.post(static_cast<Continuation&>(call))) return Progress::parked;
     admitted = tl::unexpected(no_worker());  // which is what the others learn
   }
