@@ -160,10 +160,12 @@ TEST_CASE("an engine's description says what a request of each model may hold") 
       R"("parameters": [{"name": "seed", "type": "i64", "default": 5, "min": 0, "seed": true},
       {"name": "mode", "type": "i64", "choices": [1, 2]}],
       "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+          {"name": "weight", "dtype": "f32", "shape": ["items"]},
           {"name": "seed", "dtype": "i64", "shape": ["items"], "from": "parameter:seed"},
           {"name": "mode", "dtype": "i64", "shape": ["items"], "from": "parameter:mode"}],)",
       "puppet", "1.0.0",
-      R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2], "default": [1, 2]}],
+      R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
+          {"name": "weight", "dtype": "f32", "shape": ["items"], "default": 1}],
       "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)");
   auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
   auto const added = engine.add(folder.path());
@@ -171,7 +173,8 @@ TEST_CASE("an engine's description says what a request of each model may hold") 
   std::string text = engine.describe();
   std::erase_if(text, [](char letter) { return letter == ' ' || letter == '\n'; });
   CHECK_MESSAGE(
-      text.find(R"("inputs":[{"name":"x","dtype":"f32","shape":["items",2],"optional":true,"shared":false}],)"
+      text.find(R"("inputs":[{"name":"x","dtype":"f32","shape":["items",2],"optional":false,"shared":false},)"
+                R"({"name":"weight","dtype":"f32","shape":["items"],"optional":true,"shared":false}],)"
                 R"("outputs":[{"name":"y","dtype":"f32","shape":["items",2]}],)"
                 R"("parameters":[{"name":"seed","type":"i64","default":5,"min":0,"seed":true},)"
                 R"({"name":"mode","type":"i64","choices":[1,2]}])") != std::string::npos,
