@@ -423,6 +423,7 @@ void Judge::sequence_refused(SequenceFacts const* sequence, Error const& error, 
   bool const idle = sequence != nullptr && now - sequence->used >= idle_time;
   if (sequence != nullptr && (!lost || !idle)) wrong("a sequence lost its place: " + to_string(error));
   if (sequence != nullptr) return;
+  if (stopping_ && error.code == Code::unavailable && error.reason == Reason::stopping) return;
   if (error.code != Code::resource_exhausted || error.reason != Reason::sequences_full ||
       error.retry_after <= Duration{0})
     wrong("a sequence was not opened: " + to_string(error));

@@ -41,7 +41,8 @@ class SequenceDesk {
     if (!opened) {
       // Others may have opened one and closed it meanwhile.
       bool const full = before.first >= most_sequences || taken(event.model) >= most_sequences;
-      if (!full && before.second == closes_) judge_.wrong("there is a place for a sequence");
+      bool const stopping = opened.error().reason == Reason::stopping;
+      if (!full && !stopping && before.second == closes_) judge_.wrong("there is a place for a sequence");
       judge_.sequence_refused(nullptr, opened.error(), simulation_.now());
       return {};
     }
