@@ -185,12 +185,13 @@ TEST_CASE("with a single worker, what is to destroy a model does not wait for wh
   Outcome other;
   std::uint64_t gone = 0;
   world.spawn([&] {
-    std::optional held = engine.load(folder.path()).value();
+    auto held = std::make_unique<Model<HookedServing>>(engine.load(folder.path()).value());
     auto const model = engine.load(other_folder.path()).value();
     REQUIRE(held->load());
     REQUIRE(model.load());
     REQUIRE(engine.remove(held->id()));
-    std::optional call = held->submit(row(1), {}, cancelled.completion()).value();
+    auto call =
+        std::make_unique<Submission<HookedServing>>(held->submit(row(1), {}, cancelled.completion()).value());
     held.reset();
     // The delay is over: the thread that keeps time has counted a worker in and is about to post.
     Hooks::before_post = [&] {
