@@ -43,7 +43,7 @@ struct Event {
   std::string_view detail;  ///< further information, may be empty
 };
 
-/// Writes `model_loaded model=tg version=1.0.0: took 1.2 s` to the sink. Failures are warnings, other events
+/// Writes `model_loaded model=tg version=1.0.0: took 1200 ms` to the sink. Failures are warnings, other events
 /// info.
 void emit(Sink const& sink, Event const& event) noexcept;
 
