@@ -14,12 +14,17 @@ namespace {
 
 using Table = std::vector<Json>;
 
-// Before the columns of each row the name of the row, unless the names only count.
-Table with_names(std::vector<Json> const& names, Table rows) {
+// Whether names are those of rows that have none: 0, 1 and so on.
+bool just_count(std::vector<Json> const& names) {
   bool counted = true;
   for (std::size_t i = 0; i < names.size(); ++i)
     counted = counted && (names[i] == i || names[i] == std::to_string(i));
-  if (counted) return rows;
+  return counted;
+}
+
+// Before the columns of each row the name of the row, unless the names only count.
+Table with_names(std::vector<Json> const& names, Table rows) {
+  if (just_count(names)) return rows;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Json named = {{"index", names[i]}};
     named.update(rows[i]);
@@ -74,8 +79,11 @@ std::vector<std::string> names_of(Json const& object) {
 
 std::optional<Table> rows_of_table(Json const& value, std::string_view wanted) {
   if (!value.is_object() || value.empty()) return std::nullopt;
+  // A number counts columns, and says nothing about where they are.
+  bool const by_number = !wanted.empty() && wanted.find_first_not_of("0123456789") == std::string_view::npos;
+  std::string_view const name = by_number ? std::string_view() : wanted;
   auto const names = names_of(value);
-  if (auto const smiles = find_smiles(names, wanted))
+  if (auto const smiles = find_smiles(names, name))
     return value[names[*smiles]].is_structured() ? by_columns(value) : std::nullopt;
   auto const all_objects = [](Json const& rows) {
     return std::ranges::all_of(rows, [](Json const& row) { return row.is_object(); });
@@ -85,7 +93,11 @@ std::optional<Table> rows_of_table(Json const& value, std::string_view wanted) {
       return split(value["columns"], *data, value.value("index", Json()));
     return all_objects(*data) ? std::optional(Table(data->begin(), data->end())) : std::nullopt;
   }
-  return all_objects(value) && find_smiles(names_of(value.front()), wanted) ? by_rows(value) : std::nullopt;
+  if (!all_objects(value)) return by_number ? by_columns(value) : std::nullopt;
+  if (find_smiles(names_of(value.front()), name)) return by_rows(value);
+  if (!by_number) return std::nullopt;
+  return just_count(keys_of(value)) && !just_count(keys_of(value.front())) ? by_rows(value)
+                                                                           : by_columns(value);
 }
 
 }  // namespace polymers

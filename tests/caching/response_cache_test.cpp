@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -294,3 +295,17 @@ TEST_CASE("an integer wider than 64 bits is no key") {
 }
 
 }  // namespace
+
+namespace endless {
+
+struct Value {};
+std::size_t cache_bytes(Value const&) { return std::numeric_limits<std::size_t>::max(); }
+
+}  // namespace endless
+
+// mutant: the owners of a value that says it is as large as can be make it small
+TEST_CASE("a value that says it is as large as can be is not stored") {
+  auto cache = *ResponseCache<int, endless::Value>::create();
+  REQUIRE(cache.get_or_compute(1, 1s, [] { return endless::Value(); }));
+  CHECK(cache.statistics().entries == 0);
+}

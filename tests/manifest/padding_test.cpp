@@ -136,7 +136,7 @@ TEST_CASE("an answer is cut back only along an axis that the model's output name
   CHECK(parse_manifest(manifest_of(buckets, "", R"(["items", "tokens"])", "", R"(["items", null])")));
 }
 
-TEST_CASE("a padded input has no lookups, since its padding is no code") {
+TEST_CASE("a padded input has no lookups, since its padding is not a code") {
   CHECK(refusal(manifest_of(buckets, "", R"(["items", "tokens"])", R"(, "lookups": {"ids": [5]})")) ==
         "members[0].lookups.ids: expected an input that is not padded, got lookups of 'ids', whose padding "
         "is not a code");

@@ -335,8 +335,8 @@ TEST_CASE("JSON may be indented: each object goes over several lines") {
 }
 
 // What is read of `text`: the columns, and the cells of each row.
-std::string table_of(Folder const& folder, std::string const& text) {
-  auto rows = open_rows({folder.write("in.json", text), Format::json});
+std::string table_of(Folder const& folder, std::string const& text, std::string const& column = "") {
+  auto rows = open_rows({folder.write("in.json", text), Format::json, column});
   if (!rows) return rows.error().message;
   std::string table = fmt::format("{}", fmt::join((*rows)->columns(), " "));
   auto const read = (*rows)->next(10);
@@ -373,6 +373,18 @@ TEST_CASE("a table may be one JSON value, in each of the orientations of pandas 
         "smiles SMILES_2; line 1, byte 0 of the file: expected a JSON text, or an object with a text named "
         "smiles, got "
         R"({"smiles":null,"SMILES_2":1}; *CC* 2)");
+}
+
+// mutant: the number of a column decides where the columns of a table are
+TEST_CASE("the number of a column counts the columns of a table, wherever they are") {
+  Folder const folder;
+  for (std::string const text : {R"({"0":{"smiles":"*CC*","id":7},"1":{"smiles":"*CO*","id":8}})",
+                                 R"({"columns":["smiles","id"],"data":[["*CC*",7],["*CO*",8]]})",
+                                 R"({"smiles":["*CC*","*CO*"],"id":[7,8]})"})
+    CHECK_MESSAGE(table_of(folder, text, "1") == "smiles id; *CC* 7; *CO* 8", text);
+  CHECK(table_of(folder, R"({"0":{"unit":"*CC*"},"1":{"unit":"*CO*"}})", "1") == "unit; *CC*; *CO*");
+  CHECK(table_of(folder, R"({"unit":{"PE":"*CC*"},"id":{"PE":7}})", "1") == "index unit id; PE *CC* 7");
+  CHECK(table_of(folder, R"({"unit":["*CC*"],"id":[7]})", "1") == "unit id; *CC* 7");
 }
 
 // mutant: a list is asked for a text

@@ -76,7 +76,7 @@ class SystemWord {
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
 /// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the
-/// order of posting. Timers fire one at a time, never early, on a dedicated thread that the first `arm`
+/// order of posting, those of `post_if_idle` before others. Timers fire one at a time, never early, on a dedicated thread that the first `arm`
 /// starts, so that busy workers do not delay them. Posting, arming and disarming are thread-safe.
 ///
 /// In a child of a fork nothing runs: `post` and `arm` return false there, and `stop` and the destructor

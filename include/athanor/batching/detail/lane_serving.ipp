@@ -237,8 +237,7 @@ void Lane<Env, Policy, H>::serve_on_executor(Summons& summons) noexcept {
   }
 }
 
-/// Ends a turn after which nothing waits. A summons behind other tasks would have the lane's destructor,
-/// which may be one of them, wait for it.
+/// Ends a turn after which nothing waits: a summons behind other tasks would keep a lane that is retired.
 template <Environment Env, BatchingPolicy Policy, class H>
 void Lane<Env, Policy, H>::end_turn(Summons& summons, TimePoint now) noexcept {
   Deferred deferred;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -78,7 +80,9 @@ auto ResponseCache<Key, Value, Traits>::run(Compute& compute) noexcept -> Result
     } else {
       computed.value = std::make_shared<Value const>(compute());
     }
-    computed.bytes = caching::charged_bytes(*computed.value) + caching::shared_overhead;
+    std::size_t const bytes = caching::charged_bytes(*computed.value);  // whatever a value says of itself
+    computed.bytes =
+        bytes + std::min(caching::shared_overhead, std::numeric_limits<std::size_t>::max() - bytes);
     return computed;
   } catch (...) {
     return tl::unexpected(detail::caught(Code::internal, Reason::none, "cache: the computation threw"));

@@ -165,6 +165,8 @@ void EngineState<T>::leave_sequence(CallType& call, bool answered, TimePoint now
 
 template <class T>
 Error EngineState<T>::named(ModelType const& model, Error const& error) noexcept {
+  // One for whose message there was no memory stays without: who reads it is told its reason.
+  if (error.message.empty()) return detail::copy_of(error);
   Error named = make_error(error.code, error.reason, "{}: {}", model.description().id, error.message);
   named.retry_after = error.retry_after;
   return named;

@@ -235,6 +235,7 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
     TimePoint const start = Env::now();
     TrialTime const trial{.most = options_.load_deadline / 10, .now = &Env::now};
     auto model = LoadedModel::load(context.description, context.instances(), trial);
+    if (model) context.set_note((*model)->note());
     (model ? context.worked : context.failed).store(true);
     emit(
         options_.sink,
@@ -243,7 +244,6 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
                                      (*model)->note().empty() ? "" : "; its dry run: ", (*model)->note())
                     : model.error().message});
     if (!model) return tl::unexpected(std::move(model.error()));
-    context.set_note((*model)->note());
     (*model)->number = context.loads.fetch_add(1) + 1;
     std::uint64_t const bytes = (*model)->bytes();
     return Loaded<LoadedModel>{std::shared_ptr<LoadedModel>(std::move(*model)), bytes};

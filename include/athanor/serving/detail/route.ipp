@@ -291,6 +291,7 @@ template <class T>
 inline typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
   call.step = call.ticket.number == 0 ? RouteStep::push : RouteStep::slot;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
+  if (!acquired && call.report.prepare != Duration{}) return end_route(call, std::move(acquired.error()));
   if (!acquired) return turn_away(call, std::move(acquired.error()));
   return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -120,7 +121,9 @@ class ServedModel {
   struct alignas(64) InstanceState {
     breaking::Lease lease{};      // of the batch at hand
     breaking::Outcome outcome{};  // of its last execution
-    bool taken_back = false;      // it was not executed, or was given up: its callers have left
+    std::optional<breaking::Outcome>
+        failure{};            // of the last of the batch's executions that failed by itself
+    bool taken_back = false;  // it was not executed, or was given up: its callers have left
     typename Env::template Atomic<bool> caller_inside{false};
   };
   /// While one lives, a thread of the host is inside the backend, if this is one.

@@ -108,6 +108,7 @@ template <class T>
 Result<void> ServedModel<T>::begin(batching::Batch const& batch) noexcept {
   auto& first = static_cast<CallType&>(*batch.parts[0].slot);
   instances_[batch.instance].lease = {};
+  instances_[batch.instance].failure.reset();
   if (first.alone && batch.parts[0].first != 0) return {};
   auto lease = first.alone ? breaker_.begin(std::exchange(first.lease, {}), Env::now())
                            : breaker_.acquire(batch.formed);
@@ -131,6 +132,7 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
     }
   }();
   instance.outcome = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
+  if (!result && !instance.taken_back) instance.failure = instance.outcome;
   return result;
 }
 
@@ -412,12 +414,12 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
   for (auto const& part : batch.parts) write_report(part, [&](Report& report) { report.compute = run_time; });
   metrics_.batch_items.record(batch.items);
   metrics_.compute.record(static_cast<std::uint64_t>(std::max<std::int64_t>(run_time.count(), 0)));
-  if (verdict == batching::Verdict::failed && !instances_[batch.instance].taken_back)
-    metrics_.counts.add(ModelMetrics::batch_failures);
-  auto const outcome =
-      verdict == batching::Verdict::failed ? instances_[batch.instance].outcome : breaking::Outcome::success;
+  InstanceState const& instance = instances_[batch.instance];
+  bool const failed = verdict == batching::Verdict::failed;
+  if (failed && instance.failure) metrics_.counts.add(ModelMetrics::batch_failures);
+  auto const outcome = failed ? instance.failure.value_or(instance.outcome) : breaking::Outcome::success;
   auto const before = breaker_.state();
-  breaker_.record(instances_[batch.instance].lease, outcome, now);
+  breaker_.record(instance.lease, outcome, now);
   auto const after = breaker_.state();
   if (after == before || after == breaking::State::half_open) return;
   emit(engine_.options().sink,
