@@ -48,7 +48,6 @@ TEST_CASE("an instance is given back before anybody gets an answer") {
   CHECK(busy == 0);
 }
 
-// mutant: an executor thread keeps its instance while it finishes
 TEST_CASE("who submits the next call when the last one is answered finds an idle instance and no wait") {
   Bench bench;
   learn(bench, 22ms);

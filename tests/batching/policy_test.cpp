@@ -114,6 +114,9 @@ TEST_CASE("the cost model's quantiles cover what they promise") {
   CHECK(p50 == doctest::Approx(1'000'000).epsilon(0.1));
   CHECK(p95 == doctest::Approx(1'450'000).epsilon(0.06));
   CHECK(static_cast<double>(model.mean(4).count()) == doctest::Approx(1'000'000).epsilon(0.1));
+  CostModel rare;  // a tenth of the samples, none after another: no run makes haste
+  for (int i = 0; i < 2000; ++i) rare.record(1, i % 10 == 9 ? 2ms : 1ms);
+  CHECK(rare.predicted_p95(1) > 1900us);
 }
 
 // mutant: a slowdown is followed at the usual pace

@@ -66,7 +66,6 @@ struct Stepping {
 
 }  // namespace
 
-// mutant: what goes on after a batch has lost its age
 TEST_CASE("slots that go on share the next batch with each other and with what has come, oldest first") {
   Stepping bench({.max_items = 4});
   SteppedCall* third = nullptr;

@@ -193,7 +193,6 @@ TEST_CASE("S3-10 eight threads at a half-open breaker get exactly its probes") {
   }
 }
 
-// mutant: stale outcomes are not counted as such
 TEST_CASE("four threads settle as they like, and the counts add up") {
   auto breaker = *CircuitBreaker<>::create({.consecutive = 3, .open_for = 1us, .open_cap = 10us});
   std::atomic<std::uint64_t> settled{0};

@@ -361,7 +361,6 @@ TEST_CASE("what was reserved before the state changed begins as if it asked now"
   }
 }
 
-// mutant: failures in a row survive a success
 // mutant: successes settled together are one
 // mutant: successes settled when it is not closed are counted
 TEST_CASE("successes settled together are as good as one by one") {
@@ -464,7 +463,6 @@ TEST_CASE("a breaker told to stay open for ever does") {
   }
 }
 
-// mutant: an abandoned probe keeps its place
 // mutant: probes of the old generation keep their places
 TEST_CASE(
     "S3-10 whatever is lost, late or cancelled, the breaker never wedges and never exceeds its probes") {

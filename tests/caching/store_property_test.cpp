@@ -175,7 +175,6 @@ struct Schedule {
 };
 
 // mutant: a waiter that leaves stays in the line
-// mutant: the flight stays when its last waiter leaves
 TEST_CASE("S2-8 in any order of joining, leaving, ending and invalidating each waiter ends exactly once") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     CAPTURE(seed);
@@ -194,7 +193,6 @@ struct ThreadClient {
   }
 };
 
-// mutant: an ended flight stays with its waiters
 TEST_CASE("four threads join, leave, publish and invalidate: each waiter ends once, the budget stays exact") {
   auto const owned = std::make_unique<IntegerStore>(ResponseCacheOptions{.capacity_bytes = 30'000});
   IntegerStore& store = *owned;

@@ -92,7 +92,6 @@ TEST_CASE("S3-15 a model larger than the budget is refused and evicts nothing") 
   CHECK(machine.state(small) == ModelState::ready);
 }
 
-// mutant: too few victims are taken for enough
 // mutant: a pinned model may be evicted
 TEST_CASE("S3-15 when everything that could go is in use the call is refused with a time to come back") {
   LoaderMachine machine({.budget_bytes = 100, .busy_retry = 70ms});

@@ -411,7 +411,6 @@ TEST_CASE(
   CHECK(loader.acquire("tg", 1s));
 }
 
-// mutant: a load begins over its own payload that is still being freed
 TEST_CASE("a model that holds no bytes is not loaded over its own payload, which is still being freed") {
   Simulation world(1);
   Disk disk;
