@@ -92,7 +92,8 @@ static void outputs_and_reset(void) {
   CHECK(ath_response_output_count(response) == 2);
   ath_response_destroy(response);
   CHECK(ath_request_set_outputs(on.request, unknown, 1) == ATH_OK);
-  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OUTPUT_MISSING, "tg");
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_OUTPUT_MISSING,
+                "tg");
   CHECK(response == NULL);
   CHECK(ath_request_set_deadline_ns(on.request, 0) == ATH_OK);
   CHECK(ath_request_set_outputs(on.request, NULL, 0) == ATH_OK);
@@ -101,7 +102,8 @@ static void outputs_and_reset(void) {
   CHECK(ath_request_set_outputs(on.request, names, 2) == ATH_OK);
   CHECK(ath_request_set_cache_mode(on.request, ATH_CACHE_ONLY_IF_CACHED) == ATH_OK);
   CHECK(ath_request_reset(on.request) == ATH_OK);
-  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT, "x");
+  CHECK_REFUSED(ath_infer(on.request, &response, &error), ATH_INVALID_ARGUMENT, ATH_REASON_MISSING_INPUT,
+                "x");
   CHECK(ath_request_copy_tensor(on.request, "x", &other, &error) == ATH_OK);
   CHECK_OK(ath_infer(on.request, &response, &error));
   CHECK(ath_response_output_count(response) == 1 && first_output(response) == 6);
@@ -187,6 +189,7 @@ static void texts(void) {
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
   static const char* const words[] = {"banana", "sky", ""};
   static const size_t lengths[] = {3, 3, 0};
+  const int asked_before = puppet_given_up();
   CHECK(ath_request_set_text(request, "words", "bananas", 6) == ATH_OK);
   CHECK_OK(ath_infer(request, &response, &error));
   CHECK(first_output(response) == 7);
@@ -210,6 +213,7 @@ static void texts(void) {
   CHECK(ath_request_set_deadline_ns(request, 1000000) == ATH_OK);
   CHECK_REFUSED(ath_infer(request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
                 "no answer within 1 ms");
+  CHECK(puppet_given_up() == asked_before + 1);
   ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);
@@ -255,17 +259,11 @@ static void find_and_unload(void) {
 /* mutant: milliseconds of an option lose their fraction */
 /* mutant: the plugins of an engine are not described */
 static void describe(void) {
-  static const char* const settings[] = {"\"threads\": 3",
-                                         "\"caller_runs\": \"never\"",
-                                         "\"default_deadline_ms\": 4.0",
-                                         "\"max_items\": 5",
-                                         "\"max_bytes\": 6000",
-                                         "\"cache_bytes\": 7",
-                                         "\"cache_ttl_ms\": 8.0",
-                                         "\"model_bytes\": 9",
-                                         "\"load_deadline_ms\": 10.5",
-                                         "\"load_threads\": 11",
-                                         "\"breaker\": false"};
+  static const char* const settings[] = {
+      "\"threads\": 3",        "\"caller_runs\": \"never\"", "\"default_deadline_ms\": 4.0",
+      "\"max_items\": 5",      "\"max_bytes\": 6000",        "\"cache_bytes\": 7",
+      "\"cache_ttl_ms\": 8.0", "\"model_bytes\": 9",         "\"load_deadline_ms\": 10.5",
+      "\"load_threads\": 11",  "\"breaker\": false"};
   char json[400] = "{\"plugins\": [\"torch\"]";
   ath_engine* engine;
   size_t i;
@@ -357,15 +355,18 @@ static void backend_failure(void) {
 }
 
 /* mutant: a backend is never told that nobody waits */
+/* mutant: a backend that asks is told that somebody waits */
 static void given_up(void) {
   static const float row[2] = {PUPPET_ASK, 0};
+  const int before = puppet_given_up();
   puppet_world on = puppet_begin(NULL, row);
   ath_response* response = NULL;
   ath_error* error = NULL;
   CHECK(ath_request_set_deadline_ns(on.request, 20000000) == ATH_OK);
   CHECK(ath_infer(on.request, &response, &error) == ATH_DEADLINE_EXCEEDED);
   ath_error_destroy(error);
-  puppet_end(&on);
+  puppet_end(&on); /* waits for the run */
+  CHECK(puppet_given_up() == before + 1);
 }
 
 /* mutant: a stop stops nothing */
@@ -382,20 +383,21 @@ static void stop(void) {
   puppet_end(&on);
 }
 
-const test life_tests[] = {{"a model is loaded and answers, with outputs and a report", infer},
-                           {"a report says how many members of an ensemble have answered", members},
-                           {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
-                           {"of a request that was destroyed nothing is left in the next one", nothing_is_left},
-                           {"a deadline in the past has passed; the default is a value of its own", deadlines},
-                           {"a relative folder survives a change of the working directory", relative_folder},
-                           {"texts go through a processor, one or many at a time", texts},
-                           {"a model tells its signature", signature},
-                           {"a model is found by name and unloaded", find_and_unload},
-                           {"an engine describes itself and its health", describe},
-                           {"S3-23 two engines count for themselves", two_engines},
-                           {"what an engine made can be read when it is gone", outliving},
-                           {"a hundred engines come and go", many_engines},
-                           {"a model that fails says why", backend_failure},
-                           {"a backend is told that nobody waits for its batch", given_up},
-                           {"a stopped engine refuses", stop},
-                           {NULL, NULL}};
+const test life_tests[] = {
+    {"a model is loaded and answers, with outputs and a report", infer},
+    {"a report says how many members of an ensemble have answered", members},
+    {"outputs are chosen by name, and a reset request is empty", outputs_and_reset},
+    {"of a request that was destroyed nothing is left in the next one", nothing_is_left},
+    {"a deadline in the past has passed; the default is a value of its own", deadlines},
+    {"a relative folder survives a change of the working directory", relative_folder},
+    {"texts go through a processor, one or many at a time", texts},
+    {"a model tells its signature", signature},
+    {"a model is found by name and unloaded", find_and_unload},
+    {"an engine describes itself and its health", describe},
+    {"S3-23 two engines count for themselves", two_engines},
+    {"what an engine made can be read when it is gone", outliving},
+    {"a hundred engines come and go", many_engines},
+    {"a model that fails says why", backend_failure},
+    {"a backend is told that nobody waits for its batch", given_up},
+    {"a stopped engine refuses", stop},
+    {NULL, NULL}};

@@ -13,6 +13,7 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int runs = 0;
+static int given_up = 0;
 static int held = 0;
 static int let_go = 0;
 
@@ -62,8 +63,16 @@ static void destroy_instance(void* context, void* raw) {
   free(made);
 }
 
-/* More than anybody can ask in a millisecond, fewer than in a minute. */
-enum { most_questions = 100000000 };
+/* Asks whether nobody waits, until that is so; more often than anybody can in a millisecond, for less than a minute. */
+static int32_t ask(int32_t (*is_cancelled)(const void* asked), const void* asked, ath_failure* failure) {
+  int32_t told = 0;
+  int i;
+  for (i = 0; i < 100000000 && !told; ++i) told = is_cancelled(asked);
+  pthread_mutex_lock(&mutex);
+  given_up += told != 0;
+  pthread_mutex_unlock(&mutex);
+  return refuse(failure, ATH_INTERNAL, ATH_REASON_NONE, "given up");
+}
 
 static int holds(const float* x, size_t count, float order) {
   size_t i;
@@ -92,10 +101,7 @@ static int32_t run(void* context, void* raw, ath_batch* batch, ath_failure* fail
     }
   }
   pthread_mutex_unlock(&mutex);
-  if (holds(x, count, PUPPET_ASK)) {
-    for (i = 0; i < most_questions; ++i)
-      if (batch->is_cancelled(batch->work)) return refuse(failure, ATH_INTERNAL, ATH_REASON_NONE, "given up");
-  }
+  if (holds(x, count, PUPPET_ASK)) return ask(batch->is_cancelled, batch->work, failure);
   if (holds(x, count, PUPPET_FAIL))
     return refuse(failure, ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE, "the puppet was told to fail");
   free(made->memory);
@@ -124,6 +130,14 @@ int puppet_runs(void) {
   int seen;
   pthread_mutex_lock(&mutex);
   seen = runs;
+  pthread_mutex_unlock(&mutex);
+  return seen;
+}
+
+int puppet_given_up(void) {
+  int seen;
+  pthread_mutex_lock(&mutex);
+  seen = given_up;
   pthread_mutex_unlock(&mutex);
   return seen;
 }
@@ -179,10 +193,7 @@ static int32_t count_letters(void* context, void* processor, const ath_item* ite
   for (i = 0; i < length; ++i)
     if (text[i] == '!')
       return refuse(failure, ATH_INVALID_ARGUMENT, ATH_REASON_SYNTAX, "an exclamation mark");
-  if (length > 0 && text[0] == '?') {
-    for (i = 0; i < most_questions; ++i)
-      if (item->is_cancelled(item->call)) return refuse(failure, ATH_INTERNAL, ATH_REASON_NONE, "given up");
-  }
+  if (length > 0 && text[0] == '?') return ask(item->is_cancelled, item->call, failure);
   made = calloc(1, sizeof *made);
   for (i = 0; i < length; ++i) made->counts[1] += text[i] == 'a' ? 1.0F : 0.0F;
   made->counts[0] = (float)length;

@@ -16,6 +16,8 @@
 extern const ath_backend_table puppet_table;
 /* How many batches ran since the process began. */
 int puppet_runs(void);
+/* How often a batch or an item was told that nobody waits for it. */
+int puppet_given_up(void);
 /* Waits until a batch with PUPPET_HOLD is inside run. */
 void puppet_wait_until_held(void);
 /* Lets every held batch go on, and returns when they do; the next one is held again. */
