@@ -62,11 +62,11 @@ void StreamWorld::leaves(Call& call) {
 
 void StreamWorld::refused(Call& call, Error const& error) {
   call_is_over(call);
+  // A reader who lacked memory for a part, or for what makes it, has left as well: a step may be running.
   call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
-                   error.reason == Reason::stopping;
+                   error.reason == Reason::stopping || (call.streamed && may_lack_memory(call));
   // The call had its answer, and its reader was too late for it, or lacked memory for a part.
-  if (call.streamed && (call.abandoned || may_lack_memory(call)) && call.state.steps == call.wish.steps())
-    ++call.added.unseen;
+  if (call.streamed && call.abandoned && call.state.steps == call.wish.steps()) ++call.added.unseen;
   if (error.reason == Reason::out_of_memory) ++call.added.maybe;
   if (error.message.empty() && memory_failed_ == 0) wrong("an error without a sentence");
   if (auto const why = unexplained(call, error); !why.empty())
