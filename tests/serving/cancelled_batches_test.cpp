@@ -7,7 +7,7 @@
 
 #include <athanor/batching/cost_model.hpp>
 #include <athanor/core/cancellation.hpp>
-#include <serving/simulated_engine.hpp>
+#include <serving/asking.hpp>
 #include <support/counting_backend.hpp>
 
 using namespace athanor;
@@ -29,18 +29,12 @@ struct Rig : SimulatedEngine {
   // Asks, lets the test act and asks again; gives up if it may.
   void ask_around(std::function<void()> act) {
     control.on_run = [this, act = std::move(act)](ath_batch const& batch) -> Result<void> {
-      answers.push_back(is_cancelled(batch));
-      act();
-      answers.push_back(is_cancelled(batch));
-      if (answers.back()) return fail(Code::internal, Reason::backend_failure, "nobody waits");
-      return {};
+      return ask_twice(
+          answers, [&] { return is_cancelled(batch); }, act);
     };
   }
   std::uint64_t failures() const { return state->statistics(*served).value().batch_failures; }
 };
-
-std::vector<bool> const no_then_yes{false, true};
-std::vector<bool> const no_then_no{false, false};
 
 }  // namespace
 
@@ -50,18 +44,12 @@ TEST_CASE("S2-7 a backend is told that the caller has cancelled, or that the dea
   for (bool const late : {false, true}) {
     Rig rig;
     std::unique_ptr<SimulatedEngine::Ticket> ticket;
-    rig.ask_around([&] {
-      if (late) {
-        rig.world.advance(11ms);
-      } else {
-        rig.cancel(*ticket);
-      }
-    });
+    rig.ask_around([&] { leave(rig, late, [&] { rig.cancel(*ticket); }); });
     ticket = rig.submit(row(1), {.deadline = 10ms});
     rig.world.run_until_idle();
     CHECK(rig.answers == no_then_yes);
     REQUIRE(ticket->done());
-    CHECK(ticket->error().code == (late ? Code::deadline_exceeded : Code::cancelled));
+    CHECK(ticket->error().code == code_of_leaving(late));
     CHECK(rig.failures() == 0);
   }
 }
@@ -85,17 +73,11 @@ TEST_CASE("a backend on its caller's own thread is told so, too, and its caller 
   for (bool const late : {false, true}) {
     Rig rig;
     BasicCancellation<SimulatedEnv> token;
-    rig.ask_around([&] {
-      if (late) {
-        rig.world.advance(11ms);
-      } else {
-        token.cancel();
-      }
-    });
+    rig.ask_around([&] { leave(rig, late, [&] { token.cancel(); }); });
     auto const answer = rig.infer(row(1), {.deadline = 10ms, .cancellation = &token});
     CHECK(rig.answers == no_then_yes);
     REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == (late ? Code::deadline_exceeded : Code::cancelled));
+    CHECK(answer.error().code == code_of_leaving(late));
     CHECK(rig.failures() == 0);
   }
 }

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <athanor/core/cancellation.hpp>
-#include <serving/simulated_engine.hpp>
+#include <serving/asking.hpp>
 #include <support/counting_backend.hpp>
 
 using namespace athanor;
@@ -52,9 +52,6 @@ constexpr std::string_view asked = R"("processor": {"name": "asking"},
   "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
   "outputs": [{"name": "z", "dtype": "f32", "shape": ["items", 2], "from": "processor:z"}],)";
 
-// What a processor gives up with.
-Result<void> gave_up() { return fail(Code::internal, Reason::backend_failure, "nobody waits"); }
-
 struct Rig : SimulatedEngine {
   AskingProcessor processor;
   ath_processor_table processor_table = make_table(processor);
@@ -71,15 +68,11 @@ struct Rig : SimulatedEngine {
   // Asks, lets the test act and asks again; gives up if it may.
   std::function<Result<void>(Item const&)> asks_around(std::function<void()> act) {
     return [this, act = std::move(act)](Item const& item) {
-      answers.push_back(item.is_cancelled());
-      act();
-      answers.push_back(item.is_cancelled());
-      return answers.back() ? gave_up() : Result<void>();
+      return ask_twice(
+          answers, [&] { return item.is_cancelled(); }, act);
     };
   }
 };
-
-std::vector<bool> const no_then_yes{false, true};
 
 }  // namespace
 
@@ -90,18 +83,13 @@ TEST_CASE("S2-7 a processor is told that the caller has cancelled, or that the d
       Rig rig;
       std::unique_ptr<SimulatedEngine::Ticket> ticket;
       auto const runs = rig.control.runs.load();
-      (second_half ? rig.processor.after : rig.processor.before) = rig.asks_around([&] {
-        if (late) {
-          rig.world.advance(11ms);
-        } else {
-          rig.cancel(*ticket);
-        }
-      });
+      (second_half ? rig.processor.after : rig.processor.before) =
+          rig.asks_around([&] { leave(rig, late, [&] { rig.cancel(*ticket); }); });
       ticket = rig.submit(row(1), {.deadline = 10ms});
       rig.world.run_until_idle();
       CHECK(rig.answers == no_then_yes);
       REQUIRE(ticket->done());
-      CHECK(ticket->error().code == (late ? Code::deadline_exceeded : Code::cancelled));
+      CHECK(ticket->error().code == code_of_leaving(late));
       CHECK(rig.control.runs.load() == runs + (second_half ? 1 : 0));
     }
 }
@@ -113,17 +101,12 @@ TEST_CASE("a processor on its caller's own thread is told so, too, and its calle
     for (bool const second_half : {false, true}) {
       Rig rig;
       BasicCancellation<SimulatedEnv> token;
-      (second_half ? rig.processor.after : rig.processor.before) = rig.asks_around([&] {
-        if (late) {
-          rig.world.advance(11ms);
-        } else {
-          token.cancel();
-        }
-      });
+      (second_half ? rig.processor.after : rig.processor.before) =
+          rig.asks_around([&] { leave(rig, late, [&] { token.cancel(); }); });
       auto const answer = rig.infer(row(1), {.deadline = 10ms, .cancellation = &token});
       CHECK(rig.answers == no_then_yes);
       REQUIRE_FALSE(answer);
-      CHECK(answer.error().code == (late ? Code::deadline_exceeded : Code::cancelled));
+      CHECK(answer.error().code == code_of_leaving(late));
     }
 }
 
@@ -138,7 +121,7 @@ TEST_CASE("a processor is not told of a caller who has left while an equal call 
   });
   first = rig.submit(row(1));
   rig.world.run_until_idle();
-  CHECK(rig.answers == std::vector<bool>{false, false});
+  CHECK(rig.answers == no_then_no);
   CHECK(first->error().code == Code::cancelled);
   REQUIRE(second->has_value());
 }
