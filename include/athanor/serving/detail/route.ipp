@@ -291,9 +291,10 @@ template <class T>
 inline typename EngineState<T>::Progress EngineState<T>::pin_step(CallType& call, TimePoint now) noexcept {
   call.step = call.ticket.number == 0 ? RouteStep::push : RouteStep::slot;
   auto acquired = loader_.pin(call, call.model->load_record(), now, *this);
-  if (!acquired && call.report.prepare != Duration{}) return end_route(call, std::move(acquired.error()));
-  if (!acquired) return turn_away(call, std::move(acquired.error()));
-  return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
+  if (acquired) return *acquired == loading::PinResult::ready ? Progress::next : Progress::parked;
+  bool const prepared = call.report.prepare != Duration{};
+  return prepared ? end_route(call, std::move(acquired.error()))
+                  : turn_away(call, std::move(acquired.error()));
 }
 
 /// The state of a sequence is in the model that its last call held, or nowhere.

@@ -119,8 +119,7 @@ class ServedModel {
  private:
   /// Of one instance; written by the thread that runs its batch.
   struct alignas(64) InstanceState {
-    breaking::Lease lease{};      // of the batch at hand
-    breaking::Outcome outcome{};  // of its last execution
+    breaking::Lease lease{};  // of the batch at hand
     std::optional<breaking::Outcome>
         failure{};            // of the last of the batch's executions that failed by itself
     bool taken_back = false;  // it was not executed, or was given up: its callers have left

@@ -131,8 +131,7 @@ Result<void> ServedModel<T>::execute(batching::Batch const& batch) noexcept {
       return tl::unexpected(detail::caught(Code::resource_exhausted, Reason::out_of_memory, description_.id));
     }
   }();
-  instance.outcome = result ? breaking::Outcome::success : breaking::outcome_of(result.error());
-  if (!result && !instance.taken_back) instance.failure = instance.outcome;
+  if (!result && !instance.taken_back) instance.failure = breaking::outcome_of(result.error());
   return result;
 }
 
@@ -417,7 +416,8 @@ void ServedModel<T>::end(batching::Batch const& batch, batching::Verdict verdict
   InstanceState const& instance = instances_[batch.instance];
   bool const failed = verdict == batching::Verdict::failed;
   if (failed && instance.failure) metrics_.counts.add(ModelMetrics::batch_failures);
-  auto const outcome = failed ? instance.failure.value_or(instance.outcome) : breaking::Outcome::success;
+  auto const outcome =
+      failed ? instance.failure.value_or(breaking::Outcome::ignored) : breaking::Outcome::success;
   auto const before = breaker_.state();
   breaker_.record(instance.lease, outcome, now);
   auto const after = breaker_.state();
