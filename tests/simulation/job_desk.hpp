@@ -149,10 +149,7 @@ class JobDesk {
       Look const look = begin(key);
       auto const status = table_->status(name_of(key));
       judge_status(look, status);
-      for (JobFacts& job : jobs_)
-        if (job.key == key && job.table == tables_ && job.accepted &&
-            (!status || status->submitted > job.ended))
-          be_gone(job);
+      settle_others(key, status ? &*status : nullptr);
     }
   }
 
@@ -265,6 +262,26 @@ class JobDesk {
   // Whether it had been seen to end otherwise before that look.
   static bool has_changed(JobFacts const& job, Look const& look, JobState state) {
     return job.seen != 0 && job.seen < look.from && job.state != state;
+  }
+
+  // Of a key's accepted jobs, the table has at most the one of `status`. One whose submit took so long that it
+  // may have been accepted when that one was cannot be told from it: of neither anything is expected.
+  void settle_others(std::uint32_t key, JobStatus const* status) {
+    auto const is_of_key = [&](JobFacts const& job) {
+      return job.key == key && job.table == tables_ && job.accepted;
+    };
+    auto const may_be_it = [&](JobFacts const& job) {
+      return is_of_key(job) && status != nullptr && job.began <= status->submitted &&
+             status->submitted <= job.ended;
+    };
+    bool const is_known = std::ranges::count_if(jobs_, may_be_it) == 1;
+    for (JobFacts& job : jobs_) {
+      if (may_be_it(job)) {
+        if (!is_known) settle(job);
+      } else if (is_of_key(job)) {
+        be_gone(job);
+      }
+    }
   }
 
   void be_gone(JobFacts& job) {
