@@ -96,9 +96,10 @@ function(athanor_add_room room)
   endforeach()
 endfunction()
 
-# athanor_add_tests(<room> SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry.
+# athanor_add_tests(<room> [SPLIT] SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry; with
+# SPLIT one for each source *_test.cpp, so that long ones run side by side and begin first.
 function(athanor_add_tests room)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "SPLIT" "" "SOURCES;LINK" ${ARGN})
   set(target athanor-${room}-tests)
   if(NOT TARGET athanor_doctest_main)
     add_library(athanor_doctest_main OBJECT ${PROJECT_SOURCE_DIR}/tests/support/doctest_main.cpp)
@@ -111,8 +112,17 @@ function(athanor_add_tests room)
   if(TARGET athanor::${room})
     target_link_libraries(${target} PRIVATE athanor::${room})
   endif()
-  add_test(NAME ${room} COMMAND ${target})
-  set_tests_properties(${room} PROPERTIES TIMEOUT 600)
+  if(NOT ARG_SPLIT)
+    add_test(NAME ${room} COMMAND ${target})
+    set_tests_properties(${room} PROPERTIES TIMEOUT 600)
+    return()
+  endif()
+  list(FILTER ARG_SOURCES INCLUDE REGEX "_test\\.cpp$")
+  foreach(source IN LISTS ARG_SOURCES)
+    string(REGEX REPLACE "_test\\.cpp$" "" part ${source})
+    add_test(NAME ${room}.${part} COMMAND ${target} --source-file=*/${source})
+    set_tests_properties(${room}.${part} PROPERTIES TIMEOUT 600 COST 600 FAIL_REGULAR_EXPRESSION "test cases: *0 ")
+  endforeach()
 endfunction()
 
 # athanor_leave_out(<name> <reason>): a ctest entry in place of tests that this machine lacks something for. It is
