@@ -1,4 +1,5 @@
-"""Greps every include against the table of rooms: who may include whom, and who may look into a room's detail/.
+"""Greps every include against the table of rooms: who may include whom, and who may look into a room's detail/. The libraries
+that lib/ROOM/CMakeLists.txt links, the order of cmake/AthanorRooms.cmake and the table of docs/architecture.md must say the same.
 
 layering_test.py ROOT          says each include that the table forbids
 layering_test.py --self-test   plants one offence of each kind and wants it found
@@ -7,6 +8,7 @@ layering_test.py --self-test   plants one offence of each kind and wants it foun
 import re
 import sys
 import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 SIBLINGS = ["batching", "caching", "breaking", "admission", "loading", "manifest"]
@@ -87,7 +89,38 @@ def check_file(root, path, room, rooms_allowed):
                 yield where + f"{room} may not include <{target}>, which is none of its dependencies"
 
 
+def words_of(cell):
+    """What a cell of the documented table permits, in the words of ROOMS."""
+    if cell == "all of the above":
+        return {"core", *SIBLINGS}
+    if cell == "all but `torch` and `chem`":
+        return set(EVERYTHING_BUT_MODELS)
+    return set(re.findall("`([a-z]+)`", cell))
+
+
+def check_page(root):
+    """One sentence for each room that docs/architecture.md documents in another way, or not at all."""
+    page = (root / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z]+)` \|.*\| ([^|]*) \|$", page, re.M))
+    for room, allowed in {**ROOMS, "capi": EVERYTHING_BUT_MODELS}.items():
+        if room not in rows:
+            yield f"docs/architecture.md: {room} is not in the table of rooms"
+        elif words_of(rows[room]) != set(allowed):
+            yield f"docs/architecture.md: {room} may include {', '.join(allowed) or 'no other room'}; the page says {rows[room]}"
+
+
+def check_order(root):
+    """One sentence for each room that cmake/AthanorRooms.cmake adds before one that it may include."""
+    recipe = (root / "cmake/AthanorRooms.cmake").read_text(encoding="utf-8")
+    added = re.findall(r"\w+", re.search(r"set\(ATHANOR_ROOMS ([^)]*)\)", recipe)[1])
+    for place, room in enumerate(added):
+        for below in sorted(set(ROOMS.get(room, [])) - set(added[:place])):
+            yield f"cmake/AthanorRooms.cmake: {below} does not come before {room}"
+
+
 def check(root):
+    yield from check_page(root)
+    yield from check_order(root)
     for room, allowed in ROOMS.items():
         for folder in (root / "include/athanor" / room, root / "lib" / room):
             for path in sources(folder):
@@ -95,12 +128,12 @@ def check(root):
         recipe = root / "lib" / room / "CMakeLists.txt"
         for call in DEPENDS.findall(recipe.read_text(encoding="utf-8") if recipe.exists() else ""):
             words = call.split()
-            depends = words[words.index("DEPENDS") + 1 :] if "DEPENDS" in words else []
-            for word in depends:
-                if word.isupper():
-                    break
-                if word not in allowed:
-                    yield f"lib/{room}/CMakeLists.txt: {room} may not depend on {word}"
+            after = words[words.index("DEPENDS") + 1 :] if "DEPENDS" in words else []
+            depends = set(takewhile(lambda word: not word.isupper(), after))
+            for word in sorted(depends - set(allowed)):
+                yield f"lib/{room}/CMakeLists.txt: {room} may not depend on {word}"
+            for word in sorted(set(allowed) - depends):
+                yield f"lib/{room}/CMakeLists.txt: {room} does not depend on {word}, which it may include"
     for path in sources(root / "capi"):
         yield from check_file(root, path, "capi", EVERYTHING_BUT_MODELS)
     for path in sorted((root / "include/athanor").glob("*.hpp")):
@@ -111,6 +144,12 @@ def check(root):
     unknown = {path.name for floor in ("include/athanor", "lib") for path in (root / floor).iterdir() if path.is_dir()}
     for room in sorted(unknown - ROOMS.keys()):
         yield f"{room}: a room that the table of {Path(__file__).name} does not know"
+
+
+def page_with(wrong):
+    """A page that documents the table of rooms, but for the cells of `wrong`."""
+    cells = {room: ", ".join(f"`{other}`" for other in allowed) for room, allowed in {**ROOMS, "capi": EVERYTHING_BUT_MODELS}.items()}
+    return "\n".join(f"| `{room}` | a purpose | {cell or 'no other room'} |" for room, cell in {**cells, **wrong}.items())
 
 
 OFFENCES = {
@@ -124,7 +163,10 @@ OFFENCES = {
     "include/athanor/manifest/l.hpp": ('#include "core/json_text.hpp"', "a public header may not include"),
     "lib/chem/f.cpp": ('#include "../core/g.hpp"', "climbs out"),
     "lib/caching/CMakeLists.txt": ("athanor_add_room(caching\n  SOURCES a.cpp DEPENDS core loading LINK fmt::fmt)", "depend on loading"),
+    "lib/manifest/CMakeLists.txt": ("athanor_add_room(manifest SOURCES a.cpp)", "does not depend on core"),
     "lib/cellar/h.cpp": ("", "does not know"),
+    "cmake/AthanorRooms.cmake": (f"set(ATHANOR_ROOMS core {' '.join(SIBLINGS[:-1])} serving)", "manifest does not come before serving"),
+    "docs/architecture.md": (page_with({"torch": "`core`, `caching`"}), "torch may include core; the page says `core`, `caching`"),
     "examples/j/main.cpp": ("#include <athanor/serving/detail/k.hpp>", "is private to the library"),
     "include/athanor/serving/l.hpp": ("#include <athanor/batching/detail/lane.hpp>", "is private to the library"),
     "capi/shim.cpp": ("#include <athanor/chem/graph.hpp>", "chem is not below it"),
