@@ -312,9 +312,9 @@ ATH_API int64_t ath_error_retry_after_ns(const ath_error *error) ATH_NOEXCEPT;
 /** Frees the error. NULL is a no-op. */
 ATH_API void ath_error_destroy(ath_error *error) ATH_NOEXCEPT;
 
-/** Ends with a NUL; "" for NULL. Lives as long as the text. */
+/** The characters, which end with a NUL; "" for NULL. Live as long as the text. */
 ATH_API const char *ath_text_data(const ath_text *text) ATH_NOEXCEPT;
-/** In bytes, without the NUL; 0 for NULL. */
+/** The size in bytes, without the NUL; 0 for NULL. */
 ATH_API size_t ath_text_size(const ath_text *text) ATH_NOEXCEPT;
 /** Frees the text. NULL is a no-op. */
 ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
@@ -327,8 +327,8 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
  * - `plugins`: list of texts. "torch" means libathanor_torch.so, looked for beside this library and in athanor-0/ there, in the
  *   folders of ATHANOR_PLUGIN_PATH, and where dlopen looks; a text with '/' is a path. They are opened by the first
  *   ath_model_load or ath_model_add, which fails when one cannot be (the next one tries again), and stay in the process.
- * - `threads`: the maximum number of worker threads, besides one for timers. 0, the default, means one per core, at least
- *   two.
+ * - `threads`: the maximum number of worker threads, besides one for timers and those of `load_threads`. 0, the default,
+ *   means one per core, at least two.
  * - `caller_runs`: "when_idle", the default: a lone blocking call may run on its own thread; or "never".
  * - `default_deadline_ms`: the deadline of requests that set none. 30000.
  * - `max_items`, `max_bytes`: items, and bytes of inputs and of what processors made of them, held at once over all models,
@@ -377,8 +377,8 @@ ATH_API int32_t ath_engine_add_processor(ath_engine *engine, const struct ath_pr
 /** Version, settings, plugins, backends, processors, and models with their inputs, outputs and parameters, as a JSON object. */
 ATH_API int32_t ath_engine_describe(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 /**
- * Whether the engine is live and ready, and why not, with the state of each model and what its last load could not verify
- * (`note`), as a JSON object.
+ * Whether the engine is live and ready, and why not, with the state of each model and what the dry run of its last
+ * successful load could not verify (`note`), as a JSON object.
  */
 ATH_API int32_t ath_engine_health(const ath_engine *engine, ath_text **out_text, ath_error **out_error) ATH_NOEXCEPT;
 /** All metrics of this engine, and of no other, in the Prometheus text format. */

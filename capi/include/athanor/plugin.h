@@ -114,8 +114,8 @@ typedef struct ath_batch {
   size_t output_count;                        /**< of `outputs` */
   const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
   /** Nonzero: no caller waits for anything of the batch any more, because all have cancelled or their deadlines have passed.
-   * What the function returns then reaches nobody, nor does it count as a failure. May be called on any thread until the
-   * function has returned. NULL while the model is loaded. */
+   * What `run` returns after that is discarded, and is not counted as a failure. May be called on any thread until `run` has
+   * returned. NULL while the model is loaded. */
   int32_t (*is_cancelled)(const void *work);
   const void *work;                           /**< passed to `is_cancelled` */
 } ath_batch;
@@ -228,8 +228,8 @@ typedef struct ath_plugin {
 } ath_plugin;
 
 /**
- * Exported by every plugin under the name "athanor_plugin". May refuse to load by returning a code and filling in `failure`,
- * for example when the LibTorch found at run time is not the one that the plugin was built for.
+ * Exported by every plugin under the name "athanor_plugin". A plugin that cannot be used returns a code and fills in
+ * `failure`, for example when the LibTorch found at run time is not the one that it was built for.
  */
 typedef int32_t (*ath_plugin_entry)(ath_plugin *out_plugin, ath_failure *failure);
 

@@ -58,7 +58,7 @@ struct GateStatistics {
 template <Environment Env = SystemEnv>
 class Gate {
  public:
-  /// Refuses with invalid_argument / option what `admission::validate` refuses.
+  /// Rejects with invalid_argument / option what `admission::validate` rejects.
   static Result<Gate> create(GateOptions const& options = {});
   /// The same in place, for options that are valid by construction.
   Gate(detail::Validated, GateOptions const& options) noexcept;

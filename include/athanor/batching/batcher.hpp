@@ -52,7 +52,7 @@ class Batcher {
   /// the last worker delays all that no caller's thread runs, and all other completions.
   using Completion = void (*)(void* context, Result<Out> result) noexcept;
 
-  /// Refuses with invalid_argument / option what `batching::validate` refuses, and an empty function. Throws
+  /// Rejects with invalid_argument / option what `batching::validate` rejects, and an empty function. Throws
   /// what moving the function throws, and std::bad_alloc.
   template <class F>
   static Result<Batcher> create(BatcherOptions const& options, F function);

@@ -25,9 +25,9 @@ struct QueueSnapshot {
   TimePoint earliest_deadline = no_deadline;  ///< of the requests of this key
   std::uint64_t queued_items = 0;             ///< of this key, not in a batch yet; at least 1
   std::uint32_t queued_requests = 0;          ///< requests that the queued items belong to
-  std::int64_t queued_cost = 0;
-  std::uint32_t max_items = 1;       ///< the lane's limit on one batch
-  std::uint32_t idle_instances = 0;  ///< a lower bound
+  std::int64_t queued_cost = 0;               ///< of the queued items, in the unit of `max_cost`
+  std::uint32_t max_items = 1;                ///< the lane's limit on one batch
+  std::uint32_t idle_instances = 0;           ///< a lower bound
   std::uint32_t instances = 1;
   CostModel const* cost = nullptr;  ///< what batches took so far; null when nothing is known
   /// What `cost` counts for one of the queued items: 1, or where batches are as long as they cost (padded

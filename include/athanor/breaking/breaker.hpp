@@ -33,7 +33,7 @@ class CircuitBreaker {
 
   class Permit;
 
-  /// Refuses with invalid_argument / option what `breaking::validate` refuses. Throws std::bad_alloc.
+  /// Rejects with invalid_argument / option what `breaking::validate` rejects. Throws std::bad_alloc.
   static Result<CircuitBreaker> create(CircuitBreakerOptions const& options = {}) {
     if (auto valid = breaking::validate(options); !valid) return tl::unexpected(std::move(valid.error()));
     return CircuitBreaker(detail::Validated{}, options);

@@ -90,7 +90,7 @@ class ResponseCache {
   using Env = typename Traits::Env;
   using Handle = std::shared_ptr<Value const>;
 
-  /// Refuses with invalid_argument / option what `caching::validate` refuses. Throws std::bad_alloc. Moving a
+  /// Rejects with invalid_argument / option what `caching::validate` rejects. Throws std::bad_alloc. Moving a
   /// cache needs exclusive use of it.
   static Result<ResponseCache> create(ResponseCacheOptions const& options = {});
 

@@ -45,7 +45,7 @@ struct PreparedMolecule {
 /// differ in bond, ends in separate fragments. `option` when `units` is below 1. Thread-safe.
 Result<PreparedMolecule> prepare_polymer(std::string_view smiles, PolymerOptions const& options = {});
 
-/// Why prepare_polymer refuses `smiles`, and the byte where; no value when it does not. As costly as
+/// Why prepare_polymer rejects `smiles`, and the byte where; no value when it does not. As costly as
 /// prepare_polymer. Thread-safe.
 std::optional<SmilesFault> find_fault(std::string_view smiles, PolymerOptions const& options = {});
 

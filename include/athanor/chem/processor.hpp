@@ -48,7 +48,7 @@ class PolymerGraphProcessor {
   class Opened {
    public:
     /// `read_by_model`: the model reads the identifiers, so a molecule that has too many atoms for them is
-    /// refused.
+    /// rejected.
     Opened(PolymerOptions options, std::optional<DomainOfValidity> domain, bool read_by_model);
     /// What preprocess makes: the table above.
     std::span<Port const> made() const noexcept { return ports; }

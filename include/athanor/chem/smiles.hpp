@@ -32,7 +32,7 @@ struct SmilesFacts {
   std::int32_t size = 0;         ///< its bytes; what follows them in the text was set aside
 };
 
-/// A refusal and its place, for programs that point at it.
+/// A fault and its place, for programs that point at it.
 struct SmilesFault {
   Error error;
   /// The byte of the text that `error` is about, counted from 0; without a value it is about the text as a
@@ -42,8 +42,8 @@ struct SmilesFault {
 
 /// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may go on
 /// with a CXSMILES extension (between two `|`) and a name, which are set aside; an extension that changes the
-/// molecule is refused. Two backslashes are read as one, as RDKit does. Refused though RDKit reads it: `~`, a
-/// bond of any kind, which no feature describes.
+/// molecule is rejected. Two backslashes are read as one, as RDKit does. `~`, a bond of any kind, is rejected,
+/// although RDKit reads it, because no feature describes it.
 ///
 /// Fails with invalid_argument: `too_large` above a limit, `syntax` otherwise, and the sentence names the
 /// byte, counted from 0, or what was written in place of a SMILES. Accepts text that later chemistry checks

@@ -71,13 +71,14 @@ Error take_failure(std::int32_t code, ath_failure const& failure);
 using ModelSource = ath_model_source;
 
 /// Whether no caller waits for anything of the batch any more: all have cancelled, or their deadlines have
-/// passed. What a run that was told so returns reaches nobody, nor does it count as a failure. May be asked
-/// on any thread until that run has returned; takes about as long as a look at the clock for each call of the
-/// batch. False while the model is loaded.
+/// passed. What a run returns after that is discarded, and is not counted as a failure. May be called on any
+/// thread until the run has returned; costs about one reading of the clock per call of the batch. False while
+/// the model is loaded.
 inline bool is_cancelled(ath_batch const& batch) noexcept {
   return batch.is_cancelled != nullptr && batch.is_cancelled(batch.work) != 0;
 }
 
+/// What executes batches: the Instance of the table above.
 template <class I>
 concept BackendInstance = requires(I& instance, ath_batch& batch) {
   { instance.run(batch) } -> std::same_as<Result<void>>;
@@ -89,6 +90,7 @@ concept HoldingInstance = BackendInstance<I> && requires(I& instance, std::uint6
   { instance.clear_slot(slot) } noexcept -> std::same_as<void>;
 };
 
+/// A loaded file: the Model of the table above.
 template <class M>
 concept BackendModel = requires(M& model) {
   typename M::Instance;
@@ -96,6 +98,7 @@ concept BackendModel = requires(M& model) {
   { model.make_instance() } -> std::same_as<Result<std::unique_ptr<typename M::Instance>>>;
 } && BackendInstance<typename M::Instance>;
 
+/// See the head of this file.
 template <class B>
 concept Backend = requires(B& backend, ModelSource const& source) {
   typename B::Model;
@@ -151,8 +154,8 @@ class Item {
       return std::string_view((*value)->text, (*value)->length);
   }
   /// Whether no caller waits for the item any more: all have cancelled, or their deadlines have passed. The
-  /// result of the half is then discarded. May be called on any thread until the half has returned; costs
-  /// about as much as reading the clock. False while the model is loaded.
+  /// result of the function is then discarded. May be called on any thread until the function has returned;
+  /// costs about as much as reading the clock. False while the model is loaded.
   bool is_cancelled() const noexcept {
     return raw_->is_cancelled != nullptr && raw_->is_cancelled(raw_->call) != 0;
   }
@@ -170,12 +173,14 @@ struct Preprocessed {
   std::shared_ptr<void const> kept{};
 };
 
+/// An opened processor that makes model inputs.
 template <class O>
 concept Preprocessing = requires(O& opened, Item const& item) {
   { opened.made() } -> std::convertible_to<std::span<Port const>>;
   { opened.preprocess(item) } -> std::same_as<Result<Preprocessed>>;
 };
 
+/// An opened processor that makes answers.
 template <class O>
 concept Postprocessing =
     requires(O& opened, Item const& item, void const* kept, std::span<Tensor const> rows) {
@@ -183,6 +188,7 @@ concept Postprocessing =
       { opened.postprocess(item, kept, rows) } -> std::same_as<Result<std::vector<Tensor>>>;
     };
 
+/// See the head of this file.
 template <class P>
 concept Processor = requires(P& processor, std::string_view text) {
   { P::name } -> std::convertible_to<char const*>;

@@ -75,15 +75,17 @@ class SystemWord {
 };
 
 /// Worker threads and timers. Workers start on demand, up to `threads`, and end after they have been idle for
-/// `linger`; an idle executor causes no wake-ups, but for timers that were suspended. Tasks start in the
-/// order of posting, those of `post_if_idle` before others. Timers fire one at a time, never early, on a dedicated thread that the first `arm`
-/// starts, so that busy workers do not delay them. Posting, arming and disarming are thread-safe.
+/// `linger`; an idle executor causes no wake-ups, except for timers that were suspended. Tasks start in the
+/// order of posting, those of `post_if_idle` before others. Timers fire one at a time, never early, on a
+/// dedicated thread that the first `arm` starts, so that busy workers do not delay them. Posting, arming and
+/// disarming are thread-safe.
 ///
 /// In a child of a fork nothing runs: `post` and `arm` return false there, and `stop` and the destructor
 /// return at once.
 class SystemExecutor {
  public:
   explicit SystemExecutor(std::size_t threads, Duration linger = Duration::max());
+  /// Runs the tasks already posted and joins the threads, however long they take, unless it was stopped.
   ~SystemExecutor();
   SystemExecutor(SystemExecutor const&) = delete;
   SystemExecutor& operator=(SystemExecutor const&) = delete;
@@ -108,7 +110,7 @@ class SystemExecutor {
   bool idle() const noexcept;
   /// True on a thread that fires timers: post long work from there instead of running it.
   static bool on_timer_thread() noexcept;
-  /// Arms or re-arms. Returns false when the executor is stopping, or when a thread or memory cannot be
+  /// Arms or re-arms; a time in the past is due at once. Returns false when the executor is stopping, or when a thread or memory cannot be
   /// obtained: the timer is then not armed. Once the executor is stopping no timer fires; an armed timer
   /// stays armed until it is disarmed.
   bool arm(Timer& timer, TimePoint at) noexcept;

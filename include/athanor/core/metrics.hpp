@@ -96,6 +96,8 @@ class Histogram {
       detail::add_beside_others(shared_.sum, value);
     }
   }
+  /// How many values were recorded, and their sum. At least what was recorded before the call; exact if
+  /// nothing is recorded concurrently.
   std::uint64_t count() const noexcept;
   std::uint64_t sum() const noexcept;
   /// The exact number of recorded values up to `2^exponent`. Precondition: `exponent` is 0 to 43.

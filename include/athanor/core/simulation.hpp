@@ -82,6 +82,7 @@ class Simulation {
   bool step() noexcept;
   /// Like step, but does not move the clock: returns false when nothing is runnable now.
   bool step_now() noexcept;
+  /// Steps until nothing is left to do.
   void run_until_idle() noexcept {
     while (step()) {
     }

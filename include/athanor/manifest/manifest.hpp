@@ -109,10 +109,10 @@ struct BatchingSection {
   std::vector<std::pair<std::string, std::int64_t>> parameters;
 };
 
-/// A model whose sequences the engine steps: each call is one of them.
+/// A model whose sequences the engine steps: each call is a sequence of its own.
 struct StepsSection {
-  std::string until;     ///< the model output, a bool per item, that is true in the last step; empty: none is
-  std::int64_t max = 1;  ///< steps of one call
+  std::string until;      ///< the model output, a bool per item, that is true in the last step; empty: none
+  std::int64_t max = 1;   ///< steps of one call
   std::string parameter;  ///< which says how many of them a request wants; empty: all
 };
 
@@ -164,15 +164,15 @@ struct Manifest {
   std::vector<ParameterSpec> parameters;          ///< what a request may set beside its inputs
   std::vector<ModelInput> model_inputs;           ///< what the model reads
   std::vector<PaddedAxis> padded_axes;            ///< of model inputs: at most max_padded_axes
-  std::vector<TensorSpec> model_outputs;          ///< what the model gives
+  std::vector<TensorSpec> model_outputs;          ///< what the model returns
   std::vector<manifest::RaggedAxis> ragged_axes;  ///< of model outputs
   std::vector<manifest::OutputSection> outputs;   ///< what an answer holds
   std::vector<manifest::Member> members;          ///< one: a plain model; several: an ensemble
   std::int64_t min_members = 1;                   ///< how many members must answer
   manifest::BatchingSection batching;
   std::optional<manifest::SequencesSection> sequences;  ///< of a model with state
-  bool cache = true;                                    ///< whether answers may be remembered
-  std::optional<Device> device;                         ///< nothing: the CPU
+  bool cache = true;                                    ///< whether answers may be cached
+  std::optional<Device> device;                         ///< no value: the CPU
   std::optional<std::int64_t> threads;                  ///< intra-op threads of one instance
   std::vector<manifest::SelfTest> self_tests;
   std::vector<std::int64_t> warm_up_batches;  ///< items of each batch to run before the model is used

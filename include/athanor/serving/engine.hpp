@@ -1,4 +1,4 @@
-/// The Engine: models by name, batches shared between callers, answers remembered, failure isolated, every
+/// The Engine: models by name, batches shared between callers, answers cached, failures isolated, every
 /// call answered exactly once. The one place that composes the other rooms.
 ///
 ///     auto engine = athanor::Engine<>::create({.backends = {&athanor::libtorch::backend()},
@@ -96,7 +96,8 @@ class Submission {
 
   /// Cancels the call. Its completion runs before this returns or soon after, with `cancelled`, or with the
   /// answer if that was ready first. Queued work is not executed; the result of running work is discarded.
-  /// Parts of a stream that wait for their callback are dropped.
+  /// Parts of a stream that wait for their callback are dropped. A no-op for a call that has ended.
+  /// Thread-safe. Precondition: this handle was not moved from.
   void cancel() noexcept;
 
  private:
@@ -165,7 +166,10 @@ class Model {
   /// the manifest allows, and with unavailable / stopping once the engine stops.
   Result<Sequence<T>> open_sequence() const;
 
-  /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed.
+  /// Loads the model unless it is loaded; waits until it is ready or `load_deadline` has passed. Fails with
+  /// not_found (a file), data_loss (a digest), resource_exhausted (memory), deadline_exceeded, unavailable
+  /// (stopping or unloading), or with the error of the backend, the dry run or a self-test. Such an error is
+  /// remembered and returned again until it is time for another try.
   [[nodiscard]] Result<void> load() const;
   /// Releases the model's memory: on this thread if no call of it is in flight, else after the last one. A
   /// load in progress is abandoned: calls that wait for it fail with `cancelled`. A later call loads the
@@ -263,11 +267,14 @@ class Engine {
     return engine_->add_processor(table);
   }
   /// Registers the model in `folder` (with its athanor.json) without loading it; the first call that needs it
-  /// loads it. A relative path is resolved against the current working directory during this call.
+  /// loads it. A relative path is resolved against the current working directory during this call. Returns
+  /// another handle for a model that is already registered. Fails with not_found (a file), invalid_argument
+  /// (the manifest, or a backend or processor that it names and the engine does not have), already_exists (a
+  /// different manifest of that name and version is registered), and unavailable (stopping).
   Result<Model<T>> add(std::string const& folder);
-  /// `add`, then waits until the model is ready.
+  /// `add`, then `Model::load`; fails as both.
   Result<Model<T>> load(std::string const& folder);
-  /// The model of that name: `name@version`, or `name` for its newest version.
+  /// The model of that name: `name@version`, or `name` for its newest version; not_found if there is none.
   Result<Model<T>> model(std::string_view name) const;
   /// Removes the model `name@version` from the engine: it is no longer found, listed or counted, and its name
   /// and version may be used again. Existing handles keep working. Once the last handle and the last call are

@@ -17,8 +17,8 @@ struct ModelHealth {
   bool ready = false;
   /// Why the model is not ready; empty when it is.
   std::string reason;
-  /// What the dry run of the last load could not verify, one sentence or several; empty if nothing was left
-  /// out.
+  /// What the dry run of the last load that succeeded could not verify, one sentence or several; empty if
+  /// nothing was left out.
   std::string note;
   /// State of the circuit breaker: closed, open or half_open.
   std::string breaker;

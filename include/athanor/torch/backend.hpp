@@ -11,7 +11,7 @@
 ///   (docs/manifest.md says when names decide); an argument of TorchScript may also be a bool, int, float or
 ///   str: it takes the value of an input of one element;
 /// - it keeps no state of its own between calls, since all instances share one copy of it, and any number of
-///   them run at the same time: TorchScript that changes an attribute is refused, unless its manifest
+///   them run at the same time: TorchScript that changes an attribute is rejected, unless its manifest
 ///   declares held state (docs/sequences.md), whereupon each slot has a copy of what it changes;
 /// - the libraries of its operators, beyond those of LibTorch, are named in its manifest and in TorchOptions;
 /// - inputs that a TorchScript `forward` writes to are copied first; a `pt2` package must not write to its

@@ -37,7 +37,7 @@ struct ModelDescription {
   ExecutionPlan plan;
   std::vector<BackendTable> backends;  ///< by member
   bool runs_on_any_thread = true;      ///< all of them
-  /// Opened with the description, so that bad input is refused before it costs a load.
+  /// Opened with the description, so that bad input is rejected before it costs a load.
   std::optional<OpenProcessor> processor;
   bool preprocesses = false;   ///< the processor makes the model's inputs
   bool postprocesses = false;  ///< the processor reads the model's outputs

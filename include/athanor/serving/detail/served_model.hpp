@@ -61,7 +61,7 @@ class ServedModel {
   ServedModel(EngineState<T>& engine, std::shared_ptr<LoadContext<Env>> context, typename T::Batching policy,
               LoadRecord& load_record);
 
-  /// The batching policy that the model's manifest asks for, or what it refuses in the manifest.
+  /// The batching policy that the model's manifest asks for, or what it rejects in the manifest.
   static Result<typename T::Batching> configure_policy(ModelDescription const& description);
 
   EngineState<T>& engine() const noexcept { return engine_; }
@@ -70,7 +70,7 @@ class ServedModel {
   Lane& lane() noexcept { return lane_; }
   ModelMetrics& metrics() noexcept { return metrics_; }
   LoadRecord& load_record() noexcept { return load_record_; }
-  /// What the dry run of its last load could not verify.
+  /// What the dry run of its last successful load could not verify.
   std::string load_note() const { return context_->note(); }
   OutputPool<Env>& outputs() noexcept { return *outputs_; }
   /// Null for a model without state.
