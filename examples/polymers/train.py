@@ -56,6 +56,8 @@ def parse_arguments():
     parser.add_argument("--seed", type=int, default=1, help="of weights and order (default %(default)s)")
     arguments = parser.parse_args()
     arguments.labels = dict(text.partition(":")[::2] for text in arguments.label)
+    if len(arguments.labels) != len(arguments.label):
+        parser.error("--label: expected each name once")
     for name, unit in arguments.labels.items():
         if not unit or not re.fullmatch("[a-z][a-z0-9_]*", name) or name in ("tg", "tg_k", "low", "high", "smiles", "set"):
             parser.error(f"--label {name}: expected NAME:UNIT, a name of small letters, digits and _ that means nothing else here")
