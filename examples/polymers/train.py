@@ -64,7 +64,18 @@ def parse_arguments():
     arguments.source = arguments.source or [path.name for path in arguments.tables]
     if len(arguments.source) != len(arguments.tables):
         parser.error(f"expected a --source for each of {len(arguments.tables)} tables, or none, got {len(arguments.source)}")
+    if arguments.show is not None and not 1 <= arguments.show <= len(arguments.tables):
+        parser.error(f"--show: expected the number of a table, 1 to {len(arguments.tables)}, got {arguments.show}")
+    for folder in filter(None, (arguments.work, arguments.out)):
+        check_folder(folder)
     return arguments
+
+
+def check_folder(path):
+    """Ends the program before the training when its results could not be written behind it."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise SystemExit(f"{path}: expected a folder that can be written to; {there} is none")
 
 
 def find_graph_tool(given):
@@ -95,6 +106,12 @@ def check_numbers(measured, values, labels):
     for name, found in zip(labels, np.isfinite(values).sum(0)):
         if found < FEWEST_OF_LABEL:
             raise SystemExit(f"{found} values of {name} in all; {FEWEST_OF_LABEL} are the fewest to train with")
+
+
+def check_chains(groups):
+    """Ends the program when a fold would have no chain."""
+    if groups.max() + 1 < FOLDS:
+        raise SystemExit(f"{groups.max() + 1} chains in all; {FOLDS} are the fewest for as many folds")
 
 
 def train(polymers, weights, groups, fold_of, arguments):
@@ -206,6 +223,7 @@ def main():
     if not scored.any():
         raise SystemExit(f"{arguments.tables[0]}: expected temperatures in the first table, whose rows the figures are of, got none")
     groups = graphs.group_by_chain(molecules)
+    check_chains(groups)
     fold_of = folds.assign_folds(groups, FOLDS, FOLD_SEED)
     repeated = graphs.repeated_chains(polymers, groups)
     contradictions = graphs.describe_contradictions(repeated)

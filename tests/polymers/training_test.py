@@ -109,6 +109,36 @@ class Training(unittest.TestCase):
         with self.assertRaisesRegex(SystemExit, "^499 temperatures in all; 500 are the fewest to train 5 folds with$"):
             train.check_numbers(np.where(np.arange(600) < 499, 300, np.nan), values, ["density"])
 
+        with self.assertRaisesRegex(SystemExit, "^4 chains in all; 5 are the fewest for as many folds$"):
+            train.check_chains(np.arange(600) % 4)
+        train.check_chains(np.arange(600) % 5)
+
+    def test_a_row_that_cannot_be_read_is_told_with_its_place(self):
+        for text, words in (("smiles,tg_k\n*CC*,200\n*C(,200\n", r"row 2: the graph tool refuses '\*C\(': "),
+                            ("tg_k,smiles\n200\n", "row 1: smiles: expected one line of text, got None$"),
+                            ('smiles,tg_k\n"*CC\n*",200\n', r"row 1: smiles: expected one line of text, got '\*CC\\n\*'$"),
+                            (f"smiles,tg_k,note\n*CC*,200,{'x' * 200_000}\n", "cannot be read: field larger")):
+            self.table.write_text(text)
+            with self.assertRaisesRegex(SystemExit, "^" + str(self.table) + ": " + words):
+                graphs.read_table(self.table, 1, GRAPH_TOOL)
+
+    def test_what_would_fail_behind_the_training_is_told_before_it(self):
+        for words, status, said in ((["--show", "2"], 2, "expected the number of a table, 1 to 1, got 2"), (["--show", "0"], 2, "got 0"),
+                                    (["--out", self.table / "model"], 1, "expected a folder that can be written to"),
+                                    (["--work", self.table], 1, "expected a folder that can be written to")):
+            refused = subprocess.run([sys.executable, EXAMPLE / "train.py", self.table, "--graph-tool", GRAPH_TOOL, "--work", self.folder / "work", *words], capture_output=True, text=True, check=False)
+            self.assertEqual(refused.returncode, status, refused.stderr)
+            self.assertIn(said, refused.stderr)
+
+    def test_a_damaged_kept_fold_is_trained_again(self):
+        kept = self.folder / "fold0.kept"
+        torch.save({"fingerprint": "x", "fold": 7}, kept)
+        self.assertEqual(folds.load(kept, "x"), 7)
+        whole = kept.read_bytes()
+        for size in (0, 1, len(whole) // 2, len(whole) - 1):
+            kept.write_bytes(whole[:size])
+            self.assertIsNone(folds.load(kept, "x"), size)
+
     def test_values_that_contradict_each_other_are_named_with_their_rows(self):
         self.table.write_text("smiles,tg_k\n*CC(*)C,250\n*CC*,200\n*CCCC*,231\n*C(C)C*,255\n")
         rows = graphs.read_table(self.table, 1, GRAPH_TOOL)

@@ -104,7 +104,7 @@ def write_domain(path, chains, shown, tool):
 def answers(members, tool, smiles, labels):
     """What the ensemble says about each SMILES, one at a time; the spread is the population standard deviation."""
     rows = []
-    for graph in run_graph_tool(tool, smiles):
+    for graph in run_graph_tool(tool, smiles, "oracle"):
         each = [member.answer(module, graph) for module in members]
         found = {name: np.array([one[name] for one in each]) for name in each[0]}
         values = found["tg"]

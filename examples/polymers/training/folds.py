@@ -1,5 +1,6 @@
 """Five folds that never split a chain, and the parts of the member that each of them trains."""
 
+import pickle
 import time
 from dataclasses import dataclass
 
@@ -80,5 +81,8 @@ def load(path, fingerprint):
     """The fold that an earlier run of the same training kept, or None. The file is this program's own."""
     if not path.exists():
         return None
-    kept = torch.load(path, weights_only=False)
+    try:
+        kept = torch.load(path, weights_only=False)
+    except (EOFError, RuntimeError, pickle.UnpicklingError):
+        return None  # a full disk or a loss of power left a part of it
     return kept["fold"] if kept["fingerprint"] == fingerprint else None

@@ -38,23 +38,24 @@ class Polymer:
     row: int
 
 
-def run_graph_tool(tool, smiles):
-    """Featurises a list of SMILES with the C++ program `polymers-graph`; one graph per line, in order."""
+def run_graph_tool(tool, smiles, table):
+    """Featurises a list of SMILES with the C++ program `polymers-graph`; one graph per line, in order. They are the rows of
+    `table`, for what is said of a refused one."""
     answer = subprocess.run([tool], input="".join(line + "\n" for line in smiles), text=True,
                             stdout=subprocess.PIPE, check=True)
     lines = answer.stdout.splitlines()
     if len(lines) != len(smiles):
         raise SystemExit(f"{tool} answered {len(lines)} lines for {len(smiles)} SMILES")
-    return [parse_graph(line, text) for line, text in zip(lines, smiles)]
+    return [parse_graph(line, text, f"{table}: row {number}") for number, (line, text) in enumerate(zip(lines, smiles), 1)]
 
 
-def parse_graph(line, smiles):
-    """Reads one JSON line of the graph tool; a refused SMILES ends the run with the tool's reason."""
+def parse_graph(line, smiles, place):
+    """Reads one JSON line of the graph tool; a refused SMILES ends the run with its place and the tool's reason."""
     row = json.loads(line)
     if "error" in row:
-        raise SystemExit(f"the graph tool refuses {smiles}: {row['error']}")
+        raise SystemExit(f"{place}: the graph tool refuses {smiles!r}: {row['error']}")
     if row["identifiers"] is None:
-        raise SystemExit(f"the graph tool gives no identifiers for {smiles}: too many atoms")
+        raise SystemExit(f"{place}: the graph tool gives no identifiers for {smiles!r}: too many atoms")
     identifiers = [(int(identifier), int(count)) for identifier, count in row["identifiers"]]
     return Graph(smiles, np.asarray(row["atom"], np.int64), np.asarray(row["bond"], np.int64), identifiers,
                  int(row["heavy_atoms"]))
@@ -66,15 +67,23 @@ def read_table(path, number, tool, labels=()):
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets mark UTF-8
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(f"{path}: cannot be read: {error}") from None
     columns = set(rows[0] if rows else {})
     missing = {"smiles"} - columns | ({"tg_k"} - columns if columns.isdisjoint(labels) else set())
     if missing:
         raise SystemExit(f"{path}: no column {', '.join(sorted(missing))}")
-    graphs = run_graph_tool(tool, [row["smiles"] for row in rows])
+    graphs = run_graph_tool(tool, [smiles_of(path, line, row) for line, row in enumerate(rows, 1)], path)
     return [Polymer(graph, *values_of(path, line, row, labels), number, row.get("set") or "", line)
             for line, (row, graph) in enumerate(zip(rows, graphs), 1)]
+
+
+def smiles_of(path, number, row):
+    """The SMILES of a row of a table, which the graph tool reads from a line of its own."""
+    text = row["smiles"]
+    if text is None or "\n" in text:
+        raise SystemExit(f"{path}: row {number}: smiles: expected one line of text, got {text!r}")
+    return text
 
 
 def values_of(path, number, row, labels):
