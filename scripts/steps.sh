@@ -1,7 +1,7 @@
 # Shared by the scripts beside it: named steps with their elapsed time, and one way to fail.
 set -euo pipefail
 
-project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+project=$(unset CDPATH && cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs=$project/out/logs
 script=$(basename "$0")
 started=$SECONDS
@@ -19,14 +19,14 @@ cache=${ATHANOR_CACHE:-${HOME:+$HOME/.cache/athanor}}
 print_usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
 
 # Scripts of one clone write to the same folders: the second waits until the first has ended. What they start does not
-# inherit the turn (9>&-), or a process that outlives its script would keep it.
-turn=none
+# inherit the turn (9>&-), or a process that outlives its script would keep it. A script that another one calls shares its
+# turn: ATHANOR_TURN names the clone whose turn has been taken.
 take_turn() {
-  [ $turn = none ] || return 0
+  [ "${ATHANOR_TURN:-}" != "$project" ] || return 0
   { mkdir -p "$logs" && : >>"$logs/turn"; } 2>/dev/null || fail "$logs cannot be written" \
     "work in a clone of your own: git clone '$project'"
   exec 9>>"$logs/turn"
-  turn=taken
+  export ATHANOR_TURN=$project
   flock -n 9 && return
   printf '%s: waiting until another script of this clone has ended\n' "$script" >&2
   flock 9

@@ -48,7 +48,7 @@ class Scripts(unittest.TestCase):
         return {"args": [self.clone / "scripts" / script, *arguments], "cwd": cwd or self.clone, "env": variables, "stdin": subprocess.DEVNULL, "text": True}
 
     def run_script(self, *arguments, status=0, **options):
-        result = subprocess.run(**self.command(*arguments, **options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        result = subprocess.run(**self.command(*arguments, **options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60)
         self.assertEqual(result.returncode, status, result.stdout)
         return result.stdout
 
@@ -97,6 +97,13 @@ class Scripts(unittest.TestCase):
         self.assertIn("unknown option --jsno", self.run_script("bench", "--jsno", status=1))
         for preset in ("nope", ""):
             self.assertIn(f"no preset is called '{preset}'", self.run_script("test", preset, status=1))
+
+    def test_a_script_that_another_one_calls_shares_its_turn(self):
+        steps = 'source "$(dirname "$0")/steps.sh"\nstep "some work" true\n'
+        self.write("scripts/inner", steps)
+        self.write("scripts/setup", f'#!/usr/bin/env bash\n{steps}"$project/scripts/inner"\nfinish "over"\n')
+        (self.clone / "scripts/inner").chmod(0o755)
+        self.assertIn("setup: over", self.run_script("setup"))
 
     def start(self, script, **options):
         process = subprocess.Popen(**self.command(script), **options)
