@@ -68,6 +68,8 @@ std::string play(std::uint64_t seed, Turns const& turns, Policy policy) {
 
 }  // namespace
 
+// mutant: who leaves a request in the inbox does not look at the instances again
+// mutant: two callers take one idle instance
 TEST_CASE(
     "threads that are interrupted between any two operations lose nothing and enter no instance twice") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {

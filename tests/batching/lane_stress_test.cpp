@@ -67,7 +67,6 @@ struct HeldClient : StressClient {
 
 }  // namespace
 
-// mutant: who leaves a request in the inbox does not look at the instances again
 TEST_CASE("four threads enter, withdraw and wait: nothing is lost, nothing is answered twice") {
   constexpr int rounds = 12'500;
   StressClient client;

@@ -29,6 +29,7 @@ class Random {
 
 // mutant: an entry that is taken out keeps its budget
 // mutant: the budget is not taken
+// mutant: an ended flight stays in the table
 TEST_CASE("the charges of all entries are the budget used, and never above it") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);

@@ -1,6 +1,6 @@
 // Every allocation of a call at the border fails once, in turn: the call must say resource_exhausted and
-// leave nothing behind, and the next one must succeed. A warm call allocates nothing, nor does its request. The library takes operator new from the program that
-// it is loaded into.
+// leave nothing behind, and the next one must succeed. A warm call allocates nothing, nor does its request.
+// The library takes operator new from the program that it is loaded into.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -381,8 +381,8 @@ TEST_CASE("what is to begin at once begins before what is taken over from anothe
   // Both wait for the second worker, which is called when both are there.
   Call timer([&] {
     CHECK(reaches(blocked, 1));
-    hold_until(SystemEnv::now() +
-               1ms);  // the first worker's timer was armed for half a millisecond before that
+    // The first worker's timer was armed before, for half a millisecond: it is due by then.
+    hold_until(SystemEnv::now() + 1ms);
     for (TimePoint const limit = give_up(); !executor.post_if_idle(at_once) && SystemEnv::now() < limit;)
       std::this_thread::yield();
   });

@@ -353,6 +353,7 @@ TEST_CASE("a model smaller than reserved gives the rest back") {
 }
 
 // mutant: a removed model's number is not used again
+// mutant: a model may be removed while it is being freed
 TEST_CASE("the number of a removed model is given to a later one") {
   LoaderMachine machine({});
   auto const first = machine.add("first", 10), second = machine.add("second", 10);
@@ -363,4 +364,9 @@ TEST_CASE("the number of a removed model is given to a later one") {
   CHECK(machine.add("third", 20) == first);
   CHECK(machine.name(first) == "third");
   CHECK(machine.add("fourth", 10) == 2);
+  REQUIRE(machine.unload(second) == LoaderMachine::Unload::drain);
+  machine.retire(second);
+  CHECK_FALSE(machine.is_removable(second));  // its memory is not free yet
+  machine.freed(second);
+  CHECK(machine.is_removable(second));
 }

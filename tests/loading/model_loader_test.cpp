@@ -369,7 +369,6 @@ TEST_CASE("a loader moves, and pins taken before stay valid") {
 }
 
 // mutant: a forgotten model keeps its name
-// mutant: a model may be removed while it is being freed
 TEST_CASE(
     "a forgotten model goes with its last pin, its context with it, and its name can be declared anew") {
   Simulation world(1);

@@ -72,6 +72,7 @@ TEST_CASE("a backend that never asked has failed, also where nobody waits any mo
 TEST_CASE("a backend on its caller's own thread is told so, too, and its caller gets the reason") {
   for (bool const late : {false, true}) {
     Rig rig;
+    rig.world.refuse_threads(true);  // only its caller's thread can run the model
     BasicCancellation<SimulatedEnv> token;
     rig.ask_around([&] { leave(rig, late, [&] { token.cancel(); }); });
     auto const answer = rig.infer(row(1), {.deadline = 10ms, .cancellation = &token});
@@ -98,6 +99,7 @@ TEST_CASE("a backend is not told of callers who have left while another one of t
   CHECK(tickets[1]->y() == 3);
 }
 
+// mutant: a processor gives up what others wait for
 TEST_CASE("a backend is not told of a caller who has left while an equal call waits for the answer") {
   Rig rig;
   std::unique_ptr<SimulatedEngine::Ticket> first;

@@ -12,8 +12,8 @@
 
 namespace athanor_tests {
 
-// Lets a test act where another thread could: before the next mutex is locked, before and after the next task is posted,
-// and after the clock is read. Counts the atomics that are read.
+// Lets a test act where another thread could: before the next mutex is locked, before and after the next task
+// is posted, and after the clock is read. Counts the atomics that are read.
 struct Hooks {
   static inline bool no_thread = false;      // executors take nothing
   static inline bool no_timekeeper = false;  // executors take no timer

@@ -1,10 +1,12 @@
-// The models that the engine steps in the simulated world of streams: their folders, and a backend and a processor for them.
+// The models that the engine steps in the simulated world of streams: their folders, and a backend and a
+// processor for them.
 //
-// A request is a wish. It has a mark of its own, says with which step its call is over, by its input and by the parameter `most`,
-// and has three parameters that go into every step: `gain` and `seed`, of each item, and `mode`, for a whole batch. Its state is how many
-// steps it has made and a sum to which every step adds what the wish and the edition of the model say. An answer is the state
-// after the step. `plain` and `padded` read numbers, the second so many of them as the wish says; `graph` reads a text, of
-// which its processor makes numbers and a graph, and answers with forces and texts, too (see graphs.hpp).
+// A request is a wish. It has a mark of its own, says with which step its call is over, by its input and by
+// the parameter `most`, and has three parameters that go into every step: `gain` and `seed`, of each item,
+// and `mode`, for a whole batch. Its state is how many steps it has made and a sum to which every step adds
+// what the wish and the edition of the model say. An answer is the state after the step. `plain` and `padded`
+// read numbers, the second so many of them as the wish says; `graph` reads a text, of which its processor
+// makes numbers and a graph, and answers with forces and texts, too (see graphs.hpp).
 #pragma once
 
 #include <algorithm>

@@ -137,7 +137,8 @@ std::string StreamWorld::unexplained_absence(Call const& call, Error const& erro
   return error.retry_after > 0ms && (added.unloading > 0 || added.unloaded != 0) ? "" : "nobody stops";
 }
 
-/// An upper bound: everybody but its own group who was there at any time of this call, or whose work may have been.
+/// An upper bound: everybody but its own group who was, or whose work may have been, there at any time of
+/// this call.
 bool StreamWorld::may_be_full(Call const& call) const {
   auto const holds_place = [&](Call const& other) {
     return &other.added == &call.added && other.group != call.group &&

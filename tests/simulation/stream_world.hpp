@@ -1,6 +1,6 @@
-// One schedule of streams: callers who read, dawdle, leave and cancel, over models that the engine steps, which are unloaded
-// and replaced meanwhile, while memory and threads lack, the clock leaps and the process forks; and the judge, who knows what
-// every part must be.
+// One schedule of streams: callers who read, dawdle, leave and cancel, over models that the engine steps,
+// which are unloaded and replaced meanwhile, while memory and threads lack, the clock leaps and the process
+// forks; and the judge, who knows what every part must be.
 #pragma once
 
 #include <cstdint>
@@ -139,7 +139,8 @@ class StreamWorld final : public StepStage {
   void answer_in_child(Result<Answer> const&) noexcept { wrong("a completion in the child of a fork"); }
   void part_in_child(Outputs const&) noexcept { wrong("a part in the child of a fork"); }
   void end_in_child(Result<Report> const&) noexcept { wrong("an end in the child of a fork"); }
-  // Calls the engine on this thread, which may lack memory. Nothing: an exception told so, and the call is over.
+  // Calls the engine on this thread, which may lack memory: no value if an exception said so; the call is
+  // over then.
   template <class Body>
   auto call_engine(Call& call, Body body) -> std::optional<decltype(body())>;
   std::shared_ptr<Parts> open(Added& added, Call& call);

@@ -20,8 +20,8 @@ inline float parameter_value(std::int64_t index) {
   return 0.125F * static_cast<float>((index * 7 + 3) % 11) - 0.5F;
 }
 
-/// What a perceptron of ten inputs, sixteen hidden values and one answer gives whose parameters are w1 [10, 16], b1 [16],
-/// w2 [16, 1] and b2 [1]. `x`: the ten.
+/// What a perceptron of ten inputs, sixteen hidden values and one answer gives. `x`: the ten inputs. Its
+/// parameters are w1 [10, 16], b1 [16], w2 [16, 1] and b2 [1].
 inline double perceptron_by_hand(float const* x) {
   double answer = parameter_value(0);
   for (std::int64_t j = 0; j < 16; ++j) {
