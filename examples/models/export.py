@@ -405,6 +405,8 @@ MODELS = {"silero-held": silero_held, "silero-carried": silero_carried, "minilm"
 
 
 def main(folder, *names):
+    if unknown := [name for name in names if name not in MODELS]:
+        sys.exit(f"no model is called {', '.join(unknown)}; there are {', '.join(MODELS)}")
     torch.set_num_threads(1)
     for name in names or MODELS:
         torch.manual_seed(0)
