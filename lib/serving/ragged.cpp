@@ -19,6 +19,13 @@ void copy_bytes(std::byte* to, void const* from, std::size_t bytes) noexcept {
   if (bytes != 0) std::memcpy(to, from, bytes);
 }
 
+/// Rows without elements take no memory, so that nothing else limits their number.
+tl::unexpected<Error> too_many_rows(ModelDescription const& description, OutputPlan const& plan) {
+  return fail(Code::internal, Reason::backend_contract,
+              "{}: output {}: expected a number of rows that fits into 63 bits, got more", description.id,
+              plan.spec.name);
+}
+
 /// Joins one output of all parts, which are in order.
 Result<void> join(ModelDescription const& description, std::size_t index, std::span<RaggedPart const> parts,
                   Tensor& output) {
@@ -27,7 +34,7 @@ Result<void> join(ModelDescription const& description, std::size_t index, std::s
   std::int64_t rows = 0;
   for (RaggedPart const& part : parts) {
     Shape like = part.rows[index].shape();
-    rows += like[0];
+    if (__builtin_add_overflow(rows, like[0], &rows)) return too_many_rows(description, plan);
     like[0] = shape[0];
     if (like != shape)
       return fail(Code::internal, Reason::backend_contract,
@@ -93,6 +100,7 @@ Result<void> count_made(ModelDescription const& description, std::size_t index,
   OutputPlan const* first = nullptr;
   for (OutputPlan const& plan : outputs) {
     if (plan.from != OutputPlan::From::postprocess || plan.ragged != index) continue;
+    std::int64_t all = 0;
     for (std::size_t item = 0; item < made.size(); ++item) {
       TensorView const& tensor = made[item].tensor(plan.index);
       std::int64_t const here = tensor.ndim > 0 ? tensor.shape[0] : 0;
@@ -100,6 +108,7 @@ Result<void> count_made(ModelDescription const& description, std::size_t index,
         return fail(Code::internal, Reason::backend_contract,
                     "{}: output {}: item {}: expected {} rows as of '{}', the processor gives {}",
                     description.id, plan.spec.name, item, rows[item], first->spec.name, here);
+      if (__builtin_add_overflow(all, here, &all)) return too_many_rows(description, plan);
       rows[item] = here;
     }
     if (first == nullptr) first = &plan;

@@ -391,3 +391,67 @@ TEST_CASE("postprocess makes any number of rows for an item, the same along one 
   CHECK(refused.error().message ==
         "outlines@1.0.0: output corners: item 0: expected 0 rows as of 'area', the processor gives 1");
 }
+
+namespace {
+
+// Makes of every item as many rows as fit into 62 bits, without elements.
+struct EndlessProcessor {
+  static constexpr char const* name = "endless";
+  static constexpr Shape rows{std::int64_t{1} << 62, 0};
+  struct Opened {
+    static constexpr std::array<Port, 1> ports{{{"rows", DType::u8}}};
+    std::span<Port const> outputs() const { return ports; }
+    Result<std::vector<Tensor>> postprocess(Item const&, void const*, std::span<Tensor const>) const {
+      return std::vector{Tensor::allocate(DType::u8, rows).value()};
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>();
+  }
+};
+
+}  // namespace
+
+// mutant: rows without elements are counted past 63 bits
+TEST_CASE("more rows than can be counted are the fault of the processor that makes them") {
+  Puppet puppet;
+  EndlessProcessor endless;
+  ath_processor_table const processor = make_table(endless);
+  ModelFolder const folder("", "endless", "1.0.0",
+                           R"("processor": {"name": "endless"},
+    "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
+    "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
+    "outputs": [{"name": "n", "dtype": "i64", "shape": ["items"], "from": "rows:rows"},
+                {"name": "rows", "dtype": "u8", "shape": ["rows", null], "from": "processor:rows"}],)");
+  auto engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&processor}}).value();
+  auto const model = engine.load(folder.path()).value();
+  CHECK(list<std::int64_t>(model.infer(PointsRig::asking({1})), "n") == Counts{EndlessProcessor::rows[0]});
+  for (auto const& items : {Floats{1, 2}, Floats{1, 2, 3, 4}}) {
+    auto const answer = model.infer(PointsRig::asking(items));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Code::internal);
+    CHECK(answer.error().reason == Reason::backend_contract);
+  }
+}
+
+// mutant: rows without elements of the parts of a call are counted past 63 bits
+TEST_CASE("more rows than can be counted are the fault of the model whose parts have them") {
+  serving::ModelDescription description;
+  serving::OutputPlan plan;
+  plan.spec.name = "points";
+  plan.spec.dtype = DType::u8;
+  plan.spec.dims = {Dim::named("points"), Dim::any()};
+  plan.ragged = 0;
+  description.plan.outputs.push_back(plan);
+  std::vector<serving::RaggedPart> kept;
+  std::vector<Tensor> computed(1);
+  auto const keep = [&](std::uint32_t first) {
+    return serving::keep_part(description,
+                              {first, 1, {Tensor::allocate(DType::u8, EndlessProcessor::rows).value()}}, 4,
+                              kept, computed);
+  };
+  for (std::uint32_t first = 0; first < 3; ++first) REQUIRE(keep(first));
+  auto const joined = keep(3);
+  REQUIRE_FALSE(joined);
+  CHECK(joined.error().reason == Reason::backend_contract);
+}
