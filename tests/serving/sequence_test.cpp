@@ -572,3 +572,17 @@ TEST_CASE("work whose caller has left changes nothing for the calls after it") {
   CHECK_FALSE(third.fresh);
   CHECK(third.row != next.row);
 }
+
+// mutant: a sequence that another one takes the place of keeps its slot in that one's object
+TEST_CASE("a sequence that another one takes the place of has given its slot back") {
+  Sums sums(Kept::carried, R"("max": 2)");
+  auto one = sums.open();
+  auto other = sums.open();
+  CHECK(sum_of(other.infer(number(4))) == 4);
+  one = std::move(other);
+  CHECK(sums.model->statistics()->sequences == 1);
+  one = std::move(*&one);  // changes nothing
+  CHECK(sum_of(one.infer(number(1))) == 5);
+  auto const third = sums.open();
+  CHECK(sum_of(third.infer(number(7))) == 7);
+}

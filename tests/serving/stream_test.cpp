@@ -405,3 +405,24 @@ TEST_CASE("streams on many threads, read, left and cancelled, each end once") {
   for (auto& thread : threads) thread.join();
   CHECK(wrong == 0);
 }
+
+// mutant: a stream that another one takes the place of goes on in that one's object
+TEST_CASE("a stream that another one takes the place of has ended, and lets go of its request") {
+  Streams streams;
+  float const values[2] = {1, 2};
+  auto const opened = [&](float const* lent) {
+    return streams.model
+        .stream(Request{{"x", Tensor::view<float>(std::span(lent, 2), Shape{1, 2})}}, {.deadline = 1h})
+        .value();
+  };
+  auto lent = std::make_unique<float[]>(2);
+  auto one = opened(lent.get());
+  auto other = opened(values);
+  one = std::move(other);
+  lent.reset();  // nobody reads it any more
+  CHECK(streams.state->routes() == 1);
+  CHECK(first_of(*one.next()) == 2);
+  one = std::move(*&one);  // changes nothing
+  CHECK_FALSE(one.next());
+  CHECK(one.outcome());
+}

@@ -211,9 +211,11 @@ class Sequence {
   Sequence(Model<T> model, serving::SequenceId id) noexcept : model_(std::move(model)), id_(id) {}
   Sequence(Sequence&& other) noexcept
       : model_(std::move(other.model_)), id_(std::exchange(other.id_, serving::SequenceId{})) {}
+  /// Closes the sequence that this object held, as the destructor does.
   Sequence& operator=(Sequence&& other) noexcept {
-    std::swap(model_, other.model_);
-    std::swap(id_, other.id_);
+    Sequence old(std::move(other));
+    std::swap(model_, old.model_);
+    std::swap(id_, old.id_);
     return *this;
   }
   Sequence(Sequence const&) = delete;

@@ -50,11 +50,13 @@ class Stream {
         call_(std::exchange(other.call_, nullptr)),
         queue_(std::move(other.queue_)),
         outcome_(std::move(other.outcome_)) {}
+  /// Ends the stream that this object held, as the destructor does.
   Stream& operator=(Stream&& other) noexcept {
-    std::swap(model_, other.model_);
-    std::swap(call_, other.call_);
-    std::swap(queue_, other.queue_);
-    std::swap(outcome_, other.outcome_);
+    Stream old(std::move(other));
+    std::swap(model_, old.model_);
+    std::swap(call_, old.call_);
+    std::swap(queue_, old.queue_);
+    std::swap(outcome_, old.outcome_);
     return *this;
   }
   Stream(Stream const&) = delete;
