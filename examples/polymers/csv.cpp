@@ -4,9 +4,11 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 
+#include "columns.hpp"
 #include "text.hpp"
 
 namespace polymers {
@@ -155,7 +157,7 @@ Result<std::optional<Record>> CsvRecords::next() {
   }
 }
 
-char separator_of(std::string_view text) {
+char separator_of(std::string_view text, std::string_view wanted) {
   std::array<std::pair<char, std::size_t>, 3> counts{{{',', 0}, {'\t', 0}, {';', 0}}};
   bool quoted = false;
   for (char const c : text) {
@@ -165,7 +167,14 @@ char separator_of(std::string_view text) {
     for (auto& [separator, count] : counts)
       if (c == separator) ++count;
   }
-  return std::ranges::max_element(counts, {}, &std::pair<char, std::size_t>::second)->first;
+  std::ranges::stable_sort(counts, std::greater(), &std::pair<char, std::size_t>::second);
+  // The names of columns may have more commas, as in "Tg, K", than there are separators.
+  for (auto const& [separator, count] : counts) {
+    Parser parser(text, separator, true);
+    bool const whole = parser.parse() == Parser::Outcome::whole;
+    if (count > 0 && whole && find_smiles(parser.fields(), wanted)) return separator;
+  }
+  return counts.front().first;
 }
 
 std::string csv_cell(std::string_view cell, char separator) {

@@ -45,9 +45,9 @@ class CsvRecords {
   bool inside_line_ = false;  // reading stands inside a line of which nothing more is wanted
 };
 
-// What separates the fields of the record that `text` begins with: of comma, tab and semicolon the one that occurs most
-// often in it outside quotes.
-char separator_of(std::string_view text);
+// What separates the fields of the record that `text` begins with: of comma, tab and semicolon the one between which a
+// column of SMILES is found (find_smiles, with `wanted`), else the one that occurs most often outside quotes.
+char separator_of(std::string_view text, std::string_view wanted = {});
 
 // `cell` for a CSV file: quoted where that is needed, and never a formula. A spreadsheet computes what starts with one of
 // = + - @, so such a cell gets an apostrophe in front unless it is a number.

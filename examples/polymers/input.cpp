@@ -42,6 +42,7 @@ constexpr std::array kinds{
          "a pointer of Git LFS in place of the data; fetch them with: git lfs pull"},
     Kind{"PAR1"sv, "a Parquet file; write it as CSV"},
     Kind{"%PDF-"sv, "a PDF; save its table as CSV"},
+    Kind{"\x1F\x8B"sv, "compressed by gzip more than once; decompress it with: gunzip"},
     Kind{"BZh"sv, "compressed by bzip2; only gzip is read"},
     Kind{"\xFD\x37zXZ"sv, "compressed by xz; only gzip is read"},
     Kind{"\x28\xB5\x2F\xFD"sv, "compressed by zstd; only gzip is read"},
@@ -133,11 +134,13 @@ bool same_file(std::string const& one, int standard_of_one, std::string const& o
   auto const first = status_of(one, standard_of_one);
   auto const second = status_of(other, standard_of_other);
   if (first && second) return first->st_dev == second->st_dev && first->st_ino == second->st_ino;
+  if (first || second || one == "-" || other == "-") return false;
   std::error_code unknown;
-  return !first && !second && one != "-" && other != "-" &&
-         std::filesystem::weakly_canonical(one, unknown) ==
-             std::filesystem::weakly_canonical(other, unknown) &&
-         !unknown;
+  // Of a file that is not there yet, the path is all there is; a relative one says nothing of its folder.
+  auto const place = [&](std::string const& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, unknown), unknown);
+  };
+  return place(one) == place(other) && !unknown;
 }
 
 }  // namespace polymers

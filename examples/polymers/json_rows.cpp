@@ -245,11 +245,17 @@ class JsonRows : public Rows {
       json = Json::parse(value.text);
     } catch (Json::parse_error const& error) {
       std::size_t const at = std::min(std::max(error.byte, std::size_t{1}) - 1, value.text.size());
-      bool const escaped = at > 0 && value.text[at - 1] == '\\';
-      refuse(escaped ? at - 1 : at, escaped ? "JSON, where a SMILES has two \\ for each of its own" : "JSON");
+      auto const rest = std::string_view(value.text).substr(at);
+      if (at > 0 && value.text[at - 1] == '\\')
+        refuse(at - 1, "JSON, where a SMILES has two \\ for each of its own");
+      else if (rest.starts_with("NaN") || rest.starts_with("Infinity"))
+        refuse(at, "JSON, where null stands for what is no number");
+      else
+        refuse(at, "JSON");
       return row;
     } catch (Json::exception const&) {
-      // A number that no double holds: what follows refuses the row.
+      refuse(0, "numbers of at most 1.8e308");
+      return row;
     }
     if (json.is_string()) {
       row.smiles = trimmed(json.get_ref<std::string const&>());

@@ -1,5 +1,6 @@
 // polymers: glass transition temperatures of polymers, by an ensemble of members inside an Athanor engine.
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -291,8 +292,10 @@ int run_words(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of its own write
   try {
-    return run_words(argc, argv);
+    int const status = run_words(argc, argv);
+    return status == 0 ? check_said() : status;
   } catch (std::bad_alloc const&) {
     std::fputs("polymers: there is not enough memory\n", stderr);
   } catch (std::exception const& error) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -49,6 +50,20 @@ std::vector<std::string> member_names(std::vector<std::string> const& columns) {
     names.push_back(std::move(name));
   }
   return names;
+}
+
+// The members of an object of the input. One that is called like what is added, which the object that named the columns
+// lacked, gets another name.
+Json members_of(std::string const& object, std::vector<std::string> const& added) {
+  Json const given = Json::parse(object, nullptr, false);
+  Json members = Json::object();
+  for (auto const& [name, value] : given.items()) {
+    std::string free = name;
+    while (std::ranges::find(added, free) != added.end() || (free != name && given.contains(free)))
+      free.insert(0, "input_");
+    members[free] = value;
+  }
+  return members;
 }
 
 std::string message_of(Prediction const& prediction) {
@@ -143,7 +158,7 @@ std::string Output::csv_row(Prediction const& p) const {
 std::string Output::json_row(Prediction const& p) const {
   Json row;
   if (!p.row.object.empty()) {
-    row = Json::parse(p.row.object, nullptr, false);
+    row = members_of(p.row.object, added_);
   } else {
     for (std::size_t i = 0; i < columns_.size() && i < p.row.cells.size(); ++i)
       if (i == 0 || !p.row.cells[i].empty()) row[columns_[i]] = p.row.cells[i];
@@ -163,6 +178,16 @@ std::string Output::json_row(Prediction const& p) const {
     for (std::size_t i = 0; i < values.size(); ++i) row[added_[i]] = values[i];
   }
   return row.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<void> check_writable(std::string const& path) {
+  if (path == "-") return {};
+  bool const there = ::access(path.c_str(), F_OK) == 0;
+  auto const folder = std::filesystem::path(path).parent_path();
+  std::string const place = there ? path : folder.empty() ? "." : folder.string();
+  if (::access(place.c_str(), W_OK) == 0) return {};
+  return fail(Code::unavailable, Reason::file, "{}: cannot be written: {}", path,
+              std::generic_category().message(errno));
 }
 
 Result<void> write_file(std::string const& path, std::string const& text) {

@@ -56,6 +56,9 @@ class Output {
   std::size_t rows_ = 0;              // that stand in the file
 };
 
+// Finds out before a long run what `write_file` would say behind it: a folder that is not there, or may not be written.
+athanor::Result<void> check_writable(std::string const& path);
+
 // `text` into the file, or to standard output for a path of -; an error when the disk is full or the place
 // cannot be written.
 athanor::Result<void> write_file(std::string const& path, std::string const& text);

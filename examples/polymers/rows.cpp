@@ -213,7 +213,7 @@ Result<std::unique_ptr<Rows>> open_lines(Text text) {
 Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
   std::string const name = text.name();
   auto const announced = announced_separator(text);
-  char const separator = announced ? *announced : separator_of(text.rest());
+  char const separator = announced ? *announced : separator_of(text.rest(), input.smiles_column);
   CsvRecords records(std::move(text), separator);
   auto first = records.next();
   if (!first) return tl::unexpected(std::move(first.error()));

@@ -44,14 +44,14 @@ Error in_place(std::string const& path, std::string_view words) {
 
 // A file that is read would be gone, or grow for ever, if it were written too.
 Result<void> check_places(RunSettings const& settings) {
-  for (auto const& place : {settings.out, settings.html})
+  for (auto const& place : {settings.out, settings.html, std::string("-")})
     if (!place.empty() && !settings.input.path.empty() &&
         same_file(place, STDOUT_FILENO, settings.input.path, STDIN_FILENO))
       return tl::unexpected(in_place(place, "this is the input, and would be overwritten"));
   if (!settings.out.empty() && !settings.html.empty() &&
       same_file(settings.out, STDOUT_FILENO, settings.html, STDOUT_FILENO))
     return tl::unexpected(in_place(settings.out, "this cannot be both the predictions and the page"));
-  return {};
+  return settings.html.empty() ? Result<void>() : check_writable(settings.html);
 }
 
 // A run over rows: what is shown, written and kept of them.
@@ -144,8 +144,7 @@ int finish(RunSettings const& settings, std::vector<Prediction> const& predictio
         {predictions, summary, handbook, settings.view, settings.predictor.model_folder, settings.command});
     if (auto const written = write_file(settings.html, page); !written) return complain(written.error());
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    return complain({Code::unavailable, Reason::file, "standard output: cannot be written", {}});
+  if (int const said = check_said(); said != 0) return said;
   return summary.errors == summary.rows ? exit_nothing : 0;
 }
 
@@ -244,6 +243,11 @@ bool is_shipped(std::string const& model_folder) {
 int complain(Error const& error) {
   std::fputs(fmt::format("polymers: {}\n", error.message).c_str(), stderr);
   return exit_nothing;
+}
+
+int check_said() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+  return complain({Code::unavailable, Reason::file, "standard output: cannot be written", {}});
 }
 
 int run(RunSettings const& settings) {

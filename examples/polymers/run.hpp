@@ -30,6 +30,9 @@ constexpr int exit_nothing = 1;  // nothing could be predicted, or a file could 
 // Says `error` on standard error, and gives exit_nothing.
 int complain(athanor::Error const& error);
 
+// 0, or exit_nothing when standard output did not take what was said, which is complained of.
+int check_said();
+
 // Gives the exit status: 0, exit_nothing, or 128 and the number of the signal that interrupted it.
 int run(RunSettings const& settings);
 

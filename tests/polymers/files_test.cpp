@@ -151,14 +151,21 @@ TEST_CASE("a column can be named or counted, and a header be missing") {
 // mutant: separators inside quotes are counted
 // mutant: fields are separated by commas whatever the file has
 // mutant: the line that announces a separator stays in the text
+// mutant: the separator is what occurs most often
+// mutant: without a column of SMILES commas separate
 TEST_CASE("tabs and semicolons separate as well as commas") {
   Folder const folder;
   for (auto const* text :
-       {"a\tSMILES\nx, y; z\t*CC*\n", "\"a,b,c\";SMILES\n1,5;*CC*\n", "sep=;\r\na;SMILES\r\n1,5;*CC*\r\n"}) {
+       {"a\tSMILES\nx, y; z\t*CC*\n", "\"a,b,c\";SMILES\n1,5;*CC*\n", "sep=;\r\na;SMILES\r\n1,5;*CC*\r\n",
+        "Tg, K (measured, dry)\tsmiles\n5\t*CC*\n", "SMILES;Tg, K;\"Tm, K, dry\"\n*CC*;1,5;2,5\n"}) {
     auto const rows = read({folder.write("in.csv", text), Format::csv});
     CHECK_MESSAGE(smiles_of(rows) == Texts{"*CC*"}, text);
     CHECK(rows.failure == "");
   }
+  auto const named = folder.write("in.csv", "Tg, K\tunit\n5\t*CC*\n");
+  CHECK(smiles_of(read({named, Format::csv, "unit"})) == Texts{"*CC*"});
+  auto const bare = folder.write("in.csv", "*CC*;1,5;a\n");
+  CHECK(smiles_of(read({bare, Format::csv, "", false})) == Texts{"*CC*"});
 }
 
 // mutant: a record with a fault loses its cells
@@ -443,6 +450,22 @@ TEST_CASE("a backslash that JSON does not know is told how to be written") {
       rows.rows[0].error->message);
 }
 
+// mutant: NaN in JSON is told as any mistake
+TEST_CASE("numbers that JSON does not have are told as such") {
+  Folder const folder;
+  auto const rows = read({folder.write("in.jsonl",
+                                       "{\"smiles\": \"*CC*\", \"tg\": NaN}\n{\"smiles\": \"*CC*\", \"tg\": "
+                                       "-Infinity}\n{\"smiles\": \"*CC*\", \"tg\": 1e400}\n"),
+                          Format::json});
+  REQUIRE(rows.rows.size() == 3);
+  for (std::size_t i : {0, 1})
+    CHECK_MESSAGE(
+        rows.rows[i].error->message.find("null stands for what is no number, got ") != std::string::npos,
+        rows.rows[i].error->message);
+  CHECK_MESSAGE(rows.rows[2].error->message.find("numbers of at most 1.8e308") != std::string::npos,
+                rows.rows[2].error->message);
+}
+
 // mutant: what cannot be read is taken for the end
 // mutant: the number of a damaged file is told
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
@@ -472,6 +495,7 @@ TEST_CASE("what is no text is named for what it is") {
            {"PK\x03\x04\x14", "xlsx"},
            {"\xD0\xCF\x11\xE0\xA1", ".xls"},
            {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"},
+
            {"BZh91AY", "bzip2"},
            {"PAR1\x15", "Parquet"},
            {"%PDF-1.7\n", "PDF"},
@@ -481,6 +505,10 @@ TEST_CASE("what is no text is named for what it is") {
     CHECK_MESSAGE(failure.find("this is ") != std::string::npos, failure);
     CHECK_MESSAGE(failure.find(words) != std::string::npos, failure);
   }
+  auto const once = folder.compress("once.gz", "smiles\n*CC*\n");
+  std::ifstream bytes(once, std::ios::binary);
+  auto const twice = folder.compress("twice.csv.gz", std::string(std::istreambuf_iterator<char>(bytes), {}));
+  CHECK(read({twice, Format::csv}).failure.find("more than once") != std::string::npos);
   CHECK(read({folder.write("cr.csv", "smiles,name\rCC,a\r"), Format::csv}).failure.find("got CR") !=
         std::string::npos);
   CHECK(
@@ -492,6 +520,7 @@ TEST_CASE("what is no text is named for what it is") {
 }
 
 // mutant: files are one when their paths are
+// mutant: a relative path of a new file is in no folder
 TEST_CASE("one file is one file by whatever path") {
   Folder const folder;
   auto const path = folder.write("in.csv", "smiles\n");
@@ -502,6 +531,7 @@ TEST_CASE("one file is one file by whatever path") {
     CHECK_MESSAGE(same_file(folder.at(other), 1, path, 0), other);
   CHECK(!same_file(folder.write("other.csv", ""), 1, path, 0));
   CHECK(same_file(folder.at("new.csv"), 1, folder.at("x/../new.csv"), 1));
+  CHECK(same_file("no-such-file.csv", 1, "./no-such-file.csv", 1));
   CHECK(!same_file("/dev/null", 1, "/dev/zero", 0));
 }
 

@@ -23,7 +23,6 @@ GIB = 1 << 30
 
 def limit_files(size):
     """Before a program starts: its files are full at so many bytes, as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -417,6 +416,19 @@ class Program(unittest.TestCase):
             _, errors = self.predict("-", stdin=b"*CC*\n" * 2000, stdout=full, status=1)
         self.assertIn("standard output", errors)
 
+    # mutant: a page that cannot be written is found out behind the run
+    def test_a_page_without_a_place_is_told_before_the_run(self):
+        output, errors = self.predict("*CC*", "--html", self.folder / "no" / "page.html", status=1)
+        self.assertEqual(output, "")
+        self.assertIn("page.html: cannot be written: No such file or directory", errors)
+
+    # mutant: what no prediction says may be lost on a full disk
+    def test_nothing_of_what_is_said_is_lost_without_a_word(self):
+        for words in (["info"], ["build", "C=C"], ["--version"], ["predict", "--help"]):
+            with open("/dev/full", "wb") as full:
+                result = subprocess.run([PROGRAM, *words], stdout=full, stderr=subprocess.PIPE, check=False)
+            self.assertEqual((result.returncode, result.stderr), (1, b"polymers: standard output: cannot be written\n"), words)
+
     # mutant: nobody looks whether a page reached its file
     def test_a_page_whose_last_bytes_do_not_fit_is_an_error(self):
         page = self.folder / "page.html"
@@ -477,6 +489,18 @@ class Program(unittest.TestCase):
         row = json.loads(out.read_text())
         self.assertEqual([row[name] for name in ("id", "id_2", "column_3", "smiles", "column_5")], ["1", "2", "3", "*CC*", "4"])
 
+    # mutant: a member of an object is lost to the prediction's of its name
+    def test_a_member_that_is_called_like_a_prediction_keeps_its_value(self):
+        out = self.folder / "out.jsonl"
+        objects = ({"smiles": "*CC*"}, {"smiles": "*CO*", "tg_k": 199, "error": "none", "input_error": 0, "domain": "mine"}, {"smiles": "C1", "error": 5})
+        self.predict(self.write("in.jsonl", "".join(json.dumps(row) + "\n" for row in objects)), "--out", out)
+        first, second, third = (json.loads(line) for line in out.read_text().splitlines())
+        self.assertEqual([second[name] for name in ("input_tg_k", "input_domain", "input_error", "input_input_error")], [199, "mine", 0, "none"])
+        self.assertNotIn("error", second)
+        self.assertEqual(second.keys() - first.keys(), {"input_tg_k", "input_domain", "input_error", "input_input_error"})
+        self.assertEqual(third["input_error"], 5)
+        self.assertIn("ring", third["error"])
+
     # mutant: a polymer beside a solvent is no mixture
     def test_a_mixture_is_refused_unless_it_is_asked_for(self):
         self.assertIn("not a polymer alone: this is a repeat unit and a molecule", " ".join(self.predict("*CC*.c1ccccc1", status=1)[0].split()))
@@ -523,12 +547,16 @@ class Program(unittest.TestCase):
     # mutant: the input may be overwritten
     # mutant: files are one when their paths are
     # mutant: predictions and page may be one file
+    # mutant: what is said may grow the input
     def test_a_run_never_writes_over_its_input(self):
         path = self.write("in.csv", "smiles,id\n*CC*,1\n")
         (self.folder / "link.csv").symlink_to(path)
         for option in ("--out", "--html"):
             _, errors = self.predict(path, option, self.folder / "link.csv", status=1)
             self.assertIn("would be overwritten", errors)
+        status, errors = self.shell(f"'{path}' >> '{path}'")
+        self.assertEqual(status, 1, errors)
+        self.assertIn("standard output: this is the input", errors)
         status, errors = self.shell(f"- --out '{path}' < '{path}'")
         self.assertEqual(status, 1, errors)
         self.assertEqual(path.read_text(), "smiles,id\n*CC*,1\n")
@@ -567,6 +595,7 @@ class Program(unittest.TestCase):
 
     # mutant: half a row stays in a file on a full disk
     # mutant: a file on a full disk is said to hold one row more
+    # mutant: a limit of files ends the program
     def test_a_full_disk_leaves_whole_rows_and_says_how_many(self):
         out = self.folder / "out.csv"
         _, errors = self.predict("-", "--out", out, stdin=b"*CC*\n" * 5000, status=1, prepare=lambda: limit_files(60_000))
