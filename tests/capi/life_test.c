@@ -180,12 +180,14 @@ static void relative_folder(void) {
 /* mutant: the lengths of texts are ignored */
 /* mutant: a text is handed on with its end */
 /* mutant: a processor in C is not told that nobody waits */
+/* mutant: the encoding of texts is not described */
 static void texts(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = puppet_text_model(engine);
   ath_request* request = ath_request_create(model);
   ath_response* response = NULL;
   ath_error* error = NULL;
+  ath_text* description = NULL;
   ath_tensor_view view = ATH_TENSOR_VIEW_INIT;
   static const char* const words[] = {"banana", "sky", ""};
   static const size_t lengths[] = {3, 3, 0};
@@ -214,6 +216,9 @@ static void texts(void) {
   CHECK_REFUSED(ath_infer(request, &response, &error), ATH_DEADLINE_EXCEEDED, ATH_REASON_DEADLINE_WAITING,
                 "no answer within 1 ms");
   CHECK(puppet_given_up() == asked_before + 1);
+  CHECK_OK(ath_engine_describe(engine, &description, &error));
+  CHECK(strstr(ath_text_data(description), "\"encoding\": \"utf8\"") != NULL);
+  ath_text_destroy(description);
   ath_request_destroy(request);
   ath_model_release(model);
   ath_engine_destroy(engine);

@@ -154,10 +154,11 @@ TEST_CASE("an engine's description ends with the members that its caller adds") 
 
 // mutant: nobody is told which inputs may be left out
 // mutant: the bounds of a parameter are not described
+// mutant: the largest value of a parameter is not described
 TEST_CASE("an engine's description says what a request of each model may hold") {
   Puppet puppet;
   ModelFolder const folder(
-      R"("parameters": [{"name": "seed", "type": "i64", "default": 5, "min": 0, "seed": true},
+      R"("parameters": [{"name": "seed", "type": "i64", "default": 5, "min": 0, "max": 9, "seed": true},
       {"name": "mode", "type": "i64", "choices": [1, 2]}],
       "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]},
           {"name": "weight", "dtype": "f32", "shape": ["items"]},
@@ -176,7 +177,7 @@ TEST_CASE("an engine's description says what a request of each model may hold") 
       text.find(R"("inputs":[{"name":"x","dtype":"f32","shape":["items",2],"optional":false,"shared":false},)"
                 R"({"name":"weight","dtype":"f32","shape":["items"],"optional":true,"shared":false}],)"
                 R"("outputs":[{"name":"y","dtype":"f32","shape":["items",2]}],)"
-                R"("parameters":[{"name":"seed","type":"i64","default":5,"min":0,"seed":true},)"
+                R"("parameters":[{"name":"seed","type":"i64","default":5,"min":0,"max":9,"seed":true},)"
                 R"({"name":"mode","type":"i64","choices":[1,2]}])") != std::string::npos,
       text);
 }
