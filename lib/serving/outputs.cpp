@@ -100,6 +100,19 @@ Result<void> put_postprocessed(ModelDescription const& description, std::span<Ma
   return {};
 }
 
+Result<void> check_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                        std::span<Tensor const> computed) {
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (description.output_rows[i] != OutputPlan::Rows::copied) continue;
+    Shape const& made = computed[i].shape();
+    if (Shape const got = shape_with_items(outputs[i], made[0]); got != made)
+      return fail(Code::internal, Reason::backend_contract,
+                  "{}: output {}: expected rows of {} as in the first batch of this call, got {}",
+                  description.id, description.plan.outputs[i].spec.name, to_string(made), to_string(got));
+  }
+  return {};
+}
+
 Result<void> cut_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                       std::size_t row, std::size_t first, std::size_t count, PaddedLengths const& lengths,
                       std::span<Tensor> computed) {

@@ -10,6 +10,7 @@
 
 #include <athanor/core/detail/view.hpp>
 #include <athanor/serving/engine.hpp>
+#include <serving/scripted_backend.hpp>
 #include <serving/simulated_engine.hpp>
 #include <support/puppet.hpp>
 
@@ -106,6 +107,31 @@ TEST_CASE("a request above the largest size is run in parts, of which the last i
   CHECK(engine.batches[0].size() == 8);
   CHECK(engine.batches[1].size() == 8);
   CHECK(engine.batches[2] == std::vector<float>{16, 17, 18, 18});
+}
+
+// mutant: the parts of a request may give rows of different shapes
+TEST_CASE("the parts of a request give rows of one shape, or the model is at fault") {
+  Rig rig([](Run const& run) {
+    run.add(0);
+    bool const high = run.x()[0] == 9;
+    ath_tensor& y = run.batch.outputs[0];
+    y.ndim = 3;
+    y.shape[1] = high ? 2 : 1;
+    y.shape[2] = high ? 1 : 2;
+    return done();
+  });
+  ModelFolder const folder(R"("batching": {"max_items": 2},)", "shapes", "1.0.0",
+                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null, null]}],)");
+  auto const model = rig.engine.load(folder.path()).value();
+  CHECK(model.infer(counting(1, 4)).value().outputs["y"].shape() == Shape{4, 1, 2});
+  CHECK(model.infer(counting(9, 2)).value().outputs["y"].shape() == Shape{2, 2, 1});
+  auto const mixed = model.infer(counting(7, 4));
+  REQUIRE_FALSE(mixed);
+  CHECK(mixed.error().reason == Reason::backend_contract);
+  CHECK(mixed.error().message ==
+        "shapes@1.0.0: output y: expected rows of [4, 1, 2] as in the first batch of this call, got "
+        "[4, 2, 1]");
 }
 
 // mutant: what fills up is read from the first of its part

@@ -94,28 +94,26 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
   return {};
 }
 
-/// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`.
-/// backend_contract when the rows are of another size than those of the call's first batch. Outputs along
-/// padded axes are left to cut_rows.
-inline Result<void> copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
-                              std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
-                              std::size_t call_items, std::span<Tensor> computed) {
+/// Whether `outputs` of another batch of a call have rows of the shape that its first batch gave `computed`.
+/// Outputs along padded axes are left to cut_rows.
+Result<void> check_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                        std::span<Tensor const> computed);
+
+/// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`, which
+/// has rows of their shape. Outputs along padded axes are left to cut_rows.
+inline void copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
+                      std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
+                      std::span<Tensor> computed) noexcept {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (description.output_rows[i] != OutputPlan::Rows::copied) continue;
     // The division would cost as much as the rest of this loop.
     std::size_t const width = batch_items == 1
                                   ? outputs[i].size_bytes
                                   : outputs[i].size_bytes / static_cast<std::size_t>(batch_items);
-    if (width * call_items != computed[i].size_bytes())
-      return fail(Code::internal, Reason::backend_contract,
-                  "{}: output {}: expected rows of {} bytes as in the first batch of this call, got {}",
-                  description.id, description.plan.outputs[i].spec.name,
-                  computed[i].size_bytes() / call_items, width);
     if (width == 0) continue;
     std::memcpy(computed[i].mutable_data() + width * first,
                 static_cast<std::byte const*>(outputs[i].data) + width * row, width * count);
   }
-  return {};
 }
 
 /// The same for outputs along padded axes, of rows that are all `lengths` long: what is padding in them is

@@ -315,10 +315,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
   for (auto const& part : worker.parts) {
     auto& call = static_cast<CallType&>(*part.slot);
     if (auto made = make_outputs(part, outputs); !made) return made;
-    if (auto copied = copy_rows(description_, outputs, items, row, part.first, part.count, call.batch_items,
-                                call.outputs->computed());
-        !copied)
-      return copied;
+    copy_rows(description_, outputs, items, row, part.first, part.count, call.outputs->computed());
     if (!description_.plan.padding.empty())
       if (auto cut = cut_part(part, worker, row, piece); !cut) return cut;
     if (description_.has_ragged_outputs)
@@ -391,7 +388,7 @@ inline Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
   auto const lock = shared ? CallLock<T>(call) : CallLock<T>();
-  if (shared && call.outputs_made) return {};
+  if (shared && call.outputs_made) return check_rows(description_, outputs, call.outputs->computed());
   auto result = serving::make_outputs(description_, outputs, call.made, call.inputs.checked().items,
                                       call.longest, call.outputs->computed());
   call.outputs_made = result.has_value();
