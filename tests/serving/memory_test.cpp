@@ -5,7 +5,10 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <memory>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include <athanor/serving/jobs.hpp>
@@ -224,6 +227,59 @@ TEST_CASE("without memory for a copy of its inputs, the work of a caller that le
   REQUIRE(waiter->done());
   CHECK_FALSE(waiter->has_value());
   CHECK(engine.state->routes() == 0);
+}
+
+namespace {
+
+// Gives the model its numbers, and the answer a text that no small string holds.
+struct LabelProcessor {
+  static constexpr char const* name = "label";
+  struct Opened {
+    static constexpr std::array<Port, 2> ports{{{"x", DType::f32}, {"label", DType::bytes}}};
+    std::span<Port const> made() const { return ports; }
+    Result<Preprocessed> preprocess(Item const& item) const {
+      constexpr std::array<std::string_view, 1> label{"a text that is longer than a small string"};
+      return Preprocessed{{item.input(0).clone().value(), Tensor::copy_texts(label).value()}, 1, {}};
+    }
+  };
+  Result<std::unique_ptr<Opened>> open(std::string_view, std::string_view) {
+    return std::make_unique<Opened>();
+  }
+};
+
+}  // namespace
+
+// mutant: a lack of memory for the texts of a processor ends the program
+TEST_CASE("each allocation of a call with texts of its processor may fail: the call ends with that error") {
+  auto& memory = thread_memory();
+  LabelProcessor labels;
+  ath_processor_table const table = make_table(labels);
+  ModelFolder const folder("", "labels", "1.0.0", R"("processor": {"name": "label"},
+    "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+    "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+    "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
+    "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]},
+                {"name": "label", "dtype": "bytes", "shape": ["items"], "from": "processor:label"}],)");
+  int errors = 0;
+  memory.failed = true;
+  for (std::size_t allocation = 1; memory.failed; ++allocation) {
+    SimulatedEngine engine;
+    REQUIRE(engine.state->add_processor(table));
+    engine.served = engine.state->add(folder.path()).value().get();
+    REQUIRE(engine.state->loader().load(engine.served->load_record(), std::chrono::seconds(1)));
+    Request const request = row(1);
+    memory.failed = false;
+    memory.fails_at = allocation;
+    try {
+      errors += engine.infer(request, {.cache = CacheMode::skip}) ? 0 : 1;
+    } catch (std::bad_alloc const&) {
+      ++errors;
+    }
+    memory.fails_at = 0;
+    CHECK(engine.state->routes() == 0);
+    CHECK(engine.infer(request));
+  }
+  CHECK(errors > 4);
 }
 
 #endif

@@ -172,11 +172,11 @@ class ServedModel {
   Result<void> scatter(batching::Batch const& batch, Worker& worker, std::uint32_t members);
   Result<void> copy_ragged_part(batching::Part const& part, Worker const& worker, std::size_t row);
   Result<void> cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
-                        std::size_t& piece) noexcept;
+                        std::size_t& piece);
   void count_positions(Worker const& worker) noexcept;
   template <class Write>
   void write_report(batching::Part const& part, Write write) noexcept;
-  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs) noexcept;
+  Result<void> make_outputs(batching::Part const& part, std::span<TensorView const> outputs);
 
   EngineState<T>& engine_;
   std::shared_ptr<LoadContext<Env>> context_;

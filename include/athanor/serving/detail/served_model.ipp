@@ -340,7 +340,7 @@ Result<void> ServedModel<T>::scatter(batching::Batch const& batch, Worker& worke
 /// pieces are passed.
 template <class T>
 Result<void> ServedModel<T>::cut_part(batching::Part const& part, Worker const& worker, std::size_t row,
-                                      std::size_t& piece) noexcept {
+                                      std::size_t& piece) {
   auto& call = static_cast<CallType&>(*part.slot);
   for (std::uint32_t done = 0; done < part.count; ++piece) {
     std::uint32_t const items = worker.pieces.items(piece);
@@ -384,7 +384,7 @@ void ServedModel<T>::count_positions(Worker const& worker) noexcept {
 /// for all.
 template <class T>
 inline Result<void> ServedModel<T>::make_outputs(batching::Part const& part,
-                                                 std::span<TensorView const> outputs) noexcept {
+                                                 std::span<TensorView const> outputs) {
   auto& call = static_cast<CallType&>(*part.slot);
   bool const shared = !part.whole();
   auto const lock = shared ? CallLock<T>(call) : CallLock<T>();
