@@ -469,3 +469,21 @@ TEST_CASE("who waits for a caller that has too little time learns of its own fat
   REQUIRE_FALSE(*waiting.answer);
   CHECK(waiting.answer->error().message == "puppet@1.0.0: no thread can be started for an asynchronous call");
 }
+
+// mutant: a child of a fork waits for a lock to free a call
+TEST_CASE("in a child of a fork the end of many handles takes no lock") {
+  HookedEngine rig;
+  std::vector<Outcome> outcomes(200);
+  std::vector<Submission<HookedServing>> submissions;
+  for (Outcome& outcome : outcomes)
+    submissions.push_back(rig.model.submit(row(1), {.cache = CacheMode::skip}, outcome.completion()).value());
+  rig.world.run_until_idle();
+  bool locked = false;
+  {
+    Simulation::Child const child(rig.world);
+    Hooks::before_lock = [&] { locked = true; };
+    submissions.clear();
+    Hooks::before_lock = nullptr;
+  }
+  CHECK_FALSE(locked);
+}

@@ -46,6 +46,7 @@ void EngineState<T>::recycle(CallType& call) noexcept {
 
 template <class T>
 void EngineState<T>::free_call(CallType& call) noexcept {
+  if (in_child()) return;  // a thread that is not here may hold the lock
   executor_.disarm(call);
   std::unique_ptr<CallType> freed;
   detail::Lock const lock(mutex_);
