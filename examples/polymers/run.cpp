@@ -49,7 +49,7 @@ Result<void> check_places(RunSettings const& settings) {
         same_file(place, STDOUT_FILENO, settings.input.path, STDIN_FILENO))
       return tl::unexpected(in_place(place, "this is the input, and would be overwritten"));
   if (!settings.out.empty() && !settings.html.empty() &&
-      same_file(settings.out, STDOUT_FILENO, settings.html, STDOUT_FILENO))
+      (settings.out == settings.html || same_file(settings.out, STDOUT_FILENO, settings.html, STDOUT_FILENO)))
     return tl::unexpected(in_place(settings.out, "this cannot be both the predictions and the page"));
   return settings.html.empty() ? Result<void>() : check_writable(settings.html);
 }
@@ -149,10 +149,11 @@ int finish(RunSettings const& settings, std::vector<Prediction> const& predictio
 }
 
 int predict_rows(RunSettings const& settings, std::vector<Handbook> const& handbook) {
+  // Before the input is read: a shell has emptied what is also standard output.
+  if (auto const places = check_places(settings); !places) return complain(places.error());
   auto rows = settings.input.path.empty() ? Result<std::unique_ptr<Rows>>(rows_of(settings.smiles))
                                           : open_rows(settings.input);
   if (!rows) return complain(rows.error());
-  if (auto const places = check_places(settings); !places) return complain(places.error());
   if (!(*rows)->smiles_column().empty())
     say("SMILES from the column {}\n", printable((*rows)->smiles_column()));
   auto predictor = Predictor::open(settings.predictor);

@@ -548,6 +548,7 @@ class Program(unittest.TestCase):
     # mutant: files are one when their paths are
     # mutant: predictions and page may be one file
     # mutant: what is said may grow the input
+    # mutant: predictions and page may share a pipe
     def test_a_run_never_writes_over_its_input(self):
         path = self.write("in.csv", "smiles,id\n*CC*,1\n")
         (self.folder / "link.csv").symlink_to(path)
@@ -557,12 +558,17 @@ class Program(unittest.TestCase):
         status, errors = self.shell(f"'{path}' >> '{path}'")
         self.assertEqual(status, 1, errors)
         self.assertIn("standard output: this is the input", errors)
+        emptied = self.write("emptied.csv", "smiles\n*CC*\n")
+        self.assertIn("standard output: this is the input", self.shell(f"'{emptied}' > '{emptied}'")[1])
         status, errors = self.shell(f"- --out '{path}' < '{path}'")
         self.assertEqual(status, 1, errors)
         self.assertEqual(path.read_text(), "smiles,id\n*CC*,1\n")
         (self.folder / "x").mkdir()
         _, errors = self.predict("*CC*", "--out", self.folder / "both", "--html", self.folder / "x" / ".." / "both", status=1)
         self.assertIn("both: this cannot be both the predictions and the page", errors)
+        output, errors = self.predict("*CC*", "--out", "-", "--html", "-", status=1)
+        self.assertEqual(output, "")
+        self.assertIn("standard output: this cannot be both", errors)
 
     # mutant: a refusal draws no mark
     # mutant: an error tells its code
