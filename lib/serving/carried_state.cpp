@@ -59,8 +59,9 @@ void CarriedState::keep_next(std::size_t state, SequenceTicket const& ticket, Te
                              std::size_t row) noexcept {
   std::size_t const bytes = states_[state].like.size_bytes;
   std::size_t const index = 1 + 2 * std::size_t{ticket.slot} + (1 - ticket.row);
-  std::memcpy(states_[state].rows.data() + index * bytes,
-              static_cast<std::byte const*>(outputs.data) + row * bytes, bytes);
+  if (bytes != 0)
+    std::memcpy(states_[state].rows.data() + index * bytes,
+                static_cast<std::byte const*>(outputs.data) + row * bytes, bytes);
 }
 
 }  // namespace athanor::inline v1::serving
