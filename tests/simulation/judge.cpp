@@ -340,9 +340,11 @@ bool Judge::may_be_held(CallRecord const& call, Reason reason) const {
   return reason == Reason::queue_full ? items > script_.options.max_items : bytes > script_.options.max_bytes;
 }
 
-/// Whether another model may have memory that cannot be taken from it: it was pinned, on its way in or on its way out.
+/// Whether another model may have memory that cannot be taken from it: it was pinned, on its way in or on its way out. The
+/// thread that answered a call, or ended a load, may not have let go of its model before a quiet moment.
 bool Judge::others_use_budget(ModelKind kind, Order from) const {
   if (!script_.options.model_bytes) return false;
+  from = std::min(from, quiet_since_);
   auto const is_other = [&](ModelKind other) {
     return other != kind || facts_[static_cast<std::size_t>(kind)].replaced;
   };

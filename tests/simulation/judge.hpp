@@ -221,7 +221,7 @@ class Judge {
   Order leaped_ = 0;
   Order memory_failed_ = 0;
   Order order_ = 0;
-  Order quiet_since_ = 0;     // what was abandoned before is not held any more
+  Order quiet_since_ = 0;     // what was over before is not held any more
   std::uint64_t unseen_ = 0;  // calls
   std::uint64_t values_ = 0;
   std::uint64_t errors_ = 0;
