@@ -172,14 +172,23 @@ class Lines : public Rows {
   bool too_long_ = false;
 };
 
-std::optional<char> announced_separator(Text& text) {
+std::string_view without_gz(std::string_view path) {
+  if (has_suffix(path, ".gz")) path.remove_suffix(3);
+  return path;
+}
+
+// What a file says of its separator: in a line of its own, which Excel writes, or by its name, if its first line has a tab.
+std::optional<char> announced_separator(Text& text, std::string_view path) {
   auto const rest = text.rest();
-  // Excel writes it in a line of its own.
-  if (!rest.starts_with("sep=") || rest.size() < 6 || (rest[5] != '\n' && rest[5] != '\r'))
-    return std::nullopt;
-  char const separator = rest[4];
-  text.take(std::min(rest.find('\n'), rest.size() - 1) + 1);
-  return separator;
+  if (rest.starts_with("sep=") && rest.size() >= 6 && (rest[5] == '\n' || rest[5] == '\r')) {
+    char const separator = rest[4];
+    text.take(std::min(rest.find('\n'), rest.size() - 1) + 1);
+    return separator;
+  }
+  path = without_gz(path);
+  bool const by_name = has_suffix(path, ".tsv") || has_suffix(path, ".tab");
+  bool const has_tab = rest.substr(0, rest.find('\n')).find('\t') != std::string_view::npos;
+  return by_name && has_tab ? std::optional('\t') : std::nullopt;
 }
 
 Error in_file(std::string const& name, Error error) {
@@ -212,7 +221,7 @@ Result<std::unique_ptr<Rows>> open_lines(Text text) {
 
 Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
   std::string const name = text.name();
-  auto const announced = announced_separator(text);
+  auto const announced = announced_separator(text, input.path);
   char const separator = announced ? *announced : separator_of(text.rest(), input.smiles_column);
   CsvRecords records(std::move(text), separator);
   auto first = records.next();
@@ -277,9 +286,8 @@ std::optional<Input::Format> format_of(std::string_view path) {
                                                                           {".xlsx", Format::csv},
                                                                           {".xls", Format::csv},
                                                                           {".parquet", Format::csv}}};
-  if (has_suffix(path, ".gz")) path.remove_suffix(3);
   for (auto const& [suffix, format] : suffixes)
-    if (has_suffix(path, suffix)) return format;
+    if (has_suffix(without_gz(path), suffix)) return format;
   return std::nullopt;
 }
 

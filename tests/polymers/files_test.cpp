@@ -153,6 +153,7 @@ TEST_CASE("a column can be named or counted, and a header be missing") {
 // mutant: the line that announces a separator stays in the text
 // mutant: the separator is what occurs most often
 // mutant: without a column of SMILES commas separate
+// mutant: the name of a file says nothing of its separator
 TEST_CASE("tabs and semicolons separate as well as commas") {
   Folder const folder;
   for (auto const* text :
@@ -166,6 +167,12 @@ TEST_CASE("tabs and semicolons separate as well as commas") {
   CHECK(smiles_of(read({named, Format::csv, "unit"})) == Texts{"*CC*"});
   auto const bare = folder.write("in.csv", "*CC*;1,5;a\n");
   CHECK(smiles_of(read({bare, Format::csv, "", false})) == Texts{"*CC*"});
+  for (auto const* name : {"in.tsv", "IN.TAB"}) {
+    auto const by_name = folder.write(name, "*CC*\t1,5\ta, b\n");
+    CHECK(smiles_of(read({by_name, Format::csv, "", false})) == Texts{"*CC*"});
+  }
+  auto const commas = folder.write("in.tsv", "smiles,a\n*CC*,1\n");
+  CHECK(smiles_of(read({commas, Format::csv})) == Texts{"*CC*"});
 }
 
 // mutant: a record with a fault loses its cells
