@@ -1,4 +1,5 @@
-// An engine in a simulated world whose locks, posts and looks at the clock a test may act beside.
+// An engine in a simulated world whose locks, posts and looks at the clock a test may act beside; compiled once,
+// in hooked_engine.cpp.
 #pragma once
 
 #include <cstdint>
@@ -78,6 +79,19 @@ struct HookedEnv : SimulatedEnv {
 struct HookedServing : DefaultServing {
   using Env = HookedEnv;
 };
+
+}  // namespace athanor_tests
+
+namespace athanor::inline v1 {
+extern template class batching::Lane<athanor_tests::HookedEnv, batching::ShippedPolicy,
+                                     serving::ServedModel<athanor_tests::HookedServing>>;
+extern template class serving::ServedModel<athanor_tests::HookedServing>;
+extern template class serving::EngineState<athanor_tests::HookedServing>;
+extern template class Engine<athanor_tests::HookedServing>;
+extern template class Model<athanor_tests::HookedServing>;
+}  // namespace athanor::inline v1
+
+namespace athanor_tests {
 
 struct HookedEngine : Puppet {
   Simulation world{1};

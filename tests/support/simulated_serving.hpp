@@ -1,4 +1,4 @@
-// The real engine in a simulated environment; compiled once per suite, in simulated_serving.cpp.
+// The real engine in a simulated environment; compiled once, in simulated_serving.cpp.
 #pragma once
 
 #include <athanor/core/cancellation.hpp>
