@@ -376,10 +376,10 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   if (may_be_held(call, error.reason)) return "";
   if (error.reason == Reason::queue_full) return "the engine was not full";
   // The call may be told of the load before it, which was measured some time after its files had been loaded.
-  Facts const& model = facts(call.model);
+  Facts& model = facts(call.model);
   Order const from = model.files_loaded != 0 ? std::min(since(call), model.files_loaded) : since(call);
-  bool const lacks = model.lacked_budget || others_use_budget(call.model, from);
-  return lacks ? "" : "neither the engine nor the budget of models was full";
+  model.lacked_budget = model.lacked_budget || others_use_budget(call.model, from);
+  return model.lacked_budget ? "" : "neither the engine nor the budget of models was full";
 }
 
 /// At worst everybody's items run one by one before it, each as long as the longest run of the model; and a prediction is

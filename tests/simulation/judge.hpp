@@ -170,7 +170,7 @@ class Judge {
     Order loaded = 0;
     int file_loads = 0;
     Order files_loaded = 0;
-    bool lacked_budget = false;  // when a file was loaded
+    bool lacked_budget = false;  // a load may have, and is remembered
     bool replaced = false;
     int unloading = 0;
     Order unloaded = 0;
