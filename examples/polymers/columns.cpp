@@ -47,6 +47,10 @@ bool has_suffix(std::string_view path, std::string_view suffix) {
          std::ranges::equal(path.substr(path.size() - suffix.size()), suffix, {}, lower, lower);
 }
 
+bool has_suffix(std::string_view path, std::initializer_list<std::string_view> suffixes) {
+  return std::ranges::any_of(suffixes, [&](auto suffix) { return has_suffix(path, suffix); });
+}
+
 std::optional<std::size_t> find_column(std::vector<std::string> const& names, std::string_view name) {
   auto const at = std::ranges::find_if(names, [&](auto const& column) { return same_name(column, name); });
   return at == names.end() ? std::nullopt : std::optional(static_cast<std::size_t>(at - names.begin()));

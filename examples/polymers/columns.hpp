@@ -1,6 +1,7 @@
 // Names as people write them: of columns, of the members of JSON objects, and of files.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@ std::string_view trimmed(std::string_view text);
 bool same_name(std::string_view one, std::string_view other);
 // Whether a file is called so at its end, but for case.
 bool has_suffix(std::string_view path, std::string_view suffix);
+bool has_suffix(std::string_view path, std::initializer_list<std::string_view> suffixes);  // one of them
 std::optional<std::size_t> find_column(std::vector<std::string> const& names, std::string_view name);
 
 // Which of `names` has the SMILES: `wanted`, a name or a number from 1, or without it the first known name. Fails when

@@ -170,9 +170,10 @@ char separator_of(std::string_view text, std::string_view wanted) {
   std::ranges::stable_sort(counts, std::greater(), &std::pair<char, std::size_t>::second);
   // The names of columns may have more commas, as in "Tg, K", than there are separators.
   for (auto const& [separator, count] : counts) {
+    if (count == 0) break;
     Parser parser(text, separator, true);
     bool const whole = parser.parse() == Parser::Outcome::whole;
-    if (count > 0 && whole && find_smiles(parser.fields(), wanted)) return separator;
+    if (whole && find_smiles(parser.fields(), wanted)) return separator;
   }
   return counts.front().first;
 }

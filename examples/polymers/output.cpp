@@ -25,10 +25,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-bool ends_with(std::string_view path, std::initializer_list<std::string_view> suffixes) {
-  return std::ranges::any_of(suffixes, [&](auto suffix) { return has_suffix(path, suffix); });
-}
-
 // What is appended to the columns of the input, in this order.
 std::vector<std::string> added_columns(std::vector<std::string> const& input, bool celsius) {
   std::string const unit = celsius ? "c" : "k";
@@ -73,7 +69,7 @@ std::string message_of(Prediction const& prediction) {
 }  // namespace
 
 std::string unfit_output(std::string_view path) {
-  if (!ends_with(path, {".gz", ".xlsx", ".xls", ".ods", ".parquet", ".smi", ".zip"})) return {};
+  if (!has_suffix(path, {".gz", ".xlsx", ".xls", ".ods", ".parquet", ".smi", ".zip"})) return {};
   return "writes .csv, .tsv, .json and .jsonl";
 }
 
@@ -86,9 +82,9 @@ Result<Output> Output::open(std::string const& path, std::vector<std::string> co
   int const reason = errno;
   Output output(std::move(file), path == "-" ? "standard output" : path);
   if (!output.file_) return tl::unexpected(output.unwritable(reason));
-  if (ends_with(path, {".jsonl", ".ndjson"})) output.format_ = Format::lines;
-  if (ends_with(path, {".json"})) output.format_ = Format::array;
-  if (ends_with(path, {".tsv", ".tab"})) output.separator_ = '\t';
+  if (has_suffix(path, {".jsonl", ".ndjson"})) output.format_ = Format::lines;
+  if (has_suffix(path, ".json")) output.format_ = Format::array;
+  if (has_suffix(path, {".tsv", ".tab"})) output.separator_ = '\t';
   output.celsius_ = celsius;
   output.columns_ = output.format_ == Format::csv ? columns : member_names(columns);
   output.added_ = added_columns(columns, celsius);

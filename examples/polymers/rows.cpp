@@ -185,8 +185,7 @@ std::optional<char> announced_separator(Text& text, std::string_view path) {
     text.take(std::min(rest.find('\n'), rest.size() - 1) + 1);
     return separator;
   }
-  path = without_gz(path);
-  bool const by_name = has_suffix(path, ".tsv") || has_suffix(path, ".tab");
+  bool const by_name = has_suffix(without_gz(path), {".tsv", ".tab"});
   bool const has_tab = rest.substr(0, rest.find('\n')).find('\t') != std::string_view::npos;
   return by_name && has_tab ? std::optional('\t') : std::nullopt;
 }
