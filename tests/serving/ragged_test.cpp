@@ -361,15 +361,24 @@ struct OutlineProcessor {
   }
 };
 
+// A model whose outputs its processor makes.
+template <class P>
+struct ProcessedRig {
+  Puppet puppet;
+  P processor;
+  ath_processor_table table = make_table(processor);
+  ModelFolder folder;
+  Engine<> engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&table}}).value();
+  Model<> model = engine.load(folder.path()).value();
+
+  explicit ProcessedRig(std::string_view tensors) : folder("", P::name, "1.0.0", tensors) {}
+};
+
 }  // namespace
 
 // mutant: outputs of postprocess along one axis need not have equally many rows
 TEST_CASE("postprocess makes any number of rows for an item, the same along one axis") {
-  Puppet puppet;
-  OutlineProcessor outlines;
-  ath_processor_table const processor = make_table(outlines);
-  ModelFolder const folder("", "outlines", "1.0.0",
-                           R"("processor": {"name": "outlines"},
+  ProcessedRig<OutlineProcessor> rig(R"("processor": {"name": "outlines"},
     "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
     "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
     "outputs": [{"name": "n", "dtype": "i64", "shape": ["items"], "from": "rows:outlines"},
@@ -377,15 +386,13 @@ TEST_CASE("postprocess makes any number of rows for an item, the same along one 
                 {"name": "corners", "dtype": "i64", "shape": ["outlines"], "from": "processor:corners"}],
     "self_test": [{"inputs": {"x": [2, 0, 1]}, "outputs": {"n": [2, 0, 1], "area": [[20], [21], [10]],
                    "corners": [2, 3, 1]}}], "warm_up": {"batches": [2, 4]},)");
-  auto engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&processor}}).value();
-  auto const model = engine.load(folder.path()).value();
-  auto const answer = model.infer(PointsRig::asking({0, 3, 1}));
+  auto const answer = rig.model.infer(PointsRig::asking({0, 3, 1}));
   CHECK(list<std::int64_t>(answer, "n") == Counts{0, 3, 1});
   CHECK(list<float>(answer, "area") == Floats{30, 31, 32, 10});
   CHECK(list<std::int64_t>(answer, "corners") == Counts{3, 4, 5, 1});
   CHECK(answer->outputs["area"].shape() == Shape{4, 1});
-  outlines.unequal = true;
-  auto const refused = model.infer(PointsRig::asking({0, 2}), {.cache = CacheMode::skip});
+  rig.processor.unequal = true;
+  auto const refused = rig.model.infer(PointsRig::asking({0, 2}), {.cache = CacheMode::skip});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().reason == Reason::backend_contract);
   CHECK(refused.error().message ==
@@ -414,20 +421,15 @@ struct EndlessProcessor {
 
 // mutant: rows without elements are counted past 63 bits
 TEST_CASE("more rows than can be counted are the fault of the processor that makes them") {
-  Puppet puppet;
-  EndlessProcessor endless;
-  ath_processor_table const processor = make_table(endless);
-  ModelFolder const folder("", "endless", "1.0.0",
-                           R"("processor": {"name": "endless"},
+  ProcessedRig<EndlessProcessor> const rig(R"("processor": {"name": "endless"},
     "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
     "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
     "outputs": [{"name": "n", "dtype": "i64", "shape": ["items"], "from": "rows:rows"},
                 {"name": "rows", "dtype": "u8", "shape": ["rows", null], "from": "processor:rows"}],)");
-  auto engine = Engine<>::create({.backends = {&puppet.table}, .processors = {&processor}}).value();
-  auto const model = engine.load(folder.path()).value();
-  CHECK(list<std::int64_t>(model.infer(PointsRig::asking({1})), "n") == Counts{EndlessProcessor::rows[0]});
+  CHECK(list<std::int64_t>(rig.model.infer(PointsRig::asking({1})), "n") ==
+        Counts{EndlessProcessor::rows[0]});
   for (auto const& items : {Floats{1, 2}, Floats{1, 2, 3, 4}}) {
-    auto const answer = model.infer(PointsRig::asking(items));
+    auto const answer = rig.model.infer(PointsRig::asking(items));
     REQUIRE_FALSE(answer);
     CHECK(answer.error().code == Code::internal);
     CHECK(answer.error().reason == Reason::backend_contract);
