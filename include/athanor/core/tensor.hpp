@@ -258,7 +258,7 @@ class Tensor {
   }
   /// Element `index` of a `bytes` tensor (both checked). Valid as long as the bytes are.
   std::string_view text_at(std::int64_t index) const noexcept;
-  /// Borrows the rows `first .. first + count` along axis 0, which must exist (checked). Does not share the
+  /// Borrows `count` rows along axis 0 from row `first` on, which must exist (checked). Does not share the
   /// ownership of the bytes: they must outlive the result.
   Tensor rows(std::int64_t first, std::int64_t count) const noexcept;
   /// The same elements, shared, in another shape of equally many elements (checked).
