@@ -435,12 +435,15 @@ std::string Judge::unexplained_loss(CallRecord const& call, Error const& error, 
   if (call.sequence == nullptr) return "a call of no sequence";
   SequenceFacts const& sequence = *call.sequence;
   Facts const& model = facts(call.model);
+  auto const any_other = [&](auto const& fits) {
+    return std::ranges::any_of(calls_, [&](CallRecord const* other) {
+      return other != &call && other->sequence == &sequence && fits(*other);
+    });
+  };
   if (error.reason == Reason::sequence_busy) {
     if (error.code != Code::failed_precondition) return "a code that does not fit";
-    bool const busy = std::ranges::any_of(calls_, [&](CallRecord const* other) {
-      return other != &call && other->sequence == &sequence && (!other->returned || other->until > call.from);
-    });
-    return busy ? "" : "no other call of the sequence was there";
+    auto const busy = [&](CallRecord const& other) { return !other.returned || other.until > call.from; };
+    return any_other(busy) ? "" : "no other call of the sequence was there";
   }
   if (error.code != Code::aborted) return "a code that does not fit";
   if (sequence.lost != 0 || sequence.closed || sequence.given_up) return "";
@@ -448,7 +451,12 @@ std::string Judge::unexplained_loss(CallRecord const& call, Error const& error, 
   if (others_use_budget(call.model, sequence.since)) return "";  // it was evicted for another one
   if (call.model == ModelKind::held && (model.failed_runs > 0 || memory_failed_ != 0)) return "";
   if (now - sequence.used >= idle_time) return "";
-  return "nothing has happened to its state";
+  // A call that was given up may not have returned to its caller yet.
+  auto const given_up = [&](CallRecord const& other) {
+    bool const late = now >= other.deadline || other.cancel_asked || stopping_;
+    return !other.returned && (late || may_lack_memory(other));
+  };
+  return any_other(given_up) ? "" : "nothing has happened to its state";
 }
 
 /// Since the call began, or before in the work that it joined.
