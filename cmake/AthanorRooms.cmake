@@ -53,7 +53,7 @@ if(ATHANOR_DEVELOPER_MODE)
                            "$<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety;-Werror=thread-safety>")
   endif()
   if(ATHANOR_SANITIZE)
-    target_compile_options(athanor_developer INTERFACE -fsanitize=${ATHANOR_SANITIZE} -fno-omit-frame-pointer -g)
+    target_compile_options(athanor_developer INTERFACE -fsanitize=${ATHANOR_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(athanor_developer INTERFACE -fsanitize=${ATHANOR_SANITIZE})
     if(ATHANOR_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC says of every fence that its TSan does not see it; the code uses none where an ordering would do.
