@@ -32,6 +32,39 @@ take_turn() {
   flock 9
 }
 
+# Every clone on this machine uses the same cache: whoever comes second finds what the first has fetched. A script that holds the
+# cache calls no other that may take it.
+take_cache() {
+  take_turn  # always first, or two scripts of one clone could wait for each other
+  { mkdir -p "$cache" && : >>"$cache/turn"; } 2>/dev/null || fail "$cache cannot be written" \
+    "let ATHANOR_CACHE name a folder that can"
+  exec 8>>"$cache/turn"
+  flock -n 8 && return
+  printf '%s: waiting until another script has left %s\n' "$script" "$cache" >&2
+  flock 8
+}
+
+leave_cache() { exec 8>&-; }
+
+# has_wheels FOLDER WHEEL…: whether a Python environment holds each NAME or NAME==VERSION. A wheel is whole when its record is there:
+# pip writes it last.
+has_wheels() {
+  local environment=$1 wheel name version
+  shift
+  for wheel in "$@"; do
+    name=${wheel%%==*} version=${wheel#"${wheel%%==*}"}
+    compgen -G "$environment/lib/python3*/site-packages/${name//-/_}-${version#==}*.dist-info/RECORD" >/dev/null || return 1
+  done
+}
+
+# make_environment FOLDER PIP-ARGUMENTS…: a Python environment, made anew if an earlier attempt left half of one.
+make_environment() {
+  local environment=$1
+  shift
+  "$environment/bin/python" -c 'import pip' 2>/dev/null || python3 -m venv --clear "$environment"
+  "$environment/bin/python" -m pip install --no-cache-dir --disable-pip-version-check "$@"
+}
+
 # step NAME COMMAND…: runs COMMAND with its output in a log; says the name, and how long it took. A command that fails
 # ends the script with the end of its log.
 step() {
@@ -41,7 +74,7 @@ step() {
   log=$logs/$(tr -cs 'a-zA-Z0-9\n' '-' <<<"$script $name").log
   printf '%-44s ' "$script: $name"
   set +e
-  (set -e; "$@") >"$log" 2>&1 </dev/null 9>&-
+  (set -e; "$@") >"$log" 2>&1 </dev/null 8>&- 9>&-
   status=$?
   set -e
   if [ $status = 0 ]; then

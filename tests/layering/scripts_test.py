@@ -1,10 +1,12 @@
-"""Runs the scripts of a clone whose path holds spaces, with stand-ins for what they start: what they refuse, and that they
+"""Runs the scripts of a clone whose path holds spaces, with stand-ins for what they start: what they refuse, and how they
 wait for each other.
 
 scripts_test.py PROJECT
 """
 
+import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +28,7 @@ class Scripts(unittest.TestCase):
         self.write("scripts/setup", "#!/bin/sh\n")
         self.path = self.folder / "path"
         self.started = self.folder / "started"
-        for name in ("cmake", "clang-tidy-16"):
+        for name in ("cmake", "clang-tidy-16", "apt-cache", "doxygen"):
             self.stand_in(name, f'for last; do :; done; echo "{name}: $last" >>"{self.started}"\n')
         self.stand_in("clang-format-16", 'cat "$1"\n')
 
@@ -62,6 +64,27 @@ class Scripts(unittest.TestCase):
             self.assertIn(f"scripts/{script}", self.run_script(script, "--help"))
             if script != "demo":  # hands on what it is given
                 self.assertIn("--nope'" if script == "test" else "unknown option --nope", self.run_script(script, "--nope", status=1))
+        self.assertFalse(self.started.exists())
+
+    def test_an_argument_too_many_is_refused_before_anything_starts(self):
+        (self.clone / "examples/models").mkdir(parents=True)
+        shutil.copy(PROJECT / "examples/models/export.py", self.clone / "examples/models")
+        for call, sentence in (
+            ("docs more", "unexpected argument 'more'"),
+            ("gpu cuda:0 cuda:1", "two devices are named: cuda:0 and cuda:1"),
+            ("gpu --pack cpu", "--pack takes no device, got cpu"),
+            ("gpu gpu0", "no device is called 'gpu0'"),
+            ("abi scripts/abi scripts/lint", "two libraries are named: scripts/abi and scripts/lint"),
+            ("abi none.so", "there is no library none.so"),
+            ("mutants --check caching/*", "--check takes nothing beside it, got: --check caching/*"),
+            ("mutants --list --check", "--check takes nothing beside it, got: --list --check"),
+            ("polyid 12", "unexpected argument '12'"),
+            ("polyid --core", "--core needs a number, got ''"),
+            ("polyid --polymers --core", "--polymers needs a number, got '--core'"),
+            ("real-models --time unet", "--time takes no names, got unet"),
+            ("real-models unet u-net", "no model is called 'u-net'"),
+        ):
+            self.assertIn(f"failed: {sentence}\n  what to do: ", self.run_script(*call.split(), status=1))
         self.assertFalse(self.started.exists())
 
     def test_lint_refuses_what_it_cannot_check_by_name_and_starts_nothing(self):
@@ -105,6 +128,36 @@ class Scripts(unittest.TestCase):
         self.write("scripts/setup", f'#!/usr/bin/env bash\n{steps}"$project/scripts/inner"\nfinish "over"\n')
         (self.clone / "scripts/inner").chmod(0o755)
         self.assertIn("setup: over", self.run_script("setup"))
+
+    def test_the_shared_cache_is_changed_by_one_script_at_a_time(self):
+        self.stand_in("python3", f'echo "python3: $*" >>"{self.started}"\nexit 1\n')
+        (self.clone / "examples/models").mkdir(parents=True)
+        shutil.copy(PROJECT / "examples/models/export.py", self.clone / "examples/models")
+        cache = self.folder / "cache"
+        cache.mkdir()
+        for script in ("polyid", "real-models"):
+            with open(cache / "turn", "a", encoding="utf-8") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                waiting = self.start(script, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                self.assertEqual(waiting.stderr.readline(), f"{script}: waiting until another script has left {cache}\n")
+                self.assertFalse(self.started.exists())
+            waiting.communicate()
+            self.assertEqual(self.started.read_text(), f"python3: -m venv --clear {cache}/{script}\n")
+            self.started.unlink()
+
+    def test_a_whole_environment_is_left_alone(self):
+        self.stand_in("python3", f'echo "python3: $*" >>"{self.started}"\n')
+        packages = self.folder / "cache/polyid/lib/python3.11/site-packages"
+        text = (self.clone / "scripts/polyid").read_text()
+        for wheel in [*re.search(r"wheels=\((.*)\)", text)[1].split(), re.search(r"later=(.*)", text)[1]]:
+            name, _, version = wheel.replace("-", "_").partition("==")
+            (packages / f"{name}-{version or 1}.dist-info").mkdir(parents=True)
+            (packages / f"{name}-{version or 1}.dist-info/RECORD").touch()
+        self.run_script("polyid", status=1)
+        self.assertNotIn("python3", self.started.read_text())
+        (packages / "scikit_learn-1.9.1.dist-info/RECORD").unlink()
+        self.run_script("polyid", status=1)
+        self.assertIn("python3: -m venv", self.started.read_text())
 
     def start(self, script, **options):
         process = subprocess.Popen(**self.command(script), **options)
