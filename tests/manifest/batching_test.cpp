@@ -4,6 +4,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -19,10 +20,7 @@ std::string manifest_of(std::string const& batching, std::string const& more = "
 }
 
 std::string refusal(std::string const& batching, std::string const& more = "") {
-  auto const parsed = parse_manifest(manifest_of(batching, more));
-  REQUIRE_FALSE(parsed);
-  CHECK(parsed.error().reason == Reason::manifest);
-  return parsed.error().message.substr(std::string("athanor.json: ").size());
+  return athanor_tests::refusal(manifest_of(batching, more)).substr(std::string("athanor.json: ").size());
 }
 
 }  // namespace

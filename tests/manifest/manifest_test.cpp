@@ -5,6 +5,7 @@
 #include <athanor/core/hash.hpp>
 #include <athanor/manifest/manifest.hpp>
 #include <manifest/folder.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -58,14 +59,6 @@ std::string const plain =
   "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", null]}],
   "members": [{"file": "double.pt2", "digest": "xxh128:)" +
     zeros + R"("}]})";
-
-std::string refusal(std::string const& json) {
-  auto const manifest = parse_manifest(json);
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().code == Code::invalid_argument);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
-}
 
 }  // namespace
 

@@ -4,8 +4,10 @@
 
 #include <doctest/doctest.h>
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
+using athanor_tests::refusal;
 
 namespace {
 
@@ -19,13 +21,6 @@ std::string members(std::string const& first, std::string const& second) {
     "outputs": [{"name": "y", "dtype": "f32", "shape": ["items"], "from": "mean:y"}],
     "members": [{"file": "a", )" +
          digest + first + R"(}, {"file": "b", )" + digest + second + "}]}";
-}
-
-std::string refusal(std::string const& json) {
-  auto const manifest = parse_manifest(json);
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
 }
 
 }  // namespace

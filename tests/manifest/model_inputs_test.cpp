@@ -7,8 +7,10 @@
 #include <vector>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
+using athanor_tests::refusal;
 
 namespace {
 
@@ -44,14 +46,6 @@ Manifest read(std::string const& text) {
   auto manifest = parse_manifest(text);
   REQUIRE_MESSAGE(manifest, manifest.error().message);
   return std::move(*manifest);
-}
-
-std::string refusal(std::string const& text) {
-  auto const manifest = parse_manifest(text);
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().code == Code::invalid_argument);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -29,13 +30,7 @@ std::string manifest_of(std::string const& pad, std::string const& model_inputs 
 constexpr char const* buckets = R"({"buckets": {"tokens": [16, 32, 128]}, "value": 7})";
 
 std::string refusal(std::string const& manifest) {
-  auto const parsed = parse_manifest(manifest);
-  REQUIRE_FALSE(parsed);
-  CHECK(parsed.error().code == Code::invalid_argument);
-  CHECK(parsed.error().reason == Reason::manifest);
-  std::string const start = "athanor.json: ";
-  REQUIRE(parsed.error().message.starts_with(start));
-  return parsed.error().message.substr(start.size());
+  return athanor_tests::refusal(manifest).substr(std::string("athanor.json: ").size());
 }
 
 }  // namespace

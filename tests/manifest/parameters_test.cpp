@@ -6,6 +6,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -25,11 +26,7 @@ std::string manifest_of(std::string const& parameters, std::string const& more =
 
 std::string refusal(std::string const& parameters, std::string const& more = "",
                     std::string const& model_inputs = "") {
-  auto const manifest = parse_manifest(manifest_of(parameters, more, model_inputs));
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().code == Code::invalid_argument);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
+  return athanor_tests::refusal(manifest_of(parameters, more, model_inputs));
 }
 
 }  // namespace

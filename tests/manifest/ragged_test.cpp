@@ -4,6 +4,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -26,12 +27,7 @@ std::string manifest_of(std::string const& outputs, std::string const& model_out
 }
 
 std::string refusal(std::string const& manifest) {
-  auto const parsed = parse_manifest(manifest);
-  REQUIRE_FALSE(parsed);
-  CHECK(parsed.error().reason == Reason::manifest);
-  std::string const start = "athanor.json: ";
-  REQUIRE(parsed.error().message.starts_with(start));
-  return parsed.error().message.substr(start.size());
+  return athanor_tests::refusal(manifest).substr(std::string("athanor.json: ").size());
 }
 
 }  // namespace

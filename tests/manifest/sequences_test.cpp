@@ -4,6 +4,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -24,10 +25,7 @@ std::string manifest_of(std::string const& more = "", std::string const& state =
 
 template <class... Args>
 std::string refusal(Args const&... args) {
-  auto const manifest = parse_manifest(manifest_of(args...));
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
+  return athanor_tests::refusal(manifest_of(args...));
 }
 
 constexpr char const* of_next = R"("from": "state:h_next")";

@@ -4,8 +4,10 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
+using athanor_tests::refusal;
 
 namespace {
 
@@ -21,13 +23,6 @@ std::string manifest_of(std::string const& labels, std::string const& more = "",
 }
 
 constexpr char const* table = R"("dtype": "f32", "shape": ["labels", 2], "shared": true)";
-
-std::string refusal(std::string const& text) {
-  auto const manifest = parse_manifest(text);
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
-}
 
 }  // namespace
 

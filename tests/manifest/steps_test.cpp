@@ -4,6 +4,7 @@
 #include <string>
 
 #include <athanor/manifest/manifest.hpp>
+#include <manifest/refusal.hpp>
 
 using namespace athanor;
 
@@ -31,10 +32,7 @@ std::string manifest_of(std::string const& steps, std::string const& done = R"("
 
 template <class... Args>
 std::string refusal(Args const&... args) {
-  auto const manifest = parse_manifest(manifest_of(args...));
-  REQUIRE_FALSE(manifest);
-  CHECK(manifest.error().reason == Reason::manifest);
-  return manifest.error().message;
+  return athanor_tests::refusal(manifest_of(args...));
 }
 
 }  // namespace
