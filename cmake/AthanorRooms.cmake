@@ -96,6 +96,21 @@ function(athanor_add_room room)
   endforeach()
 endfunction()
 
+# athanor_add_plugin(<room>): plugin.cpp of that room as libathanor_<room>.so, which a program opens at run time; it exports
+# the function that lists what it offers, and no more.
+function(athanor_add_plugin room)
+  set(target athanor_${room}_plugin)
+  set(exports ${PROJECT_SOURCE_DIR}/cmake/plugin.map)
+  add_library(${target} MODULE plugin.cpp)
+  target_link_libraries(${target} PRIVATE athanor::${room} athanor_developer)
+  target_link_options(${target} PRIVATE LINKER:--as-needed LINKER:-z,now LINKER:-z,defs LINKER:--version-script=${exports})
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME athanor_${room}
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    LINK_DEPENDS ${exports})
+  set_property(GLOBAL APPEND PROPERTY ATHANOR_PLUGINS ${target})
+endfunction()
+
 # athanor_add_tests(<room> [SPLIT] SOURCES … [LINK targets…]): one executable athanor-<room>-tests, one ctest entry; with
 # SPLIT one for each source *_test.cpp, so that long ones run side by side and begin first.
 function(athanor_add_tests room)
