@@ -501,7 +501,7 @@ ATH_API int32_t ath_submit(const ath_request *request, ath_completion completion
                            ath_finalizer finalizer, ath_call **out_call, ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Cancels the call. The completion runs before this returns or soon after, with ATH_CANCELLED, or with the answer if that
- * was ready first. NULL, and a call that has ended, are no-ops.
+ * was ready first; on this thread it may release the call. NULL, and a call that has ended, are no-ops.
  */
 ATH_API void ath_call_cancel(ath_call *call) ATH_NOEXCEPT;
 /** Releases the object; the call continues and its completion still runs. NULL is a no-op. */

@@ -1,6 +1,7 @@
 /* Calls that are answered later. */
 /* NOLINTNEXTLINE(bugprone-reserved-identifier): POSIX says so */
 #define _POSIX_C_SOURCE 200809L
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
@@ -173,6 +174,38 @@ static void cancel(void) {
   ath_call_release(held);
   CHECK(log.completions == 1 && held_log.completions == 1);
   end(&held_log);
+  end(&log);
+}
+
+static void on_cancelled(void* user_data, int32_t code, ath_response* response, ath_error* error) {
+  CHECK(code == ATH_CANCELLED && response == NULL);
+  ath_error_destroy(error);
+  ath_call_release(*(ath_call**)user_data);
+}
+
+/* mutant: a cancelled call is read when its completion has returned */
+static void released_inside_cancel(void) {
+  enum { count = 100 }; /* more than are kept for reuse */
+  static const float hold[2] = {PUPPET_HOLD, 0};
+  static const float row[2] = {1, 2};
+  puppet_world on = puppet_begin("{\"threads\": 2, \"cache_bytes\": 0}", row);
+  ath_request* holding = puppet_request(on.model, hold);
+  ath_call* calls[count];
+  ath_error* error = NULL;
+  call_log log;
+  int i;
+  begin(&log);
+  CHECK_OK(ath_submit(holding, on_answer, &log, on_end, NULL, &error));
+  puppet_wait_until_held();
+  for (i = 0; i < count; ++i)
+    CHECK_OK(ath_submit(on.request, on_cancelled, &calls[i], NULL, &calls[i], &error));
+  mallopt(M_PERTURB, 0x55); /* memory that is freed is overwritten */
+  for (i = 0; i < count; ++i) ath_call_cancel(calls[i]);
+  mallopt(M_PERTURB, 0);
+  puppet_let_go();
+  wait_for(&log, 1);
+  ath_request_destroy(holding);
+  puppet_end(&on);
   end(&log);
 }
 
@@ -565,6 +598,7 @@ const test async_tests[] = {
     {"a completion runs once, on another thread, and its finalizer after it", once_and_later},
     {"a submit that fails runs the finalizer and not the completion", refused},
     {"a call that waits is taken back at once", cancel},
+    {"the completion of a call that is being cancelled may release it", released_inside_cancel},
     {"a destroyed engine has answered everybody", destroy_answers_all},
     {"a destroy waits for the completion that runs on another thread", destroy_waits},
     {"a stop answers what was accepted, and a second one waits for it", stop_drains},

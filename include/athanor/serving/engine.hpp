@@ -97,7 +97,8 @@ class Submission {
   /// Cancels the call. Its completion runs before this returns or soon after, with `cancelled`, or with the
   /// answer if that was ready first. Queued work is not executed; the result of running work is discarded.
   /// Parts of a stream that wait for their callback are dropped. A no-op for a call that has ended.
-  /// Thread-safe. Precondition: this handle was not moved from.
+  /// Thread-safe. A completion that runs on this thread may destroy this handle. Precondition: it was not
+  /// moved from.
   void cancel() noexcept;
 
  private:

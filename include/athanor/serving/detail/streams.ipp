@@ -55,8 +55,10 @@ bool EngineState<T>::reader_gave_up(CallType const& call) noexcept {
 template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
   if (in_child()) return;
+  // The completion may give up the last handle of the call; only the one of a stream stays with its caller.
+  bool const is_stream = call.stream != nullptr;
   abandon(call, taken_back(call));
-  if (call.stream != nullptr) call.stream->cut_off(taken_back(call));
+  if (is_stream) call.stream->cut_off(taken_back(call));
 }
 
 template <class T>
