@@ -33,7 +33,8 @@ tl::unexpected<Error> refuse(std::string_view key, std::string_view expected, Js
 template <std::integral T>
 Result<void> read(std::string_view key, Json const& value, T& into) {
   auto const largest = static_cast<std::uint64_t>(std::numeric_limits<T>::max());
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > largest)
+  bool const whole = value.is_number_unsigned() || (value.is_number_integer() && value == 0);  // also -0
+  if (!whole || value.get<std::uint64_t>() > largest)
     return refuse(key, fmt::format("a whole number from 0 to {}", largest), value);
   into = static_cast<T>(value.get<std::uint64_t>());
   return {};
@@ -45,12 +46,14 @@ Result<void> read(std::string_view key, Json const& value, std::optional<T>& int
   return read(key, value, into.emplace());
 }
 
-/// Milliseconds; fractions of one are taken as they are.
+/// Milliseconds; fractions of one are taken as they are, down to a nanosecond.
 Result<void> read(std::string_view key, Json const& value, Duration& into) {
+  constexpr double least = 1e-6;
   constexpr double most = 9e12;  // as nanoseconds it still fits into 63 bits
-  if (!value.is_number() || !(value.get<double>() >= 0) || value.get<double>() > most)
-    return refuse(key, "milliseconds from 0 to 9e12", value);
-  into = Duration(static_cast<std::int64_t>(value.get<double>() * 1e6));
+  double const given = value.is_number() ? value.get<double>() : -1;
+  if (given != 0 && !(given >= least && given <= most))
+    return refuse(key, "milliseconds: 0, or 1e-6 to 9e12", value);
+  into = Duration(static_cast<std::int64_t>(given * 1e6));
   return {};
 }
 

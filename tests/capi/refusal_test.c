@@ -12,6 +12,8 @@ static void refuse_options(const char* json, const char* part) {
 }
 
 /* mutant: unknown options are skipped */
+/* mutant: a time that no nanosecond holds is none at all */
+/* mutant: minus zero is not a whole number */
 static void options(void) {
   ath_engine* engine = NULL;
   ath_error* error = NULL;
@@ -29,6 +31,8 @@ static void options(void) {
   refuse_options("{\"load_threads\": 0}", "load_threads: expected 1 to 1024, got 0");
   refuse_options("{\"load_threads\": 1025}", "load_threads: expected 1 to 1024, got 1025");
   refuse_options("{\"cache_ttl_ms\": null}", "cache_ttl_ms");
+  refuse_options("{\"cache_ttl_ms\": 1e-9}",
+                 "cache_ttl_ms: expected milliseconds: 0, or 1e-6 to 9e12, got 1e-09");
   refuse_options("{\"max_items\": 0}", "max_items: expected 1 to 2147483647, got 0");
   refuse_options("{\"model_bytes\": 0}", "model_bytes: expected at least 1, or none for no limit, got 0");
   refuse_options("{\"max_bytes\": 1e99}", "max_bytes");
@@ -42,7 +46,7 @@ static void options(void) {
   refuse_options("", "expected JSON, got something else at byte 0");
   CHECK_OK(ath_engine_create(
       "{\"threads\": 2, \"caller_runs\": \"when_idle\", \"default_deadline_ms\": 0.5, \"max_items\": 1,"
-      " \"max_bytes\": 1, \"cache_bytes\": 0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"
+      " \"max_bytes\": 1, \"cache_bytes\": -0, \"cache_ttl_ms\": 1.5, \"model_bytes\": 1,"
       " \"load_deadline_ms\": 1, \"load_threads\": 1, \"breaker\": false, \"plugins\": []}",
       &engine, &error));
   ath_engine_destroy(engine);
