@@ -4,7 +4,6 @@
 #include "guard.hpp"
 #include "handles.hpp"
 
-#include <athanor/core/signature.hpp>
 #include <athanor/core/version.hpp>
 
 /// The sentence lies behind the object, in the same block.
@@ -26,20 +25,6 @@ static_assert(static_cast<int>(Code::data_loss) == ATH_DATA_LOSS &&
               static_cast<int>(Code::unavailable) == ATH_UNAVAILABLE);
 static_assert(static_cast<int>(Reason::sequences_full) == ATH_REASON_SEQUENCES_FULL);
 
-constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
-
-/// Copies the text, ended with a NUL; each byte that is no UTF-8, such as one of a path or of a backend's
-/// message, becomes U+FFFD. `to` has room for as many of these as the text has bytes.
-void copy_utf8(char* to, std::string_view text) noexcept {
-  std::size_t good = 0;
-  while (!is_utf8(text, &good)) {
-    to = std::copy_n(text.data(), good, to);
-    to = std::ranges::copy(replacement, to).out;
-    text.remove_prefix(good + 1);
-  }
-  *std::ranges::copy(text, to).out = '\0';
-}
-
 }  // namespace
 
 std::int32_t give_out_of_memory(ath_error** out_error) noexcept {
@@ -51,13 +36,13 @@ std::int32_t give_error(ath_error** out_error, Code code, Reason reason, std::st
                         std::chrono::nanoseconds retry_after) noexcept {
   auto const number = static_cast<std::int32_t>(code == Code::ok ? Code::unknown : code);
   if (out_error == nullptr) return number;
-  void* const block = std::malloc(sizeof(ath_error) + replacement.size() * message.size() + 1);
+  void* const block = std::malloc(sizeof(ath_error) + message.size() + 1);
   if (block == nullptr) {
     *out_error = &out_of_memory;
     return number;
   }
   char* const text = static_cast<char*>(block) + sizeof(ath_error);
-  copy_utf8(text, message);
+  *std::ranges::copy(message, text).out = '\0';
   *out_error = new (block) ath_error{number, static_cast<std::int32_t>(reason), retry_after.count(), text};
   return number;
 }

@@ -100,7 +100,7 @@ Result<ath_plugin> ask(std::string const& name, Library const& library) {
   ath_failure failure{};
   if (std::int32_t const code = entry(&offer.plugin, &failure); code != 0) {
     Error error = take_failure(code, failure);
-    error.message = fmt::format("plugin '{}': {} refuses: {}", name, library.file, error.message);
+    error.message = detail::format("plugin '{}': {} refuses: {}", name, library.file, error.message);
     return tl::unexpected(std::move(error));
   }
   if (offer.plugin.table_version != ATH_TABLE_VERSION)

@@ -304,7 +304,8 @@ ATH_API int32_t ath_error_code(const ath_error *error) ATH_NOEXCEPT;
 ATH_API int32_t ath_error_reason(const ath_error *error) ATH_NOEXCEPT;
 /**
  * One sentence that says what failed, where, what was expected and what was found; "" for NULL. Lives as long as the error.
- * Bytes that are not UTF-8, such as those of a path or of a backend's message, stand there as U+FFFD.
+ * One line of UTF-8: what it quotes, such as a path or a backend's message, is quoted with a space for each control character
+ * that is white space, and with U+FFFD for every other one and for each byte that is not UTF-8.
  */
 ATH_API const char *ath_error_message(const ath_error *error) ATH_NOEXCEPT;
 /** How long to wait, in nanoseconds, before another try makes sense; 0 if waiting does not help, and for NULL. */

@@ -10,6 +10,7 @@
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/core/detail/reason_table.hpp>
 #include <athanor/core/detail/require.hpp>
+#include <athanor/core/signature.hpp>
 
 namespace athanor::inline v1 {
 
@@ -34,6 +35,40 @@ std::string to_string(Error const& error) {
 
 namespace {
 
+constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
+
+/// Appends UTF-8, each control character as a space where it is white space, and as U+FFFD elsewhere.
+void append_characters(std::string& to, std::string_view text) {
+  auto const byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    bool const two_bytes = byte(i) == 0xC2 && byte(i + 1) < 0xA0;  // U+0080 to U+009F
+    if (byte(i) >= '\t' && byte(i) <= '\r') {
+      to += ' ';
+    } else if (byte(i) < ' ' || byte(i) == 0x7F || two_bytes) {
+      to += replacement;
+      i += two_bytes ? 1 : 0;
+    } else {
+      to += text[i];
+    }
+  }
+}
+
+/// Appends what the sentence of an error may hold of a text from outside; see Error.
+void append_text(std::string& to, std::string_view text) {
+  for (std::size_t good = 0; !is_utf8(text, &good); text.remove_prefix(good + 1)) {
+    append_characters(to, text.substr(0, good));
+    to += replacement;
+  }
+  append_characters(to, text);
+}
+
+void append_argument(std::string& to, std::string_view braces, detail::FormatArgument const& argument) {
+  if (auto const* text = std::get_if<std::string_view>(&argument)) return append_text(to, *text);
+  if (auto const* letter = std::get_if<char>(&argument)) return append_text(to, {letter, 1});
+  std::visit([&](auto const& value) { fmt::format_to(std::back_inserter(to), fmt::runtime(braces), value); },
+             argument);
+}
+
 /// Throws std::bad_alloc only.
 void append(std::string& text, std::string_view sentence,
             std::initializer_list<detail::FormatArgument> args) {
@@ -48,9 +83,7 @@ void append(std::string& text, std::string_view sentence,
     }
     std::size_t const end = sentence.find('}', i);
     auto const braces = sentence.substr(i, end + 1 - i);
-    std::visit(
-        [&](auto const& value) { fmt::format_to(std::back_inserter(text), fmt::runtime(braces), value); },
-        *arg++);
+    append_argument(text, braces, *arg++);
     i = end;
   }
 }
@@ -73,7 +106,7 @@ Error detail::caught(Code code, Reason reason, std::string_view where) noexcept 
     try {
       throw;
     } catch (std::exception const& exception) {
-      error.message = where.empty() ? exception.what() : format("{}: {}", where, exception.what());
+      error.message = format("{}{}{}", where, where.empty() ? "" : ": ", exception.what());
     } catch (...) {
       error.message = where.empty() ? "an exception of unknown type escaped"
                                     : format("{}: an exception of unknown type", where);

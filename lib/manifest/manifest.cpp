@@ -575,7 +575,7 @@ Result<Manifest> read_manifest(std::string const& folder) {
   if (!file || text.tellp() <= 0)
     return fail(Code::not_found, Reason::file, "{}: expected a readable manifest, found none", path);
   return parse_manifest(text.view()).map_error([&](Error error) {
-    error.message = folder + "/" + error.message;
+    error.message = detail::format("{}/{}", folder, error.message);
     return error;
   });
 }

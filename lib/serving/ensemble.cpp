@@ -354,7 +354,7 @@ Result<std::uint32_t> Ensemble::run(std::span<TensorView const> inputs, std::int
     if (members_.size() == 1) return tl::unexpected(std::move(ran.error()));
     if (!first) {
       first = std::move(ran.error());
-      first->message = fmt::format("member {}: {}", plan_.members[member].file, first->message);
+      first->message = athanor::detail::format("member {}: {}", plan_.members[member].file, first->message);
       // Invalid input is not a failure of the model: its reason stays.
       bool const failed = detail::fault_of(first->code, first->reason) == detail::Fault::model;
       if (failed && first->reason != Reason::out_of_memory && first->reason != Reason::device_lost)

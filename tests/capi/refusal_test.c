@@ -69,6 +69,7 @@ static void nested(int depth, const char* part) {
 /* mutant: nesting has no limit */
 /* mutant: a number that no double holds is told as a fault of grammar */
 /* mutant: what an option got is cut inside a letter */
+/* mutant: a control character is quoted as it is */
 static void hostile_options(void) {
   char json[200] = "{\"caller_runs\": \"x";
   int i;
@@ -79,6 +80,7 @@ static void hostile_options(void) {
                  "options: threads: expected a number that fits a double, got 1e999");
   refuse_options("{\"cache_bytes\": {\"a\": -1e999}}", "options: cache_bytes: expected a number");
   refuse_options("1e999", "options: expected a number that fits a double, got 1e999");
+  refuse_options("{\"a\\u0000b\": 1}", "options: unknown key 'a\xef\xbf\xbd" "b'; known: ");
   for (i = 0; i < 40; ++i) strcat(json, "\xc3\xa9");
   refuse_options(strcat(json, "\"}"), "got \"x\\u00e9\\u00e9\\u00e9");
 }
@@ -147,7 +149,7 @@ static void nulls(void) {
 }
 
 /* mutant: a plugin that cannot be opened is passed over */
-/* mutant: bytes of an error that are no UTF-8 are left as they are */
+/* mutant: a byte that is not UTF-8 is quoted as it is */
 static void missing_files(void) {
   ath_engine* engine = puppet_engine(NULL);
   ath_model* model = NULL;

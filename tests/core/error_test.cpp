@@ -108,6 +108,27 @@ TEST_CASE("a message is formatted as fmt would") {
   CHECK(make_error(Code::aborted, Reason::rate, "{}", 7) == Error{Code::aborted, Reason::rate, "7", {}});
 }
 
+// mutant: a control character is quoted as it is
+// mutant: a control character of two bytes is quoted as it is
+// mutant: white space that ends a line is quoted like a character that means nothing
+// mutant: a byte that is not UTF-8 is quoted as it is
+TEST_CASE("a message is one line of UTF-8, whatever it quotes") {
+  CHECK(detail::format("{}{}", "a\tb\r\nc", '\n') == "a b  c ");
+  std::string const cut = "a\x1b[31mb\x7F" + std::string(1, '\0') + "c";
+  CHECK(detail::format("{}", cut) == "a\uFFFD[31mb\uFFFD\uFFFDc");
+  CHECK(detail::format("{}", "\u0080\u009B\u00A0\u00E9\U0001F9EA") == "\uFFFD\uFFFD\u00A0\u00E9\U0001F9EA");
+  CHECK(detail::format("{} {}", "\xFF\xC3\xA9\xC3", '\xE9') == "\uFFFD\u00E9\uFFFD \uFFFD");
+  auto const caught = [](std::string_view where) {
+    try {
+      throw std::runtime_error("\x1b]0;title\x07");
+    } catch (...) {
+      return detail::caught(Code::internal, Reason::none, where).message;
+    }
+  };
+  CHECK(caught("") == "\uFFFD]0;title\uFFFD");
+  CHECK(caught("run") == "run: \uFFFD]0;title\uFFFD");
+}
+
 // mutant: an error whose message finds no memory ends the program
 TEST_CASE("an error is made without memory for its message") {
   auto& memory = athanor_tests::thread_memory();

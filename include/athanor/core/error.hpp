@@ -77,7 +77,9 @@ std::string_view to_string(Code code) noexcept;
 std::string_view to_string(Reason reason) noexcept;
 
 /// A failure: its class, its cause, and a message that names what failed, where, what was expected and what
-/// was found.
+/// was found. The messages that the library makes are one line of UTF-8: what they quote, such as a path, a
+/// name in a request or the text of an exception, is quoted with a space for each control character that is
+/// white space, and with U+FFFD for every other one and for each byte that is not UTF-8.
 struct [[nodiscard]] Error {
   Code code = Code::unknown;
   Reason reason = Reason::none;

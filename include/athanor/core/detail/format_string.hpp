@@ -73,8 +73,8 @@ class FormatString {
   std::string_view text_;
 };
 
-/// `text` with an argument in place of each `{}`; empty when there is no memory for it, so that errors and
-/// events can be made where nothing may throw.
+/// `text` with an argument in place of each `{}`, of texts what the message of an Error may hold; empty when
+/// there is no memory for it, so that errors and events can be made where nothing may throw.
 std::string format(std::string_view text, std::initializer_list<FormatArgument> args) noexcept;
 
 template <class... Args>
