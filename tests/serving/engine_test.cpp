@@ -14,6 +14,10 @@ using namespace athanor_tests;
 
 namespace {
 
+constexpr std::string_view two_outputs = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]},
+                  {"name": "twice", "dtype": "f32", "shape": ["items", 2]}],)";
+
 struct Opened : Puppet {
   ModelFolder folder;
   Engine<> engine = Engine<>::create({.backends = {&table}}).value();
@@ -73,10 +77,7 @@ TEST_CASE("a breaker that opens and refuses shows in the metrics") {
 // mutant: an answer is written in the order of the signature
 TEST_CASE("an answer is written into the caller's memory, in the order asked for") {
   Puppet puppet;
-  ModelFolder const folder("", "two", "1.0.0",
-                           R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-      "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]},
-                  {"name": "twice", "dtype": "f32", "shape": ["items", 2]}],)");
+  ModelFolder const folder("", "two", "1.0.0", two_outputs);
   auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
   auto model = engine.load(folder.path()).value();
   std::array<float, 2> twice{};
@@ -135,6 +136,20 @@ TEST_CASE("memory that does not fit an answer is refused by the output's name an
         "puppet@1.0.0: output y: expected a tensor of f32 [1, 2], got i32 [1, 2]");
   CHECK(y == std::array<float, 2>{7, 7});
   CHECK(whole == std::array<std::int32_t, 2>{7, 7});
+}
+
+// mutant: an output is written before the next one is looked at
+TEST_CASE("an answer of which one output does not fit is not written at all") {
+  Puppet puppet;
+  ModelFolder const folder("", "two", "1.0.0", two_outputs);
+  auto engine = Engine<>::create({.backends = {&puppet.table}}).value();
+  auto model = engine.load(folder.path()).value();
+  std::array<float, 2> y{7, 7};
+  std::array<Tensor, 2> room{Tensor::view<float>(y, Shape{1, 2}), Tensor::view<float>(y, Shape{2, 1})};
+  auto const report = model.infer_into(row(3, 4), room);
+  REQUIRE_FALSE(report);
+  CHECK(report.error().message == "two@1.0.0: output twice: expected a tensor of f32 [1, 2], got f32 [2, 1]");
+  CHECK(y == std::array<float, 2>{7, 7});
 }
 
 // mutant: a model forgets the answers of another one

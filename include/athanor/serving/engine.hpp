@@ -133,7 +133,7 @@ class Model {
   Result<Answer> infer(Request const& request, CallOptions const& options = {}) const;
   /// Like infer, but the outputs asked for (all, or `options.outputs`) are written into `outputs`, whose
   /// element types and shapes must be those of the answer. Each of them must have one row of numbers per
-  /// item.
+  /// item. A failure has written nothing.
   Result<Report> infer_into(Request const& request, std::span<Tensor> outputs,
                             CallOptions const& options = {}) const;
   /// Runs many requests, each with its own key, cache look-up and error; results in the order of the

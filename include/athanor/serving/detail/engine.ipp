@@ -89,8 +89,9 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
                   "{}: output {}: expected a tensor of {} {}, got {} {}", id(), answer->outputs.spec(i).name,
                   to_string(from.dtype()), to_string(from.shape()), to_string(outputs[i].dtype()),
                   to_string(outputs[i].shape()));
-    if (from.size_bytes() != 0) std::memcpy(outputs[i].mutable_data(), from.data(), from.size_bytes());
   }
+  for (std::size_t i = 0; i < outputs.size(); ++i)
+    std::ranges::copy(answer->outputs[i].bytes(), outputs[i].mutable_data());
   return answer->report;
 }
 
