@@ -120,7 +120,8 @@ tl::unexpected<Error> refuse_fault(ParseFault const& fault) {
     case ParseFault::Kind::depth:
       return refuse_shown(fault.member, fmt::format("at most {} levels of nesting", json::max_depth), "more");
     case ParseFault::Kind::repeated_key:
-      return fail(Code::invalid_argument, Reason::option, "options: {}: given twice", fault.key);
+      return fail(Code::invalid_argument, Reason::option, "options: expected every key once, got '{}' again",
+                  fault.key);
   }
   return refuse_shown("", "JSON", fmt::format("something else at byte {}", fault.byte));
 }

@@ -47,7 +47,7 @@ Result<void> check_toolkit() {
 }
 
 Result<std::vector<std::uint32_t>> read_identifiers(json::Json const& list) {
-  if (!list.is_array()) return refuse("identifiers: expected a list");
+  if (!list.is_array()) return refuse("identifiers: expected a list, got {}", json::describe(list));
   std::vector<std::uint32_t> identifiers;
   identifiers.reserve(list.size());
   for (auto const& entry : list) {
@@ -60,7 +60,7 @@ Result<std::vector<std::uint32_t>> read_identifiers(json::Json const& list) {
 }
 
 Result<std::vector<std::string>> read_chains(json::Json const& list) {
-  if (!list.is_array()) return refuse("chains: expected a list");
+  if (!list.is_array()) return refuse("chains: expected a list, got {}", json::describe(list));
   std::vector<std::string> chains;
   chains.reserve(list.size());
   for (auto const& entry : list) {
@@ -124,12 +124,12 @@ Result<DomainOfValidity> DomainOfValidity::from_json(std::string_view text) {
   if (!document) return tl::unexpected(document.error());
   for (auto const& [key, value] : document->items())
     if (key != "rdkit" && key != "radius" && key != "identifiers" && key != "chains")
-      return refuse("unknown key {}", key);
+      return refuse("unknown key '{}'; known: rdkit, radius, identifiers, chains", key);
   if (auto const maker = document->find("rdkit"); maker == document->end() || !maker->is_string())
-    return refuse("rdkit: expected the version that made the list, as text");
+    return refuse("rdkit: expected the version that made the list, as text; got {}",
+                  describe_member(*document, "rdkit"));
   if (auto const radius = document->find("radius"); radius == document->end() || *radius != morgan_radius)
-    return refuse("radius: expected {}, got {}", morgan_radius,
-                  radius == document->end() ? std::string("nothing") : radius->dump());
+    return refuse("radius: expected {}, got {}", morgan_radius, describe_member(*document, "radius"));
   auto const list = document->find("identifiers");
   if (list == document->end()) return refuse("identifiers: expected a list, got nothing");
   auto identifiers = read_identifiers(*list);

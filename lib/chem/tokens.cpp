@@ -22,9 +22,11 @@ tl::unexpected<Error> refuse(fmt::format_string<Args...> sentence, Args&&... arg
 Result<std::vector<std::pair<std::string, std::int32_t>>> read_tokens(json::Json const& document,
                                                                       std::string_view name) {
   auto const tokenizer = document.find(name);
-  if (tokenizer == document.end() || !tokenizer->is_object()) return refuse("{}: missing", name);
+  if (tokenizer == document.end() || !tokenizer->is_object())
+    return refuse("{}: expected an object, got {}", name, describe_member(document, name));
   auto const data = tokenizer->find("_data");
-  if (data == tokenizer->end() || !data->is_object()) return refuse("{}._data: missing", name);
+  if (data == tokenizer->end() || !data->is_object())
+    return refuse("{}._data: expected an object, got {}", name, describe_member(*tokenizer, "_data"));
   std::vector<std::pair<std::string, std::int32_t>> tokens;
   for (auto const& [key, token] : data->items()) {
     if (!token.is_number_integer() || token < TokenTable::unknown || token > 1'000'000)
@@ -41,7 +43,8 @@ Result<TokenTable> TokenTable::from_nfp_json(std::string_view text) {
   if (!document) return tl::unexpected(document.error());
   auto const explicit_hydrogens = document->find("explicit_hs");
   if (explicit_hydrogens == document->end() || *explicit_hydrogens != true)
-    return refuse("explicit_hs: expected true, graphs have all hydrogens as atoms");
+    return refuse("explicit_hs: expected true, since graphs have all hydrogens as atoms; got {}",
+                  describe_member(*document, "explicit_hs"));
 
   TokenTable table;
   auto fill = [&](std::string_view name, Vocabulary& vocabulary, auto&& code_of) -> Result<void> {

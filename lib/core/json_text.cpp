@@ -95,7 +95,7 @@ std::string to_string(ParseFault const& fault) {
     case ParseFault::Kind::depth:
       return fmt::format("expected at most {} levels of nesting, got more", max_depth);
     case ParseFault::Kind::repeated_key:
-      return fmt::format("the key '{}' is given twice in one object", fault.key);
+      return fmt::format("expected every key of an object once, got '{}' again", fault.key);
   }
   return {};
 }

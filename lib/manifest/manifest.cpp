@@ -85,8 +85,8 @@ std::vector<Dim> read_shape(Node const& node) {
   if (node.present() && node.json()->is_array() && node.json()->size() > Shape::max_rank)
     node.reader().refuse(node.path(), "expected at most {} dimensions, got {}", Shape::max_rank,
                          node.json()->size());
-  if (std::ranges::count(dims, Dim::named(std::string(items_axis))) > 1)
-    node.reader().refuse(node.path(), "expected '{}' once", items_axis);
+  auto const times = std::ranges::count(dims, Dim::named(std::string(items_axis)));
+  if (times > 1) node.reader().refuse(node.path(), "expected '{}' once, got it {} times", items_axis, times);
   return dims;
 }
 
@@ -95,7 +95,7 @@ void check_items_first(Node const& node, TensorSpec const& spec) {
   std::size_t const axis = batch_axis_of(spec);
   if (axis != 0 && axis != no_batch_axis)
     node.reader().refuse(fmt::format("{}.shape[{}]", node.path(), axis),
-                         "expected '{}' as the first dimension only", items_axis);
+                         "expected '{}' as the first dimension only, got {}", items_axis, to_string(spec));
 }
 
 /// Name, dtype and shape, which every tensor has.

@@ -85,7 +85,8 @@ ParameterSpec read_parameter(Node const& node) {
   if (node["seed"].present()) spec.seed = node["seed"].flag();
   if (spec.seed && (spec.type != ParameterType::i64 || !spec.initial))
     node.reader().refuse(node["seed"].path(),
-                         "expected an i64 with a default, as a request may leave a seed out");
+                         "expected an i64 with a default, as a request may leave a seed out; got {} {}",
+                         to_string(spec.type), spec.initial ? "with a default" : "without one");
   return spec;
 }
 

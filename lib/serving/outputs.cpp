@@ -57,12 +57,12 @@ Result<void> put_texts(OutputPlan const& plan, std::span<MadeItem const> made, S
 Result<void> put_made(ModelDescription const& description, OutputPlan const& plan,
                       std::span<MadeItem const> made, std::int64_t items, Tensor& output) {
   TensorView const& like = made[0].tensor(plan.index);
-  for (auto const& item : made) {
-    TensorView const& row = item.tensor(plan.index);
+  for (std::size_t item = 0; item < made.size(); ++item) {
+    TensorView const& row = made[item].tensor(plan.index);
     if (!is_row_of(plan.spec, row) || shape_of(row) != shape_of(like))
       return fail(Code::internal, Reason::backend_contract,
-                  "{}: output {}: expected one row of {} for every item, of equal size, from the processor",
-                  description.id, plan.spec.name, to_string(plan.spec));
+                  "{}: output {}: item {}: expected one row of {}, of equal size, the processor gives {}",
+                  description.id, plan.spec.name, item, to_string(plan.spec), to_string(shape_of(row)));
   }
   if (plan.spec.dtype == DType::bytes) return put_texts(plan, made, shape_with_items(like, items), output);
   if (auto stored = make_output(output, plan.spec.dtype, shape_with_items(like, items)); !stored)

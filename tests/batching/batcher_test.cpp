@@ -121,6 +121,7 @@ TEST_CASE("S3-17 a call whose deadline passes while it waits returns then, and i
     auto const answer = doubler.run(3, 4ms);
     CHECK(answer.error().code == Code::deadline_exceeded);
     CHECK(answer.error().reason == Reason::deadline_waiting);
+    CHECK(answer.error().message == "batcher: the deadline passed while the call waited");
     CHECK(world.now() - start == 4ms);
   });
   world.run_until_idle();

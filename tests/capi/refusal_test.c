@@ -22,7 +22,7 @@ static void options(void) {
   refuse_options("{\"threads\": 2.5}", "threads: expected a whole number");
   refuse_options("{\"threads\": \"two\"}", "got \"two\"");
   refuse_options("{\"threads\": 5000}", "threads: expected at most 1024, got 5000");
-  refuse_options("{\"threads\": 2, \"threads\": 3}", "threads: given twice");
+  refuse_options("{\"threads\": 2, \"threads\": 3}", "options: expected every key once, got 'threads' again");
   refuse_options("{\"caller_runs\": \"often\"}",
                  "caller_runs: expected \"when_idle\" or \"never\", got \"often\"");
   refuse_options("{\"default_deadline_ms\": 0}", "default_deadline");

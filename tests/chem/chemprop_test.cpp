@@ -185,5 +185,5 @@ TEST_CASE("chemprop-graph takes the table of atom features and no other option")
   CHECK(message(R"({"atoms": "v3"})") == R"(chemprop-graph: atoms: expected "v1" or "v2", got "v3")");
   CHECK(message(R"({"atoms": 1})") == R"(chemprop-graph: atoms: expected "v1" or "v2", got 1)");
   CHECK(message(R"({"units": 1})") == "chemprop-graph: unknown option units; it takes atoms");
-  CHECK(message("[") == "chemprop-graph: options: expected a JSON object");
+  CHECK(message("[") == "chemprop-graph: options: expected JSON, got something else at byte 1 (line 1)");
 }

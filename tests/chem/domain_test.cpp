@@ -58,11 +58,12 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
     auto const read = DomainOfValidity::from_json(text);
     return read ? std::string("accepted") : read.error().message;
   };
-  CHECK(message("[") == "domain of validity: expected a JSON object");
+  CHECK(message("[") == "domain of validity: expected JSON, got something else at byte 1 (line 1)");
+  CHECK(message("[]") == "domain of validity: expected a JSON object, got []");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [], "extra": 1})") ==
-        "domain of validity: unknown key extra");
+        "domain of validity: unknown key 'extra'; known: rdkit, radius, identifiers, chains");
   CHECK(message(R"({"radius": 2, "identifiers": []})") ==
-        "domain of validity: rdkit: expected the version that made the list, as text");
+        "domain of validity: rdkit: expected the version that made the list, as text; got nothing");
   CHECK(message(R"({"rdkit": "x", "radius": 3, "identifiers": []})") ==
         "domain of validity: radius: expected 2, got 3");
   CHECK(message(R"({"rdkit": "x", "identifiers": []})") ==
@@ -70,7 +71,7 @@ TEST_CASE("a domain file is read, and refused by the name of the key") {
   CHECK(message(R"({"rdkit": "x", "radius": 2})") ==
         "domain of validity: identifiers: expected a list, got nothing");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": 1})") ==
-        "domain of validity: identifiers: expected a list");
+        "domain of validity: identifiers: expected a list, got 1");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [1, -2]})") ==
         "domain of validity: identifiers: entry 1 is -2, expected a whole number of 32 bits");
   CHECK(message(R"({"rdkit": "x", "radius": 2, "identifiers": [4294967296]})") ==
@@ -93,6 +94,7 @@ TEST_CASE("the key of a chain is the digest of its identifiers in their proporti
         R"({"rdkit": "x", "radius": 2, "identifiers": [], "chains": )" + wrong + "}");
     REQUIRE_FALSE(refused);
     CHECK(refused.error().message.starts_with("domain of validity: chains: "));
+    if (wrong == "7") CHECK(refused.error().message.ends_with("expected a list, got 7"));
   }
 }
 
@@ -103,7 +105,8 @@ TEST_CASE("a domain file with a repeated key or too many levels is refused") {
       DomainOfValidity::from_json(R"({"rdkit": "x", "radius": 2, "identifiers": [1], "identifiers": [2]})");
   REQUIRE_FALSE(repeated);
   CHECK(repeated.error().reason == Reason::syntax);
-  CHECK(repeated.error().message == "domain of validity: the key 'identifiers' is given twice in one object");
+  CHECK(repeated.error().message ==
+        "domain of validity: expected every key of an object once, got 'identifiers' again");
   auto const deep =
       DomainOfValidity::from_json(R"({"rdkit": )" + std::string(65, '[') + std::string(65, ']') + "}");
   REQUIRE_FALSE(deep);

@@ -162,7 +162,7 @@ TEST_CASE("options that mean nothing are refused by name") {
   CHECK(message(R"({"domain": 3})") == "polymer-graph: domain: expected a file name, got 3");
   CHECK(message(R"({"domain": "none.json"})") ==
         "polymer-graph: domain: expected a regular file, got none at /nowhere/none.json");
-  CHECK(message("[") == "polymer-graph: options: expected a JSON object");
+  CHECK(message("[") == "polymer-graph: options: expected JSON, got something else at byte 1 (line 1)");
   Folder const folder;
   folder.write("domain.json", R"({"radius": 2})");
   auto const processor = PolymerGraphProcessor{}.open(folder.path(), R"({"domain": "domain.json"})");
@@ -178,7 +178,8 @@ TEST_CASE("options with a repeated key or too many levels are refused") {
   REQUIRE_FALSE(repeated);
   CHECK(repeated.error().code == Code::invalid_argument);
   CHECK(repeated.error().reason == Reason::option);
-  CHECK(repeated.error().message == "polymer-graph: options: the key 'units' is given twice in one object");
+  CHECK(repeated.error().message ==
+        "polymer-graph: options: expected every key of an object once, got 'units' again");
   auto const deep =
       PolymerGraphProcessor{}.open({}, R"({"units": )" + std::string(65, '[') + std::string(65, ']') + "}");
   REQUIRE_FALSE(deep);

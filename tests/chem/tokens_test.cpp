@@ -84,13 +84,14 @@ TEST_CASE("a table that cannot fit the graphs is refused by name") {
     auto const table = TokenTable::from_nfp_json(text);
     return table ? std::string("accepted") : table.error().message;
   };
-  CHECK(message("[]") == "token table: expected a JSON object");
-  CHECK(message("{") == "token table: expected a JSON object");
+  CHECK(message("[]") == "token table: expected a JSON object, got []");
+  CHECK(message("{") == "token table: expected JSON, got something else at byte 1 (line 1)");
   CHECK(message(R"json({"explicit_hs": false})json") ==
-        "token table: explicit_hs: expected true, graphs have all hydrogens as atoms");
-  CHECK(message(R"json({"explicit_hs": true})json") == "token table: atom_tokenizer: missing");
+        "token table: explicit_hs: expected true, since graphs have all hydrogens as atoms; got false");
+  CHECK(message(R"json({"explicit_hs": true})json") ==
+        "token table: atom_tokenizer: expected an object, got nothing");
   CHECK(message(R"json({"explicit_hs": true, "atom_tokenizer": {}})json") ==
-        "token table: atom_tokenizer._data: missing");
+        "token table: atom_tokenizer._data: expected an object, got nothing");
   CHECK(message(R"json({"explicit_hs": true, "atom_tokenizer": {"_data": {"unk": 2}}})json") ==
         "token table: atom_tokenizer: the token of unk is 2, expected 1");
   CHECK(
@@ -109,7 +110,7 @@ TEST_CASE("a token table with a repeated key or too many levels is refused") {
       TokenTable::from_nfp_json(R"json({"atom_tokenizer": {"_data": {"unk": 1, "unk": 2}}})json");
   REQUIRE_FALSE(repeated);
   CHECK(repeated.error().reason == Reason::syntax);
-  CHECK(repeated.error().message == "token table: the key 'unk' is given twice in one object");
+  CHECK(repeated.error().message == "token table: expected every key of an object once, got 'unk' again");
   auto const deep =
       TokenTable::from_nfp_json(R"({"extra": )" + std::string(65, '[') + std::string(65, ']') + "}");
   REQUIRE_FALSE(deep);

@@ -161,8 +161,8 @@ TEST_CASE("without a self-test, the first answer shows what a processor really g
   REQUIRE_FALSE(answer);
   CHECK(answer.error().reason == Reason::backend_contract);
   CHECK(answer.error().message ==
-        "rows@1.0.0: output row: expected one row of f32 [items, 2] for every item, of equal size, from the "
-        "processor");
+        "rows@1.0.0: output row: item 0: expected one row of f32 [items, 2], of equal size, the processor "
+        "gives [1, 3]");
 }
 
 // mutant: options that a processor refuses are no mistake of the manifest

@@ -185,7 +185,7 @@ TEST_CASE("every mistake in a manifest is named with its place, what was expecte
       {R"("name": "tg", )", R"("name": "t g", )",
        "athanor.json: name: expected a name of 1 to 128 letters, digits, '.', '_' or '-', got \"t g\""},
       {R"("name": "tg", )", R"("name": "tg", "name": "tg", )",
-       "athanor.json: the key 'name' is given twice in one object"},
+       "athanor.json: expected every key of an object once, got 'name' again"},
       {R"("dtype": "bytes")", R"("dtype": "string")",
        "athanor.json: inputs[0].dtype: dtype: expected one of bool, u8, u16, u32, u64, i8, i16, i32, i64, "
        "f16, bf16, "

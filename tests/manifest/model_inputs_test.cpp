@@ -169,9 +169,9 @@ TEST_CASE("a batch axis that requests, answers or the batching do not have is re
         "[items, "
         "3]");
   CHECK(refusal(shaped(items, R"([2, "items", "items"])", items, items)) ==
-        "athanor.json: model_inputs[0].shape: expected 'items' once");
+        "athanor.json: model_inputs[0].shape: expected 'items' once, got it 2 times");
   CHECK(refusal(shaped(R"([2, "items"])", items, items, items)) ==
-        "athanor.json: inputs[0].shape[1]: expected 'items' as the first dimension only");
+        "athanor.json: inputs[0].shape[1]: expected 'items' as the first dimension only, got f32 [2, items]");
   CHECK(refusal(shaped(items, items, R"(["rows", 2])", items)) ==
         "athanor.json: model_outputs[0].shape: expected an axis of a ragged model input, or \"rows\": the "
         "model output "

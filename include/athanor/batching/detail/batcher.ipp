@@ -162,8 +162,8 @@ auto Batcher<In, Out, Env>::State::take_call() -> Result<Call*> {
     if ((held & detail::batcher_stops) != 0)
       return fail(Code::unavailable, Reason::stopping, "the batcher is stopping");
     if (held >= max_held_)
-      return fail(Code::resource_exhausted, Reason::queue_full, "batcher: expected at most {} calls at once",
-                  max_held_);
+      return fail(Code::resource_exhausted, Reason::queue_full,
+                  "batcher: expected at most {} calls at once, got one more", max_held_);
   } while (!held_.compare_exchange(held, held + 1));
   Call* call = nullptr;
   try {
@@ -242,10 +242,11 @@ Result<Out> Batcher<In, Out, Env>::State::wait(Call& call, TimePoint deadline) {
   if (lane_.withdraw(call)) {
     drop(call);
     return fail(Code::deadline_exceeded, Reason::deadline_waiting,
-                "the deadline passed while the call waited");
+                "batcher: the deadline passed while the call waited");
   }
   withdraw_call(call);
-  return fail(Code::deadline_exceeded, Reason::deadline_running, "the deadline passed while the call ran");
+  return fail(Code::deadline_exceeded, Reason::deadline_running,
+              "batcher: the deadline passed while the call ran");
 }
 
 /// On return the lane no longer reads the input; a copy in progress is waited for.
