@@ -27,6 +27,11 @@ std::size_t columns_of(std::FILE* stream) {
   return known ? size.ws_col : 80;
 }
 
+std::size_t columns_beside(std::size_t taken, std::FILE* stream) {
+  constexpr std::size_t least = 12;
+  return std::max(columns_of(stream), taken + least) - taken;
+}
+
 std::string painted(std::string text, Colour colour) {
   if (!shows_colours(voice)) return text;
   char const* code = "1";

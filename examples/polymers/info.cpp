@@ -41,7 +41,7 @@ Json errors_of(Json const& cross_validation) {
 void tell(std::string_view what, std::string const& text) {
   constexpr std::size_t indent = 12;
   bool first = true;
-  for (auto const& line : wrapped(text, columns_of(voice) - indent - 1)) {
+  for (auto const& line : wrapped(text, columns_beside(indent + 1, voice))) {
     say("{:<{}}{}\n", first ? what : "", indent, line);
     first = false;
   }

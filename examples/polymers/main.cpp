@@ -1,4 +1,7 @@
 // polymers: glass transition temperatures of polymers, by an ensemble of members inside an Athanor engine.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -247,6 +250,13 @@ std::string command_line(int argc, char** argv) {
   return line;
 }
 
+// A file that is opened while a standard stream is closed would take its number, and get what is said. A stream
+// that was closed stays one that can neither be read nor written.
+void occupy_closed_streams() {
+  for (int const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int run_words(int argc, char** argv) {
   CLI::App app{"Properties of polymers from their SMILES", "polymers"};
   app.set_version_flag("--version", fmt::format("polymers, of Athanor {}", athanor::version_text));
@@ -292,6 +302,7 @@ int run_words(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_closed_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of its own write
   try {
     int const status = run_words(argc, argv);

@@ -52,7 +52,7 @@ std::string interval(Prediction const& p, View const& view) {
 char const* unit(View const& view) { return view.celsius ? "Tg [°C]" : "Tg [K]"; }
 
 void print_indented(std::string_view text) {
-  for (auto const& line : wrapped(text, columns_of(voice) - 5)) say("    {}\n", line);
+  for (auto const& line : wrapped(text, columns_beside(5, voice))) say("    {}\n", line);
 }
 
 }  // namespace
@@ -72,10 +72,8 @@ std::string domain_words(Prediction const& prediction) {
 }
 
 void Table::print_header(std::span<Prediction const> predictions) {
-  std::size_t const columns = columns_of(voice);
-  std::size_t const widest = ::isatty(::fileno(voice)) == 1
-                                 ? std::max(columns, other_columns + 12) - other_columns
-                                 : widest_in_a_pipe;
+  std::size_t const widest =
+      ::isatty(::fileno(voice)) == 1 ? columns_beside(other_columns, voice) : widest_in_a_pipe;
   width_ = 7;
   for (auto const& p : predictions) width_ = std::max(width_, clipped(label(p), widest).size());
   say("{}\n", painted(fmt::format("{:<{}}  {:>7}  {:>13}  {}", "polymer", width_, unit(view_),
@@ -116,7 +114,7 @@ void print_refusal(Prediction const& prediction, View const& view) {
     place = fmt::format("row {} (line {}{}): ", row.number, row.line,
                         view.column.empty() ? "" : ", column " + clipped(view.column, 40));
   print_indented(place + prediction.error->message);
-  for (auto const& line : place_of_fault(prediction, view, columns_of(voice) - 5)) say("    {}\n", line);
+  for (auto const& line : place_of_fault(prediction, view, columns_beside(5, voice))) say("    {}\n", line);
 }
 
 void print_comparison(std::span<Prediction const> predictions, std::vector<Handbook> const& handbook,

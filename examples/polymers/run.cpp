@@ -27,12 +27,17 @@ namespace {
 constexpr std::size_t window = 256;
 constexpr std::size_t most_refusals_told = 10;
 
-// An interruption ends the run behind the rows that are under way; a second one ends the program at once.
+// An interruption ends the run behind the rows that are under way; a second one ends the program at once. What was
+// ignored before the program began, as by nohup, stays ignored.
 void take_interruptions() {
   struct sigaction action {};
   action.sa_handler = [](int signal) { interruption.store(signal); };
   action.sa_flags = static_cast<int>(SA_RESETHAND);
-  for (int const signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+  for (int const signal : {SIGHUP, SIGINT, SIGTERM}) {
+    struct sigaction before {};
+    if (::sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
+      ::sigaction(signal, &action, nullptr);
+  }
 }
 
 Error in_place(std::string const& path, std::string_view words) {
@@ -93,7 +98,7 @@ class Run {
     if (!output_ || !output_->is_table() || rows_.left_out().empty()) return;
     auto const names = fmt::format("{}", fmt::join(rows_.left_out(), ", "));
     say("left out, since the first object with SMILES has no such members:\n");
-    for (auto const& line : wrapped(clipped(names, 500), columns_of(voice) - 5)) say("    {}\n", line);
+    for (auto const& line : wrapped(clipped(names, 500), columns_beside(5, voice))) say("    {}\n", line);
   }
 
  private:

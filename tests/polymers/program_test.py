@@ -558,6 +558,34 @@ class Program(unittest.TestCase):
         self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors.decode())
         self.assertEqual({row["error"] for row in rows if "error" in row}, set())
 
+    # mutant: a terminal that is gone ends the program at once
+    # mutant: an interruption that is ignored interrupts
+    def test_a_terminal_that_is_gone_interrupts_unless_that_is_ignored(self):
+        for ignored in (False, True):
+            out = self.folder / f"out{ignored}.csv"
+            prepare = (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None
+            with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare) as program:
+                program.stdin.write(b"*CC*\n" * 100_000)
+                program.stdin.flush()
+                while not out.exists() or out.stat().st_size < 1000:
+                    self.assertIsNone(program.poll())
+                    time.sleep(0.01)
+                program.send_signal(signal.SIGHUP)
+                output, errors = program.communicate()
+            rows = out.read_text().count("\n") - 1
+            self.assertEqual(program.returncode, 0 if ignored else 128 + signal.SIGHUP, errors)
+            self.assertEqual("interrupted; the first" in errors.decode(), not ignored)
+            self.assertIn(f"\n{rows} rows, 0 refused", "\n" + output.decode())
+            if ignored:
+                self.assertEqual(rows, 100_000)
+
+    # mutant: what is said may reach a file through a closed stream
+    def test_nothing_that_is_said_reaches_a_file_through_a_closed_stream(self):
+        for streams in ("2>&-", ">&- 2>&-", "<&- >&- 2>&-"):
+            out = self.folder / "out.csv"
+            self.shell(f"C1CC '*CC*' --out '{out}' {streams}")
+            self.assertEqual([line[:5] for line in out.read_text().splitlines()], ["smile", "C1CC,", "*CC*,"], streams)
+
     # mutant: half a row stays in a file on a full disk
     # mutant: a file on a full disk is said to hold one row more
     # mutant: a limit of files ends the program

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -17,12 +18,13 @@ import unittest
 PROGRAM = sys.argv.pop(1)
 
 
-def on_terminal(arguments, columns, streams, environment=None):
+def on_terminal(words, columns, streams, environment=None, prepare=None):
     """What the program showed on a terminal of so many columns that stands behind `streams`."""
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
     places = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **dict.fromkeys(streams, end)}
-    subprocess.run([PROGRAM, "predict", *arguments], stdin=subprocess.DEVNULL, check=True, env={**os.environ, "TERM": "xterm", **(environment or {})}, **places)
+    environment = {**os.environ, "TERM": "xterm", **(environment or {})}
+    subprocess.run([PROGRAM, *words], stdin=subprocess.DEVNULL, check=True, env=environment, preexec_fn=prepare, **places)
     os.close(end)
     text = os.read(terminal, 1 << 16).decode()
     os.close(terminal)
@@ -37,7 +39,7 @@ class Terminal(unittest.TestCase):
             file.write(b"*CC*\n" * 600)
             file.flush()
             for columns in (12, 40, 200):
-                text = on_terminal([file.name], columns, ["stderr"])
+                text = on_terminal(["predict", file.name], columns, ["stderr"])
                 shown = [line for line in text.replace("\x1b[K", "").split("\r") if line]
                 self.assertGreater(len(shown), 3)
                 self.assertTrue(all(len(line) < columns for line in shown), shown)
@@ -51,11 +53,19 @@ class Terminal(unittest.TestCase):
     def test_the_table_fits_the_terminal_and_is_coloured_unless_that_is_unwanted(self):
         arguments = ["*CC(*)" + "C" * 100, "*CC(*)C1CC", "CCCCCCCC", "*CC(*)C(=O)" + "O" * 60 + "%"]
         for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
-            text = on_terminal(arguments, 80, ["stdout"], environment)
+            text = on_terminal(["predict", *arguments], 80, ["stdout"], environment)
             self.assertEqual("\x1b[31m" in text, coloured)
             plain = re.sub(r"\x1b\[\d+m", "", text).replace("\r", "")
             self.assertNotIn("\x1b", plain)
             self.assertTrue(all(len(line) < 80 for line in plain.splitlines()), plain)
+
+    # mutant: text has no room on a narrow terminal
+    def test_a_narrow_terminal_breaks_lines_and_takes_no_memory(self):
+        for words in (["predict", "*CC*", "C1CC"], ["info"]):
+            for columns in (2, 5, 13, 20):
+                text = on_terminal(words, columns, ["stdout"], prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
+                self.assertIn("refused" if words[0] == "predict" else "program", text)
+                self.assertLess(len(text), 10_000)
 
 
 if __name__ == "__main__":
