@@ -1,5 +1,4 @@
 #include <dlfcn.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,33 +9,15 @@
 
 #include <athanor/chem/processor.hpp>
 
+#include "support/folder.hpp"
 #include "support/item.hpp"
 
 using namespace athanor;
 using namespace athanor::chem;
 using namespace std::string_literals;
+using athanor_tests::Folder;
 
 namespace {
-
-/// A folder that goes away with the test.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-chem-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(Folder const&) = delete;
-  Folder& operator=(Folder const&) = delete;
-
-  std::string const& path() const { return path_; }
-  void write(std::string const& name, std::string const& text) const {
-    std::ofstream(path_ + "/" + name) << text;
-  }
-
- private:
-  std::string path_;
-};
 
 std::unique_ptr<PolymerGraphProcessor::Opened> opened(std::string const& folder = {},
                                                       std::string const& options = {}) {

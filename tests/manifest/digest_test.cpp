@@ -9,7 +9,7 @@
 #include <athanor/core/hash.hpp>
 #include <athanor/manifest/digest.hpp>
 #include <athanor/manifest/manifest.hpp>
-#include <manifest/folder.hpp>
+#include <support/folder.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -18,7 +18,7 @@ using namespace athanor_tests;
 TEST_CASE("S4-9 a changed, truncated or missing file is refused with the digest expected and got") {
   Folder folder;
   folder.write("fold.pt", "weights");
-  std::string const path = (folder.path / "fold.pt").string();
+  std::string const path = (folder / "fold.pt").string();
   std::string const digest = "xxh128:" + to_hex(hash128("weights"));
   CHECK(verify_digest(path, digest));
   folder.write("fold.pt", "weight");
@@ -38,8 +38,8 @@ TEST_CASE("a file may be a link out of the folder, and its content is what the d
   Folder hub;
   hub.write("blob", "weights");
   Folder folder;
-  std::filesystem::create_symlink(hub.path / "blob", folder.path / "fold.pt");
-  std::string const path = (folder.path / "fold.pt").string();
+  std::filesystem::create_symlink(hub / "blob", folder / "fold.pt");
+  std::string const path = (folder / "fold.pt").string();
   std::string const digest = "xxh128:" + to_hex(hash128("weights"));
   CHECK(verify_digest(path, digest));
   hub.write("blob", "others");
@@ -47,7 +47,7 @@ TEST_CASE("a file may be a link out of the folder, and its content is what the d
   REQUIRE_FALSE(changed);
   CHECK(changed.error().code == Code::data_loss);
   CHECK(changed.error().reason == Reason::digest);
-  std::filesystem::remove(hub.path / "blob");
+  std::filesystem::remove(hub / "blob");
   auto const dangling = verify_digest(path, digest);
   REQUIRE_FALSE(dangling);
   CHECK(dangling.error().code == Code::not_found);
@@ -67,10 +67,10 @@ TEST_CASE("S4-9 every file that a manifest names is verified") {
   manifest.members.resize(2);
   manifest.members[0].file = {"a.pt", digest("a")};
   manifest.members[1].file = {"b.pt", digest("b")};
-  CHECK(verify_files(folder.path.string(), manifest));
+  CHECK(verify_files(folder.path(), manifest));
   folder.write("b.pt", "c");
-  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+  CHECK(verify_files(folder.path(), manifest).error().reason == Reason::digest);
   folder.write("b.pt", "b");
   folder.write("domain.json", "[]");
-  CHECK(verify_files(folder.path.string(), manifest).error().reason == Reason::digest);
+  CHECK(verify_files(folder.path(), manifest).error().reason == Reason::digest);
 }

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <athanor/core/hash.hpp>
 #include <athanor/manifest/manifest.hpp>
-#include <manifest/folder.hpp>
 #include <manifest/refusal.hpp>
+#include <support/folder.hpp>
 
 using namespace athanor;
 using namespace athanor_tests;
@@ -571,17 +571,17 @@ TEST_CASE("a manifest knows the hash of the text that it was read from") {
 TEST_CASE("a manifest is read from its folder, and its absence is a file error") {
   Folder folder;
   CHECK(read_manifest("").error().message == "folder: expected the path of a model, got an empty one");
-  auto const missing = read_manifest(folder.path.string());
+  auto const missing = read_manifest(folder.path());
   REQUIRE_FALSE(missing);
   CHECK(missing.error().code == Code::not_found);
   CHECK(missing.error().reason == Reason::file);
   folder.write("athanor.json", "");
-  CHECK(read_manifest(folder.path.string()).error().message ==
-        folder.path.string() + "/athanor.json: expected a manifest, got an empty file");
+  CHECK(read_manifest(folder.path()).error().message ==
+        folder.path() + "/athanor.json: expected a manifest, got an empty file");
   folder.write("athanor.json", plain);
-  CHECK(read_manifest(folder.path.string())->id() == "double@1.0.0");
+  CHECK(read_manifest(folder.path())->id() == "double@1.0.0");
   folder.write("athanor.json", with("\"outputs\"", "\"output\"", plain));
-  CHECK(read_manifest(folder.path.string())
+  CHECK(read_manifest(folder.path())
             .error()
-            .message.starts_with(folder.path.string() + "/athanor.json: unknown key 'output'; known: "));
+            .message.starts_with(folder.path() + "/athanor.json: unknown key 'output'; known: "));
 }

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -14,6 +13,7 @@
 
 #include <athanor/core/hash.hpp>
 #include <athanor/serving/engine.hpp>
+#include <support/folder.hpp>
 
 using namespace athanor;
 
@@ -60,34 +60,24 @@ constexpr char const* mean_and_deviation =
     R"({"name": "mean", "dtype": "f32", "shape": ["items"], "from": "mean:y"},
        {"name": "deviation", "dtype": "f32", "shape": ["items"], "from": "std:y"})";
 
-// A folder with five members; removed at the end.
-class EnsembleFolder {
- public:
+// A folder with five members.
+struct EnsembleFolder : athanor_tests::Folder {
   explicit EnsembleFolder(std::string const& extra, std::string const& outputs = mean_and_deviation,
                           std::array<char const*, 5> const& numbers = {"1", "2", "3", "4", "5"}) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-ensemble-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
     std::string members;
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       std::string const file = "fold" + std::to_string(i);
-      std::ofstream(path_ + "/" + file) << numbers[i];
+      write(file, numbers[i]);
       members += (i == 0 ? "" : ", ") + std::string(R"({"file": ")") + file + R"(", "digest": "xxh128:)" +
-                 to_hex(*hash_file(path_ + "/" + file)) + R"("})";
+                 to_hex(*hash_file(path() + "/" + file)) + R"("})";
     }
-    std::ofstream(path_ + "/athanor.json")
+    std::ofstream(*this / "athanor.json")
         << R"({"athanor": 1, "name": "five", "version": "1.0.0", "backend": "members", "format": "any",
               "inputs": [{"name": "x", "dtype": "f32", "shape": ["items"]}],
               "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items"]}],
               "outputs": [)"
         << outputs << "]," << extra << R"("members": [)" << members << "]}";
   }
-  ~EnsembleFolder() { std::filesystem::remove_all(path_); }
-  EnsembleFolder(EnsembleFolder const&) = delete;
-  EnsembleFolder& operator=(EnsembleFolder const&) = delete;
-  std::string const& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 Result<Answer> ask(MemberBackend& backend, EnsembleFolder const& folder) {

@@ -25,6 +25,7 @@
 #include <athanor/core/backend.hpp>
 #include <athanor/core/signature.hpp>
 #include <simulation/script.hpp>
+#include <support/folder.hpp>
 #include <support/thread_memory.hpp>
 
 namespace athanor_tests {
@@ -72,18 +73,15 @@ constexpr StateSeen step_state(StateSeen state, std::uint32_t value) noexcept {
 inline constexpr std::size_t most_sequences = 3;  // of one model
 inline constexpr Duration idle_time = std::chrono::milliseconds(40);
 
-// The folders of all models, removed at the end.
+// The folders of all models.
 class ModelFolders {
  public:
   ModelFolders();
-  ~ModelFolders();
-  ModelFolders(ModelFolders const&) = delete;
-  ModelFolders& operator=(ModelFolders const&) = delete;
-  std::string folder(ModelKind kind) const { return root_ + "/" + traits_of(kind).name; }
+  std::string folder(ModelKind kind) const { return root_.path() + "/" + traits_of(kind).name; }
 
  private:
   void write(ModelKind kind, std::string const& manifest, std::uint32_t members) const;
-  std::string root_;
+  Folder root_;
 };
 
 // Of one item of a request to `graph`.

@@ -1,5 +1,4 @@
 // The folders of the simulated world's models.
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
@@ -127,8 +126,6 @@ std::string held_manifest() {
 }  // namespace
 
 ModelFolders::ModelFolders() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "athanor-world-XXXXXX").string();
-  root_ = ::mkdtemp(pattern.data());
   write(ModelKind::plain, plain_manifest(), 1);
   write(ModelKind::texts, texts_manifest(), 1);
   write(ModelKind::made, made_manifest(), 1);
@@ -140,8 +137,6 @@ ModelFolders::ModelFolders() {
   write(ModelKind::carried, carried_manifest(), 1);
   write(ModelKind::held, held_manifest(), 1);
 }
-
-ModelFolders::~ModelFolders() { std::filesystem::remove_all(root_); }
 
 void ModelFolders::write(ModelKind kind, std::string const& manifest, std::uint32_t members) const {
   std::string const at = folder(kind);

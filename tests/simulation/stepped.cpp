@@ -105,17 +105,13 @@ std::string judge_part(StepModel const& model, Wish const& wish, std::int64_t st
 // Folders.
 
 StepFolders::StepFolders() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "athanor-steps-XXXXXX").string();
-  root_ = ::mkdtemp(pattern.data());
   for (std::size_t kind = 0; kind < step_kinds; ++kind)
     for (bool const held : {false, true})
       for (std::uint32_t edition = 0; edition < step_editions; ++edition)
         write({static_cast<StepKind>(kind), held, edition});
 }
 
-StepFolders::~StepFolders() { std::filesystem::remove_all(root_); }
-
-std::string StepFolders::folder(StepModel const& model) const { return root_ + "/" + id_of(model); }
+std::string StepFolders::folder(StepModel const& model) const { return root_.path() + "/" + id_of(model); }
 
 void StepFolders::write(StepModel const& model) const {
   std::string const numbers = R"({"name": "x", "dtype": "f32", "shape": ["items", "numbers"])";

@@ -22,6 +22,7 @@
 #include <athanor/core/signature.hpp>
 #include <athanor/serving/answer.hpp>
 #include <simulation/graphs.hpp>
+#include <support/folder.hpp>
 
 namespace athanor_tests {
 
@@ -59,18 +60,15 @@ Request request_of(StepModel const& model, Wish const& wish);
 // What is wrong with the part that the step made; empty when nothing is.
 std::string judge_part(StepModel const& model, Wish const& wish, std::int64_t step, Outputs const& part);
 
-// The folders of all models, removed at the end.
+// The folders of all models.
 class StepFolders {
  public:
   StepFolders();
-  ~StepFolders();
-  StepFolders(StepFolders const&) = delete;
-  StepFolders& operator=(StepFolders const&) = delete;
   std::string folder(StepModel const& model) const;
 
  private:
   void write(StepModel const& model) const;
-  std::string root_;
+  Folder root_;
 };
 
 // What a call has come to, as the backend knows it.

@@ -4,9 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +13,7 @@
 #include <athanor/core/backend.hpp>
 #include <athanor/core/hash.hpp>
 #include <athanor/core/signature.hpp>
+#include <support/folder.hpp>
 
 namespace athanor_tests {
 
@@ -179,32 +177,18 @@ inline constexpr std::string_view puppet_tensors =
     R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
       "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],)";
 
-// A folder with one model file and its manifest; removed at the end.
-class ModelFolder {
- public:
+// A folder with one model file and its manifest.
+struct ModelFolder : Folder {
   explicit ModelFolder(std::string_view extra = "", std::string_view name = "puppet",
                        std::string_view version = "1.0.0", std::string_view tensors = puppet_tensors) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-model-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
     write("model.bin", "weights");
     write("athanor.json", std::string(R"({"athanor": 1, "name": ")") + std::string(name) +
                               R"(", "version": ")" + std::string(version) +
                               R"(", "backend": "puppet", "format": "puppet", )" + std::string(tensors) +
                               std::string(extra) +
                               R"( "members": [{"file": "model.bin", "digest": "xxh128:)" +
-                              to_hex(*hash_file(path_ + "/model.bin")) + R"("}]})");
+                              to_hex(*hash_file(path() + "/model.bin")) + R"("}]})");
   }
-  ModelFolder(ModelFolder const&) = delete;
-  ModelFolder& operator=(ModelFolder const&) = delete;
-  ~ModelFolder() { std::filesystem::remove_all(path_); }
-
-  std::string const& path() const { return path_; }
-  void write(std::string const& file, std::string const& text) const {
-    std::ofstream(path_ + "/" + file) << text;
-  }
-
- private:
-  std::string path_;
 };
 
 // A model whose answer is the mean of two puppets.

@@ -3,37 +3,18 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 #include <athanor/core/backend.hpp>
+#include <support/folder.hpp>
 
 namespace athanor::tests {
 
-/// A folder that is there for as long as the object.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "athanor-test-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(Folder const&) = delete;
-  Folder& operator=(Folder const&) = delete;
-  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using athanor_tests::Folder;
 
 /// The device that tests and benchmarks run models on: the one that ATHANOR_TEST_DEVICE names, else the CPU.
 inline Device test_device() {
