@@ -1,6 +1,7 @@
 #include <athanor/serving/detail/contract.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <optional>
 
 #include <fmt/format.h>
@@ -21,6 +22,11 @@ std::optional<std::int64_t> product_of(Shape const& shape, std::int64_t width) n
   return product;
 }
 
+/// How far the address is beyond a multiple of `bytes`.
+std::size_t misalignment(void const* memory, std::size_t bytes) noexcept {
+  return reinterpret_cast<std::uintptr_t>(memory) % bytes;
+}
+
 std::string find_fault_in_texts(TensorView const& given, std::int64_t count) {
   if (given.size_bytes > static_cast<std::uint64_t>(PTRDIFF_MAX))
     return fmt::format("expected at most {} bytes, got {}", PTRDIFF_MAX, given.size_bytes);
@@ -29,6 +35,9 @@ std::string find_fault_in_texts(TensorView const& given, std::int64_t count) {
   if (count == 0) return {};
   if (given.offsets == nullptr)
     return count == 1 ? std::string() : fmt::format("expected offsets of {} elements, got NULL", count);
+  if (auto const beyond = misalignment(given.offsets, alignof(std::int64_t)); beyond != 0)
+    return fmt::format("expected offsets aligned to {} bytes, got an address {} beyond",
+                       alignof(std::int64_t), beyond);
   std::int64_t least = 0;
   for (std::int64_t i = 0; i <= count; least = given.offsets[i++])
     if (given.offsets[i] < least || given.offsets[i] > static_cast<std::int64_t>(given.size_bytes))
@@ -58,6 +67,10 @@ std::string find_fault(TensorView const& given, DType dtype) {
     return fmt::format("expected {} bytes for {} {}, got {}", bytes, to_string(dtype), to_string(shape),
                        given.size_bytes);
   if (given.data == nullptr && bytes != 0) return fmt::format("expected {} bytes of memory, got NULL", bytes);
+  if (bytes == 0) return {};
+  if (auto const beyond = misalignment(given.data, static_cast<std::size_t>(width)); beyond != 0)
+    return fmt::format("expected memory aligned to {} bytes, the size of {}, got an address {} beyond", width,
+                       to_string(dtype), beyond);
   return {};
 }
 

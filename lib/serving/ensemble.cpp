@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -82,12 +83,17 @@ bool is_passed(ExecutionPlan const& plan, std::size_t output) {
          scaler.scale == 1 && scaler.center == 0;
 }
 
+/// Whether two addresses are multiples of the same element sizes.
+bool are_aligned_alike(void const* one, void const* other) noexcept {
+  return (reinterpret_cast<std::uintptr_t>(one) ^ reinterpret_cast<std::uintptr_t>(other)) % 8 == 0;
+}
+
 /// Whether `got` equals a tensor that has passed the checks in every field that they look at. `passed`
 /// without dimensions stands for none. Texts are always checked, because their offsets may have changed.
 bool is_like(TensorView const& got, TensorView const& passed) noexcept {
   return passed.ndim > 0 && got.ndim == passed.ndim && got.dtype == passed.dtype &&
          got.size_bytes == passed.size_bytes && got.device_type == passed.device_type &&
-         got.data != nullptr && dtype_of(got) != DType::bytes &&
+         got.data != nullptr && are_aligned_alike(got.data, passed.data) && dtype_of(got) != DType::bytes &&
          equal_lengths(got.shape, passed.shape, static_cast<std::size_t>(got.ndim));
 }
 

@@ -44,6 +44,8 @@ ath_tensor with(ath_tensor tensor, std::function<void(ath_tensor&)> const& chang
 std::vector<ath_tensor> const no_rows{
     ath_tensor{},
     floats({1, 2}, 8, nullptr),
+    floats({1, 2}, 8, reinterpret_cast<char*>(memory.data()) + 1),
+    floats({1, 2}, 8, reinterpret_cast<char*>(memory.data()) + 6),
     floats({1, 2}, 0),
     floats({1, 2}, 4),
     floats({1, 2}, 1 << 20),
@@ -124,9 +126,24 @@ bool says(std::string const& metrics, std::string const& line) {
 
 }  // namespace
 
+// mutant: offsets of texts are taken from an address that no number has
+TEST_CASE("a tensor between two addresses of its elements is named with what it is beyond") {
+  auto* const between = reinterpret_cast<char*>(memory.data()) + 4;
+  ath_tensor texts = floats({1}, 4);
+  texts.dtype = static_cast<std::int32_t>(DType::bytes);
+  texts.offsets = reinterpret_cast<std::int64_t*>(between);
+  CHECK(serving::find_fault(texts, DType::bytes) ==
+        "expected offsets aligned to 8 bytes, got an address 4 beyond");
+  ath_tensor numbers = floats({1}, 8, between);
+  numbers.dtype = static_cast<std::int32_t>(DType::i64);
+  CHECK(serving::find_fault(numbers, DType::i64) ==
+        "expected memory aligned to 8 bytes, the size of i64, got an address 4 beyond");
+}
+
 // mutant: the size of a tensor may overflow
 // mutant: the size of a tensor is not compared
 // mutant: numbers without memory are taken
+// mutant: numbers are taken from an address that no number has
 TEST_CASE("an output that is no whole row is a breach of contract, and the engine serves on") {
   for (auto const* manifest : {R"("cache": false,)", R"("cache": false, "batching": {"max_items": 1},)"}) {
     Rig rig(manifest);
@@ -151,6 +168,7 @@ TEST_CASE("an output that is no whole row is a breach of contract, and the engin
 // mutant: an output of another shape than the last one passes
 // mutant: an output in other memory than the host's passes after one that was there
 // mutant: an output without memory passes after one that had some
+// mutant: an output is believed to be aligned because the one before was
 TEST_CASE("a breach of contract is found right after an answer that kept to it") {
   Rig rig(R"("cache": false,)", false);
   for (std::size_t i = 0; i < no_rows.size(); ++i) {

@@ -41,7 +41,7 @@ typedef struct ath_failure {
   char message[ATH_MAX_MESSAGE]; /**< UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
 } ath_failure;
 
-/** A dense row-major array in borrowed memory. Only the code that created it may write to `data`. */
+/** A dense row-major array in borrowed memory, aligned to its elements' size. Only its creator may write to `data`. */
 typedef struct ath_tensor {
   void *data;                  /**< the first element */
   const int64_t *offsets;      /**< bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */
