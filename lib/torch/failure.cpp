@@ -5,6 +5,7 @@
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <torch/csrc/jit/runtime/jit_exception.h>
 
 namespace athanor::inline v1::libtorch {
 
@@ -67,12 +68,9 @@ std::string describe_unknown_operator(std::string_view text) {
       name.substr(0, name.find_first_of(".\n ")), library);
 }
 
-/// The interpreter loses the type of what an operation threw, so that the text has to tell.
-Error from_text(Stage stage, std::string_view subject, std::string_view text) {
+/// A failure of the model, neither of memory nor of the device.
+Error failure_of_model(Stage stage, std::string_view subject, std::string_view text) {
   auto const detail = essential(text);
-  if (contains(text, "can't allocate memory") || contains(text, "out of memory"))
-    return out_of_memory(subject, detail);
-  if (contains(detail, "CUDA error:")) return device_lost(subject, detail);
   auto const unknown = describe_unknown_operator(text);
   if (stage == Stage::load)
     return {Code::failed_precondition,
@@ -85,6 +83,15 @@ Error from_text(Stage stage, std::string_view subject, std::string_view text) {
       Code::internal, Reason::backend_failure, fmt::format("{}: {}{}", subject, one_line(detail), hint), {}};
 }
 
+/// The interpreter loses the type of what an operation threw, so that the text has to tell.
+Error from_text(Stage stage, std::string_view subject, std::string_view text) {
+  auto const detail = essential(text);
+  if (contains(text, "can't allocate memory") || contains(text, "out of memory"))
+    return out_of_memory(subject, detail);
+  if (contains(detail, "CUDA error:")) return device_lost(subject, detail);
+  return failure_of_model(stage, subject, text);
+}
+
 Error describe(Stage stage, std::string_view subject) {
   try {
     throw;
@@ -92,6 +99,8 @@ Error describe(Stage stage, std::string_view subject) {
     return out_of_memory(subject, error.what_without_backtrace());
   } catch (c10::AcceleratorError const& error) {
     return device_lost(subject, error.what_without_backtrace());
+  } catch (::torch::jit::JITException const& error) {
+    return failure_of_model(stage, subject, error.what());  // a `raise` of the model, whatever it says
   } catch (c10::Error const& error) {
     return from_text(stage, subject, error.what_without_backtrace());
   } catch (std::bad_alloc const&) {

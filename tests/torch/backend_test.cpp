@@ -336,6 +336,24 @@ def forward(self, x: Tensor) -> Tensor:
   CHECK(error.reason == Reason::out_of_memory);
 }
 
+// mutant: what a model raises is taken for a lack of memory by its words
+TEST_CASE("an exception that a model raises is the model's failure, whatever it says") {
+  Folder const folder;
+  auto const model = load(folder, R"(
+def forward(self, x: Tensor) -> Tensor:
+  if x.size(0) == 1:
+    raise AssertionError("the buffer of peptides is out of memory")
+  raise AssertionError("CUDA error: none of ours")
+)");
+  for (std::int64_t const rows : {1, 2}) {
+    std::vector<float> const x(static_cast<std::size_t>(rows));
+    auto const error = run_error(model, {floats(x, {rows})});
+    CHECK(error.code == Code::internal);
+    CHECK(error.reason == Reason::backend_failure);
+    CHECK(contains(error.message, rows == 1 ? "the buffer of peptides is out of memory" : "none of ours"));
+  }
+}
+
 // mutant: nobody looks whether a model file is there
 TEST_CASE("a model file that is missing or not a file is an error that names it") {
   Folder const folder;
