@@ -43,6 +43,15 @@ struct Answers {
   }
 };
 
+/// An output that sometimes cannot be made.
+struct Unmade {
+  static inline bool fails = false;
+  int value = 0;
+  Unmade() {
+    if (fails) throw std::runtime_error("it broke");
+  }
+};
+
 }  // namespace
 
 // mutant: a batcher's call does not lend its thread
@@ -81,6 +90,21 @@ TEST_CASE("an input that cannot be moved costs its submitter an exception, and t
   // The first copy hands it on, the second would be the one in the call.
   CHECK_THROWS_AS(static_cast<void>(batcher.submit(Fragile(1), ignored, nullptr)), std::runtime_error);
   CHECK(batcher.run(Fragile()) == 7);
+}
+
+// mutant: a call whose output cannot be made keeps its place
+TEST_CASE("an output that cannot be made costs its caller an error, and the batcher nothing") {
+  Unmade::fails = true;
+  auto batcher = *Batcher<int, Unmade>::create(
+      {.max_held = 1}, [](std::span<int const>, std::span<Unmade> out) { out[0].value = 7; });
+  auto const refused = batcher.run(1);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::internal);
+  CHECK(refused.error().message == "batcher: an output cannot be made: it broke");
+  Unmade::fails = false;
+  auto const answer = batcher.run(1);
+  REQUIRE(answer);
+  CHECK(answer->value == 7);
 }
 
 // mutant: a batch's outputs are handed out from the last to the first

@@ -74,13 +74,13 @@ class Batcher {
   /// inputs at once; and while no piece succeeds, at most twice the batch is run again, and inputs not
   /// retried get the error of their piece.
   ///
-  /// Errors of its own: resource_exhausted / queue_full above max_held, or / out_of_memory;
-  /// failed_precondition / reentrant from inside the function or a completion; unavailable / stopping while
-  /// the batcher is being destroyed.
+  /// Errors of its own: resource_exhausted / queue_full above max_held, or / out_of_memory; internal /
+  /// backend_failure when an Out cannot be made; failed_precondition / reentrant from inside the function or
+  /// a completion; unavailable / stopping while the batcher is being destroyed.
   Result<Out> run(In const& input, Duration timeout = Duration::max());
   /// Queues the input. A rejection is returned as an error, and `completion` is then not called: queue_full,
-  /// out_of_memory and stopping as for `run`, and invalid_argument when `completion` is null. Throws what
-  /// moving an In throws. `context` is passed to the completion and never dereferenced.
+  /// out_of_memory, backend_failure and stopping as for `run`, and invalid_argument when `completion` is
+  /// null. Throws what moving an In throws. `context` is passed to the completion and never dereferenced.
   Result<void> submit(In input, Completion completion, void* context);
 
   /// Counts of queued and executed items; an item is an input.

@@ -176,10 +176,12 @@ auto Batcher<In, Out, Env>::State::take_call() -> Result<Call*> {
     }
     call = std::exchange(free_, free_->next_free);
   } catch (std::bad_alloc const&) {
-  }
-  if (call == nullptr) {
     release_held();
     return fail(Code::resource_exhausted, Reason::out_of_memory, "batcher: no memory for another call");
+  } catch (...) {
+    release_held();
+    return tl::unexpected(
+        detail::caught(Code::internal, Reason::backend_failure, "batcher: an output cannot be made"));
   }
   call->next_free = nullptr;
   call->word.store(0);
