@@ -96,6 +96,7 @@ TEST_CASE("an answer is written into the caller's memory, in the order asked for
 
 // mutant: the number of outputs to write to is looked at after the run
 // mutant: outputs are written to null
+// mutant: a call whose outputs have no room is not counted
 TEST_CASE("a wrong number of tensors to write to, or one without memory, is refused before the model runs") {
   Opened processor;
   std::array<float, 2> y{};
@@ -113,6 +114,7 @@ TEST_CASE("a wrong number of tensors to write to, or one without memory, is refu
   CHECK(report.error().code == Code::invalid_argument);
   CHECK(report.error().message == "puppet@1.0.0: outputs[0]: expected memory of 8 bytes, got null");
   CHECK(processor.control.runs.load() == 0);
+  CHECK(processor.model.statistics()->requests_with(Code::invalid_argument) == 5);
 }
 
 // mutant: the tensors that an answer is written into are not counted

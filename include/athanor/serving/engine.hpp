@@ -187,6 +187,8 @@ class Model {
   friend class Sequence<T>;
   friend class Stream<T>;
   Error reentrant() const;
+  /// What of the tensors that an answer is to be written into is wrong whatever it holds.
+  Result<void> check_room(std::span<Tensor const> outputs, CallOptions const& options) const;
   /// Runs a call that was made, to its answer.
   Result<Answer> finish_made(Result<serving::Call<T>*> call) const;
 

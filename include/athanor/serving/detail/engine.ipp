@@ -60,8 +60,7 @@ inline Result<Answer> Model<T>::finish_made(Result<serving::Call<T>*> call) cons
 }
 
 template <ServingTraits T>
-Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
-                                    CallOptions const& options) const {
+Result<void> Model<T>::check_room(std::span<Tensor const> outputs, CallOptions const& options) const {
   auto const is_asked_for = [&](TensorSpec const& output) {
     return options.outputs.empty() ||
            std::ranges::find(options.outputs, output.name) != options.outputs.end();
@@ -80,6 +79,13 @@ Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> ou
     if (lacks_memory(outputs[i]))
       return fail(Code::invalid_argument, Reason::shape,
                   "{}: outputs[{}]: expected memory of {} bytes, got null", id(), i, outputs[i].size_bytes());
+  return {};
+}
+
+template <ServingTraits T>
+Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
+                                    CallOptions const& options) const {
+  if (auto fits = check_room(outputs, options); !fits) return model_->refused(std::move(fits.error()));
   auto answer = infer(request, options);
   if (!answer) return tl::unexpected(std::move(answer.error()));
   for (std::size_t i = 0; i < outputs.size(); ++i) {
