@@ -83,6 +83,43 @@ TEST_CASE("a backend on its caller's own thread is told so, too, and its caller 
   }
 }
 
+// mutant: what was taken back is run all the same, until its caller has been answered
+// mutant: a caller that runs its batches is linked to its cancellation after the last of them
+// mutant: of many requests only the first is taken back
+TEST_CASE("S2-7 many requests, and one in many batches, are taken back from their caller's own thread") {
+  std::vector<float> const values{1, 0, 2, 0, 3, 0};
+  Request const three{{"x", Tensor::view<float>(values, {3, 2})}};
+  for (bool const one : {false, true}) {
+    for (bool const gives_up : {false, true}) {
+      Rig rig(R"("batching": {"max_items": 1},)");
+      rig.world.refuse_threads(true);  // only its caller's thread can run the model
+      BasicCancellation<SimulatedEnv> token;
+      rig.control.on_run = [&](ath_batch const& batch) -> Result<void> {
+        auto const told = ask_twice(
+            rig.answers, [&] { return is_cancelled(batch); }, [&] { token.cancel(); });
+        return gives_up ? told : Result<void>();
+      };
+      auto const runs = rig.control.runs.load();
+      std::vector<Result<Answer>> answers;
+      if (one) {
+        answers.push_back(rig.infer(three, {.cancellation = &token}));
+      } else {
+        Model<SimulatedServing> const model(rig.state, *rig.served);
+        answers = model.infer_many(std::vector{row(1), row(2), row(3)}, {.cancellation = &token});
+      }
+      CHECK(rig.answers == no_then_yes);
+      CHECK(rig.control.runs.load() == runs + 1);  // what had not begun is not run
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        bool const ran = !one && i == 0 && !gives_up;
+        REQUIRE(answers[i].has_value() == ran);
+        if (!ran) CHECK(answers[i].error().message == "puppet@1.0.0: cancelled by the caller");
+      }
+      CHECK(rig.failures() == 0);
+      CHECK(rig.state->routes() == 0);
+    }
+  }
+}
+
 // mutant: a backend gives up what a neighbour waits for
 TEST_CASE("a backend is not told of callers who have left while another one of the batch waits") {
   Rig rig(R"("batching": {"max_items": 2, "policy": "size_or_delay", "max_delay_us": 1000},)",
@@ -115,6 +152,7 @@ TEST_CASE("a backend is not told of a caller who has left while an equal call wa
   REQUIRE(second->has_value());
 }
 
+// mutant: a batch that was given up has failed with the error of its backend
 TEST_CASE("a backend that gives up for all of a batch is not run again for any of them") {
   Rig rig(R"("batching": {"max_items": 2, "policy": "size_or_delay", "max_delay_us": 1000},)",
           {.caller_runs = CallerRuns::never});
@@ -133,6 +171,7 @@ TEST_CASE("a backend that gives up for all of a batch is not run again for any o
   CHECK(tickets[1]->error().code == Code::deadline_exceeded);
 }
 
+// mutant: the call of a stream that is cancelled goes on
 TEST_CASE("a backend is told that the reader of a stream has left") {
   Simulation world{1};
   CountingBackend backend;
@@ -159,6 +198,7 @@ TEST_CASE("a backend is told that the reader of a stream has left") {
   state->stop(0ms);
 }
 
+// mutant: where nobody can be asked, nobody waits
 TEST_CASE("while a model is loaded nobody is said to have left") {
   bool asked = false;
   Rig rig;

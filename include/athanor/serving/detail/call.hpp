@@ -63,13 +63,13 @@ inline constexpr std::uint32_t claimed = 1;   ///< the caller's answer is being 
 inline constexpr std::uint32_t answered = 2;  ///< the answer may be read
 /// A lock: of lent inputs; of report and outputs of a call in parts.
 inline constexpr std::uint32_t locked = 4;
-inline constexpr std::uint32_t parked = 8;       ///< a thread is parked on the word
-inline constexpr std::uint32_t revoked = 16;     ///< its cancellation was cancelled, or its timer has fired
-inline constexpr std::uint32_t gathered = 32;    ///< of a leader: every call of its group is answered
-inline constexpr std::uint32_t starting = 64;    ///< its caller's thread moves it
-inline constexpr std::uint32_t stopped = 128;    ///< a stop answers it
-inline constexpr std::uint32_t delivered = 256;  ///< a thread runs its completion, or ran it
-inline constexpr std::uint32_t completed = 512;  ///< its completion has returned
+inline constexpr std::uint32_t parked = 8;          ///< a thread is parked on the word
+inline constexpr std::uint32_t revoked = 16;        ///< it was cancelled, or its timer has fired
+inline constexpr std::uint32_t gathered = 32;       ///< of a leader: every call of its group is answered
+inline constexpr std::uint32_t starting = 64;       ///< its caller's thread moves it
+inline constexpr std::uint32_t stopped = 128;       ///< a stop answers it
+inline constexpr std::uint32_t delivered = 256;     ///< a thread runs its completion, or ran it
+inline constexpr std::uint32_t completed = 512;     ///< its completion has returned
 inline constexpr std::uint32_t lock_wanted = 1024;  ///< a thread is parked until the call is unlocked
 inline constexpr std::uint32_t handed = 2048;       ///< its delivery is posted, and answers it if nobody has
 }  // namespace call_bits
@@ -179,6 +179,7 @@ struct Call : admission::Slot,
   typename Env::template Atomic<bool> running{false};
   bool refused = false;     ///< it ended inside submit
   bool ended_here = false;  ///< of a blocking call: on its caller's thread, which alone reads and writes this
+  bool listens = false;     ///< the same: it was linked to its cancellation
   Ending route_end{};
   TimePoint ended{};          ///< when all rooms were left; of an asynchronous call whose answer is deferred
   bool outputs_made = false;  ///< of a call in parts; guarded by lock()
@@ -208,6 +209,7 @@ struct Call : admission::Slot,
     this->reset_role();
     refused = false;
     ended_here = false;
+    listens = false;
     route_end.failed = false;
     answer_end.failed = false;
     alone = false;

@@ -156,8 +156,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void resume_steps(CallType& call, batching::LendThread lend) noexcept;
   /// Makes a part of what one step gave, on the reader's thread.
   Result<void> finish_part(CallType& call, Outputs& part) noexcept;
-  /// False if the caller has been answered and no other call waits for the work.
-  bool is_needed(CallType& call) noexcept;
+  /// False if the caller has been answered, or by another bit of `left` is about to be, and no other call
+  /// waits for the work.
+  bool is_needed(CallType& call, std::uint32_t left = call_bits::claimed) noexcept;
   /// Whether nobody waits for the call's answer any more. `caller`: the blocking caller's own thread moves
   /// it.
   bool is_given_up(CallType& call, CallerKind caller) noexcept;
@@ -283,6 +284,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void publish(CallType& call, TimePoint now, Waiters& waiters) noexcept;
 
   void come_out(CallType& call) noexcept;
+  void listen(CallType& call) noexcept;
   void wait_for(CallType& call, std::uint32_t bits) noexcept;
   bool claim(CallType& call) noexcept;
   bool others_wait(CallType& call) noexcept;

@@ -329,6 +329,7 @@ void EngineState<T>::push_step(CallType& call, CallerKind caller, TimePoint now)
   if (here)
     if (auto const ended = lane.run_alone(slot, now))
       return batched(call, slot.batch_failed ? &slot.batch_error : nullptr, *ended, caller);
+  if (caller == CallerKind::caller) listen(call);  // before this thread runs its batches
   lane.queue(slot, here ? batching::LendThread::yes : batching::LendThread::no, now);
 }
 

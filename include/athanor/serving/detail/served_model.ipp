@@ -100,7 +100,7 @@ tl::unexpected<Error> ServedModel<T>::refused(Error error) noexcept {
 
 template <class T>
 bool ServedModel<T>::wanted(batching::Slot& slot) noexcept {
-  return engine_.is_needed(static_cast<CallType&>(slot));
+  return engine_.is_needed(static_cast<CallType&>(slot), call_bits::claimed | call_bits::revoked);
 }
 
 /// A probe call holds a place, which its first part uses; every other batch takes a lease now.

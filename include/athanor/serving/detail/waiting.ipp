@@ -20,11 +20,16 @@ void EngineState<T>::start(CallType& call) noexcept {
   }
   // After that no thread reads `starting`.
   if (call.ended_here || (call.word.load() & call_bits::answered) != 0) return;
-  if (call.cancellation != nullptr) {
-    call.CancelHook::cancelled = &EngineState::on_cancelled;
-    if (!call.cancellation->link(call)) revoke(call);
-  }
+  listen(call);
   come_out(call);
+}
+
+/// Links a blocking call to its cancellation, if there is one, once. On its caller's thread.
+template <class T>
+void EngineState<T>::listen(CallType& call) noexcept {
+  if (call.cancellation == nullptr || std::exchange(call.listens, true)) return;
+  call.CancelHook::cancelled = &EngineState::on_cancelled;
+  if (!call.cancellation->link(call)) revoke(call);
 }
 
 /// Clears `starting`: from now on other threads may act on a blocking call.
@@ -84,14 +89,17 @@ void EngineState<T>::start_group(std::span<CallType* const> calls) noexcept {
 template <class T>
 void EngineState<T>::run_group(std::span<CallType* const> calls, AnyCancellation* cancellation) noexcept {
   struct Hook : CancelHook {
-    CallType& leader;
-    explicit Hook(CallType& of) noexcept : leader(of) {}
+    std::span<CallType* const> calls;
+    explicit Hook(std::span<CallType* const> of) noexcept : calls(of) {}
+    void revoke_all() const noexcept {
+      for (CallType* call : calls) revoke(*call);
+    }
   };
-  CallType& leader = *calls.front();
-  Hook hook(leader);
-  hook.cancelled = [](CancelHook& self) noexcept { revoke(static_cast<Hook&>(self).leader); };
+  Hook hook(calls);
+  hook.cancelled = [](CancelHook& self) noexcept { static_cast<Hook&>(self).revoke_all(); };
+  // First: this thread may run their batches.
+  if (cancellation != nullptr && !cancellation->link(hook)) hook.revoke_all();
   start_group(calls);
-  if (cancellation != nullptr && !cancellation->link(hook)) revoke(leader);
   wait_for_group(calls);
   if (cancellation != nullptr) cancellation->unlink(hook);
 }
@@ -183,8 +191,8 @@ void EngineState<T>::revoke(CallType& call) noexcept {
 }
 
 template <class T>
-bool EngineState<T>::is_needed(CallType& call) noexcept {
-  return (call.word.load() & call_bits::claimed) == 0 || others_wait(call);
+bool EngineState<T>::is_needed(CallType& call, std::uint32_t left) noexcept {
+  return (call.word.load() & left) == 0 || others_wait(call);
 }
 
 /// True for the owner of a flight that others joined. When false, no other call will join it.
