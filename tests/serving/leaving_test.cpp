@@ -470,6 +470,26 @@ TEST_CASE("who waits for a caller that has too little time learns of its own fat
   CHECK(waiting.answer->error().message == "puppet@1.0.0: no thread can be started for an asynchronous call");
 }
 
+// mutant: a model that fails with the reason of a deadline is taken for a caller that is late
+TEST_CASE(
+    "a model that fails because another engine was late is not run again for those who share its work") {
+  SimulatedEngine engine("", only_workers());
+  int runs = 0;
+  engine.control.on_run = [&](ath_batch const&) -> Result<void> {
+    if (++runs > 5) return {};
+    return fail(Code::deadline_exceeded, Reason::deadline_waiting, "the other engine gave no answer");
+  };
+  auto const owner = engine.submit(row(1), {.deadline = 10s});
+  auto const waiter = engine.submit(row(1));
+  engine.world.run_until_idle();
+  CHECK(runs == 1);
+  for (auto const* const ticket : {owner.get(), waiter.get()}) {
+    REQUIRE(ticket->done());
+    REQUIRE_FALSE(ticket->has_value());
+    CHECK(ticket->error().message == "puppet@1.0.0: the other engine gave no answer");
+  }
+}
+
 // mutant: a child of a fork waits for a lock to free a call
 TEST_CASE("in a child of a fork the end of many handles takes no lock") {
   HookedEngine rig;

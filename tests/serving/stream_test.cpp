@@ -350,7 +350,7 @@ TEST_CASE("a stream that is destroyed while something waits for it calls nobody"
   auto const waiter = [](void* context) noexcept { static_cast<Frame*>(context)->called = true; };
   auto queue = std::make_shared<serving::PartQueue<SimulatedServing>>(*streams.state);
   CHECK(queue->call_when_ready({waiter, &frame}, false));
-  queue->end(fail(Code::internal, Reason::none, "over"));
+  queue->end(fail(Code::internal, Reason::none, "over"), false);
   queue->leave();
   streams.world.run_until_idle();
   CHECK_FALSE(called);

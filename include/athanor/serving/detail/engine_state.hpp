@@ -229,6 +229,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
   void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
   static void on_stream_end(void* context, Result<Answer> answer) noexcept;
+  static bool was_given_up(CallType const& call, Error const& error) noexcept;
   Result<CallType*> try_stepped_call(ModelType& model, Request const& request, CallOptions const& options,
                                      TimePoint now, TimePoint deadline);
   Result<CallType*> begin_steps(CallType& call, TimePoint now) noexcept;
@@ -272,7 +273,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   void answer_step(CallType& call, CallerKind caller, TimePoint now) noexcept;
   Progress end_route(CallType& call, Error error) noexcept;
   Progress turn_away(CallType& call, Error error) noexcept;
-  void end_sequence_work(CallType& call) noexcept;
+  void end_sequence_work(CallType& call, CallerKind caller) noexcept;
   bool end_here(CallType& call, TimePoint now) noexcept;
   static void take_ending(CallType& call) noexcept;
   struct Asking;

@@ -48,10 +48,10 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
 
   explicit PartQueue(EngineState<T>& engine) noexcept : engine_(engine) { wake_.run = &PartQueue::on_wake; }
 
-  /// The call was answered: the last part, or an error. Parts that wait are dropped if the deadline or a
-  /// cancellation ended the call; otherwise they can be read before the error. Returns the call if it waited
-  /// for room: the caller of this function must then end it.
-  Call<T>* end(Result<Answer> answer) noexcept {
+  /// The call was answered: the last part, or an error. Parts that wait are dropped if the call was
+  /// `given_up`; otherwise they can be read before the error. Returns the call if it waited for room: the
+  /// caller of this function must then end it.
+  Call<T>* end(Result<Answer> answer, bool given_up) noexcept {
     Call<T>* waiting = nullptr;
     {
       detail::Lock const lock(mutex_);
@@ -63,7 +63,8 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
         append(std::move(answer->outputs), false);
         outcome_ = answer->report;
       } else {
-        if (cuts_off(answer.error())) drop();
+        given_up_ = given_up;
+        if (given_up) drop();
         outcome_ = tl::unexpected(std::move(answer.error()));
       }
     }
@@ -165,6 +166,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     drop();
     if (ended_) {
       outcome_ = tl::unexpected(std::move(error));
+      given_up_ = true;
     } else {
       cut_off_.emplace(std::move(error));
     }
@@ -172,7 +174,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   /// Whether the stream ended, or is about to, so that parts that wait are dropped.
   bool is_cut_off() noexcept {
     detail::Lock const lock(mutex_);
-    return cut_off_ || (ended_ && !outcome_ && cuts_off(outcome_.error()));
+    return cut_off_ || given_up_;
   }
   /// Nobody reads any more: parts are dropped, and no waiter is called.
   void leave() noexcept {
@@ -195,10 +197,6 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   static constexpr std::uint32_t news = 1;
   static constexpr std::uint32_t parked = 2;
 
-  static bool cuts_off(Error const& error) noexcept {
-    return error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
-           error.reason == Reason::stopping;
-  }
   void append(Outputs&& part, bool raw) noexcept ATH_REQUIRES(mutex_) {
     if (left_) return;
     parts_[(first_ + count_) % most_waiting] = {std::move(part), raw};
@@ -240,6 +238,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   bool reader_blocks_ ATH_GUARDED_BY(mutex_) = false;   // or steps the call itself
   bool left_to_reader_ ATH_GUARDED_BY(mutex_) = false;  // what is parked, until no part waits
   bool ended_ ATH_GUARDED_BY(mutex_) = false;
+  bool given_up_ ATH_GUARDED_BY(mutex_) = false;  // it ended so, or with what waited being dropped
   bool left_ ATH_GUARDED_BY(mutex_) = false;
   std::optional<Error> cut_off_
       ATH_GUARDED_BY(mutex_){};               // what the reader is told in place of the end that is to come

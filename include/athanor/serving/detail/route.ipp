@@ -352,7 +352,9 @@ void EngineState<T>::resume(loading::Slot<LoadedModel>& slot, Error const* error
 
 template <class T>
 void EngineState<T>::batched(CallType& call, Error const* error, TimePoint now, CallerKind caller) noexcept {
-  bool const expired = error != nullptr && error->reason == Reason::deadline_waiting;
+  // A model may fail with the same reason: of another engine, which it has asked.
+  bool const expired =
+      error != nullptr && error->reason == Reason::deadline_waiting && call.batch_deadline <= now;
   if (expired && others_wait(call)) {
     abandon(call, late(call));
     // The deadline is this caller's alone; the work continues for waiters with deadlines of their own.
@@ -511,12 +513,13 @@ void EngineState<T>::publish(CallType& call, TimePoint now, Waiters& waiters) no
 
 /// State that the backend holds has moved on by an unknown part of a step when that fails.
 template <class T>
-void EngineState<T>::end_sequence_work(CallType& call) noexcept {
+void EngineState<T>::end_sequence_work(CallType& call, CallerKind caller) noexcept {
   bool const lost = call.model->sequences()->with(
       [&](auto& places) { return places.end_work(call.ticket, call.route_end.failed); });
   // A caller that was late or has cancelled gets that error; later calls get that of the lost state.
   Code const code = call.route_end.error.code;
-  if (!lost || code == Code::deadline_exceeded || code == Code::cancelled) return;
+  bool const says_why = code == Code::deadline_exceeded || code == Code::cancelled;
+  if (!lost || (says_why && is_given_up(call, caller))) return;
   end_route(call, make_error(Code::aborted, Reason::sequence_lost, "the state of the sequence is lost: {}",
                              call.route_end.error.message));
 }
@@ -553,7 +556,7 @@ void EngineState<T>::finish_step(CallType& call, CallerKind caller, TimePoint no
     if (executor_.post(static_cast<Continuation&>(call))) return;
     end_route(call, no_worker());
   }
-  if (call.ticket.number != 0) end_sequence_work(call);
+  if (call.ticket.number != 0) end_sequence_work(call, caller);
   if (call.role() == caching::Join::owner) end_flight(call, caller, now);
   if (call.payload != nullptr) loader_.unpin(call);
   if (call.lease.taken) call.model->breaker().abandon(call.lease, now);

@@ -21,12 +21,21 @@ Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& req
   (*call)->handle = model;
   (*call)->inputs.own(std::move(request));
   (*call)->stream = std::move(queue);
-  return launch(**call, {&EngineState::on_stream_end, call.value()->stream.get()});
+  return launch(**call, {&EngineState::on_stream_end, *call});
+}
+
+/// Whether a deadline, a cancellation or a stop has ended the call. Its model may fail with the same codes.
+template <class T>
+bool EngineState<T>::was_given_up(CallType const& call, Error const& error) noexcept {
+  return (call.word.load() & (call_bits::revoked | call_bits::stopped)) != 0 || Env::now() >= call.deadline ||
+         (error.reason == Reason::stopping && call.engine->stopping());
 }
 
 template <class T>
 void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcept {
-  CallType* const waiting = static_cast<PartQueue<T>*>(context)->end(std::move(answer));
+  auto& ended = *static_cast<CallType*>(context);
+  bool const given_up = !answer && was_given_up(ended, answer.error());
+  CallType* const waiting = ended.stream->end(std::move(answer), given_up);
   if (waiting == nullptr) return;
   EngineState& engine = *waiting->engine;
   engine.end_route(*waiting, make_error(Code::cancelled, Reason::cancelled,
@@ -57,6 +66,7 @@ void EngineState<T>::cancel(CallType& call) noexcept {
   if (in_child()) return;
   // The completion may give up the last handle of the call; only the one of a stream stays with its caller.
   bool const is_stream = call.stream != nullptr;
+  revoke(call);
   abandon(call, taken_back(call));
   if (is_stream) call.stream->cut_off(taken_back(call));
 }
