@@ -119,6 +119,8 @@ class Judge {
   bool refused_threads() const noexcept { return threads_refused_; }
   // Refused in the child of a fork: the error, or none when there was an answer.
   void refused_in_child(ModelKind model, Error const* error, bool counted);
+  // Refused before it was a call, and counted.
+  void was_refused(ModelKind model, Code code) { ++facts(model).outcomes[static_cast<std::size_t>(code)]; }
   // A completion of a call that was not accepted.
   void never(Result<Answer>) noexcept { wrong("a completion in the child of a fork"); }
   // A call that let an exception out, which only a lack of memory does.

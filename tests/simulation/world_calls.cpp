@@ -69,11 +69,13 @@ void World::infer_into(SimulatedEvent const& event) {
     outputs.push_back(Tensor::allocate(DType::f32, shape).value());
     std::ranges::fill(outputs.back().mutable_as<float>(), nothing);
   }
-  if (event.model == ModelKind::ragged || event.model == ModelKind::graph) {  // which has no call for it
+  if (event.model == ModelKind::ragged || event.model == ModelKind::graph) {  // refused before it is a call
     InputMemory memory;
     memory.fill(event.model, event.value);
     auto const report = model(event.model).infer_into(memory.borrow(event.model, event.value), outputs);
-    if (report || report.error().reason != Reason::shape) wrong("a ragged answer was written into a tensor");
+    if (report || report.error().reason != Reason::shape)
+      return wrong("a ragged answer was written into a tensor");
+    judge_.was_refused(event.model, report.error().code);
     return;
   }
   Caller& caller = new_caller(event, event.value);
