@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -27,13 +28,32 @@ namespace {
 constexpr std::size_t window = 256;
 constexpr std::size_t most_refusals_told = 10;
 
+constexpr std::array interruptions{SIGHUP, SIGINT, SIGTERM};
+
+// While one lives, no interruption breaks what this thread writes: another thread takes it, or this one afterwards.
+class Undisturbed {
+ public:
+  Undisturbed() {
+    sigset_t signals;
+    ::sigemptyset(&signals);
+    for (int const signal : interruptions) ::sigaddset(&signals, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
+  }
+  ~Undisturbed() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Undisturbed(Undisturbed const&) = delete;
+  Undisturbed& operator=(Undisturbed const&) = delete;
+
+ private:
+  sigset_t before_{};
+};
+
 // An interruption ends the run behind the rows that are under way; a second one ends the program at once. What was
 // ignored before the program began, as by nohup, stays ignored.
 void take_interruptions() {
   struct sigaction action {};
   action.sa_handler = [](int signal) { interruption.store(signal); };
   action.sa_flags = static_cast<int>(SA_RESETHAND);
-  for (int const signal : {SIGHUP, SIGINT, SIGTERM}) {
+  for (int const signal : interruptions) {
     struct sigaction before {};
     if (::sigaction(signal, nullptr, &before) == 0 && before.sa_handler != SIG_IGN)
       ::sigaction(signal, &action, nullptr);
@@ -81,6 +101,7 @@ class Run {
       if (progress && more && *more) progress->show(done_, rows_.fraction());
     }
     if (progress) progress->clear();
+    Undisturbed const writing;
     Result<void> finished = output_ ? output_->finish() : Result<void>();
     return more ? finished : Result<void>(tl::unexpected(std::move(more.error())));
   }
@@ -110,6 +131,7 @@ class Run {
     if (rows->empty()) return false;
     auto predictions = predictor_.predict(std::move(*rows));
     done_ += predictions.size();
+    Undisturbed const writing;
     if (output_) {
       if (auto const written = output_->write(predictions); !written) return tl::unexpected(written.error());
       for (auto const& p : predictions)
@@ -176,6 +198,7 @@ int predict_rows(RunSettings const& settings, std::vector<Handbook> const& handb
   Run run(told, **rows, *predictor, std::move(output));
   take_interruptions();
   auto const went = run.go();
+  Undisturbed const telling;
   Summary const summary = predictor->finish();
   if (summary.rows == 0 && went && interruption.load() == 0)
     return complain({Code::invalid_argument,

@@ -4,6 +4,7 @@ program_test.py PROGRAM
 """
 
 import csv
+import fcntl
 import json
 import re
 import resource
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 from pathlib import Path
@@ -578,6 +580,21 @@ class Program(unittest.TestCase):
             self.assertIn(f"\n{rows} rows, 0 refused", "\n" + output.decode())
             if ignored:
                 self.assertEqual(rows, 100_000)
+
+    # mutant: an interruption breaks what is written
+    def test_an_interruption_breaks_no_write_into_a_pipe_that_is_full(self):
+        path = self.write("in.smi", "*CC*\n" * 2000)
+        with subprocess.Popen([PROGRAM, "predict", path, "--out", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+            size = fcntl.fcntl(program.stdout, fcntl.F_GETPIPE_SZ)
+            held = bytearray(4)
+            while int.from_bytes(held, sys.byteorder) < size:
+                self.assertIsNone(program.poll())
+                time.sleep(0.01)
+                fcntl.ioctl(program.stdout, termios.FIONREAD, held)
+            program.send_signal(signal.SIGINT)
+            output, errors = program.communicate()
+        self.assertEqual(program.returncode, 130, errors)
+        self.assertIn(f"interrupted; the first {output.count(b'*CC*')} rows are done", errors.decode())
 
     # mutant: what is said may reach a file through a closed stream
     def test_nothing_that_is_said_reaches_a_file_through_a_closed_stream(self):
