@@ -3,13 +3,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -54,7 +54,9 @@ std::string_view kind_of(std::string_view text) {
   for (auto const tag : {"<!doctype html"sv, "<html"sv})
     if (same_name(trimmed(text).substr(0, tag.size()), tag))
       return "a page of the web, not the data; some links give one in place of a file";
-  bool const every_second_is_nul = text.size() >= 4 && text[0] != '\0' && text[1] == '\0' && text[3] == '\0';
+  auto const nul = [&](std::size_t at) { return text[at] == '\0'; };
+  bool const every_second_is_nul =
+      text.size() >= 4 && nul(0) == nul(2) && nul(1) == nul(3) && nul(0) != nul(1);
   return every_second_is_nul ? "UTF-16 text; save it as CSV UTF-8" : "";
 }
 
@@ -66,8 +68,6 @@ std::optional<struct ::stat> status_of(std::string const& path, int standard) {
 
 }  // namespace
 
-void Text::Close::operator()(gzFile_s* file) const { gzclose(file); }
-
 Result<Text> Text::open(std::string const& path) {
   bool const standard = path == "-";
   std::string const name = standard ? "standard input" : path;
@@ -76,18 +76,13 @@ Result<Text> Text::open(std::string const& path) {
     return fail(Code::not_found, Reason::file, "{}: cannot be read: {}", name,
                 std::generic_category().message(errno));
   auto const status = status_of(path, STDIN_FILENO);
-  gzFile const opened = gzdopen(file, "rb");
-  if (opened == nullptr) {
-    ::close(file);
-    throw std::bad_alloc();
-  }
-  Text text(std::unique_ptr<gzFile_s, Close>(opened), name, status ? status->st_size : 0);
+  Text text(file, name, status ? status->st_size : 0);
   auto const first = text.more();
   if (!first) return tl::unexpected(first.error());
   if (auto const words = kind_of(text.rest()); !words.empty())
     return fail(Code::invalid_argument, Reason::syntax, "{}: this is {}", name, words);
   // Spreadsheets and editors mark UTF-8 with three bytes that belong to no column or line.
-  if (text.rest().starts_with("\xEF\xBB\xBF")) text.take(3);
+  while (text.rest().starts_with("\xEF\xBB\xBF")) text.take(3);
   return text;
 }
 
@@ -97,22 +92,13 @@ Result<bool> Text::more() {
   at_ = 0;
   std::size_t const before = buffer_.size();
   buffer_.resize(before + part);
-  int const count = gzread(file_.get(), buffer_.data() + before, part);
-  int const reason = errno;
-  buffer_.resize(before + static_cast<std::size_t>(std::max(count, 0)));
+  std::size_t const count = bytes_->read(std::span(buffer_).subspan(before));
+  buffer_.resize(before + count);
   if (interruption.load() != 0) return false;
-  int code = Z_OK;
-  std::string_view sentence = gzerror(file_.get(), &code);
-  if (auto const colon = sentence.find(": "); colon != std::string_view::npos)
-    sentence.remove_prefix(colon + 2);  // which is behind the number of the file
-  // The end inside a compressed block is told with the last bytes that it gave.
-  if (code != Z_OK && count <= 0) {
-    return fail(Code::not_found, Reason::file, "{}: cannot be read{}: {}", name_,
-                byte_ == 0 ? "" : " further",
-                code == Z_ERRNO ? std::generic_category().message(reason)
-                                : fmt::format("damaged gzip data: {}", sentence));
-  }
-  return count > 0;
+  // What was read before the failure is told first.
+  if (count > 0 || bytes_->failure().empty()) return count > 0;
+  return fail(Code::not_found, Reason::file, "{}: cannot be read{}: {}", name_, byte_ == 0 ? "" : " further",
+              bytes_->failure());
 }
 
 void Text::take(std::size_t bytes) {
@@ -125,8 +111,7 @@ void Text::take(std::size_t bytes) {
 double Text::fraction() const {
   if (size_ <= 0) return -1;
   auto const unread = static_cast<double>(buffer_.size() - at_);
-  double const read = gzdirect(file_.get()) != 0 ? static_cast<double>(gztell(file_.get())) - unread
-                                                 : static_cast<double>(gzoffset(file_.get()));
+  double const read = static_cast<double>(bytes_->used()) - (bytes_->compressed() ? 0 : unread);
   return std::clamp(read / static_cast<double>(size_), 0.0, 1.0);
 }
 

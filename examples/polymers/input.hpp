@@ -9,7 +9,7 @@
 
 #include <athanor/core/error.hpp>
 
-struct gzFile_s;
+#include "bytes.hpp"
 
 namespace polymers {
 
@@ -37,13 +37,10 @@ class Text {
   std::string const& name() const { return name_; }
 
  private:
-  struct Close {
-    void operator()(gzFile_s* file) const;
-  };
-  Text(std::unique_ptr<gzFile_s, Close> file, std::string name, std::int64_t size)
-      : file_(std::move(file)), name_(std::move(name)), size_(size) {}
+  Text(int file, std::string name, std::int64_t size)
+      : bytes_(std::make_unique<Bytes>(file)), name_(std::move(name)), size_(size) {}
 
-  std::unique_ptr<gzFile_s, Close> file_;
+  std::unique_ptr<Bytes> bytes_;
   std::string name_;
   std::int64_t size_;  // bytes of the file, compressed as it is; 0 where it has no size
   std::string buffer_;

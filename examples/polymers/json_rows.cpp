@@ -37,6 +37,42 @@ enum class Layout : std::uint8_t {
   array
 };
 
+// Values nested deeper are not read: to copy and to write them takes stack for each level.
+constexpr std::size_t most_levels = 1000;
+
+// How deep inside arrays and objects a place of a text is, byte by byte.
+class Nesting {
+ public:
+  void take(char c) {
+    if (inside_) {
+      inside_ = c != '"' || escaped_;
+      escaped_ = c == '\\' && !escaped_;
+    } else if (c == '"') {
+      inside_ = true;
+    } else if (c == '{' || c == '[') {
+      ++depth_;
+    } else if ((c == '}' || c == ']') && depth_ > 0) {
+      --depth_;
+    }
+  }
+  void close_text() { inside_ = false; }
+  bool outside() const { return !inside_ && depth_ == 0; }
+  std::size_t depth() const { return depth_; }
+
+ private:
+  std::size_t depth_ = 0;
+  bool inside_ = false;   // a text
+  bool escaped_ = false;  // the next byte of that text is
+};
+
+bool too_deep(std::string_view text) {
+  Nesting nesting;
+  return std::ranges::any_of(text, [&](char c) {
+    nesting.take(c);
+    return nesting.depth() > most_levels;
+  });
+}
+
 // Finds where a value ends, in one part of the text after the other.
 class End {
  public:
@@ -55,26 +91,14 @@ class End {
 
  private:
   bool ends_at(char c) {
-    if (layout_ == Layout::objects && c == '\n') inside_ = false;  // JSON has no text of several lines
-    if (inside_) {
-      inside_ = c != '"' || escaped_;
-      escaped_ = c == '\\' && !escaped_;
-    } else if (c == '"') {
-      inside_ = true;
-    } else if (c == '{' || c == '[') {
-      ++depth_;
-    } else if (depth_ == 0) {
-      return layout_ == Layout::array ? c == ',' || c == ']' : c == '\n';
-    } else if (c == '}' || c == ']') {
-      --depth_;
-    }
+    if (layout_ == Layout::objects && c == '\n') nesting_.close_text();  // JSON has no text of several lines
+    if (nesting_.outside() && (layout_ == Layout::array ? c == ',' || c == ']' : c == '\n')) return true;
+    nesting_.take(c);
     return false;
   }
 
   Layout layout_;
-  std::size_t depth_ = 0;
-  bool inside_ = false;   // a text
-  bool escaped_ = false;  // the next byte of that text is
+  Nesting nesting_;
 };
 
 // The values of a text, one after the other.
@@ -240,6 +264,10 @@ class JsonRows : public Rows {
                     table ? ", or a table with an object for each row (in pandas orient='records')" : ""));
       return row;
     }
+    if (too_deep(value.text)) {
+      refuse(0, fmt::format("JSON of at most {} levels", most_levels));
+      return row;
+    }
     Json json;
     try {
       json = Json::parse(value.text);
@@ -319,7 +347,7 @@ Ahead first_of(Values& values, std::string const& wanted) {
   Ahead ahead;
   ahead.push_back(values.next());
   auto const& value = ahead.front();
-  if (!value || !*value) return ahead;
+  if (!value || !*value || too_deep((*value)->text)) return ahead;
   auto const rows = rows_of_table(Json::parse((*value)->text, nullptr, false), wanted);
   if (!rows) return ahead;
   Value row{{}, (*value)->line, (*value)->byte};

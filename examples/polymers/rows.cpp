@@ -210,8 +210,14 @@ std::string_view other_kind(std::string_view line) {
   return {};
 }
 
+tl::unexpected<Error> lines_of_cr(std::string const& name) {
+  return fail(Code::invalid_argument, Reason::syntax, "{}: expected lines that end with LF or CR LF, got CR",
+              name);
+}
+
 Result<std::unique_ptr<Rows>> open_lines(Text text) {
   auto const line = trimmed(text.rest().substr(0, text.rest().find('\n')));
+  if (line.find('\r') != std::string_view::npos) return lines_of_cr(text.name());
   if (auto const kind = other_kind(line); !kind.empty())
     return fail(Code::invalid_argument, Reason::syntax,
                 "{}: expected lines of a SMILES and a name, this is {}", text.name(), kind);
@@ -231,8 +237,7 @@ Result<std::unique_ptr<Rows>> open_csv(Text text, Input const& input) {
   if ((*first)->fault) return tl::unexpected(in_file(name, *(*first)->fault));
   std::vector<std::string> columns = (*first)->fields;
   if (std::ranges::any_of(columns, [](auto const& column) { return column.find('\r') != std::string::npos; }))
-    return fail(Code::invalid_argument, Reason::syntax,
-                "{}: expected lines that end with LF or CR LF, got CR", name);
+    return lines_of_cr(name);
   if (!input.header)
     for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = fmt::format("column_{}", i + 1);
   bool const first_column = !input.header && input.smiles_column.empty();

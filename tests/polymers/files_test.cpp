@@ -1,6 +1,3 @@
-#include <unistd.h>
-#include <zlib.h>
-
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -11,6 +8,7 @@
 
 #include "columns.hpp"
 #include "csv.hpp"
+#include "files.hpp"
 #include "input.hpp"
 #include "rows.hpp"
 #include "text.hpp"
@@ -22,58 +20,6 @@ using athanor::Result;
 namespace {
 
 using Format = Input::Format;
-
-// A folder of this test alone.
-class Folder {
- public:
-  Folder() : path_(std::filesystem::temp_directory_path() / fmt::format("athanor-files-{}", ::getpid())) {
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(Folder const&) = delete;
-  Folder& operator=(Folder const&) = delete;
-
-  std::string at(std::string const& name) const { return path_ / name; }
-  std::string write(std::string const& name, std::string const& text) const {
-    std::ofstream(at(name), std::ios::binary) << text;
-    return at(name);
-  }
-  std::string compress(std::string const& name, std::string const& text) const {
-    gzFile const file = gzopen(at(name).c_str(), "wb");
-    REQUIRE(gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
-    gzclose(file);
-    return at(name);
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-struct Read {
-  std::vector<Row> rows;
-  std::string failure;  // of opening, or of reading on
-};
-
-Read read(Input const& input, std::size_t window = 256) {
-  Read read;
-  auto rows = open_rows(input);
-  if (!rows) {
-    read.failure = rows.error().message;
-    return read;
-  }
-  for (;;) {
-    auto part = (*rows)->next(window);
-    if (!part) read.failure = part.error().message;
-    if (!part || part->empty()) return read;
-    for (auto& row : *part) read.rows.push_back(std::move(row));
-  }
-}
-
-std::vector<std::string> smiles_of(Read const& read) {
-  std::vector<std::string> smiles;
-  for (auto const& row : read.rows) smiles.push_back(row.smiles);
-  return smiles;
-}
 
 using Texts = std::vector<std::string>;
 
@@ -474,7 +420,6 @@ TEST_CASE("numbers that JSON does not have are told as such") {
 }
 
 // mutant: what cannot be read is taken for the end
-// mutant: the number of a damaged file is told
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
   Folder const folder;
   std::string text = "smiles\n";
@@ -492,6 +437,64 @@ TEST_CASE("gzip is read as it comes, and what a torn file holds is given before 
   for (auto const& row : torn.rows) REQUIRE(row.smiles.ends_with("C*"));
 }
 
+// mutant: what stands behind gzip data is dropped
+// mutant: what fills up a tape is no gzip
+// mutant: gzip has one member
+TEST_CASE("gzip has as many members as there are, and nothing else behind them") {
+  Folder const folder;
+  auto const bytes_of = [&](std::string const& text) {
+    std::ifstream file(folder.compress("part.gz", text), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  auto const one = bytes_of("smiles\n*CC*\n");
+  auto const read_bytes = [&](std::string const& bytes) {
+    return read({folder.write("in.csv.gz", bytes), Format::csv});
+  };
+  auto const two = read_bytes(one + bytes_of("*CO*\n"));
+  CHECK(smiles_of(two) == Texts{"*CC*", "*CO*"});
+  CHECK(two.failure == "");
+  auto const filled = read_bytes(one + std::string(512, '\0'));
+  CHECK(smiles_of(filled) == Texts{"*CC*"});
+  CHECK(filled.failure == "");
+  for (auto const& behind : {"*CO*\n"s, "\x1F"s, "\0*CO*"s}) {
+    auto const more = read_bytes(one + behind);
+    CHECK(smiles_of(more) == Texts{"*CC*"});
+    CHECK_MESSAGE(more.failure.ends_with(
+                      "cannot be read further: damaged gzip data: what stands behind its end is no gzip"),
+                  more.failure);
+  }
+}
+
+// mutant: a value of any depth is read
+// mutant: a table of any depth is read
+TEST_CASE("JSON of more levels than there is stack for costs one row") {
+  Folder const folder;
+  auto const nested = [](std::size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  auto const object = [&](std::size_t levels) {
+    return R"({"smiles": "*CC*", "more": )" + nested(levels) + "}";
+  };
+  for (auto const* name : {"in.jsonl", "in.json"}) {
+    bool const array = name == "in.json"s;
+    auto const text = array ? "[" + object(200'000) + ",\"*CO*\"," + object(900) + "]"
+                            : object(200'000) + "\n\"*CO*\"\n" + object(900);
+    auto const rows = read({folder.write(name, text), Format::json});
+    REQUIRE(smiles_of(rows) == Texts{"", "*CO*", "*CC*"});
+    CHECK(rows.rows[0].error->message.find("expected JSON of at most 1000 levels") != std::string::npos);
+    CHECK_FALSE(rows.rows[2].error);
+  }
+  auto const table = R"({"smiles": {"0": "*CC*"}, "more": {"0": )" + nested(200'000) + "}}";
+  CHECK(read({folder.write("table.json", table), Format::json}).rows[0].error);
+}
+
+// mutant: one mark of UTF-8 stands before a text
+TEST_CASE("marks of UTF-8 before a text are no part of it") {
+  Folder const folder;
+  for (auto const* marks : {"\xEF\xBB\xBF", "\xEF\xBB\xBF\xEF\xBB\xBF"})
+    CHECK(smiles_of(read({folder.write("in.csv", marks + "smiles\n*CC*\n"s), Format::csv})) == Texts{"*CC*"});
+}
+
+// mutant: lines that end with CR are one line
+// mutant: UTF-16 begins with its low byte
 // mutant: what is no text is read as one
 TEST_CASE("what is no text is named for what it is") {
   Folder const folder;
@@ -499,6 +502,7 @@ TEST_CASE("what is no text is named for what it is") {
            {"\xFF\xFEs\0m\0i\0"s, "UTF-16"},
            {"\xFE\xFF\0s\0m"s, "UTF-16"},
            {"s\0m\0i\0l\0"s, "UTF-16"},
+           {"\0s\0m\0i\0l"s, "UTF-16"},
            {"PK\x03\x04\x14", "xlsx"},
            {"\xD0\xCF\x11\xE0\xA1", ".xls"},
            {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"},
@@ -517,6 +521,8 @@ TEST_CASE("what is no text is named for what it is") {
   auto const twice = folder.compress("twice.csv.gz", std::string(std::istreambuf_iterator<char>(bytes), {}));
   CHECK(read({twice, Format::csv}).failure.find("more than once") != std::string::npos);
   CHECK(read({folder.write("cr.csv", "smiles,name\rCC,a\r"), Format::csv}).failure.find("got CR") !=
+        std::string::npos);
+  CHECK(read({folder.write("cr.smi", "*CC* PE\r*CO* POM\r"), Format::lines}).failure.find("got CR") !=
         std::string::npos);
   CHECK(
       read({folder.write("twice.csv", "smiles,Smiles\nCC,CCC\n"), Format::csv}).failure.find("one column") !=
