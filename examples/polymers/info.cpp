@@ -1,6 +1,7 @@
 #include "info.hpp"
 
 #include <fstream>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -30,6 +31,19 @@ std::string text_of(Json const& object, char const* key) {
 std::size_t count_of(Json const& object, char const* key) {
   auto const at = object.find(key);
   return at != object.end() && at->is_array() ? at->size() : 0;
+}
+
+std::optional<double> number_of(Json const& object, char const* key) {
+  auto const at = object.find(key);
+  return at != object.end() && at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
+}
+
+std::vector<double> numbers_of(Json const& object, char const* key) {
+  std::vector<double> numbers;
+  if (count_of(object, key) == 0) return numbers;
+  for (auto const& number : object[key])
+    if (number.is_number()) numbers.push_back(number.get<double>());
+  return numbers;
 }
 
 // Mean absolute errors by model.
@@ -62,16 +76,16 @@ void tell_errors(Json const& cross_validation) {
 
 // What the intervals are made for, and how they came out.
 void tell_intervals(Json const& calibration) {
-  if (!calibration.contains("coverage") || !calibration.contains("held_out")) return;
+  auto const coverage = number_of(calibration, "coverage");
+  auto const held_out = number_of(calibration, "held_out");
+  if (!coverage || !held_out) return;
   auto text = fmt::format("made for {:.0f} % of polymers; {:.1f} % of those held out lie in theirs",
-                          100 * calibration.value("coverage", 0.0), 100 * calibration.value("held_out", 0.0));
-  if (auto const thirds = calibration.value("held_out_by_tercile_of_width", std::vector<double>());
-      thirds.size() == 3)
+                          100 * *coverage, 100 * *held_out);
+  if (auto const thirds = numbers_of(calibration, "held_out_by_tercile_of_width"); thirds.size() == 3)
     text += fmt::format(" ({:.1f}, {:.1f} and {:.1f} % of the narrow, middle and wide third)",
                         100 * thirds[0], 100 * thirds[1], 100 * thirds[2]);
-  if (calibration.contains("median_half_width"))
-    text += fmt::format("; half of the intervals reach at most {:.1f} K to either side",
-                        calibration.value("median_half_width", 0.0));
+  if (auto const width = number_of(calibration, "median_half_width"))
+    text += fmt::format("; half of the intervals reach at most {:.1f} K to either side", *width);
   tell("interval", text);
 }
 
@@ -102,7 +116,9 @@ std::string error_words(std::string const& folder) {
 int print_info(std::string const& folder) {
   auto const manifest = read_json(folder + "/athanor.json");
   if (text_of(manifest, "name").empty()) {
-    std::fputs(fmt::format("polymers: {}: no athanor.json in this folder\n", folder).c_str(), stderr);
+    std::fputs(fmt::format("polymers: {}: no athanor.json with the name of a model in this folder\n", folder)
+                   .c_str(),
+               stderr);
     return 1;
   }
   say("{}\n", painted(model_title(folder), Colour::bold));

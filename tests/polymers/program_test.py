@@ -328,6 +328,16 @@ class Program(unittest.TestCase):
             output, _ = self.predict("--model", model, "*CC*")
             self.assertRegex(output.splitlines()[0], r"Tg \[K\] +interval +domain", text)
 
+    # mutant: figures of any form are told as numbers
+    def test_figures_of_another_form_are_left_out_of_what_is_told_of_a_model(self):
+        model = self.model()
+        figures = json.loads((MODEL / "calibration.json").read_text())
+        for change in ({"coverage": None}, {"held_out": "x"}, {"held_out_by_tercile_of_width": [1, 2, "x"]}, {"median_half_width": {}}):
+            (model / "calibration.json").write_text(json.dumps({**figures, **change}))
+            told = subprocess.run([PROGRAM, "info", "--model", model], capture_output=True, check=False)
+            self.assertEqual((told.returncode, told.stderr), (0, b""), change)
+            self.assertIn(b"\nprogram ", told.stdout)
+
     # mutant: the name of a workbook is taken for a SMILES
     def test_a_workbook_is_named_for_what_it_is(self):
         path = self.folder / "polymers.xlsx"
