@@ -1,5 +1,5 @@
-// What the lane itself costs, and what its callers cost each other: a client that does nothing. Every answer is
-// counted.
+// What the lane itself costs, and what its callers cost each
+// other: a client that does nothing. Every answer is counted.
 #include <atomic>
 #include <thread>
 #include <vector>

@@ -1,5 +1,5 @@
-// What a lone call costs through libathanor.so: with a null backend, 16 bytes in and 16 bytes out; and as a hit of the cache, by the
-// size of its input. Every answer is checked.
+// What a lone call costs through libathanor.so: with a null backend, 16 bytes in and 16
+// bytes out; and as a hit of the cache, by the size of its input. Every answer is checked.
 #include <athanor.h>
 #include <athanor/plugin.h>
 

@@ -1,4 +1,5 @@
-// Asynchronous calls: one thread submits and keeps 64 outstanding, beside a batcher as it is usually written, in the same run.
+// Asynchronous calls: one thread submits and keeps 64 outstanding,
+// beside a batcher as it is usually written, in the same run.
 #include <sys/resource.h>
 
 #include <array>
@@ -55,7 +56,8 @@ double rate_of(Submit submit) {
   return wrong.load() != 0 ? 0 : calls / seconds;
 }
 
-/// A queue behind a mutex and a condition variable, and one worker that runs what has come in batches of up to 32.
+/// A queue behind a mutex and a condition variable, and one
+/// worker that runs what has come in batches of up to 32.
 class BareBatcher {
  public:
   BareBatcher() : thread_([this] { serve(); }) {}

@@ -1,5 +1,6 @@
-// How late an answer comes after its deadline, with one disturbance at a time: the return of a blocking call, or the begin of a
-// completion, minus the deadline. Calls go to a model that is free and to one whose policy holds them for longer than they have.
+// How late an answer comes after its deadline, with one disturbance at a time: the
+// return of a blocking call, or the begin of a completion, minus the deadline. Calls go
+// to a model that is free and to one whose policy holds them for longer than they have.
 #include <array>
 #include <atomic>
 #include <functional>
@@ -20,7 +21,8 @@ constexpr std::size_t threads = 4;
 constexpr Duration short_deadline = 5ms;
 constexpr float long_run = 2000;  // the value for which the backend needs as many milliseconds
 
-/// An engine with a model that is free, one that holds its calls, one that runs for long and two that load for long.
+/// An engine with a model that is free, one that holds its
+/// calls, one that runs for long and two that load for long.
 struct Rig {
   athanor_tests::PuppetControl control;
   athanor_tests::PuppetBackend backend{control};
@@ -166,7 +168,8 @@ void disturb_by_completions(Rig& rig, Lateness& lateness) {
   while (asleep.load() != 0) std::this_thread::sleep_for(1ms);
 }
 
-/// How long the first completion of two batches of 32 blocks the 63 others: from its begin to the end of the last one.
+/// How long the first completion of two batches of 32 blocks
+/// the 63 others: from its begin to the end of the last one.
 class Company {
  public:
   static constexpr int calls = 64;

@@ -1,5 +1,5 @@
-// What items of different length cost: padded to buckets, against batches of equal lengths; and answers of different
-// length, in batches, against one request at a time.
+// What items of different length cost: padded to buckets, against batches of equal
+// lengths; and answers of different length, in batches, against one request at a time.
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -22,7 +22,8 @@ constexpr int calls = 40;  // of each caller
 constexpr std::int64_t shortest = 5;
 constexpr std::int64_t longest = 120;
 
-/// A device whose time is that of a small model of texts on a graphics card: a millisecond, and more by the tokens.
+/// A device whose time is that of a small model of texts on
+/// a graphics card: a millisecond, and more by the tokens.
 void run_device(std::int64_t tokens) { std::this_thread::sleep_for(1ms + tokens * 4us); }
 
 struct TokenInstance : NullInstance {

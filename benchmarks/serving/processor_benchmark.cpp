@@ -1,5 +1,5 @@
-// What processors cost callers: the second half should run while the model has its next batch, and a parameter that only a
-// processor reads should change no batch.
+// What processors cost callers: the second half should run while the model has its
+// next batch, and a parameter that only a processor reads should change no batch.
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -93,7 +93,8 @@ struct ScalingProcessor {
 
 constexpr int crowd = 16;
 
-/// Items in a batch of `crowd` callers, each with a factor of its own if the manifest declares one; 0 after a wrong answer.
+/// Items in a batch of `crowd` callers, each with a factor of
+/// its own if the manifest declares one; 0 after a wrong answer.
 double items_in_a_batch(std::string_view parameters) {
   BackendOf<SlowInstance> backend;
   ScalingProcessor processor;

@@ -1,5 +1,6 @@
-// What a second thread adds. Two engines share nothing: a moment in which they do not give double, within 0.05, is the machine's noise
-// and does not count. Everything else is a share of what two engines give in the same moment.
+// What a second thread adds. Two engines share nothing: a moment in which they
+// do not give double, within 0.05, is the machine's noise and does not count.
+// Everything else is a share of what two engines give in the same moment.
 #include <pthread.h>
 
 #include <array>
@@ -28,7 +29,8 @@ void pin_to(std::size_t core) {
   pthread_setaffinity_np(pthread_self(), sizeof(cores), &cores);
 }
 
-/// Calls per second of all works together, each on a core of its own, over one window; 0 when an answer was wrong.
+/// Calls per second of all works together, each on a core
+/// of its own, over one window; 0 when an answer was wrong.
 double rate_of(std::vector<Work> const& works) {
   std::atomic<std::size_t> ready{0};
   std::atomic<bool> over{false};

@@ -1,4 +1,5 @@
-// What the engine's own benchmarks measure: a null backend, 16 bytes in, 16 bytes out. Every answer is checked.
+// What the engine's own benchmarks measure: a null backend,
+// 16 bytes in, 16 bytes out. Every answer is checked.
 #pragma once
 
 #include <cstring>
@@ -40,7 +41,8 @@ struct NullInstance {
 };
 using NullBackend = BackendOf<NullInstance>;
 
-/// A model folder whose input and output are `width` floats for each item; `more` are further sections of its manifest.
+/// A model folder whose input and output are `width` floats
+/// for each item; `more` are further sections of its manifest.
 inline athanor_tests::ModelFolder null_folder(std::string const& name, std::string const& more = "") {
   return athanor_tests::ModelFolder(more, name, "1.0.0",
                                     R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 4]}],

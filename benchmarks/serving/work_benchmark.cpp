@@ -1,4 +1,5 @@
-// What one warm call of a lone caller executes: instructions, those that lock memory, and system calls; and how long a hit takes.
+// What one warm call of a lone caller executes: instructions, those
+// that lock memory, and system calls; and how long a hit takes.
 #include <serving/measures.hpp>
 #include <serving/subject.hpp>
 #include <support/executed.hpp>

@@ -1,5 +1,5 @@
-/// What a piece of code executes, counted and not timed: a child process steps through it, one instruction at a time. Linux on
-/// x86-64; elsewhere, and where a process may not trace its child, nothing is known.
+/// What a piece of code executes, counted and not timed: a child process steps through it, one instruction
+/// at a time. Linux on x86-64; elsewhere, and where a process may not trace its child, nothing is known.
 #pragma once
 
 #include <cstdint>
@@ -91,7 +91,8 @@ std::optional<Executed> executed_by_child(Prepare prepare) {
 
 }  // namespace detail
 
-/// `prepare()`, in a child process, returns what is to be counted: a callable that says whether all went well.
+/// `prepare()`, in a child process, returns what is to be
+/// counted: a callable that says whether all went well.
 template <class Prepare>
 std::optional<Executed> executed_by(Prepare prepare) {
   auto const all = detail::executed_by_child(prepare);
@@ -107,7 +108,8 @@ std::optional<Executed> executed_by(Prepare) {
 }
 #endif
 
-/// Reports the figures PREFIXinstructions, PREFIXlocked-instructions and PREFIXsystem-calls of what `prepare()` returns.
+/// Reports the figures PREFIXinstructions, PREFIXlocked-instructions
+/// and PREFIXsystem-calls of what `prepare()` returns.
 template <class Prepare>
 void measure_executed(Figures& figures, std::string const& prefix, Prepare prepare) {
   std::string const all = prefix + "instructions";

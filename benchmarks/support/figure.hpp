@@ -90,7 +90,8 @@ double seconds_of(Body&& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// Wall times in microseconds of so many calls; none when a call was wrong. `call()` says whether it was right.
+/// Wall times in microseconds of so many calls; none when
+/// a call was wrong. `call()` says whether it was right.
 template <class Call>
 std::vector<double> microseconds_of_each(int calls, Call&& call) {
   std::vector<double> times;

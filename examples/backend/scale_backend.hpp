@@ -1,4 +1,5 @@
-// A backend of one's own: a model is a text file that holds one number, and running it multiplies by that number.
+// A backend of one's own: a model is a text file that holds
+// one number, and running it multiplies by that number.
 #pragma once
 
 #include <athanor/athanor.hpp>

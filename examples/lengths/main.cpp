@@ -1,4 +1,5 @@
-// Items of different length share batches, and an answer has any number of rows for each; docs/lengths.md explains it.
+// Items of different length share batches, and an answer has
+// any number of rows for each; docs/lengths.md explains it.
 #include <athanor/athanor.hpp>
 
 #include <cstdio>
@@ -7,7 +8,8 @@
 
 namespace {
 
-// The mean of each series, and the places of what is larger than it by half. It reads padding as what its mask says.
+// The mean of each series, and the places of what is larger
+// than it by half. It reads padding as what its mask says.
 struct LevelsBackend {
   static constexpr char const* name = "levels";
   static constexpr athanor::RunsOn runs_on = athanor::RunsOn::any_thread;

@@ -27,7 +27,8 @@ struct Cases {
 /// Reads cases.json and cases.bin.
 athanor::Result<Cases> read_cases(std::string const& folder);
 
-/// The largest difference between two tensors, relative, and absolute below 1; infinite when they differ in type or shape.
+/// The largest difference between two tensors, relative, and
+/// absolute below 1; infinite when they differ in type or shape.
 double difference(athanor::Tensor const& got, athanor::Tensor const& expected);
 
 }  // namespace models

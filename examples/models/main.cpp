@@ -1,7 +1,9 @@
-/// athanor-models FOLDER…: asks the models that export.py made, and prints for each how far its answers are from Python's:
-/// each request alone, all together, and all together in another order. Fails if one is further away than its tolerance.
+/// athanor-models FOLDER…: asks the models that export.py made, and prints for each
+/// how far its answers are from Python's: each request alone, all together, and all
+/// together in another order. Fails if one is further away than its tolerance.
 ///
-/// athanor-models --callers COUNT FOLDER…: how many answers a second so many threads get that ask one request at a time.
+/// athanor-models --callers COUNT FOLDER…: how many answers a
+/// second so many threads get that ask one request at a time.
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,5 +1,5 @@
-/// athanor-molecules MODEL_FOLDER: a JSON object for each line of standard input, which is a SMILES: what the model answers,
-/// or the error.
+/// athanor-molecules MODEL_FOLDER: a JSON object for each line of standard
+/// input, which is a SMILES: what the model answers, or the error.
 #include <iostream>
 #include <string>
 #include <vector>

@@ -20,8 +20,8 @@ class Bytes {
   Bytes(Bytes const&) = delete;
   Bytes& operator=(Bytes const&) = delete;
 
-  // Fills `room` as far as there are bytes, and tells how many these are: fewer only at the end, behind a failure, and
-  // where the program is interrupted.
+  // Fills `room` as far as there are bytes, and tells how many these are: fewer
+  // only at the end, behind a failure, and where the program is interrupted.
   std::size_t read(std::span<char> room);
   // Why no bytes follow; empty while there is no reason but the end.
   std::string const& failure() const { return failure_; }

@@ -24,7 +24,8 @@ void say(fmt::format_string<Args...> sentence, Args&&... args) {
 
 // Columns of the terminal behind a stream; 80 where there is none.
 std::size_t columns_of(std::FILE* stream);
-// What is left of them for text beside `taken` others: 12 at least, though a narrow terminal then breaks the lines.
+// What is left of them for text beside `taken` others: 12
+// at least, though a narrow terminal then breaks the lines.
 std::size_t columns_beside(std::size_t taken, std::FILE* stream);
 
 enum class Colour : std::uint8_t { bold, warning, refusal };

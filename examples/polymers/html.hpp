@@ -6,8 +6,8 @@
 
 namespace polymers {
 
-// As the content of an element or of an attribute in double quotes. The page says that it is UTF-8, and a name may come
-// from a file that is not: U+FFFD stands for each byte that is no part of a character.
+// As the content of an element or of an attribute in double quotes. The page says that it is UTF-8, and
+// a name may come from a file that is not: U+FFFD stands for each byte that is no part of a character.
 std::string escaped(std::string_view text);
 
 // A linear scale from values to pixels.

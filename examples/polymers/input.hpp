@@ -13,14 +13,14 @@
 
 namespace polymers {
 
-// The signal that interrupted the program, or 0. Reading then ends as at the end of the file, and the loop over the rows
-// ends after those that are under way.
+// The signal that interrupted the program, or 0. Reading then ends as at the end
+// of the file, and the loop over the rows ends after those that are under way.
 inline std::atomic<int> interruption{0};
 
 class Text {
  public:
-  // A path of - is standard input. What gzip compressed is decompressed, and a mark of UTF-8 is no part of the text.
-  // Fails when the file cannot be read, and for what is known to be no such text, which it names.
+  // A path of - is standard input. What gzip compressed is decompressed, and a mark of UTF-8 is no part of
+  // the text. Fails when the file cannot be read, and for what is known to be no such text, which it names.
   static athanor::Result<Text> open(std::string const& path);
 
   // What is in memory from the place where reading is.
@@ -49,7 +49,8 @@ class Text {
   std::size_t line_ = 1;
 };
 
-// Whether both paths lead to one file, through links and folders too. A path of - is the stream of `standard`.
+// Whether both paths lead to one file, through links and
+// folders too. A path of - is the stream of `standard`.
 bool same_file(std::string const& one, int standard_of_one, std::string const& other, int standard_of_other);
 
 }  // namespace polymers

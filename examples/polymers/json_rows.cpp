@@ -106,7 +106,8 @@ class Values {
  public:
   explicit Values(Text text) : text_(std::move(text)) {}
 
-  // The next value; no value at the end. An array that ends before its ] has lost values, so that is an error.
+  // The next value; no value at the end. An array that ends
+  // before its ] has lost values, so that is an error.
   Result<std::optional<Value>> next() {
     if (closed_) return std::optional<Value>();
     bool const first = !std::exchange(started_, true);
@@ -222,8 +223,8 @@ std::string cell_of(Json const& member) {
 // What was read to see the columns, the end or a failure among it.
 using Ahead = std::deque<Result<std::optional<Value>>>;
 
-// The columns are the members of the first object that has SMILES. Later objects fill them whatever the case of their
-// names.
+// The columns are the members of the first object that has SMILES.
+// Later objects fill them whatever the case of their names.
 class JsonRows : public Rows {
  public:
   JsonRows(Values values, Ahead ahead, std::vector<std::string> columns, std::string smiles_column,

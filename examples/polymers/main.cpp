@@ -124,8 +124,8 @@ void take_words(CLI::App const& command, Arguments& arguments) {
     throw CLI::ValidationError("--smiles-column, --no-header", "these need a file with columns");
 }
 
-// An empty path usually comes from an unset shell variable. The option asks for a file, not for the demonstration or for
-// no file.
+// An empty path usually comes from an unset shell variable. The
+// option asks for a file, not for the demonstration or for no file.
 CLI::Validator path() {
   return {[](std::string& text) { return std::string(text.empty() ? "expected a path, got nothing" : ""); },
           ""};
@@ -250,8 +250,8 @@ std::string command_line(int argc, char** argv) {
   return line;
 }
 
-// A file that is opened while a standard stream is closed would take its number, and get what is said. A stream
-// that was closed stays one that can neither be read nor written.
+// A file that is opened while a standard stream is closed would take its number, and get
+// what is said. A stream that was closed stays one that can neither be read nor written.
 void occupy_closed_streams() {
   for (int const stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);

@@ -48,8 +48,8 @@ std::vector<std::string> member_names(std::vector<std::string> const& columns) {
   return names;
 }
 
-// The members of an object of the input. One that is called like what is added, which the object that named the columns
-// lacked, gets another name.
+// The members of an object of the input. One that is called like what is
+// added, which the object that named the columns lacked, gets another name.
 Json members_of(std::string const& object, std::vector<std::string> const& added) {
   Json const given = Json::parse(object, nullptr, false);
   Json members = Json::object();

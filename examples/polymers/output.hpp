@@ -17,17 +17,17 @@ namespace polymers {
 // Why a file of that name cannot be one of predictions; empty for one that can be.
 std::string unfit_output(std::string_view path);
 
-// A table of predictions that grows row by row: JSON lines for .jsonl and .ndjson, a JSON array for .json, separated by
-// tabs for .tsv and .tab, else CSV. Each row has what the input has in its columns, and the prediction behind that. What
-// has been written stands in the file whatever happens afterwards.
+// A table of predictions that grows row by row: JSON lines for .jsonl and .ndjson, a JSON array for
+// .json, separated by tabs for .tsv and .tab, else CSV. Each row has what the input has in its columns,
+// and the prediction behind that. What has been written stands in the file whatever happens afterwards.
 class Output {
  public:
   // A path of - is standard output. `columns` are those of the input.
   static athanor::Result<Output> open(std::string const& path, std::vector<std::string> const& columns,
                                       bool celsius);
 
-  // Fails when they cannot all be written, as on a full disk. The file then ends with the last row of an earlier call, and
-  // the error says how many rows that are.
+  // Fails when they cannot all be written, as on a full disk. The file then ends
+  // with the last row of an earlier call, and the error says how many rows that are.
   athanor::Result<void> write(std::span<Prediction const> predictions);
   athanor::Result<void> finish();
   // Whether its rows are cells under names, not objects.
@@ -56,7 +56,8 @@ class Output {
   std::size_t rows_ = 0;              // that stand in the file
 };
 
-// Finds out before a long run what `write_file` would say behind it: a folder that is not there, or may not be written.
+// Finds out before a long run what `write_file` would say
+// behind it: a folder that is not there, or may not be written.
 athanor::Result<void> check_writable(std::string const& path);
 
 // `text` into the file, or to standard output for a path of -; an error when the disk is full or the place

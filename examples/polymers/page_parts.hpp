@@ -37,8 +37,8 @@ inline constexpr char const* page_style = R"(
   }
 )";
 
-// Sorts the table by the column that is clicked, hides rows without the text of the filter, and offers what is shown as a
-// file. Cells that a spreadsheet would compute get an apostrophe, as in --out.
+// Sorts the table by the column that is clicked, hides rows without the text of the filter, and offers
+// what is shown as a file. Cells that a spreadsheet would compute get an apostrophe, as in --out.
 inline constexpr char const* page_script = R"(
   const table = document.getElementById('rows'), body = table.tBodies[0];
   const cells = row => [...row.cells].map(cell => cell.textContent);

@@ -52,8 +52,8 @@ class OligomerProcessor {
   }
 };
 
-// Serves the rows that a file repeats; with the default, a long file of distinct polymers takes 100 MB more, most of it
-// fragments between the answers.
+// Serves the rows that a file repeats; with the default, a long file of distinct
+// polymers takes 100 MB more, most of it fragments between the answers.
 constexpr std::size_t cache_bytes = std::size_t{8} << 20;
 
 // What `take` reads of an answer: one value per row of each.
@@ -86,8 +86,8 @@ Result<void> check_outputs(Model<> const& model) {
   return {};
 }
 
-// The model answers for any molecule that it can read, but its training says nothing about those that are no polymer.
-// What cannot be read is told as that.
+// The model answers for any molecule that it can read, but its training says
+// nothing about those that are no polymer. What cannot be read is told as that.
 std::optional<Error> refusal(std::string_view smiles) {
   auto const facts = chem::check_smiles(smiles);
   std::string const why = facts ? chem::no_polymer(*facts) : "";

@@ -71,11 +71,12 @@ class Predictor {
   // Fails too when the model does not give what a Prediction is made of.
   static athanor::Result<Predictor> open(Settings const& settings);
 
-  // The share of polymers that the model's intervals are made for, from calibration.json beside the model; without
-  // that file it is not known.
+  // The share of polymers that the model's intervals are made for, from
+  // calibration.json beside the model; without that file it is not known.
   std::optional<double> coverage() const { return coverage_; }
 
-  // One prediction per row, in their order. The model never sees a row that could not be read or is no polymer.
+  // One prediction per row, in their order. The model never
+  // sees a row that could not be read or is no polymer.
   std::vector<Prediction> predict(std::vector<Row> rows);
   // Every row `rounds` times by each of `threads` callers at once: one list of predictions per round, of the
   // first caller. Fails when a caller's thread cannot be started.

@@ -38,8 +38,8 @@ class Table {
   std::size_t width_ = 0;  // of the first column; 0 before the first rows
 };
 
-// The SMILES of a row that was refused and a mark under the place, in lines of at most `widest` characters; none where
-// the reason has no place.
+// The SMILES of a row that was refused and a mark under the place, in lines
+// of at most `widest` characters; none where the reason has no place.
 std::vector<std::string> place_of_fault(Prediction const& prediction, View const& view, std::size_t widest);
 // Why a row was refused, with the place in its SMILES where there is one.
 void print_refusal(Prediction const& prediction, View const& view);

@@ -22,8 +22,9 @@ struct Page {
   std::string command;
 };
 
-// One page without outside references: each molecule drawn, its prediction with an interval bar and the
-// handbook value where there is one, a table of all rows, the parity plot of the cross-validation, and what the engine did.
+// One page without outside references: each molecule drawn, its prediction
+// with an interval bar and the handbook value where there is one, a table of
+// all rows, the parity plot of the cross-validation, and what the engine did.
 std::string report_page(Page const& page);
 
 }  // namespace polymers

@@ -69,8 +69,8 @@ class CsvRows : public Rows {
     }
   }
 
-  // A name with an unquoted comma moves what stands behind it into the next columns, where a part of
-  // the name may pass for a SMILES. Blank fields at the end do no harm, nor do missing ones behind the SMILES.
+  // A name with an unquoted comma moves what stands behind it into the next columns, where a part of the
+  // name may pass for a SMILES. Blank fields at the end do no harm, nor do missing ones behind the SMILES.
   bool fits(std::vector<std::string> const& fields) const {
     auto const surplus = std::span(fields).subspan(std::min(columns().size(), fields.size()));
     return fields.size() > smiles_ && all_blank(surplus);
@@ -102,7 +102,8 @@ class CsvRows : public Rows {
   std::optional<Record> first_;  // a record that was read to see its columns
 };
 
-// Of a line such as `CCO ethanol`, the SMILES and the name. A CXSMILES extension, between two |, is left with the SMILES.
+// Of a line such as `CCO ethanol`, the SMILES and the name. A
+// CXSMILES extension, between two |, is left with the SMILES.
 std::pair<std::string_view, std::string_view> split_line(std::string_view line) {
   line = trimmed(line);
   std::size_t end = std::min(line.find_first_of(" \t"), line.size());
@@ -177,7 +178,8 @@ std::string_view without_gz(std::string_view path) {
   return path;
 }
 
-// What a file says of its separator: in a line of its own, which Excel writes, or by its name, if its first line has a tab.
+// What a file says of its separator: in a line of its own, which
+// Excel writes, or by its name, if its first line has a tab.
 std::optional<char> announced_separator(Text& text, std::string_view path) {
   auto const rest = text.rest();
   if (rest.starts_with("sep=") && rest.size() >= 6 && (rest[5] == '\n' || rest[5] == '\r')) {

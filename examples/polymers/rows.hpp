@@ -28,8 +28,8 @@ struct Input {
   enum class Format : std::uint8_t { csv, json, lines };
   std::string path;  // - is standard input
   Format format = Format::lines;
-  // The column or the JSON member with the SMILES, by name or, for a column, by number from 1. Empty: smiles_polymer,
-  // psmiles, smiles or canonical_smiles, the first that is there.
+  // The column or the JSON member with the SMILES, by name or, for a column, by number from
+  // 1. Empty: smiles_polymer, psmiles, smiles or canonical_smiles, the first that is there.
   std::string smiles_column{};
   bool header = true;  // the first line of a CSV file has names
 };
@@ -42,8 +42,8 @@ class Rows {
  public:
   virtual ~Rows() = default;
 
-  // The next `count` rows, fewer at the end only. What could not be read any further is an error after the rows before it
-  // have been given.
+  // The next `count` rows, fewer at the end only. What could not be read
+  // any further is an error after the rows before it have been given.
   athanor::Result<std::vector<Row>> next(std::size_t count);
   // How much of the input has been read, 0 to 1; negative where that is not known.
   virtual double fraction() const = 0;
@@ -69,8 +69,9 @@ class Rows {
   std::optional<athanor::Error> failure_;
 };
 
-// CSV (also separated by tabs or semicolons, which it notices), JSON (one value per line, or one array) or lines of a
-// SMILES and, after a blank, a name. Fails when the file cannot be read or has no column of SMILES.
+// CSV (also separated by tabs or semicolons, which it notices), JSON (one
+// value per line, or one array) or lines of a SMILES and, after a blank,
+// a name. Fails when the file cannot be read or has no column of SMILES.
 athanor::Result<std::unique_ptr<Rows>> open_rows(Input const& input);
 // One row per argument.
 std::unique_ptr<Rows> rows_of(std::vector<std::string> smiles);

@@ -30,7 +30,8 @@ constexpr std::size_t most_refusals_told = 10;
 
 constexpr std::array interruptions{SIGHUP, SIGINT, SIGTERM};
 
-// While one lives, no interruption breaks what this thread writes: another thread takes it, or this one afterwards.
+// While one lives, no interruption breaks what this thread
+// writes: another thread takes it, or this one afterwards.
 class Undisturbed {
  public:
   Undisturbed() {
@@ -47,8 +48,8 @@ class Undisturbed {
   sigset_t before_{};
 };
 
-// An interruption ends the run behind the rows that are under way; a second one ends the program at once. What was
-// ignored before the program began, as by nohup, stays ignored.
+// An interruption ends the run behind the rows that are under way; a second one ends the
+// program at once. What was ignored before the program began, as by nohup, stays ignored.
 void take_interruptions() {
   struct sigaction action {};
   action.sa_handler = [](int signal) { interruption.store(signal); };
@@ -219,7 +220,8 @@ int predict_rows(RunSettings const& settings, std::vector<Handbook> const& handb
   return status;
 }
 
-// The polymers of the handbook, by several callers in three rounds, so that batches and the cache can be seen at work.
+// The polymers of the handbook, by several callers in three
+// rounds, so that batches and the cache can be seen at work.
 int demonstrate(RunSettings const& settings, std::vector<Handbook> const& handbook) {
   if (auto const places = check_places(settings); !places) return complain(places.error());
   auto predictor = Predictor::open(settings.predictor);

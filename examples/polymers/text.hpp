@@ -13,7 +13,8 @@ std::string printable(std::string_view text);
 std::string clipped(std::string_view text, std::size_t widest);
 // Lines of at most `widest` characters, broken at blanks where there are any.
 std::vector<std::string> wrapped(std::string_view text, std::size_t widest);
-// Two lines of at most `widest` (9 or more) characters: the text around its byte `byte`, and a mark under that.
+// Two lines of at most `widest` (9 or more) characters:
+// the text around its byte `byte`, and a mark under that.
 std::vector<std::string> pointed(std::string_view text, std::size_t byte, std::size_t widest);
 
 }  // namespace polymers

@@ -1,5 +1,5 @@
-// A processor of one's own: images in the PPM format become the inputs of a model, and some answers come from the
-// processor itself.
+// A processor of one's own: images in the PPM format become the
+// inputs of a model, and some answers come from the processor itself.
 #include <athanor/athanor.hpp>
 
 #include <algorithm>

@@ -306,7 +306,8 @@ TEST_CASE("a thread that held much does not keep it as credit, and others get th
   for (auto& slot : slots) gate.release_quota(slot);
   CHECK(gate.statistics().held_items == 0);
   on_each_cell([&] {
-    // As much as two cells may keep: if one of them had kept more, that would not fit, and all would be closed.
+    // As much as two cells may keep: if one of them had kept
+    // more, that would not fit, and all would be closed.
     std::array<admission::Slot, 2> full;
     for (auto& slot : full) REQUIRE(gate.admit_caller(slot, 10, 0, SystemEnv::now()));
     for (int const locks : {1, 0}) {

@@ -18,8 +18,8 @@ struct IntegerTraits {
   using Value = Handle;
   using Eviction = caching::SecondChance;
 };
-/// Tests keep theirs on the heap: ThreadSanitizer takes the mutexes of two stores in one place of the stack for
-/// the same ones, and their orders of locking for a contradiction.
+/// Tests keep theirs on the heap: ThreadSanitizer takes the mutexes of two stores in one
+/// place of the stack for the same ones, and their orders of locking for a contradiction.
 using IntegerStore = caching::Store<IntegerTraits<>>;
 
 using TestSlot = caching::Slot<SystemEnv, Handle>;

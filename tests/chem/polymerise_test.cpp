@@ -39,7 +39,8 @@ std::set<std::string> canonical_set(std::vector<std::string> const& list) {
   return result;
 }
 
-/// What polymerise makes of a line of the file, until it has made `expected` polymers or a hundred times as many tries.
+/// What polymerise makes of a line of the file, until it has
+/// made `expected` polymers or a hundred times as many tries.
 std::set<std::string> made(std::vector<std::string> const& line, std::size_t expected) {
   PolymeriseOptions options{.mechanism = mechanism_named(line[0]), .degree = std::stoi(line[1])};
   options.head_to_tail = line[2] != "-";
@@ -70,7 +71,8 @@ std::string refusal(std::vector<std::string> const& monomers, PolymeriseOptions 
 
 }  // namespace
 
-// Where the environment has ATHANOR_M2P_PRODUCTS, that file is compared in place of the tree's: m2p_products.py writes it.
+// Where the environment has ATHANOR_M2P_PRODUCTS, that file is
+// compared in place of the tree's: m2p_products.py writes it.
 // mutant: chain growth enters a group by its first way only
 // mutant: step growth enters a group by its first way only
 // mutant: a monomer reacts by the first of its groups only

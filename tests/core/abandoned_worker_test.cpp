@@ -9,8 +9,8 @@ namespace {
 
 using namespace athanor;
 
-/// A task that blocks its worker until it is let go. Must outlive the test, as what the tests watch: an abandoned worker
-/// may still be on its way out when the test ends.
+/// A task that blocks its worker until it is let go. Must outlive the test, as what the
+/// tests watch: an abandoned worker may still be on its way out when the test ends.
 class Blocked : public Task {
  public:
   Blocked() {

@@ -30,8 +30,8 @@ struct InterleavedTimer {
   std::optional<TimePoint> fired;
 };
 
-/// Arms the timer, perhaps more than once, perhaps suspends it, and looks when it fires. The clock rests while anybody can
-/// go on, so a timer fires at the very moment.
+/// Arms the timer, perhaps more than once, perhaps suspends it, and looks when it
+/// fires. The clock rests while anybody can go on, so a timer fires at the very moment.
 void arm_and_wait(Simulation& world, auto& timers, InterleavedTimer& timer) {
   timer.fired.reset();
   TimePoint at{};
@@ -72,8 +72,8 @@ void keep_time(std::uint64_t seed, Turns const& turns) {
   REQUIRE(world.actors() == 0);
 }
 
-/// The actors are interleaved where they touch a timer, a mutex or a word: more often there than among the many times of
-/// the shards.
+/// The actors are interleaved where they touch a timer, a mutex or a
+/// word: more often there than among the many times of the shards.
 struct TimersInterleaved : SimulatedEnv {
   template <class T>
   using Atomic = std::atomic<T>;

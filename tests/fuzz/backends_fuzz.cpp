@@ -1,4 +1,5 @@
-// A backend that answers anything, in memory of the stated size: the caller gets the declared output or one typed error.
+// A backend that answers anything, in memory of the stated
+// size: the caller gets the declared output or one typed error.
 #include <string>
 #include <vector>
 

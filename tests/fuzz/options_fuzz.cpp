@@ -1,4 +1,5 @@
-// The JSON options of an engine at the C border: an engine that describes itself, or an error with a sentence.
+// The JSON options of an engine at the C border: an engine
+// that describes itself, or an error with a sentence.
 #include <athanor.h>
 
 #include "bytes.hpp"

@@ -1,5 +1,5 @@
-// Runs a fuzz target once on each file of the folders that are named, where libFuzzer is not there to do it. Options, which
-// begin with '-', are libFuzzer's.
+// Runs a fuzz target once on each file of the folders that are named, where
+// libFuzzer is not there to do it. Options, which begin with '-', are libFuzzer's.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,5 @@
-// Tensors as a C host describes them, in memory of exactly the stated size: rejected, or the elements that strides and
-// offsets name, gathered here by other arithmetic.
+// Tensors as a C host describes them, in memory of exactly the stated size: rejected,
+// or the elements that strides and offsets name, gathered here by other arithmetic.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -55,8 +55,8 @@ struct Given {
   }
 };
 
-/// Whether a copy of the elements may need more than 16 MiB: a stride of 0 asks for it without any memory, and what a host
-/// asks for is its own word. Lengths whose product wraps are tried.
+/// Whether a copy of the elements may need more than 16 MiB: a stride of 0 asks for it without
+/// any memory, and what a host asks for is its own word. Lengths whose product wraps are tried.
 bool copies_much(ath_tensor_view const& view) {
   std::int64_t bytes = static_cast<std::int64_t>(sizeof(double));
   for (std::int32_t axis = 0; axis < std::min<std::int32_t>(view.ndim, ATH_MAX_RANK); ++axis)

@@ -1,4 +1,5 @@
-// What the tests of a loader share: a disk that answers as it is told, and callers that count what they are told.
+// What the tests of a loader share: a disk that answers as
+// it is told, and callers that count what they are told.
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
-// Graph networks behind an engine: one of chemprop's, from SMILES, an ensemble that reads scalars of a polymer beside
-// its graph, and one of several labels. Their weights are made on the spot.
+// Graph networks behind an engine: one of chemprop's, from SMILES, an ensemble that reads scalars
+// of a polymer beside its graph, and one of several labels. Their weights are made on the spot.
 #include <cmath>
 #include <fstream>
 #include <sstream>

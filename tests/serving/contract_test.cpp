@@ -1,5 +1,5 @@
-// What a backend or a processor gives back is checked once: a breach is a typed error that is the model's fault, and the
-// engine serves on.
+// What a backend or a processor gives back is checked once: a breach is
+// a typed error that is the model's fault, and the engine serves on.
 #include <doctest/doctest.h>
 
 #include <array>

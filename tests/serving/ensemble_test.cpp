@@ -1,4 +1,5 @@
-// An ensemble some of whose members fail: five members, each y = x + the number in its file, 1 to 5 unless a test says more.
+// An ensemble some of whose members fail: five members, each
+// y = x + the number in its file, 1 to 5 unless a test says more.
 #include <doctest/doctest.h>
 
 #include <array>

@@ -1,5 +1,5 @@
-// An engine in a simulated world whose locks, posts and looks at the clock a test may act beside; compiled once,
-// in hooked_engine.cpp.
+// An engine in a simulated world whose locks, posts and looks at the
+// clock a test may act beside; compiled once, in hooked_engine.cpp.
 #pragma once
 
 #include <cstdint>

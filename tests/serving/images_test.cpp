@@ -1,4 +1,5 @@
-// Images as opaque bytes: a processor reads them, the model sees numbers, and parameters say what is made of its rows.
+// Images as opaque bytes: a processor reads them, the model
+// sees numbers, and parameters say what is made of its rows.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -15,8 +16,8 @@ using namespace athanor_tests;
 
 namespace {
 
-// An image is `I` and its grey pixels, one byte each. The model is given how many bright stretches it has, and how many dark
-// ones between them; `objects` counts the first, with `detect_holes` both.
+// An image is `I` and its grey pixels, one byte each. The model is given how many bright stretches
+// it has, and how many dark ones between them; `objects` counts the first, with `detect_holes` both.
 struct CellProcessor {
   static constexpr char const* name = "cells";
   struct Opened {

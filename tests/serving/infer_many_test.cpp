@@ -359,7 +359,8 @@ TEST_CASE("the caller of many requests begins no batch that is known to end afte
       engine.world.run_until_idle();
       return std::pair(on_caller, late);
     };
-    // Nothing is known: what the engine's default deadline bounds runs here, what the caller's own does on a worker.
+    // Nothing is known: what the engine's default deadline
+    // bounds runs here, what the caller's own does on a worker.
     for (int i = 0; i < 8; ++i) CHECK(ran_here(2) == std::pair<std::uint64_t, std::size_t>(own ? 0 : 1, 0));
     CHECK(ran_here(4) == std::pair<std::uint64_t, std::size_t>(2, 0));
     auto const [here, late] = ran_here(8);

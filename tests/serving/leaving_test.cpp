@@ -50,8 +50,8 @@ struct Blocking {
   }
 };
 
-// Makes of a text the number of its first letter, and lets the test act before it reads that. The text is the first
-// parameter, or where there is none the input.
+// Makes of a text the number of its first letter, and lets the test act before it
+// reads that. The text is the first parameter, or where there is none the input.
 struct LetterProcessor {
   static constexpr char const* name = "letter";
   std::function<void()> before;
@@ -99,7 +99,8 @@ struct LetterModel {
     REQUIRE(engine.state->loader().load(engine.served->load_record(), 1s));
   }
 
-  // The caller of `borrowing` leaves while the processor runs, and changes `memory`. An equal call waits for the answer.
+  // The caller of `borrowing` leaves while the processor runs,
+  // and changes `memory`. An equal call waits for the answer.
   void check_that_it_is_copied(Request borrowing, Request equal) {
     auto const owner = engine.submit(std::move(borrowing));
     auto const waiter = engine.submit(std::move(equal));

@@ -17,7 +17,8 @@ using namespace athanor_tests;
 
 namespace {
 
-// y = 1 * the first input + 10 * the second, of those that it is given; it keeps what it was told of every file.
+// y = 1 * the first input + 10 * the second, of those that
+// it is given; it keeps what it was told of every file.
 struct WeighingBackend {
   static constexpr char const* name = "weighing";
   static constexpr RunsOn runs_on = RunsOn::any_thread;
@@ -50,8 +51,8 @@ struct WeighingBackend {
   }
 };
 
-// "a" reads x and z, "b" z alone on another backend, "c" z and x in another format; "a" and "c" have an argument that is
-// None.
+// "a" reads x and z, "b" z alone on another backend, "c" z and x
+// in another format; "a" and "c" have an argument that is None.
 struct MixedFolder : ModelFolder {
   explicit MixedFolder(std::string const& backend_of_b = "other") {
     auto const member = [&](std::string const& file, std::string const& rest) {

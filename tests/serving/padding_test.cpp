@@ -253,7 +253,8 @@ TEST_CASE("a model that returns another length than it was given is at fault, by
 
 namespace {
 
-// Makes of a text a number for each of its letters, and of what the model gave for them the text's sum and count.
+// Makes of a text a number for each of its letters, and of
+// what the model gave for them the text's sum and count.
 struct Letters {
   static constexpr char const* name = "letters";
   struct Opened {

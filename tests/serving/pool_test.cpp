@@ -24,8 +24,8 @@ using namespace athanor_tests;
 
 namespace {
 
-// An environment in which others act between a thread's look at an atomic and its compare-and-exchange. All threads may
-// share a number.
+// An environment in which others act between a thread's look at an
+// atomic and its compare-and-exchange. All threads may share a number.
 struct PausingEnv : SystemEnv {
   static constexpr std::size_t own_numbers = 0;
   static inline std::function<void()> others;

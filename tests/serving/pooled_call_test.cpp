@@ -1,4 +1,5 @@
-// A call is used again and again: nothing of one use is seen by the next. And what is told of calls is what they did.
+// A call is used again and again: nothing of one use is seen
+// by the next. And what is told of calls is what they did.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -17,8 +18,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A call that declares a name of one of its slots again hides the slot's, and the two would part unnoticed. Then
-// `&Call::name` is no member of the slot, and this does not compile.
+// A call that declares a name of one of its slots again hides the slot's, and the two would
+// part unnoticed. Then `&Call::name` is no member of the slot, and this does not compile.
 template <class Slot, class... Fields>
 constexpr bool is_kept(Fields Slot::*...) {
   return true;

@@ -38,8 +38,8 @@ Tensor number(float value) {
   return tensor;
 }
 
-// The model reads twice `x`; `sum` is what it made of both numbers, plus the first of `x`, which preprocess keeps, plus
-// the parameter, if there is one.
+// The model reads twice `x`; `sum` is what it made of both numbers, plus the
+// first of `x`, which preprocess keeps, plus the parameter, if there is one.
 struct SumProcessor {
   static constexpr char const* name = "sum";
   std::atomic<int> alive{0};

@@ -1,4 +1,5 @@
-// State together with items of different length: padded along an axis, or one after another along a ragged one.
+// State together with items of different length: padded
+// along an axis, or one after another along a ragged one.
 #include <doctest/doctest.h>
 
 #include <array>

@@ -21,8 +21,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Adds up what it is given: y is the sum of x over the calls of a sequence, with this one. The sum comes in and goes out,
-// or is held by slot.
+// Adds up what it is given: y is the sum of x over the calls of a sequence,
+// with this one. The sum comes in and goes out, or is held by slot.
 struct SumBackend {
   static constexpr char const* name = "puppet";
   static constexpr RunsOn runs_on = RunsOn::any_thread;

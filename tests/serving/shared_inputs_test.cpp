@@ -62,7 +62,8 @@ struct LabelledEngine : SimulatedEngine {
   }
 };
 
-/// Asks 30 requests at once, with three tables of labels among them, of a model that is given `factor` times their rows.
+/// Asks 30 requests at once, with three tables of labels among
+/// them, of a model that is given `factor` times their rows.
 void check_many(Puppet& puppet, Model<> const& model, int factor) {
   std::atomic<int> wrong{0};
   puppet.control.on_run = [&](ath_batch const& batch) {

@@ -1,5 +1,5 @@
-// What a model sees of an item does not depend on the memory that the item's rows lie in, nor on its company: inputs
-// that are parts of larger memory, of every element type, alone, in batches with others and in pieces.
+// What a model sees of an item does not depend on the memory that the item's rows lie in, nor on its company:
+// inputs that are parts of larger memory, of every element type, alone, in batches with others and in pieces.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 

@@ -568,7 +568,8 @@ TEST_CASE("a caller whose answer is late is told so, although the state is lost 
   CHECK(ask({.deadline = 5ms}) == Code::deadline_exceeded);
 }
 
-// On threads of the system: each call has its own state, whoever shares its batches, and whatever its reader does.
+// On threads of the system: each call has its own state,
+// whoever shares its batches, and whatever its reader does.
 TEST_CASE("many streams on many threads each give their own parts") {
   for (bool const held : {false, true}) {
     CountingBackend backend;

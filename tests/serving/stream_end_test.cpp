@@ -1,5 +1,5 @@
-// What the end of a stream leaves behind: no thread that reads what its request lends, and none that knows its
-// Cancellation.
+// What the end of a stream leaves behind: no thread that reads
+// what its request lends, and none that knows its Cancellation.
 #include <doctest/doctest.h>
 
 #include <array>

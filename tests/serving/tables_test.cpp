@@ -16,7 +16,8 @@ using namespace athanor_tests;
 
 namespace {
 
-/// A table with `extra` zeroed bytes behind it, as a program that was compiled against a later version has it.
+/// A table with `extra` zeroed bytes behind it, as a program
+/// that was compiled against a later version has it.
 struct LaterTable {
   ath_backend_table table;
   std::array<unsigned char, 32> later{};

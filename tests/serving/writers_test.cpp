@@ -17,8 +17,8 @@ using namespace athanor_tests;
 
 namespace {
 
-/// Its clock stands still, so that every batch takes as long as the others: the largest run time of a batch is one word
-/// of all callers of a lane, written when it changes.
+/// Its clock stands still, so that every batch takes as long as the others: the largest
+/// run time of a batch is one word of all callers of a lane, written when it changes.
 struct TimelessEnv : Recorded<SystemEnv> {
   static TimePoint now() noexcept {
     static TimePoint const start = SystemEnv::now();
@@ -74,8 +74,8 @@ class Hand {
   std::thread thread_;
 };
 
-/// Keeps a worker inside a task, but while its hand acts: so each hand has a worker of its own, which counts as the same
-/// caller.
+/// Keeps a worker inside a task, but while its hand acts: so each
+/// hand has a worker of its own, which counts as the same caller.
 class WorkersHold : Task {
  public:
   explicit WorkersHold(int caller) : caller_(caller) {

@@ -67,8 +67,9 @@ std::string explain(Script const& script, std::string const& wrong, ModelFolders
 
 }  // namespace
 
-// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin;
-// ATHANOR_INTERRUPTS says that one schedule in so many interrupts its actors between any two operations.
+// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run,
+// ATHANOR_FIRST_SEED where they begin; ATHANOR_INTERRUPTS says that one
+// schedule in so many interrupts its actors between any two operations.
 // mutant: a call may be answered twice
 // mutant: a slot in execution is withdrawn
 // mutant: a place keeps its state for whoever takes it next

@@ -1,5 +1,6 @@
-// Graphs, as a processor makes them and a model reads them: items of any number of atoms, and of edges, each of which is
-// the position of an atom of the same item. What a model and a processor must give for a graph follows from its mark.
+// Graphs, as a processor makes them and a model reads them: items of any number
+// of atoms, and of edges, each of which is the position of an atom of the same
+// item. What a model and a processor must give for a graph follows from its mark.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ Graph graph_of(std::uint32_t mark);
 // What preprocess makes of it: `atom` and `edge`.
 std::vector<Tensor> tensors_of(Graph const& graph);
 
-// The marks of a batch's graphs. None when an atom, an edge or the count is not what the requests and the places of their
-// items say.
+// The marks of a batch's graphs. None when an atom, an edge or the
+// count is not what the requests and the places of their items say.
 std::optional<std::vector<std::uint32_t>> read_graphs(std::span<ath_tensor const> atom_edge_segment_count,
                                                       std::int64_t items);
 

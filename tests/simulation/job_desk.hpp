@@ -264,8 +264,8 @@ class JobDesk {
     return job.seen != 0 && job.seen < look.from && job.state != state;
   }
 
-  // Of a key's accepted jobs, the table has at most the one of `status`. One whose submit took so long that it
-  // may have been accepted when that one was cannot be told from it: of neither anything is expected.
+  // Of a key's accepted jobs, the table has at most the one of `status`. One whose submit took so long that
+  // it may have been accepted when that one was cannot be told from it: of neither anything is expected.
   void settle_others(std::uint32_t key, JobStatus const* status) {
     auto const is_of_key = [&](JobFacts const& job) {
       return job.key == key && job.table == tables_ && job.accepted;

@@ -214,8 +214,8 @@ void Judge::judge_report(CallRecord const& call, Given const& answer, TimePoint 
     wrong("a batch of a size that there is not: " + describe(call));
 }
 
-/// A success is in its caller's hands by the deadline. Of an infer_many each was ready by then, and the caller, who may run
-/// the model itself, has all of them at its return.
+/// A success is in its caller's hands by the deadline. Of an infer_many each was ready
+/// by then, and the caller, who may run the model itself, has all of them at its return.
 void Judge::judge_delivery(CallRecord const& call, Report const& report, TimePoint now) {
   if (report.delivered < report.total || report.delivered > now - call.began)
     wrong("a report of a delivery before the answer, or after its caller had it: " + describe(call));
@@ -340,8 +340,9 @@ bool Judge::may_be_held(CallRecord const& call, Reason reason) const {
   return reason == Reason::queue_full ? items > script_.options.max_items : bytes > script_.options.max_bytes;
 }
 
-/// Whether another model may have memory that cannot be taken from it: it was pinned, on its way in or on its way out. The
-/// thread that answered a call, or ended a load, may not have let go of its model before a quiet moment.
+/// Whether another model may have memory that cannot be taken from it: it was
+/// pinned, on its way in or on its way out. The thread that answered a call,
+/// or ended a load, may not have let go of its model before a quiet moment.
 bool Judge::others_use_budget(ModelKind kind, Order from) const {
   if (!script_.options.model_bytes) return false;
   from = std::min(from, quiet_since_);
@@ -382,8 +383,8 @@ std::string Judge::unexplained_exhaustion(CallRecord const& call, Error const& e
   return model.lacked_budget ? "" : "neither the engine nor the budget of models was full";
 }
 
-/// At worst everybody's items run one by one before it, each as long as the longest run of the model; and a prediction is
-/// trusted once there were enough batches.
+/// At worst everybody's items run one by one before it, each as long as the longest
+/// run of the model; and a prediction is trusted once there were enough batches.
 std::string Judge::unexplained_wait(CallRecord const& call, TimePoint now) {
   Facts const& model = facts(call.model);
   if (call.deadline == no_deadline) return "it has no deadline";

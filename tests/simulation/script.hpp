@@ -1,5 +1,6 @@
-// What happens in one simulated run: the engine's options, the faults of the backend, and the events in their
-// order. All of it is drawn from a seed beforehand, so that an event can be dropped and the rest stay as it is.
+// What happens in one simulated run: the engine's options, the faults of the
+// backend, and the events in their order. All of it is drawn from a seed
+// beforehand, so that an event can be dropped and the rest stay as it is.
 #pragma once
 
 #include <cstdint>
@@ -125,12 +126,13 @@ std::string to_string(Script const& script);
 // The smallest script, made by dropping events, for which `fails` still holds.
 Script shrink(Script script, std::function<bool(Script const&)> const& fails);
 
-// Values, and what they mean. One is a content, which decides the inputs, and a parameter: requests of one content may
-// have three values.
+// Values, and what they mean. One is a content, which decides the inputs,
+// and a parameter: requests of one content may have three values.
 inline constexpr std::uint32_t contents = 4096;
 constexpr std::uint32_t content_of(std::uint32_t value) noexcept { return value % contents; }
 std::uint32_t items_of(std::uint32_t value) noexcept;
-// The parameter of a request, which leaves it out where it is 0, the default. An answer has a quarter of it added.
+// The parameter of a request, which leaves it out where it
+// is 0, the default. An answer has a quarter of it added.
 constexpr std::uint32_t shift_of(std::uint32_t value) noexcept {
   return (content_of(value) + value / contents) % 3;
 }

@@ -16,9 +16,10 @@ namespace athanor_tests {
 // The clock stands still for long, so what came before what is told by an order of its own.
 using Order = std::uint64_t;
 
-// What answers say of one sequence since it was opened or reset. Every answer shows the state that its call found: which
-// call it is, counted from 0, and the values of those before it. So a call that stepped twice, not at all, or another
-// sequence's state is one that does not fit to the others, however late its answer is looked at.
+// What answers say of one sequence since it was opened or reset. Every answer shows
+// the state that its call found: which call it is, counted from 0, and the values of
+// those before it. So a call that stepped twice, not at all, or another sequence's
+// state is one that does not fit to the others, however late its answer is looked at.
 struct SequenceFacts {
   ModelKind model = ModelKind::carried;
   Order since = 0;

@@ -442,7 +442,8 @@ Result<SeenRow> read_item(Stage& stage, Item const& item, bool right) {
   return *seen;
 }
 
-// That `row`, of so many numbers, is what a model of that kind answers for the item, whose preprocess kept `seen`.
+// That `row`, of so many numbers, is what a model of that
+// kind answers for the item, whose preprocess kept `seen`.
 void check_answer(Stage& stage, ModelKind kind, Item const& item, SeenRow const& seen, Tensor const& row,
                   std::int64_t width) {
   stage.postprocess();

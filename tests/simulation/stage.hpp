@@ -1,20 +1,21 @@
 // The models of the simulated world: their folders, and a backend and processors that do what the world says.
 //
-// A request of content c has items_of(c) items; item r of input j holds c * 32 + 2 * r + j, as numbers or in a text. Every
-// model answers with its input plus 1 and a quarter of its parameter, so that an answer says whose rows and whose parameter
-// the model has seen. (Each member of the ensemble adds its number as well, and the answer is the mean over those that
-// answered.)
+// A request of content c has items_of(c) items; item r of input j holds c * 32 + 2 * r + j, as
+// numbers or in a text. Every model answers with its input plus 1 and a quarter of its parameter,
+// so that an answer says whose rows and whose parameter the model has seen. (Each member of the
+// ensemble adds its number as well, and the answer is the mean over those that answered.)
 //
-// The parameter: `plain`, `single` and `held` read it for a whole batch, `texts`, `carried` and `graph` for each item, `made`
-// in its processor; `ensemble`, `padded` and `ragged` have none. A request to `texts` of an odd content says a tag, any other
-// leaves it out. `plain` gives with each batch one number for all its items and reads a constant for a batch, `ensemble` one
+// The parameter: `plain`, `single` and `held` read it for a whole batch, `texts`, `carried` and
+// `graph` for each item, `made` in its processor; `ensemble`, `padded` and `ragged` have none.
+// A request to `texts` of an odd content says a tag, any other leaves it out. `plain` gives
+// with each batch one number for all its items and reads a constant for a batch, `ensemble` one
 // for each item. `single` has no batch axis, the ensemble has its items along axis 1.
 //
-// Items of different length: `padded`, `carried` and `made` pad them, the last also those of one request. What pads is
-// checked by the backend, which answers padding with NaN, so that nobody is given it unnoticed. Requests to `padded` and
-// `made` have a table for all items, whose length and numbers depend on the content. `ragged` answers with any number of rows
-// for each item, all of them its input plus 1. `graph` has a processor that makes graphs of texts, and texts of the model's
-// answers; see graphs.hpp.
+// Items of different length: `padded`, `carried` and `made` pad them, the last also those of one request.
+// What pads is checked by the backend, which answers padding with NaN, so that nobody is given it
+// unnoticed. Requests to `padded` and `made` have a table for all items, whose length and numbers depend
+// on the content. `ragged` answers with any number of rows for each item, all of them its input plus 1.
+// `graph` has a processor that makes graphs of texts, and texts of the model's answers; see graphs.hpp.
 #pragma once
 
 #include <array>
@@ -61,8 +62,8 @@ constexpr std::uint64_t footprint_of(ModelKind kind) {
 }
 inline constexpr float stage_edition = 7;  // what `plain` gives beside y
 
-// The state of a sequence: how many calls stepped it, and a number made of their values. A model with state answers with
-// the one that it found, too.
+// The state of a sequence: how many calls stepped it, and a number made of
+// their values. A model with state answers with the one that it found, too.
 struct StateSeen {
   std::uint32_t calls = 0;
   std::uint32_t mix = 0;
@@ -206,8 +207,8 @@ class StagedProcessor {
   Stage& stage_;
 };
 
-// Makes z, four numbers and more of them in some rows: the two of x, the value and the row that the text says, and fives.
-// These are kept until the model's answer, which becomes the caller's.
+// Makes z, four numbers and more of them in some rows: the two of x, the value and the row that
+// the text says, and fives. These are kept until the model's answer, which becomes the caller's.
 struct MadeRows {
   Stage& stage;
   std::span<Port const> made() const;

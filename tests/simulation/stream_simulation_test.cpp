@@ -20,7 +20,8 @@ constexpr std::uint64_t usual_schedules = 100'000;
 
 }  // namespace
 
-// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES changes how many run, ATHANOR_FIRST_SEED where they begin.
+// ATHANOR_SEED runs one seed alone, ATHANOR_SCHEDULES
+// changes how many run, ATHANOR_FIRST_SEED where they begin.
 // mutant: a call goes on although its reader has not read
 // mutant: a part comes after the end of its stream
 // mutant: a step leaves its state where it was

@@ -427,8 +427,8 @@ void StreamWorld::fork_some() {
   }
 }
 
-/// A child has this thread alone, and what the others held at that moment is held for ever. It gets nothing of a stream that
-/// its parent opened, and its parent may cancel that.
+/// A child has this thread alone, and what the others held at that moment is held for ever.
+/// It gets nothing of a stream that its parent opened, and its parent may cancel that.
 void StreamWorld::fork(Added& added) {
   Handle const model(added.served);
   Call& call = new_call(added);

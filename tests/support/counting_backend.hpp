@@ -1,5 +1,6 @@
-// A model that the engine steps: x is how many steps a call wants and a mark of the call; y is how many it has made, and
-// the mark as often added up. A state that is stepped twice, not at all, or is another call's shows in y.
+// A model that the engine steps: x is how many steps a call wants and a mark
+// of the call; y is how many it has made, and the mark as often added up. A
+// state that is stepped twice, not at all, or is another call's shows in y.
 #pragma once
 
 #include <cstddef>

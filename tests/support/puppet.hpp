@@ -69,8 +69,8 @@ class PuppetBackend {
     }
 
    private:
-    // An engine tries every model with made-up inputs before it serves, which no test means: they are answered and
-    // seen nowhere.
+    // An engine tries every model with made-up inputs before it
+    // serves, which no test means: they are answered and seen nowhere.
     static bool is_made_up(ath_batch const& batch) {
       auto const& x = batch.inputs[0];
       if (x.size_bytes < sizeof(float)) return false;

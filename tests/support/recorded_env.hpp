@@ -1,4 +1,5 @@
-// An environment that records which caller writes which line of memory, beside another one that does the work.
+// An environment that records which caller writes which
+// line of memory, beside another one that does the work.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace athanor_tests {
 
 using namespace athanor;
 
-/// Who wrote what since clear(). A caller is a number that its thread sets, or whoever plays several callers on one
-/// thread; writes of caller 0 are not recorded.
+/// Who wrote what since clear(). A caller is a number that its thread sets, or
+/// whoever plays several callers on one thread; writes of caller 0 are not recorded.
 struct Recorder {
   using Lines = std::map<std::uintptr_t, std::set<int>>;  // callers by number of the line
 
@@ -40,7 +41,8 @@ struct Recorder {
   }
 };
 
-/// While one lives, the recorder also hears who writes reference counts and cells of metrics, in a library that tells.
+/// While one lives, the recorder also hears who writes reference
+/// counts and cells of metrics, in a library that tells.
 struct RecordsCounts {
 #ifdef ATHANOR_RECORDS_WRITES
   RecordsCounts() {

@@ -21,8 +21,8 @@ struct ThreadMemory {
   bool failed = false;          // that one has failed
 };
 
-// Actors of a simulation are on one thread: those of them whose allocations are to fail by themselves are told
-// apart by Simulation::give_each_actor(thread_memory().fails_at).
+// Actors of a simulation are on one thread: those of them whose allocations are to fail
+// by themselves are told apart by Simulation::give_each_actor(thread_memory().fails_at).
 ThreadMemory& thread_memory() noexcept;
 
 // While one lives, that allocation of this thread fails.

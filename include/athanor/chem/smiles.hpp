@@ -40,10 +40,10 @@ struct SmilesFault {
   std::optional<std::int32_t> byte;
 };
 
-/// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may go on
-/// with a CXSMILES extension (between two `|`) and a name, which are set aside; an extension that changes the
-/// molecule is rejected. Two backslashes are read as one, as RDKit does. `~`, a bond of any kind, is rejected,
-/// although RDKit reads it, because no feature describes it.
+/// Reads `text` as one SMILES. Blanks and line breaks at its ends are trimmed. After a blank it may
+/// go on with a CXSMILES extension (between two `|`) and a name, which are set aside; an extension
+/// that changes the molecule is rejected. Two backslashes are read as one, as RDKit does. `~`, a
+/// bond of any kind, is rejected, although RDKit reads it, because no feature describes it.
 ///
 /// Fails with invalid_argument: `too_large` above a limit, `syntax` otherwise, and the sentence names the
 /// byte, counted from 0, or what was written in place of a SMILES. Accepts text that later chemistry checks

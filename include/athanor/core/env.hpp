@@ -110,9 +110,9 @@ class SystemExecutor {
   bool idle() const noexcept;
   /// True on a thread that fires timers: post long work from there instead of running it.
   static bool on_timer_thread() noexcept;
-  /// Arms or re-arms; a time in the past is due at once. Returns false when the executor is stopping, or when
-  /// a thread or memory cannot be obtained: the timer is then not armed. Once the executor is stopping no timer
-  /// fires; an armed timer stays armed until it is disarmed.
+  /// Arms or re-arms; a time in the past is due at once. Returns false when the executor is
+  /// stopping, or when a thread or memory cannot be obtained: the timer is then not armed. Once
+  /// the executor is stopping no timer fires; an armed timer stays armed until it is disarmed.
   bool arm(Timer& timer, TimePoint at) noexcept;
   /// Returns true if the timer was armed and will not fire; false if it was not armed, in which case it may
   /// be firing now.

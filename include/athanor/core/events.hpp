@@ -43,8 +43,8 @@ struct Event {
   std::string_view detail;  ///< further information, may be empty
 };
 
-/// Writes `model_loaded model=tg version=1.0.0: took 1200 ms` to the sink. Failures are warnings, other events
-/// info.
+/// Writes `model_loaded model=tg version=1.0.0: took 1200 ms`
+/// to the sink. Failures are warnings, other events info.
 void emit(Sink const& sink, Event const& event) noexcept;
 
 }  // namespace athanor::inline v1

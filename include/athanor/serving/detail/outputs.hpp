@@ -99,8 +99,8 @@ inline Result<void> make_outputs(ModelDescription const& description, std::span<
 Result<void> check_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                         std::span<Tensor const> computed);
 
-/// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of `computed`, which
-/// has rows of their shape. Outputs along padded axes are left to cut_rows.
+/// Copies `count` rows of a batch of `batch_items`, from row `row` on, to rows `first ..` of
+/// `computed`, which has rows of their shape. Outputs along padded axes are left to cut_rows.
 inline void copy_rows(ModelDescription const& description, std::span<TensorView const> outputs,
                       std::int64_t batch_items, std::size_t row, std::size_t first, std::size_t count,
                       std::span<Tensor> computed) noexcept {
