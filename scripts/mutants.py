@@ -44,7 +44,7 @@ JOINED = ("serving", "manifest", "capi", "simulation")
 PROGRAMS = {"capi": ("athanor-capi-tests", "athanor-capi-exit", "athanor-capi-memory"),
             "polymers": ("athanor-polymers-files-tests", "athanor-polymers-tests")}
 # Per suite: what runs its examples' program, and where that program is built.
-SCRIPTS = {"polymers": (("program_test.py", "build_test.py", "terminal_test.py"), "examples/polymers/polymers")}
+SCRIPTS = {"polymers": (("program_test.py", "build_test.py", "interruption_test.py", "terminal_test.py"), "examples/polymers/polymers")}
 JOBS = int(os.environ.get("ATHANOR_JOBS") or len(os.sched_getaffinity(0)))
 SCHEDULES = "5000"
 BYTES_OF_A_SUITE = 8 << 30

@@ -4,17 +4,13 @@ program_test.py PROGRAM
 """
 
 import csv
-import fcntl
 import json
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import termios
-import time
 import unittest
 from pathlib import Path
 
@@ -552,59 +548,6 @@ class Program(unittest.TestCase):
         self.assertNotIn("invalid_argument", output)
         _, errors = self.predict("--csv", self.folder / "none.csv", status=1)
         self.assertRegex(errors, r"^polymers: /[^:]*none\.csv: cannot be read: No such file or directory\n$")
-
-    # mutant: the output of a run is not finished
-    def test_an_interruption_keeps_what_is_done(self):
-        out = self.folder / "out.json"
-        with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
-            # More than the windows that are read at once; the rest of the input never comes.
-            program.stdin.write(b"*CC*\n" * 100_000)
-            program.stdin.flush()
-            while not out.exists() or out.stat().st_size < 1000:
-                self.assertIsNone(program.poll())
-                time.sleep(0.01)
-            program.send_signal(signal.SIGINT)
-            _, errors = program.communicate()
-        self.assertEqual(program.returncode, 130, errors)
-        rows = json.loads(out.read_text())
-        self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors.decode())
-        self.assertEqual({row["error"] for row in rows if "error" in row}, set())
-
-    # mutant: a terminal that is gone ends the program at once
-    # mutant: an interruption that is ignored interrupts
-    def test_a_terminal_that_is_gone_interrupts_unless_that_is_ignored(self):
-        for ignored in (False, True):
-            out = self.folder / f"out{ignored}.csv"
-            prepare = (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None
-            with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare) as program:
-                program.stdin.write(b"*CC*\n" * 100_000)
-                program.stdin.flush()
-                while not out.exists() or out.stat().st_size < 1000:
-                    self.assertIsNone(program.poll())
-                    time.sleep(0.01)
-                program.send_signal(signal.SIGHUP)
-                output, errors = program.communicate()
-            rows = out.read_text().count("\n") - 1
-            self.assertEqual(program.returncode, 0 if ignored else 128 + signal.SIGHUP, errors)
-            self.assertEqual("interrupted; the first" in errors.decode(), not ignored)
-            self.assertIn(f"\n{rows} rows, 0 refused", "\n" + output.decode())
-            if ignored:
-                self.assertEqual(rows, 100_000)
-
-    # mutant: an interruption breaks what is written
-    def test_an_interruption_breaks_no_write_into_a_pipe_that_is_full(self):
-        path = self.write("in.smi", "*CC*\n" * 2000)
-        with subprocess.Popen([PROGRAM, "predict", path, "--out", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
-            size = fcntl.fcntl(program.stdout, fcntl.F_GETPIPE_SZ)
-            held = bytearray(4)
-            while int.from_bytes(held, sys.byteorder) < size:
-                self.assertIsNone(program.poll())
-                time.sleep(0.01)
-                fcntl.ioctl(program.stdout, termios.FIONREAD, held)
-            program.send_signal(signal.SIGINT)
-            output, errors = program.communicate()
-        self.assertEqual(program.returncode, 130, errors)
-        self.assertIn(f"interrupted; the first {output.count(b'*CC*')} rows are done", errors.decode())
 
     # mutant: what is said may reach a file through a closed stream
     def test_nothing_that_is_said_reaches_a_file_through_a_closed_stream(self):
