@@ -43,8 +43,7 @@ struct Given {
       bool fits = view.ndim >= 0 && view.ndim <= ATH_MAX_RANK;
       for (std::int32_t axis = 0; fits && axis < view.ndim; ++axis)
         fits = !__builtin_mul_overflow(elements, view.shape[axis], &elements);
-      if (fits && elements >= 0 && elements < static_cast<std::int64_t>(count))
-        view.offsets = offsets.get();
+      if (fits && elements >= 0 && elements < static_cast<std::int64_t>(count)) view.offsets = offsets.get();
     }
     std::string const content = bytes.rest();
     memory = std::make_unique<std::uint8_t[]>(content.size());
