@@ -229,7 +229,6 @@ TEST_CASE("two readers that block leave the steps that their calls share to a wo
   CHECK(counting.backend.marks.size() < 14);
 }
 
-// mutant: the deadline of a stream leaves the parts that wait
 TEST_CASE("parts that wait when the deadline of their stream passes are not read any more") {
   Counting counting;
   auto stream = counting.open(9, 1, {.deadline = 10ms});
@@ -406,6 +405,7 @@ TEST_CASE("a stream goes on after an unload, as it holds the model, and later on
   check_ends_well(next);
 }
 
+// mutant: a stop leaves the parts of a stream that wait
 TEST_CASE("a stop ends streams, whether they wait for their reader or for a batch") {
   Counting counting;
   auto unread = counting.open(9, 2);
