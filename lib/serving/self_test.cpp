@@ -321,6 +321,20 @@ Result<void> halve_first(ModelDescription const& description, Worker& worker, Co
   return {};
 }
 
+/// Refuses a model that fails on an item alone, as `error` says, and on no pair: its rows depend on company.
+Result<void> check_fails_together(ModelDescription const& description, Worker& worker, Company const& company,
+                                  Error const& error) {
+  if (error.reason == Reason::out_of_memory || largest_batch(description, company.samples) < 2) return {};
+  auto const runs = [&](std::int64_t items) {
+    return run_samples(description, worker, company.samples, 0, items).has_value();
+  };
+  if (!runs(2) || runs(1)) return {};
+  return refuse(
+      "dry run of one item: {}; expected a model that answers an item alone, got one that answers two "
+      "together",
+      error.message);
+}
+
 /// Runs the first item a second time, for a model that no company shows to keep state.
 Result<void> try_again(ModelDescription const& description, Worker& worker, Company const& company) {
   auto const same =
@@ -405,7 +419,9 @@ Result<std::string> try_company(ModelDescription const& description, Worker& wor
   Stopwatch watch(time);
   if (auto const ran = run_alone(description, worker, *company, watch); !ran) {
     if (is_broken_promise(ran.error())) return refuse("dry run of one item: {}", ran.error().message);
-    return ran.error().message;  // made-up values may be none that the model takes
+    return check_fails_together(description, worker, *company, ran.error()).map([&] {
+      return ran.error().message;  // made-up values may be none that the model takes
+    });
   }
   watch.ran_alone(company->alone.size());
   if (auto same = try_padding(description, worker, *company); !same)

@@ -117,6 +117,32 @@ def forces(self, x: Tensor) -> Tensor:
   CHECK(values == std::vector<float>{1, 2, 3, 4});
 }
 
+// mutant: a model that fails alone is not tried in company
+TEST_CASE("a model that answers items only together is refused, as batch_norm while it trains") {
+  tests::Folder const folder;
+  tests::write_script(folder / "model.pt", R"(
+def forward(self, x: Tensor) -> Tensor:
+  assert x.size(0) > 1, "expected more than 1 value per channel when training"
+  return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+)");
+  auto const load = [&](std::string const& batching) {
+    std::ofstream(folder / "athanor.json")
+        << R"({"athanor": 1, "name": "trains", "version": "1.0.0", "backend": "torch", "format": "torchscript",
+            "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+            "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}], )" +
+               batching + R"("members": [{"file": "model.pt", "digest": "xxh128:)" +
+               to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+    auto engine = engine_with_torch();
+    return engine.load((folder / "").string()).map([](Model<> const&) {});
+  };
+  auto const refused = load("");
+  REQUIRE(!refused);
+  CHECK(refused.error().reason == Reason::model_load);
+  CHECK_MESSAGE(refused.error().message.find("got one that answers two together") != std::string::npos,
+                refused.error().message);
+  CHECK(load(R"("batching": {"max_items": 1}, )"));  // each request gets the model's own error
+}
+
 TEST_CASE("a pt2 package whose batch axis is dynamic passes the dry run") {
   auto engine = engine_with_torch();
   auto model = serve(engine, PackageFolder("perceptron.pt2", 10, ""));
