@@ -224,6 +224,7 @@ class InstanceState {
                   ATH_MAX_RANK, tensor.dim());
     if (!tensor.device().is_cpu()) tensor = tensor.cpu();
     if (tensor.requires_grad()) tensor = tensor.detach();  // without what its gradients would need
+    if (tensor.is_neg()) tensor = tensor.resolve_neg();    // a view that negates when it is read
     tensor = tensor.contiguous();
     if (is_borrowed(tensor)) tensor = tensor.clone();
     out = {};

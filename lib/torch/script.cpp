@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
@@ -37,6 +38,13 @@ class StorageBytes {
   std::uint64_t total_ = 0;
 };
 
+/// What a node runs inside itself; a fork has a graph of its own.
+std::vector<jit::Block const*> inner_blocks(jit::Node const& node) {
+  std::vector<jit::Block const*> inner(node.blocks().begin(), node.blocks().end());
+  if (node.hasAttribute(c10::attr::Subgraph)) inner.push_back(node.g(c10::attr::Subgraph)->block());
+  return inner;
+}
+
 void add_constants(jit::Block const& block, StorageBytes& bytes) {
   for (auto const* node : block.nodes()) {
     if (node->kind() == c10::prim::Constant && node->outputs().size() == 1) {
@@ -45,7 +53,7 @@ void add_constants(jit::Block const& block, StorageBytes& bytes) {
       if (value && value->isTensorList())
         for (at::Tensor const& tensor : value->toTensorVector()) bytes.add(tensor);
     }
-    for (auto const* inner : node->blocks()) add_constants(*inner, bytes);
+    for (auto const* inner : inner_blocks(*node)) add_constants(*inner, bytes);
   }
 }
 
@@ -57,6 +65,56 @@ std::uint64_t held_bytes(jit::Module const& module, jit::Graph const& graph) {
   for (at::Tensor const& tensor : module.buffers()) bytes.add(tensor);
   add_constants(*graph.block(), bytes);
   return bytes.total();
+}
+
+/// The node that a value comes from, if the value is what that node made, a view of it, or an element of it.
+jit::Node const* origin_of(jit::Value const* value) {
+  jit::Node const* const node = value->node();
+  switch (node->kind()) {
+    case c10::prim::GetAttr:
+    case c10::prim::ListUnpack:
+    case c10::prim::TupleUnpack:
+    case c10::prim::TupleIndex:
+    case c10::prim::unchecked_cast:
+    case c10::prim::unchecked_unwrap_optional: return origin_of(node->input(0));
+    default: break;
+  }
+  auto const* const schema = node->maybeSchema();
+  bool const shares = schema != nullptr && !schema->returns().empty() && !schema->arguments().empty() &&
+                      schema->returns()[0].alias_info() != nullptr;
+  return shares ? origin_of(node->input(0)) : node;
+}
+
+/// The constant whose content `node` writes to; null if it writes to none.
+jit::Value const* find_written_constant(jit::Node const& node) {
+  auto const* const schema = node.maybeSchema();
+  if (schema == nullptr) return nullptr;
+  for (std::size_t i = 0; i < std::min(schema->arguments().size(), node.inputs().size()); ++i) {
+    auto const* const alias = schema->arguments()[i].alias_info();
+    if (alias == nullptr || !alias->isWrite()) continue;
+    auto const* const origin = origin_of(node.input(i));
+    if (origin->kind() == c10::prim::Constant) return origin->output();
+  }
+  return nullptr;
+}
+
+/// What all copies of a module share and a program changes nevertheless: freezing takes a list, a dict, and
+/// what a fork changes, for constant. Empty when it changes none.
+std::string find_changed_constant(jit::Block const& block, bool forked = false) {
+  for (auto const* node : block.nodes()) {
+    if (auto const* const written = find_written_constant(*node)) {
+      std::string_view name = written->debugName();
+      constexpr std::string_view of_module = "self.";
+      if (!name.starts_with(of_module)) return "a constant of it";
+      return fmt::format("its attribute '{}'", name.substr(of_module.size()));
+    }
+    if (forked && node->kind() == c10::prim::SetAttr)
+      return fmt::format("its attribute '{}'", node->s(c10::attr::name));
+    bool const forks = forked || node->hasAttribute(c10::attr::Subgraph);
+    for (auto const* inner : inner_blocks(*node))
+      if (auto found = find_changed_constant(*inner, forks); !found.empty()) return found;
+  }
+  return {};
 }
 
 /// The attribute that a program changes: one that it sets, or whose content it writes to. Empty when it
@@ -86,9 +144,37 @@ bool computes_gradients(jit::Block const& block) {
   return std::ranges::any_of(block.nodes(), [](jit::Node const* node) {
     std::string_view const kind = node->kind().toQualString();
     return kind == "aten::grad" || kind == "aten::backward" ||
-           std::ranges::any_of(node->blocks(),
+           std::ranges::any_of(inner_blocks(*node),
                                [](jit::Block const* inner) { return computes_gradients(*inner); });
   });
+}
+
+/// The constant that an input of that name is; none for another value, or without such an input.
+std::optional<c10::IValue> constant_input(jit::Node const& node, char const* name) {
+  return node.hasNamedInput(name) ? jit::toIValue(node.namedInput(name)) : std::nullopt;
+}
+
+/// Whether a node draws numbers from the generator that the whole process shares. A layer that would draw them
+/// while it trains, or with another probability than 0, draws none otherwise.
+bool draws_random_numbers(jit::Node const& node) {
+  if (!node.isNondeterministic()) return false;
+  for (char const* name : {"train", "training"})
+    if (auto const trains = constant_input(node, name); trains && trains->isBool() && !trains->toBool())
+      return false;
+  for (char const* name : {"p", "dropout", "dropout_p"})
+    if (auto const share = constant_input(node, name); share && share->isDouble() && share->toDouble() == 0.0)
+      return false;
+  return !node.hasNamedInput("generator") || node.namedInput("generator")->mustBeNone();
+}
+
+/// The operator of a program that draws random numbers; empty when none does.
+std::string find_random(jit::Block const& block) {
+  for (auto const* node : block.nodes()) {
+    if (draws_random_numbers(*node)) return node->kind().toQualString();
+    for (auto const* inner : inner_blocks(*node))
+      if (auto found = find_random(*inner); !found.empty()) return found;
+  }
+  return {};
 }
 
 /// What an argument of forward takes: a tensor, or the value of an input of one element.
@@ -385,6 +471,18 @@ Result<std::unique_ptr<Program>> load_script(ProgramSource const& source) {
   if (!source.autograd && computes_gradients(*graph->block()))
     return refuse(source, "{} computes gradients: expected \"autograd\": true in the manifest",
                   source.method);
+  if (auto const random = find_random(*graph->block()); !random.empty())
+    return refuse(source,
+                  "expected a model whose answers its inputs decide, got one whose {} draws random numbers "
+                  "({}): take them as an input, use a generator that {} seeds, or leave such layers out",
+                  source.method, random, source.method);
+  if (auto const changed = find_changed_constant(*graph->block()); !changed.empty())
+    return refuse(
+        source,
+        "expected a model without state, or with state in attributes that are tensors, got one whose "
+        "{} changes {} inside a list, a dict, an object, a fork or a trace, which all callers would "
+        "share: take the state as an input and return the new one",
+        source.method, changed);
   jit::AliasDb const aliases(graph);
   if (auto const changed = find_changed_attribute(*graph->block(), aliases);
       !changed.empty() && source.slots == 0)

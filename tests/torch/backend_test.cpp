@@ -286,6 +286,46 @@ TEST_CASE("a model that keeps state between calls is refused at load, by the nam
   }
 }
 
+// mutant: a model may draw random numbers
+// mutant: what a layer draws while it trains is drawn always
+// mutant: a dropout of nothing is taken for a random one
+TEST_CASE("a model that draws random numbers is refused at load, and one that could is not") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  std::string const forward = "def forward(self, x: Tensor) -> Tensor:\n  ";
+  for (auto const* body : {"return x + torch.rand_like(x)", "return torch.dropout(x, 0.5, True)",
+                           "if bool(x.sum() > 1000):\n    x = torch.bernoulli(x)\n  return x",
+                           "return torch.scaled_dot_product_attention(x, x, x, None, 0.5)"}) {
+    CAPTURE(body);
+    write_script(description.path, forward + body + "\n");
+    auto const error = load_error(description);
+    CHECK(error.reason == Reason::model_load);
+    CHECK_MESSAGE(contains(error.message, "forward draws random numbers (aten::"), error.message);
+  }
+  for (auto const* body :
+       {"return torch.dropout(x, 0.5, self.training)", "return torch.rrelu(x, 0.1, 0.3, self.training)",
+        "return torch.scaled_dot_product_attention(x, x, x, None, 0.0)"}) {
+    CAPTURE(body);
+    write_script(description.path, forward + body + "\n");
+    auto const model = Model::load(table(), description);
+    CHECK_MESSAGE(model, model.error().message);
+  }
+}
+
+// mutant: an output that is a negated view is read as it lies
+TEST_CASE("an output that is a view of negated numbers holds these") {
+  Folder const folder;
+  auto const model =
+      load(folder, "def forward(self, x: Tensor) -> Tensor:\n  return torch._neg_view(x + 1)\n");
+  std::vector<float> const x{1, -3};
+  Instance instance(model);
+  auto const outputs = instance.run({floats(x, {2})});
+  REQUIRE_MESSAGE(outputs, outputs.error().message);
+  CHECK((*outputs)[0].as<float>()[0] == -2.0F);
+  CHECK((*outputs)[0].as<float>()[1] == 2.0F);
+}
+
 // mutant: the element type of an input is not compared
 TEST_CASE("inputs that are not what the manifest declares are refused before the model sees them") {
   Folder const folder;

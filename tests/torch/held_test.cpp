@@ -87,6 +87,51 @@ TEST_CASE("state that is an input lives on when the caller's bytes have gone") {
   CHECK(step(instance, 0, 4) == 7.0F);
 }
 
+TEST_CASE("a list that a module changes is a state of each slot") {
+  Folder const folder;
+  auto const model = load(folder,
+                          "def forward(self, x: Tensor) -> Tensor:\n"
+                          "  self.kept[0] = self.kept[0] + x\n"
+                          "  return self.kept[0]\n",
+                          holding(2, "torchscript"), {{"kept", {1}, true}});
+  Instance instance(model);
+  CHECK(step(instance, 0, 1) == 0.875F);
+  CHECK(step(instance, 1, 10) == 9.875F);
+  CHECK(step(instance, 0, 1) == 1.875F);
+}
+
+// mutant: nobody looks whether a program writes to a constant
+// mutant: what a fork runs is not looked at
+// mutant: an attribute that a fork sets is taken for a constant
+TEST_CASE("state that all copies of a module would share is refused at load, also where slots hold state") {
+  Folder const folder;
+  Description description;
+  description.path = (folder / "model.pt").string();
+  std::string const forward = "def forward(self, x: Tensor) -> Tensor:\n";
+  std::string const fork = forward + "  return torch.wait(fork(self.step, x))\n";
+  std::string const step = "def step(self, x: Tensor) -> Tensor:\n";
+  for (auto const& [source, listed] : std::vector<std::pair<std::string, bool>>{
+           {forward + "  self.kept[0].add_(1)\n  return x + self.kept[0]\n", true},
+           {forward + "  for each in self.kept:\n    each.view(-1).add_(1)\n  return x + self.kept[0]\n",
+            true},
+           {step + "  self.kept.add_(1)\n  return x + self.kept\n" + fork, false},
+           {step + "  self.kept = self.kept + 1\n  return x + self.kept\n" + fork, false}}) {
+    CAPTURE(source);
+    write_script(description.path, source, {{"kept", {1}, listed}});
+    for (std::uint64_t const slots : {0U, 2U}) {
+      description.slots = slots;
+      auto const error = load_error(description);
+      CHECK(error.reason == Reason::model_load);
+      CHECK_MESSAGE(contains(error.message, "forward changes its attribute 'kept' inside a list"),
+                    error.message);
+    }
+  }
+  // A constant of the file, as traces have them, is nobody's attribute.
+  write_script(description.path, forward + "  self.kept[0].add_(1)\n  return x + self.kept[0]\n",
+               {{"kept", {1}, true}}, true);
+  CHECK(contains(load_error(description).message, "forward changes a constant of it inside"));
+}
+
 TEST_CASE("what cannot hold state is refused at load, and what it cannot step when it is run") {
   Folder const folder;
   Description description = holding(2);

@@ -14,6 +14,7 @@ namespace athanor::tests {
 struct Parameter {
   std::string name;
   std::vector<std::int64_t> shape;
+  bool listed = false;  ///< whether it is the only element of a list
 };
 
 inline float parameter_value(std::int64_t index) {
