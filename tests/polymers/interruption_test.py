@@ -23,21 +23,26 @@ class Interruption(unittest.TestCase):
         self.addCleanup(temporary.cleanup)
         self.folder = Path(temporary.name)
 
-    # mutant: the output of a run is not finished
-    def test_an_interruption_keeps_what_is_done(self):
-        out = self.folder / "out.json"
-        with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
-            # More than the windows that are read at once; the rest of the input never comes.
+    def interrupt(self, out, number, prepare=None):
+        """Sends the signal while the program waits for input that never comes, behind rows that it has written."""
+        with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare) as program:
+            # More than the windows that are read at once.
             program.stdin.write(b"*CC*\n" * 100_000)
             program.stdin.flush()
             while not out.exists() or out.stat().st_size < 1000:
                 self.assertIsNone(program.poll())
                 time.sleep(0.01)
-            program.send_signal(signal.SIGINT)
-            _, errors = program.communicate()
-        self.assertEqual(program.returncode, 130, errors)
+            program.send_signal(number)
+            output, errors = program.communicate()
+        return program.returncode, output.decode(), errors.decode()
+
+    # mutant: the output of a run is not finished
+    def test_an_interruption_keeps_what_is_done(self):
+        out = self.folder / "out.json"
+        status, _, errors = self.interrupt(out, signal.SIGINT)
+        self.assertEqual(status, 130, errors)
         rows = json.loads(out.read_text())
-        self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors.decode())
+        self.assertIn(f"interrupted; the first {len(rows)} rows are done", errors)
         self.assertEqual({row["error"] for row in rows if "error" in row}, set())
 
     # mutant: a terminal that is gone ends the program at once
@@ -46,18 +51,11 @@ class Interruption(unittest.TestCase):
         for ignored in (False, True):
             out = self.folder / f"out{ignored}.csv"
             prepare = (lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None
-            with subprocess.Popen([PROGRAM, "predict", "-", "--out", out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare) as program:
-                program.stdin.write(b"*CC*\n" * 100_000)
-                program.stdin.flush()
-                while not out.exists() or out.stat().st_size < 1000:
-                    self.assertIsNone(program.poll())
-                    time.sleep(0.01)
-                program.send_signal(signal.SIGHUP)
-                output, errors = program.communicate()
+            status, output, errors = self.interrupt(out, signal.SIGHUP, prepare)
             rows = out.read_text().count("\n") - 1
-            self.assertEqual(program.returncode, 0 if ignored else 128 + signal.SIGHUP, errors)
-            self.assertEqual("interrupted; the first" in errors.decode(), not ignored)
-            self.assertIn(f"\n{rows} rows, 0 refused", "\n" + output.decode())
+            self.assertEqual(status, 0 if ignored else 128 + signal.SIGHUP, errors)
+            self.assertEqual("interrupted; the first" in errors, not ignored)
+            self.assertIn(f"\n{rows} rows, 0 refused", "\n" + output)
             if ignored:
                 self.assertEqual(rows, 100_000)
 
