@@ -315,7 +315,7 @@ Result<void> halve_first(ModelDescription const& description, Worker& worker, Co
   auto const half = halve(description, first);
   Company pair{.tolerance = company.tolerance, .halved = true};
   if (!half || !join(description, worker, first, pair) || !join(description, worker, *half, pair)) return {};
-  auto const ran = run_alone(description, worker, pair, watch);
+  auto ran = run_alone(description, worker, pair, watch);
   if (!ran && is_written_input(ran.error())) return ran;
   if (ran && pair.differs) company = std::move(pair);
   return {};

@@ -103,7 +103,7 @@ jit::Value const* find_written_constant(jit::Node const& node) {
 std::string find_changed_constant(jit::Block const& block, bool forked = false) {
   for (auto const* node : block.nodes()) {
     if (auto const* const written = find_written_constant(*node)) {
-      std::string_view name = written->debugName();
+      std::string const name = written->debugName();
       constexpr std::string_view of_module = "self.";
       if (!name.starts_with(of_module)) return "a constant of it";
       return fmt::format("its attribute '{}'", name.substr(of_module.size()));
