@@ -352,7 +352,8 @@ bool Judge::others_use_budget(ModelKind kind, Order from) const {
   for (ModelKind const other : script_.models) {
     Facts const& model = facts_[static_cast<std::size_t>(other)];
     bool const moves = model.loads > 0 || model.loaded > from || model.file_loads > 0 ||
-                       model.files_loaded > from || model.unloading > 0 || model.unloaded > from;
+                       model.files_loaded > from || model.unloading > 0 || model.unloaded > from ||
+                       model.removed > from;
     if (is_other(other) && moves) return true;
   }
   return std::ranges::any_of(

@@ -128,6 +128,8 @@ class Judge {
   // Some of the model's calls are counted where nobody can ask any more.
   void counts_are_lost(ModelKind model) { facts(model).inexact = true; }
   // Others keep the model that had its name.
+  // Its memory is on its way out when nobody has a handle of it.
+  void model_is_removed(ModelKind model) { facts(model).removed = tick(); }
   void model_is_replaced(ModelKind model) { facts(model).replaced = true; }
   void stop_called() { stopping_ = true; }
   // A sequence was opened or reset; `now` is a time before that.
@@ -173,6 +175,7 @@ class Judge {
     int file_loads = 0;
     Order files_loaded = 0;
     bool lacked_budget = false;  // a load may have, and is remembered
+    Order removed = 0;
     bool replaced = false;
     int unloading = 0;
     Order unloaded = 0;

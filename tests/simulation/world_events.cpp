@@ -79,6 +79,7 @@ void World::replace(SimulatedEvent const& event) {
   Scope const scope(replacing_);
   if (replacing_ > 1) judge_.counts_are_lost(event.model);  // it may be the other's model that is removed
   auto old = served_.at(event.model);
+  judge_.model_is_removed(event.model);
   static_cast<void>(state_->remove(old->description().id));
   auto added = state_->add(folders_.folder(event.model));
   if (!added) {
