@@ -411,7 +411,7 @@ TEST_CASE("numbers that JSON does not have are told as such") {
                                        "-Infinity}\n{\"smiles\": \"*CC*\", \"tg\": 1e400}\n"),
                           Format::json});
   REQUIRE(rows.rows.size() == 3);
-  for (std::size_t i : {0, 1})
+  for (std::size_t i : {0U, 1U})
     CHECK_MESSAGE(
         rows.rows[i].error->message.find("null stands for what is no number, got ") != std::string::npos,
         rows.rows[i].error->message);

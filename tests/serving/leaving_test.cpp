@@ -272,7 +272,7 @@ TEST_CASE("a caller whose own part of a failed batch is ready does not wait for 
 // mutant: inputs are copied where time is kept
 // mutant: a call whose deadline has passed waits for a worker, to take its inputs back
 TEST_CASE("the inputs of a call whose deadline passes are copied by a worker, if one is idle") {
-  for (std::size_t const threads : {2, 1}) {
+  for (std::size_t const threads : {2U, 1U}) {
     auto options = only_workers();
     options.threads = threads;
     SimulatedEngine engine(R"("batching": {"max_items": 1},)", options);
