@@ -1,45 +1,27 @@
 // Files that tests write, and what the program reads of them.
 #pragma once
 
-#include <unistd.h>
 #include <zlib.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <fmt/format.h>
+#include <support/folder.hpp>
 
 #include "rows.hpp"
 
 namespace polymers {
 
 // A folder of this test alone.
-class Folder {
- public:
-  Folder() : path_(std::filesystem::temp_directory_path() / fmt::format("athanor-files-{}", ::getpid())) {
-    std::filesystem::create_directories(path_);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  Folder(Folder const&) = delete;
-  Folder& operator=(Folder const&) = delete;
-
-  std::string at(std::string const& name) const { return path_ / name; }
-  std::string write(std::string const& name, std::string const& text) const {
-    std::ofstream(at(name), std::ios::binary) << text;
-    return at(name);
-  }
+struct Folder : athanor_tests::Folder {
+  std::string at(std::string const& name) const { return (*this / name).string(); }
   std::string compress(std::string const& name, std::string const& text) const {
     gzFile const file = gzopen(at(name).c_str(), "wb");
     REQUIRE(gzwrite(file, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size()));
     gzclose(file);
     return at(name);
   }
-
- private:
-  std::filesystem::path path_;
 };
 
 // What was read until the end, or until a failure.

@@ -27,8 +27,10 @@ class Folder {
 
   std::string const& path() const { return path_; }
   std::filesystem::path operator/(std::string_view name) const { return std::filesystem::path(path_) / name; }
-  void write(std::string_view name, std::string_view content) const {
+  /// Returns the path of the file.
+  std::string write(std::string_view name, std::string_view content) const {
     std::ofstream(*this / name, std::ios::binary) << content;
+    return (*this / name).string();
   }
 
  private:
