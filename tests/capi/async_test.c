@@ -105,6 +105,16 @@ static void wait_for(call_log* log, int finalizers) {
   pthread_mutex_unlock(&log->mutex);
 }
 
+static const float hold[2] = {PUPPET_HOLD, 0};
+
+/* Submits a request of `hold`, which holds the model's instance until puppet_let_go. */
+static void hold_instance(const ath_request* holding, call_log* log, ath_call** out_call) {
+  ath_error* error = NULL;
+  begin(log);
+  CHECK_OK(ath_submit(holding, on_answer, log, on_end, out_call, &error));
+  puppet_wait_until_held();
+}
+
 /* mutant: an answer is completed although its submitter is still inside */
 static void once_and_later(void) {
   static const float row[2] = {1, 2};
@@ -145,7 +155,6 @@ static void refused(void) {
 static void cancel(void) {
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin("{\"threads\": 2}", row);
-  const float hold[2] = {PUPPET_HOLD, 0};
   ath_request* holding = puppet_request(on.model, hold);
   ath_call* held = NULL;
   ath_call* call = NULL;
@@ -153,10 +162,8 @@ static void cancel(void) {
   call_log held_log;
   call_log log;
   const int before = puppet_runs();
-  begin(&held_log);
   begin(&log);
-  CHECK_OK(ath_submit(holding, on_answer, &held_log, on_end, &held, &error));
-  puppet_wait_until_held();
+  hold_instance(holding, &held_log, &held);
   CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, &call, &error));
   ath_call_cancel(call);
   wait_for(&log, 1);
@@ -186,7 +193,6 @@ static void on_cancelled(void* user_data, int32_t code, ath_response* response, 
 /* mutant: a cancelled call is read when its completion has returned */
 static void released_inside_cancel(void) {
   enum { count = 100 }; /* more than are kept for reuse */
-  static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin("{\"threads\": 2, \"cache_bytes\": 0}", row);
   ath_request* holding = puppet_request(on.model, hold);
@@ -194,9 +200,7 @@ static void released_inside_cancel(void) {
   ath_error* error = NULL;
   call_log log;
   int i;
-  begin(&log);
-  CHECK_OK(ath_submit(holding, on_answer, &log, on_end, NULL, &error));
-  puppet_wait_until_held();
+  hold_instance(holding, &log, NULL);
   for (i = 0; i < count; ++i)
     CHECK_OK(ath_submit(on.request, on_cancelled, &calls[i], NULL, &calls[i], &error));
   mallopt(M_PERTURB, 0x55); /* memory that is freed is overwritten */
@@ -253,7 +257,6 @@ static void* cancel_it(void* raw) {
 
 /* mutant: a stop does not wait for completions */
 static void destroy_waits(void) {
-  static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);
@@ -264,10 +267,8 @@ static void destroy_waits(void) {
   pthread_t thread;
   call_log log;
   slow_end slow = {NULL, NULL, EVENT_INIT, EVENT_INIT};
-  begin(&log);
   slow.request = empty;
-  CHECK_OK(ath_submit(holding, on_answer, &log, on_end, NULL, &error));
-  puppet_wait_until_held();
+  hold_instance(holding, &log, NULL);
   CHECK_OK(ath_submit(request, on_slow_answer, &slow, NULL, &slow.call, &error));
   pthread_create(&thread, NULL, cancel_it, &slow);
   event_wait(&slow.inside);
@@ -300,7 +301,6 @@ static void* stop_it(void* raw) {
 /* mutant: a second stop returns at once */
 static void stop_drains(void) {
   enum { count = 64 };
-  static const float hold[2] = {PUPPET_HOLD, 0};
   static float rows[count][2];
   puppet_world on = puppet_begin("{\"cache_bytes\": 0, \"threads\": 2}", NULL);
   ath_request* holding = puppet_request(on.model, hold);
@@ -313,11 +313,9 @@ static void stop_drains(void) {
   pthread_t threads[2];
   int32_t code;
   int i;
-  begin(&held_log);
   begin(&log);
   first.engine = second.engine = on.engine;
-  CHECK_OK(ath_submit(holding, on_answer, &held_log, on_end, NULL, &error));
-  puppet_wait_until_held();
+  hold_instance(holding, &held_log, NULL);
   for (i = 0; i < count; ++i) {
     rows[i][0] = 100.0F + (float)i; /* none is an order to the puppet */
     requests[i] = puppet_request(on.model, rows[i]);
@@ -349,7 +347,6 @@ static int64_t now_ns(void) {
 /* mutant: a report takes the time in the queue for that in the model */
 /* mutant: a report takes the time in the model for that in the queue */
 static void tells_waiting_from_running(void) {
-  static const float hold[2] = {PUPPET_HOLD, 0};
   static const float row[2] = {1, 2};
   puppet_world on = puppet_begin("{\"threads\": 2}", hold);
   ath_request* behind = puppet_request(on.model, row);
@@ -358,10 +355,8 @@ static void tells_waiting_from_running(void) {
   call_log queued;
   int64_t from;
   int64_t waited;
-  begin(&held);
   begin(&queued);
-  CHECK_OK(ath_submit(on.request, on_answer, &held, on_end, NULL, &error));
-  puppet_wait_until_held();
+  hold_instance(on.request, &held, NULL);
   CHECK_OK(ath_submit(behind, on_answer, &queued, on_end, NULL, &error));
   from = now_ns();
   do {
@@ -380,14 +375,11 @@ static void tells_waiting_from_running(void) {
 
 /* mutant: a stop does not say how many threads it abandoned */
 static void stops_agree(void) {
-  static const float hold[2] = {PUPPET_HOLD, 0};
   puppet_world on = puppet_begin("{\"threads\": 2}", hold);
   ath_error* error = NULL;
   uint64_t abandoned = 77;
   call_log log;
-  begin(&log);
-  CHECK_OK(ath_submit(on.request, on_answer, &log, on_end, NULL, &error));
-  puppet_wait_until_held();
+  hold_instance(on.request, &log, NULL);
   CHECK_OK(ath_engine_stop(on.engine, 0, &abandoned, &error));
   CHECK(abandoned == 1 && log.finalizers == 1 && log.code == ATH_UNAVAILABLE);
   abandoned = 77;
@@ -529,7 +521,6 @@ static void destroyed_from_a_refusal(void) {
 static void deadline(void) {
   ath_engine* engine = puppet_engine("{\"threads\": 2}");
   ath_model* model = puppet_model(engine);
-  const float hold[2] = {PUPPET_HOLD, 0};
   ath_request* request = puppet_request(model, hold);
   ath_error* error = NULL;
   call_log log;
