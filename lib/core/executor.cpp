@@ -311,7 +311,11 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     return *last;
   }
 
-  /// What abandoned threads would have run. Callers wait for it.
+  /// The worker whose thread this is; null on other threads.
+  Worker* own_worker() const noexcept {
+    return worker_here != nullptr && &worker_here->state == this ? worker_here : nullptr;
+  }
+
   Task* take_left() noexcept ATH_REQUIRES(mutex) {
     if (Task* const task = dequeue()) return task;
     for (auto const& worker : all_workers) {
@@ -321,6 +325,18 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
       }
     }
     return nullptr;
+  }
+
+  /// What abandoned threads would have run, or `here`, which stops the executor: callers wait for it.
+  void run_left(Worker* here) noexcept ATH_REQUIRES(mutex) {
+    for (;;) {
+      Task* task = take_left();
+      if (task == nullptr && here != nullptr) task = here->backlog.next();
+      if (task == nullptr) return;
+      mutex.unlock();
+      task->run(*task);
+      mutex.lock();
+    }
   }
 
   /// See SystemExecutor::arm.
@@ -387,8 +403,8 @@ bool SystemExecutor::post(Task& task) noexcept { return state_->post(task, true)
 bool SystemExecutor::post_if_idle(Task& task) noexcept { return state_->post(task, false); }
 
 bool SystemExecutor::defer(Task& task) noexcept {
-  State::Worker* const worker = State::worker_here;
-  if (worker == nullptr || &worker->state != state_.get()) return false;
+  State::Worker* const worker = state_->own_worker();
+  if (worker == nullptr) return false;
   worker->backlog.add(task);
   return true;
 }
@@ -414,33 +430,32 @@ bool SystemExecutor::suspend(Timer& timer) noexcept {
 std::size_t SystemExecutor::stop(TimePoint deadline) noexcept {
   State& state = *state_;
   if (state.is_in_child()) return 0;
+  State::Worker* const worker = state.own_worker();
+  std::size_t const own = worker != nullptr || keeps_time_of == &state ? 1 : 0;
   detail::Lock lock(state.mutex);
   if (state.stopping && state.threads.empty()) return 0;
   state.stopping = true;
   state.work.notify_all();
   state.timers.wake();
+  if (worker != nullptr) state.run_left(worker);
   if (deadline == no_deadline) {
-    while (state.live != 0) state.finished.wait(state.mutex);
+    while (state.live > own) state.finished.wait(state.mutex);
   } else {
-    while (state.live != 0 && state.finished.wait_until(state.mutex, deadline)) {
+    while (state.live > own && state.finished.wait_until(state.mutex, deadline)) {
     }
     // A thread that is not inside a task or timer is about to end.
     while (state.live > state.busy + (state.firing ? 1U : 0U)) state.finished.wait(state.mutex);
   }
-  std::size_t const left = state.live;
+  std::size_t const left = state.live - own;
   state.abandoned = left != 0;
-  while (Task* const task = left != 0 ? state.take_left() : nullptr) {
-    lock.unlock();
-    task->run(*task);
-    lock.lock();
-  }
+  if (left != 0) state.run_left(worker);
   auto threads = std::move(state.threads);
   state.threads.clear();
   std::thread lingered_out = std::move(state.lingered_out);
   lock.unlock();
   if (lingered_out.joinable()) lingered_out.join();
   for (auto& thread : threads) {
-    if (left == 0) {
+    if (left == 0 && thread.get_id() != std::this_thread::get_id()) {
       thread.join();
     } else {
       thread.detach();

@@ -385,25 +385,23 @@ std::size_t SimulatedExecutor::stop(TimePoint deadline) noexcept {
   Simulation::point();
   if (is_in_child()) return 0;
   stopping_ = true;
-  if (Simulation::current().turns_.order != Turns::Order::steps) return stop_actors(deadline);
-  while (has_tasks()) {
-    Task& task = take_task();
-    task.run(task);
-    --running_;
-  }
-  return running_;
+  auto const& world = Simulation::current();
+  if (world.turns_.order != Turns::Order::steps) return stop_actors(deadline);
+  run_left();
+  return running_ - (world.runs_task_of_ == this ? 1 : 0);
 }
 
 /// The caller may be inside one of this executor's own tasks or timers: it does not wait for itself.
 std::size_t SimulatedExecutor::stop_actors(TimePoint deadline) noexcept {
   auto& world = Simulation::current();
-  std::size_t const own = world.in_actor() && world.running_->executor == this ? 1 : 0;
+  bool const inside = world.in_actor() && world.running_->executor == this;
   struct Left {
     SimulatedExecutor const& executor;
     std::size_t own;
     std::size_t inside() const { return executor.running_ + (executor.firing_ ? 1 : 0) - own; }
     bool none() const { return !executor.has_tasks() && inside() == 0; }
-  } const left{*this, own};
+  } const left{*this, inside ? 1U : 0U};
+  if (inside && !world.running_->timer) run_left();
   if (world.in_actor()) {
     if (!left.none())
       world.park({[](void const* of) { return static_cast<Left const*>(of)->none(); }, &left}, deadline);
@@ -412,13 +410,17 @@ std::size_t SimulatedExecutor::stop_actors(TimePoint deadline) noexcept {
     }
   }
   std::size_t const abandoned = left.inside();
-  // What the abandoned threads would have run: callers wait for it.
+  run_left();
+  return abandoned;
+}
+
+/// What abandoned threads would have run, or the worker that stops the executor: callers wait for it.
+void SimulatedExecutor::run_left() noexcept {
   while (has_tasks()) {
     Task& task = take_task();
+    --running_;  // this thread runs it
     task.run(task);
-    --running_;
   }
-  return abandoned;
 }
 
 // What actors wait on.

@@ -439,6 +439,33 @@ TEST_CASE("an executor of actors abandons who is inside at the deadline") {
   CHECK(abandoned == 1);
 }
 
+// mutant: a simulated worker that stops its executor waits for what is posted
+// mutant: a stop on a simulated worker counts that worker as abandoned
+TEST_CASE("a simulated worker that stops its executor runs what is left, and does not count itself") {
+  for (auto const order : {Turns::Order::steps, Turns::Order::random}) {
+    Simulation world(1, {.order = order});
+    struct Stop : Task {
+      SimulatedExecutor executor{1};
+      Task posted;
+      bool ran = false;
+      std::size_t abandoned = 99;
+    } stop;
+    static Stop* here = nullptr;
+    here = &stop;
+    stop.posted.run = [](Task&) noexcept { here->ran = true; };
+    stop.run = [](Task&) noexcept {
+      here->executor.post(here->posted);
+      here->abandoned = here->executor.stop(after(Simulation::current().now(), 1h));
+      CHECK(here->ran);
+    };
+    REQUIRE(stop.executor.post(stop));
+    TimePoint const before = world.now();
+    world.run_until_idle();
+    CHECK(stop.abandoned == 0);
+    CHECK(world.now() == before);
+  }
+}
+
 // mutant: a simulated worker runs what is posted before what its task deferred
 // mutant: a simulated task is deferred from outside of tasks
 TEST_CASE("a simulated worker runs what its task deferred, with one thread before what was posted") {

@@ -332,6 +332,42 @@ TEST_CASE("an engine that is destroyed in its own completion stops afterwards") 
   while (puppet.control.unloads.load() == 0) std::this_thread::yield();
 }
 
+// mutant: a stop on a worker counts that worker as abandoned
+TEST_CASE("an engine that is closed in its own completion leaves no thread behind") {
+  struct Told {
+    std::atomic<bool> abandoned{false};
+    std::atomic<bool> closed{false};
+  };
+  Told told;
+  Puppet puppet;
+  ModelFolder const folder;
+  EngineOptions options;
+  options.backends = {&puppet.table};
+  options.sink = {[](void* context, Level, std::string_view message) noexcept {
+                    if (message.find("still inside a backend") != std::string_view::npos)
+                      static_cast<Told*>(context)->abandoned = true;
+                  },
+                  &told};
+  auto engine = std::make_optional(Engine<>::create(options).value());
+  auto model = std::make_optional(engine->load(folder.path()).value());
+  Outcome outcome;
+  outcome.then = [&] {
+    engine->close(
+        [](void* context) noexcept {
+          auto& flag = static_cast<Told*>(context)->closed;
+          flag = true;
+          flag.notify_all();
+        },
+        &told);
+    engine.reset();
+    model.reset();
+  };
+  REQUIRE(model->submit(row(1), {}, outcome.completion()));
+  told.closed.wait(false);
+  CHECK_FALSE(told.abandoned.load());
+  while (puppet.control.unloads.load() == 0) std::this_thread::yield();
+}
+
 // mutant: a close in a completion waits for its whole grace
 TEST_CASE("an engine that is closed in a completion stops as soon as no call is left") {
   HookedEngine rig;

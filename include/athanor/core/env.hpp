@@ -123,7 +123,8 @@ class SystemExecutor {
   bool suspend(Timer& timer) noexcept;
   /// Runs the tasks already posted, fires no further timer, and joins the threads. A thread still inside a
   /// task or timer at `deadline` is abandoned (detached). Returns the number of abandoned threads. Called
-  /// once, and not from a task or timer.
+  /// once. On one of its own threads it neither waits for that thread nor counts it: a worker runs here what
+  /// is posted, and ends once its task has returned.
   std::size_t stop(TimePoint deadline) noexcept;
 
  private:

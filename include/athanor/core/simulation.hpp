@@ -251,6 +251,7 @@ class SimulatedExecutor {
   bool has_room() const noexcept { return has_tasks() && running_ < threads_ && !is_in_child(); }
   bool keeps_time() const noexcept { return !stopping_ && !is_in_child(); }
   std::size_t stop_actors(TimePoint deadline) noexcept;
+  void run_left() noexcept;
 
   std::size_t threads_;
   std::uint64_t forks_;

@@ -1,3 +1,4 @@
+// Whom a stop of an executor waits for, whom it abandons, and who runs what is left.
 #include <athanor/core/env.hpp>
 
 #include <doctest/doctest.h>
@@ -91,6 +92,57 @@ TEST_CASE("what an abandoned worker deferred is run by who stops the executor") 
   CHECK(stopped.stop(SystemEnv::now()) == 1);
   CHECK(ran.load());
   blocked.let_go();
+}
+
+// mutant: a worker that stops its executor leaves what is posted to others
+// mutant: a worker that stops its executor forgets what it deferred
+// mutant: a stop on a worker counts that worker as abandoned
+TEST_CASE(
+    "a worker that stops its executor runs what is left, and neither waits for itself nor counts itself") {
+  struct Stop : Task {
+    SystemExecutor executor{1};
+    Task posted;
+    Task deferred;
+    int ran = 0;
+    std::size_t abandoned = 99;
+    std::atomic<bool> over{false};
+  };
+  static Stop stop;
+  stop.posted.run = stop.deferred.run = [](Task&) noexcept { ++stop.ran; };
+  stop.run = [](Task&) noexcept {
+    stop.executor.post(stop.posted);
+    stop.executor.defer(stop.deferred);
+    stop.abandoned = stop.executor.stop(no_deadline);
+    CHECK(stop.ran == 2);
+    stop.over = true;
+    stop.over.notify_all();
+  };
+  REQUIRE(stop.executor.post(stop));
+  stop.over.wait(false);
+  CHECK(stop.abandoned == 0);
+}
+
+// mutant: a stop on the thread of timers counts it as abandoned
+TEST_CASE("a timer that stops its executor waits for the workers, and not for itself") {
+  struct Stop : Timer {
+    SystemExecutor executor{1};
+    Task posted;
+    std::atomic<bool> ran{false};
+    std::size_t abandoned = 99;
+    std::atomic<bool> over{false};
+  };
+  static Stop stop;
+  stop.posted.run = [](Task&) noexcept { stop.ran = true; };
+  stop.fire = [](Timer&) noexcept {
+    stop.executor.post(stop.posted);
+    stop.abandoned = stop.executor.stop(no_deadline);
+    CHECK(stop.ran.load());
+    stop.over = true;
+    stop.over.notify_all();
+  };
+  REQUIRE(stop.executor.arm(stop, SystemEnv::now()));
+  stop.over.wait(false);
+  CHECK(stop.abandoned == 0);
 }
 
 }  // namespace
