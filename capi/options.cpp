@@ -46,14 +46,19 @@ Result<void> read(std::string_view key, Json const& value, std::optional<T>& int
   return read(key, value, into.emplace());
 }
 
-/// Milliseconds; fractions of one are taken as they are, down to a nanosecond.
-Result<void> read(std::string_view key, Json const& value, Duration& into) {
+/// A duration in milliseconds; fractions of one are taken as they are, down to a nanosecond.
+std::optional<Duration> milliseconds(Json const& value) {
   constexpr double least = 1e-6;
   constexpr double most = 9e12;  // as nanoseconds it still fits into 63 bits
   double const given = value.is_number() ? value.get<double>() : -1;
-  if (given != 0 && !(given >= least && given <= most))
-    return refuse(key, "milliseconds: 0, or 1e-6 to 9e12", value);
-  into = Duration(static_cast<std::int64_t>(given * 1e6));
+  if (given != 0 && !(given >= least && given <= most)) return std::nullopt;
+  return Duration(static_cast<std::int64_t>(given * 1e6));
+}
+
+Result<void> read(std::string_view key, Json const& value, Duration& into) {
+  auto const given = milliseconds(value);
+  if (!given) return refuse(key, "milliseconds: 0, or 1e-6 to 9e12", value);
+  into = *given;
   return {};
 }
 
@@ -91,6 +96,15 @@ Result<void> read_into(std::string_view key, Json const& value, HostOptions& opt
   return read(key, value, options.engine.*member);
 }
 
+/// A deadline, which 0 cannot be; the engine would name its own option, which has no unit in its name.
+template <auto member>
+Result<void> read_deadline(std::string_view key, Json const& value, HostOptions& options) {
+  auto const given = milliseconds(value);
+  if (!given || *given == Duration{}) return refuse(key, "milliseconds: 1e-6 to 9e12", value);
+  options.engine.*member = *given;
+  return {};
+}
+
 struct Row {
   std::string_view key;
   Result<void> (*read)(std::string_view key, Json const& value, HostOptions& options);
@@ -101,13 +115,13 @@ constexpr std::array<Row, 12> rows{{
                    HostOptions& options) { return read(key, value, options.plugins); }},
     {"threads", read_into<&EngineOptions::threads>},
     {"caller_runs", read_into<&EngineOptions::caller_runs>},
-    {"default_deadline_ms", read_into<&EngineOptions::default_deadline>},
+    {"default_deadline_ms", read_deadline<&EngineOptions::default_deadline>},
     {"max_items", read_into<&EngineOptions::max_items>},
     {"max_bytes", read_into<&EngineOptions::max_bytes>},
     {"cache_bytes", read_into<&EngineOptions::cache_bytes>},
     {"cache_ttl_ms", read_into<&EngineOptions::cache_ttl>},
     {"model_bytes", read_into<&EngineOptions::model_bytes>},
-    {"load_deadline_ms", read_into<&EngineOptions::load_deadline>},
+    {"load_deadline_ms", read_deadline<&EngineOptions::load_deadline>},
     {"load_threads", read_into<&EngineOptions::load_threads>},
     {"breaker", read_into<&EngineOptions::breaker>},
 }};
