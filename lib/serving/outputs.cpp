@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 
 #include <athanor/serving/detail/pieces.hpp>
 #include <athanor/serving/detail/ragged.hpp>
@@ -38,6 +39,20 @@ Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& descri
   for (auto const& spec : specs) known += (known.empty() ? "" : ", ") + spec.name;
   return fail(Code::invalid_argument, Reason::output_missing, "{}: unknown output {}; expected one of {}",
               description.id, missing, known);
+}
+
+Result<void> check_room(OutputSet& answer, std::span<Tensor const> room) noexcept try {
+  for (std::size_t i = 0; i < room.size(); ++i) {
+    Tensor const& output = answer.tensor(answer.chosen[i]);
+    if (room[i].dtype() != output.dtype() || room[i].shape() != output.shape())
+      return fail(Code::invalid_argument, Reason::shape,
+                  "{}: output {}: expected a tensor of {} {}, got {} {}", answer.owner.model,
+                  answer.owner.specs[answer.chosen[i]].name, to_string(output.dtype()),
+                  to_string(output.shape()), to_string(room[i].dtype()), to_string(room[i].shape()));
+  }
+  return {};
+} catch (std::bad_alloc const&) {
+  return fail(Code::invalid_argument, Reason::shape, "");
 }
 
 Result<void> put_texts(OutputPlan const& plan, std::span<MadeItem const> made, Shape const& shape,

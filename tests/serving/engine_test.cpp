@@ -119,6 +119,7 @@ TEST_CASE("a wrong number of tensors to write to, or one without memory, is refu
 
 // mutant: the tensors that an answer is written into are not counted
 // mutant: of the memory for an answer only the size is compared
+// mutant: an answer that does not fit the memory of its caller counts as given
 TEST_CASE("memory that does not fit an answer is refused by the output's name and left alone") {
   Opened processor;
   auto const refused = [&](std::span<Tensor> room) {
@@ -136,6 +137,9 @@ TEST_CASE("memory that does not fit an answer is refused by the output's name an
   CHECK(refused({&standing, 1}) == "puppet@1.0.0: output y: expected a tensor of f32 [1, 2], got f32 [2, 1]");
   CHECK(refused({&whole_numbers, 1}) ==
         "puppet@1.0.0: output y: expected a tensor of f32 [1, 2], got i32 [1, 2]");
+  auto const counted = processor.model.statistics();
+  CHECK(counted->requests_with(Code::invalid_argument) == 3);
+  CHECK(counted->requests_with(Code::ok) == 0);
   CHECK(y == std::array<float, 2>{7, 7});
   CHECK(whole == std::array<std::int32_t, 2>{7, 7});
 }

@@ -48,6 +48,10 @@ struct OutputSet {
 
   /// By spec; buffers are kept and reused from call to call.
   std::span<Tensor> computed() noexcept { return {reinterpret_cast<Tensor*>(this + 1), owner.specs.size()}; }
+  /// An output of the answer, by spec.
+  Tensor const& tensor(std::size_t position) noexcept {
+    return stored != nullptr ? stored->outputs[position] : computed()[position];
+  }
 };
 static_assert(sizeof(OutputSet) % alignof(Tensor) == 0);
 
@@ -71,10 +75,7 @@ class Outputs {
   /// The name, type and shape of an output. `index` must be below size() (checked).
   TensorSpec const& spec(std::size_t index) const noexcept { return set_->owner.specs[place(index)]; }
   /// An output by position. `index` must be below size() (checked).
-  Tensor const& operator[](std::size_t index) const noexcept {
-    auto const position = place(index);
-    return set_->stored != nullptr ? set_->stored->outputs[position] : set_->computed()[position];
-  }
+  Tensor const& operator[](std::size_t index) const noexcept { return set_->tensor(place(index)); }
   /// The output of that name, or null.
   Tensor const* find(std::string_view name) const noexcept {
     for (std::size_t i = 0; i < size(); ++i)

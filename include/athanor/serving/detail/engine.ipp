@@ -86,16 +86,15 @@ template <ServingTraits T>
 Result<Report> Model<T>::infer_into(Request const& request, std::span<Tensor> outputs,
                                     CallOptions const& options) const {
   if (auto fits = check_room(outputs, options); !fits) return model_->refused(std::move(fits.error()));
-  auto answer = infer(request, options);
+  if (model_->would_wait_for_itself()) return model_->refused(reentrant());
+  auto& engine = model_->engine();
+  auto call = engine.make_call(*model_, request, options, T::Env::now());
+  if (!call) return tl::unexpected(std::move(call.error()));
+  engine.start(**call);
+  engine.wait(**call);
+  engine.require_room(**call, outputs);
+  auto answer = engine.collect(**call);
   if (!answer) return tl::unexpected(std::move(answer.error()));
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    Tensor const& from = answer->outputs[i];
-    if (outputs[i].dtype() != from.dtype() || outputs[i].shape() != from.shape())
-      return fail(Code::invalid_argument, Reason::shape,
-                  "{}: output {}: expected a tensor of {} {}, got {} {}", id(), answer->outputs.spec(i).name,
-                  to_string(from.dtype()), to_string(from.shape()), to_string(outputs[i].dtype()),
-                  to_string(outputs[i].shape()));
-  }
   for (std::size_t i = 0; i < outputs.size(); ++i)
     std::ranges::copy(answer->outputs[i].bytes(), outputs[i].mutable_data());
   return answer->report;

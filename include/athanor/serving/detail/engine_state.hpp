@@ -101,6 +101,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static bool lacked_room(CallType const& call) noexcept;
   /// Leaves the answer of an answered call of a group, whose request is tried again and counted then.
   void forgo(CallType& call) noexcept;
+  /// Fails an answered call whose outputs `room` does not fit. Before collect, which counts what the caller
+  /// gets.
+  static void require_room(CallType& call, std::span<Tensor const> room) noexcept;
   /// Takes the answer of an answered call; the caller's reference moves into the Answer or is dropped.
   Result<Answer> collect(CallType& call) noexcept;
   /// Answers the caller with `error` unless it has been answered, and drops its work if no other call needs

@@ -33,6 +33,9 @@ struct Ending {
 Result<void> choose_named_outputs(OutputSet& set, ModelDescription const& description,
                                   std::span<std::string_view const> names);
 
+/// Fails unless each tensor of `room` has the element type and the shape of the chosen output at its place.
+Result<void> check_room(OutputSet& answer, std::span<Tensor const> room) noexcept;
+
 /// Sets which outputs the answer holds: all, or the named ones.
 inline Result<void> choose_outputs(OutputSet& set, ModelDescription const& description,
                                    std::span<std::string_view const> names) {

@@ -332,6 +332,12 @@ void EngineState<T>::note_completed(CallType& call) noexcept {
   if ((call.word.fetch_or(call_bits::completed) & call_bits::parked) != 0) call.word.wake_all();
 }
 
+template <class T>
+void EngineState<T>::require_room(CallType& call, std::span<Tensor const> room) noexcept {
+  if (call.answer_end.failed) return;
+  if (auto fits = check_room(*call.outputs, room); !fits) call.answer_end = {true, std::move(fits.error())};
+}
+
 /// What the caller gets, as of now: the last thing before its function returns or its completion begins. Of a
 /// group each call counts as delivered when its own answer was ready: one that was late costs the others
 /// nothing.
