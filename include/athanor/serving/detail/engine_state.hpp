@@ -232,7 +232,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> join_sequence(CallType& call, SequenceId sequence, TimePoint now) noexcept;
   void leave_sequence(CallType& call, bool answered, TimePoint now) noexcept;
   static void on_stream_end(void* context, Result<Answer> answer) noexcept;
-  static bool was_given_up(CallType const& call, Error const& error) noexcept;
+  static bool is_over(CallType const& call) noexcept;
   Result<CallType*> try_stepped_call(ModelType& model, Request const& request, CallOptions const& options,
                                      TimePoint now, TimePoint deadline);
   Result<CallType*> begin_steps(CallType& call, TimePoint now) noexcept;

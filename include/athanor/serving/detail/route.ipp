@@ -182,13 +182,18 @@ inline typename EngineState<T>::Progress EngineState<T>::guard_step(CallType& ca
   return Progress::next;
 }
 
+/// Whether a deadline, a cancellation or a stop has ended the call.
+template <class T>
+bool EngineState<T>::is_over(CallType const& call) noexcept {
+  return (call.word.load() & (call_bits::revoked | call_bits::stopped)) != 0 || Env::now() >= call.deadline;
+}
+
 /// Whether nobody waits for the call's answer any more. While a blocking caller's own thread moves it,
 /// nothing else sees that its cancellation was cancelled, or its deadline has passed.
 template <class T>
 bool EngineState<T>::is_given_up(CallType& call, CallerKind caller) noexcept {
-  constexpr std::uint32_t ended = call_bits::claimed | call_bits::revoked | call_bits::stopped;
   bool const here = caller == CallerKind::caller && call.cancellation != nullptr;
-  bool const over = (call.word.load() & ended) != 0 || Env::now() > call.deadline ||
+  bool const over = (call.word.load() & call_bits::claimed) != 0 || is_over(call) ||
                     (here && call.cancellation->is_cancelled());
   return over && !others_wait(call);
 }

@@ -24,17 +24,12 @@ Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& req
   return launch(**call, {&EngineState::on_stream_end, *call});
 }
 
-/// Whether a deadline, a cancellation or a stop has ended the call. Its model may fail with the same codes.
-template <class T>
-bool EngineState<T>::was_given_up(CallType const& call, Error const& error) noexcept {
-  return (call.word.load() & (call_bits::revoked | call_bits::stopped)) != 0 || Env::now() >= call.deadline ||
-         (error.reason == Reason::stopping && call.engine->stopping());
-}
-
 template <class T>
 void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcept {
   auto& ended = *static_cast<CallType*>(context);
-  bool const given_up = !answer && was_given_up(ended, answer.error());
+  // Its model may fail with the codes of a deadline, a cancellation or a stop.
+  bool const given_up =
+      !answer && (is_over(ended) || (answer.error().reason == Reason::stopping && ended.engine->stopping()));
   CallType* const waiting = ended.stream->end(std::move(answer), given_up);
   if (waiting == nullptr) return;
   EngineState& engine = *waiting->engine;
