@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -46,6 +47,15 @@ std::string find_fault_in_texts(TensorView const& given, std::int64_t count) {
   return {};
 }
 
+/// To read another byte as a `bool` is undefined behaviour in C and C++.
+std::string find_fault_in_booleans(std::span<std::uint8_t const> bytes) {
+  std::uint8_t seen = 0;
+  for (auto const byte : bytes) seen |= byte;  // many at a time, unlike a search
+  if (seen <= 1) return {};
+  auto const odd = std::ranges::find_if(bytes, [](std::uint8_t byte) { return byte > 1; });
+  return fmt::format("element {}: expected a bool of 0 or 1, got {}", odd - bytes.begin(), *odd);
+}
+
 }  // namespace
 
 std::string find_fault(TensorView const& given, DType dtype) {
@@ -71,6 +81,8 @@ std::string find_fault(TensorView const& given, DType dtype) {
   if (auto const beyond = misalignment(given.data, static_cast<std::size_t>(width)); beyond != 0)
     return fmt::format("expected memory aligned to {} bytes, the size of {}, got an address {} beyond", width,
                        to_string(dtype), beyond);
+  if (dtype == DType::boolean)
+    return find_fault_in_booleans({static_cast<std::uint8_t const*>(given.data), bytes});
   return {};
 }
 

@@ -140,6 +140,19 @@ TEST_CASE("a tensor between two addresses of its elements is named with what it 
         "expected memory aligned to 8 bytes, the size of i64, got an address 4 beyond");
 }
 
+// mutant: any byte of an output is a bool
+// mutant: of the bytes of a bool output only the last one is looked at
+TEST_CASE("a bool that is neither 0 nor 1 is named with its element") {
+  std::array<std::uint8_t, 4> bytes{1, 0, 2, 1};
+  ath_tensor given = floats({4}, 4, bytes.data());
+  given.dtype = static_cast<std::int32_t>(DType::boolean);
+  CHECK(serving::find_fault(given, DType::boolean) == "element 2: expected a bool of 0 or 1, got 2");
+  bytes[2] = 1;
+  CHECK(serving::find_fault(given, DType::boolean).empty());
+  bytes[0] = 255;
+  CHECK(serving::find_fault(given, DType::boolean) == "element 0: expected a bool of 0 or 1, got 255");
+}
+
 // mutant: the size of a tensor may overflow
 // mutant: the size of a tensor is not compared
 // mutant: numbers without memory are taken

@@ -41,7 +41,10 @@ typedef struct ath_failure {
   char message[ATH_MAX_MESSAGE]; /**< UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
 } ath_failure;
 
-/** A dense row-major array in borrowed memory, aligned to its elements' size. Only its creator may write to `data`. */
+/**
+ * A dense row-major array in borrowed memory, aligned to its elements' size. Only its creator may write to `data`. A bool is a
+ * byte of 0 or 1: where a backend or a processor gives another one, the call fails with ATH_REASON_BACKEND_CONTRACT.
+ */
 typedef struct ath_tensor {
   void *data;                  /**< the first element */
   const int64_t *offsets;      /**< bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */

@@ -12,8 +12,8 @@ namespace athanor::inline v1::serving {
 inline constexpr std::int64_t most_cost = std::int64_t{1} << 40;
 
 /// What is wrong with a tensor of `dtype` that a backend or a processor gave: its element type, rank,
-/// lengths, size, memory, its alignment or offsets, as `expected ..., got ...`. Empty when it is whole. A
-/// tensor without elements needs no memory.
+/// lengths, size, memory, its alignment or offsets, or a bool that is neither 0 nor 1, as
+/// `expected ..., got ...`. Empty when it is whole. A tensor without elements needs no memory.
 std::string find_fault(TensorView const& given, DType dtype);
 
 }  // namespace athanor::inline v1::serving
