@@ -1,6 +1,8 @@
 #include "json_rows.hpp"
 
 #include <algorithm>
+#include <charconv>
+#include <cstdint>
 #include <deque>
 #include <utility>
 
@@ -71,6 +73,30 @@ bool too_deep(std::string_view text) {
     nesting.take(c);
     return nesting.depth() > most_levels;
   });
+}
+
+// Where an integer stands that 64 bits do not hold: read as a double, it would be another one.
+std::optional<std::size_t> large_integer(std::string_view text) {
+  constexpr std::string_view of_numbers = "0123456789+-.eE";
+  bool inside = false;  // a text
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (inside && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      inside = !inside;
+    } else if (!inside && (text[i] == '-' || (text[i] >= '0' && text[i] <= '9'))) {
+      auto const number = text.substr(i, text.find_first_not_of(of_numbers, i) - i);
+      bool const negative = number.front() == '-';
+      std::uint64_t size = 0;
+      auto const read =
+          std::from_chars(number.data() + (negative ? 1 : 0), number.data() + number.size(), size);
+      bool const whole = read.ptr == number.data() + number.size();
+      bool const fits = read.ec == std::errc() && (!negative || size <= std::uint64_t{1} << 63);
+      if (whole && !fits) return i;
+      i += number.size() - 1;
+    }
+  }
+  return std::nullopt;
 }
 
 // Finds where a value ends, in one part of the text after the other.
@@ -286,6 +312,10 @@ class JsonRows : public Rows {
       refuse(0, "numbers of at most 1.8e308");
       return row;
     }
+    if (auto const at = large_integer(value.text)) {
+      refuse(*at, "integers of 64 bits, or a text in their place");
+      return row;
+    }
     if (json.is_string()) {
       row.smiles = trimmed(json.get_ref<std::string const&>());
       row.cells[smiles_] = json.get<std::string>();
@@ -348,7 +378,7 @@ Ahead first_of(Values& values, std::string const& wanted) {
   Ahead ahead;
   ahead.push_back(values.next());
   auto const& value = ahead.front();
-  if (!value || !*value || too_deep((*value)->text)) return ahead;
+  if (!value || !*value || too_deep((*value)->text) || large_integer((*value)->text)) return ahead;
   auto const rows = rows_of_table(Json::parse((*value)->text, nullptr, false), wanted);
   if (!rows) return ahead;
   Value row{{}, (*value)->line, (*value)->byte};

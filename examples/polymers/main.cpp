@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -131,6 +133,18 @@ CLI::Validator path() {
           ""};
 }
 
+// CLI11 takes -1 for 2^64 - 1, and what is larger than that for it.
+CLI::Validator seed() {
+  return {[](std::string& text) {
+            std::uint64_t number = 0;
+            auto const [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+            return fault == std::errc() && end == text.data() + text.size()
+                       ? std::string()
+                       : fmt::format("expected a whole number from 0 to {}, got {}", UINT64_MAX, text);
+          },
+          ""};
+}
+
 CLI::Validator output_path() {
   return {[](std::string& text) {
             return text.empty() ? std::string("expected a path, got nothing") : unfit_output(text);
@@ -198,6 +212,7 @@ void add_build(CLI::App& command, Arguments& arguments) {
                      "how the monomers react; by default, the only mechanism that fits");
   command.add_option("--degree", options.degree, "monomers in the oligomer")->capture_default_str();
   command.add_option("--seed", options.seed, "seed of the random choices; equal seeds give equal polymers")
+      ->check(seed())
       ->capture_default_str();
   command.add_option("--count", count, "number of oligomers, with consecutive seeds")
       ->check(CLI::Range(1, 10000))

@@ -51,6 +51,13 @@ class Build(unittest.TestCase):
         output, _ = self.build("C=CC", "--meso", 1, "--degree", 10, "--predict")
         self.assertIn("--meso changes the SMILES, not the temperature", output)
 
+    # mutant: a seed is what CLI11 makes of it
+    def test_a_seed_is_a_whole_number(self):
+        for seed in ("-1", "18446744073709551616", "1.5"):
+            _, errors = self.build("C=C", "--seed", seed, status=2)
+            self.assertIn(f"--seed: expected a whole number from 0 to 18446744073709551615, got {seed}", errors)
+        self.build("C=C", "--seed", "18446744073709551615")
+
     def test_what_cannot_be_built_is_refused_with_what_is_missing(self):
         _, errors = self.build("CCC", "OCCO", "--mechanism", "ester", status=1)
         self.assertIn("monomer 1 (CCC): ester joins aliphatic alcohol and carboxylic acid", errors)

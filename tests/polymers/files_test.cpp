@@ -419,6 +419,34 @@ TEST_CASE("numbers that JSON does not have are told as such") {
                 rows.rows[2].error->message);
 }
 
+// mutant: an integer that 64 bits do not hold is rounded
+// mutant: of a table an integer that 64 bits do not hold is rounded
+// mutant: digits in a text count as an integer
+// mutant: the least negative integer does not count as one of 64 bits
+TEST_CASE("an integer that 64 bits do not hold is refused, not rounded") {
+  Folder const folder;
+  auto const rows = read({folder.write("in.jsonl", R"({"id": 18446744073709551615, "smiles": "*CC*"}
+{"id": -9223372036854775808, "smiles": "*CC*", "note": "\"18446744073709551616\""}
+{"id": 1.5, "smiles": "*CC*", "width": 18446744073709551616.0, "height": -1e30}
+{"id": 18446744073709551616, "smiles": "*CC*"}
+{"smiles": "*CC*", "id": -9223372036854775809}
+)"),
+                          Format::json});
+  REQUIRE(rows.rows.size() == 5);
+  CHECK(rows.rows[0].cells == std::vector<std::string>{"18446744073709551615", "*CC*"});
+  CHECK(rows.rows[1].cells == std::vector<std::string>{"-9223372036854775808", "*CC*"});
+  for (std::size_t i : {0U, 1U, 2U}) CHECK_FALSE(rows.rows[i].error);
+  REQUIRE(rows.rows[3].error);
+  CHECK(rows.rows[3].error->message ==
+        "line 4, byte 217 of the file: expected integers of 64 bits, or a text in their place, got "
+        "18446744073709551616, \"smiles\": \"*CC*\"}");
+  REQUIRE(rows.rows[4].error);
+  auto const table =
+      read({folder.write("in.json", R"({"smiles": ["*CC*"], "id": [18446744073709551616]})"), Format::json});
+  REQUIRE(table.rows.size() == 1);
+  REQUIRE(table.rows[0].error);
+}
+
 // mutant: what cannot be read is taken for the end
 TEST_CASE("gzip is read as it comes, and what a torn file holds is given before the error") {
   Folder const folder;
