@@ -33,6 +33,7 @@ extern const test view_tests[];
 extern const test parameter_tests[];
 extern const test refusal_tests[];
 extern const test async_tests[];
+extern const test stop_tests[];
 extern const test fork_tests[];
 
 #endif

@@ -2,7 +2,8 @@
 #include "check.h"
 
 int main(int count, char** arguments) {
-  const test* const files[] = {value_tests, life_tests, view_tests, parameter_tests, refusal_tests, async_tests, fork_tests};
+  const test* const files[] = {value_tests,   life_tests,  view_tests, parameter_tests,
+                               refusal_tests, async_tests, stop_tests, fork_tests};
   const char* part = count > 1 ? arguments[1] : "";
   int run = 0;
   size_t i;
