@@ -1,10 +1,8 @@
 // Modules that do not take a batch of rows in every argument: values that are no tensors, other batch axes, and none.
-#include <fstream>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-#include <athanor/core/hash.hpp>
 #include <athanor/serving/engine.hpp>
 
 #include "modules.hpp"
@@ -78,19 +76,6 @@ TEST_CASE("an argument that is no tensor takes no other type, and one element on
   CHECK(error.reason == Reason::shape);
   CHECK(contains(error.message, "argument 'n' of forward: expected an input of one element, got 2"));
 }
-
-namespace {
-
-// A folder with that module and the rest of its manifest.
-void write_model(Folder const& folder, std::string const& source, std::string const& rest) {
-  write_script(folder / "model.pt", source);
-  std::ofstream(folder / "athanor.json")
-      << R"({"athanor": 1, "name": "module", "version": "1.0.0", "backend": "torch", "format": "torchscript", )" +
-             rest + R"(, "members": [{"file": "model.pt", "digest": "xxh128:)" +
-             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
-}
-
-}  // namespace
 
 TEST_CASE("a manifest's constants and parameters reach arguments that are no tensors") {
   Folder const folder;

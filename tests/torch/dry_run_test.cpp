@@ -82,7 +82,7 @@ TEST_CASE("a pt2 package that writes to its input is refused") {
 // mutant: forward runs in inference mode whatever the format says
 TEST_CASE("a manifest's method and autograd reach the module, and its answers do not depend on company") {
   tests::Folder const folder;
-  tests::write_script(folder / "model.pt", R"(
+  tests::write_model(folder, R"(
 def forward(self, x: Tensor) -> Tensor:
   return x
 
@@ -91,13 +91,10 @@ def forces(self, x: Tensor) -> Tensor:
   found = torch.autograd.grad([(x * x * x).sum()], [x])[0]
   assert found is not None
   return found
-)");
-  std::ofstream(folder / "athanor.json")
-      << R"({"athanor": 1, "name": "forces", "version": "1.0.0", "backend": "torch", "format": "torchscript",
-          "method": "forces", "autograd": true, "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-          "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}],
-          "members": [{"file": "model.pt", "digest": "xxh128:)" +
-             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+)",
+                     R"("method": "forces", "autograd": true,
+                        "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+                        "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])");
   auto engine = engine_with_torch();
   auto model = engine.load((folder / "").string());
   REQUIRE_MESSAGE(model, model.error().message);
@@ -120,18 +117,15 @@ def forces(self, x: Tensor) -> Tensor:
 // mutant: a model that fails alone is not tried in company
 TEST_CASE("a model that answers items only together is refused, as batch_norm while it trains") {
   tests::Folder const folder;
-  tests::write_script(folder / "model.pt", R"(
+  std::string const rest = R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
+                              "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}])";
+  auto const load = [&](std::string const& batching) {
+    tests::write_model(folder, R"(
 def forward(self, x: Tensor) -> Tensor:
   assert x.size(0) > 1, "expected more than 1 value per channel when training"
   return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
-)");
-  auto const load = [&](std::string const& batching) {
-    std::ofstream(folder / "athanor.json")
-        << R"({"athanor": 1, "name": "trains", "version": "1.0.0", "backend": "torch", "format": "torchscript",
-            "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 2]}],
-            "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 2]}], )" +
-               batching + R"("members": [{"file": "model.pt", "digest": "xxh128:)" +
-               to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+)",
+                       rest + batching);
     auto engine = engine_with_torch();
     return engine.load((folder / "").string()).map([](Model<> const&) {});
   };
@@ -140,7 +134,7 @@ def forward(self, x: Tensor) -> Tensor:
   CHECK(refused.error().reason == Reason::model_load);
   CHECK_MESSAGE(refused.error().message.find("got one that answers two together") != std::string::npos,
                 refused.error().message);
-  CHECK(load(R"("batching": {"max_items": 1}, )"));  // each request gets the model's own error
+  CHECK(load(R"(, "batching": {"max_items": 1})"));  // each request gets the model's own error
 }
 
 TEST_CASE("a pt2 package whose batch axis is dynamic passes the dry run") {

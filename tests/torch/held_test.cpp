@@ -1,13 +1,11 @@
 // Modules that keep state in themselves: each slot has a copy of what they change.
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-#include <athanor/core/hash.hpp>
 #include <athanor/serving/engine.hpp>
 
 #include "modules.hpp"
@@ -203,14 +201,12 @@ Row next(Row const& h, float x) {
   return answer;
 }
 
-void write_model(Folder const& folder, std::string const& rest) {
-  write_script(folder / "model.pt", recurrent, {{"w", {1, 3}}, {"u", {3, 3}}, {"h", {1, 3}}});
-  std::ofstream(folder / "athanor.json")
-      << R"({"athanor": 1, "name": "recurrent", "version": "1.0.0", "backend": "torch", "format": "torchscript",
-          "inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 1]}],
-          "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 3]}], )" +
-             rest + R"(, "members": [{"file": "model.pt", "digest": "xxh128:)" +
-             to_hex(*hash_file((folder / "model.pt").string())) + R"("}]})";
+void write_recurrent(Folder const& folder, std::string const& rest) {
+  write_model(folder, recurrent,
+              R"("inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 1]}],
+                 "outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 3]}], )" +
+                  rest,
+              {{"w", {1, 3}}, {"u", {3, 3}}, {"h", {1, 3}}});
 }
 
 // Three sequences in turn, against the recurrence itself.
@@ -241,14 +237,14 @@ TEST_CASE(
   auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
   SUBCASE("held") {
     Folder const folder;
-    write_model(folder, std::string(held_rest) + R"(, "batching": {"max_items": 1})");
+    write_recurrent(folder, std::string(held_rest) + R"(, "batching": {"max_items": 1})");
     auto const model = engine.load((folder / "").string());
     REQUIRE_MESSAGE(model, model.error().message);
     check_sequences(*model);
   }
   SUBCASE("carried") {
     Folder const folder;
-    write_model(folder, R"("method": "carried", "sequences": {"max": 3},
+    write_recurrent(folder, R"("method": "carried", "sequences": {"max": 3},
         "model_inputs": [{"name": "x", "dtype": "f32", "shape": ["items", 1]},
                          {"name": "h", "dtype": "f32", "shape": ["items", 3], "from": "state:next"}],
         "model_outputs": [{"name": "y", "dtype": "f32", "shape": ["items", 3]},
@@ -262,7 +258,7 @@ TEST_CASE(
 TEST_CASE("a manifest that lets a module with state have batches is refused when it is loaded") {
   auto engine = Engine<>::create({.backends = {&libtorch::backend()}}).value();
   Folder const folder;
-  write_model(folder, held_rest);
+  write_recurrent(folder, held_rest);
   auto const model = engine.load((folder / "").string());
   REQUIRE(!model);
   CHECK_MESSAGE(contains(model.error().message, "\"max_items\": 1"), model.error().message);

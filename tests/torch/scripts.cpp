@@ -7,6 +7,8 @@
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
 
+#include <athanor/core/hash.hpp>
+
 namespace athanor::tests {
 
 namespace {
@@ -41,6 +43,17 @@ void write_script(std::filesystem::path const& path, std::string const& source,
   module.define(source, std::make_shared<WithFork>());
   module.eval();
   (frozen ? jit::freeze(module) : module).save(path.string());
+}
+
+void write_model(athanor_tests::Folder const& folder, std::string const& source, std::string const& rest,
+                 std::vector<Parameter> const& parameters) {
+  auto const file = folder / "model.pt";
+  write_script(file, source, parameters);
+  folder.write(
+      "athanor.json",
+      R"({"athanor": 1, "name": "module", "version": "1.0.0", "backend": "torch", "format": "torchscript", )" +
+          rest + R"(, "members": [{"file": "model.pt", "digest": "xxh128:)" +
+          to_hex(*hash_file(file.string())) + R"("}]})");
 }
 
 void write_archive(std::filesystem::path const& path, std::vector<std::string> const& records) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <support/folder.hpp>
+
 namespace athanor::tests {
 
 /// A float parameter; element i of it is `parameter_value(i)`.
@@ -37,6 +39,11 @@ inline double perceptron_by_hand(float const* x) {
 /// `frozen`, the parameters become constants before it is written.
 void write_script(std::filesystem::path const& path, std::string const& source,
                   std::vector<Parameter> const& parameters = {}, bool frozen = false);
+
+/// Writes the folder of a model: the module, and a manifest with `rest`, the members of the object that not
+/// every manifest of such a module has, as `"inputs": [...], "outputs": [...]`.
+void write_model(athanor_tests::Folder const& folder, std::string const& source, std::string const& rest,
+                 std::vector<Parameter> const& parameters = {});
 
 /// Writes an archive as LibTorch writes them, with these records and nothing in them.
 void write_archive(std::filesystem::path const& path, std::vector<std::string> const& records);
