@@ -371,6 +371,7 @@ TEST_CASE("a stop ends streams, whether they wait for their reader or for a batc
   CHECK(counting.state->routes() == 0);
 }
 
+// mutant: who waits for a part is not told
 TEST_CASE("callbacks get all parts in their order") {
   Counting counting;
   struct Seen {

@@ -35,6 +35,7 @@ struct Callbacks {
   std::vector<float> parts{};
   std::vector<Result<Report>> ends{};
   std::vector<std::string> models{};
+  TimePoint ended{};
   std::function<void()> on_part = [] {};
   void part(Outputs part) noexcept {
     parts.push_back(first_of(part));
@@ -42,6 +43,7 @@ struct Callbacks {
   }
   void end(Result<Report> outcome) noexcept {
     if (outcome) models.emplace_back(outcome->model);
+    ended = SimulatedEnv::now();
     ends.push_back(std::move(outcome));
   }
   StreamCallbacks callbacks() { return stream_callbacks<&Callbacks::part, &Callbacks::end>(this); }
@@ -281,33 +283,62 @@ TEST_CASE("a stop waits for a callback of a stream that takes long, and counts n
   CHECK(stopped);
 }
 
+namespace {
+
+// A stream with callbacks while the only worker is inside the backend for a minute.
+struct Busy : Streams {
+  Callbacks seen{};
+  std::unique_ptr<Ticket> other{};
+  bool inside = false;
+
+  Busy() : Streams({.threads = 1}, {.order = Turns::Order::random}) {
+    control.on_run = [this](ath_batch const&) {
+      inside = true;
+      world.sleep(1min);
+      return Result<void>();
+    };
+  }
+  Submission<SimulatedServing> open_beside_batch(CallOptions const& options) {
+    other = submit(row(2));
+    while (!inside) world.sleep(1ms);
+    return model.stream(row(1), options, seen.callbacks()).value();
+  }
+};
+
+}  // namespace
+
 TEST_CASE("a stop whose workers are all inside a backend calls the readers of streams itself") {
-  EngineOptions options;
-  options.threads = 1;
-  Streams streams(options, {.order = Turns::Order::random});
-  Callbacks seen;
-  std::unique_ptr<SimulatedEngine::Ticket> other;
-  bool busy = false;
+  Busy streams;
   bool stopped = false;
-  streams.control.on_run = [&](ath_batch const&) {
-    if (other == nullptr) {
-      other = streams.submit(row(2));
-    } else {
-      busy = true;
-      streams.world.sleep(1min);
-    }
-    return Result<void>();
-  };
   streams.world.spawn([&] {
-    REQUIRE(streams.model.stream(row(1), {}, seen.callbacks()));
-    while (!busy) streams.world.sleep(1ms);
-    CHECK(seen.parts.empty());
+    auto const submission = streams.open_beside_batch({});
     CHECK(streams.state->stop(0s) == 1);
-    CHECK(seen.ends.size() == 1);
+    CHECK(streams.seen.ends.size() == 1);
     stopped = true;
   });
   streams.world.run_until_idle();
   CHECK(stopped);
+}
+
+// mutant: who waits for a stream is not told when its time is up
+// mutant: a stream that is cancelled calls its reader on the thread that cancels it
+TEST_CASE("S3-24 a stream's end is told in time while every worker is inside a backend") {
+  for (bool const cancels : {false, true}) {
+    CAPTURE(cancels);
+    Busy streams;
+    TimePoint due{};
+    streams.world.spawn([&] {
+      auto submission = streams.open_beside_batch({.deadline = 10ms});
+      due = streams.world.now() + (cancels ? 0ms : 10ms);
+      if (cancels) submission.cancel();
+      CHECK(streams.seen.ends.empty());
+    });
+    streams.world.run_until_idle();
+    REQUIRE(streams.seen.ends.size() == 1);
+    REQUIRE_FALSE(streams.seen.ends[0]);
+    CHECK(streams.seen.ends[0].error().code == (cancels ? Code::cancelled : Code::deadline_exceeded));
+    CHECK(streams.seen.ended == due);
+  }
 }
 
 // AddressSanitizer sees a name that is gone.

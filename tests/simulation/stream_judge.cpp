@@ -65,6 +65,10 @@ void StreamWorld::refused(Call& call, Error const& error) {
   // A reader who lacked memory for a part, or for what makes it, has left as well: a step may be running.
   call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
                    error.reason == Reason::stopping || (call.streamed && may_lack_memory(call));
+  // A processor that takes its time over a part is on the reader's thread.
+  bool const dawdles = leaped_ != 0 || call.added.model.kind == StepKind::graph;
+  require(dawdles || may_lack_memory(call) || world_.now() <= call.due,
+          "callbacks are told in time that time is up", call);
   // The call had its answer, and its reader was too late for it, or lacked memory for a part.
   if (call.streamed && call.abandoned && call.state.steps == call.wish.steps()) ++call.added.unseen;
   if (error.reason == Reason::out_of_memory) ++call.added.maybe;

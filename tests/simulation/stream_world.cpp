@@ -347,6 +347,7 @@ void StreamWorld::read(Added& added) {
 void StreamWorld::call_back(Added& added) {
   Call& call = new_call(added);
   call.streamed = true;
+  call.due = after(call.began, call.deadline.value_or(usual_deadline));
   auto submission = call_engine(call, [&, request = request_of(call)]() mutable {
     return Handle(added.served)
         .stream(std::move(request), options_of(call), stream_callbacks<&Call::part, &Call::end>(&call));
@@ -356,6 +357,7 @@ void StreamWorld::call_back(Added& added) {
   if (world_.below(3) != 0) return;
   dawdle(3);
   call.cancel_asked = true;
+  call.due = std::min(call.due, world_.now());
   (*submission)->cancel();
 }
 

@@ -85,8 +85,9 @@ class StreamWorld final : public StepStage {
     Order from;
     Order quiet;  // when the world was quiet last, before it
     bool streamed = false;
-    bool cancel_asked = false;  // or about to be
-    std::int64_t read = 0;      // parts
+    bool cancel_asked = false;    // or about to be
+    TimePoint due = no_deadline;  // of one with callbacks: when its end is told at the latest
+    std::int64_t read = 0;        // parts
     Order until = 0;
     bool abandoned = false;  // ended while its work may have gone on
     StepState state{};       // that its last step left,
@@ -98,6 +99,7 @@ class StreamWorld final : public StepStage {
     void part(Outputs part) noexcept {
       world.part_comes(*this, part);
       world.dawdle(3);
+      due = std::max(due, world.world_.now());
     }
     void end(Result<Report> outcome) noexcept { world.stream_ends(*this, outcome); }
     void on_answer(Result<Answer> answer) noexcept { world.answer_comes(*this, answer); }

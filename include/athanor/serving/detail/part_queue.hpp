@@ -50,7 +50,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
 
   /// The call was answered: the last part, or an error. Parts that wait are dropped if the call was
   /// `given_up`; otherwise they can be read before the error. Returns the call if it waited for room: the
-  /// caller of this function must then end it.
+  /// caller of this function must then end it. The waiter is still to be called, with `call_waiter`.
   Call<T>* end(Result<Answer> answer, bool given_up) noexcept {
     Call<T>* waiting = nullptr;
     {
@@ -87,6 +87,7 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
       left_to_reader_ = to_reader;
     }
     announce();
+    send_for_waiter();
     return parks ? Put::parked : Put::taken;
   }
 
@@ -208,7 +209,6 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
   }
   void announce() noexcept {
     if (word_.exchange(news) == parked) word_.wake_all();
-    send_for_waiter();
   }
   void send_for_waiter() noexcept {
     {

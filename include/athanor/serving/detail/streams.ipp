@@ -24,18 +24,21 @@ Result<Call<T>*> EngineState<T>::stream(ModelPointer const& model, Request&& req
   return launch(**call, {&EngineState::on_stream_end, *call});
 }
 
+/// The completion of a stream's call. Like any user's, the callback or coroutine that reads runs here: every
+/// worker may be busy until long after the deadline.
 template <class T>
 void EngineState<T>::on_stream_end(void* context, Result<Answer> answer) noexcept {
   auto& ended = *static_cast<CallType*>(context);
   // Its model may fail with the codes of a deadline, a cancellation or a stop.
   bool const given_up =
       !answer && (is_over(ended) || (answer.error().reason == Reason::stopping && ended.engine->stopping()));
-  CallType* const waiting = ended.stream->end(std::move(answer), given_up);
-  if (waiting == nullptr) return;
-  EngineState& engine = *waiting->engine;
-  engine.end_route(*waiting, make_error(Code::cancelled, Reason::cancelled,
-                                        "the call was given up while its parts waited for their reader"));
-  engine.finish_step(*waiting, CallerKind::worker, Env::now());
+  if (CallType* const waiting = ended.stream->end(std::move(answer), given_up)) {
+    EngineState& engine = *waiting->engine;
+    engine.end_route(*waiting, make_error(Code::cancelled, Reason::cancelled,
+                                          "the call was given up while its parts waited for their reader"));
+    engine.finish_step(*waiting, CallerKind::worker, Env::now());
+  }
+  ended.stream->call_waiter();
 }
 
 /// The completion runs no user's code any more, so this thread, which may be inside a completion of a user's,
@@ -56,14 +59,16 @@ bool EngineState<T>::reader_gave_up(CallType const& call) noexcept {
   return (call.cancellation != nullptr && call.cancellation->is_cancelled()) || Env::now() > call.deadline;
 }
 
+/// Of a stream, the thread that keeps time ends the call: callbacks and coroutines run on threads of the
+/// engine.
 template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
   if (in_child()) return;
-  // The completion may give up the last handle of the call; only the one of a stream stays with its caller.
-  bool const is_stream = call.stream != nullptr;
   revoke(call);
-  abandon(call, taken_back(call));
-  if (is_stream) call.stream->cut_off(taken_back(call));
+  // The completion may give up the last handle of the call; only the one of a stream stays with its caller.
+  if (call.stream == nullptr) return abandon(call, taken_back(call));
+  on_cancelled(call);
+  call.stream->cut_off(taken_back(call));
 }
 
 template <class T>
