@@ -44,6 +44,13 @@ Result<void> average(Run const& run) {
   return done();
 }
 
+// As batch_norm while it trains.
+Result<void> need_company(Run const& run) {
+  if (run.batch.items < 2)
+    return fail(Code::invalid_argument, Reason::backend_failure, "expected more than 1 value per channel");
+  return keep_rows(run);
+}
+
 // y is the number of bytes of each text x, of the items from the last to the first if `swapped`.
 Result<void> measure_texts(Run const& run, bool swapped) {
   auto const& x = run.batch.inputs[0];
@@ -93,6 +100,14 @@ TEST_CASE("a model that mixes the rows of its batch is refused, whether its self
        {"", R"("self_test": [{"inputs": {"x": [[1, 2]]}, "outputs": {"y": [[-0.5, 0.5]]}}],)"})
     CHECK(averages.refusal(ModelFolder(manifest)).message.find("as for the item alone, expected ") !=
           std::string::npos);
+}
+
+// mutant: a model that fails alone is not tried in company
+TEST_CASE("a model that answers items only together is refused, unless it runs one item at a time") {
+  Rig rig(&need_company);
+  CHECK(rig.refusal(ModelFolder()).message.find("got one that answers two together") != std::string::npos);
+  ModelFolder const one(R"("batching": {"max_items": 1},)");
+  CHECK(rig.engine.load(one.path()));
 }
 
 // mutant: made-up integers are equal

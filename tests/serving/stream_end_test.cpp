@@ -93,6 +93,7 @@ TEST_CASE("a completion may destroy a stream whose call is given up at the same 
     bool& ended;
     static void on_answer(void* context, Result<Answer>) noexcept {
       auto& self = *static_cast<Session*>(context);
+      CHECK(self.engine.has(serving::call_bits::answered));
       self.engine.stream.reset();
       self.ended = true;
     }

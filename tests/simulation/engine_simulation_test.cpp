@@ -71,6 +71,7 @@ std::string explain(Script const& script, std::string const& wrong, ModelFolders
 // ATHANOR_FIRST_SEED where they begin; ATHANOR_INTERRUPTS says that one
 // schedule in so many interrupts its actors between any two operations.
 // mutant: a call may be answered twice
+// mutant: a call that is answered at once overlooks a stop or a cancellation
 // mutant: a slot in execution is withdrawn
 // mutant: a place keeps its state for whoever takes it next
 // mutant: two neighbours of a batch are given one parameter
