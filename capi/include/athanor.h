@@ -344,8 +344,8 @@ ATH_API void ath_text_destroy(ath_text *text) ATH_NOEXCEPT;
 ATH_API int32_t ath_engine_create(const char *options_json, ath_engine **out_engine, ath_error **out_error) ATH_NOEXCEPT;
 /**
  * Stops with a grace of 30 s unless it was stopped, waits for callbacks that are running, and frees the engine. NULL is a
- * no-op. In a completion of the same engine, where it would wait for itself, it rejects new calls and returns; the engine
- * stops and is freed later, on one of its own threads. The `release` of a backend's or processor's table is called after
+ * no-op. In a completion, a backend or a processor of the same engine, where it would wait for itself, it rejects new
+ * calls and returns; the engine stops and is freed later, on one of its own threads. The `release` of a backend's or processor's table is called after
  * that.
  */
 ATH_API void ath_engine_destroy(ath_engine *engine) ATH_NOEXCEPT;

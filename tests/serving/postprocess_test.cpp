@@ -426,6 +426,21 @@ TEST_CASE("what postprocess makes is checked like what preprocess makes") {
   CHECK(rig.sum.alive.load() == 0);
 }
 
+// mutant: a stop inside a processor waits for its own call
+TEST_CASE("a stop inside a processor only begins, and the engine stops once no call is left") {
+  SimulatedRig rig("", {.caller_runs = CallerRuns::never});
+  rig.sum.before = [&] {
+    CHECK(rig.state->stop(std::chrono::hours(1)) == 0);
+    return Result<void>();
+  };
+  TimePoint const before = rig.world.now();
+  auto const ticket = rig.submit(row(1));
+  rig.world.run_until_idle();
+  CHECK(ticket->has_value());
+  CHECK(rig.state->stop(Duration{0}) == 0);  // the first one's count
+  CHECK(rig.world.now() - before < std::chrono::seconds(1));
+}
+
 // mutant: items whose caller has gone are postprocessed
 TEST_CASE("a call that is cancelled while its first item is postprocessed leaves the others") {
   SimulatedRig engine(R"("cache": false,)", {.caller_runs = CallerRuns::never});

@@ -368,6 +368,54 @@ TEST_CASE("an engine that is closed in its own completion leaves no thread behin
   while (puppet.control.unloads.load() == 0) std::this_thread::yield();
 }
 
+// mutant: a stop inside a backend waits for its own call
+// mutant: a stop inside a load waits for the calls that wait for that
+TEST_CASE("a stop inside a backend or a load only begins, and the engine stops once no call is left") {
+  for (bool const loads : {false, true}) {
+    for (auto const runs : {CallerRuns::never, CallerRuns::when_idle}) {
+      CAPTURE(loads);
+      CAPTURE(runs == CallerRuns::never);
+      Simulation world(1, {.order = Turns::Order::random});
+      Puppet puppet;
+      ModelFolder const folder;
+      auto engine =
+          Engine<SimulatedServing>::create({.backends = {&puppet.table}, .caller_runs = runs}).value();
+      auto const model = engine.add(folder.path()).value();
+      auto const stop = [&] {
+        CHECK(engine.stop(1h) == 0);
+        return Result<void>();
+      };
+      if (loads) puppet.control.on_load = [&](std::string_view) { return stop(); };
+      if (!loads) puppet.control.on_run = [&](ath_batch const&) { return stop(); };
+      bool stopped = false;
+      TimePoint const before = world.now();
+      world.spawn([&] {
+        CHECK(model.infer(row(1)));
+        CHECK(engine.stop(0s) == 0);  // the first one's count
+        stopped = true;
+      });
+      world.run_until_idle();
+      CHECK(stopped);
+      CHECK(world.now() - before < 1s);
+    }
+  }
+}
+
+// mutant: a close that a backend has left is forgotten
+TEST_CASE("an engine that is closed in its backend, where no thread can be had, stops after that call") {
+  HookedEngine rig;
+  bool closed = false;
+  rig.control.on_run = [&](ath_batch const&) {
+    Hooks::no_thread = true;
+    rig.engine.close([](void* context) noexcept { *static_cast<bool*>(context) = true; }, &closed);
+    CHECK_FALSE(closed);
+    return Result<void>();
+  };
+  CHECK(rig.model.infer(row(1)));
+  Hooks::no_thread = false;
+  CHECK(closed);
+}
+
 // mutant: a close in a completion waits for its whole grace
 TEST_CASE("an engine that is closed in a completion stops as soon as no call is left") {
   HookedEngine rig;

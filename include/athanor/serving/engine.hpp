@@ -259,7 +259,7 @@ class Engine {
   }
   Engine(Engine const&) = delete;
   Engine& operator=(Engine const&) = delete;
-  /// Stops with `default_stop_grace` unless it was stopped; see `close` for inside a completion.
+  /// Stops with `default_stop_grace` unless it was stopped; see `close` for inside one of its own calls.
   ~Engine();
 
   /// Registers one more backend or processor under its table's name. The table is used until the
@@ -290,12 +290,13 @@ class Engine {
   /// Rejects new calls at once, lets accepted calls, queued or running, finish until `grace` has passed,
   /// answers the remaining ones with unavailable / stopping, waits for running completions, and joins the
   /// workers. Returns how many threads were abandoned inside a backend. A second stop waits for the first and
-  /// returns the same. Inside a completion of this engine it only initiates the stop, like the destructor,
-  /// and returns 0.
+  /// returns the same. Inside a completion, a backend or a processor of this engine it only initiates the
+  /// stop, like the destructor, and returns 0.
   std::size_t stop(Duration grace);
   /// Does what the destructor does, for a host that must know when the engine has stopped: stops with
-  /// `default_stop_grace` and empties this handle. Inside a completion of this engine it returns at once, and
-  /// a worker stops the engine later; if no thread can be started, this one does so after the completion.
+  /// `default_stop_grace` and empties this handle. Inside a completion, a backend or a processor of this
+  /// engine it returns at once, and a worker stops the engine later; if no thread can be started, this one does
+  /// so when that has returned.
   /// `closed(context)` is called once the engine has stopped, there or before this returns.
   void close(void (*closed)(void* context) noexcept = nullptr, void* context = nullptr) noexcept;
 

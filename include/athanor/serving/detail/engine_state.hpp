@@ -121,8 +121,9 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   static Error unknown_model(std::string_view name);
 
   std::size_t stop(Duration grace) noexcept;
-  /// Stops like `stop`, except inside a completion of this engine: then it only begins to, and a worker stops
-  /// it once no call is in flight or `grace` has passed. Calls `closed` when the engine has stopped.
+  /// Stops like `stop`, except inside a completion, a backend or a processor of this engine: then it only
+  /// begins to, and a worker stops it once no call is in flight or `grace` has passed. Calls `closed` when the
+  /// engine has stopped.
   void close(Duration grace, Closed closed) noexcept;
   /// True in a child of the process that made the engine: its threads are not there.
   bool in_child() const noexcept { return Env::forks() != forks_; }
@@ -181,7 +182,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
    private:
     CallType* call_;
   };
-  /// Stops an engine that was closed inside one of its completions: the timer fires when no call is in flight
+  /// Stops an engine that was closed inside a call of its own: the timer fires when no call is in flight
   /// or its grace is over, and posts the task.
   struct CloseTimer : Timer {
     EngineState* engine = nullptr;
@@ -240,6 +241,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   Result<CallType*> launch(CallType& call, Completion completion) noexcept;
   tl::unexpected<Error> refusal_of(CallType& call) noexcept;
   Error no_worker();
+  bool is_inside() const noexcept;
   bool begin_stop() noexcept;
   bool any_route() noexcept;
   void refuse_queued() noexcept;
@@ -318,7 +320,7 @@ class EngineState : public std::enable_shared_from_this<EngineState<T>> {
   std::size_t abandoned_ = 0;       // by the stop; read once it is over
   CloseTimer close_timer_{};
   CloseTask close_task_{};
-  typename Env::template Atomic<bool> close_left_{false};  // to the completion that it was called in
+  typename Env::template Atomic<bool> close_left_{false};  // to what it was called in
   Gate<Env> gate_;
   RoomLine<Env> room_line_{gate_};
   Cache cache_;

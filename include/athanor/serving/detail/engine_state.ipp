@@ -52,6 +52,7 @@ void EngineState<T>::end_of_route(CallType& call, std::uint32_t references) noex
   drained_.store(1);
   drained_.wake_all();
   if (executor_.disarm(close_timer_)) executor_.arm(close_timer_, Env::now());
+  return end_left_close();
 }
 
 template <class T>
@@ -82,10 +83,18 @@ void EngineState<T>::drain(TimePoint deadline) noexcept {
   }
 }
 
+/// Whether this thread is inside a completion, a backend or a processor: a stop would wait for its own call.
+template <class T>
+bool EngineState<T>::is_inside() const noexcept {
+  return Inside<EngineState, Env>::holds(this) ||
+         Inside<ModelType, Env>::any(
+             [this](ModelType const& model) noexcept { return &model.engine() == this; });
+}
+
 template <class T>
 std::size_t EngineState<T>::stop(Duration grace) noexcept {
   if (in_child()) return 0;
-  if (Inside<EngineState, Env>::holds(this)) {
+  if (is_inside()) {
     close(grace, {});
     return 0;
   }
@@ -109,7 +118,7 @@ void EngineState<T>::close(Duration grace, Closed closed) noexcept {
     if (stop_over_.load() == 0) closed_ = std::exchange(closed, {});
   }
   if (closed.function != nullptr) return closed.function(closed.context);
-  if (!Inside<EngineState, Env>::holds(this)) {
+  if (!is_inside()) {
     stop(grace);
     return;
   }
@@ -127,15 +136,15 @@ void EngineState<T>::on_close_timer(Timer& timer) noexcept {
   engine.close_task_.engine = &engine;
   engine.close_task_.run = &EngineState::on_close;
   if (engine.executor_.post(engine.close_task_)) return;
-  if (!Inside<EngineState, Env>::holds(&engine)) return on_close(engine.close_task_);
+  if (!engine.is_inside()) return on_close(engine.close_task_);
   engine.close_left_.store(true);
 }
 
-/// Ends a close that found no thread to do it, once the completion that it was called in has returned.
+/// Ends a close that found no thread to do it, once what it was called in has returned.
 template <class T>
 void EngineState<T>::end_left_close() noexcept {
-  bool const inside = Inside<EngineState, Env>::holds(this);
-  if (!inside && close_left_.exchange(false)) on_close(close_task_);
+  if (is_inside() || !close_left_.exchange(false)) return;
+  on_close(close_task_);
 }
 
 /// On a thread of the engine, which is not abandoned but ends as soon as it returns from here; on any, if

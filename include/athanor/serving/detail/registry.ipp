@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/manifest/model_name.hpp>
 #include <athanor/serving/detail/engine_options.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
@@ -232,6 +233,7 @@ LoadFunctions<LoadedModel> EngineState<T>::load_functions() {
   functions.load = [this, context_of](LoadTarget const& target) -> Result<Loaded<LoadedModel>> {
     auto& context = context_of(target);
     Manifest const& manifest = context.description.manifest;
+    Inside<EngineState, Env> const here(this);  // calls may wait for the load
     TimePoint const start = Env::now();
     TrialTime const trial{.most = options_.load_deadline / 10, .now = &Env::now};
     auto model = LoadedModel::load(context.description, context.instances(), trial);

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/core/detail/leave_to_idle.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
@@ -204,6 +205,7 @@ struct EngineState<T>::Asking {
   EngineState& engine;
   CallType& call;
   CallerKind caller;
+  Inside<EngineState, Env> here{&engine};
 
   ItemFacts facts() const noexcept {
     auto const is_cancelled = [](void const* asked) -> std::int32_t {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include <athanor/core/detail/inside.hpp>
 #include <athanor/core/detail/noexcept_error.hpp>
 #include <athanor/serving/detail/engine_state.hpp>
 #include <athanor/serving/detail/outputs.hpp>
@@ -128,6 +129,7 @@ Result<void> EngineState<T>::finish_part(CallType& call, Outputs& part) noexcept
       auto const& streamed = *static_cast<CallType const*>(asked);
       return streamed.stream->is_cut_off() || reader_gave_up(streamed) ? 1 : 0;
     };
+    Inside<EngineState, Env> const here(this);
     auto made = postprocess_item(description, *inputs, {call.parameters.values(), is_cut_off, &call},
                                  call.made.empty() ? nullptr : call.made.data(),
                                  computed.subspan(description.signature.outputs.size()), call.longest, 0, 0);
