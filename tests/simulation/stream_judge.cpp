@@ -65,9 +65,12 @@ void StreamWorld::refused(Call& call, Error const& error) {
   // A reader who lacked memory for a part, or for what makes it, has left as well: a step may be running.
   call.abandoned = error.code == Code::deadline_exceeded || error.code == Code::cancelled ||
                    error.reason == Reason::stopping || (call.streamed && may_lack_memory(call));
-  // A processor that takes its time over a part is on the reader's thread.
-  bool const dawdles = leaped_ != 0 || call.added.model.kind == StepKind::graph;
-  require(dawdles || may_lack_memory(call) || world_.now() <= call.due,
+  // A processor that takes its time over a part is on the reader's thread. A reader whose call ended by itself
+  // before it was there waits for a worker.
+  bool const ended_itself = call.faults > 0 || call.state.steps == call.wish.steps() || stopping_ ||
+                            call.added.unloading > 0 || call.added.unloaded != 0;
+  bool const may_wait = leaped_ != 0 || call.added.model.kind == StepKind::graph || ended_itself;
+  require(may_wait || may_lack_memory(call) || world_.now() <= call.due,
           "callbacks are told in time that time is up", call);
   // The call had its answer, and its reader was too late for it, or lacked memory for a part.
   if (call.streamed && call.abandoned && call.state.steps == call.wish.steps()) ++call.added.unseen;

@@ -60,15 +60,15 @@ bool EngineState<T>::reader_gave_up(CallType const& call) noexcept {
 }
 
 /// Of a stream, the thread that keeps time ends the call: callbacks and coroutines run on threads of the
-/// engine.
+/// engine. It gives them no part, because what waits is dropped before.
 template <class T>
 void EngineState<T>::cancel(CallType& call) noexcept {
   if (in_child()) return;
   revoke(call);
   // The completion may give up the last handle of the call; only the one of a stream stays with its caller.
   if (call.stream == nullptr) return abandon(call, taken_back(call));
-  on_cancelled(call);
   call.stream->cut_off(taken_back(call));
+  on_cancelled(call);
 }
 
 template <class T>
