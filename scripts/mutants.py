@@ -171,12 +171,42 @@ def is_statement(text):
     return text.endswith(";") or (text.endswith("}") and ";" in text)
 
 
+def without_literals(text):
+    return re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])\'', "0", text)
+
+
 def is_whole(text):
     """Whether each bracket of an expression or a statement has its partner, and no operator waits for an operand."""
-    bare = re.sub(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])\'', "0", text)
+    bare = without_literals(text)
     while (shorter := re.sub(r"\([^(){}\[\]]*\)|\{[^(){}\[\]]*\}|\[[^(){}\[\]]*\]", " 0", bare)) != bare:
         bare = shorter
     return not re.search(r"[(){}\[\]]|(&&|\|\||[=<>?:,*/%^|-]|[^+]\+)$|^(&&|\|\||[=<>?,])", bare.strip())
+
+
+DECLARATION = re.compile(r"(?:^|[;{}])\s*(?!return\b|throw\b|delete\b|else\b|case\b|goto\b)(?:(?:static|constexpr|const|auto|unsigned)\s+)*"
+                         r"[A-Za-z_][\w:]*(?:<[^;={}()]*>)?(?:\s*\bconst)?\s*[&*]?\s+(?:const\s+)?[&*]?([a-z_]\w*)\s*(?:=[^=]|[{(;])")
+
+
+def without_braces(text):
+    """The text without literals and what stands between braces."""
+    text = without_literals(text)
+    while (shorter := re.sub(r"\{[^{}]*\}", " ", text)) != text:
+        text = shorter
+    return text
+
+
+def fault_of_form(anchor, before, behind):
+    """Why the anchor cannot become one branch of a choice, as a statement of its own or as an operand; None if it can."""
+    declared = DECLARATION.findall(without_braces(anchor))
+    if not is_statement(anchor):
+        return "declares something and is no statement" if declared or ";" in without_braces(anchor) else None
+    block = without_braces(behind).partition("}")[0]
+    below = [name for name in declared if re.search(rf"\b{name}\b", block)]
+    if below:
+        return f"declares {below[0]}, which is used below"
+    if re.search(r"(\)|\belse)\s*$", before) and not re.match(r"(if|for|while|switch)\b", anchor) and without_braces(anchor).count(";") > 1:
+        return "is more than the one statement behind a condition"
+    return None
 
 
 def find_spans(project, mutants):
@@ -194,6 +224,8 @@ def find_spans(project, mutants):
                 faults.append(f"{mutant.place}: expected an expression or whole statements as {key}, got: {getattr(mutant, key)}")
         if is_statement(mutant.anchor) and not re.search(r"([;{}):]|else|\*/)\s*$|//.*\n\s*$", text[:found[0].start()]):
             faults.append(f"{mutant.place}: the anchor ends as a statement does, but does not begin one: {mutant.anchor}")
+        if fault := fault_of_form(mutant.anchor, text[:found[0].start()], text[found[0].end():]):
+            faults.append(f"{mutant.place}: the anchor {fault}: {mutant.anchor}")
         files.setdefault(mutant.file, {}).setdefault(found[0].span(), []).append(mutant)
     for file, spans in files.items():
         ordered = sorted(spans)
