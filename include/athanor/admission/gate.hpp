@@ -26,11 +26,11 @@ struct Slot {
   std::uint32_t cell = 0;  ///< index of the gate's cell to which the credit is returned
 };
 
-/// Shortest and longest `retry_after` that a refusal names.
+/// Shortest and longest `retry_after` that a rejection names.
 inline constexpr Duration shortest_retry = std::chrono::milliseconds(1);
 inline constexpr Duration longest_retry = std::chrono::seconds(30);
 
-/// Refuses work that cannot end in time: `resource_exhausted` / `expected_wait` when `predicted_completion`
+/// Rejects work that cannot end in time: `resource_exhausted` / `expected_wait` when `predicted_completion`
 /// is after `latest_deadline`, with the excess, clamped to `shortest_retry` and `longest_retry`, as
 /// `retry_after`; `deadline_exceeded` when the deadline has passed already.
 Result<void> admit_work(TimePoint predicted_completion, TimePoint latest_deadline, TimePoint now);
@@ -54,7 +54,7 @@ struct GateStatistics {
 };
 
 /// Bounds what all callers together hold: a request is rejected if and only if it would exceed a limit
-/// together with what is held at that moment. Thread-safe. A refused call holds nothing.
+/// together with what is held at that moment. Thread-safe. A rejected call holds nothing.
 template <Environment Env = SystemEnv>
 class Gate {
  public:
@@ -133,7 +133,7 @@ class Gate {
   bool give_credit(Cell& cell, Amount amount) noexcept;
   bool take_from_cell(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
   void note_admitted(admission::Slot& slot, std::int64_t items, std::int64_t bytes) noexcept;
-  /// Admits from held_. A `now` of nothing counts no refusal.
+  /// Admits from held_. A `now` of nothing counts no rejection.
   Refusal take_shared(Cell& cell, Amount const& amount, std::optional<TimePoint> const& now) noexcept;
   Reason excess(Amount amount) const noexcept ATH_REQUIRES(mutex_);
   void refill(Cell& cell, Amount taken) noexcept ATH_REQUIRES(mutex_);

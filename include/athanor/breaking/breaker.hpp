@@ -18,7 +18,7 @@
 namespace athanor::inline v1 {
 
 namespace breaking {
-/// The error of a refused execution: unavailable (Reason::breaker_open) with retry_after.
+/// The error of a rejected execution: unavailable (Reason::breaker_open) with retry_after.
 Error refusal_error(Decision const& decision);
 }  // namespace breaking
 

@@ -22,7 +22,7 @@ std::string_view to_string(State state) noexcept;
 enum class Outcome : std::uint8_t {
   success,
   failure,
-  ignored,  ///< the caller's fault, a cancel, a refusal: says nothing about what is guarded, never counts
+  ignored,  ///< the caller's fault, a cancel, a rejection: says nothing about what is guarded, never counts
 };
 
 /// How an Error counts. By its reason: failures of a backend, of its device or memory, of a member, and
@@ -73,7 +73,7 @@ struct BreakerStatistics {
 /// takes one lease and settles it once: a failed batch of 32 counts once.
 ///
 /// - closed: every execution is admitted; outcomes fill the count window, and a failure may open it.
-/// - open: executions are refused until the open time is over; the next one makes it half-open.
+/// - open: executions are rejected until the open time is over; the next one makes it half-open.
 /// - half-open: `probes` executions at a time. `successes_to_close` successes close it;
 ///   a failure or an expired lease reopens it for longer.
 ///   An abandoned or ignored probe frees its place and counts nothing.
@@ -86,12 +86,12 @@ class BreakerMachine {
   /// `options` must be valid (`validate`); `seed` seeds the jitter of the open time. Throws std::bad_alloc.
   BreakerMachine(CircuitBreakerOptions const& options, std::uint64_t seed);
 
-  /// Admits an execution that begins now, or refuses it.
+  /// Admits an execution that begins now, or rejects it.
   Decision acquire(TimePoint now) noexcept;
-  /// Admits an execution that begins later, or refuses it.
+  /// Admits an execution that begins later, or rejects it.
   Decision reserve(TimePoint now) noexcept;
   /// Begins the execution now, with the lease that was reserved for it. If the state has changed since,
-  /// behaves as `acquire`: with another lease, or refused.
+  /// behaves as `acquire`: with another lease, or rejected.
   Decision begin(Lease const& reserved, TimePoint now) noexcept;
   /// How the leased execution ended.
   void settle(Lease const& lease, Outcome outcome, TimePoint now) noexcept;

@@ -24,7 +24,7 @@ struct CircuitBreakerOptions {
   /// Share of the open time that is random, so that many breakers do not probe simultaneously: with 0.5 the
   /// breaker stays open for half to all of the open time.
   double jitter = 0.5;
-  /// Executions let through at a time while half-open; all others are refused at once.
+  /// Executions let through at a time while half-open; all others are rejected at once.
   std::uint32_t probes = 3;
   /// Successes while half-open that close the breaker, over any number of probes. One failure reopens it.
   std::uint32_t successes_to_close = 5;

@@ -26,7 +26,7 @@ struct ValueSummary {
 /// Counts since the model was added, and its present state. Each field is read on its own: while calls are in
 /// flight, fields may be mutually inconsistent.
 struct ModelStatistics {
-  /// Calls answered or refused, by the number of their Code.
+  /// Calls answered or rejected, by the number of their Code.
   std::array<std::uint64_t, 16> requests{};
   /// Calls answered from the response cache.
   std::uint64_t cache_hits = 0;
@@ -40,7 +40,7 @@ struct ModelStatistics {
   std::uint64_t batch_failures = 0;
   /// Items per batch.
   ValueSummary batch_items;
-  /// From a call to its answer, in nanoseconds; calls refused before anything was done for them are left out.
+  /// From a call to its answer, in nanoseconds; calls rejected before anything was done for them are left out.
   ValueSummary latency;
   /// From entering the queue to the start of the batch, in nanoseconds; calls that ran at once are left out.
   ValueSummary queue;
@@ -60,7 +60,7 @@ struct ModelStatistics {
   std::uint64_t bytes = 0;
   /// How often the circuit breaker opened.
   std::uint64_t breaker_opened = 0;
-  /// Calls and batches that the circuit breaker refused.
+  /// Calls and batches that the circuit breaker rejected.
   std::uint64_t breaker_refused = 0;
   /// Sequences that are open now, of a model with state.
   std::uint64_t sequences = 0;
