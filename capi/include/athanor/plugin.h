@@ -1,16 +1,18 @@
 /**
  * @file
- * The C tables through which the engine calls every backend and every processor: one indirect call per batch or per item,
- * and no C++ types in the interface. A host registers a table with ath_engine_add_backend or ath_engine_add_processor; a
- * plugin exports `athanor_plugin` (below); C++ code gets a table from `athanor::make_table`.
+ * The C tables through which the engine calls every backend and every processor: one indirect call per
+ * batch or per item, and no C++ types in the interface. A host registers a table with
+ * ath_engine_add_backend or ath_engine_add_processor; a plugin exports `athanor_plugin` (below); C++ code
+ * gets a table from `athanor::make_table`.
  *
- * Structs. The code that creates a struct with a `struct_size` zeroes it and sets `struct_size` to its sizeof: fields are
- * only appended, in groups of 8 bytes. A size smaller than that of the first version is rejected; of a larger one, up to
- * 4096 bytes, everything that this version does not know must be zero. `reserved` fields must be zero. ath_failure,
- * ath_tensor and ath_value are used in arrays or in other structs and do not grow while ATH_TABLE_VERSION stays the same.
+ * Structs. The code that creates a struct with a `struct_size` zeroes it and sets `struct_size` to its
+ * sizeof: fields are only appended, in groups of 8 bytes. A size smaller than that of the first version is
+ * rejected; of a larger one, up to 4096 bytes, everything that this version does not know must be zero.
+ * `reserved` fields must be zero. ath_failure, ath_tensor and ath_value are used in arrays or in other
+ * structs and do not grow while ATH_TABLE_VERSION stays the same.
  *
- * Threads. Every function of a table may be called from any thread. No function may throw. A returned int32_t is a code;
- * 0 is success, any other code means that nothing was created and that `failure` describes why.
+ * Threads. Every function of a table may be called from any thread. No function may throw. A returned int32_t
+ * is a code; 0 is success, any other code means that nothing was created and that `failure` describes why.
  */
 #ifndef ATHANOR_PLUGIN_H
 #define ATHANOR_PLUGIN_H
@@ -32,22 +34,25 @@ extern "C" {
 #define ATH_MAX_MESSAGE 512
 
 /**
- * Why a function failed; zeroed by the caller, filled in by the function. Codes and reasons are the numbers of athanor.h:
- * ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on.
+ * Why a function failed; zeroed by the caller, filled in by the function. Codes and reasons are the numbers
+ * of athanor.h: ATH_INTERNAL, ATH_REASON_BACKEND_FAILURE and so on.
  */
 typedef struct ath_failure {
   int32_t code;                  /**< never 0 after a failure */
   int32_t reason;                /**< the finer cause; 0 when there is none */
-  char message[ATH_MAX_MESSAGE]; /**< UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
+  /** UTF-8 with a NUL: what was wrong, where, what was expected and what was found */
+  char message[ATH_MAX_MESSAGE];
 } ath_failure;
 
 /**
- * A dense row-major array in borrowed memory, aligned to its elements' size. Only its creator may write to `data`. A bool is a
- * byte of 0 or 1: where a backend or a processor gives another one, the call fails with ATH_REASON_BACKEND_CONTRACT.
+ * A dense row-major array in borrowed memory, aligned to its elements' size. Only its creator may write
+ * to `data`. A bool is a byte of 0 or 1: where a backend or a processor gives another one, the call
+ * fails with ATH_REASON_BACKEND_CONTRACT.
  */
 typedef struct ath_tensor {
   void *data;                  /**< the first element */
-  const int64_t *offsets;      /**< bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */
+  /** bytes tensors only: elements + 1 entries; NULL means one element, all of `data` */
+  const int64_t *offsets;
   uint64_t size_bytes;         /**< of what `data` points to */
   int64_t shape[ATH_MAX_RANK]; /**< the first `ndim` count */
   int32_t ndim;                /**< number of dimensions */
@@ -84,10 +89,10 @@ enum ath_runs_on_number {
 typedef struct ath_model_source {
   size_t struct_size;              /**< set by the engine */
   const char *path;                /**< the model file */
-  const char *format;              /**< as in the manifest; then, if any applies, "?" and pairs joined by "&": method=NAME,
-                                        autograd=true, reset=NAME, none=NAME (an argument that is None; may repeat),
-                                        optional=NAME (an input that may be None; may repeat), operators=NAME (may repeat).
-                                        Reject a pair that the backend does not know. */
+  const char *format;              /**< as in the manifest; then, if any applies, "?" and pairs joined by "&":
+                                        method=NAME, autograd=true, reset=NAME, none=NAME (an argument that is
+                                        None; may repeat), optional=NAME (an input that may be None; may
+                                        repeat), operators=NAME (may repeat). Reject a pair that the backend does not know. */
   const char *const *input_names;  /**< of the model, in the order of ath_batch.inputs */
   const int32_t *input_dtypes;     /**< ATH_DTYPE_... of each */
   size_t input_count;              /**< of both */
@@ -98,15 +103,17 @@ typedef struct ath_model_source {
   int32_t device_index;            /**< which of them */
   int32_t threads_per_instance;    /**< intra-op threads; 1 unless the manifest says otherwise */
   int32_t reserved;                /**< zero */
-  uint64_t slot_count;             /**< slots of state that each instance holds; 0 for a model without state */
+  /** slots of state that each instance holds; 0 for a model without state */
+  uint64_t slot_count;
 } ath_model_source;
 
 /**
- * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used after the call. The
- * backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid until the next run of the same
- * instance; its batch axis, axis 0 unless the manifest names another or none, must be `items` long. Axis 0 of an output along a
- * ragged axis is as long as the rows of all items add up to. An input that may be None (`optional=NAME` in the source's
- * format) is None if its data is NULL and its ndim is 0.
+ * One execution. The engine fills in `items` and `inputs`: their memory must not be written to, or used
+ * after the call. The backend fills in `outputs[0 .. output_count)` with tensors in its own memory, valid
+ * until the next run of the same instance; its batch axis, axis 0 unless the manifest names another or none,
+ * must be `items` long. Axis 0 of an output along a ragged axis is as long as the rows of all items add up
+ * to. An input that may be None (`optional=NAME` in the source's format) is None if its data is NULL and its
+ * ndim is 0.
  */
 typedef struct ath_batch {
   size_t struct_size;                         /**< set by the engine */
@@ -115,17 +122,19 @@ typedef struct ath_batch {
   size_t input_count;                         /**< of `inputs` */
   ath_tensor *outputs;                        /**< zeroed by the engine, filled in by the backend */
   size_t output_count;                        /**< of `outputs` */
-  const uint64_t *slots;                      /**< NULL, or the state slot of each item; no slot occurs twice */
-  /** Nonzero: no caller waits for anything of the batch any more, because all have cancelled or their deadlines have passed.
-   * What `run` returns after that is discarded, and is not counted as a failure. May be called on any thread until `run` has
-   * returned. NULL while the model is loaded. */
+  /** NULL, or the state slot of each item; no slot occurs twice */
+  const uint64_t *slots;
+  /** Nonzero: no caller waits for anything of the batch any more, because all have cancelled or their
+   * deadlines have passed. What `run` returns after that is discarded, and is not counted as a failure. May
+   * be called on any thread until `run` has returned. NULL while the model is loaded. */
   int32_t (*is_cancelled)(const void *work);
   const void *work;                           /**< passed to `is_cancelled` */
 } ath_batch;
 
 /**
- * A backend. Functions on distinct models or instances may run concurrently; functions on one instance never do. The engine
- * copies the table and its name when it is registered. `context` must stay valid until `release`.
+ * A backend. Functions on distinct models or instances may run concurrently; functions on one
+ * instance never do. The engine copies the table and its name when it is registered. `context` must
+ * stay valid until `release`.
  */
 typedef struct ath_backend_table {
   size_t struct_size; /**< sizeof(ath_backend_table) as its maker knows it */
@@ -145,27 +154,29 @@ typedef struct ath_backend_table {
   void (*destroy_instance)(void *context, void *instance);
   /** Executes one batch. */
   int32_t (*run)(void *context, void *instance, ath_batch *batch, ath_failure *failure);
-  /** Clears a slot of an instance's state before another sequence uses it. NULL for a backend that holds no state. */
+  /** Clears a slot of an instance's state before another sequence uses it. NULL for a backend that
+   * holds no state. */
   void (*clear_slot)(void *context, void *instance, uint64_t slot);
-  /** Called once, on any thread, after the last use of an accepted table, when the engine, everything made from it, and
-   * the threads that a stopped engine abandoned inside the backend are gone. May be NULL. Not called for a rejected
-   * table. */
+  /** Called once, on any thread, after the last use of an accepted table, when the engine, everything made
+   * from it, and the threads that a stopped engine abandoned inside the backend are gone. May be NULL. Not
+   * called for a rejected table. */
   void (*release)(void *context);
 } ath_backend_table;
 
 /**
- * One item of a request, as passed to a processor. Valid during the call: nothing that a processor makes or keeps may point
- * into it.
+ * One item of a request, as passed to a processor. Valid during the call: nothing that a processor makes or
+ * keeps may point into it.
  */
 typedef struct ath_item {
   size_t struct_size;                        /**< set by the engine */
-  const ath_tensor *inputs;                  /**< the item's row of each request input that the manifest gives the processor */
+  /** the item's row of each request input that the manifest gives the processor */
+  const ath_tensor *inputs;
   size_t input_count;                        /**< of `inputs` */
   const ath_value *parameters;               /**< in the order of the signature, defaults filled in */
   size_t parameter_count;                    /**< of `parameters`; 0 where a model declares none */
-  /** Nonzero: no caller waits for the item any more, because all have cancelled or their deadlines have passed, and the
-   * result of the function is discarded. May be called on any thread until the function has returned. NULL while the model is
-   * loaded. */
+  /** Nonzero: no caller waits for the item any more, because all have cancelled or their deadlines have
+   * passed, and the result of the function is discarded. May be called on any thread until the function has
+   * returned. NULL while the model is loaded. */
   int32_t (*is_cancelled)(const void *call);
   const void *call;                          /**< passed to `is_cancelled` */
 } ath_item;
@@ -173,14 +184,21 @@ typedef struct ath_item {
 /** The result of preprocess or postprocess for an item; zeroed by the engine but for `struct_size`. */
 typedef struct ath_made {
   size_t struct_size;          /**< set by the engine */
-  const ath_tensor *tensors;   /**< in the order of ath_ports; axis 0 of each is the item's rows; valid until `release` */
+  /** in the order of ath_ports; axis 0 of each is the item's rows; valid until `release` */
+  const ath_tensor *tensors;
   size_t tensor_count;         /**< of `tensors` */
-  int64_t cost;                /**< of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
+  /** of preprocess: the item's share of a batch's cost limit (graph edges, tokens), at least 1 */
+  int64_t cost;
   void *owner;                 /**< of preprocess: the state that postprocess is given */
-  void (*release)(void *owner); /**< called once, on any thread, after a successful preprocess or postprocess, however the call ends; may be NULL */
+  /** called once, on any thread, after a successful preprocess or postprocess, however the call ends;
+   * may be NULL */
+  void (*release)(void *owner);
 } ath_made;
 
-/** The outputs of a processor: filled in by `open`, because they may depend on its options; valid until `close`. */
+/**
+ * The outputs of a processor: filled in by `open`, because they may depend on its options;
+ * valid until `close`.
+ */
 typedef struct ath_ports {
   size_t struct_size;              /**< set by the engine */
   const char *const *made_names;   /**< the model inputs that preprocess makes */
@@ -192,11 +210,12 @@ typedef struct ath_ports {
 } ath_ports;
 
 /**
- * A processor: turns one item of a request into the tensors that a model reads. `open` makes a processor for the model in
- * `folder`, with the manifest's `options`, a JSON object; it must reject an unknown option with an error that names it. Both
- * texts are valid during the call. `preprocess` and `postprocess` are called concurrently from many threads, `close` once,
- * after the last of them; one of the two may be NULL. Copied and released like a backend's table. This version calls them on
- * any thread: a table with ATH_RUNS_ON_OWN_WORKER is rejected with ATH_UNIMPLEMENTED.
+ * A processor: turns one item of a request into the tensors that a model reads. `open` makes a processor for
+ * the model in `folder`, with the manifest's `options`, a JSON object; it must reject an unknown option with
+ * an error that names it. Both texts are valid during the call. `preprocess` and `postprocess` are called
+ * concurrently from many threads, `close` once, after the last of them; one of the two may be NULL. Copied
+ * and released like a backend's table. This version calls them on any thread: a table with
+ * ATH_RUNS_ON_OWN_WORKER is rejected with ATH_UNIMPLEMENTED.
  */
 typedef struct ath_processor_table {
   size_t struct_size; /**< sizeof(ath_processor_table) as its maker knows it */
@@ -211,18 +230,21 @@ typedef struct ath_processor_table {
   void (*close)(void *context, void *processor);
   /** Makes model inputs from one item. */
   int32_t (*preprocess)(void *context, void *processor, const ath_item *item, ath_made *out, ath_failure *failure);
-  /** Makes answers from the model's results for one item: one row of each output that the manifest names, valid during the
-   * call. `state` is the `owner` that preprocess set, or NULL. */
+  /** Makes answers from the model's results for one item: one row of each output that the manifest names,
+   * valid during the call. `state` is the `owner` that preprocess set, or NULL. */
   int32_t (*postprocess)(void *context, void *processor, const ath_item *item, void *state, const ath_tensor *rows,
                          size_t row_count, ath_made *out, ath_failure *failure);
   /** As for a backend's table. */
   void (*release)(void *context);
 } ath_processor_table;
 
-/** What a plugin offers, filled in by its one exported function. Arrays and tables are static: never freed. */
+/**
+ * What a plugin offers, filled in by its one exported function. Arrays and tables are static: never freed.
+ */
 typedef struct ath_plugin {
   size_t struct_size;                           /**< set by the host */
-  int32_t table_version;                        /**< ATH_TABLE_VERSION of the header that the plugin was built with */
+  /** ATH_TABLE_VERSION of the header that the plugin was built with */
+  int32_t table_version;
   int32_t reserved;                             /**< zero */
   const ath_backend_table *const *backends;     /**< NULL when there is none */
   size_t backend_count;                         /**< of `backends` */
@@ -231,8 +253,8 @@ typedef struct ath_plugin {
 } ath_plugin;
 
 /**
- * Exported by every plugin under the name "athanor_plugin". A plugin that cannot be used returns a code and fills in
- * `failure`, for example when the LibTorch found at run time is not the one that it was built for.
+ * Exported by every plugin under the name "athanor_plugin". A plugin that cannot be used returns a code and
+ * fills in `failure`, for example when the LibTorch found at run time is not the one that it was built for.
  */
 typedef int32_t (*ath_plugin_entry)(ath_plugin *out_plugin, ath_failure *failure);
 
