@@ -1,6 +1,7 @@
 /* Calls that are answered later. */
 /* NOLINTNEXTLINE(bugprone-reserved-identifier): POSIX says so */
 #define _POSIX_C_SOURCE 200809L
+#include <malloc.h>
 #include <sched.h>
 #include <time.h>
 
