@@ -80,6 +80,36 @@ TEST_CASE("a stream is over only when no thread copies what its request lends") 
   }
 }
 
+// mutant: a reader that is parked is not told of a cancellation
+TEST_CASE("a parked reader learns of a cancellation while the thread that keeps time is busy") {
+  struct Busy : Timer {
+    Busy() {
+      fire = [](Timer&) noexcept { Simulation::current().sleep(1s); };
+    }
+  } busy;
+  Lending engine(actors);
+  engine.control.on_run = [](ath_batch const&) {
+    Simulation::current().sleep(1s);
+    return Result<void>();
+  };
+  bool over = false;
+  engine.world.spawn([&] {
+    engine.open(row(1), {});
+    engine.world.spawn([&] {
+      CHECK_FALSE(engine.stream->next());
+      over = true;
+    });
+    engine.state->executor().arm(busy, engine.world.now());
+    engine.world.sleep(1ms);
+    engine.stream->cancel();
+    engine.world.sleep(1ms);
+    CHECK(over);
+  });
+  engine.world.run_until_idle();
+  CHECK(engine.stream->outcome().error().reason == Reason::cancelled);
+  CHECK(engine.state->routes() == 0);
+}
+
 // mutant: a call that is given up ends others before it is answered
 // mutant: a call that is given up ends those that no worker takes before it is answered
 TEST_CASE("a completion may destroy a stream whose call is given up at the same time") {

@@ -160,17 +160,21 @@ class PartQueue : public std::enable_shared_from_this<PartQueue<T>> {
     engine_.end_reading();
   }
   /// The stream was cancelled, though its call has been answered or is about to be: parts that wait are
-  /// dropped. Changes nothing if only the end is left to read.
+  /// dropped. Changes nothing if only the end is left to read. A parked reader ends the call itself, whoever
+  /// else is busy.
   void cut_off(Error error) noexcept {
-    detail::Lock const lock(mutex_);
-    if (ended_ && count_ == 0) return;
-    drop();
-    if (ended_) {
-      outcome_ = tl::unexpected(std::move(error));
-      given_up_ = true;
-    } else {
-      cut_off_.emplace(std::move(error));
+    {
+      detail::Lock const lock(mutex_);
+      if (ended_ && count_ == 0) return;
+      drop();
+      if (ended_) {
+        outcome_ = tl::unexpected(std::move(error));
+        given_up_ = true;
+      } else {
+        cut_off_.emplace(std::move(error));
+      }
     }
+    announce();
   }
   /// Whether the stream ended, or is about to, so that parts that wait are dropped.
   bool is_cut_off() noexcept {
