@@ -292,7 +292,9 @@ SimulatedExecutor::~SimulatedExecutor() {
 
 bool SimulatedExecutor::is_in_child() const noexcept { return Simulation::current().forks() != forks_; }
 
-bool SimulatedExecutor::idle() const noexcept { return !is_in_child() && running_ + queued_ < threads_; }
+bool SimulatedExecutor::idle() const noexcept {
+  return !is_in_child() && running_ + queued_ < (starts_fail_ ? workers_ : threads_);
+}
 
 bool SimulatedExecutor::on_timer_thread() noexcept {
   auto const& world = Simulation::current();
@@ -306,13 +308,21 @@ bool SimulatedExecutor::post(Task& task) noexcept {
 
 bool SimulatedExecutor::post_if_idle(Task& task) noexcept {
   Simulation::point();
-  return idle() && take(task);
+  return !is_in_child() && (running_ + queued_ < workers_ || add_worker()) && take(task);
+}
+
+/// False when there are as many as there may be, or no thread is to be had.
+bool SimulatedExecutor::add_worker() noexcept {
+  if (workers_ == threads_) return false;
+  starts_fail_ = Simulation::current().refuses_threads_;
+  if (!starts_fail_) ++workers_;
+  return !starts_fail_;
 }
 
 bool SimulatedExecutor::take(Task& task) noexcept {
   if (stopping_ || is_in_child()) return false;
-  has_worker_ = has_worker_ || !Simulation::current().refuses_threads_;
-  if (!has_worker_) return false;
+  if (running_ + queued_ >= workers_) add_worker();
+  if (workers_ == 0) return false;
   ++queued_;
   posted_.append(task);
   Simulation::current().news_ = true;
@@ -327,6 +337,7 @@ bool SimulatedExecutor::defer(Task& task) noexcept {
   auto const* here = world.runs_task_of_;
   if (world.in_actor()) here = world.running_->timer ? nullptr : world.running_->executor;
   if (here != this) return false;
+  if (running_ + queued_ >= workers_) add_worker();
   ++queued_;
   deferred_.append(task);
   world.news_ = true;
@@ -349,7 +360,7 @@ Task& SimulatedExecutor::Tasks::take() noexcept {
 Task& SimulatedExecutor::take_task() noexcept {
   auto& world = Simulation::current();
   bool deferred = deferred_.head != nullptr;
-  if (deferred && posted_.head != nullptr && running_ + 1 < threads_ &&
+  if (deferred && posted_.head != nullptr && running_ + 1 < workers_ &&
       world.turns_.order != Turns::Order::steps)
     deferred = world.below(2) == 0;
   --queued_;

@@ -162,8 +162,8 @@ TEST_CASE("a simulation can have no thread to give, and can be a child of a fork
   world.refuse_threads(true);
   CHECK_FALSE(executor.post(first.task()));
   CHECK_FALSE(executor.arm(first.timer(), world.now()));
+  CHECK_FALSE(executor.idle());
   world.refuse_threads(false);
-  CHECK(executor.idle());
   CHECK(executor.post_if_idle(first.task()));
   CHECK_FALSE(executor.idle());
   CHECK_FALSE(executor.post_if_idle(second.task()));
@@ -182,6 +182,36 @@ TEST_CASE("a simulation can have no thread to give, and can be a child of a fork
   world.run_until_idle();
   CHECK(log.size() == 4);
   CHECK(executor.stop(no_deadline) == 0);
+}
+
+// mutant: any simulated task begins although no worker can be started for it
+// mutant: a simulated executor is idle although it gets no further thread
+TEST_CASE("a simulated worker that cannot be started is no room, beside one that is busy") {
+  Simulation world(5, {.order = Turns::Order::random});
+  SimulatedExecutor executor(2);
+  struct Step : Task {
+    TimePoint began{};
+    Step() {
+      run = [](Task& self) noexcept {
+        static_cast<Step&>(self).began = Simulation::current().now();
+        Simulation::current().sleep(1ms);
+      };
+    }
+  };
+  std::array<Step, 3> steps;
+  CHECK(executor.post(steps[0]));
+  world.refuse_threads(true);
+  CHECK_FALSE(executor.post_if_idle(steps[1]));
+  CHECK_FALSE(executor.idle());
+  CHECK(executor.post(steps[1]));
+  TimePoint const start = world.now();
+  world.run_until_idle();
+  CHECK(steps[1].began == start + 1ms);
+  world.refuse_threads(false);
+  CHECK(executor.post(steps[0]));
+  CHECK(executor.post_if_idle(steps[2]));
+  world.run_until_idle();
+  CHECK(steps[2].began == steps[0].began);
 }
 
 // mutant: other actors run beside the child of a fork

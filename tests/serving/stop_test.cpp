@@ -369,7 +369,6 @@ TEST_CASE("an engine that is closed in its own completion leaves no thread behin
 }
 
 // mutant: a stop inside a backend waits for its own call
-// mutant: a stop inside a load waits for the calls that wait for that
 TEST_CASE("a stop inside a backend or a load only begins, and the engine stops once no call is left") {
   for (bool const loads : {false, true}) {
     for (auto const runs : {CallerRuns::never, CallerRuns::when_idle}) {

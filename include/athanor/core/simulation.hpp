@@ -246,16 +246,18 @@ class SimulatedExecutor {
   };
   Task& take_task() noexcept;
   bool is_in_child() const noexcept;
+  bool add_worker() noexcept;
   bool take(Task& task) noexcept;
   bool has_tasks() const noexcept { return deferred_.head != nullptr || posted_.head != nullptr; }
-  bool has_room() const noexcept { return has_tasks() && running_ < threads_ && !is_in_child(); }
+  bool has_room() const noexcept { return has_tasks() && running_ < workers_ && !is_in_child(); }
   bool keeps_time() const noexcept { return !stopping_ && !is_in_child(); }
   std::size_t stop_actors(TimePoint deadline) noexcept;
   void run_left() noexcept;
 
   std::size_t threads_;
   std::uint64_t forks_;
-  bool has_worker_ = false;
+  std::size_t workers_ = 0;   // that were started; they stay
+  bool starts_fail_ = false;  // the last one could not be started
   bool has_timekeeper_ = false;
   std::size_t queued_ = 0;   // posted or deferred
   std::size_t running_ = 0;  // tasks that have begun
