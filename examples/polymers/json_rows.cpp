@@ -59,6 +59,7 @@ class Nesting {
   }
   void close_text() { inside_ = false; }
   bool outside() const { return !inside_ && depth_ == 0; }
+  bool in_text() const { return inside_; }
   std::size_t depth() const { return depth_; }
 
  private:
@@ -78,23 +79,19 @@ bool too_deep(std::string_view text) {
 // Where an integer stands that 64 bits do not hold: read as a double, it would be another one.
 std::optional<std::size_t> large_integer(std::string_view text) {
   constexpr std::string_view of_numbers = "0123456789+-.eE";
-  bool inside = false;  // a text
+  Nesting nesting;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (inside && text[i] == '\\') {
-      ++i;
-    } else if (text[i] == '"') {
-      inside = !inside;
-    } else if (!inside && (text[i] == '-' || (text[i] >= '0' && text[i] <= '9'))) {
-      auto const number = text.substr(i, text.find_first_not_of(of_numbers, i) - i);
-      bool const negative = number.front() == '-';
-      std::uint64_t size = 0;
-      auto const read =
-          std::from_chars(number.data() + (negative ? 1 : 0), number.data() + number.size(), size);
-      bool const whole = read.ptr == number.data() + number.size();
-      bool const fits = read.ec == std::errc() && (!negative || size <= std::uint64_t{1} << 63);
-      if (whole && !fits) return i;
-      i += number.size() - 1;
-    }
+    nesting.take(text[i]);
+    if (nesting.in_text() || (text[i] != '-' && (text[i] < '0' || text[i] > '9'))) continue;
+    auto const number = text.substr(i, text.find_first_not_of(of_numbers, i) - i);
+    bool const negative = number.front() == '-';
+    std::uint64_t size = 0;
+    auto const read =
+        std::from_chars(number.data() + (negative ? 1 : 0), number.data() + number.size(), size);
+    bool const whole = read.ptr == number.data() + number.size();
+    bool const fits = read.ec == std::errc() && (!negative || size <= std::uint64_t{1} << 63);
+    if (whole && !fits) return i;
+    i += number.size() - 1;
   }
   return std::nullopt;
 }
