@@ -316,6 +316,7 @@ struct SystemExecutor::State : std::enable_shared_from_this<State> {
     return worker_here != nullptr && &worker_here->state == this ? worker_here : nullptr;
   }
 
+  /// The next task of the queue, or of a backlog; null when there is none.
   Task* take_left() noexcept ATH_REQUIRES(mutex) {
     if (Task* const task = dequeue()) return task;
     for (auto const& worker : all_workers) {

@@ -308,11 +308,13 @@ bool SimulatedExecutor::post(Task& task) noexcept {
 
 bool SimulatedExecutor::post_if_idle(Task& task) noexcept {
   Simulation::point();
-  return !is_in_child() && (running_ + queued_ < workers_ || add_worker()) && take(task);
+  return !is_in_child() && make_room() && take(task);
 }
 
-/// False when there are as many as there may be, or no thread is to be had.
-bool SimulatedExecutor::add_worker() noexcept {
+/// Starts a worker if those that exist are taken. False when there are as many as there may be, or no thread
+/// is to be had.
+bool SimulatedExecutor::make_room() noexcept {
+  if (running_ + queued_ < workers_) return true;
   if (workers_ == threads_) return false;
   starts_fail_ = Simulation::current().refuses_threads_;
   if (!starts_fail_) ++workers_;
@@ -321,7 +323,7 @@ bool SimulatedExecutor::add_worker() noexcept {
 
 bool SimulatedExecutor::take(Task& task) noexcept {
   if (stopping_ || is_in_child()) return false;
-  if (running_ + queued_ >= workers_) add_worker();
+  make_room();
   if (workers_ == 0) return false;
   ++queued_;
   posted_.append(task);
@@ -337,7 +339,7 @@ bool SimulatedExecutor::defer(Task& task) noexcept {
   auto const* here = world.runs_task_of_;
   if (world.in_actor()) here = world.running_->timer ? nullptr : world.running_->executor;
   if (here != this) return false;
-  if (running_ + queued_ >= workers_) add_worker();
+  make_room();
   ++queued_;
   deferred_.append(task);
   world.news_ = true;

@@ -246,7 +246,7 @@ class SimulatedExecutor {
   };
   Task& take_task() noexcept;
   bool is_in_child() const noexcept;
-  bool add_worker() noexcept;
+  bool make_room() noexcept;
   bool take(Task& task) noexcept;
   bool has_tasks() const noexcept { return deferred_.head != nullptr || posted_.head != nullptr; }
   bool has_room() const noexcept { return has_tasks() && running_ < workers_ && !is_in_child(); }

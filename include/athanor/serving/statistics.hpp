@@ -40,8 +40,8 @@ struct ModelStatistics {
   std::uint64_t batch_failures = 0;
   /// Items per batch.
   ValueSummary batch_items;
-  /// From a call to its answer, in nanoseconds; calls
-  /// rejected before anything was done for them are left out.
+  /// From a call to its answer, in nanoseconds; calls rejected before anything was done for them are left
+  /// out.
   ValueSummary latency;
   /// From entering the queue to the start of the batch, in nanoseconds; calls that ran at once are left out.
   ValueSummary queue;
